@@ -1,0 +1,248 @@
+//! The receive buffers of one loop.
+//!
+//! Idle connections hold no buffer: a multishot receive names the whole pool, and the kernel picks
+//! a buffer only when bytes are there. So ten thousand connections live on one mebibyte, and the
+//! pool's size follows from how many buffers are *filled* at once, not from how many peers there are.
+//!
+//! ```text
+//!            lend                 filled               release
+//!  Free ───────────────▶ Kernel ────────────▶ User ───────────────▶ Free
+//!            ▲                                                        │
+//!            └────────────────────────────────────────────────────────┘
+//!
+//!  Free    nobody writes, nobody reads
+//!  Kernel  the kernel may write at any time; no reference to the bytes exists
+//!  User    exactly one `RecvBuf` names it; the kernel never writes
+//! ```
+//!
+//! **Invariant.** A buffer's bytes are referenced only in state `User`, and only by its one
+//! `RecvBuf`. A completion that names a buffer in another state would break that, so it is an
+//! assertion in release builds too (H56; `a_buffer_delivered_twice_is_refused`).
+//!
+//! The memory outlives every holder: a `RecvBuf` owns the pool through an `Rc`, and a driver that
+//! could not get the kernel to let go leaks its `Rc` on purpose (`Uring::shut_down`).
+#![allow(unsafe_code)] // the bytes behind a buffer id
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use super::RecvBuf;
+use crate::sys::memory::Mapping;
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    mapping: Mapping,
+    buffer_len: u32,
+    states: Box<[Cell<State>]>,
+    /// Buffers in state `Free`. Never grows beyond the number of buffers.
+    free: RefCell<Vec<u16>>,
+    lent_count: Cell<u32>,
+    held_count: Cell<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    Kernel,
+    User,
+}
+
+/// A buffer on its way to the kernel: where it is and how long, and the id it comes back under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loan {
+    pub(crate) id: u16,
+    pub(crate) target: *mut u8,
+    pub(crate) target_len: u32,
+}
+
+impl Pool {
+    /// The most buffers a pool can have: the kernel's limit for one ring of buffers.
+    pub(crate) const COUNT_MAX: u16 = 1 << 15;
+
+    /// `count` buffers of `buffer_len` bytes each. The count must be a power of two (H56).
+    pub(crate) fn new(count: u16, buffer_len: u32) -> io::Result<Rc<Pool>> {
+        assert!(
+            count.is_power_of_two(),
+            "{count} buffers is not a power of two"
+        );
+        assert!(
+            count <= Pool::COUNT_MAX,
+            "{count} buffers of at most {}",
+            Pool::COUNT_MAX
+        );
+        assert!(buffer_len > 0, "a zero-length buffer is never lent (H56)");
+        let mapping = Mapping::new(usize::from(count) * buffer_len as usize)?;
+        Ok(Rc::new(Pool {
+            mapping,
+            buffer_len,
+            states: (0..count).map(|_| Cell::new(State::Free)).collect(),
+            // In reverse, so that buffer 0 is lent first.
+            free: RefCell::new((0..count).rev().collect()),
+            lent_count: Cell::new(0),
+            held_count: Cell::new(0),
+        }))
+    }
+
+    pub(crate) fn count(&self) -> u16 {
+        self.states.len() as u16
+    }
+
+    pub(crate) fn buffer_len(&self) -> u32 {
+        self.buffer_len
+    }
+
+    /// Buffers that a receive could be given now or soon: free, or already with the kernel.
+    pub(crate) fn available_count(&self) -> u32 {
+        self.lent_count.get() + self.free.borrow().len() as u32
+    }
+
+    /// Buffers that the program holds as [`RecvBuf`].
+    pub(crate) fn held_count(&self) -> u32 {
+        self.held_count.get()
+    }
+
+    /// Takes a free buffer to lend to the kernel.
+    pub(crate) fn lend(&self) -> Option<Loan> {
+        let id = self.free.borrow_mut().pop()?;
+        let state = self.states[usize::from(id)].replace(State::Kernel);
+        assert_eq!(state, State::Free, "buffer {id} was lent while {state:?}");
+        self.lent_count.set(self.lent_count.get() + 1);
+        Some(Loan {
+            id,
+            target: self.address(id),
+            target_len: self.buffer_len,
+        })
+    }
+
+    /// The kernel has filled `len` bytes of buffer `id` and handed it back.
+    pub(crate) fn filled(self: &Rc<Self>, id: u16, len: u32) -> RecvBuf {
+        let Some(state) = self.states.get(usize::from(id)) else {
+            panic!("the kernel filled buffer {id} of {}", self.states.len());
+        };
+        let state = state.replace(State::User);
+        assert_eq!(
+            state,
+            State::Kernel,
+            "the kernel filled buffer {id}, which was {state:?}"
+        );
+        assert!(
+            len <= self.buffer_len,
+            "{len} bytes in a buffer of {}",
+            self.buffer_len
+        );
+        self.lent_count.set(self.lent_count.get() - 1);
+        self.held_count.set(self.held_count.get() + 1);
+        RecvBuf::pooled(Rc::clone(self), id, len)
+    }
+
+    /// The program is done with buffer `id`. Called by `RecvBuf::drop` and nobody else.
+    pub(super) fn release(&self, id: u16) {
+        let state = self.states[usize::from(id)].replace(State::Free);
+        assert_eq!(
+            state,
+            State::User,
+            "buffer {id} was released while {state:?}"
+        );
+        self.held_count.set(self.held_count.get() - 1);
+        self.free.borrow_mut().push(id);
+    }
+
+    /// Takes back every buffer that is with the kernel, once the kernel no longer knows of them.
+    ///
+    /// The caller vouches that the ring the buffers were lent to is gone; nothing would go wrong
+    /// here if it were not, but the next `lend` would give the same memory out twice.
+    pub(crate) fn reclaim(&self) {
+        for (id, state) in self.states.iter().enumerate() {
+            if state.get() == State::Kernel {
+                state.set(State::Free);
+                self.free.borrow_mut().push(id as u16);
+            }
+        }
+        self.lent_count.set(0);
+    }
+
+    /// The filled part of a buffer that a `RecvBuf` holds.
+    pub(super) fn bytes(&self, id: u16, start: u32, end: u32) -> &[u8] {
+        self.check_range(id, start, end);
+        // SAFETY: the range lies inside buffer `id` (checked above), inside the mapping, which
+        // lives as long as `self` and was zeroed by the kernel, so every byte is initialised.
+        // Nobody writes: the state is `User` (checked above), so the kernel gave the buffer back,
+        // and the one `RecvBuf` that names it is borrowed for as long as this slice lives.
+        unsafe {
+            std::slice::from_raw_parts(self.address(id).add(start as usize), (end - start) as usize)
+        }
+    }
+
+    fn check_range(&self, id: u16, start: u32, end: u32) {
+        let state = self.states[usize::from(id)].get();
+        assert_eq!(state, State::User, "buffer {id} is read while {state:?}");
+        assert!(
+            start <= end && end <= self.buffer_len,
+            "{start}..{end} of {}",
+            self.buffer_len
+        );
+    }
+
+    fn address(&self, id: u16) -> *mut u8 {
+        let offset = usize::from(id) * self.buffer_len as usize;
+        assert!(
+            offset < self.mapping.len(),
+            "buffer {id} lies outside the pool"
+        );
+        // SAFETY: the offset is inside the mapping, which is one allocation.
+        unsafe { self.mapping.as_ptr().add(offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Rc<Pool> {
+        Pool::new(4, 16).unwrap()
+    }
+
+    /// Goal: a buffer goes round: lent, filled, read, released, and lent again.
+    /// Method: drain the pool, fill one, drop it. Kills: `release` forgetting the free list.
+    #[test]
+    fn a_buffer_goes_round() {
+        let pool = pool();
+        let ids: Vec<u16> = std::iter::from_fn(|| pool.lend())
+            .map(|loan| loan.id)
+            .collect();
+        assert_eq!(ids, [0, 1, 2, 3]);
+        assert_eq!(pool.lend(), None);
+
+        let buf = pool.filled(2, 5);
+        assert_eq!(buf.len(), 5);
+        assert_eq!((pool.held_count(), pool.available_count()), (1, 3));
+        drop(buf);
+        assert_eq!((pool.held_count(), pool.available_count()), (0, 4));
+        assert_eq!(pool.lend().map(|loan| loan.id), Some(2));
+    }
+
+    /// Goal: the kernel naming one buffer twice can never make two owners (H56).
+    /// Method: fill twice. Kills: dropping the state check in `filled`.
+    #[test]
+    #[should_panic(expected = "the kernel filled buffer 0, which was User")]
+    fn a_buffer_delivered_twice_is_refused() {
+        let pool = pool();
+        pool.lend();
+        let _first = pool.filled(0, 1);
+        let _second = pool.filled(0, 1);
+    }
+
+    /// Goal: an id or a length that the pool never gave out is refused (H56).
+    /// Method: one of each. Kills: either bound check in `filled`.
+    #[test]
+    fn strange_deliveries_are_refused() {
+        let pool = pool();
+        pool.lend();
+        let deliver = |id, len| {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(pool.filled(id, len))))
+        };
+        assert!(deliver(4, 1).is_err(), "an id beyond the pool");
+        assert!(deliver(0, 17).is_err(), "more bytes than a buffer has");
+    }
+}

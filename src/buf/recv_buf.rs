@@ -1,0 +1,130 @@
+//! Received bytes, as the program holds them.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::Pool;
+
+/// Bytes that arrived on a socket, without a copy.
+///
+/// Dereferences to `&[u8]`. Usually the bytes lie in a buffer of the loop's pool, which goes back
+/// to the pool when this value is dropped. Holding many of them is fine: when the pool runs dry,
+/// streams receive into buffers of their own, which costs an allocation per receive and nothing
+/// else.
+///
+/// An empty `RecvBuf` from [`TcpStream::recv`](crate::net::TcpStream::recv) means that the peer has
+/// finished sending, as a `recv(2)` of zero bytes does.
+///
+/// Not `Send`: the pool belongs to one loop. [`to_vec`](slice::to_vec) makes a copy that can leave.
+pub struct RecvBuf {
+    storage: Storage,
+    start: u32,
+    end: u32,
+}
+
+enum Storage {
+    /// A buffer in state `User`, and this is its one owner.
+    Pooled { pool: Rc<Pool>, id: u16 },
+    /// A buffer that one stream received into while the pool was empty.
+    Private(Vec<u8>),
+}
+
+impl RecvBuf {
+    pub(super) fn pooled(pool: Rc<Pool>, id: u16, len: u32) -> RecvBuf {
+        RecvBuf {
+            storage: Storage::Pooled { pool, id },
+            start: 0,
+            end: len,
+        }
+    }
+
+    /// The first `len` bytes of a buffer that the stream owned.
+    pub(crate) fn private(bytes: Vec<u8>, len: u32) -> RecvBuf {
+        assert!(
+            len as usize <= bytes.len(),
+            "{len} bytes in a buffer of {}",
+            bytes.len()
+        );
+        RecvBuf {
+            storage: Storage::Private(bytes),
+            start: 0,
+            end: len,
+        }
+    }
+
+    pub(crate) fn empty() -> RecvBuf {
+        RecvBuf::private(Vec::new(), 0)
+    }
+
+    /// Forgets the first `count` bytes, so that the rest can be kept or sent.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer than `count` bytes.
+    pub fn advance(&mut self, count: usize) {
+        assert!(
+            count <= self.len(),
+            "cannot advance {count} of {} bytes",
+            self.len()
+        );
+        self.start += count as u32;
+    }
+
+    /// Keeps the first `len` bytes and forgets the rest. Does nothing if there are no more.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            self.end = self.start + len as u32;
+        }
+    }
+}
+
+impl Deref for RecvBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.storage {
+            Storage::Pooled { pool, id } => pool.bytes(*id, self.start, self.end),
+            Storage::Private(bytes) => &bytes[self.start as usize..self.end as usize],
+        }
+    }
+}
+
+impl AsRef<[u8]> for RecvBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for RecvBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecvBuf({} bytes)", self.len())
+    }
+}
+
+impl Drop for RecvBuf {
+    fn drop(&mut self) {
+        if let Storage::Pooled { pool, id } = &self.storage {
+            pool.release(*id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: `advance` and `truncate` cut the right end, on both kinds of storage.
+    /// Method: cut both ends and compare. Kills: forgetting `start` in `truncate`.
+    #[test]
+    fn cutting_both_ends() {
+        let mut buf = RecvBuf::private(b"0123456789".to_vec(), 8);
+        buf.advance(2);
+        buf.truncate(4);
+        assert_eq!(&*buf, b"2345");
+        buf.truncate(9);
+        assert_eq!(&*buf, b"2345");
+        buf.advance(4);
+        assert!(buf.is_empty());
+    }
+}

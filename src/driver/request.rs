@@ -1,0 +1,223 @@
+//! The waist: what is asked of a driver and what comes back. Data only.
+//!
+//! Everything above deals in these types whatever the driver; everything below performs them. A
+//! new operation is one variant of [`Request`], and the compiler then names every place that has
+//! to learn it.
+
+use std::fmt;
+use std::os::fd::RawFd;
+
+/// Names one operation in flight: `generation (32) | slot index (24) | verb (8)`.
+///
+/// The generation changes each time a slot is freed, so an answer that arrives late names nobody
+/// rather than the slot's next tenant (H35).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    pub(crate) const INDEX_MAX: u32 = (1 << 24) - 1;
+
+    pub(crate) fn new(index: u32, generation: u32, verb: Verb) -> Key {
+        assert!(
+            index <= Key::INDEX_MAX,
+            "slot {index} does not fit in 24 bits"
+        );
+        Key(u64::from(generation) << 32 | u64::from(index) << 8 | verb as u64)
+    }
+
+    /// The key as the kernel carries it. The lowest byte is never 0 for a key of ours.
+    pub(crate) fn raw(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_raw(raw: u64) -> Key {
+        Key(raw)
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        (self.0 >> 8) as u32 & Key::INDEX_MAX
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) fn verb_byte(self) -> u8 {
+        self.0 as u8
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}#{}",
+            self.index(),
+            self.generation(),
+            self.verb_byte()
+        )
+    }
+}
+
+/// What an operation does, without its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Verb {
+    Accept = 1,
+    Recv = 2,
+    RecvInto = 3,
+    Send = 4,
+    Connect = 5,
+}
+
+impl Verb {
+    /// Whether the operation ends by itself soon. Active operations are capped below the size of
+    /// the completion queue; passive ones wait for a peer, and thousands of them are normal.
+    pub(crate) fn is_active(self) -> bool {
+        match self {
+            Verb::Send | Verb::Connect => true,
+            Verb::Accept | Verb::Recv | Verb::RecvInto => false,
+        }
+    }
+}
+
+/// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
+///
+/// Whoever pushes a request promises that its memory stays readable (or writable, for a target)
+/// and otherwise untouched until the final completion of its key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// `accept4(2)`, again and again: every completion carries one descriptor.
+    Accept { fd: RawFd },
+    /// `recv(2)`, again and again, into buffers of the pool.
+    Recv { fd: RawFd },
+    /// `recv(2)` once, into memory of the caller.
+    RecvInto {
+        fd: RawFd,
+        target: *mut u8,
+        target_len: u32,
+    },
+    /// `send(2)` once. The count may be short (H44).
+    Send {
+        fd: RawFd,
+        source: *const u8,
+        source_len: u32,
+    },
+    /// `connect(2)`. `addr` points to a `sockaddr` of `addr_len` bytes.
+    Connect {
+        fd: RawFd,
+        addr: *const libc::sockaddr,
+        addr_len: u32,
+    },
+}
+
+impl Request {
+    pub(crate) fn verb(&self) -> Verb {
+        match self {
+            Request::Accept { .. } => Verb::Accept,
+            Request::Recv { .. } => Verb::Recv,
+            Request::RecvInto { .. } => Verb::RecvInto,
+            Request::Send { .. } => Verb::Send,
+            Request::Connect { .. } => Verb::Connect,
+        }
+    }
+}
+
+/// The answer to a request, or one of several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Completion {
+    pub(crate) key: Key,
+    /// A count or a descriptor, or a negated errno (and on some kernels stranger things, H19).
+    pub(crate) result: i32,
+    pub(crate) flags: Flags,
+}
+
+/// What a completion says besides its result. The bits are those of a CQE.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    const BUFFER: u32 = 1 << 0;
+    const MORE: u32 = 1 << 1;
+    const BUFFER_SHIFT: u32 = 16;
+
+    pub(crate) fn from_raw(raw: u32) -> Flags {
+        Flags(raw)
+    }
+
+    /// Whether further completions will follow for the same key. Independent of success: a last
+    /// completion can carry bytes or a live descriptor (H49).
+    pub(crate) fn more(self) -> bool {
+        self.0 & Flags::MORE != 0
+    }
+
+    /// The pool buffer that this completion hands over, whatever its result (H58).
+    pub(crate) fn buffer(self) -> Option<u16> {
+        (self.0 & Flags::BUFFER != 0).then_some((self.0 >> Flags::BUFFER_SHIFT) as u16)
+    }
+}
+
+#[cfg(test)]
+impl Flags {
+    pub(crate) const NONE: Flags = Flags(0);
+
+    pub(crate) fn with_more(self) -> Flags {
+        Flags(self.0 | Flags::MORE)
+    }
+
+    pub(crate) fn with_buffer(self, id: u16) -> Flags {
+        Flags(self.0 | Flags::BUFFER | u32::from(id) << Flags::BUFFER_SHIFT)
+    }
+
+    pub(crate) fn raw(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        if self.more() {
+            list.entry(&format_args!("MORE"));
+        }
+        if let Some(id) = self.buffer() {
+            list.entry(&format_args!("BUFFER {id}"));
+        }
+        list.finish()
+    }
+}
+
+/// How long [`wait`](super::Driver::wait) may sleep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Not at all: there is work.
+    Poll,
+    /// Until this moment of the driver's clock, in nanoseconds.
+    Until(u64),
+    /// Until something completes.
+    Forever,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the sizes that the hot path counts on.
+    /// Method: pin them. Kills: a field added to `Completion` without thought.
+    #[test]
+    fn completions_are_sixteen_bytes() {
+        assert_eq!(size_of::<Completion>(), 16);
+        assert_eq!(size_of::<Request>(), 24);
+    }
+
+    /// Goal: a key's parts survive the trip through the kernel.
+    /// Method: both ends of each field. Kills: a shift or mask off by one.
+    #[test]
+    fn keys_keep_their_parts() {
+        for (index, generation) in [(0, 0), (Key::INDEX_MAX, u32::MAX), (1, 7)] {
+            let key = Key::from_raw(Key::new(index, generation, Verb::Send).raw());
+            assert_eq!((key.index(), key.generation()), (index, generation));
+            assert_eq!(key.verb_byte(), Verb::Send as u8);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The seam: everything the driver says to a ring, and everything a ring says back.
+//!
+//! "Push this entry, enter, reap, provide a buffer" is all that crosses. Two rings answer: the
+//! kernel's ([`super::ring::KernelRing`]) and, under test, one that a script plays
+//! (`super::scripted`). The seam lies *below* the driver's bookkeeping, so cancel list, timeout
+//! entry, overflow flush, op table, streams and executor all run for real under a script.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::buf::Loan;
+use crate::driver::request::Request;
+
+/// One submission, before it is encoded as an SQE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    /// Completes at once. The functional probe sends one round.
+    Nop,
+    /// A request from above the waist.
+    Op(Request),
+    /// Best effort: ask the operation with this `user_data` to end. Posts no completion on success.
+    Cancel { target: u64 },
+    /// Completes at this moment of `CLOCK_MONOTONIC`.
+    Timeout { deadline_ns: u64 },
+    /// Moves a pending `Timeout`. Posts no completion on success.
+    TimeoutUpdate { target: u64, deadline_ns: u64 },
+    /// Reads the eight bytes of an eventfd.
+    WakeRead { fd: RawFd, target: *mut u8 },
+}
+
+/// One completion, as the kernel wrote it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cqe {
+    pub(crate) user_data: u64,
+    pub(crate) result: i32,
+    pub(crate) flags: u32,
+}
+
+/// The submission queue has no room. Nothing was pushed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// What the ring's shared flags ask of us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Signs {
+    /// Completions wait in the kernel because the CQ was full (H01). Only an enter brings them.
+    pub(crate) cq_overflow: bool,
+    /// Completions wait as task work of this thread (H08, H09). Only an enter runs it.
+    pub(crate) taskrun: bool,
+}
+
+impl Signs {
+    /// Whether completions exist that the CQ does not show.
+    pub(crate) fn hidden_completions(self) -> bool {
+        self.cq_overflow || self.taskrun
+    }
+}
+
+/// What an enter is for, besides submitting everything that was pushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Enter {
+    /// Nothing else: run no task work, return at once.
+    Submit,
+    /// Bring completions forward (H08), return at once.
+    Collect,
+    /// Bring completions forward and sleep until there is at least one.
+    Sleep,
+}
+
+/// A pair of queues.
+///
+/// # Safety of the answers
+///
+/// An implementation hands out completions for pushed entries only, and a buffer id only after
+/// that buffer was provided. The pool and the op table check both.
+pub(crate) trait Ring {
+    /// Puts one entry on the submission queue. It counts as known to the kernel from now on,
+    /// whatever `enter` returns later (H05).
+    fn push(&mut self, user_data: u64, entry: Entry) -> Result<(), Full>;
+
+    /// Entries that were pushed and that the kernel has not consumed.
+    fn unsubmitted_count(&mut self) -> u32;
+
+    /// One system call. A result says nothing about whether completions came (H03); read the queue.
+    fn enter(&mut self, enter: Enter) -> io::Result<()>;
+
+    /// Copies out at most `count_max` completions and hands their places back.
+    fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize);
+
+    /// Completions that `reap` would find.
+    fn reapable_count(&mut self) -> usize;
+
+    fn signs(&mut self) -> Signs;
+
+    /// Lends a buffer. The kernel sees it after the next [`publish`](Ring::publish).
+    fn provide(&mut self, loan: Loan);
+
+    /// Makes provided buffers visible to the kernel.
+    fn publish(&mut self);
+
+    /// Asks the kernel to cancel all that is in flight and waits for it, for a bounded time.
+    fn cancel_everything(&mut self) -> io::Result<()>;
+
+    /// Closes the ring but keeps, for ever, the memory that the kernel may still read or write.
+    fn leak(self);
+
+    fn sq_entries(&self) -> u32;
+
+    fn cq_entries(&self) -> u32;
+}

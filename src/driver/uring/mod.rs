@@ -1,0 +1,400 @@
+//! The io_uring driver: bookkeeping above one ring.
+//!
+//! Some facts about io_uring that shape this file:
+//!
+//! - **Nothing runs unless asked.** With `DEFER_TASKRUN` a ready receive becomes a completion only
+//!   inside an enter with `GETEVENTS` (H08), at most twenty at a time since 6.13 (H09). So the one
+//!   enter of a turn always asks, and "the CQ is empty" is never taken for "nothing is left": the
+//!   ring's `TASKRUN` sign says so.
+//! - **A full CQ loses nothing, and shows nothing.** Further completions queue in the kernel, every
+//!   enter succeeds, and only the `CQ_OVERFLOW` sign tells (H01). After reaping we enter again until
+//!   it is clear. Ten thousand armed receives on a CQ of 4 096 make this an ordinary path.
+//! - **The return value of enter is about submission.** It hides timeouts, signals and whether
+//!   completions came (H03, H04); and an error does not mean that nothing was consumed (H05). We
+//!   look at the queues and at nothing else. A pushed entry belongs to the kernel.
+//! - **A cancel is a wish.** Its own answer means nothing; the target's final completion does (H30).
+//!   Cancels therefore ask for no completion on success, and a failure is only counted. They wait
+//!   in a list of their own when the SQ is full and go before everything else, because a dropped
+//!   cancel is a task that hangs for ever.
+//! - **One timeout entry carries the loop's deadline.** It is armed when a deadline earlier than
+//!   the armed one appears and otherwise left alone: firing too early costs one turn, removing one
+//!   of ten thousand kernel timers costs up to 99 µs (H40).
+//!
+//! ```text
+//! timeout entry            earlier deadline
+//!                          ┌── update ──┐
+//!          deadline        ▼            │
+//!  Idle ─────────────▶ Armed(deadline, round) ──── its completion ───▶ Idle
+//! ```
+//!
+//! The round is part of the entry's `user_data`, so the failed update of a timeout that had just
+//! fired is not mistaken for news about the next one.
+
+pub(crate) mod entry;
+pub(crate) mod ring;
+#[cfg(test)]
+pub(crate) mod scripted;
+pub(crate) mod setup;
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use entry::{Cqe, Enter, Entry, Ring};
+
+use super::request::{Completion, Flags, Key, Request, Wait};
+use super::{DriverStats, PushOutcome};
+use crate::buf::Pool;
+use crate::sys::errno;
+use crate::sys::eventfd::EventFd;
+use crate::sys::memory::Mapping;
+
+/// Completions handed upwards in one turn. The rest stay in the queue for the next.
+const COMPLETIONS_PER_TURN_MAX: usize = 1024;
+
+/// Extra enters of one turn to flush an overflowed completion queue (H01).
+const OVERFLOW_FLUSHES_PER_TURN_MAX: u32 = 16;
+
+/// The lowest byte of `user_data` says whose completion it is. Verbs use the low values.
+mod internal {
+    pub(super) const TIMEOUT: u8 = 0xF0;
+    pub(super) const TIMEOUT_UPDATE: u8 = 0xF1;
+    pub(super) const CANCEL: u8 = 0xF2;
+    pub(super) const WAKE: u8 = 0xF3;
+}
+
+pub(crate) struct Uring<R> {
+    ring: R,
+    pool: Rc<Pool>,
+    bell: Arc<EventFd>,
+    /// Cancels that are not on the SQ yet. At most one per slot.
+    cancels: VecDeque<Key>,
+    timeout: TimeoutEntry,
+    wake: WakeRead,
+    /// Completions copied out and not yet looked at. Kept for its capacity.
+    reaped: Vec<Cqe>,
+    stats: DriverStats,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TimeoutEntry {
+    Idle { next_round: u32 },
+    Armed { round: u32, deadline_ns: u64 },
+}
+
+/// The read of the eventfd that lets other threads end a sleep.
+struct WakeRead {
+    armed: bool,
+    /// Lent to the kernel while `armed`. A mapping, because its address must not change.
+    target: Mapping,
+}
+
+/// Whether the kernel has let go of everything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Drained {
+    Yes,
+    /// Something is still in flight: memory it names must be leaked.
+    No,
+}
+
+impl<R: Ring> Uring<R> {
+    pub(crate) fn new(ring: R, pool: Rc<Pool>, bell: Arc<EventFd>) -> io::Result<Uring<R>> {
+        Ok(Uring {
+            ring,
+            pool,
+            bell,
+            cancels: VecDeque::new(),
+            timeout: TimeoutEntry::Idle { next_round: 0 },
+            wake: WakeRead {
+                armed: false,
+                target: Mapping::new(size_of::<u64>())?,
+            },
+            reaped: Vec::new(),
+            stats: DriverStats::default(),
+        })
+    }
+
+    pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
+        match self.ring.push(key.raw(), Entry::Op(request)) {
+            Ok(()) => {
+                self.stats.submissions += 1;
+                PushOutcome::Taken
+            }
+            Err(entry::Full) => PushOutcome::Full,
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, key: Key) {
+        self.cancels.push_back(key);
+    }
+
+    /// Whether half the submission queue waits for an enter.
+    pub(crate) fn is_half_full(&mut self) -> bool {
+        self.ring.unsubmitted_count() >= self.ring.sq_entries() / 2
+    }
+
+    /// Submits without waiting and without collecting completions.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.lend_buffers();
+        self.push_cancels();
+        if self.ring.unsubmitted_count() > 0 {
+            self.enter(Enter::Submit)?;
+        }
+        Ok(())
+    }
+
+    /// Submits everything, sleeps if nothing is ready and `wait` allows it, and copies completions
+    /// to `out`.
+    pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.lend_buffers();
+        self.push_cancels();
+        let mut ready_to_sleep = self.arm_wake();
+        if let Wait::Until(deadline_ns) = wait {
+            ready_to_sleep &= self.arm_timeout(deadline_ns);
+        }
+        ready_to_sleep &= self.cancels.is_empty();
+
+        if wait != Wait::Poll && ready_to_sleep && self.ring.reapable_count() == 0 {
+            self.enter(Enter::Sleep)?;
+        } else if self.ring.unsubmitted_count() > 0 || self.ring.signs().hidden_completions() {
+            self.enter(Enter::Collect)?;
+        }
+        self.collect(out)
+    }
+
+    /// Takes back what the driver itself has in flight. Call when no operation is left.
+    pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
+        self.bell.ring(); // ends the eventfd read
+        if let TimeoutEntry::Armed { round, .. } = self.timeout {
+            let target = internal_user_data(internal::TIMEOUT, round);
+            let cancel = internal_user_data(internal::CANCEL, round);
+            let _ = self.push_now(cancel, Entry::Cancel { target }); // else the deadline ends it
+        }
+        let mut strays = Vec::new();
+        while self.wake.armed || matches!(self.timeout, TimeoutEntry::Armed { .. }) {
+            if now() >= deadline_ns || self.enter(Enter::Sleep).is_err() {
+                return Drained::No;
+            }
+            self.reap_internal(&mut strays);
+        }
+        Drained::Yes
+    }
+
+    /// The last resort of a teardown: cancel whatever the kernel still has, and wait for it.
+    pub(crate) fn cancel_everything(&mut self) -> io::Result<()> {
+        self.ring.cancel_everything()
+    }
+
+    /// Closes the ring. Where something is still in flight, the memory that the kernel may write
+    /// to is leaked on purpose: freeing it would be worse.
+    pub(crate) fn close(self, drained: Drained) {
+        let Uring {
+            ring, pool, wake, ..
+        } = self;
+        match drained {
+            Drained::Yes => {
+                drop(ring);
+                pool.reclaim();
+            }
+            Drained::No => {
+                ring.leak();
+                std::mem::forget((pool, wake));
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    pub(crate) fn sq_entries(&self) -> u32 {
+        self.ring.sq_entries()
+    }
+
+    pub(crate) fn cq_entries(&self) -> u32 {
+        self.ring.cq_entries()
+    }
+
+    /// Gives the kernel every buffer that the program has returned.
+    fn lend_buffers(&mut self) {
+        let mut lent = false;
+        while let Some(loan) = self.pool.lend() {
+            self.ring.provide(loan);
+            lent = true;
+        }
+        if lent {
+            self.ring.publish();
+        }
+    }
+
+    fn push_cancels(&mut self) {
+        while let Some(&key) = self.cancels.front() {
+            let user_data = key.raw() & !0xFF | u64::from(internal::CANCEL);
+            if self
+                .push_now(user_data, Entry::Cancel { target: key.raw() })
+                .is_err()
+            {
+                return; // the kernel takes nothing right now; the list keeps them
+            }
+            self.cancels.pop_front();
+        }
+    }
+
+    /// Returns whether another thread's wake will end a sleep.
+    fn arm_wake(&mut self) -> bool {
+        if !self.wake.armed {
+            let entry = Entry::WakeRead {
+                fd: self.bell.raw(),
+                target: self.wake.target.as_ptr(),
+            };
+            let pushed = self.push_now(internal_user_data(internal::WAKE, 0), entry);
+            self.wake.armed = pushed.is_ok();
+        }
+        self.wake.armed
+    }
+
+    /// Returns whether the kernel will end a sleep by `deadline_ns`.
+    fn arm_timeout(&mut self, deadline_ns: u64) -> bool {
+        match self.timeout {
+            TimeoutEntry::Armed {
+                deadline_ns: armed_ns,
+                ..
+            } if armed_ns <= deadline_ns => true,
+            TimeoutEntry::Armed { round, .. } => {
+                let target = internal_user_data(internal::TIMEOUT, round);
+                let user_data = internal_user_data(internal::TIMEOUT_UPDATE, round);
+                let entry = Entry::TimeoutUpdate {
+                    target,
+                    deadline_ns,
+                };
+                let pushed = self.push_now(user_data, entry).is_ok();
+                if pushed {
+                    self.timeout = TimeoutEntry::Armed { round, deadline_ns };
+                    self.stats.timeout_arms += 1;
+                }
+                pushed
+            }
+            TimeoutEntry::Idle { next_round: round } => {
+                let user_data = internal_user_data(internal::TIMEOUT, round);
+                let pushed = self
+                    .push_now(user_data, Entry::Timeout { deadline_ns })
+                    .is_ok();
+                if pushed {
+                    self.timeout = TimeoutEntry::Armed { round, deadline_ns };
+                    self.stats.timeout_arms += 1;
+                }
+                pushed
+            }
+        }
+    }
+
+    /// Pushes an entry of the driver's own, making room by submitting if there is none.
+    fn push_now(&mut self, user_data: u64, entry: Entry) -> Result<(), entry::Full> {
+        if self.ring.push(user_data, entry).is_err() {
+            let _ = self.enter(Enter::Submit); // the push below tells whether it made room
+            self.ring.push(user_data, entry)?;
+        }
+        self.stats.submissions += 1;
+        Ok(())
+    }
+
+    /// The one place that enters the kernel. What it returns is never news about completions (H03).
+    fn enter(&mut self, enter: Enter) -> io::Result<()> {
+        self.stats.enters += 1;
+        if enter == Enter::Sleep {
+            self.stats.sleeps += 1;
+        }
+        match self.ring.enter(enter) {
+            Ok(()) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                // A signal (H06), or the kernel is short of memory or room (H02): nothing is lost,
+                // the entries stay where they are, and the next turn tries again.
+                Some(
+                    errno::EINTR | errno::EAGAIN | errno::EBUSY | errno::ENOMEM | errno::ETIME,
+                ) => {
+                    self.stats.enter_retries += 1;
+                    Ok(())
+                }
+                // EBADR means that the kernel dropped a completion (H02): the op table can no
+                // longer be trusted. Everything else is a broken or forbidden ring (H25).
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Copies completions out, flushing the kernel's overflow list as long as it has entries (H01).
+    fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+        for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
+            self.reap_internal(out);
+            if out.len() >= COMPLETIONS_PER_TURN_MAX || !self.ring.signs().cq_overflow {
+                return Ok(());
+            }
+            self.stats.cq_overflows += 1;
+            self.enter(Enter::Collect)?;
+        }
+        self.reap_internal(out);
+        Ok(()) // the sign is still up, so the next wait will not sleep
+    }
+
+    /// Moves one batch from the queue to `out`, keeping what is the driver's own.
+    fn reap_internal(&mut self, out: &mut Vec<Completion>) {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        self.ring.reap(&mut reaped, COMPLETIONS_PER_TURN_MAX);
+        self.stats.completions += reaped.len() as u64;
+        for cqe in reaped.drain(..) {
+            match cqe.user_data as u8 {
+                internal::TIMEOUT => self.timeout_ended(cqe),
+                internal::TIMEOUT_UPDATE => self.timeout_update_failed(cqe),
+                internal::CANCEL => self.stats.cancels_missed += 1, // H30: only of interest as a count
+                internal::WAKE => self.wake.armed = false,          // armed again by the next wait
+                _verb => out.push(Completion {
+                    key: Key::from_raw(cqe.user_data),
+                    result: cqe.result,
+                    flags: Flags::from_raw(cqe.flags),
+                }),
+            }
+        }
+        self.reaped = reaped;
+    }
+
+    fn timeout_ended(&mut self, cqe: Cqe) {
+        let round = internal_round(cqe.user_data);
+        match self.timeout {
+            TimeoutEntry::Armed { round: armed, .. } if armed == round => {
+                self.timeout = TimeoutEntry::Idle {
+                    next_round: round.wrapping_add(1),
+                };
+            }
+            _ => self.stats.strays += 1,
+        }
+    }
+
+    /// The update came too late (the entry had fired, and its own completion says so), or the
+    /// kernel would not do it. In the second case the entry still means a later deadline, so it is
+    /// forgotten and the next wait arms another: its own completion, some day, is a stray.
+    fn timeout_update_failed(&mut self, cqe: Cqe) {
+        let round = internal_round(cqe.user_data);
+        match self.timeout {
+            TimeoutEntry::Armed { round: armed, .. } if armed == round => {}
+            _ => return, // news about a timeout that has already ended
+        }
+        match errno::from_result(cqe.result.min(-1)) {
+            errno::ENOENT | errno::EALREADY => {}
+            _ => {
+                self.timeout = TimeoutEntry::Idle {
+                    next_round: round.wrapping_add(1),
+                };
+            }
+        }
+    }
+}
+
+fn internal_user_data(kind: u8, round: u32) -> u64 {
+    u64::from(round) << 32 | u64::from(kind)
+}
+
+fn internal_round(user_data: u64) -> u32 {
+    (user_data >> 32) as u32
+}

@@ -1,0 +1,286 @@
+//! The kernel's ring: the `io-uring` crate behind the seam, and the ring of provided buffers.
+//!
+//! What lives here: encoding of entries as SQEs, the one system call, copying completions out, and
+//! the shared memory of the buffer ring. Decisions are the driver's (`super`).
+//!
+//! **Memory that the kernel reads late.** Pointers inside requests belong to their slots. The
+//! `timespec` of a timeout entry is read when the entry is *submitted* (`FEAT_SUBMIT_STABLE`, which
+//! setup demands), so one per ring is enough: the latest deadline overwrites an earlier one that
+//! was pushed and not yet submitted, and both entries then mean the latest. Don't be tempted to
+//! build it on the stack of `push`: submission happens later.
+//!
+//! **Order of death** (H15): closing a ring that is still mapped tears nothing down, and teardown
+//! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
+//! group is unregistered, the queues are unmapped and closed (field order, and the crate's own
+//! `Drop`), and only then the buffer ring's memory goes.
+#![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), the shared buffer ring
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::{BufRingEntry, CancelBuilder, Fd, TimeoutFlags, Timespec};
+use io_uring::{EnterFlags, IoUring, opcode, squeue};
+
+use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
+use crate::buf::Loan;
+use crate::driver::request::Request;
+use crate::sys::clock::NS_PER_S;
+use crate::sys::memory::Mapping;
+
+/// The one buffer group of a ring.
+const GROUP: u16 = 0;
+
+pub(crate) struct KernelRing {
+    /// Dropped before `buffers`: the kernel must forget the group's memory first.
+    uring: ManuallyDrop<IoUring>,
+    buffers: ManuallyDrop<BufferRing>,
+    /// Boxed so that its address does not change when the ring moves.
+    timespec: Box<Timespec>,
+}
+
+impl KernelRing {
+    /// Registers a ring of `buffer_count` provided buffers on a fresh ring.
+    pub(super) fn new(uring: IoUring, buffer_count: u16) -> io::Result<KernelRing> {
+        let buffers = BufferRing::new(buffer_count)?;
+        // SAFETY: the mapping holds `buffer_count` entries, starts on a page, is zeroed (so its
+        // tail is 0), and outlives the registration: `drop` unregisters it first, and an undrained
+        // ring leaks it (`leak`).
+        unsafe {
+            uring.submitter().register_buf_ring_with_flags(
+                buffers.mapping.as_ptr() as u64,
+                buffer_count,
+                GROUP,
+                0,
+            )?;
+        }
+        Ok(KernelRing {
+            uring: ManuallyDrop::new(uring),
+            buffers: ManuallyDrop::new(buffers),
+            timespec: Box::new(Timespec::new()),
+        })
+    }
+
+    fn encode(&mut self, entry: Entry) -> squeue::Entry {
+        match entry {
+            Entry::Nop => opcode::Nop::new().build(),
+            Entry::Op(request) => encode_request(request),
+            Entry::Cancel { target } => {
+                // By user_data only: a cancel by descriptor can hit a number's next owner (H34).
+                opcode::AsyncCancel::new(target)
+                    .build()
+                    .flags(squeue::Flags::SKIP_SUCCESS)
+            }
+            Entry::Timeout { deadline_ns } => {
+                let timespec = self.timespec(deadline_ns);
+                opcode::Timeout::new(timespec)
+                    .flags(TimeoutFlags::ABS)
+                    .build()
+            }
+            Entry::TimeoutUpdate {
+                target,
+                deadline_ns,
+            } => {
+                let timespec = self.timespec(deadline_ns);
+                opcode::TimeoutUpdate::new(target, timespec)
+                    .flags(TimeoutFlags::ABS)
+                    .build()
+                    .flags(squeue::Flags::SKIP_SUCCESS)
+            }
+            Entry::WakeRead { fd, target } => {
+                opcode::Read::new(Fd(fd), target, size_of::<u64>() as u32).build()
+            }
+        }
+    }
+
+    fn timespec(&mut self, deadline_ns: u64) -> *const Timespec {
+        *self.timespec = Timespec::new()
+            .sec(deadline_ns / NS_PER_S)
+            .nsec((deadline_ns % NS_PER_S) as u32);
+        &*self.timespec
+    }
+}
+
+/// The five requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
+fn encode_request(request: Request) -> squeue::Entry {
+    match request {
+        Request::Accept { fd } => opcode::AcceptMulti::new(Fd(fd))
+            .flags(libc::SOCK_CLOEXEC)
+            .build(),
+        Request::Recv { fd } => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+        Request::RecvInto {
+            fd,
+            target,
+            target_len,
+        } => opcode::Recv::new(Fd(fd), target, target_len).build(),
+        Request::Send {
+            fd,
+            source,
+            source_len,
+        } => {
+            // The ring raises no SIGPIPE (H45); the flag says so to the reader.
+            opcode::Send::new(Fd(fd), source, source_len)
+                .flags(libc::MSG_NOSIGNAL)
+                .build()
+        }
+        Request::Connect { fd, addr, addr_len } => {
+            opcode::Connect::new(Fd(fd), addr, addr_len).build()
+        }
+    }
+}
+
+impl Ring for KernelRing {
+    fn push(&mut self, user_data: u64, entry: Entry) -> Result<(), Full> {
+        let sqe = self.encode(entry).user_data(user_data);
+        // SAFETY: whatever memory the entry names is valid until its final completion: requests
+        // are owned by slots that live that long (`reactor::slots`), the eventfd's target by the
+        // driver, the timespec by this ring and read at submission (module documentation).
+        unsafe { self.uring.submission().push(&sqe) }.map_err(|_| Full)
+    }
+
+    fn unsubmitted_count(&mut self) -> u32 {
+        self.uring.submission().len() as u32
+    }
+
+    fn enter(&mut self, enter: Enter) -> io::Result<()> {
+        let to_submit = self.unsubmitted_count();
+        let (min_complete, flags) = match enter {
+            Enter::Submit => (0, EnterFlags::empty()),
+            Enter::Collect => (0, EnterFlags::GETEVENTS),
+            Enter::Sleep => (1, EnterFlags::GETEVENTS),
+        };
+        // SAFETY: no argument is passed besides the counts, and every pushed entry is valid as
+        // `push` explains.
+        let submitted = unsafe {
+            self.uring.submitter().enter::<libc::sigset_t>(
+                to_submit,
+                min_complete,
+                flags.bits(),
+                None,
+            )
+        };
+        submitted.map(|_count| ()) // the count hides the wait's result (H03, H04): callers read the queues
+    }
+
+    fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize) {
+        // The crate reads the tail once (acquire, pairs with the kernel's release), lets us copy
+        // the entries, and publishes the head on drop (release, pairs with the kernel's acquire).
+        // Nothing is acted upon in between.
+        for cqe in self.uring.completion().take(count_max) {
+            out.push(Cqe {
+                user_data: cqe.user_data(),
+                result: cqe.result(),
+                flags: cqe.flags(),
+            });
+        }
+    }
+
+    fn reapable_count(&mut self) -> usize {
+        self.uring.completion().len()
+    }
+
+    fn signs(&mut self) -> Signs {
+        let submission = self.uring.submission();
+        Signs {
+            cq_overflow: submission.cq_overflow(),
+            taskrun: submission.taskrun(),
+        }
+    }
+
+    fn provide(&mut self, loan: Loan) {
+        self.buffers.provide(loan);
+    }
+
+    fn publish(&mut self) {
+        self.buffers.publish();
+    }
+
+    fn cancel_everything(&mut self) -> io::Result<()> {
+        // For teardown only, when cancelling one by one has not been enough (H15, H33).
+        let patience = Timespec::new().sec(1);
+        self.uring
+            .submitter()
+            .register_sync_cancel(Some(patience), CancelBuilder::any())
+    }
+
+    fn leak(mut self) {
+        // SAFETY: `self` is forgotten below, so nothing uses or drops `uring` again. The buffer
+        // ring and the timespec stay mapped, as the kernel may still read them.
+        unsafe { ManuallyDrop::drop(&mut self.uring) };
+        std::mem::forget(self);
+    }
+
+    fn sq_entries(&self) -> u32 {
+        self.uring.params().sq_entries()
+    }
+
+    fn cq_entries(&self) -> u32 {
+        self.uring.params().cq_entries()
+    }
+}
+
+impl AsRawFd for KernelRing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.uring.as_raw_fd()
+    }
+}
+
+impl Drop for KernelRing {
+    fn drop(&mut self) {
+        // A failure means that the kernel keeps the group until the ring is gone, which is next.
+        let _ = self.uring.submitter().unregister_buf_ring(GROUP);
+        // SAFETY: each is dropped once, here, in this order, and not used afterwards: the ring
+        // first, so that the kernel has let go of the buffer ring when its memory is unmapped.
+        unsafe {
+            ManuallyDrop::drop(&mut self.uring);
+            ManuallyDrop::drop(&mut self.buffers);
+        }
+    }
+}
+
+/// Memory shared with the kernel: `io_uring_buf_ring`, of which we write and the kernel reads.
+struct BufferRing {
+    mapping: Mapping,
+    entry_count: u16,
+    /// Runs freely over `u16`, as the kernel's copy does.
+    tail: u16,
+}
+
+impl BufferRing {
+    fn new(entry_count: u16) -> io::Result<BufferRing> {
+        assert!(entry_count.is_power_of_two(), "{entry_count} entries");
+        let mapping = Mapping::new(usize::from(entry_count) * size_of::<BufRingEntry>())?;
+        Ok(BufferRing {
+            mapping,
+            entry_count,
+            tail: 0,
+        })
+    }
+
+    /// Writes one entry behind the published ones.
+    ///
+    /// There is always room: the pool has as many buffers as the ring has entries, and lends each
+    /// only once until it comes back (`buf::pool`).
+    fn provide(&mut self, loan: Loan) {
+        let index = usize::from(self.tail & (self.entry_count - 1));
+        let base = self.mapping.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: the mask keeps `index` inside the mapping, which is page-aligned and zeroed, so
+        // the entry is valid. The kernel reads entries only below the published tail; this one
+        // lies at the unpublished end. The setters leave the field that doubles as the tail alone.
+        let entry = unsafe { &mut *base.add(index) };
+        entry.set_addr(loan.target as u64);
+        entry.set_len(loan.target_len);
+        entry.set_bid(loan.id);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    fn publish(&mut self) {
+        let base = self.mapping.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: the tail lies inside the first entry of the mapping, is aligned for `AtomicU16`
+        // (offset 14 of a page), and no reference to that entry is alive.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(base).cast_mut()) };
+        // Release: pairs with the kernel's acquire; the entries are written before it reads them.
+        tail.store(self.tail, Ordering::Release);
+    }
+}

@@ -1,0 +1,344 @@
+//! How a ring is made: a ladder of flags, a ladder of sizes, and a probe that does real work.
+//!
+//! Distributions back-port and containers forbid, so nothing here asks for a kernel's version. A
+//! flag is tried and dropped when the kernel does not know it; then the ring has to prove itself:
+//! a no-op makes the round trip, a multishot receive fills a provided buffer on a socket pair, and
+//! a multishot accept accepts (H25, H28).
+//!
+//! A ring is small by default. Since 6.14 some kernels charge rings to `RLIMIT_MEMLOCK`, and give
+//! the charge back only some 300 ms after a ring was closed (H16). So `ENOMEM` shrinks the ring and
+//! waits a little before the next try.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use io_uring::IoUring;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::Uring;
+use super::entry::{Cqe, Enter, Entry, Ring};
+use super::ring::KernelRing;
+use crate::buf::Pool;
+use crate::driver::request::{Flags, Request};
+use crate::driver::{DriverKind, RingSizes};
+use crate::error::SetupError;
+use crate::sys::errno;
+use crate::sys::eventfd::EventFd;
+
+/// What a ring was set up with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rung {
+    single_issuer: bool,
+    defer_taskrun: bool,
+    coop_taskrun: bool,
+    submit_all: bool,
+}
+
+impl Rung {
+    /// One flag fewer at a time, newest first: DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
+    /// COOP_TASKRUN with its sign 5.19, SUBMIT_ALL 5.18.
+    const LADDER: [Rung; 5] = [
+        Rung {
+            single_issuer: true,
+            defer_taskrun: true,
+            coop_taskrun: false,
+            submit_all: true,
+        },
+        Rung {
+            single_issuer: true,
+            defer_taskrun: false,
+            coop_taskrun: true,
+            submit_all: true,
+        },
+        Rung {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: true,
+            submit_all: true,
+        },
+        Rung {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: false,
+            submit_all: true,
+        },
+        Rung {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: false,
+            submit_all: false,
+        },
+    ];
+
+    /// The flags in words, for people.
+    pub(crate) fn features(self) -> Vec<&'static str> {
+        let Rung {
+            single_issuer,
+            defer_taskrun,
+            coop_taskrun,
+            submit_all,
+        } = self;
+        [
+            (single_issuer, "single_issuer"),
+            (defer_taskrun, "defer_taskrun"),
+            (coop_taskrun, "coop_taskrun"),
+            (submit_all, "submit_all"),
+        ]
+        .into_iter()
+        .filter_map(|(present, name)| present.then_some(name))
+        .collect()
+    }
+
+    fn build(self, sizes: RingSizes) -> io::Result<IoUring> {
+        let Rung {
+            single_issuer,
+            defer_taskrun,
+            coop_taskrun,
+            submit_all,
+        } = self;
+        let mut builder = IoUring::builder();
+        builder.dontfork().setup_cqsize(sizes.cq_entries); // H13
+        if single_issuer {
+            builder.setup_single_issuer();
+        }
+        if defer_taskrun {
+            builder.setup_defer_taskrun();
+        }
+        if coop_taskrun {
+            builder.setup_coop_taskrun();
+        }
+        if defer_taskrun || coop_taskrun {
+            builder.setup_taskrun_flag(); // H08: or a turn cannot know that it has to enter
+        }
+        if submit_all {
+            builder.setup_submit_all(); // H04
+        }
+        builder.build(sizes.sq_entries)
+    }
+}
+
+/// The smallest ring that the memory ladder goes down to.
+const SQ_ENTRIES_MIN: u32 = 32;
+
+/// How long to wait before each retry of a ring that did not fit into the memory limit (H16).
+const ENOMEM_RETRIES: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+];
+
+/// A ring that has proved itself, and the flags it runs with.
+pub(crate) fn open(
+    sizes: RingSizes,
+    pool: &Rc<Pool>,
+    bell: &Arc<EventFd>,
+) -> Result<(Uring<KernelRing>, Rung), SetupError> {
+    let fail = |step, cause| SetupError::new(DriverKind::Uring, step, cause);
+    let (uring, rung) = climb(sizes).map_err(|cause| fail("io_uring_setup", cause))?;
+    let params = uring.params();
+    if !(params.is_feature_nodrop()
+        && params.is_feature_submit_stable()
+        && params.is_feature_fast_poll()
+        && params.is_feature_ext_arg()
+        && params.is_feature_skip_cqe_on_success())
+    {
+        let cause = io::Error::from_raw_os_error(errno::EOPNOTSUPP);
+        return Err(fail("checking io_uring features", cause));
+    }
+    let ring = KernelRing::new(uring, pool.count())
+        .map_err(|cause| fail("registering provided buffers", cause))?;
+    let mut prober = Prober {
+        ring,
+        pool,
+        reaped: Vec::new(),
+    };
+    prober
+        .no_op()
+        .map_err(|cause| fail("probing a no-op", cause))?;
+    prober
+        .multishot_recv()
+        .map_err(|cause| fail("probing a multishot receive", cause))?;
+    prober
+        .multishot_accept()
+        .map_err(|cause| fail("probing a multishot accept", cause))?;
+    let driver = Uring::new(prober.ring, Rc::clone(pool), Arc::clone(bell))
+        .map_err(|cause| fail("allocating the wake-up buffer", cause))?;
+    Ok((driver, rung))
+}
+
+/// Walks down both ladders: flags on `EINVAL`, sizes on `ENOMEM`.
+fn climb(mut sizes: RingSizes) -> io::Result<(IoUring, Rung)> {
+    let mut rungs = Rung::LADDER.into_iter();
+    let mut rung = rungs.next().expect("the ladder has rungs");
+    let mut retries = ENOMEM_RETRIES.into_iter();
+    loop {
+        let error = match rung.build(sizes) {
+            Ok(uring) => return Ok((uring, rung)),
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(errno::EINVAL) => rung = rungs.next().ok_or(error)?,
+            Some(errno::ENOMEM) if sizes.sq_entries > SQ_ENTRIES_MIN => sizes = sizes.halved(),
+            Some(errno::ENOMEM) => {
+                let pause = retries.next().ok_or(error)?;
+                // Nothing signals that the kernel has given memory back; there is only time.
+                std::thread::sleep(pause);
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Runs real operations on a ring that has no driver yet.
+struct Prober<'a> {
+    ring: KernelRing,
+    pool: &'a Rc<Pool>,
+    reaped: Vec<Cqe>,
+}
+
+/// Enters before a probe that brings nothing is given up. Each wakes at least once.
+const PROBE_ENTERS_MAX: u32 = 8;
+
+/// Ends a probe whose completion does not come.
+const PROBE_TIMEOUT_NS: u64 = 1_000_000_000;
+
+const PROBE: u64 = 1;
+const PROBE_TIMEOUT: u64 = 2;
+const PROBE_CANCEL: u64 = 3;
+
+impl Prober<'_> {
+    fn no_op(&mut self) -> io::Result<()> {
+        self.push(PROBE, Entry::Nop)?;
+        self.next_answer().and_then(success).map(drop)
+    }
+
+    fn multishot_recv(&mut self) -> io::Result<()> {
+        let loan = self.pool.lend().expect("a fresh pool has free buffers");
+        self.ring.provide(loan);
+        self.ring.publish();
+        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+        self.push(
+            PROBE,
+            Entry::Op(Request::Recv {
+                fd: ours.as_raw_fd(),
+            }),
+        )?;
+        theirs.send(b"?")?;
+        let first = self.next_answer();
+        // Whatever came, the peer's end makes the receive finish, so nothing stays armed.
+        drop(theirs);
+        let flags = first
+            .as_ref()
+            .map(|cqe| Flags::from_raw(cqe.flags))
+            .unwrap_or_default();
+        if flags.more() {
+            self.next_answer()?;
+        }
+        let Some(id) = flags.buffer() else {
+            first.and_then(success)?;
+            return Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP));
+        };
+        drop(self.pool.filled(id, 1));
+        match flags.more() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP)),
+        }
+    }
+
+    fn multishot_accept(&mut self) -> io::Result<()> {
+        // An abstract Unix socket needs no port, no path and no network.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed); // a unique number, ordered with nothing
+        let name = format!("\0ringloop-probe-{}-{number}", std::process::id());
+        let addr = SockAddr::unix(name)?;
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        listener.bind(&addr)?;
+        listener.listen(1)?;
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        client.connect(&addr)?;
+        self.push(
+            PROBE,
+            Entry::Op(Request::Accept {
+                fd: listener.as_raw_fd(),
+            }),
+        )?;
+        let answer = self.next_answer()?;
+        if Flags::from_raw(answer.flags).more() {
+            self.push(PROBE_CANCEL, Entry::Cancel { target: PROBE })?;
+            self.next_answer()?;
+        }
+        let fd = success(answer)?;
+        let accepted: OwnedFd = crate::op::accept::adopt(fd);
+        drop(accepted);
+        match Flags::from_raw(answer.flags).more() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP)),
+        }
+    }
+
+    fn push(&mut self, user_data: u64, entry: Entry) -> io::Result<()> {
+        let pushed = self.ring.push(user_data, entry);
+        pushed.map_err(|_full| io::Error::from_raw_os_error(errno::EAGAIN))
+    }
+
+    /// The next completion of the probing entry, within a second.
+    fn next_answer(&mut self) -> io::Result<Cqe> {
+        let deadline_ns = crate::sys::clock::monotonic_ns() + PROBE_TIMEOUT_NS;
+        self.push(PROBE_TIMEOUT, Entry::Timeout { deadline_ns })?;
+        let mut answer = None;
+        for _ in 0..PROBE_ENTERS_MAX {
+            match self.ring.enter(Enter::Sleep) {
+                Err(error) if error.raw_os_error() != Some(errno::EINTR) => return Err(error),
+                _ => self.ring.reap(&mut self.reaped, usize::MAX),
+            }
+            answer = answer.or_else(|| self.take(PROBE));
+            if answer.is_some() {
+                break;
+            }
+            if self.take(PROBE_TIMEOUT).is_some() {
+                return Err(io::Error::from_raw_os_error(errno::ETIMEDOUT));
+            }
+        }
+        self.end_timeout()?;
+        answer.ok_or_else(|| io::Error::from_raw_os_error(errno::ETIMEDOUT))
+    }
+
+    fn end_timeout(&mut self) -> io::Result<()> {
+        self.push(
+            PROBE_CANCEL,
+            Entry::Cancel {
+                target: PROBE_TIMEOUT,
+            },
+        )?;
+        while self.take(PROBE_TIMEOUT).is_none() {
+            self.ring
+                .enter(Enter::Sleep)
+                .or_else(|error| match error.raw_os_error() {
+                    Some(errno::EINTR) => Ok(()),
+                    _ => Err(error),
+                })?;
+            self.ring.reap(&mut self.reaped, usize::MAX);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, user_data: u64) -> Option<Cqe> {
+        let index = self
+            .reaped
+            .iter()
+            .position(|cqe| cqe.user_data == user_data)?;
+        Some(self.reaped.remove(index))
+    }
+}
+
+/// The result of a completion, with a negated errno as the error it is.
+fn success(cqe: Cqe) -> io::Result<i32> {
+    match cqe.result {
+        result if result < 0 => Err(io::Error::from_raw_os_error(errno::from_result(result))),
+        result => Ok(result),
+    }
+}

@@ -1,0 +1,221 @@
+//! What can go wrong before a loop runs, and what went wrong with nobody there to hear it.
+//!
+//! Failures of single operations are `io::Error`s and belong to whoever awaited them. The two types
+//! here are for the rest: a runtime that cannot start, and errors that have nowhere to go.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+
+use crate::driver::DriverKind;
+use crate::sys::errno;
+
+/// Why a runtime could not start: which driver, at which step, and what to try next.
+///
+/// `Display` prints all of it on one line, advice included.
+#[derive(Debug)]
+pub struct SetupError {
+    driver: DriverKind,
+    step: &'static str,
+    cause: io::Error,
+}
+
+impl SetupError {
+    pub(crate) fn new(driver: DriverKind, step: &'static str, cause: io::Error) -> SetupError {
+        SetupError {
+            driver,
+            step,
+            cause,
+        }
+    }
+
+    /// The driver that was tried.
+    pub fn driver(&self) -> DriverKind {
+        self.driver
+    }
+
+    /// What usually fixes this, where we know it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self.cause.raw_os_error()? {
+            errno::EPERM | errno::EACCES => Some(
+                "io_uring is switched off here: see `sysctl kernel.io_uring_disabled` (0 allows \
+                 it) and the container's seccomp profile, which must allow io_uring_setup, \
+                 io_uring_enter and io_uring_register",
+            ),
+            errno::ENOSYS => Some(
+                "this kernel or sandbox has no io_uring: use Linux 6.1 or newer, and a seccomp \
+                 profile that allows io_uring_setup, io_uring_enter and io_uring_register",
+            ),
+            errno::EOPNOTSUPP | errno::EINVAL => Some(
+                "this kernel's io_uring is too old or restricted: Linux 6.1 or newer has all that \
+                 is needed",
+            ),
+            errno::ENOMEM => Some(
+                "not enough lockable memory: raise `ulimit -l` (RLIMIT_MEMLOCK), or ask the \
+                 builder for smaller rings",
+            ),
+            errno::EMFILE => Some("too many open files in this process: raise `ulimit -n`"),
+            errno::ENFILE => {
+                Some("too many open files on this machine: raise `sysctl fs.file-max`")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} failed: {}", self.driver, self.step, self.cause)?;
+        if let Some(advice) = self.advice() {
+            write!(f, " ({advice})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// An error that nobody is waiting for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
+/// receives each one exactly once; without a hook it is printed to standard error.
+#[non_exhaustive]
+pub enum Unhandled {
+    /// A task panicked, and its `JoinHandle` was dropped before anyone looked.
+    TaskPanic {
+        /// Where the task was spawned.
+        spawned_at: &'static Location<'static>,
+        /// What it panicked with.
+        payload: Box<dyn Any + Send>,
+    },
+    /// A callback of `call_soon`, `call_later` or `call_at` panicked.
+    CallPanic {
+        /// Where the callback was scheduled.
+        scheduled_at: &'static Location<'static>,
+        /// What it panicked with.
+        payload: Box<dyn Any + Send>,
+    },
+    /// A waker of another library panicked when the loop woke it.
+    WakePanic {
+        /// What it panicked with.
+        payload: Box<dyn Any + Send>,
+    },
+    /// A dropped stream could not deliver the bytes that were still queued.
+    BackgroundClose {
+        /// Bytes that the kernel never took.
+        unsent_bytes: usize,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A listener cannot accept for want of descriptors or memory, and pauses. Reported once per
+    /// shortage, not once per attempt.
+    AcceptCapacity {
+        /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+        error: io::Error,
+    },
+    /// The runtime was dropped and the kernel did not let go of all operations in time. The memory
+    /// they name was leaked, because freeing it would have been unsound.
+    UndrainedShutdown {
+        /// Operations that were still in flight.
+        in_flight_count: usize,
+    },
+}
+
+impl fmt::Display for Unhandled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unhandled::TaskPanic {
+                spawned_at,
+                payload,
+            } => {
+                write!(
+                    f,
+                    "a task spawned at {spawned_at} panicked: {}",
+                    panic_text(payload)
+                )
+            }
+            Unhandled::CallPanic {
+                scheduled_at,
+                payload,
+            } => {
+                write!(
+                    f,
+                    "a callback from {scheduled_at} panicked: {}",
+                    panic_text(payload)
+                )
+            }
+            Unhandled::WakePanic { payload } => {
+                write!(f, "a waker panicked: {}", panic_text(payload))
+            }
+            Unhandled::BackgroundClose {
+                unsent_bytes,
+                error,
+            } => {
+                write!(
+                    f,
+                    "a dropped stream lost {unsent_bytes} queued bytes: {error}"
+                )
+            }
+            Unhandled::AcceptCapacity { error } => {
+                write!(f, "a listener pauses accepting: {error}")
+            }
+            Unhandled::UndrainedShutdown { in_flight_count } => write!(
+                f,
+                "{in_flight_count} operations outlived the runtime; their memory was leaked"
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Unhandled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unhandled({self})")
+    }
+}
+
+/// The message of a panic, if it has one.
+pub(crate) fn panic_text(payload: &Box<dyn Any + Send>) -> &str {
+    let payload: &(dyn Any + Send) = &**payload;
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(a payload that is not text)")
+}
+
+/// What an operation on a closed runtime answers.
+pub(crate) fn runtime_closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the runtime of this resource has been closed",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: whoever is refused io_uring reads what to do about it.
+    /// Method: one error per errno that setup can meet. Kills: advice lost from `Display`.
+    #[test]
+    fn setup_errors_carry_the_next_step() {
+        let text = |errno| {
+            let cause = io::Error::from_raw_os_error(errno);
+            SetupError::new(DriverKind::Uring, "io_uring_setup", cause).to_string()
+        };
+        for (errno, word) in [
+            (errno::EPERM, "kernel.io_uring_disabled"),
+            (errno::EPERM, "seccomp"),
+            (errno::ENOSYS, "seccomp"),
+            (errno::ENOMEM, "ulimit -l"),
+            (errno::EMFILE, "ulimit -n"),
+            (errno::EINVAL, "6.1"),
+        ] {
+            assert!(text(errno).contains(word), "{}", text(errno));
+            assert!(text(errno).starts_with("io_uring: io_uring_setup failed"));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! An event loop and async runtime for Linux servers, built on io_uring completions.
+//!
+//! One thread runs ready tasks until they await, the kernel completes I/O, timers fire, nothing
+//! gets lost. It is asyncio's model with Rust's types and the names of tokio.
+//!
+//! ```no_run
+//! use ringloop::net::TcpListener;
+//!
+//! fn main() -> std::io::Result<()> {
+//!     ringloop::run(async {
+//!         let listener = TcpListener::bind("127.0.0.1:7000")?;
+//!         loop {
+//!             let mut stream = listener.accept().await?;
+//!             ringloop::spawn(async move {
+//!                 loop {
+//!                     let bytes = stream.recv().await?;
+//!                     if bytes.is_empty() {
+//!                         return stream.close().await;
+//!                     }
+//!                     stream.send(bytes).await?; // no copy: the buffer goes back out
+//!                 }
+//!             });
+//!         }
+//!     })
+//! }
+//! ```
+//!
+//! # Tenets, in order
+//!
+//! 1. **Sound.** The kernel never writes to freed memory, whatever the caller drops.
+//! 2. **Bounded.** Every queue, loop and wait has a limit with a name.
+//! 3. **Explainable.** One turn fits on a screen; what the loop did can be read from
+//!    [`Handle::metrics`].
+//! 4. **Fast.** One system call per turn, no allocation per operation.
+//! 5. **Small.**
+//!
+//! When two conflict, the earlier wins.
+//!
+//! # The map
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`runtime`](Runtime) | where executor and reactor meet: the turn, the builder, the handle |
+//! | [`task`] | tasks, the ready queue, wakes from other threads, the budget |
+//! | `reactor` | what is in flight and when something is due |
+//! | `driver` | who performs requests: io_uring, behind a waist of plain data |
+//! | `op` | one verb per file: what to ask and what the answer means |
+//! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
+//! | [`net`], [`time`] | what programs use |
+//! | `sys` | the few calls to libc |
+//!
+//! Imports go one way, `net, time → op → reactor → driver → sys`, and a test says so
+//! (`tests/tidy.rs`). `unsafe` lives in the modules that the same test names.
+
+pub mod buf;
+mod driver;
+mod error;
+pub mod net;
+mod op;
+mod reactor;
+mod runtime;
+mod sys;
+pub mod task;
+pub mod time;
+
+mod spawn;
+
+pub use driver::{DriverChoice, DriverInfo, DriverKind};
+pub use error::{SetupError, Unhandled};
+pub use runtime::{Builder, Handle, Metrics, Runtime, run};
+pub use spawn::{call_soon, spawn};
+pub use task::{CallHandle, JoinError, JoinHandle};
+pub use time::{TimerHandle, call_at, call_later};

@@ -1,0 +1,68 @@
+//! Where to connect and listen.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// Something that is a socket address: a `SocketAddr`, an `(IpAddr, u16)` pair, or text such as
+/// `"127.0.0.1:8080"`.
+///
+/// Host names are not looked up: that would block the loop. Resolve them on another thread, for
+/// example with [`std::net::ToSocketAddrs`].
+pub trait ToAddr: sealed::Sealed {
+    /// The address.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for text that is not `ip:port`.
+    fn to_addr(&self) -> io::Result<SocketAddr>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! into_addr {
+    ($($type:ty),*) => {$(
+        impl sealed::Sealed for $type {}
+        impl ToAddr for $type {
+            fn to_addr(&self) -> io::Result<SocketAddr> {
+                Ok(SocketAddr::from(*self))
+            }
+        }
+    )*};
+}
+
+into_addr!(
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
+    (IpAddr, u16),
+    (Ipv4Addr, u16),
+    (Ipv6Addr, u16)
+);
+
+impl sealed::Sealed for str {}
+impl ToAddr for str {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        self.parse().map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{self:?} is not an address like 127.0.0.1:8080 or [::1]:8080 (host names are not looked up here)"),
+            )
+        })
+    }
+}
+
+impl sealed::Sealed for String {}
+impl ToAddr for String {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        self.as_str().to_addr()
+    }
+}
+
+impl<A: ToAddr + ?Sized> sealed::Sealed for &A {}
+impl<A: ToAddr + ?Sized> ToAddr for &A {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        (**self).to_addr()
+    }
+}

@@ -1,0 +1,19 @@
+//! Sockets.
+//!
+//! Operations belong to the socket, not to the future that waits. A listener owns one multishot
+//! accept and a queue of connections, a stream one multishot receive and a queue of filled buffers;
+//! `accept()` and `recv()` only take from the queue. Dropping such a future at any moment loses
+//! nothing, so `select!`, `timeout` and abort are safe on every read and accept.
+//!
+//! The state behind each type is an [`Owner`](crate::reactor::Owner): it submits requests and is
+//! handed the answers. It stays alive, with its descriptor and its buffers, until the last final
+//! completion, whatever the program drops.
+
+mod addr;
+mod tcp;
+
+pub use addr::ToAddr;
+pub use tcp::{
+    Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpListenerBuilder, TcpStream,
+    WriteHalf,
+};

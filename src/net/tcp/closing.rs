@@ -1,0 +1,161 @@
+//! The end of a socket (H36).
+//!
+//! `close(2)` while a receive is armed sends no FIN, and the receive never ends. So closing is:
+//! cancel the receive, let queued bytes go out, wait for the final completions, then close. It
+//! happens in the background: the slots of what is in flight hold the socket, and the last of them
+//! to end drops the descriptor.
+//!
+//! Sending what was queued may take at most the builder's `linger`; then the connection is reset
+//! and the loss is reported, so no peer that stops reading can keep a dropped socket for ever.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::socket::{Phase, Socket};
+use crate::error::Unhandled;
+use crate::reactor::{Reactor, TimerKey};
+
+/// What a socket remembers while it sends its last bytes.
+pub(super) struct Closing {
+    linger_timer: Option<TimerKey>,
+    waiter: Option<Rc<CloseWait>>,
+    /// Whether the loop waits for this socket before it ends.
+    is_counted: bool,
+}
+
+/// Somebody who awaits `close()`.
+#[derive(Default)]
+pub(super) struct CloseWait {
+    is_closed: Cell<bool>,
+    error: RefCell<Option<io::Error>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What happens to bytes that are still queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Close {
+    SendQueued,
+    /// They are dropped and the peer sees a reset.
+    Reset,
+}
+
+impl Socket {
+    /// Begins to close, once. The caller drops its `Rc`; the rest follows by itself.
+    pub(super) fn begin_close(self: &Rc<Self>, close: Close, waiter: Option<Rc<CloseWait>>) {
+        assert_ne!(self.phase.get(), Phase::Closing, "closed twice");
+        if self.phase.replace(Phase::Closing) == Phase::Connecting {
+            self.cancel_connect();
+        }
+        self.stop_reading();
+        if close == Close::Reset {
+            self.reset();
+        }
+        let mut closing = Box::new(Closing {
+            linger_timer: None,
+            waiter,
+            is_counted: false,
+        });
+        let is_lingering = close == Close::SendQueued && self.is_writing();
+        if is_lingering {
+            let deadline_ns = self
+                .reactor
+                .now_ns()
+                .saturating_add(self.reactor.linger_ns());
+            let expiring = Rc::clone(self) as Rc<_>;
+            closing.linger_timer = Some(self.reactor.expire_at(deadline_ns, expiring));
+            closing.is_counted = true;
+            self.reactor.count_closing(1);
+        } else if let Some(waiter) = &closing.waiter {
+            *waiter.error.borrow_mut() = self.write_error();
+        }
+        if is_lingering || closing.waiter.is_some() {
+            *self.closing.borrow_mut() = Some(closing);
+        }
+    }
+
+    /// Called when a send has ended, well or badly.
+    pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
+        if self.phase.get() != Phase::Closing || self.is_writing() {
+            return;
+        }
+        self.end_linger(self.write_error());
+    }
+
+    /// The peer has not taken the last bytes in time.
+    pub(super) fn linger_expired(self: &Rc<Self>) {
+        self.reset();
+        self.end_linger(Some(io::ErrorKind::TimedOut.into()));
+    }
+
+    /// The descriptor is about to be closed: nothing names it any more.
+    pub(super) fn closed(&mut self) {
+        let Some(mut closing) = self.closing.get_mut().take() else {
+            return;
+        };
+        closing.stop_counting(&self.reactor);
+        if let Some(waiter) = closing.waiter {
+            waiter.is_closed.set(true);
+            let waker = waiter.waker.borrow_mut().take();
+            self.reactor.wake_afterwards(waker);
+        }
+    }
+
+    fn end_linger(self: &Rc<Self>, error: Option<io::Error>) {
+        let mut closing = self.closing.borrow_mut();
+        let Some(closing) = closing.as_mut() else {
+            return;
+        };
+        if !closing.is_counted {
+            return;
+        }
+        closing.stop_counting(&self.reactor);
+        let Some(error) = error else { return };
+        match &closing.waiter {
+            Some(waiter) => *waiter.error.borrow_mut() = Some(error),
+            None => {
+                let unsent_bytes = self.unsent_bytes();
+                self.reactor.report(Unhandled::BackgroundClose {
+                    unsent_bytes,
+                    error,
+                });
+            }
+        }
+    }
+
+    fn reset(self: &Rc<Self>) {
+        // A socket that cannot be set to reset closes in the ordinary way.
+        let _ = self.options().set_linger(Some(Duration::ZERO));
+        self.stop_writing();
+    }
+}
+
+impl Closing {
+    fn stop_counting(&mut self, reactor: &Reactor) {
+        if std::mem::take(&mut self.is_counted) {
+            reactor.count_closing(-1);
+        }
+        if let Some(timer) = self.linger_timer.take() {
+            reactor.remove_timer(timer); // it holds the socket
+        }
+    }
+}
+
+impl CloseWait {
+    /// Waits until the descriptor has been closed.
+    pub(super) async fn wait(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            if self.is_closed.get() {
+                return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));
+            }
+            let waker = cx.waker().clone();
+            let former = self.waker.borrow_mut().replace(waker);
+            drop(former);
+            Poll::Pending
+        })
+        .await
+    }
+}

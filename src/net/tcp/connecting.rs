@@ -1,0 +1,116 @@
+//! Reaching a peer.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::closing::Close;
+use super::socket::{Phase, Socket};
+use crate::driver::request::Key;
+use crate::op::{Answer, connect};
+use crate::reactor::Reactor;
+
+/// What a socket remembers while it connects.
+pub(super) struct Connecting {
+    /// Lent to the kernel until the answer: this value is boxed and nobody touches the address.
+    addr: SockAddr,
+    key: Option<Key>,
+    result: Option<io::Result<()>>,
+    waker: Option<Waker>,
+}
+
+/// Closes the socket if the future that connects it is dropped, so that a connection which is
+/// made all the same is not left open (the kernel may be faster than our cancel).
+struct Attempt {
+    socket: Option<Rc<Socket>>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.begin_close(Close::Reset, None);
+        }
+    }
+}
+
+/// Connects a new socket to `addr`.
+pub(super) async fn connect(reactor: Rc<Reactor>, addr: SocketAddr) -> io::Result<Rc<Socket>> {
+    let fd = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(reactor, OwnedFd::from(fd), Phase::Connecting);
+    let mut attempt = Attempt {
+        socket: Some(Rc::clone(&socket)),
+    };
+    socket.start_connect(SockAddr::from(addr))?;
+    poll_fn(|cx| socket.poll_connected(cx.waker())).await?;
+    socket.phase.set(Phase::Open);
+    attempt.socket = None;
+    Ok(socket)
+}
+
+impl Socket {
+    fn start_connect(self: &Rc<Self>, addr: SockAddr) -> io::Result<()> {
+        let connecting = Box::new(Connecting {
+            addr,
+            key: None,
+            result: None,
+            waker: None,
+        });
+        *self.connecting.borrow_mut() = Some(connecting);
+        // Taken from where the address stays: inside the box.
+        let request = {
+            let connecting = self.connecting.borrow();
+            connect::request(&**self, &connecting.as_ref().expect("set above").addr)
+        };
+        let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+        self.connecting
+            .borrow_mut()
+            .as_mut()
+            .expect("set above")
+            .key = Some(key);
+        Ok(())
+    }
+
+    /// The answer to `connect(2)`.
+    pub(super) fn connected(&self, answer: Answer) {
+        let waker = {
+            let mut connecting = self.connecting.borrow_mut();
+            let connecting = connecting.as_mut().expect("a connect was in flight");
+            connecting.key = None;
+            connecting.result = Some(connect::finish(answer));
+            connecting.waker.take()
+        };
+        self.reactor.wake_afterwards(waker);
+    }
+
+    pub(super) fn cancel_connect(&self) {
+        let key = self
+            .connecting
+            .borrow()
+            .as_ref()
+            .and_then(|connecting| connecting.key);
+        if let Some(key) = key {
+            self.reactor.cancel(key);
+        }
+    }
+
+    fn poll_connected(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        let waker = waker.clone(); // user code: not under the borrow
+        let mut slot = self.connecting.borrow_mut();
+        let connecting = slot.as_mut().expect("polled while connecting");
+        if let Some(result) = connecting.result.take() {
+            let done = slot.take();
+            drop(slot);
+            drop(done);
+            return Poll::Ready(result);
+        }
+        let former = connecting.waker.replace(waker);
+        drop(slot);
+        drop(former);
+        Poll::Pending
+    }
+}

@@ -1,0 +1,241 @@
+//! `TcpListener`.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::TcpStream;
+use super::listening::Listening;
+use super::stream::inet_addr;
+use crate::net::ToAddr;
+use crate::runtime::context;
+use crate::task::wait_list::Ticket;
+
+/// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
+const BACKLOG: i32 = 4096;
+
+/// A TCP server socket.
+///
+/// It accepts by itself, from the first [`accept`](TcpListener::accept) on, and queues what has
+/// come; `accept()` takes from the queue, so dropping one loses no connection. When descriptors or
+/// memory run out it rests for 100 ms and reports that once, to
+/// [`on_unhandled`](crate::Builder::on_unhandled); peers that give up before they are accepted are
+/// passed over in silence.
+///
+/// Dropping the listener stops accepting; connections that nobody has taken are closed.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let listener = ringloop::net::TcpListener::bind("127.0.0.1:7000")?;
+/// loop {
+///     let mut stream = listener.accept().await?;
+///     ringloop::spawn(async move { stream.write_all(b"hello").await });
+/// }
+/// # }
+/// ```
+pub struct TcpListener {
+    listening: Rc<Listening>,
+}
+
+impl TcpListener {
+    /// Listens on `addr`, with `SO_REUSEADDR` and a backlog of 4096. Port 0 picks a free one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`, and `InvalidInput` for text that is no
+    /// address.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn bind(addr: impl ToAddr) -> io::Result<TcpListener> {
+        TcpListener::builder().bind(addr)
+    }
+
+    /// A listener with other settings than those of [`bind`](TcpListener::bind).
+    pub fn builder() -> TcpListenerBuilder {
+        TcpListenerBuilder {
+            backlog: BACKLOG,
+            reuse_port: false,
+            v6_only: None,
+        }
+    }
+
+    /// Waits for a connection.
+    ///
+    /// The peer's address is a system call away, [`TcpStream::peer_addr`], for who needs it.
+    ///
+    /// Several tasks may wait at once and are served in order. Cancel safe: a dropped `accept`
+    /// loses no connection.
+    ///
+    /// # Errors
+    ///
+    /// Only if this socket cannot accept at all. Shortages and peers that gave up are handled.
+    pub async fn accept(&self) -> io::Result<TcpStream> {
+        let mut waiting = Waiting {
+            listening: &self.listening,
+            ticket: Ticket::default(),
+        };
+        poll_fn(|cx| waiting.poll(cx)).await
+    }
+
+    /// The connections as a stream that never ends.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming {
+            waiting: Waiting {
+                listening: &self.listening,
+                ticket: Ticket::default(),
+            },
+        }
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        inet_addr(SockRef::from(&*self.listening).local_addr()?)
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        self.listening.close();
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listening.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpListener")
+            .field("fd", &self.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One `accept()`: its place in the line, given up when it is dropped.
+struct Waiting<'a> {
+    listening: &'a Rc<Listening>,
+    ticket: Ticket,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let accepted = ready!(self.listening.poll_accept(&mut self.ticket, cx));
+        self.listening.leave(&mut self.ticket);
+        Poll::Ready(accepted.map(|fd| TcpStream::adopt(self.listening.reactor(), fd)))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.listening.leave(&mut self.ticket);
+    }
+}
+
+/// The connections of a listener, as a `Stream`. See [`TcpListener::incoming`].
+pub struct Incoming<'a> {
+    waiting: Waiting<'a>,
+}
+
+impl Incoming<'_> {
+    /// The next connection. As [`TcpListener::accept`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn next(&mut self) -> io::Result<TcpStream> {
+        poll_fn(|cx| self.waiting.poll(cx)).await
+    }
+}
+
+impl Stream for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.waiting.poll(cx).map(Some)
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`TcpListener`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `bind`"]
+pub struct TcpListenerBuilder {
+    backlog: i32,
+    reuse_port: bool,
+    v6_only: Option<bool>,
+}
+
+impl TcpListenerBuilder {
+    /// How many connections the kernel holds until they are accepted. `net.core.somaxconn` cuts
+    /// it. Default: 4096.
+    pub fn backlog(mut self, count: u32) -> TcpListenerBuilder {
+        self.backlog = i32::try_from(count).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// Sets `SO_REUSEPORT`, so that several listeners, one per loop, share the port.
+    pub fn reuse_port(mut self, is_on: bool) -> TcpListenerBuilder {
+        self.reuse_port = is_on;
+        self
+    }
+
+    /// Sets `IPV6_V6ONLY`: whether an IPv6 listener leaves IPv4 alone. Default: the system's.
+    pub fn v6_only(mut self, is_on: bool) -> TcpListenerBuilder {
+        self.v6_only = Some(is_on);
+        self
+    }
+
+    /// Listens on `addr`. As [`TcpListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn bind(self, addr: impl ToAddr) -> io::Result<TcpListener> {
+        let TcpListenerBuilder {
+            backlog,
+            reuse_port,
+            v6_only,
+        } = self;
+        let addr = addr.to_addr()?;
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if let Some(v6_only) = v6_only.filter(|_| addr.is_ipv6()) {
+            socket.set_only_v6(v6_only)?;
+        }
+        socket.bind(&SockAddr::from(addr))?;
+        socket.listen(backlog)?;
+        let reactor = Rc::clone(&context::current().reactor);
+        let listening = Listening::new(reactor, OwnedFd::from(socket));
+        Ok(TcpListener { listening })
+    }
+}

@@ -1,0 +1,228 @@
+//! The state of a listener.
+//!
+//! One multishot accept, armed at the first `accept()` and owned by the listener, and a queue of
+//! connections. Dropping an `accept()` loses no connection: the next one finds it in the queue.
+//!
+//! ```text
+//!          accept()                         final completion
+//!  Idle ─────────────▶ Armed ─────────────────────────────────────────▶ Idle
+//!   ▲                    │ queue full                                    │ out of descriptors
+//!   │                    ▼                                               ▼ or memory
+//!   │                Cancelling ── final completion ──▶ Idle          Resting
+//!   └──────────────────────────────────────────────── one timer, 100 ms ─┘
+//! ```
+//!
+//! - **Backpressure.** The kernel accepts as long as the accept is armed (H52). With
+//!   [`QUEUED_CONNECTIONS_MAX`] waiting it is cancelled, and armed again when they have been taken,
+//!   so further peers wait in the listen backlog.
+//! - **Shortage** (H50). Every retry would fail at once, for ever, so accepting rests for a while,
+//!   with one timer however often the shortage shows itself, and reports once until it is over.
+//!
+//! **Invariant.** At most one accept is in flight. A connection that arrives for a closed listener
+//! is closed (H38).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::driver::request::{Key, Verb};
+use crate::error::Unhandled;
+use crate::op::Answer;
+use crate::op::accept::{self, Accepted};
+use crate::reactor::{Expire, Owner, Reactor, TimerKey};
+use crate::task::coop;
+use crate::task::wait_list::{Left, Ticket, WaitList};
+
+/// Accepted connections that may wait for an `accept()`.
+pub(super) const QUEUED_CONNECTIONS_MAX: usize = 256;
+
+/// How long accepting rests when descriptors or memory have run out.
+const REST_NS: u64 = 100_000_000;
+
+pub(super) struct Listening {
+    reactor: Rc<Reactor>,
+    queue: RefCell<VecDeque<OwnedFd>>,
+    armed: Cell<Armed>,
+    is_closed: Cell<bool>,
+    /// A shortage has been reported and is not over.
+    is_short: Cell<bool>,
+    failed: Cell<Option<i32>>,
+    waiters: WaitList,
+    /// Last, so that the queue is gone when the port becomes free.
+    fd: OwnedFd,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Armed {
+    Idle,
+    Armed(Key),
+    Cancelling,
+    Resting(TimerKey),
+}
+
+impl Listening {
+    pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Listening> {
+        Rc::new(Listening {
+            reactor,
+            queue: RefCell::default(),
+            armed: Cell::new(Armed::Idle),
+            is_closed: Cell::new(false),
+            is_short: Cell::new(false),
+            failed: Cell::new(None),
+            waiters: WaitList::default(),
+            fd,
+        })
+    }
+
+    pub(super) fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
+    }
+
+    pub(super) fn poll_accept(
+        self: &Rc<Self>,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<OwnedFd>> {
+        ready!(coop::poll_ready(cx));
+        if let Some(fd) = self.queue.borrow_mut().pop_front() {
+            coop::spend();
+            return Poll::Ready(Ok(fd));
+        }
+        if let Some(code) = self.failed.get() {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(code)));
+        }
+        if let Err(error) = self.arm() {
+            return Poll::Ready(Err(error));
+        }
+        self.waiters.wait(ticket, cx.waker());
+        Poll::Pending
+    }
+
+    /// An `accept()` is over or was dropped. If it had been woken, another one takes its place.
+    pub(super) fn leave(&self, ticket: &mut Ticket) {
+        let left = self.waiters.leave(ticket);
+        let has_news = !self.queue.borrow().is_empty() || self.failed.get().is_some();
+        if left == Left::AlreadyWoken && has_news {
+            self.reactor.wake_afterwards(self.waiters.next());
+        }
+    }
+
+    /// No `accept()` will come again.
+    pub(super) fn close(&self) {
+        self.is_closed.set(true);
+        let connections = self.queue.take();
+        drop(connections);
+        match self.armed.get() {
+            Armed::Armed(key) => {
+                self.armed.set(Armed::Cancelling);
+                self.reactor.cancel(key);
+            }
+            Armed::Resting(timer) => {
+                self.armed.set(Armed::Idle);
+                self.reactor.remove_timer(timer);
+            }
+            Armed::Idle | Armed::Cancelling => {}
+        }
+    }
+
+    fn arm(self: &Rc<Self>) -> io::Result<()> {
+        match self.armed.get() {
+            Armed::Idle => {
+                let key = self
+                    .reactor
+                    .submit(Rc::clone(self) as Rc<_>, accept::request(&self.fd))?;
+                self.armed.set(Armed::Armed(key));
+            }
+            // In flight, or its end or its timer will arm again.
+            Armed::Armed(_) | Armed::Cancelling | Armed::Resting(_) => {}
+        }
+        Ok(())
+    }
+
+    fn accepted(self: &Rc<Self>, answer: Answer) {
+        if !answer.more {
+            self.armed.set(Armed::Idle);
+        }
+        match accept::finish(answer) {
+            Accepted::Connection(fd) => self.connection(fd),
+            Accepted::Nothing => {}
+            Accepted::Exhausted(code) => self.rest(code),
+            Accepted::Failed(code) => self.fail(code),
+        }
+        let is_wanted = self.waiters.is_waiting() && !self.is_closed.get();
+        if is_wanted && self.arm().is_err() {
+            // The loop is closing; a woken `accept()` finds that out.
+            self.reactor.wake_afterwards(self.waiters.next());
+        }
+    }
+
+    fn connection(self: &Rc<Self>, fd: OwnedFd) {
+        self.is_short.set(false);
+        if self.is_closed.get() {
+            return; // drops it
+        }
+        let queued_count = {
+            let mut queue = self.queue.borrow_mut();
+            queue.push_back(fd);
+            queue.len()
+        };
+        self.reactor.wake_afterwards(self.waiters.next());
+        if let Armed::Armed(key) = self.armed.get()
+            && queued_count >= QUEUED_CONNECTIONS_MAX
+        {
+            self.armed.set(Armed::Cancelling);
+            self.reactor.cancel(key);
+        }
+    }
+
+    /// `answer.more` is false with every error, so the accept is idle here.
+    fn rest(self: &Rc<Self>, code: i32) {
+        if !self.is_short.replace(true) {
+            let error = io::Error::from_raw_os_error(code);
+            self.reactor.report(Unhandled::AcceptCapacity { error });
+        }
+        if matches!(self.armed.get(), Armed::Idle) && !self.is_closed.get() {
+            let deadline_ns = self.reactor.now_ns() + REST_NS;
+            let timer = self
+                .reactor
+                .expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
+            self.armed.set(Armed::Resting(timer));
+        }
+    }
+
+    fn fail(&self, code: i32) {
+        self.failed.set(Some(code));
+        while let Some(waker) = self.waiters.next() {
+            self.reactor.wake_afterwards(Some(waker));
+        }
+    }
+}
+
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Owner for Listening {
+    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
+        assert_eq!(verb, Verb::Accept, "a listener only accepts");
+        self.accepted(answer);
+    }
+
+    fn prepare(self: Rc<Self>) {
+        unreachable!("a listener submits at once");
+    }
+}
+
+impl Expire for Listening {
+    fn expire(self: Rc<Self>) {
+        self.armed.set(Armed::Idle);
+        if self.waiters.is_waiting() && self.arm().is_err() {
+            self.reactor.wake_afterwards(self.waiters.next());
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The reading side of a socket.
+//!
+//! One multishot receive, armed at the first read and owned by the socket. Filled buffers queue
+//! here until somebody takes them; dropping a reader loses nothing.
+//!
+//! ```text
+//!             read, queue empty                  final completion
+//!   Idle ─────────────────────▶ Multishot ───────────────────────────────▶ Idle
+//!    ▲ │                            │ queue full                            ▲
+//!    │ │ ... and the pool empty     ▼                                       │
+//!    │ └──────▶ Private        Cancelling ── final completion (or bytes) ───┤
+//!    │             └──────────────────────── completion ────────────────────┘
+//! ```
+//!
+//! - **Backpressure.** When [`QUEUED_BUFFERS_MAX`] buffers are queued the receive is cancelled, and
+//!   armed again when the reader has taken them all, so a slow reader closes TCP's window instead
+//!   of eating the pool (H53). A few more buffers may land until the cancel has taken effect.
+//! - **An empty pool** ends the multishot (H47), perhaps hiding the end of the stream (H48). The
+//!   next receive goes into a buffer of the socket's own, so reading goes on even if the program
+//!   holds every buffer of the pool.
+//! - **A final completion may carry bytes** (H49). The state says nothing about success.
+//!
+//! **Invariant.** At most one receive is in flight per socket (H43): a request is submitted in
+//! `Idle` only. While `Private`, its buffer is neither touched nor dropped.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use super::socket::{Phase, Socket};
+use crate::buf::RecvBuf;
+use crate::driver::request::Key;
+use crate::op::Answer;
+use crate::op::recv::{self, Received};
+use crate::task::coop;
+
+/// Filled buffers that one socket may queue before its receive is cancelled.
+pub(super) const QUEUED_BUFFERS_MAX: usize = 16;
+
+#[derive(Default)]
+pub(super) struct Reading {
+    queue: VecDeque<RecvBuf>,
+    armed: Armed,
+    /// The multishot found the pool empty; the next receive brings a buffer of its own.
+    is_starved: bool,
+    end: Option<End>,
+    reader: Option<Waker>,
+}
+
+#[derive(Default)]
+enum Armed {
+    #[default]
+    Idle,
+    Multishot(Key),
+    /// A receive into `target`, which belongs to the kernel until the completion.
+    Private {
+        key: Key,
+        target: Vec<u8>,
+    },
+    Cancelling,
+}
+
+/// Why there will be no more bytes, once the queue is empty.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Eof,
+    Failed(i32),
+}
+
+impl Socket {
+    /// Takes the next filled buffer. An empty one is the end of the stream.
+    pub(super) fn poll_recv(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
+        ready!(coop::poll_ready(cx));
+        let mut reading = self.reading.borrow_mut();
+        if let Some(buffer) = reading.queue.pop_front() {
+            coop::spend();
+            return Poll::Ready(Ok(buffer));
+        }
+        match reading.end {
+            Some(End::Eof) => return Poll::Ready(Ok(RecvBuf::empty())),
+            Some(End::Failed(code)) => return Poll::Ready(Err(io::Error::from_raw_os_error(code))),
+            None => {}
+        }
+        drop(reading);
+        if let Err(error) = self.arm_recv() {
+            return Poll::Ready(Err(error));
+        }
+        self.set_reader(cx.waker());
+        Poll::Pending
+    }
+
+    /// Puts back what a reader has not used, to be read next.
+    pub(super) fn unread(&self, buffer: RecvBuf) {
+        self.reading.borrow_mut().queue.push_front(buffer);
+    }
+
+    /// The multishot receive has something to say.
+    pub(super) fn received(self: &Rc<Self>, answer: Answer) {
+        let more = answer.more;
+        let mut reading = self.reading.borrow_mut();
+        if !more {
+            reading.armed = Armed::Idle;
+        }
+        reading.take_in(recv::finish(answer));
+        self.after_receive(reading);
+    }
+
+    /// The receive into a private buffer has ended.
+    pub(super) fn received_into(self: &Rc<Self>, answer: Answer) {
+        let mut reading = self.reading.borrow_mut();
+        // A cancel leaves the state alone, so that the buffer stays where the kernel writes.
+        let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
+            unreachable!("only `Private` has such a receive in flight");
+        };
+        reading.take_in(recv::finish_into(answer, target));
+        self.after_receive(reading);
+    }
+
+    /// Cancels the receive and throws away what was queued: nobody will read again.
+    pub(super) fn stop_reading(&self) {
+        let mut reading = self.reading.borrow_mut();
+        let key = match reading.armed {
+            Armed::Multishot(key) => {
+                reading.armed = Armed::Cancelling;
+                Some(key)
+            }
+            Armed::Private { key, .. } => Some(key),
+            Armed::Cancelling | Armed::Idle => None,
+        };
+        let queue = std::mem::take(&mut reading.queue);
+        let reader = reading.reader.take();
+        drop(reading);
+        drop(queue); // buffers go back to the pool
+        self.reactor.wake_afterwards(reader);
+        if let Some(key) = key {
+            self.reactor.cancel(key);
+        }
+    }
+
+    /// Wakes the reader if it has something to take; arms again if it still waits; slows down if
+    /// nobody takes anything.
+    fn after_receive(self: &Rc<Self>, mut reading: std::cell::RefMut<'_, Reading>) {
+        if self.phase.get() == Phase::Closing {
+            let unwanted = std::mem::take(&mut reading.queue);
+            drop(reading);
+            drop(unwanted);
+            return;
+        }
+        let to_cancel = reading.backpressure();
+        let has_news = !reading.queue.is_empty() || reading.end.is_some();
+        let reader = if has_news {
+            reading.reader.take()
+        } else {
+            None
+        };
+        let must_arm = reading.reader.is_some() && matches!(reading.armed, Armed::Idle);
+        drop(reading);
+
+        self.reactor.wake_afterwards(reader);
+        if let Some(key) = to_cancel {
+            self.reactor.cancel(key);
+        }
+        if must_arm && self.arm_recv().is_err() {
+            // The loop is closing. The reader's next poll says so.
+            let reader = self.reading.borrow_mut().reader.take();
+            self.reactor.wake_afterwards(reader);
+        }
+    }
+
+    /// Has a receive in flight, whatever kind fits.
+    fn arm_recv(self: &Rc<Self>) -> io::Result<()> {
+        let mut reading = self.reading.borrow_mut();
+        if !matches!(reading.armed, Armed::Idle) {
+            return Ok(()); // in flight, or on its way out: its final completion arms again
+        }
+        let owner = Rc::clone(self);
+        let pool = self.reactor.pool();
+        let is_private = std::mem::take(&mut reading.is_starved) || pool.available_count() == 0;
+        reading.armed = if is_private {
+            let mut target = vec![0; pool.buffer_len() as usize];
+            let key = self
+                .reactor
+                .submit(owner, recv::request_into(&**self, &mut target))?;
+            Armed::Private { key, target }
+        } else {
+            Armed::Multishot(self.reactor.submit(owner, recv::request(&**self))?)
+        };
+        Ok(())
+    }
+
+    fn set_reader(&self, waker: &Waker) {
+        let is_same = {
+            let reading = self.reading.borrow();
+            reading
+                .reader
+                .as_ref()
+                .is_some_and(|reader| reader.will_wake(waker))
+        };
+        if !is_same {
+            let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+            let former = self.reading.borrow_mut().reader.replace(waker);
+            drop(former);
+        }
+    }
+}
+
+impl Reading {
+    fn take_in(&mut self, received: Received) {
+        match received {
+            Received::Bytes(buffer) => self.queue.push_back(buffer),
+            Received::End => self.end = Some(End::Eof),
+            Received::NoBuffers => self.is_starved = true,
+            Received::Nothing => {}
+            Received::Failed(code) => self.end = Some(End::Failed(code)),
+        }
+    }
+
+    /// The receive to cancel, if the queue has become too long.
+    fn backpressure(&mut self) -> Option<Key> {
+        match self.armed {
+            Armed::Multishot(key) if self.queue.len() >= QUEUED_BUFFERS_MAX => {
+                self.armed = Armed::Cancelling;
+                Some(key)
+            }
+            _ => None,
+        }
+    }
+}

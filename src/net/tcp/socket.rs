@@ -1,0 +1,105 @@
+//! A connected socket and its operations: what a stream and its halves share.
+//!
+//! ```text
+//!              connected            dropped, close()                nothing in flight
+//!  Connecting ───────────▶ Open ────────────────────▶ Closing ───────────────────────▶ closed
+//!      │                                                 ▲         (the last Rc drops the fd)
+//!      └───────────── dropped, failed ───────────────────┘
+//! ```
+//!
+//! **Invariant.** The descriptor is closed by the last `Rc` to this value, and every slot of an
+//! operation in flight holds one. So the number is never free while an operation names it (H36,
+//! H37), and memory lent to the kernel, which the reading and writing sides own, lives as long.
+//!
+//! **Absent on purpose.** User code. Wakers go to `Reactor::wake_afterwards`.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use socket2::SockRef;
+
+use super::closing::Closing;
+use super::connecting::Connecting;
+use super::reading::Reading;
+use super::writing::Writing;
+use crate::driver::request::Verb;
+use crate::op::Answer;
+use crate::reactor::{Expire, Owner, Reactor};
+
+pub(super) struct Socket {
+    pub(super) reactor: Rc<Reactor>,
+    pub(super) phase: Cell<Phase>,
+    pub(super) reading: RefCell<Reading>,
+    pub(super) writing: RefCell<Writing>,
+    /// Set while the socket connects or closes; most connections never have it.
+    pub(super) connecting: RefCell<Option<Box<Connecting>>>,
+    pub(super) closing: RefCell<Option<Box<Closing>>>,
+    /// Last, so that everything above is gone when the number becomes free.
+    fd: OwnedFd,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Connecting,
+    Open,
+    /// The program is done with it. Queued bytes are still sent, then it closes.
+    Closing,
+}
+
+impl Socket {
+    pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd, phase: Phase) -> Rc<Socket> {
+        Rc::new(Socket {
+            reactor,
+            phase: Cell::new(phase),
+            reading: RefCell::default(),
+            writing: RefCell::default(),
+            connecting: RefCell::default(),
+            closing: RefCell::default(),
+            fd,
+        })
+    }
+
+    pub(super) fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.fd)
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        self.options().shutdown(std::net::Shutdown::Write)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Owner for Socket {
+    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
+        match verb {
+            Verb::Recv => self.received(answer),
+            Verb::RecvInto => self.received_into(answer),
+            Verb::Send => self.sent(answer),
+            Verb::Connect => self.connected(answer),
+            Verb::Accept => unreachable!("a stream accepts nothing"),
+        }
+    }
+
+    fn prepare(self: Rc<Self>) {
+        self.start_send();
+    }
+}
+
+impl Expire for Socket {
+    fn expire(self: Rc<Self>) {
+        self.linger_expired();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.closed();
+    }
+}

@@ -1,0 +1,256 @@
+//! Reading and writing, for a whole stream and for its halves.
+//!
+//! The functions are what the methods of [`TcpStream`] and of the halves call; their promises are
+//! written there.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+
+use super::TcpStream;
+use super::socket::Socket;
+use crate::buf::{IoBuf, RecvBuf};
+
+pub(super) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
+    poll_fn(|cx| socket.poll_recv(cx)).await
+}
+
+pub(super) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
+    if buf.is_empty() {
+        return Ok(0);
+    }
+    let mut bytes = recv(socket).await?;
+    let count = bytes.len().min(buf.len());
+    buf[..count].copy_from_slice(&bytes[..count]);
+    if count < bytes.len() {
+        bytes.advance(count);
+        socket.unread(bytes);
+    }
+    Ok(count)
+}
+
+pub(super) async fn read_exact(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<()> {
+    let mut filling = Filling {
+        socket,
+        buf,
+        filled: 0,
+    };
+    while filling.filled < filling.buf.len() {
+        let count = read(socket, &mut filling.buf[filling.filled..]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filling.filled += count;
+    }
+    filling.filled = 0; // they are the caller's now
+    Ok(())
+}
+
+/// Puts back what a `read_exact` that did not finish has copied.
+struct Filling<'a> {
+    socket: &'a Rc<Socket>,
+    buf: &'a mut [u8],
+    filled: usize,
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        if self.filled > 0 {
+            let bytes = self.buf[..self.filled].to_vec();
+            self.socket
+                .unread(RecvBuf::private(bytes, self.filled as u32));
+        }
+    }
+}
+
+pub(super) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    loop {
+        let count = poll_fn(|cx| socket.poll_write(cx, rest)).await?;
+        rest = &rest[count..];
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) async fn send(socket: &Rc<Socket>, buf: impl IoBuf) -> io::Result<()> {
+    let mut buf = Some(buf.into_out_buf());
+    poll_fn(|cx| socket.poll_send(cx, &mut buf)).await
+}
+
+pub(super) async fn flush(socket: &Rc<Socket>) -> io::Result<()> {
+    poll_fn(|cx| socket.poll_flush(cx)).await
+}
+
+pub(super) async fn shutdown(socket: &Rc<Socket>) -> io::Result<()> {
+    socket.queue_fin();
+    flush(socket).await
+}
+
+pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
+    let socket = stream.socket();
+    (ReadHalf { socket }, WriteHalf { socket })
+}
+
+pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+    let stream = Rc::new(stream);
+    (
+        OwnedReadHalf {
+            stream: Rc::clone(&stream),
+        },
+        OwnedWriteHalf { stream },
+    )
+}
+
+/// The reading half of a borrowed [`TcpStream`].
+pub struct ReadHalf<'a> {
+    socket: &'a Rc<Socket>,
+}
+
+/// The writing half of a borrowed [`TcpStream`].
+pub struct WriteHalf<'a> {
+    socket: &'a Rc<Socket>,
+}
+
+/// The reading half of a [`TcpStream`] that was split for good.
+pub struct OwnedReadHalf {
+    stream: Rc<TcpStream>,
+}
+
+/// The writing half of a [`TcpStream`] that was split for good. Dropping it finishes sending: what
+/// is queued goes out, then the peer reads the end.
+pub struct OwnedWriteHalf {
+    stream: Rc<TcpStream>,
+}
+
+impl ReadHalf<'_> {
+    fn socket(&self) -> &Rc<Socket> {
+        self.socket
+    }
+}
+
+impl WriteHalf<'_> {
+    fn socket(&self) -> &Rc<Socket> {
+        self.socket
+    }
+}
+
+impl OwnedReadHalf {
+    fn socket(&self) -> &Rc<Socket> {
+        self.stream.socket()
+    }
+
+    /// The stream, for its addresses and options.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl OwnedWriteHalf {
+    fn socket(&self) -> &Rc<Socket> {
+        self.stream.socket()
+    }
+
+    /// The stream, for its addresses and options.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        self.socket().queue_fin();
+    }
+}
+
+macro_rules! reading {
+    ($($half:ty),*) => {$(
+        impl $half {
+            /// As [`TcpStream::recv`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn recv(&mut self) -> io::Result<RecvBuf> {
+                recv(self.socket()).await
+            }
+
+            /// As [`TcpStream::read`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                read(self.socket(), buf).await
+            }
+
+            /// As [`TcpStream::read_exact`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
+                read_exact(self.socket(), buf).await
+            }
+        }
+
+        impl fmt::Debug for $half {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($half)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+macro_rules! writing {
+    ($($half:ty),*) => {$(
+        impl $half {
+            /// As [`TcpStream::write_all`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+                write_all(self.socket(), bytes).await
+            }
+
+            /// As [`TcpStream::send`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn send(&mut self, buf: impl IoBuf) -> io::Result<()> {
+                send(self.socket(), buf).await
+            }
+
+            /// As [`TcpStream::flush`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn flush(&mut self) -> io::Result<()> {
+                flush(self.socket()).await
+            }
+
+            /// As [`TcpStream::shutdown`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn shutdown(&mut self) -> io::Result<()> {
+                shutdown(self.socket()).await
+            }
+        }
+
+        impl fmt::Debug for $half {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($half)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+reading!(ReadHalf<'_>, OwnedReadHalf);
+writing!(WriteHalf<'_>, OwnedWriteHalf);

@@ -1,0 +1,284 @@
+//! `TcpStream`.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::closing::{Close, CloseWait};
+use super::connecting;
+use super::socket::{Phase, Socket};
+use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::buf::{IoBuf, RecvBuf};
+use crate::net::ToAddr;
+use crate::reactor::Reactor;
+use crate::runtime::context;
+use crate::time::timeout;
+
+/// A TCP connection.
+///
+/// **Reading** takes from a queue that the stream fills by itself: [`recv`](TcpStream::recv) hands
+/// out a filled buffer without copying, [`read`](TcpStream::read) copies into a slice. Dropping
+/// either before it is done loses nothing. An idle stream holds no buffer.
+///
+/// **Writing** puts bytes into a queue that the stream sends by itself:
+/// [`write_all`](TcpStream::write_all) copies a slice, [`send`](TcpStream::send) takes an owned
+/// buffer. Both return when the bytes are queued, and wait first while 64 KiB or more are; an error
+/// of the connection is returned by the next call, by [`flush`](TcpStream::flush) or by
+/// [`close`](TcpStream::close). Small writes of one turn leave in one packet, in order.
+///
+/// **Closing.** Dropping a stream closes it in the background: queued bytes are still sent, for at
+/// most the builder's `linger`. [`close`](TcpStream::close) does the same and says how it went;
+/// [`abort`](TcpStream::abort) resets the connection.
+///
+/// The semantics of reading and writing are those of asyncio's streams, with Rust's types.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let mut stream = ringloop::net::TcpStream::connect("127.0.0.1:7000").await?;
+/// stream.write_all(b"hello").await?;
+/// let reply = stream.recv().await?;
+/// println!("{} bytes", reply.len());
+/// stream.close().await
+/// # }
+/// ```
+pub struct TcpStream {
+    /// `None` once `close` or `abort` has taken it.
+    socket: Option<Rc<Socket>>,
+}
+
+impl TcpStream {
+    /// Connects to `addr`.
+    ///
+    /// Cancel safe: dropping the future closes the socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)` and `connect(2)`, and `InvalidInput` for text that is no address.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub async fn connect(addr: impl ToAddr) -> io::Result<TcpStream> {
+        let addr = addr.to_addr()?;
+        let reactor = Rc::clone(&context::current().reactor);
+        connecting::connect(reactor, addr)
+            .await
+            .map(TcpStream::from_socket)
+    }
+
+    /// Connects to `addr`, within `duration`. Otherwise as [`connect`](TcpStream::connect).
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` besides the others.
+    pub async fn connect_timeout(addr: impl ToAddr, duration: Duration) -> io::Result<TcpStream> {
+        timeout(duration, TcpStream::connect(addr)).await?
+    }
+
+    /// Makes a stream of a connected socket from elsewhere. The loop takes it over; a descriptor
+    /// that others share must not be read by them any more.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn from_std(stream: std::net::TcpStream) -> TcpStream {
+        TcpStream::adopt(&context::current().reactor, OwnedFd::from(stream))
+    }
+
+    pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> TcpStream {
+        TcpStream::from_socket(Socket::new(Rc::clone(reactor), fd, Phase::Open))
+    }
+
+    fn from_socket(socket: Rc<Socket>) -> TcpStream {
+        TcpStream {
+            socket: Some(socket),
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Rc<Socket> {
+        self.socket
+            .as_ref()
+            .expect("only `close` and `abort` take it, and they take `self`")
+    }
+
+    /// Takes the next bytes that have arrived, without copying them. An empty buffer means that
+    /// the peer has finished sending.
+    ///
+    /// Cancel safe: a dropped `recv` loses nothing, before or after bytes have arrived.
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv(2)`, `ECONNRESET` above all. They are final.
+    pub async fn recv(&mut self) -> io::Result<RecvBuf> {
+        split::recv(self.socket()).await
+    }
+
+    /// Copies bytes that have arrived into `buf` and returns how many. 0 means that the peer has
+    /// finished sending, or that `buf` is empty.
+    ///
+    /// Cancel safe: a dropped `read` loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](TcpStream::recv).
+    pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        split::read(self.socket(), buf).await
+    }
+
+    /// Fills `buf`.
+    ///
+    /// Cancel safe: what a dropped `read_exact` has copied is put back and read again.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the peer finishes sending first; what came before stays readable.
+    /// Otherwise as [`recv`](TcpStream::recv).
+    pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
+        split::read_exact(self.socket(), buf).await
+    }
+
+    /// Queues a copy of `bytes`.
+    ///
+    /// Waits while 64 KiB or more are queued. Up to 64 KiB are queued as a whole: a dropped
+    /// `write_all` has queued all of them or none. A longer slice is queued piece by piece, and
+    /// dropping the future then leaves it cut.
+    ///
+    /// # Errors
+    ///
+    /// Those of earlier sends (`EPIPE`, `ECONNRESET`); they are final. `EPIPE` after
+    /// [`shutdown`](TcpStream::shutdown).
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        split::write_all(self.socket(), bytes).await
+    }
+
+    /// Queues `buf` without copying it. The stream keeps it until the kernel has taken it.
+    ///
+    /// Waits while 64 KiB or more are queued.
+    ///
+    /// Cancel safe: a dropped `send` has queued nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](TcpStream::write_all).
+    pub async fn send(&mut self, buf: impl IoBuf) -> io::Result<()> {
+        split::send(self.socket(), buf).await
+    }
+
+    /// Waits until the kernel has taken everything that was queued. Whether the peer has, only the
+    /// peer knows.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](TcpStream::write_all).
+    pub async fn flush(&mut self) -> io::Result<()> {
+        split::flush(self.socket()).await
+    }
+
+    /// Finishes sending: what is queued goes out, then the peer reads the end. Reading goes on.
+    ///
+    /// Cancel safe: once polled, the end is sent whether or not anyone waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](TcpStream::write_all).
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        split::shutdown(self.socket()).await
+    }
+
+    /// Sends what is queued, closes the connection, and returns when the descriptor is free.
+    ///
+    /// Cancel safe: dropping the future lets the close go on in the background.
+    ///
+    /// # Errors
+    ///
+    /// If queued bytes could not be sent, `TimedOut` if not within the builder's `linger`.
+    pub async fn close(mut self) -> io::Result<()> {
+        let wait = Rc::new(CloseWait::default());
+        let socket = self.socket.take().expect("an open stream");
+        socket.begin_close(Close::SendQueued, Some(Rc::clone(&wait)));
+        drop(socket);
+        wait.wait().await
+    }
+
+    /// Resets the connection. What is queued is dropped, and the peer sees `ECONNRESET`.
+    pub fn abort(mut self) {
+        let socket = self.socket.take().expect("an open stream");
+        socket.begin_close(Close::Reset, None);
+    }
+
+    /// Borrows the stream as two halves that can be used at the same time.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::borrowed(self)
+    }
+
+    /// Splits the stream into two halves that different tasks can own. The connection closes when
+    /// both have been dropped; dropping the writing half finishes sending.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split::owned(self)
+    }
+
+    /// Sets `TCP_NODELAY`: small packets leave at once instead of waiting for an acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
+        self.socket().options().set_tcp_nodelay(is_on)
+    }
+
+    /// The address of the other side.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` if the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        inet_addr(self.socket().options().peer_addr()?)
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        inet_addr(self.socket().options().local_addr()?)
+    }
+}
+
+pub(super) fn inet_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+}
+
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.begin_close(Close::SendQueued, None);
+        }
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpStream")
+            .field("fd", &self.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! `accept4(2)`: take connections from a listening socket, one descriptor per answer.
+#![allow(unsafe_code)] // a number from the kernel becomes a descriptor that is owned
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::Answer;
+use crate::driver::request::Request;
+use crate::sys::errno;
+
+pub(crate) fn request(listener: &impl AsFd) -> Request {
+    Request::Accept {
+        fd: listener.as_fd().as_raw_fd(),
+    }
+}
+
+/// What an answer means. Whether more will follow is `Answer::more`, in every case.
+#[derive(Debug)]
+pub(crate) enum Accepted {
+    /// A connection. Dropping it closes it, which is also how an unwanted answer is thrown away.
+    Connection(OwnedFd),
+    /// Nothing came, and trying again at once is right: a peer gave up before it was accepted, or
+    /// the operation was interrupted or cancelled.
+    Nothing,
+    /// The process, the system or the kernel's memory is used up. Trying again at once would spin
+    /// (H50).
+    Exhausted(i32),
+    /// This socket will never accept.
+    Failed(i32),
+}
+
+pub(crate) fn finish(answer: Answer) -> Accepted {
+    if answer.result >= 0 {
+        return Accepted::Connection(adopt(answer.result));
+    }
+    match errno::from_result(answer.result) {
+        // Linux also reports network errors of the connection that was pending; accept(2) says to
+        // treat them like EAGAIN.
+        errno::ECONNABORTED
+        | errno::EPROTO
+        | errno::ENOPROTOOPT
+        | errno::ENETDOWN
+        | errno::EHOSTDOWN
+        | errno::ENONET
+        | errno::EHOSTUNREACH
+        | errno::ENETUNREACH
+        | errno::EPERM // a firewall rule forbade this connection
+        | errno::EAGAIN
+        | errno::EINTR
+        | errno::ECANCELED => Accepted::Nothing,
+        code @ (errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM) => {
+            Accepted::Exhausted(code)
+        }
+        code => Accepted::Failed(code),
+    }
+}
+
+/// Owns a descriptor that an accept has just returned.
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "descriptor {fd}");
+    // SAFETY: the kernel opened this descriptor for the completion that is being finished, and
+    // each completion is finished once (`Slots::complete` takes it by value), so nobody else owns
+    // the number.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(result: i32) -> Accepted {
+        finish(Answer {
+            result,
+            more: false,
+            buffer: None,
+        })
+    }
+
+    /// Goal: a shortage pauses, an aborted peer does not, a broken socket ends accepting.
+    /// Method: one errno of each kind. Kills: EMFILE among the retries (H50: a spin).
+    #[test]
+    fn errors_are_told_apart() {
+        assert!(matches!(meaning(-errno::ECONNABORTED), Accepted::Nothing));
+        assert!(matches!(meaning(-errno::ECANCELED), Accepted::Nothing));
+        assert!(matches!(
+            meaning(-errno::EMFILE),
+            Accepted::Exhausted(errno::EMFILE)
+        ));
+        assert!(matches!(
+            meaning(-errno::EINVAL),
+            Accepted::Failed(errno::EINVAL)
+        ));
+        assert!(matches!(meaning(-512), Accepted::Nothing), "H19");
+    }
+}

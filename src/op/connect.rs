@@ -1,0 +1,26 @@
+//! `connect(2)`: reach a peer.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use socket2::SockAddr;
+
+use super::Answer;
+use crate::driver::request::Request;
+use crate::sys::errno;
+
+/// Connects to `addr`, which must not move or change until the answer: box it.
+pub(crate) fn request(socket: &impl AsFd, addr: &SockAddr) -> Request {
+    Request::Connect {
+        fd: socket.as_fd().as_raw_fd(),
+        addr: addr.as_ptr().cast(),
+        addr_len: addr.len(),
+    }
+}
+
+pub(crate) fn finish(answer: Answer) -> io::Result<()> {
+    match answer.result {
+        0.. => Ok(()),
+        result => Err(io::Error::from_raw_os_error(errno::from_result(result))),
+    }
+}

@@ -1,0 +1,519 @@
+//! What is in flight, and when something is due.
+//!
+//! What lives here: the op table ([`slots`]), the timers, what is owed to user code
+//! ([`afterwards`]), and the [`Reactor`] that connects resources with a driver. Resources (streams,
+//! listeners) submit requests and are called back with answers, through [`Owner`].
+//!
+//! **Invariant.** While an owner is called, nothing of the reactor is borrowed, so an owner may
+//! submit, cancel and set timers. No user code runs here at all: it is put into `afterwards`.
+//!
+//! **Absent on purpose.** Sockets, tasks, and the name of the driver.
+
+mod afterwards;
+mod slots;
+mod teardown;
+mod timers;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::buf::Pool;
+use crate::driver::request::{Completion, Key, Request, Verb, Wait};
+use crate::driver::{Clock, Driver, DriverStats, PushOutcome};
+use crate::error::{Unhandled, runtime_closed};
+use crate::op::Answer;
+use crate::sys::errno;
+use afterwards::Afterwards;
+use slots::{Addressee, CancelStep, Slots};
+use timers::{Expiry, Timers};
+
+pub(crate) use timers::TimerKey;
+
+/// Timers that expire in one turn. The rest expire in the next.
+const TIMERS_PER_TURN_MAX: usize = 4096;
+
+/// Out-buffers kept for the next writer, and the largest that is worth keeping.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_CAPACITY_MAX: usize = 16 * 1024;
+
+/// Flushes of one submission pass: enough to push a request for each of 256 × the queue's size.
+const FLUSHES_PER_PASS_MAX: u32 = 512;
+
+/// Who an operation, a timer or a pending submission belongs to.
+///
+/// Called with no borrow of the reactor alive. Must not run user code: wakers go to
+/// [`Reactor::wake_afterwards`].
+pub(crate) trait Owner {
+    /// One answer to one of the owner's operations.
+    fn complete(self: Rc<Self>, verb: Verb, answer: Answer);
+
+    /// The turn is about to enter the kernel, and the owner has asked to be told.
+    fn prepare(self: Rc<Self>);
+}
+
+/// Who a timer belongs to, unless it only wakes. The rules of [`Owner`] hold.
+pub(crate) trait Expire {
+    /// The timer is due.
+    fn expire(self: Rc<Self>);
+}
+
+pub(crate) struct Reactor {
+    /// `None` once the runtime is closed.
+    driver: RefCell<Option<Driver>>,
+    slots: RefCell<Slots>,
+    timers: RefCell<Timers>,
+    afterwards: Afterwards,
+    /// Requests that found the submission queue full, in order.
+    unpushed: RefCell<VecDeque<(Key, Request)>>,
+    /// Active requests beyond the cap, in order.
+    capped: RefCell<VecDeque<(Key, Request)>>,
+    /// Operations that were cancelled before they were pushed, and are owed an answer.
+    answered: RefCell<Vec<Key>>,
+    /// Owners with something to submit before the next enter.
+    dirty: RefCell<Vec<Rc<dyn Owner>>>,
+    /// Completions of this turn. Kept for its capacity.
+    batch: RefCell<Vec<Completion>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    pool: Rc<Pool>,
+    clock: Clock,
+    phase: Cell<Phase>,
+    active_max: u32,
+    /// When the oldest request that has not been submitted was pushed, or 0.
+    unsubmitted_since_ns: Cell<u64>,
+    /// When the ready tasks began to run, or the last flush between them.
+    boundary_ns: Cell<u64>,
+    /// The clock as the last wait left it.
+    turn_ns: Cell<u64>,
+    enobufs: Cell<u64>,
+    closing_count: Cell<usize>,
+    linger_ns: u64,
+}
+
+/// How far a runtime's end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Open,
+    /// Tasks are gone; dropped streams still send what was queued.
+    Lingering,
+    /// Everything is being cancelled. Nothing new is accepted.
+    Draining,
+    Closed,
+}
+
+/// What the reactor counts.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct ReactorStats {
+    pub(crate) driver: DriverStats,
+    pub(crate) strays: u64,
+    pub(crate) enobufs: u64,
+    pub(crate) in_flight: usize,
+    pub(crate) timers: usize,
+    pub(crate) closing: usize,
+    pub(crate) buffers_held: u32,
+}
+
+impl Reactor {
+    pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
+        // Each active operation has one completion; keeping them below half the queue leaves room
+        // for those of the passive ones.
+        let active_max = (driver.cq_entries() / 2).max(1);
+        Reactor {
+            driver: RefCell::new(Some(driver)),
+            slots: RefCell::new(Slots::new()),
+            timers: RefCell::default(),
+            afterwards: Afterwards::default(),
+            unpushed: RefCell::default(),
+            capped: RefCell::default(),
+            answered: RefCell::default(),
+            dirty: RefCell::default(),
+            batch: RefCell::default(),
+            spare: RefCell::default(),
+            pool,
+            clock,
+            phase: Cell::new(Phase::Open),
+            active_max,
+            unsubmitted_since_ns: Cell::new(0),
+            boundary_ns: Cell::new(0),
+            turn_ns: Cell::new(0),
+            enobufs: Cell::new(0),
+            closing_count: Cell::new(0),
+            linger_ns,
+        }
+    }
+
+    // ---- operations ------------------------------------------------------------------------
+
+    /// Starts an operation. It is submitted with the next enter.
+    ///
+    /// The owner lives at least until the final answer, and the memory that the request names must
+    /// belong to it.
+    pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
+        match self.phase.get() {
+            Phase::Open | Phase::Lingering => {}
+            Phase::Draining | Phase::Closed => return Err(runtime_closed()),
+        }
+        let verb = request.verb();
+        let mut slots = self.slots.borrow_mut();
+        let is_capped = verb.is_active()
+            && (slots.active_count() >= self.active_max || !self.capped.borrow().is_empty());
+        let key = slots.insert(owner, verb);
+        drop(slots);
+        if is_capped {
+            self.capped.borrow_mut().push_back((key, request));
+        } else {
+            self.push_or_queue(key, request);
+        }
+        Ok(key)
+    }
+
+    /// Asks an operation to end. Its final answer comes all the same, whatever it is (H30).
+    pub(crate) fn cancel(&self, key: Key) {
+        let step = self.slots.borrow_mut().cancel(key);
+        match step {
+            CancelStep::AnswerNow => {
+                let is_waiting = |(waiting, _): &(Key, Request)| *waiting != key;
+                self.unpushed.borrow_mut().retain(is_waiting);
+                self.capped.borrow_mut().retain(is_waiting);
+                self.answered.borrow_mut().push(key);
+            }
+            CancelStep::AskDriver => {
+                self.note_unsubmitted();
+                if let Some(driver) = &mut *self.driver.borrow_mut() {
+                    driver.cancel(key);
+                }
+            }
+            CancelStep::Nothing => {}
+        }
+    }
+
+    /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
+    /// it was given in several pieces.
+    pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
+        self.note_unsubmitted();
+        self.dirty.borrow_mut().push(owner);
+    }
+
+    fn push_or_queue(&self, key: Key, request: Request) {
+        self.note_unsubmitted();
+        let mut unpushed = self.unpushed.borrow_mut();
+        if unpushed.is_empty() && self.try_push(key, request) == PushOutcome::Taken {
+            return;
+        }
+        unpushed.push_back((key, request));
+    }
+
+    fn try_push(&self, key: Key, request: Request) -> PushOutcome {
+        let outcome = match &mut *self.driver.borrow_mut() {
+            Some(driver) => driver.push(key, request),
+            None => unreachable!("phase {:?} without a driver", self.phase.get()),
+        };
+        if outcome == PushOutcome::Taken {
+            self.slots.borrow_mut().pushed(key);
+        }
+        outcome
+    }
+
+    // ---- one turn --------------------------------------------------------------------------
+
+    /// Submits what is pending if it has waited long enough or there is much of it. Called between
+    /// polls, so that one task's reply does not wait for the next task's computation.
+    pub(crate) fn flush_if_due(&self, delay_max_ns: u64) -> io::Result<()> {
+        let since_ns = self.unsubmitted_since_ns.get();
+        if since_ns == 0 {
+            return Ok(());
+        }
+        let now_ns = self.clock.now_ns();
+        let is_due = now_ns.saturating_sub(since_ns) >= delay_max_ns
+            || self
+                .driver
+                .borrow_mut()
+                .as_mut()
+                .is_some_and(Driver::is_half_full);
+        if !is_due {
+            return Ok(());
+        }
+        self.boundary_ns.set(now_ns);
+        self.submit_pending()
+    }
+
+    /// Enters the kernel once and dispatches what completed. Sleeps at most until the next timer,
+    /// and only if `may_sleep`. Returns how many answers were handed out.
+    pub(crate) fn wait(&self, may_sleep: bool) -> io::Result<usize> {
+        self.fill_submission_queue()?;
+        self.wait_for(self.how_long(may_sleep))
+    }
+
+    fn wait_for(&self, wait: Wait) -> io::Result<usize> {
+        let mut batch = std::mem::take(&mut *self.batch.borrow_mut());
+        let outcome = match &mut *self.driver.borrow_mut() {
+            Some(driver) => driver.wait(wait, &mut batch),
+            None => Err(runtime_closed()),
+        };
+        let now_ns = self.clock.now_ns();
+        self.turn_ns.set(now_ns);
+        self.boundary_ns.set(now_ns);
+        self.unsubmitted_since_ns.set(0);
+        let answers_count = batch.len() + self.answer_unpushed();
+        for completion in batch.drain(..) {
+            self.dispatch(completion);
+        }
+        *self.batch.borrow_mut() = batch;
+        outcome.map(|()| answers_count)
+    }
+
+    /// Answers the operations that were cancelled before the driver knew of them.
+    fn answer_unpushed(&self) -> usize {
+        let answered = std::mem::take(&mut *self.answered.borrow_mut());
+        for &key in &answered {
+            let Addressee { owner, verb } = self.slots.borrow_mut().remove_waiting(key);
+            let answer = Answer {
+                result: -errno::ECANCELED,
+                more: false,
+                buffer: None,
+            };
+            owner.complete(verb, answer);
+        }
+        answered.len()
+    }
+
+    /// Collects what is due, in order of deadline and of setting. Returns how many there were.
+    pub(crate) fn expire_timers(&self) -> usize {
+        let now_ns = self.turn_ns.get();
+        for count in 0..TIMERS_PER_TURN_MAX {
+            let expiry = self.timers.borrow_mut().pop_due(now_ns);
+            match expiry {
+                Some(Expiry::Wake(waker)) => self.afterwards.wake(waker),
+                Some(Expiry::Call(owner)) => owner.expire(),
+                None => return count,
+            }
+        }
+        TIMERS_PER_TURN_MAX
+    }
+
+    /// Whether a turn has something to do without sleeping first.
+    fn has_work(&self) -> bool {
+        !self.answered.borrow().is_empty() || !self.unpushed.borrow().is_empty()
+    }
+
+    fn how_long(&self, may_sleep: bool) -> Wait {
+        if !may_sleep || self.has_work() {
+            return Wait::Poll;
+        }
+        match self.timers.borrow().next_deadline_ns() {
+            None => Wait::Forever,
+            Some(u64::MAX) => Wait::Forever, // the end of time: saturated deadlines
+            Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
+            Some(deadline_ns) => Wait::Until(deadline_ns),
+        }
+    }
+
+    pub(crate) fn submit_pending(&self) -> io::Result<()> {
+        self.fill_submission_queue()?;
+        self.unsubmitted_since_ns.set(0);
+        self.flush_driver()
+    }
+
+    /// Lets owners submit, and moves waiting requests to the queue for as long as there is room.
+    fn fill_submission_queue(&self) -> io::Result<()> {
+        self.prepare_owners();
+        for _ in 0..FLUSHES_PER_PASS_MAX {
+            if self.push_waiting() == PushOutcome::Taken {
+                return Ok(());
+            }
+            let before_count = self.unpushed.borrow().len();
+            self.flush_driver()?;
+            if self.push_waiting() == PushOutcome::Taken
+                || self.unpushed.borrow().len() == before_count
+            {
+                return Ok(()); // all in, or the kernel takes nothing more for now
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_owners(&self) {
+        if self.dirty.borrow().is_empty() {
+            return;
+        }
+        let mut owners = std::mem::take(&mut *self.dirty.borrow_mut());
+        for owner in owners.drain(..) {
+            owner.prepare();
+        }
+        // Preparing makes nobody dirty again: it submits, or it finds nothing to do.
+        let added = std::mem::replace(&mut *self.dirty.borrow_mut(), owners);
+        self.dirty.borrow_mut().extend(added);
+    }
+
+    /// `Full` if requests are left over.
+    fn push_waiting(&self) -> PushOutcome {
+        self.release_capped();
+        loop {
+            let Some(&(key, request)) = self.unpushed.borrow().front() else {
+                return PushOutcome::Taken;
+            };
+            if self.try_push(key, request) == PushOutcome::Full {
+                return PushOutcome::Full;
+            }
+            self.unpushed.borrow_mut().pop_front();
+        }
+    }
+
+    /// Moves active requests below the cap into the line for the submission queue.
+    ///
+    /// Waiting requests count as active from their first day, so the room is what the cap leaves
+    /// after those that are not waiting here.
+    fn release_capped(&self) {
+        let mut capped = self.capped.borrow_mut();
+        if capped.is_empty() {
+            return;
+        }
+        let released_count = self.slots.borrow().active_count() as usize - capped.len();
+        let room_count = (self.active_max as usize).saturating_sub(released_count);
+        let count = room_count.min(capped.len());
+        self.unpushed.borrow_mut().extend(capped.drain(..count));
+    }
+
+    fn flush_driver(&self) -> io::Result<()> {
+        match &mut *self.driver.borrow_mut() {
+            Some(driver) => driver.flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands one completion to whoever it is for.
+    fn dispatch(&self, completion: Completion) {
+        // The buffer first: it comes back whatever the result is and whoever is gone (H58).
+        let buffer = completion.flags.buffer().map(|id| {
+            let len = u32::try_from(completion.result).unwrap_or(0);
+            self.pool.filled(id, len)
+        });
+        if completion.result == -errno::ENOBUFS {
+            self.enobufs.set(self.enobufs.get() + 1);
+        }
+        let addressee = self.slots.borrow_mut().complete(completion);
+        if let Some(Addressee { owner, verb }) = addressee {
+            let more = completion.flags.more();
+            owner.complete(
+                verb,
+                Answer {
+                    result: completion.result,
+                    more,
+                    buffer,
+                },
+            );
+        }
+    }
+
+    // ---- timers, wakes and reports -----------------------------------------------------------
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    pub(crate) fn wake_at(&self, deadline_ns: u64, waker: &Waker) -> TimerKey {
+        let expiry = Expiry::Wake(waker.clone());
+        self.timers.borrow_mut().insert(deadline_ns, expiry)
+    }
+
+    pub(crate) fn expire_at(&self, deadline_ns: u64, owner: Rc<dyn Expire>) -> TimerKey {
+        self.timers
+            .borrow_mut()
+            .insert(deadline_ns, Expiry::Call(owner))
+    }
+
+    /// Makes a pending timer wake `waker`. Returns whether it is still pending.
+    pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) -> bool {
+        let mut timers = self.timers.borrow_mut();
+        let former = timers.set_waker(key, waker);
+        let is_pending = timers.contains(key);
+        drop(timers);
+        drop(former); // a foreign waker's drop is user code: not under the borrow
+        is_pending
+    }
+
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        let removed = self.timers.borrow_mut().remove(key);
+        drop(removed); // as above
+    }
+
+    pub(crate) fn wake_afterwards(&self, waker: Option<Waker>) {
+        if let Some(waker) = waker {
+            self.afterwards.wake(waker);
+        }
+    }
+
+    pub(crate) fn report(&self, unhandled: Unhandled) {
+        self.afterwards.report(unhandled);
+    }
+
+    pub(crate) fn run_wakers(&self) {
+        self.afterwards.run_wakers();
+    }
+
+    pub(crate) fn take_reports(&self) -> Vec<Unhandled> {
+        self.afterwards.take_reports()
+    }
+
+    // ---- buffers and counts ------------------------------------------------------------------
+
+    pub(crate) fn pool(&self) -> &Rc<Pool> {
+        &self.pool
+    }
+
+    /// An empty buffer for a writer, with capacity left over from another if possible.
+    pub(crate) fn take_spare(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_spare(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_CAPACITY_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    /// How long a dropped stream may take to send what was queued.
+    pub(crate) fn linger_ns(&self) -> u64 {
+        self.linger_ns
+    }
+
+    /// A stream began (+1) or ended (−1) sending in the background.
+    pub(crate) fn count_closing(&self, change: isize) {
+        self.closing_count.set(
+            self.closing_count
+                .get()
+                .checked_add_signed(change)
+                .expect("a count of streams"),
+        );
+    }
+
+    pub(crate) fn stats(&self) -> ReactorStats {
+        let slots = self.slots.borrow();
+        ReactorStats {
+            driver: self
+                .driver
+                .borrow()
+                .as_ref()
+                .map(Driver::stats)
+                .unwrap_or_default(),
+            strays: slots.strays(),
+            enobufs: self.enobufs.get(),
+            in_flight: slots.len(),
+            timers: self.timers.borrow().len(),
+            closing: self.closing_count.get(),
+            buffers_held: self.pool.held_count(),
+        }
+    }
+
+    fn note_unsubmitted(&self) {
+        if self.unsubmitted_since_ns.get() == 0 {
+            // The last boundary rather than another look at the clock: it can only make the flush
+            // come early.
+            self.unsubmitted_since_ns.set(self.boundary_ns.get().max(1));
+        }
+    }
+}

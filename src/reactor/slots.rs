@@ -1,0 +1,289 @@
+//! In-flight operations.
+//!
+//! A slot is born when an operation is submitted and dies when its *final* completion arrives. In
+//! between, the memory named in the request belongs to the kernel, whoever still holds a future.
+//! The slot keeps the operation's owner alive, the owner keeps the memory and the descriptor: so
+//! dropping a stream or a listener frees nothing early, and a descriptor's number is not released
+//! while an operation may name it (H29, H36, H37).
+//!
+//! ```text
+//!          insert                 pushed                    final completion
+//! Vacant ─────────▶ Waiting ─────────────────▶ InFlight ─────────────────────▶ Vacant
+//!                      │                          │    ▲                     generation + 1
+//!                      │ cancel                   └────┘
+//!                      ▼                  a completion with MORE,
+//!          Vacant, answered ECANCELED     or a cancel (a wish: H30)
+//! ```
+//!
+//! **Invariant.** Each insert is answered by exactly one final completion, and only that removes
+//! the slot. A completion whose generation is not the slot's is counted and ignored; in debug
+//! builds it is a panic (H35).
+//!
+//! **Absent on purpose.** No system call, no clock, no user code. What a completion means is the
+//! owner's business, and owners are called by the reactor when no borrow of this table is alive.
+
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::Owner;
+use crate::driver::request::{Completion, Key, Verb};
+
+pub(crate) struct Slots {
+    /// Generations survive their slots, so they live beside the slab. Never shrinks (H35).
+    generations: Vec<u32>,
+    slots: Slab<Slot>,
+    active_count: u32,
+    strays: u64,
+}
+
+struct Slot {
+    owner: Rc<dyn Owner>,
+    verb: Verb,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Known here and not yet to the driver.
+    Waiting,
+    InFlight,
+    /// In flight, and the driver has been asked to end it.
+    Cancelling,
+}
+
+/// What a cancel has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum CancelStep {
+    /// The operation was never pushed: answer it here.
+    AnswerNow,
+    /// Ask the driver.
+    AskDriver,
+    /// It has been asked already, or the operation has ended.
+    Nothing,
+}
+
+/// Who gets an answer.
+pub(crate) struct Addressee {
+    pub(crate) owner: Rc<dyn Owner>,
+    pub(crate) verb: Verb,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        Slots {
+            generations: Vec::new(),
+            slots: Slab::new(),
+            active_count: 0,
+            strays: 0,
+        }
+    }
+
+    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Key {
+        let index = self.slots.insert(Slot {
+            owner,
+            verb,
+            state: State::Waiting,
+        });
+        if index == self.generations.len() {
+            self.generations.push(0);
+        }
+        self.active_count += u32::from(verb.is_active());
+        Key::new(index as u32, self.generations[index], verb)
+    }
+
+    /// The driver has taken the request: from now on only the final completion ends the slot.
+    pub(crate) fn pushed(&mut self, key: Key) {
+        let slot = self.find_mut(key).expect("a pushed operation has a slot");
+        assert_eq!(slot.state, State::Waiting, "{key:?} was pushed twice");
+        slot.state = State::InFlight;
+    }
+
+    pub(crate) fn cancel(&mut self, key: Key) -> CancelStep {
+        let Some(slot) = self.find_mut(key) else {
+            return CancelStep::Nothing;
+        };
+        match slot.state {
+            State::Waiting => CancelStep::AnswerNow,
+            State::InFlight => {
+                slot.state = State::Cancelling;
+                CancelStep::AskDriver
+            }
+            State::Cancelling => CancelStep::Nothing,
+        }
+    }
+
+    /// Finds who a completion is for. A final one ends the slot.
+    pub(crate) fn complete(&mut self, completion: Completion) -> Option<Addressee> {
+        let Completion {
+            key,
+            result: _,
+            flags,
+        } = completion;
+        let Some(slot) = self.find_mut(key) else {
+            self.strays += 1;
+            debug_assert!(cfg!(test), "a completion for nobody: {completion:?}");
+            return None;
+        };
+        assert_ne!(
+            slot.state,
+            State::Waiting,
+            "{key:?} was answered before it was pushed"
+        );
+        assert_eq!(
+            slot.verb as u8,
+            key.verb_byte(),
+            "{key:?} names another verb"
+        );
+        if flags.more() {
+            return Some(Addressee {
+                owner: Rc::clone(&slot.owner),
+                verb: slot.verb,
+            });
+        }
+        Some(self.remove(key))
+    }
+
+    /// Ends the slot of an operation that never reached the driver.
+    pub(crate) fn remove_waiting(&mut self, key: Key) -> Addressee {
+        let slot = self.find_mut(key).expect("a waiting operation has a slot");
+        assert_eq!(slot.state, State::Waiting, "{key:?} is known to the driver");
+        self.remove(key)
+    }
+
+    /// Every operation that the driver has, so that a shutdown can cancel it (again, H33).
+    pub(crate) fn in_flight_keys(&mut self) -> Vec<Key> {
+        let mut keys = Vec::with_capacity(self.slots.len());
+        for (index, slot) in &mut self.slots {
+            if slot.state != State::Waiting {
+                slot.state = State::Cancelling;
+                keys.push(Key::new(index as u32, self.generations[index], slot.verb));
+            }
+        }
+        keys
+    }
+
+    /// Gives up all slots without ending them: their owners, and with them the memory and the
+    /// descriptors the kernel may still use, live for ever.
+    pub(crate) fn leak(&mut self) -> usize {
+        let count = self.slots.len();
+        std::mem::forget(std::mem::take(&mut self.slots));
+        count
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn active_count(&self) -> u32 {
+        self.active_count
+    }
+
+    /// Completions that named no living slot.
+    pub(crate) fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    fn remove(&mut self, key: Key) -> Addressee {
+        let index = key.index() as usize;
+        let Slot {
+            owner,
+            verb,
+            state: _,
+        } = self.slots.remove(index);
+        self.generations[index] = self.generations[index].wrapping_add(1);
+        self.active_count -= u32::from(verb.is_active());
+        Addressee { owner, verb }
+    }
+
+    fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        let index = key.index() as usize;
+        if self.generations.get(index) != Some(&key.generation()) {
+            return None;
+        }
+        self.slots.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::request::Flags;
+    use crate::op::Answer;
+
+    struct Nobody;
+
+    impl Owner for Nobody {
+        fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
+        fn prepare(self: Rc<Self>) {}
+    }
+
+    fn slots_with_one() -> (Slots, Key) {
+        let mut slots = Slots::new();
+        let key = slots.insert(Rc::new(Nobody), Verb::Send);
+        slots.pushed(key);
+        (slots, key)
+    }
+
+    fn completion(key: Key, flags: Flags) -> Completion {
+        Completion {
+            key,
+            result: 0,
+            flags,
+        }
+    }
+
+    /// Goal: a reused slot never receives its former tenant's completion (H35).
+    /// Method: end an operation, start another in the same slot, complete the first again.
+    /// Kills: `remove` leaving the generation alone; `find_mut` comparing the index only.
+    #[test]
+    fn a_late_completion_names_nobody() {
+        let (mut slots, first) = slots_with_one();
+        assert!(slots.complete(completion(first, Flags::NONE)).is_some());
+        let second = slots.insert(Rc::new(Nobody), Verb::Send);
+        slots.pushed(second);
+        assert_eq!(first.index(), second.index(), "the slot is reused");
+
+        assert!(slots.complete(completion(first, Flags::NONE)).is_none());
+        assert_eq!(slots.strays(), 1);
+        assert_eq!(slots.len(), 1, "the second operation lives");
+        assert_eq!(slots.cancel(first), CancelStep::Nothing);
+        assert_eq!(slots.cancel(second), CancelStep::AskDriver);
+    }
+
+    /// Goal: generations run round without confusion.
+    /// Method: start at the last generation. Kills: `+ 1` without wrapping.
+    #[test]
+    fn generations_wrap() {
+        let (mut slots, key) = slots_with_one();
+        slots.complete(completion(key, Flags::NONE));
+        slots.generations[0] = u32::MAX;
+        let last = slots.insert(Rc::new(Nobody), Verb::Send);
+        slots.pushed(last);
+        assert!(slots.complete(completion(last, Flags::NONE)).is_some());
+        assert_eq!(slots.insert(Rc::new(Nobody), Verb::Send).generation(), 0);
+    }
+
+    /// Goal: only the final completion frees a slot, and a cancel frees nothing (H30, H49).
+    /// Method: MORE, cancel, MORE, final. Kills: freeing on any completion or on cancel.
+    #[test]
+    fn only_the_final_completion_ends_a_slot() {
+        let (mut slots, key) = slots_with_one();
+        assert!(
+            slots
+                .complete(completion(key, Flags::NONE.with_more()))
+                .is_some()
+        );
+        assert_eq!(slots.cancel(key), CancelStep::AskDriver);
+        assert_eq!(slots.cancel(key), CancelStep::Nothing, "asked once");
+        assert!(
+            slots
+                .complete(completion(key, Flags::NONE.with_more()))
+                .is_some()
+        );
+        assert_eq!((slots.len(), slots.active_count()), (1, 1));
+        assert!(slots.complete(completion(key, Flags::NONE)).is_some());
+        assert_eq!((slots.len(), slots.active_count()), (0, 0));
+    }
+}

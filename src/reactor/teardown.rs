@@ -1,0 +1,113 @@
+//! The end of a loop: linger, drain, close.
+//!
+//! Closing a ring cancels nothing before it returns, and task work may write into buffers while it
+//! is being torn down (H15). So a runtime ends in this order, and each step has a deadline:
+//!
+//! 1. *linger*: streams that were dropped with bytes queued send them,
+//! 2. *drain*: every operation is cancelled and its final completion awaited, the cancel repeated
+//!    because some kernels lose one (H33),
+//! 3. *close*: the driver takes back its own operations, unmaps and closes the ring, and only then
+//!    is memory freed. What could not be drained is leaked and reported.
+
+use super::{Phase, Reactor};
+use crate::driver::Drained;
+use crate::driver::request::Wait;
+use crate::error::Unhandled;
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// How long streams dropped earlier may go on sending once the runtime is dropped.
+const SHUTDOWN_LINGER_NS: u64 = 1_000 * NS_PER_MS;
+
+/// How long the kernel may take to end what was cancelled.
+const DRAIN_NS: u64 = 2_000 * NS_PER_MS;
+
+/// Pause between repeated cancels of the same operations (H33).
+const CANCEL_AGAIN_NS: u64 = 100 * NS_PER_MS;
+
+impl Reactor {
+    /// Lets dropped streams send what they had queued.
+    pub(crate) fn linger(&self) {
+        self.phase.set(Phase::Lingering);
+        let deadline_ns = self.now_ns() + SHUTDOWN_LINGER_NS;
+        while self.closing_count.get() > 0 && self.now_ns() < deadline_ns {
+            let pushed = self.fill_submission_queue();
+            if pushed.is_err() || self.wait_for(Wait::Until(deadline_ns)).is_err() {
+                return; // a ring that cannot be entered delivers nothing more
+            }
+            self.expire_timers();
+            self.run_wakers();
+        }
+    }
+
+    /// Ends every operation and closes the driver. Idempotent.
+    pub(crate) fn shut_down(&self) {
+        if self.phase.get() == Phase::Closed {
+            return;
+        }
+        self.phase.set(Phase::Draining);
+        let timers = std::mem::take(&mut *self.timers.borrow_mut());
+        drop(timers); // drops wakers, so not under the borrow
+        self.dirty.take();
+        self.answer_waiting();
+        let deadline_ns = self.now_ns() + DRAIN_NS;
+        self.drain(deadline_ns);
+        self.close(deadline_ns + DRAIN_NS);
+        self.run_wakers();
+    }
+
+    /// Operations that never reached the driver are over at once.
+    fn answer_waiting(&self) {
+        let waiting = self.unpushed.take().into_iter().chain(self.capped.take());
+        self.answered
+            .borrow_mut()
+            .extend(waiting.map(|(key, _request)| key));
+        self.answer_unpushed();
+    }
+
+    fn drain(&self, deadline_ns: u64) {
+        while self.slots.borrow().len() > 0 && self.now_ns() < deadline_ns {
+            let keys = self.slots.borrow_mut().in_flight_keys();
+            for key in keys {
+                self.driver
+                    .borrow_mut()
+                    .as_mut()
+                    .expect("open until closed")
+                    .cancel(key);
+            }
+            let again_ns = (self.now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
+            while self.slots.borrow().len() > 0 && self.now_ns() < again_ns {
+                if self.wait_for(Wait::Until(again_ns)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn close(&self, deadline_ns: u64) {
+        let is_stuck = self.slots.borrow().len() > 0;
+        if is_stuck {
+            let driver = &self.driver;
+            let outcome = driver
+                .borrow_mut()
+                .as_mut()
+                .expect("open until closed")
+                .cancel_everything();
+            if outcome.is_ok() {
+                let _ = self.wait_for(Wait::Poll); // the answers, if they came
+            }
+        }
+        let mut driver = self.driver.borrow_mut().take().expect("open until closed");
+        self.phase.set(Phase::Closed);
+        let in_flight_count = self.slots.borrow().len();
+        let drained = match in_flight_count {
+            0 => driver.drain(deadline_ns, || self.clock.now_ns()),
+            _ => Drained::No,
+        };
+        driver.close(drained);
+        if drained == Drained::No {
+            self.slots.borrow_mut().leak();
+            self.report(Unhandled::UndrainedShutdown { in_flight_count });
+        }
+    }
+}

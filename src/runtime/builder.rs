@@ -1,0 +1,201 @@
+//! Settings of a runtime.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Core, Runtime};
+use crate::buf::Pool;
+use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes};
+use crate::error::{SetupError, Unhandled};
+use crate::reactor::Reactor;
+use crate::task::{Executor, Remote, Reporter};
+
+/// Submission queue entries. Small, because the queue is emptied at least once per turn.
+const SQ_ENTRIES: u32 = 256;
+
+/// Completion queue entries by default, and the most that a number of connections asks for.
+const CQ_ENTRIES: u32 = 4096;
+const CQ_ENTRIES_MAX: u32 = 16_384;
+
+/// 256 buffers of 4 KiB serve ten thousand saturating connections: what counts is how many are
+/// filled at the same moment.
+const BUFFER_COUNT: u16 = 256;
+const BUFFER_LEN: u32 = 4096;
+
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Builds a [`Runtime`].
+///
+/// ```no_run
+/// let runtime = ringloop::Runtime::builder()
+///     .connections_expected(10_000)
+///     .on_unhandled(|unhandled| eprintln!("server: {unhandled}"))
+///     .build()?;
+/// runtime.block_on(async { /* serve */ });
+/// # Ok::<(), ringloop::SetupError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    driver: DriverChoice,
+    sizes: RingSizes,
+    buffer_count: u16,
+    buffer_len: u32,
+    linger: Duration,
+    on_unhandled: Option<Box<dyn Fn(&Unhandled)>>,
+}
+
+impl Builder {
+    /// Default settings: the driver that works, small rings, 256 receive buffers of 4 KiB.
+    pub fn new() -> Builder {
+        Builder {
+            driver: DriverChoice::Auto,
+            sizes: RingSizes {
+                sq_entries: SQ_ENTRIES,
+                cq_entries: CQ_ENTRIES,
+            },
+            buffer_count: BUFFER_COUNT,
+            buffer_len: BUFFER_LEN,
+            linger: LINGER,
+            on_unhandled: None,
+        }
+    }
+
+    /// Which driver to use. Default: [`DriverChoice::Auto`].
+    pub fn driver(mut self, choice: DriverChoice) -> Builder {
+        self.driver = choice;
+        self
+    }
+
+    /// How many connections there will be at once. Sizes the completion queue, so that a burst
+    /// from all of them seldom overflows it. An overflow loses nothing and costs a system call.
+    pub fn connections_expected(mut self, count: u32) -> Builder {
+        let entries = count.min(CQ_ENTRIES_MAX).next_power_of_two();
+        self.sizes.cq_entries = entries.clamp(CQ_ENTRIES, CQ_ENTRIES_MAX);
+        self
+    }
+
+    /// Entries of the submission and completion queues. The kernel rounds up to powers of two.
+    ///
+    /// # Panics
+    ///
+    /// If either is 0, or the completion queue is smaller than the submission queue.
+    pub fn ring_entries(mut self, submission: u32, completion: u32) -> Builder {
+        assert!(submission > 0, "a submission queue has entries");
+        assert!(
+            completion >= submission,
+            "{completion} completion entries for {submission}"
+        );
+        self.sizes = RingSizes {
+            sq_entries: submission,
+            cq_entries: completion,
+        };
+        self
+    }
+
+    /// Number and size in bytes of the shared receive buffers. More than this many filled buffers
+    /// at once is no error: further receives use memory of their own.
+    ///
+    /// # Panics
+    ///
+    /// If the count is not a power of two up to 32 768, or the size is 0.
+    pub fn recv_buffers(mut self, count: u16, len: u32) -> Builder {
+        assert!(
+            count.is_power_of_two() && count <= Pool::COUNT_MAX,
+            "{count} buffers"
+        );
+        assert!(len > 0, "buffers of 0 bytes");
+        (self.buffer_count, self.buffer_len) = (count, len);
+        self
+    }
+
+    /// How long a dropped stream may take in the background to send what was queued on it, before
+    /// it is reset and the loss reported. Default: 5 seconds.
+    pub fn linger(mut self, linger: Duration) -> Builder {
+        self.linger = linger;
+        self
+    }
+
+    /// Called with every error that nobody awaits: panics of detached tasks and callbacks, bytes a
+    /// dropped stream could not deliver, and so on. Runs on the loop's thread. Default: one line
+    /// to standard error each.
+    pub fn on_unhandled(mut self, hook: impl Fn(&Unhandled) + 'static) -> Builder {
+        self.on_unhandled = Some(Box::new(hook));
+        self
+    }
+
+    /// Builds the runtime on this thread.
+    ///
+    /// # Errors
+    ///
+    /// If no driver works here. The error says at which step, why, and what usually helps.
+    pub fn build(self) -> Result<Runtime, SetupError> {
+        let pool = Pool::new(self.buffer_count, self.buffer_len).map_err(|cause| {
+            SetupError::new(DriverKind::Uring, "mapping receive buffers", cause)
+        })?;
+        let opened = driver::open(self.driver, self.sizes, &pool)?;
+        Ok(self.assemble(opened, pool))
+    }
+
+    fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {
+        let Opened {
+            driver,
+            info,
+            unparker,
+            clock,
+        } = opened;
+        let linger_ns = u64::try_from(self.linger.as_nanos()).unwrap_or(u64::MAX);
+        let reactor = Reactor::new(driver, clock, pool, linger_ns);
+        let remote = Remote::new(Box::new(move || unparker.unpark()));
+        let executor = Executor::new(remote, Reporter::new(self.on_unhandled));
+        let core = Core {
+            reactor: Rc::new(reactor),
+            executor,
+            info,
+            turns: Cell::new(0),
+            idle_turns: Cell::new(0),
+            spin_backoffs: Cell::new(0),
+        };
+        Runtime {
+            core: Rc::new(core),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Builder {
+    /// A runtime whose kernel is a script.
+    pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {
+        let pool = Pool::new(self.buffer_count, self.buffer_len).expect("memory for a pool");
+        let ring = script.ring(self.sizes);
+        let opened = Opened::scripted(ring, &pool);
+        self.assemble(opened, pool)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Builder {
+            driver,
+            sizes,
+            buffer_count,
+            buffer_len,
+            linger,
+            on_unhandled,
+        } = self;
+        f.debug_struct("Builder")
+            .field("driver", driver)
+            .field("sizes", sizes)
+            .field("buffers", &(buffer_count, buffer_len))
+            .field("linger", linger)
+            .field("on_unhandled", &on_unhandled.is_some())
+            .finish()
+    }
+}

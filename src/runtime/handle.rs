@@ -1,0 +1,150 @@
+//! A way to a running loop, and what the loop counts.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+
+use super::{Core, context};
+use crate::driver::{DriverInfo, DriverStats};
+use crate::reactor::ReactorStats;
+use crate::task::JoinHandle;
+
+/// A way to a loop from its own thread: spawn on it, ask it what it runs on and what it counts.
+///
+/// Cheap to clone. It may outlive the runtime; spawning then gives cancelled tasks.
+#[derive(Clone)]
+pub struct Handle {
+    core: Rc<Core>,
+}
+
+impl Handle {
+    pub(super) fn new(core: Rc<Core>) -> Handle {
+        Handle { core }
+    }
+
+    /// The loop that runs on this thread.
+    ///
+    /// # Panics
+    ///
+    /// If none does.
+    #[track_caller]
+    pub fn current() -> Handle {
+        Handle::new(context::current())
+    }
+
+    /// The loop that runs on this thread, if one does.
+    pub fn try_current() -> Option<Handle> {
+        context::try_current().map(Handle::new)
+    }
+
+    /// As [`spawn`](crate::spawn), on this loop.
+    #[track_caller]
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.core.executor.spawn(future, Location::caller())
+    }
+
+    /// The driver of this loop.
+    pub fn driver(&self) -> &DriverInfo {
+        &self.core.info
+    }
+
+    /// What the loop has counted since it was built.
+    pub fn metrics(&self) -> Metrics {
+        let core = &*self.core;
+        let ReactorStats {
+            driver,
+            strays,
+            enobufs,
+            in_flight,
+            timers,
+            closing,
+            buffers_held,
+        } = core.reactor.stats();
+        let DriverStats {
+            enters,
+            sleeps,
+            enter_retries,
+            submissions,
+            completions,
+            cq_overflows,
+            cancels_missed,
+            timeout_arms,
+            strays: driver_strays,
+        } = driver;
+        Metrics {
+            turns: core.turns.get(),
+            polls: core.executor.polls(),
+            enters,
+            sleeps,
+            enter_retries,
+            submissions,
+            completions,
+            cq_overflows,
+            cancels_missed,
+            timeout_arms,
+            strays: strays + driver_strays,
+            enobufs,
+            spin_backoffs: core.spin_backoffs.get(),
+            tasks: core.executor.task_count() as u64,
+            in_flight: in_flight as u64,
+            timers: timers as u64,
+            closing: closing as u64,
+            buffers_held: u64::from(buffers_held),
+            ready_peak: core.executor.ready_peak_count() as u64,
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("driver", self.driver())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a loop counts. The first group only grows; the second says how things stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Passes of the loop.
+    pub turns: u64,
+    /// Polls of tasks and calls of callbacks.
+    pub polls: u64,
+    /// System calls of the driver: entries into the kernel.
+    pub enters: u64,
+    /// Entries that were allowed to sleep.
+    pub sleeps: u64,
+    /// Entries that a signal or a shortage in the kernel ended early; the loop tried again.
+    pub enter_retries: u64,
+    /// Requests given to the kernel, the driver's own included.
+    pub submissions: u64,
+    /// Completions received.
+    pub completions: u64,
+    /// Flushes of an overflowed completion queue. Nothing is lost; each costs a system call.
+    pub cq_overflows: u64,
+    /// Cancels that came too late or found an operation that cannot be cancelled.
+    pub cancels_missed: u64,
+    /// How often a timeout was set or moved in the kernel.
+    pub timeout_arms: u64,
+    /// Completions that named nobody. Should be 0.
+    pub strays: u64,
+    /// Receives that found the buffer pool empty and went on with a buffer of their own.
+    pub enobufs: u64,
+    /// Breaks the loop took because it was turning without progress. Should be 0.
+    pub spin_backoffs: u64,
+
+    /// Tasks that have not ended.
+    pub tasks: u64,
+    /// Operations in flight.
+    pub in_flight: u64,
+    /// Timers pending.
+    pub timers: u64,
+    /// Dropped streams that are still sending queued bytes.
+    pub closing: u64,
+    /// Receive buffers that the program holds.
+    pub buffers_held: u64,
+    /// The longest that the ready queue has been.
+    pub ready_peak: u64,
+}

@@ -1,0 +1,146 @@
+//! The one place where executor and reactor meet.
+//!
+//! What lives here: [`Runtime`] and its [`Builder`], the [`Handle`], the loop's [turn](turn), and
+//! the thread-local that says which loop runs on this thread ([`context`]).
+
+mod builder;
+pub(crate) mod context;
+mod handle;
+mod turn;
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+pub use builder::Builder;
+pub use handle::{Handle, Metrics};
+
+use crate::driver::DriverInfo;
+use crate::error::SetupError;
+use crate::reactor::Reactor;
+use crate::task::{Executor, MainWaker};
+
+/// Runs `future` to its end on a fresh loop, and closes the loop.
+///
+/// This is asyncio's `run`: tasks that are left over when `future` ends are dropped, streams that
+/// were dropped with bytes queued may send them for a moment, and panics of leftover tasks reach
+/// standard error. To choose a driver, set limits, or handle a failed set-up, use
+/// [`Runtime::builder`].
+///
+/// ```no_run
+/// let answer = ringloop::run(async {
+///     ringloop::time::sleep(std::time::Duration::from_millis(10)).await;
+///     42
+/// });
+/// assert_eq!(answer, 42);
+/// ```
+///
+/// # Panics
+///
+/// If a loop is already running on this thread, and if no driver works here; the message then says
+/// what to do about it.
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    match Runtime::new() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A loop: one thread, one ring, its tasks and timers.
+///
+/// A `Runtime` belongs to the thread that built it. Use one per core when one core is not enough.
+///
+/// Dropping it drops every task, lets streams that were dropped before send what they had queued
+/// (one second at the most), cancels every operation, waits until the kernel has let go of all
+/// memory, and closes the ring.
+pub struct Runtime {
+    core: Rc<Core>,
+}
+
+/// What a runtime and its handles share.
+pub(crate) struct Core {
+    pub(crate) reactor: Rc<Reactor>,
+    pub(crate) executor: Executor,
+    info: DriverInfo,
+    turns: Cell<u64>,
+    /// Turns in a row that brought nothing and ran nothing.
+    idle_turns: Cell<u32>,
+    spin_backoffs: Cell<u64>,
+}
+
+impl Runtime {
+    /// A runtime with default settings.
+    ///
+    /// # Errors
+    ///
+    /// If no driver works here. The error says why and what usually helps.
+    pub fn new() -> Result<Runtime, SetupError> {
+        Builder::new().build()
+    }
+
+    /// A builder with default settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Runs `future` to its end. Tasks spawned meanwhile run beside it, and go on in the next
+    /// `block_on`; between two calls nothing runs.
+    ///
+    /// # Panics
+    ///
+    /// If a loop is already running on this thread, if the future panics, and if the ring breaks.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let core = &self.core;
+        let _context = context::enter(core);
+        let mut future = pin!(future);
+        let main = MainWaker::queued(core.executor.remote());
+        let waker = Waker::from(std::sync::Arc::clone(&main));
+        core.executor.push_main();
+
+        let mut output = None;
+        while output.is_none() {
+            core.turn(|| {
+                main.polling();
+                if output.is_none()
+                    && let Poll::Ready(value) =
+                        future.as_mut().poll(&mut Context::from_waker(&waker))
+                {
+                    output = Some(value);
+                }
+            });
+        }
+        core.submit_pending();
+        output.expect("the loop above ends with an output")
+    }
+
+    /// A handle to this runtime.
+    pub fn handle(&self) -> Handle {
+        Handle::new(Rc::clone(&self.core))
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("driver", &self.core.info)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Destructors of futures may look for their loop. If another runtime runs on this thread
+        // just now, they find that one, which is the lesser evil.
+        let _context = context::try_enter(&self.core);
+        let _queue = self.core.executor.enter();
+        self.core.executor.shut_down();
+        self.core.reactor.linger();
+        self.core.reactor.shut_down();
+        self.core.report_unhandled();
+    }
+}

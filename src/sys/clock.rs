@@ -1,0 +1,16 @@
+//! The monotonic clock, as the kernel's timeouts count it.
+#![allow(unsafe_code)] // clock_gettime(2)
+
+/// Nanoseconds of `CLOCK_MONOTONIC`. The clock stops while the machine is suspended (H41).
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `now` is a valid timespec for the call to write to.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    assert_eq!(status, 0, "CLOCK_MONOTONIC exists on every Linux");
+    now.tv_sec as u64 * NS_PER_S + now.tv_nsec as u64
+}
+
+pub(crate) const NS_PER_S: u64 = 1_000_000_000;

@@ -1,0 +1,40 @@
+//! An eventfd: the bell that other threads ring.
+#![allow(unsafe_code)] // eventfd(2), write(2)
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// A counter in the kernel. Writing makes it readable, reading takes the count back to zero.
+#[derive(Debug)]
+pub(crate) struct EventFd {
+    fd: OwnedFd,
+}
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        // SAFETY: no pointers; the result is checked below.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call above made this descriptor and nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(EventFd { fd })
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Makes the counter non-zero.
+    ///
+    /// Cannot block: a write of 1 waits only when the counter is at its maximum of 2⁶⁴ − 2, and the
+    /// caller writes once per sleep of the reader. A failed write means that the descriptor is
+    /// broken, which `OwnedFd` excludes, so there is no error to return.
+    pub(crate) fn ring(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: `one` is eight readable bytes, as eventfd demands, and `fd` is open.
+        let written = unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };
+        debug_assert_eq!(written, 8, "eventfd write: {}", io::Error::last_os_error());
+    }
+}

@@ -1,0 +1,74 @@
+//! Plain callbacks on the ready queue.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+
+use crate::error::Unhandled;
+
+/// A callback that runs once, unless it is cancelled first.
+pub(crate) struct Call {
+    function: RefCell<Option<Box<dyn FnOnce()>>>,
+    scheduled_at: &'static Location<'static>,
+}
+
+impl Call {
+    pub(crate) fn new(
+        function: impl FnOnce() + 'static,
+        scheduled_at: &'static Location<'static>,
+    ) -> Rc<Call> {
+        Rc::new(Call {
+            function: RefCell::new(Some(Box::new(function))),
+            scheduled_at,
+        })
+    }
+
+    /// Runs the callback. Its panic is returned, not unwound: the loop goes on.
+    pub(crate) fn run(&self) -> Result<(), Unhandled> {
+        let Some(function) = self.function.take() else {
+            return Ok(());
+        };
+        catch_unwind(AssertUnwindSafe(function)).map_err(|payload| Unhandled::CallPanic {
+            scheduled_at: self.scheduled_at,
+            payload,
+        })
+    }
+
+    pub(crate) fn cancel(&self) {
+        drop(self.function.take());
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.function.borrow().is_some()
+    }
+}
+
+/// A callback scheduled with [`call_soon`](crate::call_soon). Dropping the handle changes nothing.
+pub struct CallHandle {
+    call: Rc<Call>,
+}
+
+impl CallHandle {
+    pub(crate) fn new(call: Rc<Call>) -> CallHandle {
+        CallHandle { call }
+    }
+
+    /// Drops the callback, now, unless it has run.
+    pub fn cancel(&self) {
+        self.call.cancel();
+    }
+
+    /// Whether the callback will still run.
+    pub fn is_pending(&self) -> bool {
+        self.call.is_pending()
+    }
+}
+
+impl fmt::Debug for CallHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallHandle")
+            .field("is_pending", &self.is_pending())
+            .finish()
+    }
+}

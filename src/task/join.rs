@@ -1,0 +1,277 @@
+//! How a task's result reaches whoever joins it.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use super::coop;
+use super::executor::Reporter;
+use crate::error::{Unhandled, panic_text};
+
+/// A task's number, unique within the process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TaskId(pub(super) u64);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A spawned task. Await it for the result; drop it to let the task run on by itself.
+///
+/// Dropping the handle *detaches*: the loop keeps the task alive. To end a task, call
+/// [`abort`](JoinHandle::abort). A panic of a detached task reaches
+/// [`on_unhandled`](crate::Builder::on_unhandled).
+///
+/// Cancel safe: dropping and recreating an await on `&mut handle` loses nothing.
+pub struct JoinHandle<T> {
+    cell: Rc<JoinCell<T>>,
+    abort: AbortHandle,
+}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(cell: Rc<JoinCell<T>>, abort: AbortHandle) -> JoinHandle<T> {
+        JoinHandle { cell, abort }
+    }
+
+    /// Asks the task to end. Its future is dropped in the loop's next turn, and awaiting the handle
+    /// then gives [`JoinError::Cancelled`], unless the task finished first: a result wins.
+    pub fn abort(&self) {
+        self.abort.abort();
+    }
+
+    /// A handle that can only abort, and that may be sent to another thread.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
+    }
+
+    /// Whether the result is there: awaiting the handle would not wait.
+    pub fn is_finished(&self) -> bool {
+        !matches!(*self.cell.state.borrow(), JoinState::Running { .. })
+    }
+
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        self.abort.id()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        std::task::ready!(coop::poll_ready(cx));
+        let waker = cx.waker().clone(); // user code: not under the borrow
+        let former = {
+            let mut state = self.cell.state.borrow_mut();
+            match &mut *state {
+                JoinState::Running { joiner } => joiner.replace(waker),
+                JoinState::Done(_) => {
+                    let JoinState::Done(result) = std::mem::replace(&mut *state, JoinState::Taken)
+                    else {
+                        unreachable!("matched above")
+                    };
+                    coop::spend();
+                    return Poll::Ready(result);
+                }
+                JoinState::Taken => panic!("a JoinHandle was polled after it gave its result"),
+            }
+        };
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        self.cell.is_detached.set(true);
+        let state = self.cell.state.replace(JoinState::Taken);
+        match state {
+            JoinState::Done(Err(JoinError::Panic(payload))) => self.cell.report(payload),
+            JoinState::Running { .. } => {
+                *self.cell.state.borrow_mut() = JoinState::Running { joiner: None };
+            }
+            JoinState::Done(_) | JoinState::Taken => {}
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .field("is_finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a task has no result.
+pub enum JoinError {
+    /// The task was aborted, or its runtime ended first.
+    Cancelled,
+    /// The task panicked, with this payload.
+    Panic(Box<dyn Any + Send>),
+}
+
+impl JoinError {
+    /// Whether the task was aborted.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, JoinError::Cancelled)
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, JoinError::Panic(_))
+    }
+
+    /// What the task panicked with, for `std::panic::resume_unwind`.
+    ///
+    /// # Panics
+    ///
+    /// If the task was cancelled instead.
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self {
+            JoinError::Panic(payload) => payload,
+            JoinError::Cancelled => panic!("into_panic on a task that was cancelled"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Cancelled => f.write_str("the task was cancelled"),
+            JoinError::Panic(payload) => write!(f, "the task panicked: {}", panic_text(payload)),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// Aborts one task, from any thread.
+#[derive(Clone)]
+pub struct AbortHandle {
+    header: Arc<Header>,
+}
+
+/// What is known of a task everywhere.
+pub(super) struct Header {
+    id: TaskId,
+    is_aborted: AtomicBool,
+    /// Set once, right after the task's cell exists.
+    waker: OnceLock<Waker>,
+    spawned_at: &'static Location<'static>,
+}
+
+impl AbortHandle {
+    pub(super) fn new(id: TaskId, spawned_at: &'static Location<'static>) -> AbortHandle {
+        let is_aborted = AtomicBool::new(false);
+        let header = Header {
+            id,
+            is_aborted,
+            waker: OnceLock::new(),
+            spawned_at,
+        };
+        AbortHandle {
+            header: Arc::new(header),
+        }
+    }
+
+    /// As [`JoinHandle::abort`]. The future is dropped on the loop's thread.
+    pub fn abort(&self) {
+        // Release: pairs with the acquire in `is_aborted`.
+        self.header.is_aborted.store(true, Ordering::Release);
+        if let Some(waker) = self.header.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        self.header.id
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.header.is_aborted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_waker(&self, waker: Waker) {
+        assert!(self.header.waker.set(waker).is_ok(), "a task has one cell");
+    }
+
+    pub(super) fn spawned_at(&self) -> &'static Location<'static> {
+        self.header.spawned_at
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the result waits. Used on the loop's thread only.
+pub(super) struct JoinCell<T> {
+    state: RefCell<JoinState<T>>,
+    is_detached: Cell<bool>,
+    reporter: Rc<Reporter>,
+    spawned_at: &'static Location<'static>,
+}
+
+enum JoinState<T> {
+    Running { joiner: Option<Waker> },
+    Done(Result<T, JoinError>),
+    Taken,
+}
+
+impl<T> JoinCell<T> {
+    pub(super) fn new(reporter: &Rc<Reporter>, spawned_at: &'static Location<'static>) -> Rc<Self> {
+        Rc::new(JoinCell {
+            state: RefCell::new(JoinState::Running { joiner: None }),
+            is_detached: Cell::new(false),
+            reporter: Rc::clone(reporter),
+            spawned_at,
+        })
+    }
+
+    /// The task has ended. Wakes the joiner; called with nothing borrowed.
+    pub(super) fn finish(&self, result: Result<T, JoinError>) {
+        if self.is_detached.get() {
+            if let Err(JoinError::Panic(payload)) = result {
+                self.report(payload);
+            }
+            return;
+        }
+        let former = self.state.replace(JoinState::Done(result));
+        match former {
+            JoinState::Running {
+                joiner: Some(joiner),
+            } => joiner.wake(),
+            JoinState::Running { joiner: None } => {}
+            JoinState::Done(_) | JoinState::Taken => panic!("a task ended twice"),
+        }
+    }
+
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        self.reporter.report(&Unhandled::TaskPanic {
+            spawned_at: self.spawned_at,
+            payload,
+        });
+    }
+}

@@ -1,0 +1,29 @@
+//! The executor: tasks, the ready queue, and wakes from anywhere.
+//!
+//! A task lives in a cell of the `async-task` crate, which carries its state machine, its waker and
+//! its reference counts. Around that, this module has the ready queue of the loop ([`queue`]), the
+//! inbox for wakes from other threads ([`remote`]), the result's way to whoever joins ([`join`]),
+//! and the budget that makes an always-ready task yield ([`coop`]).
+//!
+//! **Invariant.** Futures are polled and dropped on the loop's thread only, and never inside
+//! `spawn` or `wake`. Every `Waker` may be used anywhere, at any time, also after the loop's end.
+//!
+//! **Absent on purpose.** Sockets, clocks and drivers: this module knows wakers and nothing else of
+//! the loop.
+
+mod call;
+pub(crate) mod coop;
+pub(crate) mod executor;
+mod join;
+pub(crate) mod queue;
+mod remote;
+pub(crate) mod wait_list;
+mod yield_now;
+
+pub use call::CallHandle;
+pub use join::{AbortHandle, JoinError, JoinHandle, TaskId};
+pub use yield_now::yield_now;
+
+pub(crate) use call::Call;
+pub(crate) use executor::{Executor, Reporter};
+pub(crate) use remote::{MainWaker, Remote};

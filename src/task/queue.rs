@@ -1,0 +1,82 @@
+//! What is ready to run, in the order it became ready.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use async_task::Runnable;
+
+use super::call::Call;
+
+/// One entry of the ready queue.
+pub(crate) enum Ready {
+    Task(Runnable),
+    /// The future that `block_on` runs.
+    Main,
+    Call(Rc<Call>),
+}
+
+/// The ready queue of one loop. First in, first out; each entry once.
+#[derive(Default)]
+pub(crate) struct Queue {
+    entries: RefCell<VecDeque<Ready>>,
+    peak_count: Cell<usize>,
+}
+
+impl Queue {
+    pub(crate) fn push(&self, ready: Ready) {
+        let mut entries = self.entries.borrow_mut();
+        entries.push_back(ready);
+        self.peak_count
+            .set(self.peak_count.get().max(entries.len()));
+    }
+
+    pub(crate) fn pop(&self) -> Option<Ready> {
+        self.entries.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// The longest that the queue has been.
+    pub(crate) fn peak_count(&self) -> usize {
+        self.peak_count.get()
+    }
+}
+
+thread_local! {
+    /// The queue of the loop that runs on this thread now, and that loop's number.
+    static CURRENT: RefCell<Option<(u64, Rc<Queue>)>> = const { RefCell::new(None) };
+}
+
+/// Makes wakes of this thread go straight to `queue` until the guard is dropped.
+pub(crate) fn enter(loop_number: u64, queue: &Rc<Queue>) -> Entered {
+    let former = CURRENT.replace(Some((loop_number, Rc::clone(queue))));
+    Entered { former }
+}
+
+#[must_use]
+pub(crate) struct Entered {
+    former: Option<(u64, Rc<Queue>)>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.replace(self.former.take()));
+    }
+}
+
+/// Puts `ready` on the queue of loop `loop_number` if that loop runs on this thread now, and gives
+/// it back otherwise (also while the thread is being torn down).
+pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Ready> {
+    let mut ready = Some(ready);
+    let _ = CURRENT.try_with(|current| {
+        if let Some((number, queue)) = &*current.borrow()
+            && *number == loop_number
+        {
+            queue.push(ready.take().expect("pushed once"));
+        }
+    });
+    ready.map_or(Ok(()), Err)
+}

@@ -1,0 +1,100 @@
+//! `call_later` and `call_at`: plain callbacks at a moment.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Instant;
+use crate::reactor::{Expire, TimerKey};
+use crate::runtime::{Core, context};
+use crate::task::Call;
+
+/// Calls `function` once, `delay` from now, on the loop's thread.
+///
+/// Never early; at the earliest in the next turn. Dropping the handle changes nothing. A panic
+/// reaches [`on_unhandled`](crate::Builder::on_unhandled), and the loop goes on.
+///
+/// # Panics
+///
+/// If no loop runs on this thread.
+#[track_caller]
+pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHandle {
+    let core = context::current();
+    let when = Instant::from_ns(core.reactor.now_ns()) + delay;
+    schedule(core, when, Call::new(function, Location::caller()))
+}
+
+/// Calls `function` once at `when`. As [`call_later`].
+#[track_caller]
+pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle {
+    schedule(
+        context::current(),
+        when,
+        Call::new(function, Location::caller()),
+    )
+}
+
+fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {
+    let timed = Rc::new(TimedCall {
+        core: Rc::downgrade(&core),
+        call: Rc::clone(&call),
+    });
+    let key = core.reactor.expire_at(when.as_ns(), timed);
+    TimerHandle {
+        core,
+        key,
+        call,
+        when,
+    }
+}
+
+/// A due callback goes to the ready queue: it runs in its turn like everything else.
+struct TimedCall {
+    /// Weak, because the core owns the timer that owns this.
+    core: std::rc::Weak<Core>,
+    call: Rc<Call>,
+}
+
+impl Expire for TimedCall {
+    fn expire(self: Rc<Self>) {
+        if let Some(core) = self.core.upgrade() {
+            core.executor.call_soon(Rc::clone(&self.call));
+        }
+    }
+}
+
+/// A callback scheduled with [`call_later`] or [`call_at`].
+pub struct TimerHandle {
+    core: Rc<Core>,
+    key: TimerKey,
+    call: Rc<Call>,
+    when: Instant,
+}
+
+impl TimerHandle {
+    /// Drops the callback and its timer, now, unless it has run.
+    pub fn cancel(&self) {
+        self.core.reactor.remove_timer(self.key);
+        self.call.cancel();
+    }
+
+    /// When it is due.
+    pub fn when(&self) -> Instant {
+        self.when
+    }
+
+    /// Whether the callback will still run.
+    pub fn is_pending(&self) -> bool {
+        self.call.is_pending()
+    }
+}
+
+impl fmt::Debug for TimerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerHandle")
+            .field("when", &self.when)
+            .field("is_pending", &self.is_pending())
+            .finish_non_exhaustive()
+    }
+}

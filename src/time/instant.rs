@@ -1,0 +1,105 @@
+//! Points in time of the loop's clock.
+
+use std::ops::{Add, AddAssign, Sub, SubAssign};
+use std::time::Duration;
+
+use crate::runtime::context;
+use crate::sys::clock;
+
+/// A moment of the monotonic clock that the loop and the kernel's timeouts share.
+///
+/// Arithmetic saturates: `Instant::now() + Duration::MAX` is the end of time, and a timer set for
+/// it never fires.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Instant {
+    ns: u64,
+}
+
+impl Instant {
+    /// This moment. Inside a loop it is the loop's clock, live, not the time the turn began.
+    pub fn now() -> Instant {
+        let ns = match context::try_current() {
+            Some(core) => core.reactor.now_ns(),
+            None => clock::monotonic_ns(),
+        };
+        Instant { ns }
+    }
+
+    /// How long ago this was, or zero if it is still to come.
+    pub fn elapsed(&self) -> Duration {
+        Instant::now().duration_since(*self)
+    }
+
+    /// The time from `earlier` to this moment, or zero if `earlier` is later.
+    pub fn duration_since(&self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
+    }
+
+    pub(crate) fn from_ns(ns: u64) -> Instant {
+        Instant { ns }
+    }
+
+    pub(crate) fn as_ns(self) -> u64 {
+        self.ns
+    }
+}
+
+fn saturated_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, duration: Duration) -> Instant {
+        Instant {
+            ns: self.ns.saturating_add(saturated_ns(duration)),
+        }
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        *self = *self + duration;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Instant;
+
+    fn sub(self, duration: Duration) -> Instant {
+        Instant {
+            ns: self.ns.saturating_sub(saturated_ns(duration)),
+        }
+    }
+}
+
+impl SubAssign<Duration> for Instant {
+    fn sub_assign(&mut self, duration: Duration) {
+        *self = *self - duration;
+    }
+}
+
+impl Sub<Instant> for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.duration_since(earlier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: no duration, however long, panics or wraps round.
+    /// Method: add and subtract the longest. Kills: `+` in place of `saturating_add`.
+    #[test]
+    fn arithmetic_saturates() {
+        let now = Instant::now();
+        assert_eq!((now + Duration::MAX).as_ns(), u64::MAX);
+        assert_eq!((now - Duration::MAX).as_ns(), 0);
+        assert_eq!(now - (now + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!((now + Duration::from_secs(1)) - now, Duration::from_secs(1));
+    }
+}

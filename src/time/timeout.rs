@@ -1,0 +1,89 @@
+//! `timeout` and `timeout_at`.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use super::{Instant, Sleep, sleep, sleep_until};
+use crate::task::coop;
+
+/// Runs `future` for at most `duration`.
+///
+/// If both are ready in the same poll, the value wins. The future is polled at least once, also
+/// with a duration of zero.
+///
+/// Cancel safety is the future's: on expiry it is dropped with the `Timeout`. Reads and accepts of
+/// this crate lose nothing that way.
+///
+/// # Errors
+///
+/// [`Elapsed`], which converts to an `io::Error` of kind `TimedOut`.
+///
+/// # Panics
+///
+/// If no loop runs on this thread.
+#[track_caller]
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        deadline: sleep(duration),
+    }
+}
+
+/// Runs `future` until `deadline` at the latest. As [`timeout`].
+#[track_caller]
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        deadline: sleep_until(deadline),
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout`] and [`timeout_at`].
+    #[derive(Debug)]
+    #[must_use = "a timeout does nothing unless it is awaited"]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        #[pin]
+        deadline: Sleep,
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        // A future that uses up the whole budget in every poll must not outlive its deadline.
+        let deadline = this.deadline;
+        coop::unbudgeted(|| deadline.poll(cx)).map(|()| Err(Elapsed(())))
+    }
+}
+
+/// The deadline came first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed(());
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline has passed")
+    }
+}
+
+impl std::error::Error for Elapsed {}
+
+impl From<Elapsed> for io::Error {
+    fn from(elapsed: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, elapsed)
+    }
+}
