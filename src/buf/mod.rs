@@ -10,8 +10,10 @@
 mod outgoing;
 mod pool;
 mod recv_buf;
+mod short_queue;
 
 pub(crate) use outgoing::OutBytes;
 pub use outgoing::{IoBuf, OutBuf};
 pub(crate) use pool::{Loan, Pool};
 pub use recv_buf::RecvBuf;
+pub(crate) use short_queue::ShortQueue;

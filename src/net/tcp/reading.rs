@@ -23,13 +23,12 @@
 //! **Invariant.** At most one receive is in flight per socket (H43): a request is submitted in
 //! `Idle` only. While `Private`, its buffer is neither touched nor dropped.
 
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::socket::{Phase, Socket};
-use crate::buf::RecvBuf;
+use crate::buf::{RecvBuf, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::recv::{self, Received};
@@ -40,7 +39,7 @@ pub(super) const QUEUED_BUFFERS_MAX: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Reading {
-    queue: VecDeque<RecvBuf>,
+    queue: ShortQueue<RecvBuf>,
     armed: Armed,
     /// The multishot found the pool empty; the next receive brings a buffer of its own.
     is_starved: bool,

@@ -16,13 +16,12 @@
 //! An error ends the side for good: what was queued is gone, and every later write, `flush` and
 //! `close` says so. So does a cancelled send, after which nobody can know what went out (H32).
 
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::socket::Socket;
-use crate::buf::{OutBuf, OutBytes};
+use crate::buf::{OutBuf, OutBytes, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::send::{self, Sent};
@@ -35,7 +34,7 @@ pub(super) const HIGH_WATER_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Writing {
-    queue: VecDeque<OutBytes>,
+    queue: ShortQueue<OutBytes>,
     /// Bytes of chunk 0 that the kernel has taken.
     head_sent: usize,
     queued_bytes: usize,
@@ -169,8 +168,7 @@ impl Socket {
         let mut writing = self.writing.borrow_mut();
         let key = writing.in_flight;
         // Chunk 0 belongs to the kernel until the send has ended, so it stays.
-        let kept_count = usize::from(key.is_some()).min(writing.queue.len());
-        let waste = writing.queue.split_off(kept_count);
+        let waste = writing.queue.take_all(key.is_some());
         writing.failed = writing.failed.or(Some(errno::ECANCELED));
         drop(writing);
         drop(waste);
@@ -256,7 +254,7 @@ impl Socket {
     fn after_failure(
         self: &Rc<Self>,
         mut writing: std::cell::RefMut<'_, Writing>,
-        waste: VecDeque<OutBytes>,
+        waste: ShortQueue<OutBytes>,
     ) {
         let writer = writing.writer.take();
         drop(writing);
@@ -310,7 +308,7 @@ impl Writing {
 
     /// Ends the side. Returns what was queued, for the caller to drop. Call with nothing in flight.
     #[must_use]
-    fn fail(&mut self, code: i32) -> VecDeque<OutBytes> {
+    fn fail(&mut self, code: i32) -> ShortQueue<OutBytes> {
         assert!(self.in_flight.is_none(), "chunk 0 is still lent");
         self.failed = self.failed.or(Some(code));
         std::mem::take(&mut self.queue)
