@@ -52,6 +52,8 @@
 //! Imports go one way, `net, time → op → reactor → driver → sys`, and a test says so
 //! (`tests/tidy.rs`). `unsafe` lives in the modules that the same test names.
 
+#![warn(missing_docs)]
+
 pub mod buf;
 mod driver;
 mod error;

@@ -28,7 +28,7 @@ use crate::op::Answer;
 use crate::sys::errno;
 use afterwards::Afterwards;
 use slots::{Addressee, CancelStep, Slots};
-use timers::{Expiry, Timers};
+use timers::{Expiry, Pending, Timers};
 
 pub(crate) use timers::TimerKey;
 
@@ -151,9 +151,8 @@ impl Reactor {
     /// The owner lives at least until the final answer, and the memory that the request names must
     /// belong to it.
     pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
-        match self.phase.get() {
-            Phase::Open | Phase::Lingering => {}
-            Phase::Draining | Phase::Closed => return Err(runtime_closed()),
+        if !self.is_accepting() {
+            return Err(runtime_closed());
         }
         let verb = request.verb();
         let mut slots = self.slots.borrow_mut();
@@ -426,12 +425,17 @@ impl Reactor {
 
     /// Makes a pending timer wake `waker`. Returns whether it is still pending.
     pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) -> bool {
-        let mut timers = self.timers.borrow_mut();
-        let former = timers.set_waker(key, waker);
-        let is_pending = timers.contains(key);
-        drop(timers);
-        drop(former); // a foreign waker's drop is user code: not under the borrow
-        is_pending
+        let pending = self.timers.borrow().look(key, waker);
+        match pending {
+            Pending::No => false,
+            Pending::Yes => true,
+            Pending::ForAnother => {
+                let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+                let former = self.timers.borrow_mut().replace_waker(key, waker);
+                drop(former);
+                true
+            }
+        }
     }
 
     pub(crate) fn remove_timer(&self, key: TimerKey) {
@@ -474,6 +478,11 @@ impl Reactor {
             buffer.clear();
             spare.push(buffer);
         }
+    }
+
+    /// Whether operations can still be started.
+    pub(crate) fn is_accepting(&self) -> bool {
+        matches!(self.phase.get(), Phase::Open | Phase::Lingering)
     }
 
     /// How long a dropped stream may take to send what was queued.

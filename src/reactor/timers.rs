@@ -44,6 +44,16 @@ pub(crate) enum Expiry {
     Call(Rc<dyn Expire>),
 }
 
+/// What `look` sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Pending {
+    No,
+    Yes,
+    /// Pending, and wakes somebody else.
+    ForAnother,
+}
+
 #[derive(Clone, Copy)]
 struct Node {
     deadline_ns: u64,
@@ -86,20 +96,28 @@ impl Timers {
         Some(self.remove_at(position))
     }
 
-    /// Whether the timer is still pending.
-    pub(crate) fn contains(&self, key: TimerKey) -> bool {
+    #[cfg(test)]
+    fn contains(&self, key: TimerKey) -> bool {
         self.position(key).is_some()
     }
 
-    /// Replaces what a pending timer wakes, and returns the former waker so that the caller can
-    /// drop it when nothing is borrowed.
-    pub(crate) fn set_waker(&mut self, key: TimerKey, waker: &Waker) -> Option<Expiry> {
-        self.position(key)?;
-        let expiry = &mut self.entries[key.entry as usize].expiry;
-        match expiry {
-            Expiry::Wake(current) if current.will_wake(waker) => None,
-            _ => Some(std::mem::replace(expiry, Expiry::Wake(waker.clone()))),
+    /// Whether a timer is still pending, and wakes `waker` already.
+    pub(crate) fn look(&self, key: TimerKey, waker: &Waker) -> Pending {
+        if self.position(key).is_none() {
+            return Pending::No;
         }
+        match &self.entries[key.entry as usize].expiry {
+            Expiry::Wake(current) if current.will_wake(waker) => Pending::Yes,
+            Expiry::Wake(_) | Expiry::Call(_) => Pending::ForAnother,
+        }
+    }
+
+    /// Replaces what a pending timer wakes. Returns the former waker, for the caller to drop when
+    /// nothing is borrowed.
+    pub(crate) fn replace_waker(&mut self, key: TimerKey, waker: Waker) -> Expiry {
+        assert!(self.position(key).is_some(), "{key:?} is not pending");
+        let expiry = &mut self.entries[key.entry as usize].expiry;
+        std::mem::replace(expiry, Expiry::Wake(waker))
     }
 
     pub(crate) fn next_deadline_ns(&self) -> Option<u64> {

@@ -59,7 +59,9 @@ impl Socket {
             waiter,
             is_counted: false,
         });
-        let is_lingering = close == Close::SendQueued && self.is_writing();
+        // On a closed loop nothing will be sent any more, and no timer would ever fire.
+        let is_lingering =
+            close == Close::SendQueued && self.is_writing() && self.reactor.is_accepting();
         if is_lingering {
             let deadline_ns = self
                 .reactor
