@@ -10,7 +10,7 @@ use crate::buf::Pool;
 use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes};
 use crate::error::{SetupError, Unhandled};
 use crate::reactor::Reactor;
-use crate::task::{Executor, Remote, Reporter};
+use crate::task::{Executor, Hook, Remote, Reporter};
 
 /// Submission queue entries. Small, because the queue is emptied at least once per turn.
 const SQ_ENTRIES: u32 = 256;
@@ -43,7 +43,7 @@ pub struct Builder {
     buffer_count: u16,
     buffer_len: u32,
     linger: Duration,
-    on_unhandled: Option<Box<dyn Fn(&Unhandled)>>,
+    on_unhandled: Option<Hook>,
 }
 
 impl Builder {

@@ -32,13 +32,16 @@ pub(crate) struct Executor {
     polls: Cell<u64>,
 }
 
+/// What a program does with an error that nobody waits for.
+pub(crate) type Hook = Box<dyn Fn(&Unhandled)>;
+
 /// Where errors go that nobody waits for.
 pub(crate) struct Reporter {
-    hook: Option<Box<dyn Fn(&Unhandled)>>,
+    hook: Option<Hook>,
 }
 
 impl Reporter {
-    pub(crate) fn new(hook: Option<Box<dyn Fn(&Unhandled)>>) -> Rc<Reporter> {
+    pub(crate) fn new(hook: Option<Hook>) -> Rc<Reporter> {
         Rc::new(Reporter { hook })
     }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!          accept()                         final completion
-//!  Idle ─────────────▶ Armed ─────────────────────────────────────────▶ Idle
+//!  Idle ─────────────▶ InFlight ──────────────────────────────────────▶ Idle
 //!   ▲                    │ queue full                                    │ out of descriptors
 //!   │                    ▼                                               ▼ or memory
 //!   │                Cancelling ── final completion ──▶ Idle          Resting
@@ -58,7 +58,7 @@ pub(super) struct Listening {
 #[derive(Clone, Copy, Debug)]
 enum Armed {
     Idle,
-    Armed(Key),
+    InFlight(Key),
     Cancelling,
     Resting(TimerKey),
 }
@@ -116,7 +116,7 @@ impl Listening {
         let connections = self.queue.take();
         drop(connections);
         match self.armed.get() {
-            Armed::Armed(key) => {
+            Armed::InFlight(key) => {
                 self.armed.set(Armed::Cancelling);
                 self.reactor.cancel(key);
             }
@@ -134,10 +134,10 @@ impl Listening {
                 let key = self
                     .reactor
                     .submit(Rc::clone(self) as Rc<_>, accept::request(&self.fd))?;
-                self.armed.set(Armed::Armed(key));
+                self.armed.set(Armed::InFlight(key));
             }
             // In flight, or its end or its timer will arm again.
-            Armed::Armed(_) | Armed::Cancelling | Armed::Resting(_) => {}
+            Armed::InFlight(_) | Armed::Cancelling | Armed::Resting(_) => {}
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Listening {
             queue.len()
         };
         self.reactor.wake_afterwards(self.waiters.next());
-        if let Armed::Armed(key) = self.armed.get()
+        if let Armed::InFlight(key) = self.armed.get()
             && queued_count >= QUEUED_CONNECTIONS_MAX
         {
             self.armed.set(Armed::Cancelling);

@@ -1,0 +1,336 @@
+//! The reading side.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::*;
+use crate::driver::request::{Flags, Verb};
+use crate::driver::uring::scripted::CancelPolicy;
+use crate::net::tcp::reading::QUEUED_BUFFERS_MAX;
+use crate::sys::errno;
+
+/// Polls a `recv` once and drops it. The receive stays armed.
+async fn arm(stream: &mut TcpStream) {
+    let mut recv = pin!(stream.recv());
+    assert!(poll_once(recv.as_mut()).await.is_pending());
+}
+
+/// Goal: a dropped `recv` loses nothing, whether its bytes come before or after (H31).
+/// Method: drop a pending `recv`, deliver, drop one that is woken but not polled, read.
+/// Kills: cancelling the receive with the future; keeping bytes in the future.
+#[test]
+fn a_dropped_recv_loses_no_byte() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(2).await;
+        let op = script.the(Verb::Recv);
+        {
+            let mut recv = pin!(stream.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+            assert!(script.deliver(op, b"one", true));
+            turns(2).await;
+        }
+        assert!(script.deliver(op, b"two", true));
+        assert_eq!(&*stream.recv().await.unwrap(), b"one");
+        assert_eq!(&*stream.recv().await.unwrap(), b"two");
+        assert!(script.cancels().is_empty(), "nobody cancelled");
+    });
+}
+
+/// Goal: a dropped `read` or `read_exact` puts back what it has taken (H31).
+/// Method: read 2 of 5 bytes, drop a `read_exact` that has taken the rest, read it again.
+/// Kills: `Filling` without its drop; `read` forgetting what did not fit.
+#[test]
+fn a_dropped_read_exact_puts_its_bytes_back() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        script.deliver(script.the(Verb::Recv), b"abcde", true);
+        let mut buf = [0; 2];
+        assert_eq!(stream.read(&mut buf).await.unwrap(), 2);
+        {
+            let mut buf = [0; 9];
+            let mut exact = pin!(stream.read_exact(&mut buf));
+            assert!(poll_once(exact.as_mut()).await.is_pending());
+        }
+        let mut rest = [0; 9];
+        assert_eq!(stream.read(&mut rest).await.unwrap(), 3);
+        assert_eq!((&buf, &rest[..3]), (b"ab", &b"cde"[..]));
+    });
+}
+
+/// Goal: there is at most one receive in flight per socket (H43).
+/// Method: poll several `recv` in a row, also after an interrupted receive and after ENOBUFS, and
+/// count what is in flight after each.
+/// Kills: arming without looking at the state; arming both kinds.
+#[test]
+fn one_receive_at_a_time() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        for code in [errno::EINTR, errno::ENOBUFS, errno::EAGAIN, errno::ENOBUFS] {
+            for _ in 0..3 {
+                arm(&mut stream).await;
+                turns(2).await;
+            }
+            let receives = script.in_flight();
+            assert_eq!(receives.len(), 1, "{receives:?}");
+            script.complete(receives[0], -code, Flags::NONE);
+            turns(2).await;
+        }
+        assert_eq!(script.in_flight().len(), 1);
+    });
+}
+
+/// Goal: bytes of a final completion are read, and the receive is armed again (H49).
+/// Method: two deliveries without MORE, each read; then the end. Kills: looking at MORE before the
+/// result; treating a final completion as the end of the stream.
+#[test]
+fn a_final_receive_carries_bytes() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        for bytes in [b"one", b"two"] {
+            arm(&mut stream).await;
+            turns(1).await;
+            script.deliver(script.the(Verb::Recv), bytes, false);
+            assert_eq!(&*stream.recv().await.unwrap(), bytes);
+        }
+        assert_eq!(script.count_ops(Verb::Recv), 2);
+    });
+}
+
+/// Goal: reading goes on while the program holds every buffer of the pool (H47), and the end of
+/// the stream shows although the empty pool hid it (H48).
+/// Method: hold all four buffers; ENOBUFS, bytes into a private buffer, then 0 into another.
+/// Kills: waiting for the pool; ENOBUFS taken for an error or for the end; arming the multishot
+/// again at once.
+#[test]
+fn reading_goes_on_without_the_pool() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            arm(&mut stream).await;
+            turns(1).await;
+            assert!(script.deliver(script.the(Verb::Recv), b"kept", true));
+            held.push(stream.recv().await.unwrap());
+        }
+        assert_eq!(metrics().buffers_held, 4);
+        arm(&mut stream).await;
+        assert!(
+            !script.deliver(script.the(Verb::Recv), b"", true),
+            "ENOBUFS"
+        );
+        turns(2).await;
+        script.deliver(script.the(Verb::RecvInto), b"private", false);
+        assert_eq!(&*stream.recv().await.unwrap(), b"private");
+
+        arm(&mut stream).await;
+        turns(1).await;
+        script.complete(script.the(Verb::RecvInto), 0, Flags::NONE);
+        assert!(stream.recv().await.unwrap().is_empty(), "the end");
+        assert_eq!((metrics().enobufs, metrics().buffers_held), (1, 4));
+        assert!(held.iter().all(|buffer| &**buffer == b"kept"));
+    });
+}
+
+/// Goal: once the pool has buffers again, receives use it again (H47).
+/// Method: hold the pool, ENOBUFS, one private receive; let go of the buffers; look at the verb of
+/// the next receive. Kills: a socket that stays private for ever.
+#[test]
+fn a_refilled_pool_is_used_again() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        turns(2).await;
+        script.deliver(script.the(Verb::RecvInto), b"private", false);
+        assert_eq!(&*stream.recv().await.unwrap(), b"private");
+        arm(&mut stream).await;
+        turns(1).await;
+        script.deliver(script.the(Verb::Recv), b"pooled", true);
+        assert_eq!(&*stream.recv().await.unwrap(), b"pooled");
+    });
+}
+
+/// Goal: a buffer comes back whatever the completion that names it says (H58).
+/// Method: name a buffer in ECANCELED, in an error, in the end and in a stray; count.
+/// Kills: taking the buffer only with a positive result, or only for a known operation.
+#[test]
+fn every_named_buffer_comes_back() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        for result in [-errno::ECANCELED, -ECONNRESET, 0] {
+            let (mut stream, _peer) = stream();
+            arm(&mut stream).await;
+            turns(1).await;
+            script.complete_with_buffer(script.the(Verb::Recv), result);
+            turns(2).await;
+            assert_eq!(metrics().buffers_held, 0, "result {result}");
+        }
+        turns(2).await;
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(2).await;
+        assert_eq!(script.provided_count(), 4, "all lent again");
+    });
+}
+
+/// Goal: strange results end nothing that they should not, and panic nowhere (H19).
+/// Method: restart codes are retried; a result beyond every errno is an error of this stream, and
+/// stays one. Kills: `unreachable!` on results; negating `i32::MIN`; 512 shown to the program.
+#[test]
+fn strange_results_are_retried_or_reported() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        for code in 512..=516 {
+            turns(2).await;
+            script.complete(script.the(Verb::Recv), -code, Flags::NONE);
+        }
+        turns(2).await;
+        script.complete(script.the(Verb::Recv), i32::MIN, Flags::NONE);
+        assert_eq!(errno_of(stream.recv().await), libc::EIO);
+        assert_eq!(errno_of(stream.recv().await), libc::EIO);
+    });
+}
+
+/// Goal: a reader that does not read stops the receive, reads everything in order later, and the
+/// receive is armed again when it has caught up.
+/// Method: deliver to the bound and two more while the cancel is under way, then read all.
+/// Kills: no bound; arming while the queue is full; bytes that land after the cancel thrown away.
+#[test]
+fn a_slow_reader_closes_the_window() {
+    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(32, 64));
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        let op = script.the(Verb::Recv);
+        let total_count = QUEUED_BUFFERS_MAX as u8 + 2;
+        for number in 0..total_count {
+            assert!(script.cancels().is_empty(), "before the bound");
+            assert!(script.deliver(op, &[number], true));
+        }
+        turns(3).await;
+        assert_eq!(script.cancels(), [op.user_data]);
+        assert!(script.all(Verb::Recv).is_empty());
+        assert_eq!(metrics().buffers_held, u64::from(total_count));
+
+        for number in 0..total_count {
+            assert_eq!(script.count_ops(Verb::Recv), 1, "still {number} to read");
+            assert_eq!(&*stream.recv().await.unwrap(), [number]);
+        }
+        arm(&mut stream).await;
+        turns(1).await;
+        script.deliver(script.the(Verb::Recv), b"more", true);
+        assert_eq!(&*stream.recv().await.unwrap(), b"more");
+    });
+}
+
+/// Goal: a reader that is back before the cancel has ended gets the next receive all the same.
+/// Method: reach the bound, take everything and wait again while the cancel is under way; let it
+/// end. Kills: arming in `Cancelling`; not arming at its end.
+#[test]
+fn a_reader_may_catch_up_before_the_cancel_ends() {
+    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(32, 64));
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        let op = script.the(Verb::Recv);
+        for number in 0..QUEUED_BUFFERS_MAX as u8 {
+            script.deliver(op, &[number], true);
+        }
+        turns(2).await;
+        for number in 0..QUEUED_BUFFERS_MAX as u8 {
+            assert_eq!(&*stream.recv().await.unwrap(), [number]);
+        }
+        arm(&mut stream).await;
+        turns(2).await;
+        assert_eq!(script.count_ops(Verb::Recv), 1);
+        script.complete(op, -errno::ECANCELED, Flags::NONE);
+        turns(2).await;
+        assert_eq!(script.count_ops(Verb::Recv), 2);
+        script.deliver(script.the(Verb::Recv), b"next", false);
+        assert_eq!(&*stream.recv().await.unwrap(), b"next");
+    });
+    script.set_cancel_policy(CancelPolicy::Obey);
+}
+
+/// Goal: with many more receives armed than the completion queue has entries, nothing is lost (H01).
+/// Method: 64 readers on a queue of 4; every one gets its own number, all in one enter.
+/// Kills: reaping without looking at the overflow sign; sleeping while it is up.
+#[test]
+fn more_receives_than_the_queue_holds() {
+    const READERS: u8 = 64;
+    let (script, runtime) =
+        scripted_with(|builder| builder.ring_entries(4, 4).recv_buffers(64, 64));
+    let numbers = Rc::new(RefCell::new(Vec::new()));
+    runtime.block_on(async {
+        let mut peers = Vec::new();
+        let mut tasks = Vec::new();
+        for _ in 0..READERS {
+            let (mut stream, peer) = stream();
+            peers.push(peer);
+            let numbers = Rc::clone(&numbers);
+            tasks.push(crate::spawn(async move {
+                let bytes = stream.recv().await.unwrap();
+                numbers.borrow_mut().push(bytes[0]);
+            }));
+        }
+        turns(2).await;
+        let receives = script.all(Verb::Recv);
+        assert_eq!(receives.len(), usize::from(READERS));
+        for (number, &op) in (0..).zip(&receives) {
+            assert!(script.deliver(op, &[number], true));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(metrics().cq_overflows > 0, "the queue was to overflow");
+        turns(20).await;
+        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+    });
+    assert_eq!(*numbers.borrow(), Vec::from_iter(0..READERS), "in order");
+}
+
+/// Goal: completions in any order reach the operations they are for (H20).
+/// Method: three readers, answered last to first, then a timer. Kills: a state machine that counts
+/// on submission order.
+#[test]
+fn answers_in_reverse_order() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let mut peers = Vec::new();
+        let mut tasks = Vec::new();
+        for number in 0..3u8 {
+            let (mut stream, peer) = stream();
+            peers.push(peer);
+            tasks.push(crate::spawn(async move {
+                assert_eq!(*stream.recv().await.unwrap(), [number]);
+            }));
+        }
+        turns(2).await;
+        let receives = script.all(Verb::Recv);
+        for (number, &op) in (0..3u8).zip(&receives).rev() {
+            assert!(script.deliver(op, &[number], true));
+        }
+        crate::time::sleep(Duration::from_millis(1)).await;
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}

@@ -1,0 +1,217 @@
+//! The writing side.
+
+use std::pin::pin;
+
+use super::*;
+use crate::driver::request::{Flags, Verb};
+use crate::net::tcp::writing::HIGH_WATER_BYTES;
+use crate::sys::errno;
+
+/// Goal: small writes of one turn leave in one send, in order.
+/// Method: ten writes of one task, one from another task; one send with all bytes.
+/// Kills: a send per write; a chunk per write; bytes out of order.
+#[test]
+fn small_writes_of_a_turn_share_a_send() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        for _ in 0..10 {
+            stream.write_all(b"abc").await.unwrap();
+        }
+        turns(1).await;
+        let send = script.the(Verb::Send);
+        assert_eq!(script.bytes_of(send), b"abc".repeat(10));
+        assert_eq!(script.count_ops(Verb::Send), 1);
+        script.complete(send, 30, Flags::NONE);
+        stream.flush().await.unwrap();
+    });
+}
+
+/// Goal: a short send goes on where it stopped, an interrupted one is repeated (H44, H19).
+/// Method: a send of 6 that takes 2, is interrupted three ways, takes 3, takes 1.
+/// Kills: counting a short send as whole; starting again at the first byte; EINTR as an error.
+#[test]
+fn short_sends_go_on() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(b"abcdef").await.unwrap();
+        let steps: [(i32, &[u8]); 6] = [
+            (2, b"abcdef"),
+            (-errno::EINTR, b"cdef"),
+            (-512, b"cdef"),
+            (-errno::EAGAIN, b"cdef"),
+            (3, b"cdef"),
+            (1, b"f"),
+        ];
+        for (result, rest) in steps {
+            turns(2).await;
+            let send = script.the(Verb::Send);
+            assert_eq!(script.bytes_of(send), rest);
+            script.complete(send, result, Flags::NONE);
+        }
+        stream.flush().await.unwrap();
+        assert!(script.in_flight().is_empty());
+    });
+}
+
+/// Goal: at most one send is in flight per socket, and bytes written meanwhile follow in order (H42).
+/// Method: write while a send is in flight, as bytes and as an owned buffer; look at each send.
+/// Kills: a second send at once; appending to the chunk that is lent; a copied order.
+#[test]
+fn one_send_at_a_time() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(b"first").await.unwrap();
+        turns(1).await;
+        let first = script.the(Verb::Send);
+        stream.write_all(b"second").await.unwrap();
+        stream.send(vec![b'3'; 3]).await.unwrap();
+        stream.write_all(b"fourth").await.unwrap();
+        turns(2).await;
+        assert_eq!(script.the(Verb::Send), first, "one at a time");
+        assert_eq!(script.bytes_of(first), b"first", "lent, so not changed");
+        let mut bytes = Vec::new();
+        let mut flush = pin!(stream.flush());
+        while poll_once(flush.as_mut()).await.is_pending() {
+            let send = script.the(Verb::Send);
+            bytes.extend(script.bytes_of(send));
+            let count = script.bytes_of(send).len() as i32;
+            script.complete(send, count, Flags::NONE);
+            turns(2).await;
+        }
+        assert_eq!(bytes, b"firstsecond333fourth");
+    });
+}
+
+/// Goal: an error of a send reaches the next write, the next flush and `close`, and drops the queue.
+/// Method: queue two chunks, fail the first; look at all three; nothing more is sent.
+/// Kills: an error that only one call sees; a queue that goes on after an error.
+#[test]
+fn a_failed_send_ends_the_side() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        stream.write_all(b"first").await.unwrap();
+        turns(1).await;
+        stream.write_all(b"second").await.unwrap();
+        script.complete(script.the(Verb::Send), -ECONNRESET, Flags::NONE);
+        assert_eq!(errno_of(stream.flush().await), ECONNRESET);
+        assert_eq!(errno_of(stream.write_all(b"x").await), ECONNRESET);
+        assert_eq!(errno_of(stream.send("x").await), ECONNRESET);
+        assert_eq!(errno_of(stream.shutdown().await), ECONNRESET);
+        turns(2).await;
+        assert_eq!(script.count_ops(Verb::Send), 1, "the queue is gone");
+        assert_eq!(errno_of(stream.close().await), ECONNRESET);
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+    });
+}
+
+/// Goal: a send that was cancelled poisons the stream: nobody knows what went out (H32).
+/// Method: complete with ECANCELED though nobody asked. Kills: sending the same bytes again.
+#[test]
+fn a_cancelled_send_is_not_repeated() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(b"perhaps").await.unwrap();
+        turns(1).await;
+        script.complete(script.the(Verb::Send), -errno::ECANCELED, Flags::NONE);
+        assert_eq!(errno_of(stream.flush().await), errno::ECANCELED);
+        turns(2).await;
+        assert_eq!(script.count_ops(Verb::Send), 1);
+    });
+}
+
+/// Goal: the end of our sending is ordered behind the bytes.
+/// Method: queue bytes, ask for the end, drop that future; the peer sees the end only after the
+/// last byte of a short send was taken; writes after it fail.
+/// Kills: `shutdown(2)` at once; forgetting the end with the future.
+#[test]
+fn the_end_is_sent_behind_the_bytes() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        stream.write_all(b"bytes").await.unwrap();
+        {
+            let mut shutdown = pin!(stream.shutdown());
+            assert!(poll_once(shutdown.as_mut()).await.is_pending());
+        }
+        assert_eq!(errno_of(stream.write_all(b"late").await), errno::EPIPE);
+        for count in [2, 3] {
+            turns(2).await;
+            assert_eq!(peer_sees(&peer), Peer::Open, "bytes are still queued");
+            script.complete(script.the(Verb::Send), count, Flags::NONE);
+        }
+        stream.shutdown().await.unwrap();
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+    });
+}
+
+/// Goal: a writer waits at the high-water mark, and a dropped one has queued all or nothing.
+/// Method: fill to the mark, poll a write that must wait, drop it, drain; only whole pieces left.
+/// Kills: no mark; a mark that never opens again; bytes of a dropped write in the queue.
+#[test]
+fn writers_wait_at_the_mark() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(&vec![1; HIGH_WATER_BYTES]).await.unwrap();
+        {
+            let mut write = pin!(stream.write_all(b"dropped"));
+            assert!(poll_once(write.as_mut()).await.is_pending());
+        }
+        let mut write = pin!(stream.write_all(b"kept"));
+        assert!(poll_once(write.as_mut()).await.is_pending());
+        turns(1).await;
+        let send = script.the(Verb::Send);
+        script.complete(send, HIGH_WATER_BYTES as i32, Flags::NONE);
+        write.await.unwrap();
+        turns(1).await;
+        assert_eq!(script.bytes_of(script.the(Verb::Send)), b"kept");
+        script.complete(script.the(Verb::Send), 4, Flags::NONE);
+        stream.flush().await.unwrap();
+    });
+}
+
+/// Goal: active operations stay below half the completion queue, and those beyond it run later,
+/// in order.
+/// Method: a cap of 2, five streams write, one connects; complete one at a time.
+/// Kills: no cap; a cap that forgets those that wait; overtaking.
+#[test]
+fn active_operations_are_capped() {
+    let (script, runtime) = scripted_with(|builder| builder.ring_entries(4, 4));
+    runtime.block_on(async {
+        let mut peers = Vec::new();
+        let mut streams = Vec::new();
+        for number in 0..5u8 {
+            let (mut stream, peer) = stream();
+            stream.write_all(&[number]).await.unwrap();
+            streams.push(stream);
+            peers.push(peer);
+        }
+        let mut connect = pin!(TcpStream::connect("127.0.0.1:9"));
+        turns(2).await;
+        assert!(poll_once(connect.as_mut()).await.is_pending());
+        for number in 0..5u8 {
+            turns(2).await;
+            let sends = script.all(Verb::Send);
+            assert_eq!(sends.len(), 2.min(5 - usize::from(number)), "{sends:?}");
+            assert_eq!(script.bytes_of(sends[0]), [number]);
+            let is_room_for_connect = number >= 4;
+            assert_eq!(
+                script.all(Verb::Connect).len(),
+                usize::from(is_room_for_connect)
+            );
+            assert!(script.in_flight().len() <= 2);
+            script.complete(sends[0], 1, Flags::NONE);
+        }
+        script.complete(script.the(Verb::Connect), 0, Flags::NONE);
+        drop(connect.await.unwrap());
+        for mut stream in streams {
+            stream.flush().await.unwrap();
+        }
+        assert_eq!(metrics().in_flight, 0);
+    });
+}
