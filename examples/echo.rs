@@ -7,9 +7,7 @@ use std::io;
 use ringloop::net::{TcpListener, TcpStream};
 
 fn main() -> io::Result<()> {
-    let addr = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:7000".into());
+    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".into());
     ringloop::run(async {
         let listener = TcpListener::bind(addr)?;
         println!("listening on {}", listener.local_addr()?);

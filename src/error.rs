@@ -23,11 +23,7 @@ pub struct SetupError {
 
 impl SetupError {
     pub(crate) fn new(driver: DriverKind, step: &'static str, cause: io::Error) -> SetupError {
-        SetupError {
-            driver,
-            step,
-            cause,
-        }
+        SetupError { driver, step, cause }
     }
 
     /// The driver that was tried.
@@ -127,37 +123,17 @@ pub enum Unhandled {
 impl fmt::Display for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unhandled::TaskPanic {
-                spawned_at,
-                payload,
-            } => {
-                write!(
-                    f,
-                    "a task spawned at {spawned_at} panicked: {}",
-                    panic_text(payload)
-                )
+            Unhandled::TaskPanic { spawned_at, payload } => {
+                write!(f, "a task spawned at {spawned_at} panicked: {}", panic_text(payload))
             }
-            Unhandled::CallPanic {
-                scheduled_at,
-                payload,
-            } => {
-                write!(
-                    f,
-                    "a callback from {scheduled_at} panicked: {}",
-                    panic_text(payload)
-                )
+            Unhandled::CallPanic { scheduled_at, payload } => {
+                write!(f, "a callback from {scheduled_at} panicked: {}", panic_text(payload))
             }
             Unhandled::WakePanic { payload } => {
                 write!(f, "a waker panicked: {}", panic_text(payload))
             }
-            Unhandled::BackgroundClose {
-                unsent_bytes,
-                error,
-            } => {
-                write!(
-                    f,
-                    "a dropped stream lost {unsent_bytes} queued bytes: {error}"
-                )
+            Unhandled::BackgroundClose { unsent_bytes, error } => {
+                write!(f, "a dropped stream lost {unsent_bytes} queued bytes: {error}")
             }
             Unhandled::AcceptCapacity { error } => {
                 write!(f, "a listener pauses accepting: {error}")
@@ -188,10 +164,7 @@ pub(crate) fn panic_text(payload: &Box<dyn Any + Send>) -> &str {
 
 /// What an operation on a closed runtime answers.
 pub(crate) fn runtime_closed() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "the runtime of this resource has been closed",
-    )
+    io::Error::new(io::ErrorKind::NotConnected, "the runtime of this resource has been closed")
 }
 
 #[cfg(test)]

@@ -16,9 +16,7 @@ use crate::task::{Call, CallHandle, JoinHandle};
 /// If no loop runs on this thread.
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    context::current()
-        .executor
-        .spawn(future, Location::caller())
+    context::current().executor.spawn(future, Location::caller())
 }
 
 /// Calls `function` once in the loop's next turn, in order with the tasks that are ready. Never
@@ -30,8 +28,6 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
 #[track_caller]
 pub fn call_soon(function: impl FnOnce() + 'static) -> CallHandle {
     let call = Call::new(function, Location::caller());
-    context::current()
-        .executor
-        .call_soon(std::rc::Rc::clone(&call));
+    context::current().executor.call_soon(std::rc::Rc::clone(&call));
     CallHandle::new(call)
 }

@@ -1,6 +1,6 @@
 //! Memory that I/O reads into and writes from.
 //!
-//! What lives here: the [`Pool`] of receive buffers that one loop shares among all its streams,
+//! What lives here: the `Pool` of receive buffers that one loop shares among all its streams,
 //! [`RecvBuf`], which is how the program holds one, and [`IoBuf`], the owned bytes that a stream
 //! sends without copying.
 //!

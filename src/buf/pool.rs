@@ -62,15 +62,8 @@ impl Pool {
 
     /// `count` buffers of `buffer_len` bytes each. The count must be a power of two (H56).
     pub(crate) fn new(count: u16, buffer_len: u32) -> io::Result<Rc<Pool>> {
-        assert!(
-            count.is_power_of_two(),
-            "{count} buffers is not a power of two"
-        );
-        assert!(
-            count <= Pool::COUNT_MAX,
-            "{count} buffers of at most {}",
-            Pool::COUNT_MAX
-        );
+        assert!(count.is_power_of_two(), "{count} buffers is not a power of two");
+        assert!(count <= Pool::COUNT_MAX, "{count} buffers of at most {}", Pool::COUNT_MAX);
         assert!(buffer_len > 0, "a zero-length buffer is never lent (H56)");
         let mapping = Mapping::new(usize::from(count) * buffer_len as usize)?;
         Ok(Rc::new(Pool {
@@ -108,11 +101,7 @@ impl Pool {
         let state = self.states[usize::from(id)].replace(State::Kernel);
         assert_eq!(state, State::Free, "buffer {id} was lent while {state:?}");
         self.lent_count.set(self.lent_count.get() + 1);
-        Some(Loan {
-            id,
-            target: self.address(id),
-            target_len: self.buffer_len,
-        })
+        Some(Loan { id, target: self.address(id), target_len: self.buffer_len })
     }
 
     /// The kernel has filled `len` bytes of buffer `id` and handed it back.
@@ -121,16 +110,8 @@ impl Pool {
             panic!("the kernel filled buffer {id} of {}", self.states.len());
         };
         let state = state.replace(State::User);
-        assert_eq!(
-            state,
-            State::Kernel,
-            "the kernel filled buffer {id}, which was {state:?}"
-        );
-        assert!(
-            len <= self.buffer_len,
-            "{len} bytes in a buffer of {}",
-            self.buffer_len
-        );
+        assert_eq!(state, State::Kernel, "the kernel filled buffer {id}, which was {state:?}");
+        assert!(len <= self.buffer_len, "{len} bytes in a buffer of {}", self.buffer_len);
         self.lent_count.set(self.lent_count.get() - 1);
         self.held_count.set(self.held_count.get() + 1);
         RecvBuf::pooled(Rc::clone(self), id, len)
@@ -139,11 +120,7 @@ impl Pool {
     /// The program is done with buffer `id`. Called by `RecvBuf::drop` and nobody else.
     pub(super) fn release(&self, id: u16) {
         let state = self.states[usize::from(id)].replace(State::Free);
-        assert_eq!(
-            state,
-            State::User,
-            "buffer {id} was released while {state:?}"
-        );
+        assert_eq!(state, State::User, "buffer {id} was released while {state:?}");
         self.held_count.set(self.held_count.get() - 1);
         self.free.borrow_mut().push(id);
     }
@@ -177,19 +154,12 @@ impl Pool {
     fn check_range(&self, id: u16, start: u32, end: u32) {
         let state = self.states[usize::from(id)].get();
         assert_eq!(state, State::User, "buffer {id} is read while {state:?}");
-        assert!(
-            start <= end && end <= self.buffer_len,
-            "{start}..{end} of {}",
-            self.buffer_len
-        );
+        assert!(start <= end && end <= self.buffer_len, "{start}..{end} of {}", self.buffer_len);
     }
 
     fn address(&self, id: u16) -> *mut u8 {
         let offset = usize::from(id) * self.buffer_len as usize;
-        assert!(
-            offset < self.mapping.len(),
-            "buffer {id} lies outside the pool"
-        );
+        assert!(offset < self.mapping.len(), "buffer {id} lies outside the pool");
         // SAFETY: the offset is inside the mapping, which is one allocation.
         unsafe { self.mapping.as_ptr().add(offset) }
     }
@@ -208,9 +178,7 @@ mod tests {
     #[test]
     fn a_buffer_goes_round() {
         let pool = pool();
-        let ids: Vec<u16> = std::iter::from_fn(|| pool.lend())
-            .map(|loan| loan.id)
-            .collect();
+        let ids: Vec<u16> = std::iter::from_fn(|| pool.lend()).map(|loan| loan.id).collect();
         assert_eq!(ids, [0, 1, 2, 3]);
         assert_eq!(pool.lend(), None);
 

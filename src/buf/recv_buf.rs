@@ -32,25 +32,13 @@ enum Storage {
 
 impl RecvBuf {
     pub(super) fn pooled(pool: Rc<Pool>, id: u16, len: u32) -> RecvBuf {
-        RecvBuf {
-            storage: Storage::Pooled { pool, id },
-            start: 0,
-            end: len,
-        }
+        RecvBuf { storage: Storage::Pooled { pool, id }, start: 0, end: len }
     }
 
     /// The first `len` bytes of a buffer that the stream owned.
     pub(crate) fn private(bytes: Vec<u8>, len: u32) -> RecvBuf {
-        assert!(
-            len as usize <= bytes.len(),
-            "{len} bytes in a buffer of {}",
-            bytes.len()
-        );
-        RecvBuf {
-            storage: Storage::Private(bytes),
-            start: 0,
-            end: len,
-        }
+        assert!(len as usize <= bytes.len(), "{len} bytes in a buffer of {}", bytes.len());
+        RecvBuf { storage: Storage::Private(bytes), start: 0, end: len }
     }
 
     pub(crate) fn empty() -> RecvBuf {
@@ -63,11 +51,7 @@ impl RecvBuf {
     ///
     /// If there are fewer than `count` bytes.
     pub fn advance(&mut self, count: usize) {
-        assert!(
-            count <= self.len(),
-            "cannot advance {count} of {} bytes",
-            self.len()
-        );
+        assert!(count <= self.len(), "cannot advance {count} of {} bytes", self.len());
         self.start += count as u32;
     }
 

@@ -9,10 +9,7 @@ use std::collections::VecDeque;
 pub(crate) struct ShortQueue<T> {
     first: Option<T>,
     /// Empty queues are not kept. Never `Some` while `first` is `None`.
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 32 in every idle socket"
-    )]
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle socket")]
     rest: Option<Box<VecDeque<T>>>,
 }
 
@@ -61,10 +58,7 @@ impl<T> ShortQueue<T> {
     /// Takes everything behind the first element, and that too unless `keep_first`.
     pub(crate) fn take_all(&mut self, keep_first: bool) -> ShortQueue<T> {
         let first = if keep_first { None } else { self.first.take() };
-        let mut taken = ShortQueue {
-            first,
-            rest: self.rest.take(),
-        };
+        let mut taken = ShortQueue { first, rest: self.rest.take() };
         if keep_first {
             taken.first = taken.rest.as_mut().and_then(|rest| rest.pop_front());
         }
@@ -74,10 +68,7 @@ impl<T> ShortQueue<T> {
 
 impl<T> Default for ShortQueue<T> {
     fn default() -> ShortQueue<T> {
-        ShortQueue {
-            first: None,
-            rest: None,
-        }
+        ShortQueue { first: None, rest: None }
     }
 }
 
@@ -114,16 +105,10 @@ mod tests {
                 }
                 _ => assert_eq!(queue.pop_front(), model.pop_front()),
             }
-            assert_eq!(
-                (queue.len(), queue.is_empty()),
-                (model.len(), model.is_empty())
-            );
+            assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
             assert_eq!(queue.front(), model.front());
             assert_eq!(queue.back_mut(), model.back_mut());
-            assert!(
-                queue.len() > 1 || queue.rest.is_none(),
-                "an allocation for nothing"
-            );
+            assert!(queue.len() > 1 || queue.rest.is_none(), "an allocation for nothing");
         }
     }
 }

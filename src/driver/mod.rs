@@ -82,11 +82,7 @@ impl DriverInfo {
 
 impl fmt::Display for DriverInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DriverInfo {
-            kind,
-            features,
-            sizes,
-        } = self;
+        let DriverInfo { kind, features, sizes } = self;
         write!(f, "{kind} ({}", features.join(", "))?;
         write!(f, ", sq {}, cq {})", sizes.sq_entries, sizes.cq_entries)
     }
@@ -101,10 +97,7 @@ pub(crate) struct RingSizes {
 
 impl RingSizes {
     pub(crate) fn halved(self) -> RingSizes {
-        RingSizes {
-            sq_entries: self.sq_entries / 2,
-            cq_entries: self.cq_entries / 2,
-        }
+        RingSizes { sq_entries: self.sq_entries / 2, cq_entries: self.cq_entries / 2 }
     }
 }
 
@@ -163,6 +156,7 @@ impl Unparker {
     }
 }
 
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "one value per loop"))]
 pub(crate) enum Driver {
     Uring(Uring<KernelRing>),
     #[cfg(test)]
@@ -246,17 +240,10 @@ pub(crate) fn open(
     let (driver, rung) = uring::setup::open(sizes, pool, &bell)?;
     let mut features = rung.features();
     features.push("multishot");
-    let sizes = RingSizes {
-        sq_entries: driver.sq_entries(),
-        cq_entries: driver.cq_entries(),
-    };
+    let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
     Ok(Opened {
         driver: Driver::Uring(driver),
-        info: DriverInfo {
-            kind: DriverKind::Uring,
-            features,
-            sizes,
-        },
+        info: DriverInfo { kind: DriverKind::Uring, features, sizes },
         unparker: Unparker { bell },
         clock: Clock::Monotonic,
     })
@@ -271,11 +258,7 @@ fn check_environment() -> Result<(), SetupError> {
                 io::ErrorKind::InvalidInput,
                 "the environment variable RINGLOOP_DRIVER must be auto or uring",
             );
-            Err(SetupError::new(
-                DriverKind::Uring,
-                "choosing a driver",
-                cause,
-            ))
+            Err(SetupError::new(DriverKind::Uring, "choosing a driver", cause))
         }
     }
 }
@@ -287,17 +270,10 @@ impl Opened {
         let bell = Arc::new(EventFd::new().expect("an eventfd"));
         let clock = ring.clock();
         let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(&bell)).expect("a mapping");
-        let sizes = RingSizes {
-            sq_entries: driver.sq_entries(),
-            cq_entries: driver.cq_entries(),
-        };
+        let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
         Opened {
             driver: Driver::Scripted(driver),
-            info: DriverInfo {
-                kind: DriverKind::Uring,
-                features: vec!["scripted"],
-                sizes,
-            },
+            info: DriverInfo { kind: DriverKind::Uring, features: vec!["scripted"], sizes },
             unparker: Unparker { bell },
             clock,
         }

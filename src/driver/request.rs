@@ -18,10 +18,7 @@ impl Key {
     pub(crate) const INDEX_MAX: u32 = (1 << 24) - 1;
 
     pub(crate) fn new(index: u32, generation: u32, verb: Verb) -> Key {
-        assert!(
-            index <= Key::INDEX_MAX,
-            "slot {index} does not fit in 24 bits"
-        );
+        assert!(index <= Key::INDEX_MAX, "slot {index} does not fit in 24 bits");
         Key(u64::from(generation) << 32 | u64::from(index) << 8 | verb as u64)
     }
 
@@ -49,13 +46,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{}#{}",
-            self.index(),
-            self.generation(),
-            self.verb_byte()
-        )
+        write!(f, "{}.{}#{}", self.index(), self.generation(), self.verb_byte())
     }
 }
 
@@ -92,23 +83,11 @@ pub(crate) enum Request {
     /// `recv(2)`, again and again, into buffers of the pool.
     Recv { fd: RawFd },
     /// `recv(2)` once, into memory of the caller.
-    RecvInto {
-        fd: RawFd,
-        target: *mut u8,
-        target_len: u32,
-    },
+    RecvInto { fd: RawFd, target: *mut u8, target_len: u32 },
     /// `send(2)` once. The count may be short (H44).
-    Send {
-        fd: RawFd,
-        source: *const u8,
-        source_len: u32,
-    },
+    Send { fd: RawFd, source: *const u8, source_len: u32 },
     /// `connect(2)`. `addr` points to a `sockaddr` of `addr_len` bytes.
-    Connect {
-        fd: RawFd,
-        addr: *const libc::sockaddr,
-        addr_len: u32,
-    },
+    Connect { fd: RawFd, addr: *const libc::sockaddr, addr_len: u32 },
 }
 
 impl Request {

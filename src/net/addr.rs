@@ -32,14 +32,7 @@ macro_rules! into_addr {
     )*};
 }
 
-into_addr!(
-    SocketAddr,
-    SocketAddrV4,
-    SocketAddrV6,
-    (IpAddr, u16),
-    (Ipv4Addr, u16),
-    (Ipv6Addr, u16)
-);
+into_addr!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 impl sealed::Sealed for str {}
 impl ToAddr for str {

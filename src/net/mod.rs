@@ -5,7 +5,7 @@
 //! `accept()` and `recv()` only take from the queue. Dropping such a future at any moment loses
 //! nothing, so `select!`, `timeout` and abort are safe on every read and accept.
 //!
-//! The state behind each type is an [`Owner`](crate::reactor::Owner): it submits requests and is
+//! The state behind each type is an `Owner` (in `reactor`): it submits requests and is
 //! handed the answers. It stays alive, with its descriptor and its buffers, until the last final
 //! completion, whatever the program drops.
 

@@ -8,9 +8,7 @@ use crate::driver::request::Request;
 use crate::sys::errno;
 
 pub(crate) fn request(listener: &impl AsFd) -> Request {
-    Request::Accept {
-        fd: listener.as_fd().as_raw_fd(),
-    }
+    Request::Accept { fd: listener.as_fd().as_raw_fd() }
 }
 
 /// What an answer means. Whether more will follow is `Answer::more`, in every case.
@@ -68,11 +66,7 @@ mod tests {
     use super::*;
 
     fn meaning(result: i32) -> Accepted {
-        finish(Answer {
-            result,
-            more: false,
-            buffer: None,
-        })
+        finish(Answer { result, more: false, buffer: None })
     }
 
     /// Goal: a shortage pauses, an aborted peer does not, a broken socket ends accepting.
@@ -81,14 +75,8 @@ mod tests {
     fn errors_are_told_apart() {
         assert!(matches!(meaning(-errno::ECONNABORTED), Accepted::Nothing));
         assert!(matches!(meaning(-errno::ECANCELED), Accepted::Nothing));
-        assert!(matches!(
-            meaning(-errno::EMFILE),
-            Accepted::Exhausted(errno::EMFILE)
-        ));
-        assert!(matches!(
-            meaning(-errno::EINVAL),
-            Accepted::Failed(errno::EINVAL)
-        ));
+        assert!(matches!(meaning(-errno::EMFILE), Accepted::Exhausted(errno::EMFILE)));
+        assert!(matches!(meaning(-errno::EINVAL), Accepted::Failed(errno::EINVAL)));
         assert!(matches!(meaning(-512), Accepted::Nothing), "H19");
     }
 }

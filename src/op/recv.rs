@@ -14,9 +14,7 @@ use crate::sys::errno;
 
 /// Receives into buffers of the pool until it ends.
 pub(crate) fn request(socket: &impl AsFd) -> Request {
-    Request::Recv {
-        fd: socket.as_fd().as_raw_fd(),
-    }
+    Request::Recv { fd: socket.as_fd().as_raw_fd() }
 }
 
 /// Receives once into `target`, which must not be touched until the answer.

@@ -44,6 +44,10 @@ impl Afterwards {
         self.wakers.borrow_mut().extend(added);
     }
 
+    pub(crate) fn owes_wakes(&self) -> bool {
+        !self.wakers.borrow().is_empty()
+    }
+
     /// Takes what has to be reported, if anything.
     pub(crate) fn take_reports(&self) -> Vec<Unhandled> {
         std::mem::take(&mut *self.reports.borrow_mut())

@@ -191,6 +191,9 @@ impl Reactor {
     /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
     /// it was given in several pieces.
     pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
+        if self.phase.get() == Phase::Closed {
+            return; // there is no next enter, and the list would keep the owner for ever
+        }
         self.note_unsubmitted();
         self.dirty.borrow_mut().push(owner);
     }
@@ -226,11 +229,7 @@ impl Reactor {
         }
         let now_ns = self.clock.now_ns();
         let is_due = now_ns.saturating_sub(since_ns) >= delay_max_ns
-            || self
-                .driver
-                .borrow_mut()
-                .as_mut()
-                .is_some_and(Driver::is_half_full);
+            || self.driver.borrow_mut().as_mut().is_some_and(Driver::is_half_full);
         if !is_due {
             return Ok(());
         }
@@ -267,12 +266,8 @@ impl Reactor {
     fn answer_unpushed(&self) -> usize {
         let answered = std::mem::take(&mut *self.answered.borrow_mut());
         for &key in &answered {
-            let Addressee { owner, verb } = self.slots.borrow_mut().remove_waiting(key);
-            let answer = Answer {
-                result: -errno::ECANCELED,
-                more: false,
-                buffer: None,
-            };
+            let Addressee { owner, verb } = self.slots.borrow_mut().remove_unpushed(key);
+            let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
             owner.complete(verb, answer);
         }
         answered.len()
@@ -285,7 +280,10 @@ impl Reactor {
             let expiry = self.timers.borrow_mut().pop_due(now_ns);
             match expiry {
                 Some(Expiry::Wake(waker)) => self.afterwards.wake(waker),
-                Some(Expiry::Call(owner)) => owner.expire(),
+                Some(Expiry::Call(owner)) => {
+                    self.afterwards.run_wakers(); // those were due before it
+                    owner.expire();
+                }
                 None => return count,
             }
         }
@@ -294,7 +292,9 @@ impl Reactor {
 
     /// Whether a turn has something to do without sleeping first.
     fn has_work(&self) -> bool {
-        !self.answered.borrow().is_empty() || !self.unpushed.borrow().is_empty()
+        !self.answered.borrow().is_empty()
+            || !self.unpushed.borrow().is_empty()
+            || self.afterwards.owes_wakes()
     }
 
     fn how_long(&self, may_sleep: bool) -> Wait {
@@ -395,14 +395,7 @@ impl Reactor {
         let addressee = self.slots.borrow_mut().complete(completion);
         if let Some(Addressee { owner, verb }) = addressee {
             let more = completion.flags.more();
-            owner.complete(
-                verb,
-                Answer {
-                    result: completion.result,
-                    more,
-                    buffer,
-                },
-            );
+            owner.complete(verb, Answer { result: completion.result, more, buffer });
         }
     }
 
@@ -418,9 +411,7 @@ impl Reactor {
     }
 
     pub(crate) fn expire_at(&self, deadline_ns: u64, owner: Rc<dyn Expire>) -> TimerKey {
-        self.timers
-            .borrow_mut()
-            .insert(deadline_ns, Expiry::Call(owner))
+        self.timers.borrow_mut().insert(deadline_ns, Expiry::Call(owner))
     }
 
     /// Makes a pending timer wake `waker`. Returns whether it is still pending.
@@ -492,23 +483,14 @@ impl Reactor {
 
     /// A stream began (+1) or ended (−1) sending in the background.
     pub(crate) fn count_closing(&self, change: isize) {
-        self.closing_count.set(
-            self.closing_count
-                .get()
-                .checked_add_signed(change)
-                .expect("a count of streams"),
-        );
+        self.closing_count
+            .set(self.closing_count.get().checked_add_signed(change).expect("a count of streams"));
     }
 
     pub(crate) fn stats(&self) -> ReactorStats {
         let slots = self.slots.borrow();
         ReactorStats {
-            driver: self
-                .driver
-                .borrow()
-                .as_ref()
-                .map(Driver::stats)
-                .unwrap_or_default(),
+            driver: self.driver.borrow().as_ref().map(Driver::stats).unwrap_or_default(),
             strays: slots.strays(),
             enobufs: self.enobufs.get(),
             in_flight: slots.len(),
@@ -523,6 +505,17 @@ impl Reactor {
             // The last boundary rather than another look at the clock: it can only make the flush
             // come early.
             self.unsubmitted_since_ns.set(self.boundary_ns.get().max(1));
+        }
+    }
+}
+
+impl Drop for Reactor {
+    /// A runtime ends with `shut_down`. Should something have kept it from doing so, the ring goes
+    /// as it is, and what the kernel may still write to is leaked.
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.get_mut().take() {
+            self.slots.get_mut().leak();
+            driver.close(crate::driver::Drained::No);
         }
     }
 }

@@ -12,7 +12,7 @@
 //!                      │                          │    ▲                     generation + 1
 //!                      │ cancel                   └────┘
 //!                      ▼                  a completion with MORE,
-//!          Vacant, answered ECANCELED     or a cancel (a wish: H30)
+//!        Answered ──▶ Vacant, ECANCELED   or a cancel (a wish: H30)
 //! ```
 //!
 //! **Invariant.** Each insert is answered by exactly one final completion, and only that removes
@@ -47,6 +47,8 @@ struct Slot {
 enum State {
     /// Known here and not yet to the driver.
     Waiting,
+    /// Cancelled before the driver knew of it, and not told yet.
+    Answered,
     InFlight,
     /// In flight, and the driver has been asked to end it.
     Cancelling,
@@ -72,20 +74,11 @@ pub(crate) struct Addressee {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots {
-            generations: Vec::new(),
-            slots: Slab::new(),
-            active_count: 0,
-            strays: 0,
-        }
+        Slots { generations: Vec::new(), slots: Slab::new(), active_count: 0, strays: 0 }
     }
 
     pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Key {
-        let index = self.slots.insert(Slot {
-            owner,
-            verb,
-            state: State::Waiting,
-        });
+        let index = self.slots.insert(Slot { owner, verb, state: State::Waiting });
         if index == self.generations.len() {
             self.generations.push(0);
         }
@@ -105,50 +98,42 @@ impl Slots {
             return CancelStep::Nothing;
         };
         match slot.state {
-            State::Waiting => CancelStep::AnswerNow,
+            State::Waiting => {
+                slot.state = State::Answered;
+                CancelStep::AnswerNow
+            }
             State::InFlight => {
                 slot.state = State::Cancelling;
                 CancelStep::AskDriver
             }
-            State::Cancelling => CancelStep::Nothing,
+            State::Answered | State::Cancelling => CancelStep::Nothing,
         }
     }
 
     /// Finds who a completion is for. A final one ends the slot.
     pub(crate) fn complete(&mut self, completion: Completion) -> Option<Addressee> {
-        let Completion {
-            key,
-            result: _,
-            flags,
-        } = completion;
+        let Completion { key, result: _, flags } = completion;
         let Some(slot) = self.find_mut(key) else {
             self.strays += 1;
-            debug_assert!(cfg!(test), "a completion for nobody: {completion:?}");
+            if cfg!(all(debug_assertions, not(test))) {
+                panic!("a completion for nobody: {completion:?}");
+            }
             return None;
         };
-        assert_ne!(
-            slot.state,
-            State::Waiting,
-            "{key:?} was answered before it was pushed"
-        );
-        assert_eq!(
-            slot.verb as u8,
-            key.verb_byte(),
-            "{key:?} names another verb"
-        );
+        let is_known = matches!(slot.state, State::InFlight | State::Cancelling);
+        assert!(is_known, "{key:?} was answered while {:?}", slot.state);
+        assert_eq!(slot.verb as u8, key.verb_byte(), "{key:?} names another verb");
         if flags.more() {
-            return Some(Addressee {
-                owner: Rc::clone(&slot.owner),
-                verb: slot.verb,
-            });
+            return Some(Addressee { owner: Rc::clone(&slot.owner), verb: slot.verb });
         }
         Some(self.remove(key))
     }
 
     /// Ends the slot of an operation that never reached the driver.
-    pub(crate) fn remove_waiting(&mut self, key: Key) -> Addressee {
+    pub(crate) fn remove_unpushed(&mut self, key: Key) -> Addressee {
         let slot = self.find_mut(key).expect("a waiting operation has a slot");
-        assert_eq!(slot.state, State::Waiting, "{key:?} is known to the driver");
+        let is_unknown = matches!(slot.state, State::Waiting | State::Answered);
+        assert!(is_unknown, "{key:?} is known to the driver: {:?}", slot.state);
         self.remove(key)
     }
 
@@ -156,7 +141,7 @@ impl Slots {
     pub(crate) fn in_flight_keys(&mut self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.slots.len());
         for (index, slot) in &mut self.slots {
-            if slot.state != State::Waiting {
+            if matches!(slot.state, State::InFlight | State::Cancelling) {
                 slot.state = State::Cancelling;
                 keys.push(Key::new(index as u32, self.generations[index], slot.verb));
             }
@@ -187,11 +172,7 @@ impl Slots {
 
     fn remove(&mut self, key: Key) -> Addressee {
         let index = key.index() as usize;
-        let Slot {
-            owner,
-            verb,
-            state: _,
-        } = self.slots.remove(index);
+        let Slot { owner, verb, state: _ } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
         self.active_count -= u32::from(verb.is_active());
         Addressee { owner, verb }
@@ -227,11 +208,7 @@ mod tests {
     }
 
     fn completion(key: Key, flags: Flags) -> Completion {
-        Completion {
-            key,
-            result: 0,
-            flags,
-        }
+        Completion { key, result: 0, flags }
     }
 
     /// Goal: a reused slot never receives its former tenant's completion (H35).
@@ -270,18 +247,10 @@ mod tests {
     #[test]
     fn only_the_final_completion_ends_a_slot() {
         let (mut slots, key) = slots_with_one();
-        assert!(
-            slots
-                .complete(completion(key, Flags::NONE.with_more()))
-                .is_some()
-        );
+        assert!(slots.complete(completion(key, Flags::NONE.with_more())).is_some());
         assert_eq!(slots.cancel(key), CancelStep::AskDriver);
         assert_eq!(slots.cancel(key), CancelStep::Nothing, "asked once");
-        assert!(
-            slots
-                .complete(completion(key, Flags::NONE.with_more()))
-                .is_some()
-        );
+        assert!(slots.complete(completion(key, Flags::NONE.with_more())).is_some());
         assert_eq!((slots.len(), slots.active_count()), (1, 1));
         assert!(slots.complete(completion(key, Flags::NONE)).is_some());
         assert_eq!((slots.len(), slots.active_count()), (0, 0));

@@ -9,6 +9,9 @@
 //! 3. *close*: the driver takes back its own operations, unmaps and closes the ring, and only then
 //!    is memory freed. What could not be drained is leaked and reported.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::timers::Expiry;
 use super::{Phase, Reactor};
 use crate::driver::Drained;
 use crate::driver::request::Wait;
@@ -31,8 +34,12 @@ impl Reactor {
         self.phase.set(Phase::Lingering);
         let deadline_ns = self.now_ns() + SHUTDOWN_LINGER_NS;
         while self.closing_count.get() > 0 && self.now_ns() < deadline_ns {
-            let pushed = self.fill_submission_queue();
-            if pushed.is_err() || self.wait_for(Wait::Until(deadline_ns)).is_err() {
+            let wait = match self.how_long(true) {
+                Wait::Poll => Wait::Poll,
+                Wait::Until(timer_ns) => Wait::Until(timer_ns.min(deadline_ns)),
+                Wait::Forever => Wait::Until(deadline_ns),
+            };
+            if self.fill_submission_queue().is_err() || self.wait_for(wait).is_err() {
                 return; // a ring that cannot be entered delivers nothing more
             }
             self.expire_timers();
@@ -46,22 +53,34 @@ impl Reactor {
             return;
         }
         self.phase.set(Phase::Draining);
-        let timers = std::mem::take(&mut *self.timers.borrow_mut());
-        drop(timers); // drops wakers, so not under the borrow
-        self.dirty.take();
+        self.end_timers();
         self.answer_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
+        self.prepare_owners(); // submitting is refused, so what is left fails and is reported
         self.close(deadline_ns + DRAIN_NS);
         self.run_wakers();
+    }
+
+    /// Expires every timer: lingering sockets reset and report what they could not send, and others
+    /// find the loop closed. Some of it is user code (a callback's captures), which may panic.
+    fn end_timers(&self) {
+        let pending = self.timers.borrow_mut().take_all();
+        for expiry in pending {
+            let end = move || match expiry {
+                Expiry::Wake(waker) => drop(waker),
+                Expiry::Call(owner) => owner.expire(),
+            };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
+                self.report(Unhandled::WakePanic { payload });
+            }
+        }
     }
 
     /// Operations that never reached the driver are over at once.
     fn answer_waiting(&self) {
         let waiting = self.unpushed.take().into_iter().chain(self.capped.take());
-        self.answered
-            .borrow_mut()
-            .extend(waiting.map(|(key, _request)| key));
+        self.answered.borrow_mut().extend(waiting.map(|(key, _request)| key));
         self.answer_unpushed();
     }
 
@@ -69,11 +88,7 @@ impl Reactor {
         while self.slots.borrow().len() > 0 && self.now_ns() < deadline_ns {
             let keys = self.slots.borrow_mut().in_flight_keys();
             for key in keys {
-                self.driver
-                    .borrow_mut()
-                    .as_mut()
-                    .expect("open until closed")
-                    .cancel(key);
+                self.driver.borrow_mut().as_mut().expect("open until closed").cancel(key);
             }
             let again_ns = (self.now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
             while self.slots.borrow().len() > 0 && self.now_ns() < again_ns {
@@ -88,12 +103,11 @@ impl Reactor {
         let is_stuck = self.slots.borrow().len() > 0;
         if is_stuck {
             let driver = &self.driver;
-            let outcome = driver
-                .borrow_mut()
-                .as_mut()
-                .expect("open until closed")
-                .cancel_everything();
-            if outcome.is_ok() {
+            let outcome =
+                driver.borrow_mut().as_mut().expect("open until closed").cancel_everything();
+            let mut before_count = usize::MAX;
+            while outcome.is_ok() && self.slots.borrow().len() < before_count {
+                before_count = self.slots.borrow().len();
                 let _ = self.wait_for(Wait::Poll); // the answers, if they came
             }
         }

@@ -77,15 +77,8 @@ impl Timers {
         let position = self.heap.len();
         let sequence = self.sequence;
         self.sequence += 1;
-        let entry = self.entries.insert(Entry {
-            position: position as u32,
-            expiry,
-        }) as u32;
-        self.heap.push(Node {
-            deadline_ns,
-            sequence,
-            entry,
-        });
+        let entry = self.entries.insert(Entry { position: position as u32, expiry }) as u32;
+        self.heap.push(Node { deadline_ns, sequence, entry });
         self.sift_up(position);
         TimerKey { entry, sequence }
     }
@@ -128,6 +121,11 @@ impl Timers {
     pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<Expiry> {
         let first = self.heap.first()?;
         (first.deadline_ns <= now_ns).then(|| self.remove_at(0))
+    }
+
+    /// Takes everything that is pending, in the order in which it would have expired.
+    pub(crate) fn take_all(&mut self) -> Vec<Expiry> {
+        std::iter::from_fn(|| self.pop_due(u64::MAX)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -197,10 +195,7 @@ mod tests {
     fn check(timers: &Timers) {
         assert_eq!(timers.heap.len(), timers.entries.len());
         for (position, node) in timers.heap.iter().enumerate() {
-            assert_eq!(
-                timers.entries[node.entry as usize].position as usize,
-                position
-            );
+            assert_eq!(timers.entries[node.entry as usize].position as usize, position);
             if position > 0 {
                 assert!(timers.heap[(position - 1) / CHILDREN].key() <= node.key());
             }
@@ -241,10 +236,7 @@ mod tests {
                     now_ns += random() % 20;
                     while let Some((&(deadline_ns, sequence), &key)) = model.first_key_value() {
                         assert_eq!(timers.next_deadline_ns(), Some(deadline_ns));
-                        assert_eq!(
-                            timers.heap[0].sequence, sequence,
-                            "order of equal deadlines"
-                        );
+                        assert_eq!(timers.heap[0].sequence, sequence, "order of equal deadlines");
                         if deadline_ns > now_ns {
                             break;
                         }

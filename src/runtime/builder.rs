@@ -24,6 +24,9 @@ const CQ_ENTRIES_MAX: u32 = 16_384;
 const BUFFER_COUNT: u16 = 256;
 const BUFFER_LEN: u32 = 4096;
 
+/// Results are `i32`, and lengths near its end misbehave (H21).
+const RECV_BUFFER_LEN_MAX: u32 = 1 << 30;
+
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Builds a [`Runtime`].
@@ -51,10 +54,7 @@ impl Builder {
     pub fn new() -> Builder {
         Builder {
             driver: DriverChoice::Auto,
-            sizes: RingSizes {
-                sq_entries: SQ_ENTRIES,
-                cq_entries: CQ_ENTRIES,
-            },
+            sizes: RingSizes { sq_entries: SQ_ENTRIES, cq_entries: CQ_ENTRIES },
             buffer_count: BUFFER_COUNT,
             buffer_len: BUFFER_LEN,
             linger: LINGER,
@@ -83,14 +83,8 @@ impl Builder {
     /// If either is 0, or the completion queue is smaller than the submission queue.
     pub fn ring_entries(mut self, submission: u32, completion: u32) -> Builder {
         assert!(submission > 0, "a submission queue has entries");
-        assert!(
-            completion >= submission,
-            "{completion} completion entries for {submission}"
-        );
-        self.sizes = RingSizes {
-            sq_entries: submission,
-            cq_entries: completion,
-        };
+        assert!(completion >= submission, "{completion} completion entries for {submission}");
+        self.sizes = RingSizes { sq_entries: submission, cq_entries: completion };
         self
     }
 
@@ -99,13 +93,10 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// If the count is not a power of two up to 32 768, or the size is 0.
+    /// If the count is not a power of two up to 32 768, or the size is not 1 byte to 1 GiB.
     pub fn recv_buffers(mut self, count: u16, len: u32) -> Builder {
-        assert!(
-            count.is_power_of_two() && count <= Pool::COUNT_MAX,
-            "{count} buffers"
-        );
-        assert!(len > 0, "buffers of 0 bytes");
+        assert!(count.is_power_of_two() && count <= Pool::COUNT_MAX, "{count} buffers");
+        assert!(len > 0 && len <= RECV_BUFFER_LEN_MAX, "buffers of {len} bytes");
         (self.buffer_count, self.buffer_len) = (count, len);
         self
     }
@@ -139,12 +130,7 @@ impl Builder {
     }
 
     fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {
-        let Opened {
-            driver,
-            info,
-            unparker,
-            clock,
-        } = opened;
+        let Opened { driver, info, unparker, clock } = opened;
         let linger_ns = u64::try_from(self.linger.as_nanos()).unwrap_or(u64::MAX);
         let reactor = Reactor::new(driver, clock, pool, linger_ns);
         let remote = Remote::new(Box::new(move || unparker.unpark()));
@@ -157,9 +143,7 @@ impl Builder {
             idle_turns: Cell::new(0),
             spin_backoffs: Cell::new(0),
         };
-        Runtime {
-            core: Rc::new(core),
-        }
+        Runtime { core: Rc::new(core) }
     }
 }
 
@@ -182,14 +166,7 @@ impl Default for Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Builder {
-            driver,
-            sizes,
-            buffer_count,
-            buffer_len,
-            linger,
-            on_unhandled,
-        } = self;
+        let Builder { driver, sizes, buffer_count, buffer_len, linger, on_unhandled } = self;
         f.debug_struct("Builder")
             .field("driver", driver)
             .field("sizes", sizes)

@@ -27,7 +27,7 @@ pub(super) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let former = CURRENT.with(|current| current.borrow_mut().take());
+        let former = CURRENT.try_with(|current| current.borrow_mut().take());
         drop(former); // after the borrow: this may be the last reference to the core
     }
 }
@@ -47,19 +47,18 @@ pub(super) fn enter(core: &Rc<Core>) -> Entered {
 /// As `enter`, unless another loop runs here.
 #[track_caller]
 pub(super) fn try_enter(core: &Rc<Core>) -> Option<Entered> {
-    CURRENT.with(|current| {
-        let mut current = current.borrow_mut();
-        if current.is_some() {
-            return None;
-        }
-        *current = Some(Current {
-            core: Rc::clone(core),
-            entered_at: Location::caller(),
-        });
-        Some(Entered {
-            _queue: core.executor.enter(),
+    let location = Location::caller();
+    CURRENT
+        .try_with(|current| {
+            let mut current = current.borrow_mut();
+            if current.is_some() {
+                return None;
+            }
+            *current = Some(Current { core: Rc::clone(core), entered_at: location });
+            Some(Entered { _queue: core.executor.enter() })
         })
-    })
+        .ok() // a thread that ends: the runtime lay in a thread-local
+        .flatten()
 }
 
 fn entered_at() -> Option<&'static Location<'static>> {
@@ -69,12 +68,7 @@ fn entered_at() -> Option<&'static Location<'static>> {
 /// The loop of this thread, if one is running.
 pub(crate) fn try_current() -> Option<Rc<Core>> {
     CURRENT
-        .try_with(|current| {
-            current
-                .borrow()
-                .as_ref()
-                .map(|current| Rc::clone(&current.core))
-        })
+        .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.core)))
         .ok()
         .flatten()
 }

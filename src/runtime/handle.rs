@@ -52,15 +52,8 @@ impl Handle {
     /// What the loop has counted since it was built.
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;
-        let ReactorStats {
-            driver,
-            strays,
-            enobufs,
-            in_flight,
-            timers,
-            closing,
-            buffers_held,
-        } = core.reactor.stats();
+        let ReactorStats { driver, strays, enobufs, in_flight, timers, closing, buffers_held } =
+            core.reactor.stats();
         let DriverStats {
             enters,
             sleeps,
@@ -98,9 +91,7 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("driver", self.driver())
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("driver", self.driver()).finish_non_exhaustive()
     }
 }
 

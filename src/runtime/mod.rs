@@ -6,6 +6,8 @@
 mod builder;
 pub(crate) mod context;
 mod handle;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::cell::Cell;
@@ -126,9 +128,16 @@ impl Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime")
-            .field("driver", &self.core.info)
-            .finish_non_exhaustive()
+        f.debug_struct("Runtime").field("driver", &self.core.info).finish_non_exhaustive()
+    }
+}
+
+/// Drains the ring whatever user code does meanwhile: memory is freed behind a drained ring only.
+struct Finish<'a>(&'a Reactor);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.shut_down();
     }
 }
 
@@ -138,9 +147,10 @@ impl Drop for Runtime {
         // just now, they find that one, which is the lesser evil.
         let _context = context::try_enter(&self.core);
         let _queue = self.core.executor.enter();
+        let finish = Finish(&self.core.reactor);
         self.core.executor.shut_down();
         self.core.reactor.linger();
-        self.core.reactor.shut_down();
+        drop(finish);
         self.core.report_unhandled();
     }
 }

@@ -37,10 +37,7 @@ impl Core {
         let progress = self.try_turn(poll_main).unwrap_or_else(|error| {
             // Retrying is for the driver to decide, and it has decided. Without a ring nothing
             // would ever complete, so going on would hang silently.
-            panic!(
-                "the {} driver failed and cannot go on: {error}",
-                self.info.kind
-            )
+            panic!("the {} driver failed and cannot go on: {error}", self.info.kind)
         });
         self.back_off_if_spinning(progress);
         self.report_unhandled();
@@ -48,6 +45,7 @@ impl Core {
 
     /// Returns the number of answers, timers and polls that this turn has brought.
     fn try_turn(&self, mut poll_main: impl FnMut()) -> io::Result<usize> {
+        self.reactor.run_wakers(); // owed by polls of the last turn
         let may_sleep = self.executor.prepare_sleep();
         let waited = self.reactor.wait(may_sleep);
         self.executor.awake();
@@ -75,10 +73,7 @@ impl Core {
     /// next one.
     pub(super) fn submit_pending(&self) {
         if let Err(error) = self.reactor.submit_pending() {
-            panic!(
-                "the {} driver failed and cannot go on: {error}",
-                self.info.kind
-            );
+            panic!("the {} driver failed and cannot go on: {error}", self.info.kind);
         }
     }
 

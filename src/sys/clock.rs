@@ -3,10 +3,7 @@
 
 /// Nanoseconds of `CLOCK_MONOTONIC`. The clock stops while the machine is suspended (H41).
 pub(crate) fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid timespec for the call to write to.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
     assert_eq!(status, 0, "CLOCK_MONOTONIC exists on every Linux");

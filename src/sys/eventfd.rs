@@ -42,11 +42,7 @@ impl EventFd {
 /// Takes the count if there is one, without waiting. What a read would do that has become ready.
 #[cfg(test)]
 pub(crate) fn try_take(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd, no waiting.
     let ready_count = unsafe { libc::poll(&mut poll, 1, 0) };
     if ready_count != 1 {

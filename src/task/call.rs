@@ -18,10 +18,7 @@ impl Call {
         function: impl FnOnce() + 'static,
         scheduled_at: &'static Location<'static>,
     ) -> Rc<Call> {
-        Rc::new(Call {
-            function: RefCell::new(Some(Box::new(function))),
-            scheduled_at,
-        })
+        Rc::new(Call { function: RefCell::new(Some(Box::new(function))), scheduled_at })
     }
 
     /// Runs the callback. Its panic is returned, not unwound: the loop goes on.
@@ -29,10 +26,8 @@ impl Call {
         let Some(function) = self.function.take() else {
             return Ok(());
         };
-        catch_unwind(AssertUnwindSafe(function)).map_err(|payload| Unhandled::CallPanic {
-            scheduled_at: self.scheduled_at,
-            payload,
-        })
+        catch_unwind(AssertUnwindSafe(function))
+            .map_err(|payload| Unhandled::CallPanic { scheduled_at: self.scheduled_at, payload })
     }
 
     pub(crate) fn cancel(&self) {
@@ -67,8 +62,6 @@ impl CallHandle {
 
 impl fmt::Debug for CallHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallHandle")
-            .field("is_pending", &self.is_pending())
-            .finish()
+        f.debug_struct("CallHandle").field("is_pending", &self.is_pending()).finish()
     }
 }

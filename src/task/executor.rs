@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use slab::Slab;
@@ -20,7 +22,10 @@ use crate::error::Unhandled;
 
 /// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
 /// making new work.
-const SHUTDOWN_ROUNDS_MAX: u32 = 1000;
+const SHUTDOWN_ROUNDS_MAX: u32 = 100;
+
+/// Pause of a round that found nothing.
+const SHUTDOWN_PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Executor {
     queue: Rc<Queue>,
@@ -50,7 +55,8 @@ impl Reporter {
         let hook = self.hook.as_ref();
         let heard = hook.map(|hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled))));
         if !matches!(heard, Some(Ok(()))) {
-            eprintln!("ringloop: {unhandled}");
+            // Not `eprintln!`: a standard error that nobody reads must not end the loop.
+            let _ = writeln!(std::io::stderr(), "ringloop: {unhandled}");
         }
     }
 }
@@ -87,10 +93,7 @@ impl Executor {
             return handle;
         }
 
-        let live = LiveGuard {
-            live: Rc::clone(&self.live),
-            index: Cell::new(None),
-        };
+        let live = LiveGuard { live: Rc::clone(&self.live), index: Cell::new(None) };
         let index = self.live.borrow_mut().insert(Waker::noop().clone());
         live.index.set(Some(index));
         let supervised = Supervised {
@@ -110,7 +113,9 @@ impl Executor {
     }
 
     pub(crate) fn call_soon(&self, call: Rc<Call>) {
-        if !self.is_closed.get() {
+        if self.is_closed.get() {
+            call.cancel();
+        } else {
             self.queue.push(Ready::Call(call));
         }
     }
@@ -193,21 +198,33 @@ impl Executor {
     pub(crate) fn shut_down(&self) {
         self.is_closed.set(true);
         for _ in 0..SHUTDOWN_ROUNDS_MAX {
+            if self.live.borrow().is_empty() {
+                break;
+            }
             // Waking puts each task on the queue; dropping a `Runnable` drops its future.
             let wakers: Vec<Waker> = self.live.borrow().iter().map(|(_, w)| w.clone()).collect();
             wakers.into_iter().for_each(Waker::wake);
             self.drain_inbox();
-            while let Some(ready) = self.queue.pop() {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(ready))) {
-                    self.reporter.report(&Unhandled::WakePanic { payload });
-                }
+            if self.queue.len() == 0 {
+                // Another thread is between scheduling a task and putting it into the inbox.
+                std::thread::sleep(SHUTDOWN_PAUSE);
             }
-            if self.live.borrow().is_empty() {
-                break;
+            while let Some(ready) = self.queue.pop() {
+                self.drop_ready(ready);
             }
         }
         for item in self.remote.close() {
-            drop(Ready::from(item));
+            self.drop_ready(Ready::from(item));
+        }
+        while let Some(ready) = self.queue.pop() {
+            self.drop_ready(ready);
+        }
+    }
+
+    /// Destructors are user code: one that panics is reported, and the shutdown goes on.
+    fn drop_ready(&self, ready: Ready) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(ready))) {
+            self.reporter.report(&Unhandled::WakePanic { payload });
         }
     }
 }
@@ -239,11 +256,7 @@ impl<F: Future> Future for Supervised<F> {
         let result = if this.abort.is_aborted() {
             Err(JoinError::Cancelled)
         } else {
-            let future = this
-                .future
-                .as_mut()
-                .as_pin_mut()
-                .expect("polled after its end");
+            let future = this.future.as_mut().as_pin_mut().expect("polled after its end");
             match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(output)) => Ok(output),

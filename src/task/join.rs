@@ -180,15 +180,8 @@ pub(super) struct Header {
 impl AbortHandle {
     pub(super) fn new(id: TaskId, spawned_at: &'static Location<'static>) -> AbortHandle {
         let is_aborted = AtomicBool::new(false);
-        let header = Header {
-            id,
-            is_aborted,
-            waker: OnceLock::new(),
-            spawned_at,
-        };
-        AbortHandle {
-            header: Arc::new(header),
-        }
+        let header = Header { id, is_aborted, waker: OnceLock::new(), spawned_at };
+        AbortHandle { header: Arc::new(header) }
     }
 
     /// As [`JoinHandle::abort`]. The future is dropped on the loop's thread.
@@ -220,9 +213,7 @@ impl AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle")
-            .field("id", &self.id())
-            .finish_non_exhaustive()
+        f.debug_struct("AbortHandle").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
@@ -260,18 +251,13 @@ impl<T> JoinCell<T> {
         }
         let former = self.state.replace(JoinState::Done(result));
         match former {
-            JoinState::Running {
-                joiner: Some(joiner),
-            } => joiner.wake(),
+            JoinState::Running { joiner: Some(joiner) } => joiner.wake(),
             JoinState::Running { joiner: None } => {}
             JoinState::Done(_) | JoinState::Taken => panic!("a task ended twice"),
         }
     }
 
     fn report(&self, payload: Box<dyn Any + Send>) {
-        self.reporter.report(&Unhandled::TaskPanic {
-            spawned_at: self.spawned_at,
-            payload,
-        });
+        self.reporter.report(&Unhandled::TaskPanic { spawned_at: self.spawned_at, payload });
     }
 }

@@ -27,8 +27,7 @@ impl Queue {
     pub(crate) fn push(&self, ready: Ready) {
         let mut entries = self.entries.borrow_mut();
         entries.push_back(ready);
-        self.peak_count
-            .set(self.peak_count.get().max(entries.len()));
+        self.peak_count.set(self.peak_count.get().max(entries.len()));
     }
 
     pub(crate) fn pop(&self) -> Option<Ready> {
@@ -52,7 +51,8 @@ thread_local! {
 
 /// Makes wakes of this thread go straight to `queue` until the guard is dropped.
 pub(crate) fn enter(loop_number: u64, queue: &Rc<Queue>) -> Entered {
-    let former = CURRENT.replace(Some((loop_number, Rc::clone(queue))));
+    let entered = Some((loop_number, Rc::clone(queue)));
+    let former = CURRENT.try_with(|current| current.replace(entered)).ok().flatten();
     Entered { former }
 }
 

@@ -146,10 +146,7 @@ pub(crate) struct MainWaker {
 impl MainWaker {
     /// A waker whose future is queued already.
     pub(crate) fn queued(remote: &Arc<Remote>) -> Arc<MainWaker> {
-        Arc::new(MainWaker {
-            remote: Arc::clone(remote),
-            is_queued: AtomicBool::new(true),
-        })
+        Arc::new(MainWaker { remote: Arc::clone(remote), is_queued: AtomicBool::new(true) })
     }
 
     /// The future is about to be polled: further wakes count again.

@@ -16,6 +16,8 @@ pub(crate) struct WaitList {
 struct State {
     queue: VecDeque<(u64, Waker)>,
     next_ticket: u64,
+    /// Waiters that were woken and have not come back.
+    woken_count: usize,
 }
 
 /// One waiter's place. Starts without one.
@@ -29,14 +31,13 @@ impl WaitList {
         let former = {
             let mut waiters = self.waiters.borrow_mut();
             let place = ticket.0.and_then(|number| {
-                waiters
-                    .queue
-                    .iter_mut()
-                    .find(|(candidate, _)| *candidate == number)
+                waiters.queue.iter_mut().find(|(candidate, _)| *candidate == number)
             });
             match place {
                 Some((_, current)) => Some(std::mem::replace(current, waker)),
                 None => {
+                    // Woken, and nothing was there: it waits again.
+                    waiters.woken_count -= usize::from(ticket.0.is_some());
                     let number = waiters.next_ticket;
                     waiters.next_ticket += 1;
                     waiters.queue.push_back((number, waker));
@@ -50,11 +51,21 @@ impl WaitList {
 
     /// Takes the first waiter's waker, for the caller to wake when nothing is borrowed.
     pub(crate) fn next(&self) -> Option<Waker> {
-        self.waiters
-            .borrow_mut()
-            .queue
-            .pop_front()
-            .map(|(_, waker)| waker)
+        let mut waiters = self.waiters.borrow_mut();
+        let (_, waker) = waiters.queue.pop_front()?;
+        waiters.woken_count += 1;
+        Some(waker)
+    }
+
+    /// How many things belong to others: to waiters that were woken and have not come back. None,
+    /// for one of them.
+    pub(crate) fn woken_before(&self, ticket: &Ticket) -> usize {
+        let waiters = self.waiters.borrow();
+        let is_waiting = |number| waiters.queue.iter().any(|&(candidate, _)| candidate == number);
+        match ticket.0 {
+            Some(number) if !is_waiting(number) => 0, // woken itself
+            _ => waiters.woken_count,
+        }
     }
 
     pub(crate) fn is_waiting(&self) -> bool {
@@ -70,11 +81,10 @@ impl WaitList {
         };
         let removed = {
             let mut waiters = self.waiters.borrow_mut();
-            let place = waiters
-                .queue
-                .iter()
-                .position(|(candidate, _)| *candidate == number);
-            place.and_then(|place| waiters.queue.remove(place))
+            let place = waiters.queue.iter().position(|(candidate, _)| *candidate == number);
+            let removed = place.and_then(|place| waiters.queue.remove(place));
+            waiters.woken_count -= usize::from(removed.is_none());
+            removed
         };
         match removed {
             Some(_waker) => Left::StillWaiting,

@@ -28,25 +28,13 @@ pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHa
 /// Calls `function` once at `when`. As [`call_later`].
 #[track_caller]
 pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle {
-    schedule(
-        context::current(),
-        when,
-        Call::new(function, Location::caller()),
-    )
+    schedule(context::current(), when, Call::new(function, Location::caller()))
 }
 
 fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {
-    let timed = Rc::new(TimedCall {
-        core: Rc::downgrade(&core),
-        call: Rc::clone(&call),
-    });
+    let timed = Rc::new(TimedCall { core: Rc::downgrade(&core), call: Rc::clone(&call) });
     let key = core.reactor.expire_at(when.as_ns(), timed);
-    TimerHandle {
-        core,
-        key,
-        call,
-        when,
-    }
+    TimerHandle { core, key, call, when }
 }
 
 /// A due callback goes to the ready queue: it runs in its turn like everything else.

@@ -52,9 +52,7 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, duration: Duration) -> Instant {
-        Instant {
-            ns: self.ns.saturating_add(saturated_ns(duration)),
-        }
+        Instant { ns: self.ns.saturating_add(saturated_ns(duration)) }
     }
 }
 
@@ -68,9 +66,7 @@ impl Sub<Duration> for Instant {
     type Output = Instant;
 
     fn sub(self, duration: Duration) -> Instant {
-        Instant {
-            ns: self.ns.saturating_sub(saturated_ns(duration)),
-        }
+        Instant { ns: self.ns.saturating_sub(saturated_ns(duration)) }
     }
 }
 

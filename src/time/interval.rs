@@ -22,15 +22,8 @@ pub fn interval(period: Duration) -> Interval {
 /// Ticks at `start` and then every `period`. Panics as [`interval`].
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(
-        !period.is_zero(),
-        "an interval of zero would tick for ever at the same moment"
-    );
-    Interval {
-        sleep: sleep_until(start),
-        period,
-        missed: MissedTickBehavior::Burst,
-    }
+    assert!(!period.is_zero(), "an interval of zero would tick for ever at the same moment");
+    Interval { sleep: sleep_until(start), period, missed: MissedTickBehavior::Burst }
 }
 
 /// What happens to ticks that nobody took in time.

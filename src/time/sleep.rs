@@ -25,22 +25,14 @@ use crate::task::coop;
 pub fn sleep(duration: Duration) -> Sleep {
     let reactor = Rc::clone(&context::current().reactor);
     let deadline = Instant::from_ns(reactor.now_ns()) + duration;
-    Sleep {
-        reactor,
-        deadline,
-        state: State::New,
-    }
+    Sleep { reactor, deadline, state: State::New }
 }
 
 /// Waits until `deadline`. As [`sleep`]; a deadline in the past ends in the loop's next turn.
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     let reactor = Rc::clone(&context::current().reactor);
-    Sleep {
-        reactor,
-        deadline,
-        state: State::New,
-    }
+    Sleep { reactor, deadline, state: State::New }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].

@@ -29,19 +29,13 @@ use crate::task::coop;
 /// If no loop runs on this thread.
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        deadline: sleep(duration),
-    }
+    Timeout { future, deadline: sleep(duration) }
 }
 
 /// Runs `future` until `deadline` at the latest. As [`timeout`].
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout {
-        future,
-        deadline: sleep_until(deadline),
-    }
+    Timeout { future, deadline: sleep_until(deadline) }
 }
 
 pin_project! {

@@ -35,6 +35,8 @@ pub(crate) mod ring;
 #[cfg(test)]
 pub(crate) mod scripted;
 pub(crate) mod setup;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -107,10 +109,7 @@ impl<R: Ring> Uring<R> {
             bell,
             cancels: VecDeque::new(),
             timeout: TimeoutEntry::Idle { next_round: 0 },
-            wake: WakeRead {
-                armed: false,
-                target: Mapping::new(size_of::<u64>())?,
-            },
+            wake: WakeRead { armed: false, target: Mapping::new(size_of::<u64>())? },
             reaped: Vec::new(),
             stats: DriverStats::default(),
         })
@@ -190,9 +189,7 @@ impl<R: Ring> Uring<R> {
     /// Closes the ring. Where something is still in flight, the memory that the kernel may write
     /// to is leaked on purpose: freeing it would be worse.
     pub(crate) fn close(self, drained: Drained) {
-        let Uring {
-            ring, pool, wake, ..
-        } = self;
+        let Uring { ring, pool, wake, .. } = self;
         match drained {
             Drained::Yes => {
                 drop(ring);
@@ -232,10 +229,7 @@ impl<R: Ring> Uring<R> {
     fn push_cancels(&mut self) {
         while let Some(&key) = self.cancels.front() {
             let user_data = key.raw() & !0xFF | u64::from(internal::CANCEL);
-            if self
-                .push_now(user_data, Entry::Cancel { target: key.raw() })
-                .is_err()
-            {
+            if self.push_now(user_data, Entry::Cancel { target: key.raw() }).is_err() {
                 return; // the kernel takes nothing right now; the list keeps them
             }
             self.cancels.pop_front();
@@ -245,10 +239,7 @@ impl<R: Ring> Uring<R> {
     /// Returns whether another thread's wake will end a sleep.
     fn arm_wake(&mut self) -> bool {
         if !self.wake.armed {
-            let entry = Entry::WakeRead {
-                fd: self.bell.raw(),
-                target: self.wake.target.as_ptr(),
-            };
+            let entry = Entry::WakeRead { fd: self.bell.raw(), target: self.wake.target.as_ptr() };
             let pushed = self.push_now(internal_user_data(internal::WAKE, 0), entry);
             self.wake.armed = pushed.is_ok();
         }
@@ -258,17 +249,11 @@ impl<R: Ring> Uring<R> {
     /// Returns whether the kernel will end a sleep by `deadline_ns`.
     fn arm_timeout(&mut self, deadline_ns: u64) -> bool {
         match self.timeout {
-            TimeoutEntry::Armed {
-                deadline_ns: armed_ns,
-                ..
-            } if armed_ns <= deadline_ns => true,
+            TimeoutEntry::Armed { deadline_ns: armed_ns, .. } if armed_ns <= deadline_ns => true,
             TimeoutEntry::Armed { round, .. } => {
                 let target = internal_user_data(internal::TIMEOUT, round);
                 let user_data = internal_user_data(internal::TIMEOUT_UPDATE, round);
-                let entry = Entry::TimeoutUpdate {
-                    target,
-                    deadline_ns,
-                };
+                let entry = Entry::TimeoutUpdate { target, deadline_ns };
                 let pushed = self.push_now(user_data, entry).is_ok();
                 if pushed {
                     self.timeout = TimeoutEntry::Armed { round, deadline_ns };
@@ -278,9 +263,7 @@ impl<R: Ring> Uring<R> {
             }
             TimeoutEntry::Idle { next_round: round } => {
                 let user_data = internal_user_data(internal::TIMEOUT, round);
-                let pushed = self
-                    .push_now(user_data, Entry::Timeout { deadline_ns })
-                    .is_ok();
+                let pushed = self.push_now(user_data, Entry::Timeout { deadline_ns }).is_ok();
                 if pushed {
                     self.timeout = TimeoutEntry::Armed { round, deadline_ns };
                     self.stats.timeout_arms += 1;
@@ -325,6 +308,10 @@ impl<R: Ring> Uring<R> {
     }
 
     /// Copies completions out, flushing the kernel's overflow list as long as it has entries (H01).
+    ///
+    /// What the kernel holds back as task work (H09) is left for the next turn: the twenty that it
+    /// hands out at a time are answered while their connections' memory is still in the cache,
+    /// and the next turn's enter, which submits those answers, collects the next twenty.
     fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
         for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
             self.reap_internal(out);
@@ -363,9 +350,7 @@ impl<R: Ring> Uring<R> {
         let round = internal_round(cqe.user_data);
         match self.timeout {
             TimeoutEntry::Armed { round: armed, .. } if armed == round => {
-                self.timeout = TimeoutEntry::Idle {
-                    next_round: round.wrapping_add(1),
-                };
+                self.timeout = TimeoutEntry::Idle { next_round: round.wrapping_add(1) };
             }
             _ => self.stats.strays += 1,
         }
@@ -383,9 +368,7 @@ impl<R: Ring> Uring<R> {
         match errno::from_result(cqe.result.min(-1)) {
             errno::ENOENT | errno::EALREADY => {}
             _ => {
-                self.timeout = TimeoutEntry::Idle {
-                    next_round: round.wrapping_add(1),
-                };
+                self.timeout = TimeoutEntry::Idle { next_round: round.wrapping_add(1) };
             }
         }
     }

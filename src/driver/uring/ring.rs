@@ -68,20 +68,13 @@ impl KernelRing {
             Entry::Op(request) => encode_request(request),
             Entry::Cancel { target } => {
                 // By user_data only: a cancel by descriptor can hit a number's next owner (H34).
-                opcode::AsyncCancel::new(target)
-                    .build()
-                    .flags(squeue::Flags::SKIP_SUCCESS)
+                opcode::AsyncCancel::new(target).build().flags(squeue::Flags::SKIP_SUCCESS)
             }
             Entry::Timeout { deadline_ns } => {
                 let timespec = self.timespec(deadline_ns);
-                opcode::Timeout::new(timespec)
-                    .flags(TimeoutFlags::ABS)
-                    .build()
+                opcode::Timeout::new(timespec).flags(TimeoutFlags::ABS).build()
             }
-            Entry::TimeoutUpdate {
-                target,
-                deadline_ns,
-            } => {
+            Entry::TimeoutUpdate { target, deadline_ns } => {
                 let timespec = self.timespec(deadline_ns);
                 opcode::TimeoutUpdate::new(target, timespec)
                     .flags(TimeoutFlags::ABS)
@@ -95,9 +88,8 @@ impl KernelRing {
     }
 
     fn timespec(&mut self, deadline_ns: u64) -> *const Timespec {
-        *self.timespec = Timespec::new()
-            .sec(deadline_ns / NS_PER_S)
-            .nsec((deadline_ns % NS_PER_S) as u32);
+        *self.timespec =
+            Timespec::new().sec(deadline_ns / NS_PER_S).nsec((deadline_ns % NS_PER_S) as u32);
         &*self.timespec
     }
 }
@@ -105,24 +97,16 @@ impl KernelRing {
 /// The five requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
 fn encode_request(request: Request) -> squeue::Entry {
     match request {
-        Request::Accept { fd } => opcode::AcceptMulti::new(Fd(fd))
-            .flags(libc::SOCK_CLOEXEC)
-            .build(),
+        Request::Accept { fd } => {
+            opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+        }
         Request::Recv { fd } => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
-        Request::RecvInto {
-            fd,
-            target,
-            target_len,
-        } => opcode::Recv::new(Fd(fd), target, target_len).build(),
-        Request::Send {
-            fd,
-            source,
-            source_len,
-        } => {
+        Request::RecvInto { fd, target, target_len } => {
+            opcode::Recv::new(Fd(fd), target, target_len).build()
+        }
+        Request::Send { fd, source, source_len } => {
             // The ring raises no SIGPIPE (H45); the flag says so to the reader.
-            opcode::Send::new(Fd(fd), source, source_len)
-                .flags(libc::MSG_NOSIGNAL)
-                .build()
+            opcode::Send::new(Fd(fd), source, source_len).flags(libc::MSG_NOSIGNAL).build()
         }
         Request::Connect { fd, addr, addr_len } => {
             opcode::Connect::new(Fd(fd), addr, addr_len).build()
@@ -168,11 +152,7 @@ impl Ring for KernelRing {
         // the entries, and publishes the head on drop (release, pairs with the kernel's acquire).
         // Nothing is acted upon in between.
         for cqe in self.uring.completion().take(count_max) {
-            out.push(Cqe {
-                user_data: cqe.user_data(),
-                result: cqe.result(),
-                flags: cqe.flags(),
-            });
+            out.push(Cqe { user_data: cqe.user_data(), result: cqe.result(), flags: cqe.flags() });
         }
     }
 
@@ -182,10 +162,7 @@ impl Ring for KernelRing {
 
     fn signs(&mut self) -> Signs {
         let submission = self.uring.submission();
-        Signs {
-            cq_overflow: submission.cq_overflow(),
-            taskrun: submission.taskrun(),
-        }
+        Signs { cq_overflow: submission.cq_overflow(), taskrun: submission.taskrun() }
     }
 
     fn provide(&mut self, loan: Loan) {
@@ -199,9 +176,7 @@ impl Ring for KernelRing {
     fn cancel_everything(&mut self) -> io::Result<()> {
         // For teardown only, when cancelling one by one has not been enough (H15, H33).
         let patience = Timespec::new().sec(1);
-        self.uring
-            .submitter()
-            .register_sync_cancel(Some(patience), CancelBuilder::any())
+        self.uring.submitter().register_sync_cancel(Some(patience), CancelBuilder::any())
     }
 
     fn leak(mut self) {
@@ -251,11 +226,7 @@ impl BufferRing {
     fn new(entry_count: u16) -> io::Result<BufferRing> {
         assert!(entry_count.is_power_of_two(), "{entry_count} entries");
         let mapping = Mapping::new(usize::from(entry_count) * size_of::<BufRingEntry>())?;
-        Ok(BufferRing {
-            mapping,
-            entry_count,
-            tail: 0,
-        })
+        Ok(BufferRing { mapping, entry_count, tail: 0 })
     }
 
     /// Writes one entry behind the published ones.

@@ -15,17 +15,19 @@
 //! once unless [`CancelPolicy::Ignore`] is set); descriptors are not looked at.
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
+mod world;
+
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
 use crate::buf::Loan;
 use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::{Clock, RingSizes};
-use crate::sys::{errno, eventfd};
+use crate::sys::errno;
+use world::World;
+pub(crate) use world::{CancelPolicy, FailAt, Submitted};
 
 /// The test's side.
 #[derive(Clone, Default)]
@@ -43,53 +45,6 @@ pub(crate) struct ScriptedRing {
 /// Called when the loop is about to sleep and nothing is to come.
 type Director = Box<dyn FnMut(&Script)>;
 
-/// What cancels do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum CancelPolicy {
-    /// The target ends with `ECANCELED`; a missing target answers the cancel with `ENOENT`.
-    #[default]
-    Obey,
-    /// Cancels are noted and nothing happens: the test completes the target as it likes.
-    Ignore,
-}
-
-/// When a scripted enter fails: the difference that H05 is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum FailAt {
-    BeforeSubmission,
-    AfterSubmission,
-}
-
-/// One operation that the world knows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Submitted {
-    pub(crate) user_data: u64,
-    pub(crate) request: Request,
-}
-
-#[derive(Default)]
-struct World {
-    pushed: VecDeque<(u64, Entry)>,
-    in_flight: Vec<Submitted>,
-    /// Every entry in the order in which it was consumed.
-    log: Vec<(u64, Entry)>,
-    hidden: VecDeque<Cqe>,
-    queue: VecDeque<Cqe>,
-    overflow: VecDeque<Cqe>,
-    timeouts: Vec<(u64, u64)>,
-    wake_read: Option<(u64, RawFd)>,
-    provided: VecDeque<Loan>,
-    unpublished: Vec<Loan>,
-    enter_failures: VecDeque<(FailAt, i32)>,
-    cancels: Vec<u64>,
-    cancel_policy: CancelPolicy,
-    batch_max: Option<usize>,
-    consume_max: Option<usize>,
-    director: Option<Director>,
-    enters: u64,
-    is_leaked: bool,
-}
-
 impl Script {
     pub(crate) fn new() -> Script {
         let script = Script::default();
@@ -98,10 +53,7 @@ impl Script {
     }
 
     pub(crate) fn ring(&self, sizes: RingSizes) -> ScriptedRing {
-        ScriptedRing {
-            script: self.clone(),
-            sizes,
-        }
+        ScriptedRing { script: self.clone(), sizes }
     }
 
     // ---- what the test sees ----------------------------------------------------------------
@@ -121,12 +73,7 @@ impl Script {
 
     pub(crate) fn all(&self, verb: Verb) -> Vec<Submitted> {
         let world = self.world.borrow();
-        world
-            .in_flight
-            .iter()
-            .filter(|op| op.request.verb() == verb)
-            .copied()
-            .collect()
+        world.in_flight.iter().filter(|op| op.request.verb() == verb).copied().collect()
     }
 
     /// Every entry that has been submitted so far.
@@ -156,12 +103,21 @@ impl Script {
         self.now_ns.get()
     }
 
+    /// How often entries of this kind have been submitted.
+    pub(crate) fn count(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+        let world = self.world.borrow();
+        let entries = world.log.iter().map(|(_, entry)| entry);
+        entries.filter(|entry| is_meant(entry)).count()
+    }
+
+    /// How often operations of this kind have been submitted.
+    pub(crate) fn count_ops(&self, verb: Verb) -> usize {
+        self.count(|entry| matches!(entry, Entry::Op(request) if request.verb() == verb))
+    }
+
     /// What a `Send` in flight would send.
     pub(crate) fn bytes_of(&self, send: Submitted) -> Vec<u8> {
-        let Request::Send {
-            source, source_len, ..
-        } = send.request
-        else {
+        let Request::Send { source, source_len, .. } = send.request else {
             panic!("{send:?} is no send");
         };
         // SAFETY: the request is in flight, so its owner keeps the source valid and unchanged.
@@ -176,11 +132,7 @@ impl Script {
         if !flags.more() {
             self.forget(op);
         }
-        self.post(Cqe {
-            user_data: op.user_data,
-            result,
-            flags: flags.raw(),
-        });
+        self.post(Cqe { user_data: op.user_data, result, flags: flags.raw() });
     }
 
     /// Posts a completion for whatever `user_data` says, known or not.
@@ -192,11 +144,7 @@ impl Script {
     /// unless `more`. Without a buffer it ends with `ENOBUFS` (H47); returns whether it had one.
     #[track_caller]
     pub(crate) fn deliver(&self, op: Submitted, bytes: &[u8], more: bool) -> bool {
-        let flags = if more {
-            Flags::NONE.with_more()
-        } else {
-            Flags::NONE
-        };
+        let flags = if more { Flags::NONE.with_more() } else { Flags::NONE };
         match op.request {
             Request::Recv { .. } => {
                 let Some(loan) = self.world.borrow_mut().provided.pop_front() else {
@@ -206,9 +154,7 @@ impl Script {
                 fill(loan.target, loan.target_len, bytes);
                 self.complete(op, bytes.len() as i32, flags.with_buffer(loan.id));
             }
-            Request::RecvInto {
-                target, target_len, ..
-            } => {
+            Request::RecvInto { target, target_len, .. } => {
                 fill(target, target_len, bytes);
                 self.complete(op, bytes.len() as i32, Flags::NONE);
             }
@@ -219,12 +165,7 @@ impl Script {
 
     /// Picks a provided buffer and names it in a completion with this result (H58).
     pub(crate) fn complete_with_buffer(&self, op: Submitted, result: i32) {
-        let loan = self
-            .world
-            .borrow_mut()
-            .provided
-            .pop_front()
-            .expect("a provided buffer");
+        let loan = self.world.borrow_mut().provided.pop_front().expect("a provided buffer");
         self.complete(op, result, Flags::NONE.with_buffer(loan.id));
     }
 
@@ -244,10 +185,17 @@ impl Script {
 
     /// The next enter fails.
     pub(crate) fn fail_enter(&self, at: FailAt, errno: i32) {
-        self.world
-            .borrow_mut()
-            .enter_failures
-            .push_back((at, errno));
+        self.world.borrow_mut().enter_failures.push_back((at, errno));
+    }
+
+    /// The next update of a timeout fails and moves nothing.
+    pub(crate) fn fail_timeout_update(&self, errno: i32) {
+        self.world.borrow_mut().update_failure = Some(errno);
+    }
+
+    /// Lets time pass without a sleep, as computing does.
+    pub(crate) fn advance_ns(&self, duration_ns: u64) {
+        self.now_ns.set(self.now_ns.get() + duration_ns);
     }
 
     /// Is called whenever the loop would sleep with nothing to come.
@@ -258,17 +206,14 @@ impl Script {
     #[track_caller]
     fn forget(&self, op: Submitted) {
         let mut world = self.world.borrow_mut();
-        let place = world
-            .in_flight
-            .iter()
-            .position(|known| known.user_data == op.user_data);
+        let place = world.in_flight.iter().position(|known| known.user_data == op.user_data);
         let place = place.unwrap_or_else(|| panic!("{op:?} is not in flight"));
         world.in_flight.remove(place);
     }
 
     /// Posts what can end a sleep: a timeout that is due, or a rung bell.
     fn end_sleep(&self) {
-        if self.collectable() {
+        if self.world.borrow().is_collectable() {
             return;
         }
         let director = self.world.borrow_mut().director.take();
@@ -276,169 +221,20 @@ impl Script {
             director(self);
             self.world.borrow_mut().director.get_or_insert(director);
         }
-        if self.collectable() || self.answer_bell() {
+        let mut world = self.world.borrow_mut();
+        if world.is_collectable() || world.answer_bell() {
             return;
         }
-        let earliest_ns = self
-            .world
-            .borrow()
-            .timeouts
-            .iter()
-            .map(|&(_, at_ns)| at_ns)
-            .min();
-        match earliest_ns {
-            Some(at_ns) => self.now_ns.set(self.now_ns.get().max(at_ns)),
-            None => panic!(
-                "the loop sleeps for ever; in flight: {:?}",
-                self.world.borrow().in_flight
-            ),
-        }
-        self.expire();
-    }
-
-    fn collectable(&self) -> bool {
-        let world = self.world.borrow();
-        !(world.hidden.is_empty() && world.queue.is_empty() && world.overflow.is_empty())
-    }
-
-    fn expire(&self) {
-        let now_ns = self.now_ns.get();
-        let mut world = self.world.borrow_mut();
-        let (due, pending) = world
-            .timeouts
-            .iter()
-            .partition(|&&(_, at_ns)| at_ns <= now_ns);
-        let due: Vec<(u64, u64)> = due;
-        world.timeouts = pending;
-        for (user_data, _) in due {
-            world.hidden.push_back(Cqe {
-                user_data,
-                result: -errno::ETIME,
-                flags: 0,
-            });
-        }
-    }
-
-    fn answer_bell(&self) -> bool {
-        let mut world = self.world.borrow_mut();
-        let Some((user_data, fd)) = world.wake_read else {
-            return false;
+        let Some(at_ns) = world.next_timeout_ns() else {
+            panic!("the loop sleeps for ever; in flight: {:?}", world.in_flight);
         };
-        if !eventfd::try_take(fd) {
-            return false;
-        }
-        world.wake_read = None;
-        world.hidden.push_back(Cqe {
-            user_data,
-            result: 8,
-            flags: 0,
-        });
-        true
-    }
-
-    fn consume(&self, user_data: u64, entry: Entry) {
-        let mut world = self.world.borrow_mut();
-        world.log.push((user_data, entry));
-        match entry {
-            Entry::Nop => world.hidden.push_back(Cqe {
-                user_data,
-                result: 0,
-                flags: 0,
-            }),
-            Entry::Op(request) => {
-                let is_known = world.in_flight.iter().any(|op| op.user_data == user_data);
-                assert!(!is_known, "{user_data:#x} is in flight twice (H35)");
-                world.in_flight.push(Submitted { user_data, request });
-            }
-            Entry::Cancel { target } => {
-                world.cancels.push(target);
-                if world.cancel_policy == CancelPolicy::Obey {
-                    world.obey_cancel(user_data, target);
-                }
-            }
-            Entry::Timeout { deadline_ns } => world.timeouts.push((user_data, deadline_ns)),
-            Entry::TimeoutUpdate {
-                target,
-                deadline_ns,
-            } => {
-                let pending = world
-                    .timeouts
-                    .iter_mut()
-                    .find(|(known, _)| *known == target);
-                match pending {
-                    Some((_, at_ns)) => *at_ns = deadline_ns,
-                    None => {
-                        let result = -errno::ENOENT;
-                        world.hidden.push_back(Cqe {
-                            user_data,
-                            result,
-                            flags: 0,
-                        });
-                    }
-                }
-            }
-            Entry::WakeRead { fd, target: _ } => world.wake_read = Some((user_data, fd)),
-        }
-    }
-}
-
-impl World {
-    fn obey_cancel(&mut self, user_data: u64, target: u64) {
-        let canceled = Cqe {
-            user_data: target,
-            result: -errno::ECANCELED,
-            flags: 0,
-        };
-        if let Some(place) = self.in_flight.iter().position(|op| op.user_data == target) {
-            self.in_flight.remove(place);
-            self.hidden.push_back(canceled);
-        } else if let Some(place) = self.timeouts.iter().position(|&(known, _)| known == target) {
-            self.timeouts.remove(place);
-            self.hidden.push_back(canceled);
-        } else {
-            self.hidden.push_back(Cqe {
-                user_data,
-                result: -errno::ENOENT,
-                flags: 0,
-            });
-        }
-    }
-
-    fn collect(&mut self, cq_entries: usize) {
-        while self.queue.len() < cq_entries {
-            let Some(cqe) = self.overflow.pop_front() else {
-                break;
-            };
-            self.queue.push_back(cqe);
-        }
-        for _ in 0..self.batch_max.unwrap_or(usize::MAX) {
-            let Some(cqe) = self.hidden.pop_front() else {
-                break;
-            };
-            match self.queue.len() < cq_entries && self.overflow.is_empty() {
-                true => self.queue.push_back(cqe),
-                false => self.overflow.push_back(cqe),
-            }
-        }
-    }
-
-    fn take_failure(&mut self, at: FailAt) -> io::Result<()> {
-        match self.enter_failures.front() {
-            Some(&(when, code)) if when == at => {
-                self.enter_failures.pop_front();
-                Err(io::Error::from_raw_os_error(code))
-            }
-            _ => Ok(()),
-        }
+        self.now_ns.set(self.now_ns.get().max(at_ns));
+        world.expire(at_ns);
     }
 }
 
 fn fill(target: *mut u8, target_len: u32, bytes: &[u8]) {
-    assert!(
-        bytes.len() <= target_len as usize,
-        "{} bytes into {target_len}",
-        bytes.len()
-    );
+    assert!(bytes.len() <= target_len as usize, "{} bytes into {target_len}", bytes.len());
     // SAFETY: the memory was lent for a receive that is in flight, or as a provided buffer that
     // was taken from the list just now, so this side alone may write to it; the length was checked.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
@@ -466,32 +262,26 @@ impl Ring for ScriptedRing {
 
     fn enter(&mut self, enter: Enter) -> io::Result<()> {
         let script = &self.script;
-        script.world.borrow_mut().enters += 1;
-        script
-            .world
-            .borrow_mut()
-            .take_failure(FailAt::BeforeSubmission)?;
-        let consume_max = script.world.borrow().consume_max.unwrap_or(usize::MAX);
-        for _ in 0..consume_max {
-            let Some((user_data, entry)) = script.world.borrow_mut().pushed.pop_front() else {
+        let mut world = script.world.borrow_mut();
+        world.enters += 1;
+        world.take_failure(FailAt::BeforeSubmission)?;
+        for _ in 0..world.consume_max.unwrap_or(usize::MAX) {
+            let Some((user_data, entry)) = world.pushed.pop_front() else {
                 break;
             };
-            script.consume(user_data, entry);
+            world.consume(user_data, entry);
         }
-        script
-            .world
-            .borrow_mut()
-            .take_failure(FailAt::AfterSubmission)?;
-        script.expire();
+        world.take_failure(FailAt::AfterSubmission)?;
+        world.expire(script.now_ns());
         // A submission that was cut short does not wait (H04).
-        if enter == Enter::Sleep && script.world.borrow().pushed.is_empty() {
+        let sleeps = enter == Enter::Sleep && world.pushed.is_empty();
+        drop(world);
+        if sleeps {
             script.end_sleep();
         }
         if enter != Enter::Submit {
-            script
-                .world
-                .borrow_mut()
-                .collect(self.sizes.cq_entries as usize);
+            let mut world = script.world.borrow_mut();
+            world.collect(self.sizes.cq_entries as usize);
         }
         Ok(())
     }
@@ -508,10 +298,7 @@ impl Ring for ScriptedRing {
 
     fn signs(&mut self) -> Signs {
         let world = self.script.world.borrow();
-        Signs {
-            cq_overflow: !world.overflow.is_empty(),
-            taskrun: !world.hidden.is_empty(),
-        }
+        Signs { cq_overflow: !world.overflow.is_empty(), taskrun: !world.hidden.is_empty() }
     }
 
     fn provide(&mut self, loan: Loan) {

@@ -42,46 +42,16 @@ impl Rung {
     /// One flag fewer at a time, newest first: DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
     /// COOP_TASKRUN with its sign 5.19, SUBMIT_ALL 5.18.
     const LADDER: [Rung; 5] = [
-        Rung {
-            single_issuer: true,
-            defer_taskrun: true,
-            coop_taskrun: false,
-            submit_all: true,
-        },
-        Rung {
-            single_issuer: true,
-            defer_taskrun: false,
-            coop_taskrun: true,
-            submit_all: true,
-        },
-        Rung {
-            single_issuer: false,
-            defer_taskrun: false,
-            coop_taskrun: true,
-            submit_all: true,
-        },
-        Rung {
-            single_issuer: false,
-            defer_taskrun: false,
-            coop_taskrun: false,
-            submit_all: true,
-        },
-        Rung {
-            single_issuer: false,
-            defer_taskrun: false,
-            coop_taskrun: false,
-            submit_all: false,
-        },
+        Rung { single_issuer: true, defer_taskrun: true, coop_taskrun: false, submit_all: true },
+        Rung { single_issuer: true, defer_taskrun: false, coop_taskrun: true, submit_all: true },
+        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: true, submit_all: true },
+        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: false, submit_all: true },
+        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: false, submit_all: false },
     ];
 
     /// The flags in words, for people.
     pub(crate) fn features(self) -> Vec<&'static str> {
-        let Rung {
-            single_issuer,
-            defer_taskrun,
-            coop_taskrun,
-            submit_all,
-        } = self;
+        let Rung { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
         [
             (single_issuer, "single_issuer"),
             (defer_taskrun, "defer_taskrun"),
@@ -94,12 +64,7 @@ impl Rung {
     }
 
     fn build(self, sizes: RingSizes) -> io::Result<IoUring> {
-        let Rung {
-            single_issuer,
-            defer_taskrun,
-            coop_taskrun,
-            submit_all,
-        } = self;
+        let Rung { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
         let mut builder = IoUring::builder();
         builder.dontfork().setup_cqsize(sizes.cq_entries); // H13
         if single_issuer {
@@ -125,11 +90,8 @@ impl Rung {
 const SQ_ENTRIES_MIN: u32 = 32;
 
 /// How long to wait before each retry of a ring that did not fit into the memory limit (H16).
-const ENOMEM_RETRIES: [Duration; 3] = [
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(250),
-];
+const ENOMEM_RETRIES: [Duration; 3] =
+    [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
 /// A ring that has proved itself, and the flags it runs with.
 pub(crate) fn open(
@@ -151,20 +113,10 @@ pub(crate) fn open(
     }
     let ring = KernelRing::new(uring, pool.count())
         .map_err(|cause| fail("registering provided buffers", cause))?;
-    let mut prober = Prober {
-        ring,
-        pool,
-        reaped: Vec::new(),
-    };
-    prober
-        .no_op()
-        .map_err(|cause| fail("probing a no-op", cause))?;
-    prober
-        .multishot_recv()
-        .map_err(|cause| fail("probing a multishot receive", cause))?;
-    prober
-        .multishot_accept()
-        .map_err(|cause| fail("probing a multishot accept", cause))?;
+    let mut prober = Prober { ring, pool, reaped: Vec::new() };
+    prober.no_op().map_err(|cause| fail("probing a no-op", cause))?;
+    prober.multishot_recv().map_err(|cause| fail("probing a multishot receive", cause))?;
+    prober.multishot_accept().map_err(|cause| fail("probing a multishot accept", cause))?;
     let driver = Uring::new(prober.ring, Rc::clone(pool), Arc::clone(bell))
         .map_err(|cause| fail("allocating the wake-up buffer", cause))?;
     Ok((driver, rung))
@@ -221,20 +173,12 @@ impl Prober<'_> {
         self.ring.provide(loan);
         self.ring.publish();
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-        self.push(
-            PROBE,
-            Entry::Op(Request::Recv {
-                fd: ours.as_raw_fd(),
-            }),
-        )?;
+        self.push(PROBE, Entry::Op(Request::Recv { fd: ours.as_raw_fd() }))?;
         theirs.send(b"?")?;
         let first = self.next_answer();
         // Whatever came, the peer's end makes the receive finish, so nothing stays armed.
         drop(theirs);
-        let flags = first
-            .as_ref()
-            .map(|cqe| Flags::from_raw(cqe.flags))
-            .unwrap_or_default();
+        let flags = first.as_ref().map(|cqe| Flags::from_raw(cqe.flags)).unwrap_or_default();
         if flags.more() {
             self.next_answer()?;
         }
@@ -260,12 +204,7 @@ impl Prober<'_> {
         listener.listen(1)?;
         let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         client.connect(&addr)?;
-        self.push(
-            PROBE,
-            Entry::Op(Request::Accept {
-                fd: listener.as_raw_fd(),
-            }),
-        )?;
+        self.push(PROBE, Entry::Op(Request::Accept { fd: listener.as_raw_fd() }))?;
         let answer = self.next_answer()?;
         if Flags::from_raw(answer.flags).more() {
             self.push(PROBE_CANCEL, Entry::Cancel { target: PROBE })?;
@@ -308,29 +247,19 @@ impl Prober<'_> {
     }
 
     fn end_timeout(&mut self) -> io::Result<()> {
-        self.push(
-            PROBE_CANCEL,
-            Entry::Cancel {
-                target: PROBE_TIMEOUT,
-            },
-        )?;
+        self.push(PROBE_CANCEL, Entry::Cancel { target: PROBE_TIMEOUT })?;
         while self.take(PROBE_TIMEOUT).is_none() {
-            self.ring
-                .enter(Enter::Sleep)
-                .or_else(|error| match error.raw_os_error() {
-                    Some(errno::EINTR) => Ok(()),
-                    _ => Err(error),
-                })?;
+            self.ring.enter(Enter::Sleep).or_else(|error| match error.raw_os_error() {
+                Some(errno::EINTR) => Ok(()),
+                _ => Err(error),
+            })?;
             self.ring.reap(&mut self.reaped, usize::MAX);
         }
         Ok(())
     }
 
     fn take(&mut self, user_data: u64) -> Option<Cqe> {
-        let index = self
-            .reaped
-            .iter()
-            .position(|cqe| cqe.user_data == user_data)?;
+        let index = self.reaped.iter().position(|cqe| cqe.user_data == user_data)?;
         Some(self.reaped.remove(index))
     }
 }

@@ -25,6 +25,9 @@ pub(super) struct Closing {
     waiter: Option<Rc<CloseWait>>,
     /// Whether the loop waits for this socket before it ends.
     is_counted: bool,
+    /// Whether it is still to be said how the sending went.
+    is_lingering: bool,
+    has_expired: bool,
 }
 
 /// Somebody who awaits `close()`.
@@ -54,22 +57,15 @@ impl Socket {
         if close == Close::Reset {
             self.reset();
         }
-        let mut closing = Box::new(Closing {
-            linger_timer: None,
-            waiter,
-            is_counted: false,
-        });
+        let mut closing = Box::new(Closing::new(waiter));
         // On a closed loop nothing will be sent any more, and no timer would ever fire.
         let is_lingering =
             close == Close::SendQueued && self.is_writing() && self.reactor.is_accepting();
         if is_lingering {
-            let deadline_ns = self
-                .reactor
-                .now_ns()
-                .saturating_add(self.reactor.linger_ns());
+            let deadline_ns = self.reactor.now_ns().saturating_add(self.reactor.linger_ns());
             let expiring = Rc::clone(self) as Rc<_>;
             closing.linger_timer = Some(self.reactor.expire_at(deadline_ns, expiring));
-            closing.is_counted = true;
+            (closing.is_counted, closing.is_lingering) = (true, true);
             self.reactor.count_closing(1);
         } else if let Some(waiter) = &closing.waiter {
             *waiter.error.borrow_mut() = self.write_error();
@@ -81,16 +77,20 @@ impl Socket {
 
     /// Called when a send has ended, well or badly.
     pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
-        if self.phase.get() != Phase::Closing || self.is_writing() {
-            return;
+        if self.phase.get() == Phase::Closing && !self.is_writing() {
+            self.end_linger();
         }
-        self.end_linger(self.write_error());
     }
 
-    /// The peer has not taken the last bytes in time.
+    /// The peer has not taken the last bytes in time. How many it has not, the end of the send in
+    /// flight will tell.
     pub(super) fn linger_expired(self: &Rc<Self>) {
+        if let Some(closing) = self.closing.borrow_mut().as_mut() {
+            closing.has_expired = true;
+            closing.stop_counting(&self.reactor);
+        }
         self.reset();
-        self.end_linger(Some(io::ErrorKind::TimedOut.into()));
+        self.finish_closing_if_due();
     }
 
     /// The descriptor is about to be closed: nothing names it any more.
@@ -106,24 +106,24 @@ impl Socket {
         }
     }
 
-    fn end_linger(self: &Rc<Self>, error: Option<io::Error>) {
+    fn end_linger(self: &Rc<Self>) {
         let mut closing = self.closing.borrow_mut();
-        let Some(closing) = closing.as_mut() else {
-            return;
-        };
-        if !closing.is_counted {
-            return;
-        }
+        let Some(closing) = closing.as_mut().filter(|closing| closing.is_lingering) else { return };
+        closing.is_lingering = false;
         closing.stop_counting(&self.reactor);
+        let error = match closing.has_expired {
+            true => Some(io::ErrorKind::TimedOut.into()),
+            false => self.write_error(),
+        };
         let Some(error) = error else { return };
         match &closing.waiter {
-            Some(waiter) => *waiter.error.borrow_mut() = Some(error),
-            None => {
+            // Ours is one reference; without a second nobody awaits the `close()` any more.
+            Some(waiter) if Rc::strong_count(waiter) > 1 => {
+                *waiter.error.borrow_mut() = Some(error);
+            }
+            _ => {
                 let unsent_bytes = self.unsent_bytes();
-                self.reactor.report(Unhandled::BackgroundClose {
-                    unsent_bytes,
-                    error,
-                });
+                self.reactor.report(Unhandled::BackgroundClose { unsent_bytes, error });
             }
         }
     }
@@ -136,6 +136,16 @@ impl Socket {
 }
 
 impl Closing {
+    fn new(waiter: Option<Rc<CloseWait>>) -> Closing {
+        Closing {
+            linger_timer: None,
+            waiter,
+            is_counted: false,
+            is_lingering: false,
+            has_expired: false,
+        }
+    }
+
     fn stop_counting(&mut self, reactor: &Reactor) {
         if std::mem::take(&mut self.is_counted) {
             reactor.count_closing(-1);

@@ -42,9 +42,7 @@ impl Drop for Attempt {
 pub(super) async fn connect(reactor: Rc<Reactor>, addr: SocketAddr) -> io::Result<Rc<Socket>> {
     let fd = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     let socket = Socket::new(reactor, OwnedFd::from(fd), Phase::Connecting);
-    let mut attempt = Attempt {
-        socket: Some(Rc::clone(&socket)),
-    };
+    let mut attempt = Attempt { socket: Some(Rc::clone(&socket)) };
     socket.start_connect(SockAddr::from(addr))?;
     poll_fn(|cx| socket.poll_connected(cx.waker())).await?;
     socket.phase.set(Phase::Open);
@@ -54,12 +52,7 @@ pub(super) async fn connect(reactor: Rc<Reactor>, addr: SocketAddr) -> io::Resul
 
 impl Socket {
     fn start_connect(self: &Rc<Self>, addr: SockAddr) -> io::Result<()> {
-        let connecting = Box::new(Connecting {
-            addr,
-            key: None,
-            result: None,
-            waker: None,
-        });
+        let connecting = Box::new(Connecting { addr, key: None, result: None, waker: None });
         *self.connecting.borrow_mut() = Some(connecting);
         // Taken from where the address stays: inside the box.
         let request = {
@@ -67,11 +60,7 @@ impl Socket {
             connect::request(&**self, &connecting.as_ref().expect("set above").addr)
         };
         let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
-        self.connecting
-            .borrow_mut()
-            .as_mut()
-            .expect("set above")
-            .key = Some(key);
+        self.connecting.borrow_mut().as_mut().expect("set above").key = Some(key);
         Ok(())
     }
 
@@ -88,11 +77,7 @@ impl Socket {
     }
 
     pub(super) fn cancel_connect(&self) {
-        let key = self
-            .connecting
-            .borrow()
-            .as_ref()
-            .and_then(|connecting| connecting.key);
+        let key = self.connecting.borrow().as_ref().and_then(|connecting| connecting.key);
         if let Some(key) = key {
             self.reactor.cancel(key);
         }

@@ -62,11 +62,7 @@ impl TcpListener {
 
     /// A listener with other settings than those of [`bind`](TcpListener::bind).
     pub fn builder() -> TcpListenerBuilder {
-        TcpListenerBuilder {
-            backlog: BACKLOG,
-            reuse_port: false,
-            v6_only: None,
-        }
+        TcpListenerBuilder { backlog: BACKLOG, reuse_port: false, v6_only: None }
     }
 
     /// Waits for a connection.
@@ -80,21 +76,13 @@ impl TcpListener {
     ///
     /// Only if this socket cannot accept at all. Shortages and peers that gave up are handled.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        let mut waiting = Waiting {
-            listening: &self.listening,
-            ticket: Ticket::default(),
-        };
+        let mut waiting = Waiting { listening: &self.listening, ticket: Ticket::default() };
         poll_fn(|cx| waiting.poll(cx)).await
     }
 
     /// The connections as a stream that never ends.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming {
-            waiting: Waiting {
-                listening: &self.listening,
-                ticket: Ticket::default(),
-            },
-        }
+        Incoming { waiting: Waiting { listening: &self.listening, ticket: Ticket::default() } }
     }
 
     /// The address it listens on.
@@ -127,9 +115,7 @@ impl AsRawFd for TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener")
-            .field("fd", &self.as_raw_fd())
-            .finish_non_exhaustive()
+        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
     }
 }
 
@@ -165,7 +151,9 @@ impl Incoming<'_> {
     ///
     /// As there.
     pub async fn next(&mut self) -> io::Result<TcpStream> {
-        poll_fn(|cx| self.waiting.poll(cx)).await
+        // A place of its own, so that dropping the future gives it up.
+        let mut waiting = Waiting { listening: self.waiting.listening, ticket: Ticket::default() };
+        poll_fn(|cx| waiting.poll(cx)).await
     }
 }
 
@@ -218,11 +206,7 @@ impl TcpListenerBuilder {
     ///
     /// As there.
     pub fn bind(self, addr: impl ToAddr) -> io::Result<TcpListener> {
-        let TcpListenerBuilder {
-            backlog,
-            reuse_port,
-            v6_only,
-        } = self;
+        let TcpListenerBuilder { backlog, reuse_port, v6_only } = self;
         let addr = addr.to_addr()?;
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;

@@ -24,9 +24,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
 
 use crate::driver::request::{Key, Verb};
 use crate::error::Unhandled;
@@ -87,7 +90,9 @@ impl Listening {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<OwnedFd>> {
         ready!(coop::poll_ready(cx));
-        if let Some(fd) = self.queue.borrow_mut().pop_front() {
+        // What others have been woken for is theirs.
+        let is_mine = self.queue.borrow().len() > self.waiters.woken_before(ticket);
+        if is_mine && let Some(fd) = self.queue.borrow_mut().pop_front() {
             coop::spend();
             return Poll::Ready(Ok(fd));
         }
@@ -115,6 +120,9 @@ impl Listening {
         self.is_closed.set(true);
         let connections = self.queue.take();
         drop(connections);
+        // Stops the kernel from accepting now, not when the cancel has been reaped: until then peers
+        // would connect, and the port would stay taken (H36). It cannot fail for a listening socket.
+        let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
         match self.armed.get() {
             Armed::InFlight(key) => {
                 self.armed.set(Armed::Cancelling);
@@ -131,9 +139,8 @@ impl Listening {
     fn arm(self: &Rc<Self>) -> io::Result<()> {
         match self.armed.get() {
             Armed::Idle => {
-                let key = self
-                    .reactor
-                    .submit(Rc::clone(self) as Rc<_>, accept::request(&self.fd))?;
+                let key =
+                    self.reactor.submit(Rc::clone(self) as Rc<_>, accept::request(&self.fd))?;
                 self.armed.set(Armed::InFlight(key));
             }
             // In flight, or its end or its timer will arm again.
@@ -186,9 +193,7 @@ impl Listening {
         }
         if matches!(self.armed.get(), Armed::Idle) && !self.is_closed.get() {
             let deadline_ns = self.reactor.now_ns() + REST_NS;
-            let timer = self
-                .reactor
-                .expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
+            let timer = self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
             self.armed.set(Armed::Resting(timer));
         }
     }

@@ -27,7 +27,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use super::socket::{Phase, Socket};
+use super::socket::Socket;
 use crate::buf::{RecvBuf, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::Answer;
@@ -43,6 +43,8 @@ pub(super) struct Reading {
     armed: Armed,
     /// The multishot found the pool empty; the next receive brings a buffer of its own.
     is_starved: bool,
+    /// Nobody will read again: what still arrives is thrown away.
+    is_unwanted: bool,
     end: Option<End>,
     reader: Option<Waker>,
 }
@@ -116,9 +118,10 @@ impl Socket {
         self.after_receive(reading);
     }
 
-    /// Cancels the receive and throws away what was queued: nobody will read again.
+    /// Cancels the receive and throws away what was queued: nobody will read again. Idempotent.
     pub(super) fn stop_reading(&self) {
         let mut reading = self.reading.borrow_mut();
+        reading.is_unwanted = true;
         let key = match reading.armed {
             Armed::Multishot(key) => {
                 reading.armed = Armed::Cancelling;
@@ -140,7 +143,7 @@ impl Socket {
     /// Wakes the reader if it has something to take; arms again if it still waits; slows down if
     /// nobody takes anything.
     fn after_receive(self: &Rc<Self>, mut reading: std::cell::RefMut<'_, Reading>) {
-        if self.phase.get() == Phase::Closing {
+        if reading.is_unwanted {
             let unwanted = std::mem::take(&mut reading.queue);
             drop(reading);
             drop(unwanted);
@@ -148,11 +151,7 @@ impl Socket {
         }
         let to_cancel = reading.backpressure();
         let has_news = !reading.queue.is_empty() || reading.end.is_some();
-        let reader = if has_news {
-            reading.reader.take()
-        } else {
-            None
-        };
+        let reader = if has_news { reading.reader.take() } else { None };
         let must_arm = reading.reader.is_some() && matches!(reading.armed, Armed::Idle);
         drop(reading);
 
@@ -178,9 +177,7 @@ impl Socket {
         let is_private = std::mem::take(&mut reading.is_starved) || pool.available_count() == 0;
         reading.armed = if is_private {
             let mut target = vec![0; pool.buffer_len() as usize];
-            let key = self
-                .reactor
-                .submit(owner, recv::request_into(&**self, &mut target))?;
+            let key = self.reactor.submit(owner, recv::request_into(&**self, &mut target))?;
             Armed::Private { key, target }
         } else {
             Armed::Multishot(self.reactor.submit(owner, recv::request(&**self))?)
@@ -191,10 +188,7 @@ impl Socket {
     fn set_reader(&self, waker: &Waker) {
         let is_same = {
             let reading = self.reading.borrow();
-            reading
-                .reader
-                .as_ref()
-                .is_some_and(|reader| reader.will_wake(waker))
+            reading.reader.as_ref().is_some_and(|reader| reader.will_wake(waker))
         };
         if !is_same {
             let waker = waker.clone(); // cloning and dropping are user code: not under the borrow

@@ -31,11 +31,7 @@ pub(super) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usiz
 }
 
 pub(super) async fn read_exact(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<()> {
-    let mut filling = Filling {
-        socket,
-        buf,
-        filled: 0,
-    };
+    let mut filling = Filling { socket, buf, filled: 0 };
     while filling.filled < filling.buf.len() {
         let count = read(socket, &mut filling.buf[filling.filled..]).await?;
         if count == 0 {
@@ -58,8 +54,7 @@ impl Drop for Filling<'_> {
     fn drop(&mut self) {
         if self.filled > 0 {
             let bytes = self.buf[..self.filled].to_vec();
-            self.socket
-                .unread(RecvBuf::private(bytes, self.filled as u32));
+            self.socket.unread(RecvBuf::private(bytes, self.filled as u32));
         }
     }
 }
@@ -96,12 +91,7 @@ pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) 
 
 pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     let stream = Rc::new(stream);
-    (
-        OwnedReadHalf {
-            stream: Rc::clone(&stream),
-        },
-        OwnedWriteHalf { stream },
-    )
+    (OwnedReadHalf { stream: Rc::clone(&stream) }, OwnedWriteHalf { stream })
 }
 
 /// The reading half of a borrowed [`TcpStream`].
@@ -114,7 +104,8 @@ pub struct WriteHalf<'a> {
     socket: &'a Rc<Socket>,
 }
 
-/// The reading half of a [`TcpStream`] that was split for good.
+/// The reading half of a [`TcpStream`] that was split for good. Dropping it throws away what has
+/// arrived and receives nothing more.
 pub struct OwnedReadHalf {
     stream: Rc<TcpStream>,
 }
@@ -156,6 +147,13 @@ impl OwnedWriteHalf {
     /// The stream, for its addresses and options.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+}
+
+impl Drop for OwnedReadHalf {
+    fn drop(&mut self) {
+        // Or what arrives would sit in the queue, in buffers that other sockets could use.
+        self.socket().stop_reading();
     }
 }
 

@@ -64,9 +64,7 @@ impl TcpStream {
     pub async fn connect(addr: impl ToAddr) -> io::Result<TcpStream> {
         let addr = addr.to_addr()?;
         let reactor = Rc::clone(&context::current().reactor);
-        connecting::connect(reactor, addr)
-            .await
-            .map(TcpStream::from_socket)
+        connecting::connect(reactor, addr).await.map(TcpStream::from_socket)
     }
 
     /// Connects to `addr`, within `duration`. Otherwise as [`connect`](TcpStream::connect).
@@ -93,15 +91,11 @@ impl TcpStream {
     }
 
     fn from_socket(socket: Rc<Socket>) -> TcpStream {
-        TcpStream {
-            socket: Some(socket),
-        }
+        TcpStream { socket: Some(socket) }
     }
 
     pub(super) fn socket(&self) -> &Rc<Socket> {
-        self.socket
-            .as_ref()
-            .expect("only `close` and `abort` take it, and they take `self`")
+        self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 
     /// Takes the next bytes that have arrived, without copying them. An empty buffer means that
@@ -251,8 +245,7 @@ impl TcpStream {
 }
 
 pub(super) fn inet_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+    addr.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 
 impl Drop for TcpStream {
@@ -277,8 +270,6 @@ impl AsRawFd for TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream")
-            .field("fd", &self.as_raw_fd())
-            .finish_non_exhaustive()
+        f.debug_struct("TcpStream").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
     }
 }

@@ -96,9 +96,7 @@ impl Socket {
     /// Waits until the kernel has taken everything.
     pub(super) fn poll_flush(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(coop::poll_ready(cx));
-        self.poll_until(cx, |writing| {
-            writing.queue.is_empty() && writing.fin != Fin::Queued
-        })
+        self.poll_until(cx, |writing| writing.queue.is_empty() && writing.fin != Fin::Queued)
     }
 
     /// Orders the end of our sending behind what is queued.
@@ -149,15 +147,11 @@ impl Socket {
         if let Some(OutBytes::Vec(buffer)) = waste {
             self.reactor.give_spare(buffer);
         }
-        if !writing.queue.is_empty() {
+        if !writing.queue.is_empty() && writing.failed.is_none() {
             self.mark_dirty(&mut writing);
         }
         let has_room = writing.queued_bytes < HIGH_WATER_BYTES;
-        let writer = if has_room {
-            writing.writer.take()
-        } else {
-            None
-        };
+        let writer = if has_room { writing.writer.take() } else { None };
         self.reactor.wake_afterwards(writer);
         self.send_fin_if_due(writing);
         self.finish_closing_if_due();
@@ -189,10 +183,7 @@ impl Socket {
     }
 
     pub(super) fn write_error(&self) -> Option<io::Error> {
-        self.writing
-            .borrow()
-            .failed
-            .map(io::Error::from_raw_os_error)
+        self.writing.borrow().failed.map(io::Error::from_raw_os_error)
     }
 
     fn append(self: &Rc<Self>, piece: &[u8]) {
@@ -225,6 +216,9 @@ impl Socket {
 
     fn poll_room(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(coop::poll_ready(cx));
+        if !self.reactor.is_accepting() {
+            return Poll::Ready(Err(crate::error::runtime_closed()));
+        }
         if self.writing.borrow().fin != Fin::None {
             return Poll::Ready(Err(io::Error::from_raw_os_error(errno::EPIPE)));
         }

@@ -198,6 +198,7 @@ fn a_slow_server_stops_accepting() {
             drop(listener.accept().await.unwrap());
         }
         assert_eq!(script.count_ops(Verb::Accept), 1);
+        turns(1).await; // a fresh budget
         let mut accept = pin!(listener.accept());
         assert!(poll_once(accept.as_mut()).await.is_pending());
         turns(1).await;

@@ -1,1 +1,298 @@
-//! To come.
+//! The end of streams, listeners and of the loop below them.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use super::*;
+use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::uring::entry::Entry;
+use crate::driver::uring::scripted::CancelPolicy;
+use crate::sys::errno;
+use crate::time::{sleep, timeout};
+
+/// Goal: a descriptor stays open while an operation names it, and is closed right after (H36, H37).
+/// Method: drop a stream with a receive armed and cancels ignored; the peer sees the end only after
+/// the final completion. The same for a listener and its file.
+/// Kills: closing with the stream; a descriptor that nobody closes.
+#[test]
+fn the_descriptor_outlives_what_names_it() {
+    let (script, runtime) = scripted();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        {
+            let mut recv = pin!(stream.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+        }
+        drop(stream);
+        assert_eq!(peer_sees(&peer), Peer::Open, "queued, not even submitted");
+        turns(3).await;
+        let op = script.the(Verb::Recv);
+        assert_eq!(script.cancels(), [op.user_data]);
+        assert_eq!(peer_sees(&peer), Peer::Open);
+        script.complete(op, -errno::ECANCELED, Flags::NONE);
+        turns(2).await;
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+
+        let listener = listener();
+        let file = OpenFile::of(listener.as_raw_fd());
+        {
+            let mut accept = pin!(listener.accept());
+            assert!(poll_once(accept.as_mut()).await.is_pending());
+        }
+        drop(listener);
+        turns(3).await;
+        assert!(file.is_open());
+        script.complete(script.the(Verb::Accept), -errno::ECANCELED, Flags::NONE);
+        turns(2).await;
+        assert!(!file.is_open());
+    });
+}
+
+/// Goal: a cancel's own answer ends nothing, the target's does (H30).
+/// Method: post ENOENT and EALREADY for the cancel of a dropped stream; it stays; then the target
+/// succeeds with bytes, which go back to the pool.
+/// Kills: freeing on a cancel's completion; a success nobody wants kept in the queue.
+#[test]
+fn only_the_target_ends_a_cancelled_operation() {
+    let (script, runtime) = scripted();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        {
+            let mut recv = pin!(stream.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+        }
+        drop(stream);
+        turns(2).await;
+        let op = script.the(Verb::Recv);
+        let log = script.log();
+        let is_cancel = |entry: &Entry| matches!(entry, Entry::Cancel { .. });
+        let (cancel, _) = log.iter().find(|(_, entry)| is_cancel(entry)).unwrap();
+        for code in [errno::ENOENT, errno::EALREADY] {
+            script.post(crate::driver::uring::entry::Cqe {
+                user_data: *cancel,
+                result: -code,
+                flags: 0,
+            });
+        }
+        turns(2).await;
+        assert_eq!((metrics().cancels_missed, metrics().in_flight), (2, 1));
+        assert_eq!(peer_sees(&peer), Peer::Open);
+        script.deliver(op, b"unwanted", false);
+        turns(2).await;
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+        assert_eq!((metrics().buffers_held, metrics().strays), (0, 0));
+    });
+}
+
+/// Goal: a dropped stream sends what was queued before it closes, also over short sends.
+/// Method: queue, drop in the same turn, let the kernel take it in two parts, look at the peer.
+/// Kills: a drop that loses bytes; closing before the last byte.
+#[test]
+fn a_dropped_stream_sends_its_bytes_first() {
+    let (script, runtime, reports) = reporting();
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        stream.write_all(b"last words").await.unwrap();
+        drop(stream);
+        turns(2).await;
+        assert_eq!(metrics().closing, 1);
+        let send = script.the(Verb::Send);
+        assert_eq!(script.bytes_of(send), b"last words");
+        script.complete(send, 5, Flags::NONE);
+        turns(2).await;
+        assert_eq!(peer_sees(&peer), Peer::Open);
+        let send = script.the(Verb::Send);
+        assert_eq!(script.bytes_of(send), b"words");
+        script.complete(send, 5, Flags::NONE);
+        turns(2).await;
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+        assert_eq!((metrics().closing, metrics().timers), (0, 0));
+    });
+    assert!(reports.take().is_empty());
+}
+
+/// Goal: a peer that does not read keeps a dropped stream for the linger and no longer, and the
+/// loss is reported; `close` says so itself.
+/// Method: a send that never ends; five virtual seconds; reset. Once dropped, once with `close`.
+/// Kills: no linger timer; a report for `close` as well; a loss that nobody hears of.
+#[test]
+fn the_linger_ends_in_a_reset_and_a_report() {
+    let (script, runtime, reports) = reporting();
+    runtime.block_on(async {
+        let (mut dropped, peer) = stream();
+        dropped.write_all(b"unread").await.unwrap();
+        drop(dropped);
+        sleep(Duration::from_millis(4999)).await;
+        assert_eq!((peer_sees(&peer), metrics().closing), (Peer::Open, 1));
+        sleep(Duration::from_millis(2)).await;
+        turns(2).await;
+        assert_eq!((peer_sees(&peer), metrics().closing), (Peer::Closed, 0));
+        let texts = reports.take();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains("lost 6 queued bytes"), "{texts:?}");
+
+        let (mut closed, peer) = stream();
+        closed.write_all(b"unread").await.unwrap();
+        let error = closed.close().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+        assert_eq!((metrics().in_flight, metrics().timers), (0, 0));
+    });
+    assert!(script.in_flight().is_empty() && reports.take().is_empty());
+}
+
+/// Goal: `close` returns when the descriptor is free, whatever is armed; `abort` drops the queue.
+/// Method: close with a receive armed; abort with a send in flight and another chunk queued.
+/// Kills: `close` returning early; an abort that goes on sending.
+#[test]
+fn close_waits_and_abort_does_not_send() {
+    let (script, runtime, reports) = reporting();
+    runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        {
+            let mut recv = pin!(stream.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+        }
+        stream.close().await.unwrap();
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+
+        let (mut stream, peer) = super::stream();
+        stream.write_all(b"one").await.unwrap();
+        turns(1).await;
+        stream.write_all(b"two").await.unwrap();
+        stream.abort();
+        turns(3).await;
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+        assert_eq!(script.count_ops(Verb::Send), 1);
+        assert_eq!(metrics().in_flight, 0);
+    });
+    assert!(reports.take().is_empty(), "an abort was asked for");
+}
+
+/// Goal: an operation whose owner is gone before it was submitted is never submitted, and ends
+/// (H37). Its descriptor closes.
+/// Method: a queue of 1 that takes nothing; streams, a listener and a connect beyond it; drop all.
+/// Kills: submitting after the drop; a slot that waits for ever.
+#[test]
+fn cancelled_before_submission() {
+    let (script, runtime) = scripted_with(|builder| builder.ring_entries(1, 16));
+    script.set_consume_max(Some(0));
+    runtime.block_on(async {
+        let mut peers = Vec::new();
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            let (mut stream, peer) = stream();
+            {
+                let mut recv = pin!(stream.recv());
+                assert!(poll_once(recv.as_mut()).await.is_pending());
+            }
+            streams.push(stream);
+            peers.push(peer);
+        }
+        let listener = listener();
+        let mut accept = Box::pin(listener.accept());
+        assert!(poll_once(accept.as_mut()).await.is_pending());
+        let mut connect = Box::pin(TcpStream::connect("127.0.0.1:9"));
+        assert!(poll_once(connect.as_mut()).await.is_pending());
+        turns(2).await;
+        let before_count = metrics().in_flight;
+        assert_eq!(before_count, 5);
+        drop((streams, connect, accept));
+        drop(listener);
+        turns(1).await;
+        script.set_consume_max(None);
+        turns(4).await;
+        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+        let ops = script.count(|entry| matches!(entry, Entry::Op(_)));
+        assert!(ops <= 1, "{ops} submitted: only the one on the queue may");
+        assert!(peers.iter().all(|peer| peer_sees(peer) == Peer::Closed));
+    });
+}
+
+/// Goal: a cancel that finds the submission queue full is never lost (H30).
+/// Method: three times as many receives as the queue has entries, all dropped in the same instant.
+/// Kills: pushing a cancel once and forgetting it; cancels behind new requests for ever.
+#[test]
+fn no_cancel_is_lost() {
+    for sq_entries in [1, 2, 8] {
+        let (script, runtime) = scripted_with(|builder| builder.ring_entries(sq_entries, 16));
+        runtime.block_on(async {
+            let mut peers = Vec::new();
+            let mut streams = Vec::new();
+            for _ in 0..3 * sq_entries {
+                let (mut stream, peer) = stream();
+                let mut recv = Box::pin(async move {
+                    let _ = stream.recv().await;
+                });
+                assert!(poll_once(recv.as_mut()).await.is_pending());
+                streams.push(recv);
+                peers.push(peer);
+            }
+            turns(2).await;
+            assert_eq!(script.in_flight().len() as u32, 3 * sq_entries);
+            drop(streams);
+            turns(3).await;
+            assert_eq!(script.cancels().len() as u32, 3 * sq_entries);
+            assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+            assert!(peers.iter().all(|peer| peer_sees(peer) == Peer::Closed));
+        });
+    }
+}
+
+/// Goal: a connect that succeeds after its future is gone leaves no open socket (H38).
+/// Method: time it out with cancels ignored; the socket stays until the answer, which is success.
+/// Kills: a socket without an owner; one closed under the connect (H36).
+#[test]
+fn a_late_connect_is_closed() {
+    let (script, runtime) = scripted();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let connect = TcpStream::connect("127.0.0.1:9");
+        assert!(timeout(Duration::from_millis(5), connect).await.is_err());
+        turns(2).await;
+        let op = script.the(Verb::Connect);
+        let Request::Connect { fd, .. } = op.request else { panic!("{op:?}") };
+        let file = OpenFile::of(fd);
+        assert_eq!(script.cancels(), [op.user_data]);
+        script.complete(op, 0, Flags::NONE);
+        turns(2).await;
+        assert!(!file.is_open());
+    });
+}
+
+/// Goal: a late completion of an operation that has ended names nobody, not the slot's next tenant
+/// (H35).
+/// Method: end a receive, let another stream take its slot, post the first one's completion again.
+/// Kills: keys without a generation.
+#[test]
+fn a_slot_has_a_generation() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut first, _first_peer) = stream();
+        let mut recv = Box::pin(first.recv());
+        assert!(poll_once(recv.as_mut()).await.is_pending());
+        turns(1).await;
+        let old = script.the(Verb::Recv);
+        script.complete(old, 0, Flags::NONE);
+        assert!(recv.await.unwrap().is_empty());
+
+        let (mut second, _second_peer) = stream();
+        let mut recv = Box::pin(second.recv());
+        assert!(poll_once(recv.as_mut()).await.is_pending());
+        turns(1).await;
+        let new = script.the(Verb::Recv);
+        assert_eq!(old.user_data as u32, new.user_data as u32, "the same slot");
+        assert_ne!(old.user_data, new.user_data);
+        script.post(crate::driver::uring::entry::Cqe {
+            user_data: old.user_data,
+            result: 0,
+            flags: 0,
+        });
+        turns(2).await;
+        assert_eq!(metrics().strays, 1);
+        script.deliver(new, b"mine", true);
+        assert_eq!(&*recv.await.unwrap(), b"mine");
+    });
+}

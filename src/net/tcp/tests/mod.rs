@@ -111,7 +111,7 @@ fn connection() -> (RawFd, OpenFile, UnixStream) {
     (std::os::fd::IntoRawFd::into_raw_fd(ours), file, theirs)
 }
 
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 

@@ -125,10 +125,7 @@ fn reading_goes_on_without_the_pool() {
         }
         assert_eq!(metrics().buffers_held, 4);
         arm(&mut stream).await;
-        assert!(
-            !script.deliver(script.the(Verb::Recv), b"", true),
-            "ENOBUFS"
-        );
+        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
         turns(2).await;
         script.deliver(script.the(Verb::RecvInto), b"private", false);
         assert_eq!(&*stream.recv().await.unwrap(), b"private");

@@ -1,0 +1,34 @@
+# A small image with the echo server.
+#
+#   docker build -t ringloop-echo .
+#   docker run --rm --init -p 7000:7000 --security-opt seccomp=io_uring.json ringloop-echo
+#
+# io_uring needs that option: Docker's default seccomp profile refuses its three system calls, and
+# the server then ends at once with an error that says so. Make a profile that allows them from the
+# default one (`profiles/seccomp/default.json` in the sources of moby, for your version of Docker):
+#
+#   jq '.syscalls += [{"names": ["io_uring_setup", "io_uring_enter", "io_uring_register"],
+#                      "action": "SCMP_ACT_ALLOW"}]' default.json > io_uring.json
+#
+# For a quick look on a machine of your own, `--security-opt seccomp=unconfined` does as well; it
+# switches the whole filter off. No capability is needed, and no `--privileged`.
+#
+# The host decides the rest: Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent),
+# enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some
+# kernels from 6.14 on lockable memory for the rings (`--ulimit memlock=8388608:8388608`).
+#
+# `--init` because a first process without signal handlers ignores the signal of `docker stop`.
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /ringloop
+COPY . .
+RUN cargo build --release --locked --example echo
+
+FROM debian:bookworm-slim
+# No package is installed: the binary needs libc and nothing else.
+RUN useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ringloop
+COPY --from=build /ringloop/target/release/examples/echo /usr/local/bin/ringloop-echo
+USER ringloop
+EXPOSE 7000
+ENTRYPOINT ["/usr/local/bin/ringloop-echo"]
+CMD ["0.0.0.0:7000"]

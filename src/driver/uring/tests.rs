@@ -1,0 +1,380 @@
+//! The driver's bookkeeping on a ring whose kernel is a script.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::entry::{Cqe, Entry};
+use super::scripted::{CancelPolicy, FailAt, Script, ScriptedRing};
+use super::{Drained, Uring, internal, internal_user_data};
+use crate::buf::Pool;
+use crate::driver::request::{Completion, Flags, Key, Request, Verb, Wait};
+use crate::driver::{PushOutcome, RingSizes};
+use crate::sys::errno;
+use crate::sys::eventfd::EventFd;
+
+const MS: u64 = 1_000_000;
+
+struct Rig {
+    script: Script,
+    pool: Rc<Pool>,
+    bell: Arc<EventFd>,
+    driver: Uring<ScriptedRing>,
+    /// Everything that `wait` has handed out.
+    out: Vec<Completion>,
+    next_index: u32,
+}
+
+impl Rig {
+    fn new(sq_entries: u32, cq_entries: u32) -> Rig {
+        let script = Script::new();
+        let pool = Pool::new(4, 64).unwrap();
+        let bell = Arc::new(EventFd::new().unwrap());
+        let ring = script.ring(RingSizes { sq_entries, cq_entries });
+        let driver = Uring::new(ring, Rc::clone(&pool), Arc::clone(&bell)).unwrap();
+        Rig { script, pool, bell, driver, out: Vec::new(), next_index: 0 }
+    }
+
+    /// Pushes a receive under a key of its own.
+    #[track_caller]
+    fn push(&mut self) -> Key {
+        let key = Key::new(self.next_index, 7, Verb::Recv);
+        self.next_index += 1;
+        assert_eq!(self.driver.push(key, Request::Recv { fd: -1 }), PushOutcome::Taken);
+        key
+    }
+
+    #[track_caller]
+    fn wait(&mut self, wait: Wait) {
+        self.driver.wait(wait, &mut self.out).expect("a whole ring");
+    }
+
+    /// Sleeps until `deadline_ns`; panics if nothing ends the sleep.
+    #[track_caller]
+    fn sleep_until(&mut self, deadline_ns: u64) {
+        while self.script.now_ns() < deadline_ns {
+            self.wait(Wait::Until(deadline_ns));
+        }
+    }
+
+    fn end_all(&self) {
+        for op in self.script.in_flight() {
+            self.script.complete(op, 0, Flags::NONE);
+        }
+    }
+
+    fn arms(&self) -> (usize, usize) {
+        let timeouts = self.script.count(|entry| matches!(entry, Entry::Timeout { .. }));
+        let updates = |entry: &Entry| matches!(entry, Entry::TimeoutUpdate { .. });
+        (timeouts, self.script.count(updates))
+    }
+
+    fn wake_reads(&self) -> usize {
+        self.script.count(|entry| matches!(entry, Entry::WakeRead { .. }))
+    }
+}
+
+/// Goal: completions that found the queue full are all collected, without a sleep (H01).
+/// Method: 40 completions on a queue of 4, one wait, then another for the rest of the bound.
+/// Kills: one reap per wait; looking at the queue's count instead of the sign.
+#[test]
+fn an_overflowed_queue_is_flushed() {
+    let mut rig = Rig::new(8, 4);
+    for _ in 0..5 {
+        for _ in 0..8 {
+            rig.push();
+        }
+        rig.driver.flush().unwrap();
+    }
+    rig.end_all();
+    rig.wait(Wait::Forever);
+    assert_eq!(rig.out.len(), 40);
+    assert_eq!(rig.driver.stats().cq_overflows, 9);
+}
+
+/// Goal: what one wait has to leave behind, the next one brings without sleeping (H01, bounded).
+/// Method: more than 16 queues full; two waits, `Forever`. Kills: an unbounded flush; sleeping
+/// while the sign is up (the scripted ring would panic).
+#[test]
+fn a_long_overflow_takes_several_waits() {
+    let mut rig = Rig::new(8, 2);
+    for _ in 0..10 {
+        for _ in 0..8 {
+            rig.push();
+        }
+        rig.driver.flush().unwrap();
+    }
+    rig.end_all();
+    rig.wait(Wait::Forever);
+    let first_count = rig.out.len();
+    assert!((32..80).contains(&first_count), "{first_count} in one wait");
+    for _ in 0..3 {
+        rig.wait(Wait::Poll);
+    }
+    assert_eq!(rig.out.len(), 80);
+}
+
+/// Goal: completions that are hidden behind the cap of one enter are brought by later polls, though
+/// nothing is to be submitted (H08, H09).
+/// Method: 50 completions, 20 per enter; three polls. Kills: gating "is there more" on an empty
+/// queue; a poll that does not enter.
+#[test]
+fn capped_enters_leave_nothing_behind() {
+    let mut rig = Rig::new(64, 64);
+    for _ in 0..50 {
+        rig.push();
+    }
+    rig.wait(Wait::Poll);
+    rig.end_all();
+    rig.script.set_batch_max(20);
+    for count in [20, 40, 50] {
+        rig.wait(Wait::Poll);
+        assert_eq!(rig.out.len(), count);
+    }
+    let enters = rig.script.enters();
+    rig.wait(Wait::Poll);
+    assert_eq!(rig.script.enters(), enters, "nothing to do, nothing done");
+}
+
+/// Goal: a wait that returns says nothing; what completed is in the queue (H03, H06).
+/// Method: an enter that fails with each passing errno after it has submitted; the completion and
+/// the timeout arrive with the next. Kills: an error that loses the turn; EINTR that extends a
+/// deadline.
+#[test]
+fn a_failed_enter_loses_nothing() {
+    for code in [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME] {
+        for at in [FailAt::BeforeSubmission, FailAt::AfterSubmission] {
+            let mut rig = Rig::new(8, 16);
+            let key = rig.push();
+            let deadline_ns = rig.script.now_ns() + 10 * MS;
+            rig.script.fail_enter(at, code);
+            rig.wait(Wait::Until(deadline_ns));
+            assert_eq!(rig.driver.stats().enter_retries, 1);
+            rig.wait(Wait::Poll);
+            let op = rig.script.the(Verb::Recv);
+            assert_eq!(op.user_data, key.raw(), "submitted once (H05)");
+            rig.sleep_until(deadline_ns);
+            assert_eq!(rig.script.now_ns(), deadline_ns, "not a moment longer");
+            assert_eq!(rig.arms(), (1, 0));
+            rig.script.complete(op, 3, Flags::NONE);
+            rig.wait(Wait::Poll);
+            assert_eq!(rig.out.len(), 1);
+        }
+    }
+}
+
+/// Goal: errors that mean a broken ring, or a completion lost by the kernel, are not retried (H02).
+/// Method: EBADR and EBADF. Kills: a catch-all that retries, the silent spin.
+#[test]
+fn a_broken_ring_is_an_error() {
+    for code in [libc::EBADR, libc::EBADF, errno::ENOSYS, errno::EPERM] {
+        let mut rig = Rig::new(8, 16);
+        rig.push();
+        rig.script.fail_enter(FailAt::BeforeSubmission, code);
+        let error = rig.driver.wait(Wait::Forever, &mut rig.out).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(code));
+    }
+}
+
+/// Goal: a kernel that takes only some entries gets the rest later, and the loop does not count
+/// on the sleep that such an enter leaves out (H04).
+/// Method: five entries, two per enter. Kills: taking the queue for empty after an enter; a lost
+/// entry.
+#[test]
+fn a_short_submission_is_continued() {
+    let mut rig = Rig::new(8, 16);
+    let keys: Vec<u64> = (0..5).map(|_| rig.push().raw()).collect();
+    rig.script.set_consume_max(Some(2));
+    rig.wait(Wait::Forever); // would panic if it slept: there is nothing to come
+    rig.wait(Wait::Poll);
+    rig.wait(Wait::Poll);
+    let in_flight: Vec<u64> = rig.script.in_flight().iter().map(|op| op.user_data).collect();
+    assert_eq!(in_flight, keys, "all of them, in order");
+}
+
+/// Goal: a full queue refuses, and takes again after a flush.
+/// Method: a queue of 1 and of 2. Kills: an entry overwritten; a push that says Taken for nothing.
+#[test]
+fn a_full_queue_refuses() {
+    for sq_entries in [1, 2] {
+        let mut rig = Rig::new(sq_entries, 16);
+        for _ in 0..sq_entries {
+            rig.push();
+        }
+        assert!(rig.driver.is_half_full());
+        let key = Key::new(99, 0, Verb::Recv);
+        let request = Request::Recv { fd: -1 };
+        assert_eq!(rig.driver.push(key, request), PushOutcome::Full);
+        rig.driver.flush().unwrap();
+        assert_eq!(rig.driver.push(key, request), PushOutcome::Taken);
+        rig.wait(Wait::Poll);
+        assert_eq!(rig.script.in_flight().len() as u32, sq_entries + 1);
+    }
+}
+
+/// Goal: cancels beyond the queue's size are all submitted, and a ring that takes nothing loses
+/// none and is not slept on.
+/// Method: three queues full cancelled at once, first while the kernel consumes nothing.
+/// Kills: a cancel dropped when the queue is full; a sleep with cancels waiting.
+#[test]
+fn cancels_wait_for_room() {
+    let mut rig = Rig::new(2, 16);
+    let keys: Vec<Key> = (0..6)
+        .map(|_| {
+            let key = rig.push();
+            rig.driver.flush().unwrap();
+            key
+        })
+        .collect();
+    rig.script.set_consume_max(Some(0));
+    for &key in &keys {
+        rig.driver.cancel(key);
+    }
+    rig.wait(Wait::Forever);
+    rig.wait(Wait::Forever);
+    assert!(rig.script.cancels().is_empty() && rig.out.is_empty());
+    rig.script.set_consume_max(None);
+    rig.wait(Wait::Forever);
+    let raw: Vec<u64> = keys.iter().map(|key| key.raw()).collect();
+    assert_eq!(rig.script.cancels(), raw);
+    assert_eq!(rig.out.len(), 6);
+}
+
+/// Goal: one timeout entry carries the deadline, and only an earlier one touches it (H40).
+/// Method: later, equal and earlier deadlines; then the entry fires and another is armed.
+/// Kills: an update per wait; no update for an earlier deadline; one entry per deadline.
+#[test]
+fn the_timeout_moves_only_to_earlier() {
+    let mut rig = Rig::new(8, 16);
+    let start_ns = rig.script.now_ns();
+    let key = rig.push();
+    let touch = |rig: &mut Rig, deadline_ns| {
+        let op = rig.script.in_flight().first().copied();
+        let op = op.unwrap_or_else(|| panic!("{key:?} ended"));
+        rig.script.complete(op, 1, Flags::NONE.with_more());
+        rig.wait(Wait::Until(deadline_ns));
+    };
+    rig.wait(Wait::Poll);
+    touch(&mut rig, start_ns + 30 * MS);
+    assert_eq!(rig.arms(), (1, 0));
+    for later in [30, 40, 90] {
+        touch(&mut rig, start_ns + later * MS);
+    }
+    assert_eq!(rig.arms(), (1, 0), "later deadlines leave it alone");
+    touch(&mut rig, start_ns + 20 * MS);
+    touch(&mut rig, start_ns + 10 * MS);
+    touch(&mut rig, start_ns + 15 * MS);
+    assert_eq!(rig.arms(), (1, 2));
+    rig.wait(Wait::Until(start_ns + 50 * MS));
+    assert_eq!(rig.script.now_ns(), start_ns + 10 * MS, "early, and only a turn");
+    rig.sleep_until(start_ns + 50 * MS);
+    assert_eq!(rig.arms(), (2, 2));
+    assert_eq!(rig.driver.stats().strays, 0);
+}
+
+/// Goal: the answer to an update that came too late is no news about the next timeout.
+/// Method: ENOENT for the armed round, for the last round and for one long past; the armed entry
+/// stays and fires on time. Kills: forgetting the entry on ENOENT; an answer without a round.
+#[test]
+fn a_late_update_is_ignored() {
+    let mut rig = Rig::new(8, 16);
+    let first_ns = rig.script.now_ns() + MS;
+    rig.sleep_until(first_ns);
+    let second_ns = first_ns + MS;
+    rig.push();
+    rig.wait(Wait::Poll);
+    for (round, code) in [(0, errno::ENOENT), (0, errno::EINVAL), (1, errno::ENOENT)] {
+        rig.script.post(Cqe {
+            user_data: internal_user_data(internal::TIMEOUT_UPDATE, round),
+            result: -code,
+            flags: 0,
+        });
+        rig.wait(Wait::Until(second_ns));
+        assert_eq!(rig.arms(), (2, 0));
+    }
+    rig.sleep_until(second_ns);
+    assert_eq!(rig.script.now_ns(), second_ns);
+    assert_eq!((rig.arms(), rig.driver.stats().strays), ((2, 0), 0));
+}
+
+/// Goal: an update that the kernel refuses does not make the loop sleep too long.
+/// Method: arm late, refuse the update to earlier; the earlier deadline is kept by another entry.
+/// Kills: taking every failed update for a late one.
+#[test]
+fn a_refused_update_arms_another() {
+    let mut rig = Rig::new(8, 16);
+    let start_ns = rig.script.now_ns();
+    rig.push();
+    rig.wait(Wait::Poll);
+    let op = rig.script.the(Verb::Recv);
+    rig.script.complete(op, 1, Flags::NONE.with_more());
+    rig.wait(Wait::Until(start_ns + 90 * MS));
+    rig.script.fail_timeout_update(errno::EINVAL);
+    rig.sleep_until(start_ns + 10 * MS);
+    assert_eq!(rig.script.now_ns(), start_ns + 10 * MS);
+    assert_eq!(rig.arms(), (2, 1));
+}
+
+/// Goal: another thread's wake ends a sleep, and the next one as well.
+/// Method: the read is submitted with the first sleep; ring before and during; it is armed again
+/// once, and not while it is armed. Kills: arming after the sleep; arming once; arming per wait.
+#[test]
+fn the_bell_is_armed_before_every_sleep() {
+    let mut rig = Rig::new(8, 16);
+    for round in 1..=3 {
+        if round == 2 {
+            rig.bell.ring(); // before the enter
+        } else {
+            let bell = Arc::clone(&rig.bell);
+            rig.script.direct(move |_| bell.ring());
+        }
+        rig.wait(Wait::Forever);
+        assert_eq!(rig.wake_reads(), round);
+        rig.script.direct(|_| {});
+    }
+    rig.wait(Wait::Poll);
+    rig.wait(Wait::Poll);
+    assert_eq!(rig.wake_reads(), 4, "armed again, once");
+    assert!(rig.out.is_empty(), "nobody else's business");
+}
+
+/// Goal: a closed driver has taken back its own operations, and the pool its buffers.
+/// Method: arm timeout and bell, drain, close. Kills: a drain that forgets one of the two (it
+/// would run into its deadline); buffers that stay with the kernel.
+#[test]
+fn a_drained_driver_leaves_nothing() {
+    let mut rig = Rig::new(8, 16);
+    let start_ns = rig.script.now_ns();
+    rig.push();
+    rig.wait(Wait::Poll);
+    rig.end_all();
+    rig.wait(Wait::Until(start_ns + 90 * MS));
+    assert_eq!(rig.script.provided_count(), 4);
+    let Rig { script, pool, mut driver, .. } = rig;
+    let clock = script.clone();
+    let drained = driver.drain(start_ns + 50 * MS, || clock.now_ns());
+    assert_eq!(drained, Drained::Yes);
+    assert!(script.now_ns() < start_ns + 50 * MS);
+    driver.close(drained);
+    assert!(!script.is_leaked());
+    let lent: Vec<u16> = std::iter::from_fn(|| pool.lend()).map(|loan| loan.id).collect();
+    assert_eq!(lent.len(), 4, "reclaimed");
+    assert_eq!(Rc::strong_count(&pool), 1);
+}
+
+/// Goal: a driver that could not be drained keeps all memory that the kernel may write to (H15).
+/// Method: cancels ignored and a deadline that has passed. Kills: dropping the pool or the ring.
+#[test]
+fn an_undrained_driver_leaks() {
+    let mut rig = Rig::new(8, 16);
+    rig.script.set_cancel_policy(CancelPolicy::Ignore);
+    let start_ns = rig.script.now_ns();
+    rig.push();
+    rig.wait(Wait::Poll);
+    let Rig { script, pool, mut driver, .. } = rig;
+    let drained = driver.drain(start_ns, || start_ns);
+    assert_eq!(drained, Drained::No);
+    driver.close(drained);
+    assert!(script.is_leaked());
+    assert_eq!(pool.lend(), None, "still with the kernel");
+    assert_eq!(Rc::strong_count(&pool), 2, "and owned for ever");
+}
