@@ -58,6 +58,9 @@ pub(crate) trait Owner {
 pub(crate) trait Expire {
     /// The timer is due.
     fn expire(self: Rc<Self>);
+
+    /// Whether the timer still means something once the tasks are gone.
+    fn outlives_tasks(&self) -> bool;
 }
 
 pub(crate) struct Reactor {

@@ -32,15 +32,23 @@ impl Reactor {
     /// Lets dropped streams send what they had queued.
     pub(crate) fn linger(&self) {
         self.phase.set(Phase::Lingering);
+        // What callbacks own goes with the tasks: a stream among it may still have bytes to send.
+        self.end_timers(|expiry| match expiry {
+            Expiry::Wake(_) => true,
+            Expiry::Call(owner) => !owner.outlives_tasks(),
+        });
         let deadline_ns = self.now_ns() + SHUTDOWN_LINGER_NS;
         while self.closing_count.get() > 0 && self.now_ns() < deadline_ns {
+            if self.fill_submission_queue().is_err() {
+                return; // a ring that cannot be entered delivers nothing more
+            }
             let wait = match self.how_long(true) {
                 Wait::Poll => Wait::Poll,
                 Wait::Until(timer_ns) => Wait::Until(timer_ns.min(deadline_ns)),
                 Wait::Forever => Wait::Until(deadline_ns),
             };
-            if self.fill_submission_queue().is_err() || self.wait_for(wait).is_err() {
-                return; // a ring that cannot be entered delivers nothing more
+            if self.wait_for(wait).is_err() {
+                return;
             }
             self.expire_timers();
             self.run_wakers();
@@ -53,7 +61,7 @@ impl Reactor {
             return;
         }
         self.phase.set(Phase::Draining);
-        self.end_timers();
+        self.end_timers(|_| true);
         self.answer_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
@@ -62,10 +70,11 @@ impl Reactor {
         self.run_wakers();
     }
 
-    /// Expires every timer: lingering sockets reset and report what they could not send, and others
-    /// find the loop closed. Some of it is user code (a callback's captures), which may panic.
-    fn end_timers(&self) {
-        let pending = self.timers.borrow_mut().take_all();
+    /// Expires timers early: lingering sockets reset and report what they could not send, and
+    /// others find the loop closed. Some of it is user code (a callback's captures), which may
+    /// panic.
+    fn end_timers(&self, is_wanted: impl Fn(&Expiry) -> bool) {
+        let pending = self.timers.borrow_mut().take(is_wanted);
         for expiry in pending {
             let end = move || match expiry {
                 Expiry::Wake(waker) => drop(waker),

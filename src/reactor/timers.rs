@@ -123,9 +123,16 @@ impl Timers {
         (first.deadline_ns <= now_ns).then(|| self.remove_at(0))
     }
 
-    /// Takes everything that is pending, in the order in which it would have expired.
-    pub(crate) fn take_all(&mut self) -> Vec<Expiry> {
-        std::iter::from_fn(|| self.pop_due(u64::MAX)).collect()
+    /// Takes the pending timers that `is_wanted` picks, in the order of their setting.
+    pub(crate) fn take(&mut self, is_wanted: impl Fn(&Expiry) -> bool) -> Vec<Expiry> {
+        let mut wanted: Vec<TimerKey> = self
+            .heap
+            .iter()
+            .filter(|node| is_wanted(&self.entries[node.entry as usize].expiry))
+            .map(|&Node { entry, sequence, .. }| TimerKey { entry, sequence })
+            .collect();
+        wanted.sort_by_key(|key| key.sequence);
+        wanted.into_iter().filter_map(|key| self.remove(key)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

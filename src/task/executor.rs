@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -31,8 +31,8 @@ pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
     reporter: Rc<Reporter>,
-    /// A waker for every task that has not ended, so that a shutdown can find them all.
-    live: Rc<RefCell<Slab<Waker>>>,
+    /// Every task that has not ended, so that a shutdown can find them all.
+    live: Rc<RefCell<Slab<AbortHandle>>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
 }
@@ -93,9 +93,8 @@ impl Executor {
             return handle;
         }
 
-        let live = LiveGuard { live: Rc::clone(&self.live), index: Cell::new(None) };
-        let index = self.live.borrow_mut().insert(Waker::noop().clone());
-        live.index.set(Some(index));
+        let index = self.live.borrow_mut().insert(abort.clone());
+        let live = LiveGuard { live: Rc::clone(&self.live), index: Cell::new(Some(index)) };
         let supervised = Supervised {
             future: Some(future),
             abort: abort.clone(),
@@ -106,7 +105,6 @@ impl Executor {
         let schedule = move |runnable| remote.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);
         task.detach(); // the result has its own way, and the loop keeps the task
-        self.live.borrow_mut()[index] = runnable.waker();
         abort.set_waker(runnable.waker());
         runnable.schedule();
         handle
@@ -201,29 +199,37 @@ impl Executor {
             if self.live.borrow().is_empty() {
                 break;
             }
-            // Waking puts each task on the queue; dropping a `Runnable` drops its future.
-            let wakers: Vec<Waker> = self.live.borrow().iter().map(|(_, w)| w.clone()).collect();
-            wakers.into_iter().for_each(Waker::wake);
+            // An aborted task that is run drops its future, and catches what the destructors
+            // throw. (A `Runnable` that is dropped does the first and aborts on the second.)
+            let tasks: Vec<AbortHandle> =
+                self.live.borrow().iter().map(|(_, task)| task.clone()).collect();
+            tasks.iter().for_each(AbortHandle::abort);
             self.drain_inbox();
             if self.queue.len() == 0 {
                 // Another thread is between scheduling a task and putting it into the inbox.
                 std::thread::sleep(SHUTDOWN_PAUSE);
             }
             while let Some(ready) = self.queue.pop() {
-                self.drop_ready(ready);
+                self.end(ready);
             }
         }
         for item in self.remote.close() {
-            self.drop_ready(Ready::from(item));
+            self.end(Ready::from(item));
         }
         while let Some(ready) = self.queue.pop() {
-            self.drop_ready(ready);
+            self.end(ready);
         }
     }
 
-    /// Destructors are user code: one that panics is reported, and the shutdown goes on.
-    fn drop_ready(&self, ready: Ready) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(ready))) {
+    /// Ends what was ready. Destructors are user code: one that panics is reported, and the
+    /// shutdown goes on.
+    fn end(&self, ready: Ready) {
+        let end = || match ready {
+            Ready::Task(runnable) => drop(runnable.run()),
+            Ready::Call(call) => call.cancel(),
+            Ready::Main => {}
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
             self.reporter.report(&Unhandled::WakePanic { payload });
         }
     }
@@ -296,15 +302,15 @@ impl<T> Drop for Ending<T> {
 
 /// A task's entry in the table of those that have not ended.
 struct LiveGuard {
-    live: Rc<RefCell<Slab<Waker>>>,
+    live: Rc<RefCell<Slab<AbortHandle>>>,
     index: Cell<Option<usize>>,
 }
 
 impl LiveGuard {
     fn leave(&self) {
         if let Some(index) = self.index.take() {
-            let waker = self.live.borrow_mut().remove(index);
-            drop(waker); // after the borrow
+            let task = self.live.borrow_mut().remove(index);
+            drop(task); // after the borrow
         }
     }
 }

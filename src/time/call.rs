@@ -50,6 +50,10 @@ impl Expire for TimedCall {
             core.executor.call_soon(Rc::clone(&self.call));
         }
     }
+
+    fn outlives_tasks(&self) -> bool {
+        false
+    }
 }
 
 /// A callback scheduled with [`call_later`] or [`call_at`].

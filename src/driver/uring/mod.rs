@@ -352,13 +352,13 @@ impl<R: Ring> Uring<R> {
             TimeoutEntry::Armed { round: armed, .. } if armed == round => {
                 self.timeout = TimeoutEntry::Idle { next_round: round.wrapping_add(1) };
             }
-            _ => self.stats.strays += 1,
+            _ => {} // one that was forgotten when its update was refused
         }
     }
 
     /// The update came too late (the entry had fired, and its own completion says so), or the
     /// kernel would not do it. In the second case the entry still means a later deadline, so it is
-    /// forgotten and the next wait arms another: its own completion, some day, is a stray.
+    /// forgotten and the next wait arms another; its own completion, some day, is no news.
     fn timeout_update_failed(&mut self, cqe: Cqe) {
         let round = internal_round(cqe.user_data);
         match self.timeout {

@@ -220,6 +220,10 @@ impl Prober<'_> {
     }
 
     fn push(&mut self, user_data: u64, entry: Entry) -> io::Result<()> {
+        if self.ring.push(user_data, entry).is_ok() {
+            return Ok(());
+        }
+        self.ring.enter(Enter::Submit)?; // a queue of one entry is full with the first
         let pushed = self.ring.push(user_data, entry);
         pushed.map_err(|_full| io::Error::from_raw_os_error(errno::EAGAIN))
     }

@@ -187,11 +187,14 @@ impl Listening {
 
     /// `answer.more` is false with every error, so the accept is idle here.
     fn rest(self: &Rc<Self>, code: i32) {
+        if self.is_closed.get() {
+            return;
+        }
         if !self.is_short.replace(true) {
             let error = io::Error::from_raw_os_error(code);
             self.reactor.report(Unhandled::AcceptCapacity { error });
         }
-        if matches!(self.armed.get(), Armed::Idle) && !self.is_closed.get() {
+        if matches!(self.armed.get(), Armed::Idle) {
             let deadline_ns = self.reactor.now_ns() + REST_NS;
             let timer = self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
             self.armed.set(Armed::Resting(timer));
@@ -229,5 +232,9 @@ impl Expire for Listening {
         if self.waiters.is_waiting() && self.arm().is_err() {
             self.reactor.wake_afterwards(self.waiters.next());
         }
+    }
+
+    fn outlives_tasks(&self) -> bool {
+        false
     }
 }

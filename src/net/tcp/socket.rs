@@ -96,6 +96,10 @@ impl Expire for Socket {
     fn expire(self: Rc<Self>) {
         self.linger_expired();
     }
+
+    fn outlives_tasks(&self) -> bool {
+        true // it bounds the sending of the last bytes
+    }
 }
 
 impl Drop for Socket {
