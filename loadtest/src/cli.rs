@@ -1,0 +1,227 @@
+//! The command line: names, defaults and help. What the values mean together is `config`'s matter.
+//!
+//! A usage error is one line on stderr and exit code 2.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::{Exit, Stop};
+use crate::target::Url;
+use crate::units;
+
+/// Measures TCP servers honestly: what was sent, what came back, and how long it took.
+///
+/// Without a URL it starts an echo server of its own, opens 10 000 connections to it and drives them
+/// for ten seconds.
+#[derive(Debug, Parser)]
+// The last of two equal options wins, so that a wrapper's defaults can be overridden.
+#[command(name = "loadtest", version, args_conflicts_with_subcommands = true)]
+#[command(args_override_self = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a reference target
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// What to test: tcp://host:port
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<Url>,
+
+    /// Connections (default 50, or 10k without a URL)
+    #[arg(short, long, value_name = "N", value_parser = units::count)]
+    pub(crate) connections: Option<u32>,
+    /// Worker threads, each with a loop of its own
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = units::count)]
+    pub(crate) threads: u32,
+    /// Length of the measured window
+    #[arg(short, short_alias = 'z', long, value_name = "T", default_value = "10s")]
+    #[arg(value_parser = units::span)]
+    pub(crate) duration: Duration,
+    /// Message size in bytes
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
+    pub(crate) size: u32,
+    /// Load before the measured window, reported apart
+    #[arg(long, value_name = "T", default_value = "1s", value_parser = units::duration)]
+    pub(crate) warmup: Duration,
+    /// Longest wait for replies after the measured window
+    #[arg(long, value_name = "T", default_value = "2s", value_parser = units::duration)]
+    pub(crate) drain: Duration,
+
+    /// Connects started per second, in total (default 5k)
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    pub(crate) connect_rate: Option<u32>,
+    /// Spread the connects over this time instead
+    #[arg(long, value_name = "T", value_parser = units::span, conflicts_with = "connect_rate")]
+    pub(crate) ramp: Option<Duration>,
+    /// Connects in flight at a time, in total
+    #[arg(long, value_name = "N", default_value = "256", value_parser = units::count)]
+    pub(crate) connect_concurrency: u32,
+    /// Longest wait for a connect
+    #[arg(long, value_name = "T", default_value = "5s", value_parser = units::timeout)]
+    pub(crate) connect_timeout: Duration,
+    /// Longest wait for a reply, from its actual send
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = units::timeout)]
+    pub(crate) timeout: Duration,
+
+    /// Run with as many connections as the limits of this machine allow
+    #[arg(long)]
+    pub(crate) fit: bool,
+    /// Which driver the workers' loops use
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub(crate) driver: Driver,
+
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Write the report as JSON to this file (`-` for stdout)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Progress on stderr; auto is a live line on a terminal and nothing elsewhere
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
+    pub(crate) progress: ProgressStyle,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// What to serve
+    #[arg(value_enum)]
+    pub(crate) kind: ServeKind,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
+    pub(crate) listen: SocketAddr,
+    /// Which driver the loop uses
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub(crate) driver: Driver,
+    /// Connections to prepare for
+    #[arg(long, value_name = "N", default_value = "10k", value_parser = units::count)]
+    pub(crate) connections: u32,
+    /// Exit when stdin ends, so that a server never outlives the program that started it
+    #[arg(long)]
+    pub(crate) exit_with_stdin: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServeKind {
+    /// Send every byte back
+    Echo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Driver {
+    /// The best one this machine allows
+    Auto,
+    /// io_uring or an error that says what is missing
+    Uring,
+}
+
+impl Driver {
+    pub(crate) fn choice(self) -> ringloop::DriverChoice {
+        match self {
+            Driver::Auto => ringloop::DriverChoice::Auto,
+            Driver::Uring => ringloop::DriverChoice::Uring,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Driver::Auto => "auto",
+            Driver::Uring => "uring",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+    Quiet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    /// `live` when stderr is a terminal, otherwise `none`
+    Auto,
+    /// One line, redrawn four times a second
+    Live,
+    /// One line a second
+    Plain,
+    None,
+}
+
+/// Reads the command line. `Ok(None)` means that help or the version was asked for and printed.
+pub(crate) fn parse() -> Result<Option<Cli>, Stop> {
+    match Cli::try_parse() {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                // Nobody is left to tell when printing the help fails.
+                let _ = error.print();
+                Ok(None)
+            }
+            _ => Err(Stop::new(Exit::Usage, one_line(&error.to_string()))),
+        },
+    }
+}
+
+/// Clap's message without its usage paragraph, joined into one line.
+fn one_line(message: &str) -> String {
+    let lines: Vec<&str> = message
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let joined = lines.join(" ");
+    format!("{} (see --help)", joined.strip_prefix("error: ").unwrap_or(&joined))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Goal: the definitions are consistent.
+    ///
+    /// Method: clap's own check of the whole command.
+    ///
+    /// Kills: two options with one letter; a default that its own parser refuses.
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+        let cli = Cli::try_parse_from(["loadtest"]).unwrap();
+        assert_eq!(cli.run.duration, Duration::from_secs(10));
+        assert!(cli.command.is_none());
+    }
+
+    /// Goal: a usage error is one line that keeps the value, the option and the reason.
+    ///
+    /// Method: three mistakes, each rendered.
+    ///
+    /// Kills: printing clap's usage paragraph; dropping the list of possible values.
+    #[test]
+    fn usage_errors_are_one_line() {
+        for (arguments, wanted) in [
+            (&["loadtest", "-d", "10"][..], "did you mean 10s?"),
+            (&["loadtest", "--format", "xml"][..], "possible values: text, json, quiet"),
+            (&["loadtest", "nonsense"][..], "tcp://host:port"),
+            (&["loadtest", "--wat"][..], "--wat"),
+        ] {
+            let line = one_line(&Cli::try_parse_from(arguments).unwrap_err().to_string());
+            assert!(line.contains(wanted), "{line}");
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The course of a run, on the main thread: start everything, walk through the phases, collect.
+//!
+//! ```text
+//!           all connects ended         T            T            no reply due, or T
+//! ramp ────────────────────▶ warm-up ───▶ measured ───▶ drain ─────────────▶ finish
+//!   │                            │            │                                 ▲
+//!   └── signal, nobody there ────┴── signal, ─┴── every connection lost ── drain┘
+//! ```
+//!
+//! The workers know the window's two instants and keep to them by themselves: nothing here has to be
+//! punctual for a message to be counted right.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::RunConfig;
+use crate::control::{Command, Control, Event, Ready};
+use crate::exit::Stop;
+use crate::preflight::{self, Cleared, Limits};
+use crate::procfs::{self, CpuTime};
+use crate::progress::{Progress, Stage};
+use crate::published::{Published, Snapshot};
+use crate::report::Report;
+use crate::report::build::{self, Lengths, Outcome, ServerSample};
+use crate::schedule::{ConnectPace, Window, share};
+use crate::signals;
+use crate::target::OwnServer;
+use crate::worker::{self, Links, Plan, WorkerResult};
+
+/// How long the workers may take for their results; they only have to add up.
+const RESULT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the test and reports on it.
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+    let started_at = SystemTime::now();
+    let limits = Limits::read()?;
+    let cleared = preflight::check(&limits, config.connections, config.threads, config.fit)?;
+
+    // A worker has at most five events to tell, and the signals two.
+    let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
+    let signal_events = events.clone();
+    signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
+
+    let mut own_server = match config.url {
+        None => Some(OwnServer::start(cleared.connections, config.driver)?),
+        Some(_) => None,
+    };
+    let addr = match (&own_server, &config.url) {
+        (Some(server), _) => server.addr(),
+        (None, Some(url)) => url.resolve(config.connect_timeout)?,
+        (None, None) => unreachable!("without a URL there is an own server"),
+    };
+    let url = config.url.as_ref().map_or_else(|| format!("tcp://{addr}"), ToString::to_string);
+
+    let mut conductor = Conductor::new(config, &cleared, inbox);
+    conductor.start_workers(config, &cleared, addr, events)?;
+    let lengths = conductor.walk(config, own_server.as_ref().map(OwnServer::pid))?;
+    let results = conductor.finish()?;
+
+    let mut notes = Vec::new();
+    if let Some(status) = own_server.as_mut().and_then(OwnServer::ended) {
+        notes.push(format!("our own server ended before the test did ({status})"));
+    }
+    let outcome = Outcome {
+        started_at,
+        url,
+        address: addr.to_string(),
+        cleared,
+        ready: mem::take(&mut conductor.tally.ready),
+        lengths,
+        results,
+        worker_times: conductor.usage.worker_times(),
+        server: own_server.as_ref().map(|server| conductor.usage.server_sample(server.pid())),
+        signal: conductor.tally.signal,
+        notes,
+    };
+    Ok(build::build(config, outcome))
+}
+
+struct Conductor {
+    threads: u32,
+    connections: u32,
+    control: Arc<Control>,
+    inbox: Receiver<Event>,
+    published: Vec<Arc<Published>>,
+    progress: Progress,
+    tally: Tally,
+    usage: Usage,
+}
+
+/// What the workers have said so far.
+#[derive(Debug, Default)]
+struct Tally {
+    ready: Vec<Ready>,
+    ramped: u32,
+    lost: u32,
+    drained: u32,
+    results: Vec<WorkerResult>,
+    signal: Option<i32>,
+}
+
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    Met,
+    Deadline,
+}
+
+impl Conductor {
+    fn new(config: &RunConfig, cleared: &Cleared, inbox: Receiver<Event>) -> Conductor {
+        Conductor {
+            threads: config.threads,
+            connections: cleared.connections,
+            control: Arc::new(Control::new(config.threads)),
+            inbox,
+            published: (0..config.threads).map(|_| Arc::new(Published::new())).collect(),
+            progress: Progress::new(config.progress),
+            tally: Tally::default(),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Starts the worker threads and waits until every loop is up.
+    fn start_workers(
+        &mut self,
+        config: &RunConfig,
+        cleared: &Cleared,
+        addr: std::net::SocketAddr,
+        events: SyncSender<Event>,
+    ) -> Result<(), Stop> {
+        let threads = config.threads;
+        let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+        for worker in 0..threads {
+            let plan = Plan {
+                worker,
+                addr,
+                connections: share(cleared.connections, worker, threads),
+                message_size: config.message_size,
+                connect_pace: ConnectPace { connects, period, worker, threads },
+                connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
+                connect_timeout: config.connect_timeout,
+                timeout: config.timeout,
+                driver: config.driver.choice(),
+            };
+            let links = Links {
+                control: Arc::clone(&self.control),
+                published: Arc::clone(&self.published[worker as usize]),
+                events: events.clone(),
+            };
+            // Threads are not joined: each one's last word is an event, and what it does after
+            // handing in its result (closing sockets) the end of the process does as well.
+            drop(worker::start(plan, links).map_err(|error| {
+                Stop::could_not_run(format!("cannot start a worker thread: {error}"))
+            })?);
+        }
+        let met = self.wait(None, None, |tally, threads| tally.ready.len() == threads)?;
+        debug_assert_eq!(met, Waited::Met);
+        self.tally.ready.sort_by_key(|ready| ready.worker);
+        Ok(())
+    }
+
+    /// Walks through the phases and says how long each took.
+    fn walk(&mut self, config: &RunConfig, server_pid: Option<u32>) -> Result<Lengths, Stop> {
+        let mut lengths = Lengths::default();
+        let begun = Instant::now();
+        self.control.issue(Command::Open);
+        let ramp = View::Ramp { wanted: self.connections };
+        let ramped =
+            |tally: &Tally, threads| tally.signal.is_some() || tally.ramped as usize == threads;
+        let _ = self.wait(Some(ramp), None, ramped)?;
+        let driven_at = Instant::now();
+        lengths.ramp = driven_at - begun;
+
+        let opened = Snapshot::take(self.published.iter().map(Arc::as_ref)).opened;
+        if self.tally.signal.is_none() && opened > 0 {
+            let from = driven_at + config.warmup;
+            let mut window = Window { from, until: from + config.duration };
+            self.control.issue(Command::Drive(window));
+            let over =
+                |tally: &Tally, threads| tally.signal.is_some() || tally.lost as usize == threads;
+
+            let warmup = View::Warmup { from: driven_at, of: config.warmup };
+            let waited = self.wait(Some(warmup), Some(window.from), over)?;
+            self.usage.begin(&self.tally.ready, server_pid);
+            if waited == Waited::Deadline {
+                let measured = View::Measured { from, of: config.duration };
+                let _ = self.wait(Some(measured), Some(window.until), over)?;
+            }
+            self.usage.end(&self.tally.ready, server_pid);
+            window.cut(Instant::now());
+            lengths.warmup = window.from - driven_at;
+            lengths.measured = window.len();
+        }
+
+        let drained_from = Instant::now();
+        self.control.issue(Command::Drain);
+        let drain = View::Drain { from: drained_from, of: config.drain };
+        let drained = |tally: &Tally, threads| tally.drained as usize == threads;
+        let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
+        lengths.drain = drained_from.elapsed();
+        Ok(lengths)
+    }
+
+    fn finish(&mut self) -> Result<Vec<WorkerResult>, Stop> {
+        self.progress.finish();
+        self.control.issue(Command::Finish);
+        let deadline = Instant::now() + RESULT_PATIENCE;
+        let done = |tally: &Tally, threads| tally.results.len() == threads;
+        match self.wait(None, Some(deadline), done)? {
+            Waited::Met => Ok(mem::take(&mut self.tally.results)),
+            Waited::Deadline => {
+                Err(Stop::could_not_run("internal error: a worker does not hand in its result"))
+            }
+        }
+    }
+
+    /// Takes events and draws until `met` says so or `deadline` has come.
+    fn wait(
+        &mut self,
+        view: Option<View>,
+        deadline: Option<Instant>,
+        met: impl Fn(&Tally, usize) -> bool,
+    ) -> Result<Waited, Stop> {
+        self.draw(view);
+        loop {
+            if met(&self.tally, self.threads as usize) {
+                return Ok(Waited::Met);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(Waited::Deadline);
+            }
+            let draw_at = view.and_then(|_| self.progress.due());
+            if draw_at.is_some_and(|due| now >= due) {
+                self.draw(view);
+                continue;
+            }
+            let event = match (deadline, draw_at) {
+                (None, None) => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (Some(at), None) | (None, Some(at)) => self.inbox.recv_timeout(at - now),
+                (Some(deadline), Some(due)) => self.inbox.recv_timeout(deadline.min(due) - now),
+            };
+            match event {
+                Ok(event) => self.tally.take(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("the signal thread holds a sender")
+                }
+            }
+        }
+    }
+
+    fn draw(&mut self, view: Option<View>) {
+        if let (Some(view), Some(_)) = (view, self.progress.due()) {
+            let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
+            self.progress.draw(view.stage(), snapshot);
+        }
+    }
+}
+
+impl Tally {
+    fn take(&mut self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::Ready(ready) => self.ready.push(ready),
+            Event::SetupFailed(text) => return Err(Stop::could_not_run(text)),
+            Event::Ramped => self.ramped += 1,
+            Event::Lost => self.lost += 1,
+            Event::Drained => self.drained += 1,
+            Event::Done(result) => self.results.push(*result),
+            Event::Gone { worker } => {
+                // Sent after the result if there is one, so by now it is here.
+                if self.results.iter().all(|result| result.worker != worker) {
+                    let line = format!("internal error: worker {worker} ended without a result");
+                    return Err(Stop::could_not_run(line));
+                }
+            }
+            Event::Signal(signal) => self.signal = Some(signal),
+        }
+        Ok(())
+    }
+}
+
+/// What to show while waiting.
+#[derive(Clone, Copy)]
+enum View {
+    Ramp { wanted: u32 },
+    Warmup { from: Instant, of: Duration },
+    Measured { from: Instant, of: Duration },
+    Drain { from: Instant, of: Duration },
+}
+
+impl View {
+    fn stage(self) -> Stage {
+        let elapsed = |from: Instant, of: Duration| from.elapsed().min(of);
+        match self {
+            View::Ramp { wanted } => Stage::Ramp { wanted },
+            View::Warmup { from, of } => Stage::Warmup { elapsed: elapsed(from, of), of },
+            View::Measured { from, of } => Stage::Measured { elapsed: elapsed(from, of), of },
+            View::Drain { from, of } => Stage::Drain { elapsed: elapsed(from, of), of },
+        }
+    }
+}
+
+/// Processor time at both ends of the measured window.
+#[derive(Debug, Default)]
+struct Usage {
+    workers_before: Vec<Option<CpuTime>>,
+    workers_after: Vec<Option<CpuTime>>,
+    server_before: Option<CpuTime>,
+    server_after: Option<CpuTime>,
+    server_rss_bytes: Option<u64>,
+}
+
+impl Usage {
+    fn begin(&mut self, ready: &[Ready], server_pid: Option<u32>) {
+        self.workers_before = Usage::of_workers(ready);
+        self.server_before = server_pid.and_then(procfs::process_time);
+    }
+
+    fn end(&mut self, ready: &[Ready], server_pid: Option<u32>) {
+        self.workers_after = Usage::of_workers(ready);
+        self.server_after = server_pid.and_then(procfs::process_time);
+        self.server_rss_bytes = server_pid.and_then(procfs::resident_bytes);
+    }
+
+    fn of_workers(ready: &[Ready]) -> Vec<Option<CpuTime>> {
+        ready.iter().map(|ready| ready.thread_id.and_then(procfs::thread_time)).collect()
+    }
+
+    fn worker_times(&self) -> Vec<Option<CpuTime>> {
+        let pairs = self.workers_before.iter().zip(&self.workers_after);
+        pairs.map(|(before, after)| Some((*after)?.since((*before)?))).collect()
+    }
+
+    fn server_sample(&self, pid: u32) -> ServerSample {
+        let time = self.server_before.zip(self.server_after);
+        ServerSample {
+            pid,
+            time: time.map(|(before, after)| after.since(before)),
+            rss_bytes: self.server_rss_bytes,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A run as it was asked for: the command line's values, checked against each other.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::{Driver, Format, ProgressStyle, RunArgs};
+use crate::exit::{Exit, Stop};
+use crate::target::Url;
+
+/// Connections when a URL is given; somebody else's server is not to be flooded by default.
+const CONNECTIONS_TO_URL: u32 = 50;
+
+/// Connections of the canonical workload, to our own server.
+const CONNECTIONS_TO_OWN_SERVER: u32 = 10_000;
+
+/// An unpaced burst of thousands of connects overflows any accept queue, and the lost SYNs come back
+/// after 1 s and 3 s, looking like latency.
+const CONNECT_RATE: u32 = 5_000;
+
+/// Everything a run needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct RunConfig {
+    /// `None` is our own server.
+    pub(crate) url: Option<Url>,
+    pub(crate) connections: u32,
+    pub(crate) threads: u32,
+    pub(crate) message_size: u32,
+    pub(crate) duration: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) connect_speed: ConnectSpeed,
+    pub(crate) connects_in_flight_max: u32,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) fit: bool,
+    pub(crate) driver: Driver,
+    pub(crate) format: Format,
+    pub(crate) json: Option<JsonTarget>,
+    pub(crate) progress: ProgressStyle,
+}
+
+/// How fast connections are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConnectSpeed {
+    PerSecond(u32),
+    /// All of them, spread over this time.
+    Over(Duration),
+}
+
+impl ConnectSpeed {
+    /// So many connects in such a time.
+    pub(crate) fn connects_in(self, connections: u32) -> (u32, Duration) {
+        match self {
+            ConnectSpeed::PerSecond(rate) => (rate, Duration::from_secs(1)),
+            ConnectSpeed::Over(ramp) => (connections, ramp),
+        }
+    }
+}
+
+/// Where the JSON report goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum JsonTarget {
+    Stdout,
+    File(PathBuf),
+}
+
+impl RunConfig {
+    pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Stop> {
+        let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+        let default_connections = match args.url {
+            Some(_) => CONNECTIONS_TO_URL,
+            None => CONNECTIONS_TO_OWN_SERVER,
+        };
+        let connections = args.connections.unwrap_or(default_connections);
+        if args.threads > connections {
+            return usage(format!(
+                "--threads {} needs at least as many connections, there are {connections}",
+                args.threads
+            ));
+        }
+        if args.threads > args.connect_concurrency {
+            return usage(format!(
+                "--connect-concurrency {} is less than one for each of {} threads",
+                args.connect_concurrency, args.threads
+            ));
+        }
+        let connect_speed = match (args.ramp, args.connect_rate) {
+            (Some(ramp), _) => ConnectSpeed::Over(ramp),
+            (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
+        };
+        let json = match args.json {
+            Some(path) if path == Path::new("-") => Some(JsonTarget::Stdout),
+            Some(path) => Some(JsonTarget::File(path)),
+            None => None,
+        };
+        Ok(RunConfig {
+            url: args.url,
+            connections,
+            threads: args.threads,
+            message_size: args.size,
+            duration: args.duration,
+            warmup: args.warmup,
+            drain: args.drain,
+            connect_speed,
+            connects_in_flight_max: args.connect_concurrency,
+            connect_timeout: args.connect_timeout,
+            timeout: args.timeout,
+            fit: args.fit,
+            driver: args.driver,
+            format: args.format,
+            json,
+            progress: args.progress,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn config(arguments: &[&str]) -> Result<RunConfig, Stop> {
+        let arguments = [&["loadtest"], arguments].concat();
+        RunConfig::new(Cli::try_parse_from(arguments).unwrap().run)
+    }
+
+    /// Goal: no arguments is the canonical workload, and a URL makes the defaults modest.
+    ///
+    /// Method: both, and the numbers.
+    ///
+    /// Kills: flooding somebody else's server with 10 000 connections by default.
+    #[test]
+    fn defaults() {
+        let canonical = config(&[]).unwrap();
+        assert_eq!((canonical.connections, canonical.message_size), (10_000, 64));
+        assert_eq!(canonical.duration, Duration::from_secs(10));
+        assert_eq!(canonical.connect_speed, ConnectSpeed::PerSecond(5_000));
+        assert_eq!(config(&["tcp://127.0.0.1:1"]).unwrap().connections, 50);
+        assert_eq!(config(&["--json", "-"]).unwrap().json, Some(JsonTarget::Stdout));
+    }
+
+    /// Goal: values that contradict each other are a usage error.
+    ///
+    /// Method: more threads than connections, and than connects in flight.
+    ///
+    /// Kills: a worker with no connection, or one that may never connect.
+    #[test]
+    fn contradictions() {
+        for arguments in
+            [&["-c", "2", "-t", "3"][..], &["-c", "9", "-t", "3", "--connect-concurrency", "2"][..]]
+        {
+            assert_eq!(config(arguments).unwrap_err().exit, Exit::Usage);
+        }
+    }
+
+    /// Goal: a ramp spreads all connections over its length, whatever their number.
+    ///
+    /// Method: a rate below one per second, which an integer rate could not express.
+    ///
+    /// Kills: turning the ramp into a rounded rate.
+    #[test]
+    fn a_ramp_may_be_slow() {
+        let speed = config(&["-c", "10", "--ramp", "1m"]).unwrap().connect_speed;
+        assert_eq!(speed.connects_in(10), (10, Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,205 @@
+//! The display of a run in progress, on stderr.
+//!
+//! Drawn by the main thread from what the workers publish. No worker knows that it exists.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::cli::ProgressStyle;
+use crate::published::Snapshot;
+
+/// Rates kept for the sparkline.
+const RATES_MAX: usize = 16;
+
+/// What is going on, and how far it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage {
+    Ramp { wanted: u32 },
+    Warmup { elapsed: Duration, of: Duration },
+    Measured { elapsed: Duration, of: Duration },
+    Drain { elapsed: Duration, of: Duration },
+}
+
+/// Draws, or does nothing.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    style: Style,
+    before: Snapshot,
+    drawn_at: Instant,
+    rates: VecDeque<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Live,
+    Plain,
+    None,
+}
+
+impl Progress {
+    pub(crate) fn new(style: ProgressStyle) -> Progress {
+        let style = match style {
+            ProgressStyle::Auto if io::stderr().is_terminal() => Style::Live,
+            ProgressStyle::Auto | ProgressStyle::None => Style::None,
+            ProgressStyle::Live => Style::Live,
+            ProgressStyle::Plain => Style::Plain,
+        };
+        Progress {
+            style,
+            before: Snapshot::zero(),
+            drawn_at: Instant::now(),
+            rates: VecDeque::with_capacity(RATES_MAX),
+        }
+    }
+
+    /// When to draw next. `None` means never.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let period = match self.style {
+            Style::Live => Duration::from_millis(250),
+            Style::Plain => Duration::from_secs(1),
+            Style::None => return None,
+        };
+        Some(self.drawn_at + period)
+    }
+
+    pub(crate) fn draw(&mut self, stage: Stage, now: Snapshot) {
+        let since = self.drawn_at.elapsed();
+        let seconds = since.as_secs_f64().max(1e-6);
+        let rate = (now.replies - self.before.replies) as f64 / seconds;
+        if self.rates.len() == RATES_MAX {
+            self.rates.pop_front();
+        }
+        self.rates.push_back(rate);
+        let line = line(stage, &now, &self.before, rate);
+        let written = match self.style {
+            Style::Live => {
+                let mut stderr = io::stderr().lock();
+                write!(stderr, "\r\x1b[2K{line}  {}", sparkline(&self.rates))
+                    .and_then(|()| stderr.flush())
+            }
+            Style::Plain => writeln!(io::stderr().lock(), "{line}"),
+            Style::None => Ok(()),
+        };
+        if written.is_err() {
+            self.style = Style::None; // nobody is looking any more
+        }
+        self.before = now;
+        self.drawn_at = Instant::now();
+    }
+
+    /// Leaves a clean line for what is printed next.
+    pub(crate) fn finish(&mut self) {
+        if self.style == Style::Live {
+            let _ = write!(io::stderr().lock(), "\r\x1b[2K");
+        }
+        self.style = Style::None;
+    }
+}
+
+fn line(stage: Stage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
+    let mut line = match stage {
+        Stage::Ramp { wanted } => return ramp_line(wanted, now),
+        Stage::Warmup { elapsed, of } => format!("warm-up {}", clock(elapsed, of)),
+        Stage::Measured { elapsed, of } => clock(elapsed, of),
+        Stage::Drain { elapsed, of } => format!("drain {}", clock(elapsed, of)),
+    };
+    let _ = write!(line, "  {}/s", short_count(rate));
+    let percentile = |p| now.percentile_since(before, p).map(short_time);
+    if let (Some(p50), Some(p99), Some(max)) =
+        (percentile(50.0), percentile(99.0), percentile(100.0))
+    {
+        let _ = write!(line, "  p50 {p50} p99 {p99} max {max}");
+    }
+    let _ = write!(line, "  conns {}  err {}", now.alive, now.errors + now.refused);
+    line
+}
+
+fn ramp_line(wanted: u32, now: &Snapshot) -> String {
+    let mut line = format!("ramp {}/{wanted}", now.opened);
+    if now.refused > 0 {
+        let _ = write!(line, "  err {}", now.refused);
+    }
+    line
+}
+
+fn clock(elapsed: Duration, of: Duration) -> String {
+    if of < Duration::from_secs(10) {
+        format!("{:.1}s/{:.1}s", elapsed.as_secs_f64(), of.as_secs_f64())
+    } else {
+        format!("{}s/{}s", elapsed.as_secs(), of.as_secs())
+    }
+}
+
+fn short_count(count: f64) -> String {
+    match count {
+        count if count < 999.5 => format!("{count:.0}"),
+        count if count < 999_950.0 => format!("{:.1}k", count / 1e3),
+        count => format!("{:.2}m", count / 1e6),
+    }
+}
+
+fn short_time(time: Duration) -> String {
+    let us = time.as_nanos() as f64 / 1e3;
+    match us {
+        us if us < 999.5 => format!("{us:.0}µs"),
+        us if us < 999_500.0 => format!("{:.1}ms", us / 1e3),
+        us => format!("{:.1}s", us / 1e6),
+    }
+}
+
+/// One block per rate, scaled to the highest.
+fn sparkline(rates: &VecDeque<f64>) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let top = rates.iter().copied().fold(0.0, f64::max);
+    let block = |rate: &f64| match top {
+        0.0 => BLOCKS[0],
+        top => BLOCKS[((rate / top * 7.0).round() as usize).min(7)],
+    };
+    rates.iter().map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::published::Published;
+
+    /// Goal: the live line says phase, rate, latency, connections and errors.
+    ///
+    /// Method: a snapshot with known counts, rendered in three phases.
+    ///
+    /// Kills: latencies of the whole run instead of the interval; hiding failed connects.
+    #[test]
+    fn lines() {
+        let published = Published::new();
+        published.reply(Duration::from_secs(5));
+        let before = Snapshot::take([&published].into_iter());
+        for _ in 0..100 {
+            published.reply(Duration::from_micros(70));
+        }
+        published.alive.add_one();
+        published.refused.add_one();
+        published.errors.add_one();
+        let now = Snapshot::take([&published].into_iter());
+        let (elapsed, of) = (Duration::from_secs(12), Duration::from_secs(30));
+        let measured = line(Stage::Measured { elapsed, of }, &now, &before, 49_900.0);
+        assert!(measured.starts_with("12s/30s  49.9k/s  p50 "), "{measured}");
+        assert!(measured.ends_with("µs  conns 1  err 2"), "{measured}");
+        let ramp = line(Stage::Ramp { wanted: 10 }, &now, &before, 0.0);
+        assert_eq!(ramp, "ramp 0/10  err 1");
+        let idle = line(Stage::Warmup { elapsed, of }, &before, &before, 0.0);
+        assert_eq!(idle, "warm-up 12s/30s  0/s  conns 0  err 0");
+    }
+
+    /// Goal: a sparkline scales to its highest rate and survives silence.
+    ///
+    /// Method: rising rates; all zero.
+    ///
+    /// Kills: dividing by zero; an index beyond the blocks.
+    #[test]
+    fn sparklines() {
+        assert_eq!(sparkline(&VecDeque::from([0.0, 50.0, 100.0])), "▁▅█");
+        assert_eq!(sparkline(&VecDeque::from([0.0, 0.0])), "▁▁");
+    }
+}

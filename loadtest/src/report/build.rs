@@ -1,0 +1,332 @@
+//! From what a run measured to the report: every figure is computed here, once.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+
+use super::total::Total;
+use super::*;
+use crate::config::RunConfig;
+use crate::control::Ready;
+use crate::exit::Exit;
+use crate::failure::{Class, Failure, FailureTable};
+use crate::preflight::Cleared;
+use crate::procfs::{self, CpuTime};
+use crate::signals;
+use crate::stats::{self, PERCENTILES};
+use crate::worker::{Accounts, WorkerResult};
+
+/// A worker that ran or waited for a processor longer than this has no time left to be punctual.
+const BUSY_MARGINAL_PERCENT: f64 = 75.0;
+const BUSY_SATURATED_PERCENT: f64 = 90.0;
+
+/// A lost SYN is sent again after one second.
+const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
+
+/// Everything that a run measured.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) started_at: SystemTime,
+    pub(crate) url: String,
+    pub(crate) address: String,
+    pub(crate) cleared: Cleared,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) lengths: Lengths,
+    pub(crate) results: Vec<WorkerResult>,
+    /// Of each worker, in the measured window.
+    pub(crate) worker_times: Vec<Option<CpuTime>>,
+    pub(crate) server: Option<ServerSample>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// How long each phase really took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lengths {
+    pub(crate) ramp: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) measured: Duration,
+    pub(crate) drain: Duration,
+}
+
+/// What our own server used in the measured window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerSample {
+    pub(crate) pid: u32,
+    pub(crate) time: Option<CpuTime>,
+    pub(crate) rss_bytes: Option<u64>,
+}
+
+/// Builds the report of a run that reached its end, or was interrupted.
+pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
+    let mut total = Total::of(&outcome.results);
+    let internal_errors = total.check();
+    let mut report = Report {
+        schema_version: 1,
+        tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        started_at: figures::utc(outcome.started_at),
+        env: environment(&outcome),
+        target: Target {
+            url: outcome.url.clone(),
+            address: outcome.address.clone(),
+            protocol: "tcp echo",
+            own_server: config.url.is_none(),
+        },
+        config: settings(config, &outcome.cleared),
+        phases: phases(&outcome.lengths),
+        load: load(config, &total, outcome.lengths.measured),
+        connections: connections(config, &outcome.results, &mut total),
+        latency_us: Latencies { service: distribution(&total.service, total.accounts.censored()) },
+        failures: failure_rows(&total.failures),
+        generator: generator(&outcome),
+        server: outcome.server.map(|sample| server(sample, &outcome.lengths, &total)),
+        notes: Vec::new(),
+        internal_errors,
+        interrupted: outcome.signal.is_some(),
+        exit_code: Exit::Ok.code(),
+    };
+    report.notes = notes(&report, &outcome, &total);
+    report.exit_code = exit(&report, outcome.signal).code();
+    report
+}
+
+fn exit(report: &Report, signal: Option<i32>) -> Exit {
+    match signal {
+        _ if !report.internal_errors.is_empty() => Exit::CouldNotRun,
+        Some(signal) => signals::exit_of(signal),
+        None if report.connections.served == 0 => Exit::Unreachable,
+        None => Exit::Ok,
+    }
+}
+
+fn environment(outcome: &Outcome) -> Env {
+    let mut drivers: Vec<&str> = outcome.ready.iter().map(|ready| ready.driver.as_str()).collect();
+    drivers.sort_unstable();
+    drivers.dedup();
+    let cleared = &outcome.cleared;
+    Env {
+        kernel: procfs::kernel(),
+        cpu: procfs::processor(),
+        cores: thread::available_parallelism().ok().map(usize::from),
+        driver: drivers.join(" and "),
+        limits: EnvLimits {
+            files_needed: cleared.files_needed,
+            files_limit: cleared.files_limit,
+            ports_needed: cleared.connections.into(),
+            ports_available: cleared.ports_available,
+        },
+    }
+}
+
+fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
+    let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+    Config {
+        mode: MODE,
+        connections_asked: config.connections,
+        connections: cleared.connections,
+        threads: config.threads,
+        message_bytes: config.message_size,
+        duration_s: config.duration.as_secs_f64(),
+        warmup_s: config.warmup.as_secs_f64(),
+        drain_s: config.drain.as_secs_f64(),
+        connects_per_s: f64::from(connects) / period.as_secs_f64(),
+        connects_in_flight_max: config.connects_in_flight_max,
+        connect_timeout_s: config.connect_timeout.as_secs_f64(),
+        timeout_s: config.timeout.as_secs_f64(),
+        nodelay: true,
+    }
+}
+
+fn phases(lengths: &Lengths) -> Vec<Phase> {
+    let Lengths { ramp, warmup, measured, drain } = lengths;
+    [("ramp", ramp), ("warm-up", warmup), ("measured", measured), ("drain", drain)]
+        .map(|(name, length)| Phase { name, seconds: length.as_secs_f64() })
+        .into()
+}
+
+fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
+    let Accounts { sent, completed, errors, timed_out, in_flight, warmup_completed } =
+        total.accounts;
+    let mut by_class: BTreeMap<&'static str, u64> =
+        Class::ALL.iter().map(|class| (class.name(), 0)).collect();
+    for row in total.failures.rows() {
+        // A reply that we stopped waiting for has a column of its own, `timed_out`.
+        if row.failure != Failure::REPLY_TIMEOUT {
+            *by_class.entry(row.failure.class.name()).or_default() += row.measured;
+        }
+    }
+    let size = u64::from(config.message_size);
+    let seconds = measured.as_secs_f64();
+    Load {
+        sent,
+        completed,
+        errors: LoadErrors { total: errors, by_class },
+        timed_out,
+        in_flight,
+        achieved_rate: if seconds > 0.0 { completed as f64 / seconds } else { 0.0 },
+        bytes_sent: sent * size,
+        bytes_received: completed * size,
+        warmup_completed,
+    }
+}
+
+fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) -> Connections {
+    let sum = |part: fn(&WorkerResult) -> u32| results.iter().map(part).sum();
+    Connections {
+        asked: config.connections,
+        attempted: sum(|result| result.connects_started),
+        opened: u32::try_from(total.replies.len()).expect("at most as many as were asked for"),
+        failed: sum(|result| result.connects_failed),
+        served: sum(|result| result.served),
+        lost: sum(|result| result.lost),
+        opened_in_s: results
+            .iter()
+            .map(|result| result.ramp_took)
+            .max()
+            .unwrap_or_default()
+            .as_secs_f64(),
+        connect_us: distribution(&total.connect, 0),
+        per_conn: stats::spread(&mut total.replies).map(|spread| PerConnection {
+            min: spread.min,
+            p50: spread.median,
+            max: spread.max,
+            jain: spread.jain,
+        }),
+    }
+}
+
+fn distribution(histogram: &Histogram<u64>, censored: u64) -> Option<Distribution> {
+    if histogram.is_empty() {
+        return None;
+    }
+    let us = |ns: u64| ns as f64 / 1e3;
+    let samples = histogram.len();
+    let bars = stats::bars(histogram).into_iter().map(|bar| BarRow {
+        over_us: bar.over_us,
+        up_to_us: bar.up_to_us,
+        count: bar.count,
+        percent: bar.count as f64 * 100.0 / samples as f64,
+    });
+    Some(Distribution {
+        samples,
+        censored,
+        min: us(histogram.min()),
+        mean: histogram.mean() / 1e3,
+        max: us(histogram.max()),
+        percentiles: PERCENTILES
+            .iter()
+            .map(|&p| (format!("p{p}"), us(histogram.value_at_percentile(p))))
+            .collect(),
+        bars: bars.collect(),
+    })
+}
+
+fn failure_rows(table: &FailureTable) -> Vec<FailureRow> {
+    let rows = table.rows().iter().map(|row| FailureRow {
+        stage: row.failure.stage.name(),
+        class: row.failure.class.name(),
+        errno: row.failure.errno_name(),
+        count: row.total,
+        measured: row.measured,
+    });
+    rows.collect()
+}
+
+fn generator(outcome: &Outcome) -> Generator {
+    let window_ns = outcome.lengths.measured.as_nanos() as f64;
+    let percent = |ns: u64| ns as f64 * 100.0 / window_ns;
+    let times: Vec<CpuTime> = outcome.worker_times.iter().copied().flatten().collect();
+    let times = if window_ns > 0.0 { times } else { Vec::new() };
+    let cpu_percent: Vec<f64> = times.iter().map(|time| percent(time.ran_ns)).collect();
+    let waits = times.iter().map(|time| percent(time.waited_ns));
+    let busy = times.iter().map(|time| percent(time.ran_ns + time.waited_ns));
+    Generator {
+        verdict: verdict(busy),
+        run_queue_wait_percent: waits.fold(None, |worst: Option<f64>, wait| {
+            Some(worst.map_or(wait, |worst| worst.max(wait)))
+        }),
+        cpu_percent,
+        cq_overflows: outcome.results.iter().map(|result| result.cq_overflows).sum(),
+        enobufs: outcome.results.iter().map(|result| result.enobufs).sum(),
+    }
+}
+
+/// The busiest worker decides: its connections are the ones that are measured late.
+fn verdict(busy_percent: impl Iterator<Item = f64>) -> Verdict {
+    match busy_percent.fold(f64::NAN, f64::max) {
+        busy if busy.is_nan() => Verdict::Unknown,
+        busy if busy >= BUSY_SATURATED_PERCENT => Verdict::Saturated,
+        busy if busy >= BUSY_MARGINAL_PERCENT => Verdict::Marginal,
+        _ => Verdict::Healthy,
+    }
+}
+
+fn server(sample: ServerSample, lengths: &Lengths, total: &Total) -> Server {
+    let window_ns = lengths.measured.as_nanos() as f64;
+    let ran_ns = sample.time.map(|time| time.ran_ns as f64);
+    let completed = total.accounts.completed as f64;
+    Server {
+        pid: sample.pid,
+        kind: "echo",
+        cpu_percent: ran_ns.filter(|_| window_ns > 0.0).map(|ran| ran * 100.0 / window_ns),
+        cpu_us_per_message: ran_ns.filter(|_| completed > 0.0).map(|ran| ran / 1e3 / completed),
+        rss_bytes: sample.rss_bytes,
+    }
+}
+
+fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
+    let mut notes = outcome.notes.clone();
+    let connections = &report.connections;
+    if report.config.connections < connections.asked {
+        notes.push(format!(
+            "--fit: {} connections instead of {}",
+            figures::grouped(report.config.connections.into()),
+            figures::grouped(connections.asked.into())
+        ));
+    }
+    let threshold_ns = SYN_RETRANSMIT.as_nanos() as u64;
+    let slow = match total.connect.max() {
+        max if max >= threshold_ns => total.connect.count_between(threshold_ns, max),
+        _ => 0,
+    };
+    if slow > 0 {
+        notes.push(format!(
+            "{} connects took 1 s or more: SYNs were lost and sent again (accept queue too short?); \
+             try a lower --connect-rate or --connect-concurrency",
+            figures::grouped(slow)
+        ));
+    }
+    if connections.opened > 0 && connections.lost == connections.opened {
+        notes.push("every connection was lost before the end".to_owned());
+    }
+    if connections.served > 0 && report.load.completed == 0 && !report.interrupted {
+        notes.push(
+            "no message of the measured window was answered in time: try a longer --duration or \
+             --drain"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the verdict follows the busiest worker, and says so when it cannot know.
+    ///
+    /// Method: one row per verdict.
+    ///
+    /// Kills: averaging over workers; calling no reading healthy.
+    #[test]
+    fn the_busiest_worker_decides() {
+        let verdict = |busy: &[f64]| verdict(busy.iter().copied());
+        assert_eq!(verdict(&[]), Verdict::Unknown);
+        assert_eq!(verdict(&[10.0, 20.0]), Verdict::Healthy);
+        assert_eq!(verdict(&[10.0, 80.0]), Verdict::Marginal);
+        assert_eq!(verdict(&[99.0, 1.0]), Verdict::Saturated);
+    }
+}

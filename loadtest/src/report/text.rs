@@ -1,0 +1,261 @@
+//! The report as text for a terminal of 100 columns.
+
+use std::fmt::Write as _;
+
+use super::figures::{bar_label, bytes, grouped, seconds, time_us};
+use super::{BarRow, Connections, Distribution, Generator, MODE, Report, Server, Verdict};
+use crate::failure::Class;
+
+/// Cells of a bar that stands for all samples.
+const BAR_CELLS: usize = 32;
+
+pub(super) fn render(report: &Report) -> String {
+    let mut sections = vec![header(report), load(report), connections(&report.connections)];
+    sections.push(match &report.latency_us.service {
+        Some(service) => latency(service),
+        None => "Latency      no message was sent in the measured window\n".to_owned(),
+    });
+    let mut health = errors(report);
+    health += &generator(&report.generator);
+    if let Some(server) = &report.server {
+        health += &self::server(server);
+    }
+    sections.push(health);
+    let notes: Vec<String> =
+        report.notes.iter().map(|note| format!("Note         {note}\n")).collect();
+    if !notes.is_empty() {
+        sections.push(notes.concat());
+    }
+    if report.interrupted {
+        sections.push(format!("interrupted (exit {})\n", report.exit_code));
+    }
+    sections.join("\n")
+}
+
+fn header(report: &Report) -> String {
+    let (config, limits) = (&report.config, &report.env.limits);
+    let mut text = format!(
+        "ringloop loadtest {}   {}   {}   {}\n",
+        report.tool.version, report.target.protocol, report.target.url, report.started_at
+    );
+    let _ =
+        writeln!(text, "{MODE}: service times, from the actual send, of a target under full load");
+    let workers = if config.threads == 1 { "worker" } else { "workers" };
+    let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
+    let _ = writeln!(
+        text,
+        "{}   {nodelay}   {} conns   {} {workers}",
+        bytes(config.message_bytes.into()),
+        grouped(config.connections.into()),
+        config.threads
+    );
+    let _ = writeln!(text, "{}", report.env.driver);
+    let ports = match limits.ports_available {
+        Some(available) => format!("{} of {}", grouped(limits.ports_needed), grouped(available)),
+        None => grouped(limits.ports_needed),
+    };
+    let _ = writeln!(
+        text,
+        "ports {ports}   fds {} of {}   ramp {} connects/s, {} in flight at most",
+        grouped(limits.files_needed),
+        grouped(limits.files_limit),
+        grouped(config.connects_per_s.round() as u64),
+        grouped(config.connects_in_flight_max.into())
+    );
+    let phases: Vec<String> = report
+        .phases
+        .iter()
+        .map(|phase| format!("{} {}", phase.name, seconds(phase.seconds)))
+        .collect();
+    let _ = writeln!(text, "{}", phases.join("   "));
+    text
+}
+
+fn load(report: &Report) -> String {
+    let load = &report.load;
+    format!(
+        "Load         sent {} | completed {} | errors {} | timed out {} | in flight {}\n             \
+         {} msg/s   out {}  in {}   warm-up replies {} (in none of the figures)\n",
+        grouped(load.sent),
+        grouped(load.completed),
+        grouped(load.errors.total),
+        grouped(load.timed_out),
+        grouped(load.in_flight),
+        grouped(load.achieved_rate.round() as u64),
+        bytes(load.bytes_sent),
+        bytes(load.bytes_received),
+        grouped(load.warmup_completed)
+    )
+}
+
+fn connections(connections: &Connections) -> String {
+    let mut text = format!(
+        "Connections  opened {}/{} in {}   served {}/{}   lost {}\n",
+        grouped(connections.opened.into()),
+        grouped(connections.asked.into()),
+        seconds(connections.opened_in_s),
+        grouped(connections.served.into()),
+        grouped(connections.opened.into()),
+        grouped(connections.lost.into())
+    );
+    if let (Some(connect), Some(each)) = (&connections.connect_us, &connections.per_conn) {
+        let _ = writeln!(
+            text,
+            "             connect  p50 {}  p99 {}  max {}   msgs/conn  {} … {} … {}   Jain {:.3}",
+            time_us(connect.percentiles["p50"]),
+            time_us(connect.percentiles["p99"]),
+            time_us(connect.max),
+            grouped(each.min),
+            grouped(each.p50),
+            grouped(each.max),
+            each.jain
+        );
+    }
+    text
+}
+
+/// Percentiles on the left, bars on the right.
+fn latency(service: &Distribution) -> String {
+    let mut left: Vec<String> = vec![String::new()];
+    for (name, us) in &service.percentiles {
+        left.push(format!("    {name:<7}{:>12}", time_us(*us)));
+    }
+    left.push(format!("    {:<7}{:>12}", "max", time_us(service.max)));
+    let mut right = vec![scale()];
+    right.extend(service.bars.iter().map(bar));
+
+    let mut text = "Latency      service time, from the actual send\n".to_owned();
+    for index in 0..left.len().max(right.len()) {
+        let left = left.get(index).map_or("", String::as_str);
+        let right = right.get(index).map_or("", String::as_str);
+        let _ = writeln!(text, "{}", format!("{left:<30}{right}").trim_end());
+    }
+    if service.censored > 0 {
+        let _ = writeln!(
+            text,
+            "  {} of {} samples are lower bounds: timed out or still in flight",
+            grouped(service.censored),
+            grouped(service.samples)
+        );
+    }
+    text
+}
+
+fn scale() -> String {
+    let quarter = BAR_CELLS / 4;
+    let marks: String = ["0", "25", "50", "75"].map(|mark| format!("{mark:<quarter$}")).concat();
+    format!("{:9}{marks}100 %", "")
+}
+
+fn bar(row: &BarRow) -> String {
+    let label = match row.up_to_us {
+        Some(us) => format!("≤ {:>5}", bar_label(us)),
+        None => format!("> {:>5}", bar_label(row.over_us)),
+    };
+    // Rare is not never.
+    let share = match row.percent {
+        percent if percent > 0.0 && percent < 0.005 => "<0.01".to_owned(),
+        percent => format!("{percent:.2}"),
+    };
+    let blocks = blocks(row.percent);
+    format!("{label} ▏{blocks:<width$}{share:>7} %", width = BAR_CELLS + 1)
+}
+
+/// A bar in eighths of a cell. Whatever is not nothing shows at least one eighth.
+fn blocks(percent: f64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (percent / 100.0 * (BAR_CELLS * 8) as f64).round() as usize;
+    let eighths = if percent > 0.0 { eighths.clamp(1, BAR_CELLS * 8) } else { 0 };
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+fn errors(report: &Report) -> String {
+    if report.failures.is_empty() {
+        let classes: Vec<String> =
+            Class::ALL.iter().map(|class| format!("{} 0", class.name())).collect();
+        return format!("Errors       none   ({})\n", classes.join("  "));
+    }
+    let mut text = String::new();
+    for (index, row) in report.failures.iter().enumerate() {
+        let label = if index == 0 { "Errors" } else { "" };
+        let _ = write!(text, "{label:<13}{}", row.describe());
+        if row.measured != row.count {
+            let _ = write!(text, "   (in the measured window {})", grouped(row.measured));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn generator(generator: &Generator) -> String {
+    let verdict = match generator.verdict {
+        Verdict::Healthy => "healthy",
+        Verdict::Marginal => "marginal",
+        Verdict::Saturated => "SATURATED (the figures describe the client)",
+        Verdict::Unknown => "unknown",
+    };
+    let busiest = generator
+        .cpu_percent
+        .iter()
+        .copied()
+        .fold(None, |most: Option<f64>, cpu| Some(most.map_or(cpu, |most| most.max(cpu))));
+    let cpu = busiest.map(|cpu| format!("   cpu {cpu:.0} %")).unwrap_or_default();
+    let wait = generator
+        .run_queue_wait_percent
+        .map(|wait| format!("   run queue wait {wait:.1} %"))
+        .unwrap_or_default();
+    format!(
+        "Generator    {verdict}{cpu}{wait}   CQ overflow {}   ENOBUFS {}\n",
+        grouped(generator.cq_overflows),
+        grouped(generator.enobufs)
+    )
+}
+
+fn server(server: &Server) -> String {
+    let mut text = format!("Server       pid {} {}", server.pid, server.kind);
+    if let Some(cpu) = server.cpu_percent {
+        let _ = write!(text, "   cpu {cpu:.0} % of one core");
+    }
+    if let Some(us) = server.cpu_us_per_message {
+        let _ = write!(text, " = {us:.2} µs/msg");
+    }
+    if let Some(rss) = server.rss_bytes {
+        let _ = write!(text, "   rss {}", bytes(rss));
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: bars are as long as their share, and nothing that happened is invisible.
+    ///
+    /// Method: none, hardly any, half, all.
+    ///
+    /// Kills: rounding a rare slow reply away; a bar longer than its scale.
+    #[test]
+    fn bars_are_in_proportion() {
+        assert_eq!(blocks(0.0), "");
+        assert_eq!(blocks(0.001), "▏");
+        assert_eq!(blocks(50.0), "█".repeat(BAR_CELLS / 2));
+        assert_eq!(blocks(100.0), "█".repeat(BAR_CELLS));
+        assert_eq!(blocks(100.0 / 64.0), "▌");
+    }
+
+    /// Goal: the scale stands above the bars' ends.
+    ///
+    /// Method: compare columns of the scale with those of a full bar.
+    ///
+    /// Kills: a label column that is wider in one of the two.
+    #[test]
+    fn the_scale_fits_the_bars() {
+        let row = BarRow { over_us: 32, up_to_us: Some(64), count: 1, percent: 100.0 };
+        let (scale, bar) = (scale(), bar(&row));
+        let column = |text: &str, wanted: char| text.chars().position(|c| c == wanted).unwrap();
+        assert_eq!(column(&bar, '█'), column(&scale, '0'));
+        let last = bar.chars().count() - bar.chars().rev().position(|c| c == '█').unwrap();
+        assert_eq!(column(&scale, '1'), last);
+    }
+}

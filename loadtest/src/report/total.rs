@@ -1,0 +1,142 @@
+//! All workers together, and whether their books balance.
+
+use hdrhistogram::Histogram;
+
+use crate::failure::FailureTable;
+use crate::stats;
+use crate::worker::{Accounts, WorkerResult};
+
+/// The sum of the workers' results.
+#[derive(Debug)]
+pub(super) struct Total {
+    pub(super) accounts: Accounts,
+    pub(super) failures: FailureTable,
+    pub(super) service: Histogram<u64>,
+    pub(super) connect: Histogram<u64>,
+    /// Measured replies of each connection that opened.
+    pub(super) replies: Vec<u64>,
+    pub(super) panics: u64,
+}
+
+impl Total {
+    pub(super) fn of(results: &[WorkerResult]) -> Total {
+        let mut total = Total {
+            accounts: Accounts::default(),
+            failures: FailureTable::default(),
+            service: stats::new_histogram(),
+            connect: stats::new_histogram(),
+            replies: Vec::new(),
+            panics: 0,
+        };
+        for result in results {
+            total.accounts.merge(&result.accounts);
+            total.failures.merge(&result.failures);
+            stats::merge(&mut total.service, &result.service);
+            stats::merge(&mut total.connect, &result.connect);
+            total.replies.extend_from_slice(&result.replies);
+            total.panics += result.panics;
+        }
+        total
+    }
+
+    /// What must hold whatever the target does. A line here is a bug of ours.
+    pub(super) fn check(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        let replies = self.replies.iter().sum();
+        if let Err(line) = self.accounts.check(replies, self.service.len()) {
+            errors.push(line);
+        }
+        let rows: u64 = self.failures.rows().iter().map(|row| row.measured).sum();
+        let fates = self.accounts.errors + self.accounts.timed_out;
+        if rows != fates {
+            errors.push(format!("{rows} failures listed, {fates} counted"));
+        }
+        let (opened, timed) = (self.replies.len() as u64, self.connect.len());
+        if opened != timed {
+            errors.push(format!("{opened} connections opened, {timed} timed"));
+        }
+        if self.panics > 0 {
+            errors.push(format!("{} tasks panicked", self.panics));
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Class, Failure, Stage};
+
+    const GOOD: Accounts = Accounts {
+        sent: 16,
+        completed: 7,
+        errors: 4,
+        timed_out: 2,
+        in_flight: 3,
+        warmup_completed: 99,
+    };
+
+    /// Goal: a message that vanishes or is counted twice is noticed, whichever its fate.
+    ///
+    /// Method: balanced accounts pass; with each figure off by one they do not, even when the number
+    /// of replies and of samples goes along.
+    ///
+    /// Kills: a sum that leaves out a fate; one that includes the warm-up.
+    #[test]
+    fn every_message_has_one_fate() {
+        let check = |accounts: Accounts| {
+            accounts.check(accounts.completed, accounts.completed + accounts.censored())
+        };
+        assert_eq!(check(GOOD), Ok(()));
+        assert_eq!(check(Accounts { warmup_completed: 0, ..GOOD }), Ok(()));
+        for accounts in [
+            Accounts { sent: 17, ..GOOD },
+            Accounts { completed: 8, ..GOOD },
+            Accounts { errors: 5, ..GOOD },
+            Accounts { timed_out: 3, ..GOOD },
+            Accounts { in_flight: 2, ..GOOD },
+        ] {
+            assert!(check(accounts).is_err(), "{accounts:?}");
+        }
+        assert!(GOOD.check(8, 12).is_err(), "a reply that no message had");
+        assert!(GOOD.check(7, 11).is_err(), "a message without its latency");
+    }
+
+    /// Goal: the parts of a total are checked against each other.
+    ///
+    /// Method: a total that is right; then each part alone is made wrong.
+    ///
+    /// Kills: a check that is not called, or compares a figure with itself.
+    #[test]
+    fn the_parts_agree() {
+        let good = || {
+            let mut total = Total::of(&[]);
+            for _ in 0..12 {
+                total.service.saturating_record(1_000);
+            }
+            for _ in 0..2 {
+                total.connect.saturating_record(1_000);
+            }
+            for _ in 0..6 {
+                total.failures.count(Failure::of(Stage::Recv, Class::Eof), true);
+            }
+            total.accounts = GOOD;
+            total.replies = vec![3, 4];
+            total
+        };
+        let errors = |change: fn(&mut Total)| {
+            let mut total = good();
+            change(&mut total);
+            total.check().len()
+        };
+        assert_eq!(errors(|_| ()), 0, "{:?}", good().check());
+        assert_eq!(errors(|total| total.accounts.sent += 1), 1);
+        assert_eq!(errors(|total| total.replies[0] += 1), 1);
+        assert_eq!(errors(|total| total.replies.push(0)), 1);
+        assert_eq!(errors(|total| total.panics = 1), 1);
+        assert_eq!(errors(|total| total.failures.count(Failure::REPLY_TIMEOUT, true)), 1);
+        let mut unmeasured = good();
+        unmeasured.failures.count(Failure::of(Stage::Recv, Class::Short), false);
+        assert_eq!(unmeasured.check().len(), 0, "failures outside the window are in no account");
+    }
+}

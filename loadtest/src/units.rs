@@ -1,0 +1,169 @@
+//! Numbers, sizes and times as people type them: `10k`, `1.5m`, `64KiB`, `250us`, `2m`.
+//!
+//! The functions are clap value parsers: their errors become the one line that a usage error prints.
+
+use std::time::Duration;
+
+/// The longest time any option takes. It keeps every sum of an instant and an option far from
+/// overflow.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(1_000 * 3_600);
+
+/// The longest wait for a single answer, which is also the top of the latency histograms.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// A count of at least one: `10000`, `10k`, `1.5k`, `1m`.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    let value = scaled(text, &[("k", 1_000), ("m", 1_000_000)])?;
+    match u32::try_from(value) {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(value) => Ok(value),
+        Err(_) => Err(format!("is too large, at most {}", u32::MAX)),
+    }
+}
+
+/// A size in bytes of at least one: `64`, `4k` (4 000), `4KiB` (4 096).
+pub(crate) fn size(text: &str) -> Result<u32, String> {
+    const SIZE_MAX: u64 = 16 << 20;
+    let units = [("kib", 1 << 10), ("mib", 1 << 20), ("k", 1_000), ("m", 1_000_000)];
+    match scaled(text, &units)? {
+        0 => Err("must be at least 1 byte".to_owned()),
+        value if value > SIZE_MAX => Err("is too large, at most 16MiB".to_owned()),
+        value => Ok(u32::try_from(value).expect("bounded above")),
+    }
+}
+
+/// A time that may be zero: `0`, `250us`, `1.5s`, `2m`, `1h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let digits_len = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits_len);
+    let unit_ns: u64 = match unit {
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60 * 1_000_000_000,
+        "h" => 3_600 * 1_000_000_000,
+        "" if !number.is_empty() => {
+            return Err(format!("needs a unit: us, ms, s, m or h (did you mean {number}s?)"));
+        }
+        _ => return Err("is not a time: use a number and us, ms, s, m or h, as in 10s".to_owned()),
+    };
+    let value_ns = decimal(number, unit_ns)
+        .ok_or_else(|| "is not a time: use a number and us, ms, s, m or h, as in 10s".to_owned())?;
+    let value = Duration::from_nanos(u64::try_from(value_ns).unwrap_or(u64::MAX));
+    if value > DURATION_MAX {
+        return Err("is too long, at most 1000h".to_owned());
+    }
+    Ok(value)
+}
+
+/// A time that may not be zero.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        value => Ok(value),
+    }
+}
+
+/// A wait for one answer: more than zero, and within the range of the histograms.
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        value if value > TIMEOUT_MAX => Err("is too long, at most 60s".to_owned()),
+        value => Ok(value),
+    }
+}
+
+fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let (number, factor) = units
+        .iter()
+        .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?, *factor)))
+        .unwrap_or((&lower, 1));
+    let value = decimal(number, factor)
+        .ok_or_else(|| "is not a number: use digits and k or m, as in 10k".to_owned())?;
+    u64::try_from(value).map_err(|_| "is too large".to_owned())
+}
+
+/// Exact decimal arithmetic: `None` unless `text` is a plain decimal number whose product with
+/// `factor` is whole. Floating point would turn `1.1k` into 1 100.0000000000001.
+fn decimal(text: &str, factor: u64) -> Option<u128> {
+    const DIGITS_MAX: usize = 15;
+    let (whole, fraction) = match text.split_once('.') {
+        Some((_, "")) => return None,
+        Some((whole, fraction)) => (whole, fraction),
+        None => (text, ""),
+    };
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let fraction = fraction.trim_end_matches('0');
+    if whole.len() > DIGITS_MAX || fraction.len() > DIGITS_MAX {
+        return None;
+    }
+    let denominator = 10u128.pow(fraction.len() as u32);
+    let numerator = format!("{whole}{fraction}").parse::<u128>().ok()? * u128::from(factor);
+    (numerator % denominator == 0).then_some(numerator / denominator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: counts take `k` and `m`, exactly, and nothing else.
+    ///
+    /// Method: a table of good and bad spellings.
+    ///
+    /// Kills: `k` as 1 024; floating point; accepting zero, signs, spaces or a lone suffix.
+    #[test]
+    fn counts() {
+        assert_eq!(count("1"), Ok(1));
+        assert_eq!(count("10k"), Ok(10_000));
+        assert_eq!(count("10K"), Ok(10_000));
+        assert_eq!(count("1.1k"), Ok(1_100));
+        assert_eq!(count("2m"), Ok(2_000_000));
+        for bad in ["", "0", "k", "-1", "+1", "1.2345k", "1 0", "ten", "1.", ".5k", "9999m", "1kk"]
+        {
+            assert!(count(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    /// Goal: sizes know decimal and binary suffixes and have a bound.
+    ///
+    /// Method: a table.
+    ///
+    /// Kills: `k` matching before `kib`; a bound that is off by one.
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64"), Ok(64));
+        assert_eq!(size("4k"), Ok(4_000));
+        assert_eq!(size("4KiB"), Ok(4_096));
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert!(size("16777217").is_err());
+        assert!(size("0").is_err());
+    }
+
+    /// Goal: times need a unit, are exact, and have a bound.
+    ///
+    /// Method: a table, and the text of the most likely mistake.
+    ///
+    /// Kills: reading `m` as milli; a bare number taken as seconds; overflow on absurd input.
+    #[test]
+    fn durations() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
+        assert_eq!(duration("1.5ms"), Ok(Duration::from_micros(1_500)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        assert!(duration("10").unwrap_err().contains("did you mean 10s?"));
+        for bad in ["", "s", "-1s", "1sec", "1 s", "1..5s", "1001h", "999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad} was accepted");
+        }
+        assert!(span("0s").is_err());
+        assert_eq!(timeout("60s"), Ok(TIMEOUT_MAX));
+        assert!(timeout("61s").is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! Targets that misbehave. A failure is that connection's, has a class, and is counted once.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, stdout};
+
+const SIZE: usize = 64; // the program's default message
+const CONNECTIONS: u64 = 5;
+
+/// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
+fn target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let behave = behave.clone();
+            thread::spawn(move || behave(stream));
+        }
+    });
+    url
+}
+
+fn read_message(stream: &mut TcpStream) -> [u8; SIZE] {
+    let mut message = [0; SIZE];
+    stream.read_exact(&mut message).unwrap();
+    message
+}
+
+fn echo_times(stream: &mut TcpStream, times: usize) {
+    for _ in 0..times {
+        let message = read_message(stream);
+        stream.write_all(&message).unwrap();
+    }
+}
+
+/// Reads one message more before it closes: closing with unread data would be a reset.
+fn echo_times_and_close(mut stream: TcpStream, times: usize) {
+    echo_times(&mut stream, times);
+    read_message(&mut stream);
+}
+
+/// Holds the connection, reads nothing more, until the peer goes.
+fn hold(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+}
+
+/// Tests the target with no warm-up, so that every message counts.
+fn run(url: &str, arguments: &[&str]) -> std::process::Output {
+    let connections = CONNECTIONS.to_string();
+    let common = ["-c", &connections, "--warmup", "0", "-d", "1h", "--format", "json", url];
+    loadtest(&[&common[..], arguments].concat())
+}
+
+/// The classes that are not zero, with their counts, as `load.errors` has them.
+fn classes(report: &Value) -> Vec<(String, u64)> {
+    let errors = report["load"]["errors"].as_object().unwrap();
+    let counts = errors.iter().map(|(class, count)| (class.clone(), count.as_u64().unwrap()));
+    counts.filter(|(class, count)| class != "total" && *count > 0).collect()
+}
+
+/// Goal: each way to spoil a reply is an error of its own class, at its own stage, with its errno;
+/// nothing else happens, and a run in which nobody was served is exit code 3.
+///
+/// Method: one target per fault; it spoils the first reply of each connection. The run is to last an
+/// hour, and ends at once because no connection is left.
+///
+/// Kills: a class that swallows another; counting a failure twice; waiting out the duration with
+/// nobody left.
+#[test]
+fn faults_have_classes() {
+    let eof = target(|mut stream| {
+        read_message(&mut stream);
+    });
+    let half_closed = target(|mut stream| {
+        read_message(&mut stream);
+        stream.shutdown(Shutdown::Write).unwrap();
+        hold(stream);
+    });
+    // Closing with unread data is a reset.
+    let reset = target(|stream| {
+        stream.peek(&mut [0; 1]).unwrap();
+    });
+    let short = target(|mut stream| {
+        let message = read_message(&mut stream);
+        stream.write_all(&message[..SIZE - 1]).unwrap();
+    });
+    let wrong = target(|mut stream| {
+        let mut message = read_message(&mut stream);
+        message[SIZE - 1] ^= 1;
+        stream.write_all(&message).unwrap();
+        hold(stream);
+    });
+    let surplus = target(|mut stream| {
+        let message = read_message(&mut stream);
+        stream.write_all(&[&message[..], b"!"].concat()).unwrap();
+        hold(stream);
+    });
+    for (url, class, errno) in [
+        (eof, "eof", Value::Null),
+        (half_closed, "eof", Value::Null),
+        (reset, "reset", "ECONNRESET".into()),
+        (short, "short", Value::Null),
+        (wrong, "mismatch", Value::Null),
+        (surplus, "mismatch", Value::Null),
+    ] {
+        let output = run(&url, &[]);
+        assert_exit(&output, 3);
+        let report = json(&output);
+        assert_eq!(classes(&report), [(class.to_owned(), CONNECTIONS)]);
+        assert_eq!(report["load"]["errors"]["total"], CONNECTIONS);
+        assert_eq!(report["load"]["sent"], CONNECTIONS);
+        assert_eq!(report["connections"]["opened"], CONNECTIONS);
+        assert_eq!(report["connections"]["lost"], CONNECTIONS);
+        let row = &report["failures"][0];
+        assert_eq!((&row["stage"], &row["class"]), (&"recv".into(), &class.into()));
+        assert_eq!(row["errno"], errno, "{class}");
+    }
+}
+
+/// Goal: a target that never answers is a timeout, recorded at its length and not as an error.
+///
+/// Method: a silent target and a short patience.
+///
+/// Kills: leaving timeouts out of the histogram; counting them as errors too.
+#[test]
+fn silence_is_a_timeout() {
+    let output = run(&target(hold), &["--timeout", "100ms"]);
+    assert_exit(&output, 3);
+    let report = json(&output);
+    assert_eq!(report["load"]["timed_out"], CONNECTIONS);
+    assert_eq!(report["load"]["errors"]["total"], 0);
+    assert_eq!(classes(&report), []);
+    let service = &report["latency_us"]["service"];
+    assert_eq!((&service["samples"], &service["censored"]), (&5.into(), &5.into()));
+    assert!(service["min"].as_f64().unwrap() >= 99_900.0, "{service}");
+}
+
+/// Goal: one bad connection among good ones costs one message and nothing else.
+///
+/// Method: a target that answers each connection fifty times, except its third, which it closes after
+/// two replies. The run ends when all are closed.
+///
+/// Kills: a failure that ends the run, its neighbours or the worker.
+#[test]
+fn one_bad_connection() {
+    let accepted = Arc::new(AtomicU64::new(0));
+    let url = target(move |stream| {
+        let is_bad = accepted.fetch_add(1, Ordering::Relaxed) == 2;
+        echo_times_and_close(stream, if is_bad { 2 } else { 50 });
+    });
+    let output = run(&url, &[]);
+    assert_exit(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["connections"]["served"], CONNECTIONS);
+    assert_eq!(report["connections"]["per_conn"]["min"], 2);
+    assert_eq!(report["connections"]["per_conn"]["p50"], 50);
+    assert_eq!(report["load"]["completed"], (CONNECTIONS - 1) * 50 + 2);
+    assert_eq!(classes(&report), [("eof".to_owned(), CONNECTIONS)]);
+}
+
+/// Goal: messages without an answer at the end are counted and enter the histogram.
+///
+/// Method: three replies per connection, then silence; interrupted when the target has every
+/// connection's fourth message. No drain.
+///
+/// Kills: dropping what is in flight at the end, which hides a stall completely.
+#[test]
+fn nothing_vanishes_at_the_end() {
+    let (stalled, all_stalled) = mpsc::channel();
+    let url = target(move |mut stream| {
+        echo_times(&mut stream, 3);
+        read_message(&mut stream);
+        stalled.send(()).unwrap();
+        hold(stream);
+    });
+    let connections = CONNECTIONS.to_string();
+    let arguments = ["-c", &connections, "--warmup", "0", "-d", "1h", "--drain", "0"];
+    let run =
+        Running::start(&[&arguments[..], &["--timeout", "60s", "--json", "-", &url]].concat());
+    for _ in 0..CONNECTIONS {
+        all_stalled.recv_timeout(HUNG).unwrap();
+    }
+    kill(run.pid(), "INT");
+    let (status, text) = run.end();
+    assert_eq!(status.code(), Some(130), "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["load"]["completed"], CONNECTIONS * 3);
+    assert_eq!(report["load"]["in_flight"], CONNECTIONS);
+    assert_eq!(report["load"]["sent"], CONNECTIONS * 4);
+    assert_eq!(report["latency_us"]["service"]["censored"], CONNECTIONS);
+    assert_eq!(report["latency_us"]["service"]["samples"], CONNECTIONS * 4);
+}
+
+/// Goal: a run whose connections are all lost ends, and says so.
+///
+/// Method: a target that closes each connection after five replies; as text, for an hour.
+///
+/// Kills: waiting out the hour; an exit code or a summary that hides the loss.
+#[test]
+fn all_connections_lost() {
+    let url = target(|stream| echo_times_and_close(stream, 5));
+    let output = loadtest(&["-c", "4", "--warmup", "0", "-d", "1h", &url]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    for wanted in [
+        "every connection was lost before the end",
+        "served 4/4   lost 4",
+        "completed 20 | errors 4",
+        "Errors       recv eof 4",
+    ] {
+        assert!(text.contains(wanted), "no '{wanted}' in:\n{text}");
+    }
+}

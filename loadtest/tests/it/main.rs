@@ -1,0 +1,11 @@
+//! The program as its users meet it: arguments in; exit code, text and JSON out.
+//!
+//! Every test runs the real binary over loopback. None sleeps: a test waits for a line, for the end of
+//! a stream or for an exit, and its verdict depends on no duration.
+
+mod common;
+mod faults;
+mod own_server;
+mod refusals;
+mod run;
+mod signals;

@@ -1,0 +1,186 @@
+//! Runs that do not take place, and what the program says then.
+
+use std::net::TcpListener;
+
+use crate::common::{
+    assert_exit, json, loadtest, loadtest_with_files, number_after, stderr, stdout,
+};
+
+/// A URL where nobody listens: the port was free a moment ago.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("tcp://{}", listener.local_addr().unwrap())
+}
+
+/// Goal: a bad command line is one clear line and exit code 2.
+///
+/// Method: a table of mistakes, each with a word that the line must have.
+///
+/// Kills: a panic on absurd numbers; clap's page of usage; another exit code.
+#[test]
+fn bad_arguments() {
+    for (arguments, wanted) in [
+        (&["-c", "0"][..], "at least 1"),
+        (&["-c", "-5"][..], "-5"),
+        (&["-c", "many"][..], "many"),
+        (&["-c", "99999999999999999999"][..], "-c"),
+        (&["-d", "10"][..], "did you mean 10s?"),
+        (&["-d", "0"][..], "more than 0"),
+        (&["-s", "1G"][..], "1G"),
+        (&["-s", "17MiB"][..], "16MiB"),
+        (&["--timeout", "2m"][..], "60s"),
+        (&["--ramp", "1s", "--connect-rate", "5"][..], "cannot be used with"),
+        (&["-t", "3", "-c", "2"][..], "--threads 3"),
+        (&["-t", "3", "--connect-concurrency", "2"][..], "--connect-concurrency 2"),
+        (&["--format", "xml"][..], "xml"),
+        (&["--driver", "kqueue"][..], "kqueue"),
+        (&["http://127.0.0.1:80"][..], "tcp://"),
+        (&["tcp://127.0.0.1"][..], "port"),
+        (&["tcp://127.0.0.1:0"][..], "port"),
+        (&["tcp://a:1", "tcp://b:1"][..], "tcp://b:1"),
+        (&["serve"][..], "KIND"),
+        (&["serve", "cake"][..], "cake"),
+        (&["serve", "echo", "--listen", "here"][..], "here"),
+    ] {
+        let output = loadtest(arguments);
+        assert_exit(&output, 2);
+        let line = stderr(&output);
+        assert!(line.starts_with("loadtest: ") && line.lines().count() == 1, "{line}");
+        assert!(line.contains(wanted), "no '{wanted}' in: {line}");
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+/// Goal: help and version are not errors.
+///
+/// Method: ask for each.
+///
+/// Kills: exit code 2 for `--help`; help on stderr.
+#[test]
+fn help_is_not_an_error() {
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]] {
+        let output = loadtest(arguments);
+        assert_exit(&output, 0);
+        assert!(stdout(&output).contains("loadtest"));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+/// Goal: nobody listening is one clear line and exit code 3, soon and however many were asked for.
+///
+/// Method: test a free port with more connections than are tried before giving up.
+///
+/// Kills: a summary full of zeros; exit code 0; trying thousands of connects in vain.
+#[test]
+fn nobody_listens() {
+    let url = nobody();
+    let output = loadtest(&["-c", "5k", "--connect-concurrency", "1", &url]);
+    assert_exit(&output, 3);
+    assert_eq!(stdout(&output), "");
+    let line = stderr(&output);
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains(&format!("nobody answers at {url}: 64 of 64 connects failed")), "{line}");
+    assert!(line.contains("connect refused ECONNREFUSED 64"), "{line}");
+}
+
+/// Goal: a program that reads JSON learns the same.
+///
+/// Method: as above, as JSON.
+///
+/// Kills: no JSON when there is nothing to measure; another exit code in it than outside.
+#[test]
+fn nobody_listens_in_json() {
+    let output = loadtest(&["-c", "3", "--format", "json", &nobody()]);
+    assert_exit(&output, 3);
+    let report = json(&output);
+    assert_eq!(report["exit_code"], 3);
+    assert_eq!(report["connections"]["opened"], 0);
+    assert_eq!(report["connections"]["failed"], 3);
+    assert_eq!(report["failures"][0]["errno"], "ECONNREFUSED");
+    assert!(report["latency_us"]["service"].is_null());
+}
+
+/// Goal: a host that cannot be found is exit code 3 as well.
+///
+/// Method: a name with an empty label, which no resolver has to be asked about.
+///
+/// Kills: a panic; exit code 1.
+#[test]
+fn an_unknown_host() {
+    let output = loadtest(&["tcp://no..where:7000"]);
+    assert_exit(&output, 3);
+    assert!(stderr(&output).contains("cannot resolve no..where"), "{}", stderr(&output));
+}
+
+/// Goal: too few file descriptors are refused with exact numbers and exit code 4, and the number
+/// that is said to fit does fit.
+///
+/// Method: 100 connections under a limit of 64; check the arithmetic of the message; then run with
+/// as many as it offers, and with `--fit`, which must take the same number.
+///
+/// Kills: an estimate instead of a count; dying of EMFILE half-way; `--fit` that fits too many.
+#[test]
+fn too_few_files() {
+    let output = loadtest_with_files(64, &["-c", "100"]);
+    assert_exit(&output, 4);
+    assert_eq!(stdout(&output), "");
+    let line = stderr(&output);
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert_eq!(number_after(line, "loadtest: "), 100);
+    let needed = number_after(line, "connections need ");
+    let own = number_after(line, "descriptors (");
+    assert_eq!(number_after(line, "the limit is "), 64, "{line}");
+    assert_eq!(number_after(line, "(hard "), 64, "{line}");
+    assert_eq!(needed, 100 + own, "{line}");
+    let fit = number_after(line, "or -c ");
+    assert_eq!(fit, 64 - own, "{line}");
+
+    let short = ["-d", "1s", "--drain", "60s", "--format", "json"];
+    for choice in [&["-c", &fit.to_string()][..], &["-c", "100", "--fit"][..]] {
+        let output = loadtest_with_files(64, &[&short[..], choice].concat());
+        assert_exit(&output, 0);
+        let report = json(&output);
+        assert_eq!(report["config"]["connections"], fit);
+        assert_eq!(report["connections"]["served"], fit);
+        assert_eq!(report["env"]["limits"]["files_limit"], 64);
+    }
+}
+
+/// Goal: `--fit` says what it did.
+///
+/// Method: a run that does not fit, as text.
+///
+/// Kills: fewer connections than asked for, silently.
+#[test]
+fn fitting_is_said() {
+    let output = loadtest_with_files(64, &["-c", "1k", "--fit", "-d", "100ms", "--warmup", "0"]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("connections instead of 1 000"), "{}", stdout(&output));
+}
+
+/// Goal: a report that cannot be written is found out before the run, with exit code 1.
+///
+/// Method: a directory that does not exist; a target where nobody listens, which would be exit 3.
+///
+/// Kills: running first and losing the result.
+#[test]
+fn an_unwritable_report() {
+    let output = loadtest(&["--json", "/nonexistent/report.json", &nobody()]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("cannot write /nonexistent/report.json"));
+}
+
+/// Goal: a server that cannot listen says why and exits with 1.
+///
+/// Method: an address that is taken.
+///
+/// Kills: a panic; announcing an address that was not bound.
+#[test]
+fn an_address_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let output = loadtest(&["serve", "echo", "--listen", &addr]);
+    assert_exit(&output, 1);
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains(&format!("cannot listen on {addr}")), "{}", stderr(&output));
+}

@@ -1,0 +1,201 @@
+//! Runs that succeed.
+
+use serde_json::Value;
+
+use crate::common::{
+    Server, assert_exit, json, kill, loadtest, number_after, scratch_file, stderr, stdout, within,
+};
+
+/// Long enough for every connection to be served on a busy machine; whoever is late has the drain.
+const SHORT: [&str; 6] = ["-d", "1s", "--warmup", "100ms", "--drain", "60s"];
+
+fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT[..], arguments].concat()
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
+}
+
+/// Goal: without a URL the program serves itself, and every connection is served.
+///
+/// Method: fifty connections for a moment; read the summary.
+///
+/// Kills: counting opened connections as served; anything on stderr of a good run; a missing chart.
+#[test]
+fn it_tests_its_own_server() {
+    let output = loadtest(&short(&["-c", "50"]));
+    assert_exit(&output, 0);
+    assert_eq!(stderr(&output), "");
+    let text = stdout(&output);
+    for wanted in [
+        "closed loop (saturation)",
+        "opened 50/50 in ",
+        "served 50/50",
+        "lost 0",
+        "errors 0 | timed out 0",
+        "Errors       none",
+        "warm-up 0.10 s   measured 1.00 s   drain ",
+        "p99.99",
+        "TCP_NODELAY",
+        "█",
+    ] {
+        assert!(text.contains(wanted), "no '{wanted}' in:\n{text}");
+    }
+}
+
+/// Goal: text and JSON tell the same story, and the story adds up.
+///
+/// Method: one run, both outputs; compare counts exactly, times by their three printed digits, and
+/// sum the fates and the bars.
+///
+/// Kills: computing a figure twice; leaving a fate out of the sum; bars that lose samples.
+#[test]
+fn text_and_json_agree() {
+    let path = scratch_file("agree.json");
+    std::fs::write(&path, "x".repeat(100_000)).unwrap(); // longer than a report: must be cut
+    let output = loadtest(&short(&["-c", "20", "--json", path.to_str().unwrap()]));
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+
+    let load = &report["load"];
+    for (label, value) in [
+        ("sent ", &load["sent"]),
+        ("completed ", &load["completed"]),
+        ("| errors ", &load["errors"]["total"]),
+        ("timed out ", &load["timed_out"]),
+        ("in flight ", &load["in_flight"]),
+        ("warm-up replies ", &load["warmup_completed"]),
+        ("opened ", &report["connections"]["opened"]),
+        ("served ", &report["connections"]["served"]),
+        ("CQ overflow ", &report["generator"]["cq_overflows"]),
+        ("Server       pid ", &report["server"]["pid"]),
+    ] {
+        // The header of the text has words like "in flight" too.
+        let body = &text[text.find("\nLoad").unwrap()..];
+        assert_eq!(number_after(body, label), count(value), "{label}\n{text}");
+    }
+    let fates = count(&load["completed"])
+        + count(&load["errors"]["total"])
+        + count(&load["timed_out"])
+        + count(&load["in_flight"]);
+    assert_eq!(count(&load["sent"]), fates);
+
+    let service = &report["latency_us"]["service"];
+    let bars = service["bars"].as_array().unwrap();
+    let in_bars: u64 = bars.iter().map(|bar| count(&bar["count"])).sum();
+    assert_eq!(in_bars, count(&service["samples"]));
+    for bar in bars {
+        let percent = match bar["percent"].as_f64().unwrap() {
+            percent if percent > 0.0 && percent < 0.005 => "<0.01 %".to_owned(),
+            percent => format!("{percent:.2} %"),
+        };
+        assert!(text.contains(&percent), "no bar of {percent} in:\n{text}");
+    }
+    for (name, us) in service["percentiles"].as_object().unwrap() {
+        assert_time(text, &format!("\n    {name} "), us.as_f64().unwrap());
+    }
+    assert_time(text, "\n    max ", service["max"].as_f64().unwrap());
+
+    assert_eq!(report["schema_version"], 1);
+    assert_eq!(report["exit_code"], 0);
+    assert_eq!(report["interrupted"], false);
+}
+
+/// Finds the time after `label` and compares it with `us`, within the rounding of three digits.
+#[track_caller]
+fn assert_time(text: &str, label: &str, us: f64) {
+    let (_, rest) = text.split_once(label).unwrap_or_else(|| panic!("no '{label}' in:\n{text}"));
+    let mut words = rest.split_whitespace();
+    let number: f64 = words.next().unwrap().parse().unwrap();
+    let factor = match words.next().unwrap() {
+        "ns" => 1e-3,
+        "µs" => 1.0,
+        "ms" => 1e3,
+        "s" => 1e6,
+        unit => panic!("unit {unit}"),
+    };
+    assert!((number * factor / us - 1.0).abs() < 0.006, "{label}: {number} for {us} µs");
+}
+
+/// Goal: stdout carries one document.
+///
+/// Method: JSON by format, JSON by `--json -`, and silence.
+///
+/// Kills: mixing text and JSON in one stream; a quiet run that talks.
+#[test]
+fn stdout_carries_one_document() {
+    let output = loadtest(&short(&["-c", "2", "--format", "json"]));
+    assert_exit(&output, 0);
+    assert_eq!(json(&output)["connections"]["served"], 2);
+    assert_eq!(stderr(&output), "");
+
+    let output = loadtest(&short(&["-c", "2", "--json", "-"]));
+    assert_exit(&output, 0);
+    assert_eq!(json(&output)["connections"]["served"], 2);
+    assert!(stderr(&output).contains("served 2/2"));
+
+    let output = loadtest(&short(&["-c", "2", "--format", "quiet"]));
+    assert_exit(&output, 0);
+    assert_eq!((stdout(&output), stderr(&output)), ("", ""));
+}
+
+/// Goal: several workers share the connections and report together.
+///
+/// Method: seven connections on two workers, no warm-up.
+///
+/// Kills: losing the remainder of an uneven share; reporting one worker's figures.
+#[test]
+fn workers_add_up() {
+    let arguments = ["-c", "7", "-t", "2", "--warmup", "0", "--format", "json"];
+    let output = loadtest(&short(&arguments));
+    assert_exit(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["connections"]["opened"], 7);
+    assert_eq!(report["connections"]["served"], 7);
+    assert_eq!(report["load"]["warmup_completed"], 0);
+    assert!(report["connections"]["per_conn"]["min"].as_u64().unwrap() > 0);
+}
+
+/// Goal: a message larger than every buffer on its way does not deadlock.
+///
+/// Method: 8 MiB, which no socket buffer holds, on two connections.
+///
+/// Kills: sending all before receiving anything.
+#[test]
+fn large_messages_flow_both_ways() {
+    let arguments = ["-c", "2", "-s", "8MiB", "--format", "json", "--drain", "60s"];
+    let output = loadtest(&short(&arguments));
+    assert_exit(&output, 0);
+    let report = json(&output);
+    assert_eq!(report["connections"]["served"], 2);
+    assert_eq!(report["load"]["errors"]["total"], 0);
+}
+
+/// Goal: `serve` and a run with a URL work as two programs, and SIGTERM ends the server well.
+///
+/// Method: start a server, test it twice, end it.
+///
+/// Kills: a server that dies with its first client; an exit code other than 0.
+#[test]
+fn a_server_of_its_own_can_be_tested() {
+    let mut server = Server::start();
+    for _ in 0..2 {
+        let output = loadtest(&short(&["-c", "10", "--format", "json", &server.url]));
+        assert_exit(&output, 0);
+        let report = json(&output);
+        assert_eq!(report["connections"]["served"], 10);
+        assert_eq!(report["target"]["url"], server.url.as_str());
+        assert!(report["server"].is_null(), "we know nothing of a server we did not start");
+    }
+    let pid = server.child.id();
+    kill(pid, "TERM");
+    let status = within(
+        "the server does not end",
+        move || server.child.wait().unwrap(),
+        || kill(pid, "KILL"),
+    );
+    assert_eq!(status.code(), Some(0));
+}

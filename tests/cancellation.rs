@@ -1,0 +1,343 @@
+//! Dropping a future at any moment loses nothing: no byte, no connection, no descriptor.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use common::{
+    Dice, LIMIT, assert_coded, coded_bytes, open_fds, poll_once, run, serial, std_pair, turns,
+    unanswering_addr, until, within,
+};
+use ringloop::Handle;
+use ringloop::net::{TcpListener, TcpStream};
+use ringloop::time::timeout;
+
+const ROUNDS: u64 = 100_000;
+
+/// Goal: a dropped `recv` or `read` loses no byte, whether the drop comes before the bytes, after
+/// them, or after their completion (C1).
+///
+/// Method: 100 000 rounds in which a peer writes a few coded bytes at a random moment around the
+/// first poll and the drop of a read; then what is missing is read and every byte compared.
+///
+/// Kills: a read that cancels its receive when dropped; bytes thrown away with the future; `read`
+/// forgetting what did not fit into its slice.
+#[test]
+fn a_dropped_read_loses_no_byte() {
+    let _serial = serial();
+    run(async {
+        let (mut stream, mut peer) = std_pair();
+        let mut dice = Dice::new(1);
+        let (mut sent, mut received) = (0_u64, 0_u64);
+        let mut dropped_early = 0;
+        for _ in 0..ROUNDS {
+            let bytes = coded_bytes(sent, 1 + dice.roll(5) as usize);
+            let write_at = dice.roll(3);
+            let mut write_if = |moment| {
+                if write_at == moment {
+                    peer.write_all(&bytes).unwrap();
+                    sent += bytes.len() as u64;
+                }
+            };
+            let turns_between = dice.roll(3) as usize;
+            write_if(0);
+            if dice.roll(2) == 0 {
+                let mut recv = pin!(stream.recv());
+                match poll_once(recv.as_mut()).await {
+                    Poll::Ready(buf) => {
+                        let buf = buf.unwrap();
+                        assert_coded(received, &buf);
+                        received += buf.len() as u64;
+                    }
+                    Poll::Pending => dropped_early += 1,
+                }
+                write_if(1);
+                turns(turns_between).await;
+            } else {
+                let mut buf = [0; 2];
+                let mut read = Box::pin(stream.read(&mut buf));
+                let polled = poll_once(read.as_mut()).await;
+                write_if(1);
+                turns(turns_between).await;
+                drop(read);
+                match polled {
+                    Poll::Ready(count) => {
+                        let count = count.unwrap();
+                        assert_coded(received, &buf[..count]);
+                        received += count as u64;
+                    }
+                    Poll::Pending => dropped_early += 1,
+                }
+            }
+            write_if(2);
+            while received < sent {
+                let mut buf = [0; 3];
+                let count = stream.read(&mut buf).await.unwrap();
+                assert!(count > 0, "an end in the middle");
+                assert_coded(received, &buf[..count]);
+                received += count as u64;
+            }
+        }
+        assert!(dropped_early > ROUNDS / 10, "{dropped_early} were dropped");
+    });
+}
+
+/// Goal: a read that its deadline ends loses no byte (C1), with the real `timeout`.
+///
+/// Method: as above, with deadlines of zero, so that the drop falls on the turn after the first
+/// poll, just where the completion arrives.
+///
+/// Kills: `Timeout` dropping a future that has a value; a reader woken and gone.
+#[test]
+fn a_read_that_times_out_loses_no_byte() {
+    let _serial = serial();
+    run(async {
+        let (mut stream, mut peer) = std_pair();
+        let mut dice = Dice::new(5);
+        let (mut sent, mut received) = (0_u64, 0_u64);
+        let mut timed_out = 0_u32;
+        for _ in 0..ROUNDS / 10 {
+            if dice.roll(2) == 0 {
+                peer.write_all(&coded_bytes(sent, 3)).unwrap();
+                sent += 3;
+            }
+            match timeout(Duration::ZERO, stream.recv()).await {
+                Ok(buf) => {
+                    let buf = buf.unwrap();
+                    assert_coded(received, &buf);
+                    received += buf.len() as u64;
+                }
+                Err(_elapsed) => timed_out += 1,
+            }
+        }
+        while received < sent {
+            let buf = stream.recv().await.unwrap();
+            assert_coded(received, &buf);
+            received += buf.len() as u64;
+        }
+        assert!(timed_out > 0, "no deadline came first");
+    });
+}
+
+/// Goal: a `read_exact` that is dropped midway gives back what it had copied.
+///
+/// Method: 10 000 rounds: part of a record arrives, the read takes it and is dropped after a random
+/// number of turns, the rest arrives, and a second read must see the whole record.
+///
+/// Kills: `Filling` without its `Drop`; `unread` at the wrong end of the queue.
+#[test]
+fn a_dropped_read_exact_puts_bytes_back() {
+    let _serial = serial();
+    run(async {
+        let (mut stream, mut peer) = std_pair();
+        let mut dice = Dice::new(2);
+        let mut position = 0_u64;
+        let mut dropped = 0;
+        for _ in 0..10_000 {
+            let record = coded_bytes(position, 8);
+            let (first, rest) = record.split_at(dice.roll(8) as usize);
+            let (second, third) = rest.split_at(dice.roll(rest.len() as u64) as usize);
+            peer.write_all(first).unwrap();
+            {
+                let mut buf = [0; 8];
+                let mut read = pin!(stream.read_exact(&mut buf));
+                let mut is_pending = poll_once(read.as_mut()).await.is_pending();
+                turns(dice.roll(3) as usize).await;
+                is_pending &= poll_once(read.as_mut()).await.is_pending();
+                peer.write_all(second).unwrap();
+                turns(dice.roll(3) as usize).await;
+                is_pending &= poll_once(read.as_mut()).await.is_pending();
+                assert!(is_pending, "{} bytes of 8", first.len() + second.len());
+                dropped += 1;
+            }
+            peer.write_all(third).unwrap();
+            let mut buf = [0; 8];
+            stream.read_exact(&mut buf).await.unwrap();
+            assert_coded(position, &buf);
+            position += 8;
+        }
+        assert_eq!(dropped, 10_000);
+    });
+}
+
+/// Goal: a dropped `accept` loses no connection, resets no client and leaks no descriptor (C2).
+///
+/// Method: 2 000 rounds in which a client connects at a random moment around the first poll and the
+/// drop of an `accept`; the next `accept` must give that client, who says its number. Descriptors
+/// before and after are compared.
+///
+/// Kills: an accept that belongs to its future; a connection closed or forgotten with it.
+#[test]
+fn a_dropped_accept_loses_no_connection() {
+    let _serial = serial();
+    let before = open_fds();
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut dice = Dice::new(3);
+        for round in 0..2_000_u32 {
+            let connect = || std::net::TcpStream::connect(addr).unwrap();
+            let (connect_early, turns_between) = (dice.roll(2) == 0, dice.roll(3) as usize);
+            let mut client = None;
+            let accepted = {
+                let mut accept = pin!(listener.accept());
+                if dice.roll(2) == 0 {
+                    assert!(poll_once(accept.as_mut()).await.is_pending());
+                }
+                if connect_early {
+                    client = Some(connect());
+                }
+                turns(turns_between).await;
+                match dice.roll(2) {
+                    0 => poll_once(accept.as_mut()).await,
+                    _ => Poll::Pending,
+                }
+            };
+            let mut client = client.unwrap_or_else(connect);
+            client.write_all(&round.to_ne_bytes()).unwrap();
+            let mut stream = match accepted {
+                Poll::Ready(stream) => stream.unwrap(),
+                Poll::Pending => listener.accept().await.unwrap(),
+            };
+            let mut number = [0; 4];
+            stream.read_exact(&mut number).await.unwrap();
+            assert_eq!(u32::from_ne_bytes(number), round, "another client");
+            stream.write_all(b"!").await.unwrap();
+            stream.close().await.unwrap();
+            let mut reply = Vec::new();
+            client.read_to_end(&mut reply).expect("no reset");
+            assert_eq!(reply, b"!");
+        }
+    });
+    assert_eq!(open_fds(), before);
+}
+
+/// Goal: of several `accept`s that wait, one that was woken and then dropped passes its connection
+/// on to the next.
+///
+/// Method: two waiting, one client; drop the first after its wake and before its poll.
+///
+/// Kills: `leave` ignoring `AlreadyWoken`.
+#[test]
+fn a_woken_and_dropped_accept_passes_its_wake_on() {
+    let _serial = serial();
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        for _ in 0..200 {
+            let mut first = Box::pin(listener.accept());
+            assert!(poll_once(first.as_mut()).await.is_pending());
+            let other = &listener;
+            let second = async move { other.accept().await };
+            let mut second = pin!(second);
+            assert!(poll_once(second.as_mut()).await.is_pending());
+            let _client = std::net::TcpStream::connect(addr).unwrap();
+            turns(3).await; // the connection has come and has woken the first
+            drop(first);
+            second.await.unwrap();
+        }
+    });
+}
+
+/// Goal: dropping a listener closes the connections that nobody took, and its port.
+///
+/// Method: let ten connections queue up, drop the listener, and see every client's end, the
+/// descriptors, and the port.
+///
+/// Kills: connections left in the queue; the accept left armed.
+#[test]
+fn a_dropped_listener_closes_what_it_had_accepted() {
+    let _serial = serial();
+    let before = open_fds();
+    run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        assert!(poll_once(pin!(listener.accept())).await.is_pending());
+        let connect = |_| std::net::TcpStream::connect(addr).unwrap();
+        let clients: Vec<_> = (0..10).map(connect).collect();
+        turns(5).await;
+        drop(listener);
+        until(|| Handle::current().metrics().in_flight == 0).await;
+        for mut client in clients {
+            // The end or a reset, depending on whether the connection had been accepted.
+            assert!(!matches!(client.read(&mut [0]), Ok(1..)));
+        }
+        TcpListener::bind(addr).expect("the port is free");
+    });
+    assert_eq!(open_fds(), before);
+}
+
+/// Goal: aborting a task with an idle `recv` is heard at once, and its operation leaves the table
+/// (C7).
+///
+/// Method: abort, count the turns until the joiner knows and until nothing is in flight.
+///
+/// Kills: an abort that waits for the operation; a cancel that is never sent.
+#[test]
+fn aborting_an_idle_read_is_prompt() {
+    let _serial = serial();
+    run(async {
+        let (mut stream, mut peer) = std_pair();
+        let metrics = || Handle::current().metrics();
+        let task = ringloop::spawn(async move { stream.recv().await.map(|buf| buf.len()) });
+        until(|| metrics().in_flight == 1).await;
+        turns(3).await;
+
+        let turns_before = metrics().turns;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        assert!(metrics().turns - turns_before <= 3, "the joiner waited");
+        until(|| metrics().in_flight == 0).await;
+        assert!(metrics().turns - turns_before <= 8, "the operation stayed");
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "and the peer sees the end");
+    });
+}
+
+/// Goal: a dropped or timed-out `connect` closes its socket, whichever side of the answer the drop
+/// falls on (C12).
+///
+/// Method: connects that never end and connects that succeed at once, dropped after a random number
+/// of turns; every descriptor is gone afterwards.
+///
+/// Kills: an attempt without its `Drop`; a connection made after the cancel and kept.
+#[test]
+fn a_dropped_connect_closes_its_socket() {
+    let _serial = serial();
+    let before = open_fds();
+    within(LIMIT, || {
+        let (full_addr, full) = unanswering_addr();
+        let runtime = ringloop::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let answering = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let answering_addr = answering.local_addr().unwrap();
+            let mut dice = Dice::new(4);
+            for round in 0..500 {
+                let addr = [full_addr, answering_addr][round % 2];
+                {
+                    let mut connect = pin!(TcpStream::connect(addr));
+                    assert!(poll_once(connect.as_mut()).await.is_pending());
+                    turns(dice.roll(3) as usize).await;
+                }
+                if round % 2 == 1 {
+                    // Made and reset, or never made: either way the socket is gone. Take what came.
+                    answering.set_nonblocking(true).unwrap();
+                    while answering.accept().is_ok() {}
+                }
+            }
+            let too_late = TcpStream::connect_timeout(full_addr, Duration::from_millis(1)).await;
+            assert_eq!(
+                too_late.unwrap_err().kind(),
+                std::io::ErrorKind::TimedOut,
+                "a full backlog does not answer"
+            );
+            until(|| Handle::current().metrics().in_flight == 0).await;
+        });
+        drop(runtime);
+        drop(full);
+    });
+    assert_eq!(open_fds(), before);
+}

@@ -1,0 +1,175 @@
+//! What the integration tests share: a watchdog, socket pairs, descriptors in use, and small steps.
+//!
+//! No test sleeps to synchronise, and no verdict depends on how fast this machine is: a test waits
+//! for a condition, and the watchdog turns a wait without end into a failure.
+#![allow(dead_code)] // each test binary uses its own part
+#![allow(unreachable_pub)] // a module of each test binary, shared by all
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use ringloop::net::{TcpListener, TcpStream};
+use ringloop::task::yield_now;
+
+/// How long a test may take before it counts as hung. Far above what any of them needs.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `f` on this thread. If it takes longer than `limit`, says so and ends the process, so that
+/// a hang cannot block a build for ever.
+pub fn within<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    let (done, is_done) = channel::<()>();
+    std::thread::spawn(move || {
+        if is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // Not `eprintln!`: the harness would keep the text to itself.
+            let text = format!("\n{name}: hangs, not done after {limit:?}\n");
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            std::process::abort();
+        }
+    });
+    let result = f();
+    drop(done);
+    result
+}
+
+/// Runs `future` on a fresh loop, under the watchdog.
+pub fn run<F: Future>(future: F) -> F::Output {
+    within(LIMIT, || ringloop::run(future))
+}
+
+/// One test of this binary at a time: for those that count the process's descriptors.
+pub fn serial() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The descriptors of this process and what they refer to.
+pub fn open_fds() -> BTreeMap<i32, String> {
+    let mut fds = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc/self/fd").expect("procfs") {
+        let path = entry.expect("an entry").path();
+        // The descriptor of this very listing is gone when its link is read.
+        if let Ok(target) = std::fs::read_link(&path) {
+            let number = path.file_name().and_then(|name| name.to_str());
+            let number = number.and_then(|name| name.parse().ok()).expect("a number");
+            fds.insert(number, target.display().to_string());
+        }
+    }
+    fds.retain(|_, target| !target.starts_with("/proc/"));
+    fds
+}
+
+/// Polls `future` once.
+pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// Lets the loop turn until `condition` holds.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        yield_now().await;
+    }
+}
+
+/// Lets the loop turn `count` times.
+pub async fn turns(count: usize) {
+    for _ in 0..count {
+        yield_now().await;
+    }
+}
+
+/// Two ends of one connection, both on this loop. The first is the one that connected.
+pub async fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let addr = listener.local_addr().expect("an address");
+    let client = TcpStream::connect(addr).await.expect("a connection");
+    let server = listener.accept().await.expect("its other end");
+    (client, server)
+}
+
+/// A stream of this loop and its peer, an ordinary blocking socket.
+pub fn std_pair() -> (TcpStream, std::net::TcpStream) {
+    let (ours, theirs) = blocking_pair();
+    (TcpStream::from_std(ours), theirs)
+}
+
+/// Two ends of one connection, both ordinary blocking sockets.
+pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let addr = listener.local_addr().expect("an address");
+    let theirs = std::net::TcpStream::connect(addr).expect("a connection");
+    theirs.set_nodelay(true).expect("an option");
+    let (ours, _) = listener.accept().expect("its other end");
+    (ours, theirs)
+}
+
+/// A listening socket whose backlog is full, so that connecting to it neither succeeds nor fails.
+/// Lives as long as what is returned beside the address.
+pub fn unanswering_addr() -> (SocketAddr, impl Drop) {
+    struct Full {
+        _listener: socket2::Socket,
+        _clients: Vec<socket2::Socket>,
+    }
+    impl Drop for Full {
+        fn drop(&mut self) {}
+    }
+    let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = new().expect("a socket");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    listener.bind(&any.into()).expect("a port");
+    listener.listen(0).expect("a listener");
+    let addr = listener.local_addr().expect("an address");
+    let clients = (0..4).map(|_| {
+        let client = new().expect("a socket");
+        client.set_nonblocking(true).expect("an option");
+        let _ = client.connect(&addr); // the first are made, the others stay on their way
+        client
+    });
+    let full = Full { _clients: clients.collect(), _listener: listener };
+    (addr.as_socket().expect("an IP address"), full)
+}
+
+/// The byte at `position` of a stream whose every stretch is recognisable.
+pub fn coded(position: u64) -> u8 {
+    let mixed = position.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 56) as u8 ^ position as u8
+}
+
+/// `len` bytes of the coded stream from `start` on.
+pub fn coded_bytes(start: u64, len: usize) -> Vec<u8> {
+    (start..start + len as u64).map(coded).collect()
+}
+
+/// Checks that `bytes` are those of the coded stream from `start` on.
+#[track_caller]
+pub fn assert_coded(start: u64, bytes: &[u8]) {
+    for (offset, &byte) in bytes.iter().enumerate() {
+        let position = start + offset as u64;
+        assert_eq!(byte, coded(position), "byte {position} is another");
+    }
+}
+
+/// Numbers that look random and are the same each time (xorshift).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        assert_ne!(seed, 0, "zero stays zero");
+        Dice(seed)
+    }
+
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % sides
+    }
+}
