@@ -5,14 +5,16 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::{
-    LIMIT, assert_coded, blocking_pair, coded_bytes, open_fds, serial, std_pair, tcp_pair, turns,
-    unanswering_addr, until, within,
+    LIMIT, assert_coded, blocking_pair, coded_bytes, open_fds, poll_once, serial, std_pair,
+    tcp_pair, turns, unanswering_addr, until, within,
 };
 use ringloop::net::{TcpListener, TcpStream};
+use ringloop::time::sleep;
 use ringloop::{Handle, Runtime, Unhandled};
 
 /// More than a socket's buffers take, so that a write of it blocks.
@@ -91,7 +93,7 @@ fn dropping_a_runtime_with_everything_in_flight() {
                 let listener = Rc::clone(&listener);
                 ringloop::spawn(async move { listener.accept().await.map(drop) });
             }
-            ringloop::spawn(ringloop::time::sleep(Duration::from_secs(3600)));
+            ringloop::spawn(sleep(Duration::from_secs(3600)));
             let kept = Rc::clone(&listener);
             ringloop::call_later(Duration::from_secs(3600), move || drop(kept));
             drop(listener);
@@ -313,7 +315,7 @@ fn a_stalled_peer_does_not_keep_a_dropped_stream() {
             assert_eq!(Handle::current().metrics().closing, 1);
             // Counted by turns of the loop: `until` would spin for the 30 ms.
             while Handle::current().metrics().in_flight > 0 {
-                ringloop::time::sleep(Duration::from_millis(5)).await;
+                sleep(Duration::from_millis(5)).await;
             }
             turns(2).await;
             peer
@@ -366,5 +368,86 @@ fn close_says_how_it_went() {
             assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
             until(|| Handle::current().metrics().in_flight == 0).await;
         });
+    });
+}
+
+/// Goal: writing to a stream whose runtime has ended is an error, not a wait without end.
+///
+/// Method: carry a stream out, drop its runtime, write and flush in another loop.
+///
+/// Kills: queueing bytes that nobody will ever send.
+#[test]
+fn writing_after_the_runtimes_end_is_an_error() {
+    let _serial = serial();
+    within(LIMIT, || {
+        let runtime = Runtime::new().unwrap();
+        let (mut stream, _peer) = runtime.block_on(async { std_pair() });
+        drop(runtime);
+        ringloop::run(async {
+            let writing = async {
+                stream.write_all(b"?").await?;
+                stream.flush().await
+            };
+            writing.await.expect_err("its loop is gone");
+        });
+    });
+}
+
+/// Goal: a stream that outlives its runtime closes when it is dropped, whatever was queued on it.
+///
+/// Method: queue two buffers, so that the first send ends during the drain with the second waiting;
+/// drop the runtime, then the stream. Descriptors, and the peer's view.
+///
+/// Kills: a list of the closed reactor that keeps the socket, which keeps the reactor.
+#[test]
+fn a_stream_that_outlives_its_runtime_closes() {
+    let _serial = serial();
+    within(LIMIT, || {
+        let before = open_fds();
+        let runtime = Runtime::new().unwrap();
+        let (stream, mut peer) = runtime.block_on(async {
+            let (mut stream, peer) = std_pair();
+            stream.send(vec![1; 1000]).await.unwrap();
+            stream.send(vec![2; 1000]).await.unwrap();
+            (stream, peer)
+        });
+        drop(runtime);
+        drop(stream);
+        let _ended_or_reset = peer.read_to_end(&mut Vec::new()); // returns, unless it is open
+        drop(peer);
+        assert_eq!(open_fds(), before);
+    });
+}
+
+/// Goal: when nobody awaits a `close()` any more, a loss reaches `on_unhandled`, as it does for a
+/// dropped stream: nothing is lost in silence.
+///
+/// Method: a stalled peer, a `close()` that is polled once and dropped, a short linger.
+///
+/// Kills: the error put where only the dropped future would have looked.
+#[test]
+fn a_dropped_close_reports_its_loss() {
+    let _serial = serial();
+    within(LIMIT, || {
+        let lost = Rc::new(Cell::new(0));
+        let heard = Rc::clone(&lost);
+        let runtime = Runtime::builder()
+            .linger(Duration::from_millis(10))
+            .on_unhandled(move |unhandled| {
+                assert!(matches!(unhandled, Unhandled::BackgroundClose { .. }));
+                heard.set(heard.get() + 1);
+            })
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (mut stream, _peer) = std_pair();
+            stream.send(vec![1; BIG]).await.unwrap();
+            assert!(poll_once(pin!(stream.close())).await.is_pending());
+            while Handle::current().metrics().closing > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+            turns(3).await;
+        });
+        assert_eq!(lost.get(), 1);
     });
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code)] // each test binary uses its own part
 #![allow(unreachable_pub)] // a module of each test binary, shared by all
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringloop::net::{TcpListener, TcpStream};
@@ -83,6 +84,46 @@ pub async fn turns(count: usize) {
     for _ in 0..count {
         yield_now().await;
     }
+}
+
+/// Something to wait for that opens once.
+#[derive(Default)]
+pub struct Gate {
+    is_open: Cell<bool>,
+    waiter: Cell<Option<Waker>>,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        self.is_open.set(true);
+        if let Some(waker) = self.waiter.take() {
+            waker.wake();
+        }
+    }
+
+    pub async fn wait(&self) {
+        poll_fn(|cx| {
+            if self.is_open.get() {
+                return Poll::Ready(());
+            }
+            self.waiter.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A computation: nothing else runs on this thread for `duration`.
+pub fn compute(duration: Duration) {
+    let start = ringloop::time::Instant::now();
+    while start.elapsed() < duration {
+        std::hint::spin_loop();
+    }
+}
+
+/// The turns that the current loop has begun.
+pub fn turn() -> u64 {
+    ringloop::Handle::current().metrics().turns
 }
 
 /// Two ends of one connection, both on this loop. The first is the one that connected.
