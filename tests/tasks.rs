@@ -1,4 +1,5 @@
 //! Tasks and callbacks from birth to end, and what becomes of their panics.
+#![expect(clippy::async_yields_async, reason = "a handle is carried out of its loop on purpose")]
 
 mod common;
 

@@ -266,14 +266,14 @@ impl<F: Future> Future for Supervised<F> {
             match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(output)) => Ok(output),
-                Err(payload) => Err(JoinError::Panic(payload)),
+                Err(payload) => Err(JoinError::panicked(payload)),
             }
         };
         // The locals go before the joiner hears of the end.
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
         let result = match dropped {
             Ok(()) => result,
-            Err(payload) => Err(JoinError::Panic(payload)),
+            Err(payload) => Err(JoinError::panicked(payload)),
         };
         this.live.leave();
         this.ending.finish(result);

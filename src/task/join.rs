@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::coop;
@@ -118,7 +118,33 @@ pub enum JoinError {
     /// The task was aborted, or its runtime ended first.
     Cancelled,
     /// The task panicked, with this payload.
-    Panic(Box<dyn Any + Send>),
+    Panic(PanicPayload),
+}
+
+/// What a task panicked with. `Sync`, so that a [`JoinError`] fits wherever errors go.
+pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
+
+impl PanicPayload {
+    fn new(payload: Box<dyn Any + Send>) -> PanicPayload {
+        PanicPayload(Mutex::new(payload))
+    }
+
+    /// The payload itself, for `std::panic::resume_unwind` or a downcast.
+    pub fn into_inner(self) -> Box<dyn Any + Send> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(panic_text(&self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl fmt::Debug for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PanicPayload({self})")
+    }
 }
 
 impl JoinError {
@@ -139,7 +165,7 @@ impl JoinError {
     /// If the task was cancelled instead.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self {
-            JoinError::Panic(payload) => payload,
+            JoinError::Panic(payload) => payload.into_inner(),
             JoinError::Cancelled => panic!("into_panic on a task that was cancelled"),
         }
     }
@@ -155,7 +181,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JoinError::Cancelled => f.write_str("the task was cancelled"),
-            JoinError::Panic(payload) => write!(f, "the task panicked: {}", panic_text(payload)),
+            JoinError::Panic(payload) => write!(f, "the task panicked: {payload}"),
         }
     }
 }
@@ -231,6 +257,12 @@ enum JoinState<T> {
     Taken,
 }
 
+impl JoinError {
+    pub(super) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
+        JoinError::Panic(PanicPayload::new(payload))
+    }
+}
+
 impl<T> JoinCell<T> {
     pub(super) fn new(reporter: &Rc<Reporter>, spawned_at: &'static Location<'static>) -> Rc<Self> {
         Rc::new(JoinCell {
@@ -257,7 +289,24 @@ impl<T> JoinCell<T> {
         }
     }
 
-    fn report(&self, payload: Box<dyn Any + Send>) {
+    fn report(&self, payload: PanicPayload) {
+        let payload = payload.into_inner();
         self.reporter.report(&Unhandled::TaskPanic { spawned_at: self.spawned_at, payload });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an error of a task goes wherever errors go, and an abort comes from any thread.
+    /// Method: the compiler. Kills: a payload that is not `Sync`; an `Rc` in `AbortHandle`.
+    #[test]
+    fn errors_and_abort_handles_are_for_every_thread() {
+        fn for_every_thread<T: Send + Sync>() {}
+        for_every_thread::<JoinError>();
+        for_every_thread::<AbortHandle>();
+        let error = std::io::Error::other(JoinError::panicked(Box::new("why")));
+        assert_eq!(error.to_string(), "the task panicked: why");
     }
 }

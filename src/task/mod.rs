@@ -21,7 +21,7 @@ pub(crate) mod wait_list;
 mod yield_now;
 
 pub use call::CallHandle;
-pub use join::{AbortHandle, JoinError, JoinHandle, TaskId};
+pub use join::{AbortHandle, JoinError, JoinHandle, PanicPayload, TaskId};
 pub use yield_now::yield_now;
 
 pub(crate) use call::Call;
