@@ -11,8 +11,8 @@
 # one, uninstrumented.
 #
 # There are no suppressions. A suppression names where memory was allocated, and what an undrained
-# teardown leaks on purpose was allocated all over. A test that provokes one is skipped here by name,
-# with its reason (`--skip NAME` behind the `--` below).
+# teardown leaks on purpose was allocated all over. So the two tests that provoke one, and whose names
+# begin with `an_undrained_`, are skipped here; `cargo test` runs them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,4 +27,4 @@ if [[ "$(uname -m)" != x86_64 ]]; then
 fi
 
 exec cargo test -p ringloop --lib --tests --no-fail-fast \
-    --target "$target" --target-dir target/asan -- "$@"
+    --target "$target" --target-dir target/asan -- --skip an_undrained_ "$@"

@@ -43,6 +43,7 @@ const CHILD: &str = "RINGLOOP_TEST_CHILD";
 /// Kills: dropping a `Runnable` with its future inside, which aborts on panic.
 #[test]
 fn a_destructor_that_panics_at_the_end() {
+    let _serial = serial(); // the other process is started with pipes
     if std::env::var_os(CHILD).is_some() {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let heard = Rc::clone(&reports);
