@@ -5,6 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -219,26 +220,27 @@ fn a_dropped_accept_loses_no_connection() {
 /// Goal: of several `accept`s that wait, one that was woken and then dropped passes its connection
 /// on to the next.
 ///
-/// Method: two waiting, one client; drop the first after its wake and before its poll.
+/// Method: two waiting in tasks of their own, one client; drop the first after its wake and before
+/// its poll, so that only the wake it passes on can reach the second.
 ///
 /// Kills: `leave` ignoring `AlreadyWoken`.
 #[test]
 fn a_woken_and_dropped_accept_passes_its_wake_on() {
     let _serial = serial();
     run(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = Rc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let addr = listener.local_addr().unwrap();
         for _ in 0..200 {
             let mut first = Box::pin(listener.accept());
             assert!(poll_once(first.as_mut()).await.is_pending());
-            let other = &listener;
-            let second = async move { other.accept().await };
-            let mut second = pin!(second);
-            assert!(poll_once(second.as_mut()).await.is_pending());
+            let waiting = Rc::clone(&listener);
+            let second = ringloop::spawn(async move { waiting.accept().await.map(drop) });
+            turns(2).await;
             let _client = std::net::TcpStream::connect(addr).unwrap();
             turns(3).await; // the connection has come and has woken the first
+            assert!(!second.is_finished(), "out of turn");
             drop(first);
-            second.await.unwrap();
+            second.await.unwrap().unwrap();
         }
     });
 }

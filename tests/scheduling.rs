@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use common::{Gate, LIMIT, compute, poll_once, run, std_pair, turn, turns, until, within};
 use ringloop::task::yield_now;
-use ringloop::time::{Instant, sleep, sleep_until, timeout};
+use ringloop::time::{Instant, sleep, sleep_until, timeout_at};
 use ringloop::{Handle, Runtime, call_soon, spawn};
 
 /// Goal: what becomes ready runs in the order it became ready, whatever kind it is (A1).
@@ -203,13 +203,20 @@ fn a_deadline_ends_an_always_ready_future() {
         let (mut stream, peer) = std_pair();
         let mut writer = peer.try_clone().unwrap();
         let flood = std::thread::spawn(move || while writer.write_all(&[1; 65536]).is_ok() {});
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let passed_at = Cell::new(None);
         let reading = async {
             loop {
                 stream.read(&mut [0]).await.unwrap();
+                if passed_at.get().is_none() && Instant::now() >= deadline {
+                    passed_at.set(Some(turn()));
+                }
             }
         };
-        let ended: Result<(), _> = timeout(Duration::from_millis(20), reading).await;
+        let ended: Result<(), _> = timeout_at(deadline, reading).await;
         assert!(ended.is_err());
+        let late = passed_at.get().map_or(0, |at| turn() - at);
+        assert!(late <= 2, "{late} turns after its deadline");
 
         let mut deadline = pin!(sleep(Duration::from_millis(20)));
         loop {

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Dice, compute, poll_once, run, turn, turns, until};
+use common::{Dice, compute, poll_once, run, tcp_pair, turn, turns, until};
 use ringloop::task::yield_now;
 use ringloop::time::{
     Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout,
@@ -201,7 +201,7 @@ fn endless_durations() {
 ///
 /// Method: such a callback, and a task that counts turns beside it.
 ///
-/// Kills: expiring until nothing is due.
+/// Kills: calling back within the expiry, so that what the callback sets is due at once.
 #[test]
 fn a_zero_timer_does_not_take_over_a_turn() {
     fn again(left: u32, seen: Rc<RefCell<Vec<u64>>>) {
@@ -228,7 +228,7 @@ fn a_zero_timer_does_not_take_over_a_turn() {
 ///
 /// Method: 10⁶ of them, single and in crowds; then a sleep, whose turns are counted.
 ///
-/// Kills: lazy removal; a kernel timeout that follows every change.
+/// Kills: lazy removal; a `Sleep` without its `Drop`.
 #[test]
 fn a_million_cancelled_timers_leave_nothing() {
     run(async {
@@ -248,6 +248,35 @@ fn a_million_cancelled_timers_leave_nothing() {
         let after = metrics();
         assert!(after.turns - before.turns <= 10, "{}", after.turns - before.turns);
         assert!(after.timeout_arms - before.timeout_arms <= 10);
+    });
+}
+
+/// Goal: a timeout per message costs no kernel timeout per message, as its deadline only moves
+/// later. (`scripts/timer-syscalls.sh` counts system calls as well.)
+///
+/// Method: a thousand round trips, each under a new timeout, and the count of kernel timeouts.
+///
+/// Kills: a kernel timeout that follows every change.
+#[test]
+fn a_timeout_per_message_sets_no_kernel_timeout() {
+    run(async {
+        let (mut client, mut server) = tcp_pair().await;
+        let before = metrics();
+        let echo = spawn(async move {
+            while let Ok(Ok(bytes)) = timeout(HOUR, server.recv()).await {
+                if bytes.is_empty() || server.send(bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        for _ in 0..1000 {
+            client.write_all(b"ping").await.unwrap();
+            timeout(HOUR, client.recv()).await.unwrap().unwrap();
+        }
+        client.close().await.unwrap();
+        echo.await.unwrap();
+        let arms = metrics().timeout_arms - before.timeout_arms;
+        assert!(arms <= 2, "{arms} kernel timeouts");
     });
 }
 
