@@ -31,6 +31,11 @@ impl SetupError {
         self.driver
     }
 
+    /// Whether descriptors have run out, which no other driver would mend.
+    pub(crate) fn is_shortage_of_files(&self) -> bool {
+        matches!(self.cause.raw_os_error(), Some(errno::EMFILE | errno::ENFILE))
+    }
+
     /// What usually fixes this, where we know it.
     pub fn advice(&self) -> Option<&'static str> {
         match self.cause.raw_os_error()? {

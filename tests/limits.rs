@@ -18,7 +18,7 @@ use common::{
 };
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::time::{Instant, timeout_at};
-use ringloop::{Builder, Handle, Runtime, Unhandled};
+use ringloop::{Builder, DriverKind, Handle, Runtime, Unhandled};
 
 /// Goal: reading works while the program holds every buffer of the pool, and the end of a stream
 /// is seen all the same.
@@ -222,7 +222,8 @@ fn a_burst_beyond_the_completion_queue_arrives() {
             until(|| in_flight() == 0).await;
         });
         let metrics = runtime.handle().metrics();
-        assert!(metrics.cq_overflows > 0, "the queue never overflowed");
+        let has_queue = runtime.handle().driver().kind() == DriverKind::Uring;
+        assert_eq!(metrics.cq_overflows > 0, has_queue, "the queue overflows where there is one");
         assert_eq!(metrics.strays, 0);
     });
 }

@@ -62,10 +62,12 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
 const UNSAFE_FILES: &[&str] = &[
     "loadtest/src/sys.rs",
     "src/buf/pool.rs",
+    "src/driver/epoll/mod.rs",
     "src/driver/uring/ring.rs",
     "src/driver/uring/scripted.rs",
     "src/op/accept.rs",
     "src/sys/clock.rs",
+    "src/sys/epoll.rs",
     "src/sys/eventfd.rs",
     "src/sys/memory.rs",
     "tests/limits.rs",

@@ -125,6 +125,8 @@ pub(crate) enum Driver {
     Auto,
     /// io_uring or an error that says what is missing
     Uring,
+    /// epoll, without a look at io_uring
+    Epoll,
 }
 
 impl Driver {
@@ -132,6 +134,7 @@ impl Driver {
         match self {
             Driver::Auto => ringloop::DriverChoice::Auto,
             Driver::Uring => ringloop::DriverChoice::Uring,
+            Driver::Epoll => ringloop::DriverChoice::Epoll,
         }
     }
 
@@ -139,6 +142,7 @@ impl Driver {
         match self {
             Driver::Auto => "auto",
             Driver::Uring => "uring",
+            Driver::Epoll => "epoll",
         }
     }
 }

@@ -9,24 +9,28 @@
 //! - [`wait`](Driver::wait) is the only call that sleeps. It submits everything pushed before.
 //! - [`Clock::now_ns`] is the only clock.
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
+//! - [`forget`](Driver::forget) precedes every `close(2)` of a descriptor that was named.
 //! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
 //!
 //! **Absent on purpose.** Tasks and wakers: a driver deals in keys, and who waits for one is known
 //! only above.
 
+mod epoll;
 pub(crate) mod request;
 pub(crate) mod uring;
 
 use std::cell::Cell;
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::sys::clock;
 use crate::sys::eventfd::EventFd;
+use epoll::Epoll;
 use request::{Completion, Key, Request, Wait};
 pub(crate) use uring::Drained;
 use uring::Uring;
@@ -36,12 +40,14 @@ use uring::ring::KernelRing;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum DriverChoice {
-    /// What the environment variable `RINGLOOP_DRIVER` says (`auto` or `uring`), else the best
+    /// What the environment variable `RINGLOOP_DRIVER` says (`auto`, `uring` or `epoll`), else the best
     /// driver that works here.
     #[default]
     Auto,
     /// io_uring or nothing: building the runtime fails where it cannot be used.
     Uring,
+    /// epoll, without a look at io_uring.
+    Epoll,
 }
 
 /// A kind of driver.
@@ -50,12 +56,15 @@ pub enum DriverChoice {
 pub enum DriverKind {
     /// Completions through io_uring.
     Uring,
+    /// Readiness through epoll, and non-blocking calls.
+    Epoll,
 }
 
 impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DriverKind::Uring => f.write_str("io_uring"),
+            DriverKind::Epoll => f.write_str("epoll"),
         }
     }
 }
@@ -65,7 +74,10 @@ impl fmt::Display for DriverKind {
 pub struct DriverInfo {
     pub(crate) kind: DriverKind,
     pub(crate) features: Vec<&'static str>,
-    pub(crate) sizes: RingSizes,
+    /// Of the rings, where there are some.
+    pub(crate) sizes: Option<RingSizes>,
+    /// Why not the first choice.
+    pub(crate) reason: Option<String>,
 }
 
 impl DriverInfo {
@@ -78,13 +90,25 @@ impl DriverInfo {
     pub fn features(&self) -> &[&'static str] {
         &self.features
     }
+
+    /// Why it is not io_uring, if it is not: what was asked for, or what went wrong.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
 }
 
 impl fmt::Display for DriverInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DriverInfo { kind, features, sizes } = self;
+        let DriverInfo { kind, features, sizes, reason } = self;
         write!(f, "{kind} ({}", features.join(", "))?;
-        write!(f, ", sq {}, cq {})", sizes.sq_entries, sizes.cq_entries)
+        if let Some(sizes) = sizes {
+            write!(f, ", sq {}, cq {}", sizes.sq_entries, sizes.cq_entries)?;
+        }
+        f.write_str(")")?;
+        match reason {
+            Some(reason) => write!(f, ", because {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -156,63 +180,78 @@ impl Unparker {
     }
 }
 
-#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "one value per loop"))]
+#[expect(clippy::large_enum_variant, reason = "one value per loop")]
 pub(crate) enum Driver {
     Uring(Uring<KernelRing>),
+    Epoll(Epoll),
     #[cfg(test)]
     Scripted(Uring<uring::scripted::ScriptedRing>),
 }
 
 /// One call on whichever driver there is.
 macro_rules! each {
-    ($driver:expr, $inner:ident => $call:expr) => {
+    ($driver:expr, $ring:ident => $on_ring:expr, $epoll:ident => $on_epoll:expr) => {
         match $driver {
-            Driver::Uring($inner) => $call,
+            Driver::Uring($ring) => $on_ring,
+            Driver::Epoll($epoll) => $on_epoll,
             #[cfg(test)]
-            Driver::Scripted($inner) => $call,
+            Driver::Scripted($ring) => $on_ring,
         }
     };
 }
 
 impl Driver {
     pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
-        each!(self, driver => driver.push(key, request))
+        each!(self, ring => ring.push(key, request), epoll => epoll.push(key, request))
     }
 
     pub(crate) fn cancel(&mut self, key: Key) {
-        each!(self, driver => driver.cancel(key))
+        each!(self, ring => ring.cancel(key), epoll => epoll.cancel(key));
     }
 
+    /// The descriptor is about to be closed, and no operation names it.
+    pub(crate) fn forget(&mut self, fd: RawFd) {
+        each!(self, _ring => (), epoll => epoll.forget(fd));
+    }
+
+    /// Has the kernel look at what was pushed, without waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        each!(self, driver => driver.flush())
+        each!(self, ring => ring.flush(), epoll => {
+            epoll.flush();
+            Ok(())
+        })
     }
 
     pub(crate) fn is_half_full(&mut self) -> bool {
-        each!(self, driver => driver.is_half_full())
+        each!(self, ring => ring.is_half_full(), epoll => epoll.is_half_full())
     }
 
     pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
-        each!(self, driver => driver.wait(wait, out))
+        each!(self, ring => ring.wait(wait, out), epoll => epoll.wait(wait, out))
     }
 
+    /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
-        each!(self, driver => driver.drain(deadline_ns, now))
+        each!(self, ring => ring.drain(deadline_ns, now), _epoll => Drained::Yes)
     }
 
+    /// The last resort of a teardown.
     pub(crate) fn cancel_everything(&mut self) -> io::Result<()> {
-        each!(self, driver => driver.cancel_everything())
+        each!(self, ring => ring.cancel_everything(), _epoll => Ok(()))
     }
 
     pub(crate) fn close(self, drained: Drained) {
-        each!(self, driver => driver.close(drained))
+        each!(self, ring => ring.close(drained), epoll => epoll.close());
     }
 
     pub(crate) fn stats(&self) -> DriverStats {
-        each!(self, driver => driver.stats())
+        each!(self, ring => ring.stats(), epoll => epoll.stats())
     }
 
-    pub(crate) fn cq_entries(&self) -> u32 {
-        each!(self, driver => driver.cq_entries())
+    /// How many active operations may be in flight. On a ring each has one completion, and keeping
+    /// them below half the queue leaves room for those of the passive ones.
+    pub(crate) fn active_max(&self) -> u32 {
+        each!(self, ring => (ring.cq_entries() / 2).max(1), _epoll => u32::MAX)
     }
 }
 
@@ -224,39 +263,83 @@ pub(crate) struct Opened {
     pub(crate) clock: Clock,
 }
 
-/// Opens the driver that was asked for.
+/// Opens the driver that was asked for, or the best that works.
 pub(crate) fn open(
     choice: DriverChoice,
     sizes: RingSizes,
     pool: &Rc<Pool>,
 ) -> Result<Opened, SetupError> {
     match choice {
-        DriverChoice::Auto => check_environment()?,
-        DriverChoice::Uring => {}
+        DriverChoice::Auto => match choice_of_environment()? {
+            DriverChoice::Auto => open_best(sizes, pool),
+            DriverChoice::Uring => open_uring(sizes, pool),
+            DriverChoice::Epoll => open_epoll(pool, "RINGLOOP_DRIVER asks for it".into()),
+        },
+        DriverChoice::Uring => open_uring(sizes, pool),
+        DriverChoice::Epoll => open_epoll(pool, "the program asks for it".into()),
     }
-    let bell = EventFd::new()
-        .map(Arc::new)
-        .map_err(|cause| SetupError::new(DriverKind::Uring, "eventfd", cause))?;
+}
+
+/// io_uring, and epoll where that cannot be used (H24). A fallback is said once, on standard error.
+fn open_best(sizes: RingSizes, pool: &Rc<Pool>) -> Result<Opened, SetupError> {
+    static SAID: Once = Once::new();
+    let refused = match open_uring(sizes, pool) {
+        // Out of descriptors: epoll would need one too, and the cause is not io_uring.
+        Err(error) if !error.is_shortage_of_files() => error,
+        outcome => return outcome,
+    };
+    pool.reclaim(); // what a probe had lent to a ring that is gone
+    let reason = refused.to_string();
+    SAID.call_once(|| {
+        let _ = writeln!(io::stderr(), "ringloop: running on epoll, because {reason}");
+    });
+    open_epoll(pool, reason)
+}
+
+fn open_uring(sizes: RingSizes, pool: &Rc<Pool>) -> Result<Opened, SetupError> {
+    let bell = open_bell(DriverKind::Uring)?;
     let (driver, rung) = uring::setup::open(sizes, pool, &bell)?;
     let mut features = rung.features();
     features.push("multishot");
     let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
+    let kind = DriverKind::Uring;
     Ok(Opened {
         driver: Driver::Uring(driver),
-        info: DriverInfo { kind: DriverKind::Uring, features, sizes },
+        info: DriverInfo { kind, features, sizes: Some(sizes), reason: None },
         unparker: Unparker { bell },
         clock: Clock::Monotonic,
     })
 }
 
+fn open_epoll(pool: &Rc<Pool>, reason: String) -> Result<Opened, SetupError> {
+    let kind = DriverKind::Epoll;
+    let bell = open_bell(kind)?;
+    let driver = Epoll::new(Rc::clone(pool), Arc::clone(&bell))
+        .map_err(|cause| SetupError::new(kind, "epoll_create1", cause))?;
+    let features = driver.features();
+    Ok(Opened {
+        driver: Driver::Epoll(driver),
+        info: DriverInfo { kind, features, sizes: None, reason: Some(reason) },
+        unparker: Unparker { bell },
+        clock: Clock::Monotonic,
+    })
+}
+
+fn open_bell(kind: DriverKind) -> Result<Arc<EventFd>, SetupError> {
+    let bell = EventFd::new().map_err(|cause| SetupError::new(kind, "eventfd", cause))?;
+    Ok(Arc::new(bell))
+}
+
 /// `RINGLOOP_DRIVER` is read before the first io_uring call, as some sandboxes kill on that (H24).
-fn check_environment() -> Result<(), SetupError> {
+fn choice_of_environment() -> Result<DriverChoice, SetupError> {
     match std::env::var("RINGLOOP_DRIVER").as_deref() {
-        Err(_) | Ok("" | "auto" | "uring") => Ok(()),
+        Err(_) | Ok("" | "auto") => Ok(DriverChoice::Auto),
+        Ok("uring") => Ok(DriverChoice::Uring),
+        Ok("epoll") => Ok(DriverChoice::Epoll),
         Ok(_) => {
             let cause = io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "the environment variable RINGLOOP_DRIVER must be auto or uring",
+                "the environment variable RINGLOOP_DRIVER must be auto, uring or epoll",
             );
             Err(SetupError::new(DriverKind::Uring, "choosing a driver", cause))
         }
@@ -273,7 +356,12 @@ impl Opened {
         let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
         Opened {
             driver: Driver::Scripted(driver),
-            info: DriverInfo { kind: DriverKind::Uring, features: vec!["scripted"], sizes },
+            info: DriverInfo {
+                kind: DriverKind::Uring,
+                features: vec!["scripted"],
+                sizes: Some(sizes),
+                reason: None,
+            },
             unparker: Unparker { bell },
             clock,
         }

@@ -120,8 +120,24 @@ impl Flags {
     const MORE: u32 = 1 << 1;
     const BUFFER_SHIFT: u32 = 16;
 
+    /// A final completion without a buffer.
+    pub(crate) const NONE: Flags = Flags(0);
+
     pub(crate) fn from_raw(raw: u32) -> Flags {
         Flags(raw)
+    }
+
+    pub(crate) fn with_more(self) -> Flags {
+        Flags(self.0 | Flags::MORE)
+    }
+
+    pub(crate) fn with_buffer(self, id: u16) -> Flags {
+        Flags(self.0 | Flags::BUFFER | u32::from(id) << Flags::BUFFER_SHIFT)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(self) -> u32 {
+        self.0
     }
 
     /// Whether further completions will follow for the same key. Independent of success: a last
@@ -133,23 +149,6 @@ impl Flags {
     /// The pool buffer that this completion hands over, whatever its result (H58).
     pub(crate) fn buffer(self) -> Option<u16> {
         (self.0 & Flags::BUFFER != 0).then_some((self.0 >> Flags::BUFFER_SHIFT) as u16)
-    }
-}
-
-#[cfg(test)]
-impl Flags {
-    pub(crate) const NONE: Flags = Flags(0);
-
-    pub(crate) fn with_more(self) -> Flags {
-        Flags(self.0 | Flags::MORE)
-    }
-
-    pub(crate) fn with_buffer(self, id: u16) -> Flags {
-        Flags(self.0 | Flags::BUFFER | u32::from(id) << Flags::BUFFER_SHIFT)
-    }
-
-    pub(crate) fn raw(self) -> u32 {
-        self.0
     }
 }
 

@@ -17,6 +17,7 @@ mod timers;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -120,9 +121,7 @@ pub(crate) struct ReactorStats {
 
 impl Reactor {
     pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
-        // Each active operation has one completion; keeping them below half the queue leaves room
-        // for those of the passive ones.
-        let active_max = (driver.cq_entries() / 2).max(1);
+        let active_max = driver.active_max();
         Reactor {
             driver: RefCell::new(Some(driver)),
             slots: RefCell::new(Slots::new()),
@@ -188,6 +187,14 @@ impl Reactor {
                 }
             }
             CancelStep::Nothing => {}
+        }
+    }
+
+    /// An owner is about to close its descriptor. None of its operations is in flight: each would
+    /// hold the owner.
+    pub(crate) fn forget(&self, fd: RawFd) {
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.forget(fd);
         }
     }
 

@@ -6,6 +6,7 @@
 //! **Absent on purpose.** Policy. Nothing here retries, counts or decides.
 
 pub(crate) mod clock;
+pub(crate) mod epoll;
 pub(crate) mod errno;
 pub(crate) mod eventfd;
 pub(crate) mod memory;

@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -236,5 +236,11 @@ impl Expire for Listening {
 
     fn outlives_tasks(&self) -> bool {
         false
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.reactor.forget(self.fd.as_raw_fd());
     }
 }

@@ -15,7 +15,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use socket2::SockRef;
@@ -104,6 +104,7 @@ impl Expire for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.reactor.forget(self.fd.as_raw_fd());
         self.closed();
     }
 }

@@ -1,0 +1,412 @@
+//! The epoll driver: the same requests, on readiness.
+//!
+//! Some facts about epoll that shape this file:
+//!
+//! - **Interest is per open file, and goes away with it.** A descriptor is added once, for every
+//!   edge, at its first request, and never modified: one system call per connection, not per
+//!   operation. When the last descriptor of the file closes, the kernel forgets it. It does not tell
+//!   us, so whoever closes a socket says so ([`Epoll::forget`]); otherwise the next owner of the
+//!   number would wait for an edge of a file that is gone.
+//! - **An edge is news, not a state.** It says that something has changed since we last looked. So
+//!   a new operation is tried first, and only `EAGAIN` makes it wait; an edge that comes while no
+//!   operation is pending can be ignored. A spurious edge costs one call that returns `EAGAIN`.
+//! - **A short read means empty**, unless the peer has finished or the connection is broken: then
+//!   one more read returns the end. `RDHUP`, `HUP` and `ERR` say so.
+//! - **A failed connect is writable**, and so, for a moment, is one that has not begun. A second
+//!   `connect` tells: `EISCONN`, `EALREADY`, or why not.
+//! - **Timeouts.** `epoll_pwait2` (5.11) takes nanoseconds. Without it a timerfd ends the sleep,
+//!   because milliseconds would fire late, or early and spin.
+//!
+//! Multishot requests are emulated: the request stays until it is cancelled or ends, and each call
+//! that brings something posts a completion with MORE.
+//!
+//! ```text
+//!           push                  a call brought something (multishot: stays)
+//!  absent ────────▶ runnable ────────────────────────────────────────▶ completion
+//!                     ▲   │ EAGAIN                        cancel ─────▶ ECANCELED
+//!                     │   ▼
+//!                    waiting for an edge
+//! ```
+//!
+//! **Invariant.** A pending operation is on the run list, or its last call has seen `EAGAIN` (or a
+//! short read) and no edge has come since, so the kernel owes one.
+#![allow(unsafe_code)] // socket calls on lent memory
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::request::{Completion, Flags, Key, Request, Wait};
+use super::{DriverStats, PushOutcome};
+use crate::buf::{Loan, Pool};
+use crate::sys::epoll::{self, Event, TimerFd};
+use crate::sys::eventfd::EventFd;
+use crate::sys::{clock, errno};
+
+/// Operations tried in one wait. The rest are tried in the next, before it may sleep.
+const TRIES_PER_WAIT_MAX: usize = 128;
+
+/// Completions that one multishot operation may post in one go, so that a busy socket does not
+/// starve the others (H53).
+const SHOTS_PER_TRY_MAX: usize = 4;
+
+/// The same for accepts, which bring little each.
+const ACCEPTS_PER_TRY_MAX: usize = 32;
+
+/// `data` of the two descriptors that are the driver's own. Sockets carry their number.
+const BELL: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+
+pub(crate) struct Epoll {
+    epoll: epoll::Epoll,
+    pool: Rc<Pool>,
+    bell: Arc<EventFd>,
+    /// By descriptor number. Numbers are small: the kernel gives out the lowest that is free.
+    sockets: Vec<Socket>,
+    /// Where the operation of each slot is, by the key's index.
+    places: Vec<(RawFd, Direction)>,
+    run_list: VecDeque<(RawFd, Direction)>,
+    /// Completions decided outside a wait: cancelled operations.
+    decided: Vec<Completion>,
+    /// `Some` where the kernel has no `epoll_pwait2`.
+    timer: Option<TimerFd>,
+    /// A buffer that was lent for a call which brought nothing. The next call gets it.
+    spare: Option<Loan>,
+    events: Vec<Event>,
+    stats: DriverStats,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Direction {
+    In,
+    Out,
+}
+
+#[derive(Default)]
+struct Socket {
+    is_added: bool,
+    /// The peer has finished or the connection is broken.
+    is_ending: bool,
+    input: Side,
+    output: Side,
+}
+
+/// One direction of a socket.
+#[derive(Default)]
+struct Side {
+    pending: Option<(Key, Request)>,
+    is_on_run_list: bool,
+}
+
+impl Epoll {
+    pub(crate) fn new(pool: Rc<Pool>, bell: Arc<EventFd>) -> io::Result<Epoll> {
+        let epoll = epoll::Epoll::new()?;
+        epoll.add(bell.raw(), epoll::LEVEL_IN, BELL)?;
+        let mut events = Vec::new();
+        let timer = match epoll.wait(Some(0), &mut events) {
+            Ok(()) => None,
+            // Not there, or a sandbox that does not know it.
+            Err(error) if matches!(error.raw_os_error(), Some(errno::ENOSYS | errno::EPERM)) => {
+                let timer = TimerFd::new()?;
+                epoll.add(timer.raw(), epoll::LEVEL_IN, TIMER)?;
+                Some(timer)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Epoll {
+            epoll,
+            pool,
+            bell,
+            sockets: Vec::new(),
+            places: Vec::new(),
+            run_list: VecDeque::new(),
+            decided: Vec::new(),
+            timer,
+            spare: None,
+            events,
+            stats: DriverStats::default(),
+        })
+    }
+
+    pub(crate) fn features(&self) -> Vec<&'static str> {
+        vec![if self.timer.is_none() { "epoll_pwait2" } else { "timerfd" }]
+    }
+
+    pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
+        let (fd, direction) = place(&request);
+        self.stats.submissions += 1;
+        if let Err(error) = self.add(fd, &request) {
+            self.decide(key, -error.raw_os_error().unwrap_or(errno::EIO));
+            return PushOutcome::Taken;
+        }
+        let index = key.index() as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, (-1, Direction::In));
+        }
+        self.places[index] = (fd, direction);
+        let side = self.sockets[fd as usize].side(direction);
+        assert!(side.pending.is_none(), "{request:?} while {:?} is pending", side.pending);
+        side.pending = Some((key, request));
+        self.run_soon(fd, direction);
+        PushOutcome::Taken
+    }
+
+    pub(crate) fn cancel(&mut self, key: Key) {
+        let (fd, direction) = self.places[key.index() as usize];
+        let side = self.sockets[fd as usize].side(direction);
+        if side.pending.is_some_and(|(pending, _)| pending == key) {
+            side.pending = None;
+            self.decide(key, -errno::ECANCELED);
+        } else {
+            self.stats.cancels_missed += 1; // its final completion is on the way
+        }
+    }
+
+    /// The descriptor is about to be closed. No operation names it any more.
+    pub(crate) fn forget(&mut self, fd: RawFd) {
+        if let Some(socket) = self.sockets.get_mut(fd as usize) {
+            let pending = (socket.input.pending, socket.output.pending);
+            assert!(pending == (None, None), "descriptor {fd} is closed with {pending:?} pending");
+            *socket = Socket::default();
+        }
+    }
+
+    /// Whether much is waiting to be tried.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.run_list.len() >= TRIES_PER_WAIT_MAX / 2
+    }
+
+    /// Tries what was pushed, without looking for events.
+    pub(crate) fn flush(&mut self) {
+        let mut decided = std::mem::take(&mut self.decided);
+        self.run(&mut decided);
+        self.decided = decided;
+    }
+
+    /// Tries what was pushed, sleeps if that brought nothing and `wait` allows it, and tries what
+    /// has become ready.
+    pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
+        out.append(&mut self.decided);
+        self.run(out);
+        let may_sleep = wait != Wait::Poll && out.is_empty() && self.run_list.is_empty();
+        self.look(if may_sleep { wait } else { Wait::Poll })?;
+        self.run(out);
+        self.stats.completions += out.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    pub(crate) fn close(self) {
+        self.pool.reclaim(); // nothing is ever lent for longer than one call
+    }
+
+    /// Has the descriptor watched, and returning `EAGAIN` where a flag of the call cannot say so.
+    fn add(&mut self, fd: RawFd, request: &Request) -> io::Result<()> {
+        let index = usize::try_from(fd).expect("descriptors are not negative");
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, Socket::default);
+        }
+        if self.sockets[index].is_added {
+            return Ok(());
+        }
+        match request {
+            Request::Accept { .. } | Request::Connect { .. } => epoll::set_nonblocking(fd)?,
+            Request::Recv { .. } | Request::RecvInto { .. } | Request::Send { .. } => {}
+        }
+        self.epoll.add(fd, epoll::EVERY_EDGE, index as u64)?;
+        self.sockets[index].is_added = true;
+        Ok(())
+    }
+
+    fn run_soon(&mut self, fd: RawFd, direction: Direction) {
+        let side = self.sockets[fd as usize].side(direction);
+        if !side.is_on_run_list {
+            side.is_on_run_list = true;
+            self.run_list.push_back((fd, direction));
+        }
+    }
+
+    fn decide(&mut self, key: Key, result: i32) {
+        self.decided.push(Completion { key, result, flags: Flags::NONE });
+    }
+
+    /// Collects events. A signal or a full event array is no news about any one descriptor.
+    fn look(&mut self, wait: Wait) -> io::Result<()> {
+        self.stats.enters += 1;
+        self.stats.sleeps += u64::from(wait != Wait::Poll);
+        let mut events = std::mem::take(&mut self.events);
+        let outcome = match &self.timer {
+            None => {
+                let timeout_ns = match wait {
+                    Wait::Poll => Some(0),
+                    Wait::Until(at_ns) => Some(at_ns.saturating_sub(clock::monotonic_ns())),
+                    Wait::Forever => None,
+                };
+                self.epoll.wait(timeout_ns, &mut events)
+            }
+            Some(timer) => {
+                if let Wait::Until(deadline_ns) = wait {
+                    timer.set(deadline_ns)?;
+                }
+                self.epoll.wait_plain(wait != Wait::Poll, &mut events)
+            }
+        };
+        for event in events.drain(..) {
+            self.note(event);
+        }
+        self.events = events;
+        match outcome {
+            Err(error) if error.raw_os_error() == Some(errno::EINTR) => {
+                self.stats.enter_retries += 1;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let fd = match event.data {
+            BELL => return epoll::drain_count(self.bell.raw()),
+            TIMER => return self.timer.iter().for_each(|timer| epoll::drain_count(timer.raw())),
+            fd => fd as RawFd,
+        };
+        let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
+        socket.is_ending |= event.events & epoll::ENDING != 0;
+        if event.events & epoll::READABLE != 0 && socket.input.pending.is_some() {
+            self.run_soon(fd, Direction::In);
+        }
+        let output = &self.sockets[fd as usize].output;
+        if event.events & epoll::WRITABLE != 0 && output.pending.is_some() {
+            self.run_soon(fd, Direction::Out);
+        }
+    }
+
+    /// Tries what is on the run list now; what that puts on it again waits for the next time.
+    fn run(&mut self, out: &mut Vec<Completion>) {
+        for _ in 0..self.run_list.len().min(TRIES_PER_WAIT_MAX) {
+            let Some((fd, direction)) = self.run_list.pop_front() else { return };
+            let side = self.sockets[fd as usize].side(direction);
+            side.is_on_run_list = false;
+            let Some((key, request)) = side.pending else { continue }; // cancelled meanwhile
+            match self.perform(key, request, out) {
+                Tried::Ended(result) => {
+                    self.sockets[fd as usize].side(direction).pending = None;
+                    out.push(Completion { key, result, flags: Flags::NONE });
+                }
+                Tried::WaitsForEdge => {}
+                Tried::HasMore => self.run_soon(fd, direction),
+            }
+        }
+    }
+
+    fn perform(&mut self, key: Key, request: Request, out: &mut Vec<Completion>) -> Tried {
+        match request {
+            Request::Accept { fd } => accept(key, fd, out),
+            Request::Recv { fd } => self.recv(key, fd, out),
+            Request::RecvInto { fd, target, target_len } => {
+                // SAFETY: the slot's owner keeps the target valid and untouched until the final
+                // completion, which has not been posted.
+                once(unsafe { epoll::recv(fd, target, target_len) })
+            }
+            Request::Send { fd, source, source_len } => {
+                // SAFETY: as above, for a source that is read.
+                once(unsafe { epoll::send(fd, source, source_len) })
+            }
+            Request::Connect { fd, addr, addr_len } => {
+                // SAFETY: as above, for an address that is read.
+                connected(unsafe { epoll::connect(fd, addr, addr_len) })
+            }
+        }
+    }
+
+    /// Multishot `recv(2)` into buffers of the pool.
+    fn recv(&mut self, key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
+        for _ in 0..SHOTS_PER_TRY_MAX {
+            let Some(loan) = self.spare.take().or_else(|| self.pool.lend()) else {
+                return Tried::Ended(-errno::ENOBUFS);
+            };
+            // SAFETY: the loan is `target_len` writable bytes of the pool, which nobody else has
+            // while it is lent (`buf::pool`).
+            let result = unsafe { epoll::recv(fd, loan.target, loan.target_len) };
+            if result <= 0 {
+                self.spare = Some(loan);
+                return once(result);
+            }
+            let flags = Flags::NONE.with_more().with_buffer(loan.id);
+            out.push(Completion { key, result, flags });
+            let is_short = (result as u32) < loan.target_len;
+            if is_short && !self.sockets[fd as usize].is_ending {
+                return Tried::WaitsForEdge;
+            }
+        }
+        Tried::HasMore
+    }
+}
+
+/// What one try has brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+enum Tried {
+    /// The operation is over, with this result.
+    Ended(i32),
+    WaitsForEdge,
+    /// A multishot operation that would bring more right now.
+    HasMore,
+}
+
+/// What the result of a single call means.
+fn once(result: i32) -> Tried {
+    match -result {
+        errno::EAGAIN => Tried::WaitsForEdge,
+        errno::EINTR => Tried::HasMore,
+        _ => Tried::Ended(result),
+    }
+}
+
+fn connected(result: i32) -> Tried {
+    match -result {
+        errno::EINPROGRESS | errno::EALREADY => Tried::WaitsForEdge,
+        errno::EISCONN => Tried::Ended(0),
+        _ => once(result),
+    }
+}
+
+/// Multishot `accept4(2)`.
+fn accept(key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
+    for _ in 0..ACCEPTS_PER_TRY_MAX {
+        let result = epoll::accept(fd);
+        if result < 0 {
+            // The kernel looks for a free number first and for a connection second, so a shortage
+            // is one only if somebody waits.
+            let is_shortage = matches!(-result, errno::EMFILE | errno::ENFILE);
+            let is_real = !is_shortage || epoll::is_readable(fd);
+            return if is_real { once(result) } else { Tried::WaitsForEdge };
+        }
+        out.push(Completion { key, result, flags: Flags::NONE.with_more() });
+    }
+    Tried::HasMore
+}
+
+/// Where a request waits.
+fn place(request: &Request) -> (RawFd, Direction) {
+    match *request {
+        Request::Accept { fd } | Request::Recv { fd } | Request::RecvInto { fd, .. } => {
+            (fd, Direction::In)
+        }
+        Request::Send { fd, .. } | Request::Connect { fd, .. } => (fd, Direction::Out),
+    }
+}
+
+impl Socket {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::In => &mut self.input,
+            Direction::Out => &mut self.output,
+        }
+    }
+}

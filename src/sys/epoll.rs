@@ -1,0 +1,214 @@
+//! epoll(7), timerfd and the non-blocking socket calls that go with them.
+#![allow(unsafe_code)] // epoll_*(2), timerfd_*(2), accept4(2), recv(2), send(2), connect(2), fcntl(2)
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::clock::NS_PER_S;
+use super::errno;
+
+/// What one wait may report.
+pub(crate) const EVENTS_MAX: usize = 128;
+
+/// Readable, writable, or hung up: everything, edge-triggered.
+pub(crate) const EVERY_EDGE: u32 =
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+pub(crate) const LEVEL_IN: u32 = libc::EPOLLIN as u32;
+pub(crate) const READABLE: u32 =
+    (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+pub(crate) const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// The peer has finished, or the connection is broken: a short read is not the last one.
+pub(crate) const ENDING: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+/// An epoll instance.
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+}
+
+/// One event, as plain data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) events: u32,
+    pub(crate) data: u64,
+}
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Epoll> {
+        // SAFETY: no pointers; the result is checked.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: made by the call above and known to nobody else.
+        Ok(Epoll { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Adds a descriptor, or renews its interest if it is already known.
+    pub(crate) fn add(&self, fd: RawFd, events: u32, data: u64) -> io::Result<()> {
+        match self.control(libc::EPOLL_CTL_ADD, fd, events, data) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.control(libc::EPOLL_CTL_MOD, fd, events, data)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn control(&self, op: i32, fd: RawFd, events: u32, data: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: data };
+        // SAFETY: `event` is a valid event that the kernel copies.
+        check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd, &mut event) }).map(drop)
+    }
+
+    /// Waits for events, at most `timeout_ns` if given, to the nanosecond (`epoll_pwait2`).
+    pub(crate) fn wait(&self, timeout_ns: Option<u64>, out: &mut Vec<Event>) -> io::Result<()> {
+        let timeout = timeout_ns.map(timespec);
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        // SAFETY: the array has `EVENTS_MAX` places, the timespec lives to the end of the call, and
+        // no signal mask is passed.
+        let count = check(unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.fd.as_raw_fd(),
+                events.as_mut_ptr(),
+                EVENTS_MAX as i32,
+                timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0,
+            ) as i32
+        })?;
+        push_events(&events, count, out);
+        Ok(())
+    }
+
+    /// Waits for events, for ever or not at all. For kernels without `epoll_pwait2`; a timerfd
+    /// among the descriptors ends the sleep.
+    pub(crate) fn wait_plain(&self, may_sleep: bool, out: &mut Vec<Event>) -> io::Result<()> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        let timeout_ms = if may_sleep { -1 } else { 0 };
+        // SAFETY: the array has `EVENTS_MAX` places.
+        let count = check(unsafe {
+            let fd = self.fd.as_raw_fd();
+            libc::epoll_wait(fd, events.as_mut_ptr(), EVENTS_MAX as i32, timeout_ms)
+        })?;
+        push_events(&events, count, out);
+        Ok(())
+    }
+}
+
+fn push_events(events: &[libc::epoll_event], count: i32, out: &mut Vec<Event>) {
+    let filled = &events[..count as usize];
+    out.extend(filled.iter().map(|event| Event { events: event.events, data: event.u64 }));
+}
+
+fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec { tv_sec: (ns / NS_PER_S) as i64, tv_nsec: (ns % NS_PER_S) as i64 }
+}
+
+/// A timer that is a descriptor.
+#[derive(Debug)]
+pub(crate) struct TimerFd {
+    fd: OwnedFd,
+}
+
+impl TimerFd {
+    pub(crate) fn new() -> io::Result<TimerFd> {
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        // SAFETY: no pointers; the result is checked.
+        let fd = check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
+        // SAFETY: made by the call above and known to nobody else.
+        Ok(TimerFd { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Makes it readable at this moment. Takes back an earlier setting.
+    pub(crate) fn set(&self, deadline_ns: u64) -> io::Result<()> {
+        let value = timespec(deadline_ns.max(1)); // zero would disarm it
+        let setting = libc::itimerspec { it_interval: timespec(0), it_value: value };
+        let no_former = std::ptr::null_mut();
+        // SAFETY: `setting` is a valid itimerspec; the former one is not asked for.
+        check(unsafe {
+            libc::timerfd_settime(self.raw(), libc::TFD_TIMER_ABSTIME, &setting, no_former)
+        })
+        .map(drop)
+    }
+}
+
+/// Whether a read or an accept would find something.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid pollfd, and no waiting.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+}
+
+/// Takes the count of an eventfd or a timerfd, without waiting. Nothing there is fine.
+pub(crate) fn drain_count(fd: RawFd) {
+    let mut count = [0u8; 8];
+    if is_readable(fd) {
+        // SAFETY: eight writable bytes, and the read does not block.
+        let _ = unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+/// Makes calls on the descriptor return `EAGAIN` instead of waiting.
+pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    if flags & libc::O_NONBLOCK == 0 {
+        // SAFETY: no pointers.
+        check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    }
+    Ok(())
+}
+
+/// `accept4(2)`. The result is a descriptor or a negated errno, as in a completion.
+pub(crate) fn accept(listener: RawFd) -> i32 {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the peer's address is not asked for.
+    let fd = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    as_result(fd as isize)
+}
+
+/// `recv(2)` into `target`, without waiting. A count or a negated errno.
+///
+/// # Safety
+///
+/// `target` is valid for writes of `target_len` bytes.
+pub(crate) unsafe fn recv(socket: RawFd, target: *mut u8, target_len: u32) -> i32 {
+    // SAFETY: the caller's promise.
+    as_result(unsafe { libc::recv(socket, target.cast(), target_len as usize, libc::MSG_DONTWAIT) })
+}
+
+/// `send(2)` from `source`, without waiting. A count or a negated errno.
+///
+/// # Safety
+///
+/// `source` is valid for reads of `source_len` bytes.
+pub(crate) unsafe fn send(socket: RawFd, source: *const u8, source_len: u32) -> i32 {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL; // H45
+    // SAFETY: the caller's promise.
+    as_result(unsafe { libc::send(socket, source.cast(), source_len as usize, flags) })
+}
+
+/// `connect(2)` on a non-blocking socket. 0 or a negated errno.
+///
+/// # Safety
+///
+/// `addr` points to a `sockaddr` of `addr_len` bytes.
+pub(crate) unsafe fn connect(socket: RawFd, addr: *const libc::sockaddr, addr_len: u32) -> i32 {
+    // SAFETY: the caller's promise.
+    as_result(unsafe { libc::connect(socket, addr, addr_len) } as isize)
+}
+
+fn as_result(value: isize) -> i32 {
+    if value >= 0 {
+        return i32::try_from(value).expect("requests are shorter than 2 GiB (H21)");
+    }
+    let code = io::Error::last_os_error().raw_os_error().unwrap_or(errno::EIO);
+    -code
+}
+
+fn check(status: i32) -> io::Result<i32> {
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(status) }
+}

@@ -1,0 +1,113 @@
+//! Which driver a runtime runs on, and what happens where io_uring is forbidden.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+use common::{LIMIT, std_pair, within};
+use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+/// Runs `body` on a thread whose `syscall` is answered with `errno`. A filter is for the thread that
+/// installs it, and for good, so the thread ends with it.
+fn with_refused<T: Send + 'static>(
+    syscall: libc::c_long,
+    errno: i32,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let refusing = std::thread::spawn(move || {
+        let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
+        let filter = SeccompFilter::new(
+            BTreeMap::from([(syscall, Vec::new())]),
+            SeccompAction::Allow,
+            SeccompAction::Errno(errno as u32),
+            arch,
+        );
+        let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+        apply_filter(&program).expect("a kernel with seccomp");
+        body()
+    });
+    refusing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn serves_an_echo(runtime: &Runtime) {
+    let echoed = runtime.block_on(async {
+        let (mut stream, mut peer) = std_pair();
+        peer.write_all(b"ping").expect("a peer that lives");
+        let bytes = stream.recv().await.expect("four bytes");
+        stream.send(bytes).await.expect("an open stream");
+        stream.close().await.expect("a peer that reads");
+        let mut echoed = Vec::new();
+        peer.read_to_end(&mut echoed).expect("the echo, and the end");
+        echoed
+    });
+    assert_eq!(echoed, b"ping");
+}
+
+/// Goal: where io_uring is refused, however it is refused, a runtime starts on epoll, keeps the
+/// reason, and works.
+///
+/// Method: a seccomp filter answers one system call with each errno that containers are known to
+/// use; build, look, echo.
+///
+/// Kills: a fallback for `EPERM` only; a probe that stops after `io_uring_setup`; a lost reason.
+#[test]
+fn epoll_takes_over_where_io_uring_is_refused() {
+    if std::env::var_os("RINGLOOP_DRIVER").is_some() {
+        println!("SKIP: RINGLOOP_DRIVER leaves no choice");
+        return;
+    }
+    let refusals = [
+        (libc::SYS_io_uring_setup, libc::EPERM),
+        (libc::SYS_io_uring_setup, libc::ENOSYS),
+        (libc::SYS_io_uring_setup, libc::EACCES),
+        (libc::SYS_io_uring_setup, libc::EOPNOTSUPP),
+        (libc::SYS_io_uring_register, libc::EPERM),
+        (libc::SYS_io_uring_enter, libc::EPERM),
+    ];
+    for (syscall, errno) in refusals {
+        with_refused(syscall, errno, move || {
+            within(LIMIT, || {
+                let runtime = Runtime::new().expect("epoll is there");
+                let driver = runtime.handle().driver().clone();
+                assert_eq!(driver.kind(), DriverKind::Epoll, "{errno}: {driver}");
+                let why = std::io::Error::from_raw_os_error(errno).to_string();
+                let reason = driver.reason().expect("a reason");
+                assert!(reason.contains(&why), "{errno}: {reason}");
+                serves_an_echo(&runtime);
+            });
+        });
+    }
+}
+
+/// Goal: who insists on io_uring is told why not and what to do, and is not given another driver.
+///
+/// Method: the same filter, the strict choice. Kills: a fallback in spite of the choice; an error
+/// without advice.
+#[test]
+fn the_strict_choice_says_what_to_do() {
+    let error = with_refused(libc::SYS_io_uring_setup, libc::EPERM, || {
+        let error = Builder::new().driver(DriverChoice::Uring).build().expect_err("refused");
+        assert_eq!(error.driver(), DriverKind::Uring);
+        error.to_string()
+    });
+    for word in ["io_uring_setup failed", "kernel.io_uring_disabled", "seccomp"] {
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+/// Goal: epoll can be chosen, without a look at io_uring.
+///
+/// Method: a filter under which even asking would be an error that shows, and the choice; an echo.
+/// Kills: probing first and choosing afterwards.
+#[test]
+fn epoll_can_be_chosen() {
+    with_refused(libc::SYS_io_uring_setup, libc::EMFILE, || {
+        within(LIMIT, || {
+            let runtime = Builder::new().driver(DriverChoice::Epoll).build().expect("epoll");
+            assert_eq!(runtime.handle().driver().kind(), DriverKind::Epoll);
+            serves_an_echo(&runtime);
+        });
+    });
+}
