@@ -137,15 +137,15 @@ impl Epoll {
     pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
         let (fd, direction) = place(&request);
         self.stats.submissions += 1;
+        let index = key.index() as usize;
+        if index >= self.places.len() {
+            self.places.resize(index + 1, (fd, direction));
+        }
+        self.places[index] = (fd, direction); // also of one that fails here: it may be cancelled
         if let Err(error) = self.add(fd, &request) {
             self.decide(key, -error.raw_os_error().unwrap_or(errno::EIO));
             return PushOutcome::Taken;
         }
-        let index = key.index() as usize;
-        if index >= self.places.len() {
-            self.places.resize(index + 1, (-1, Direction::In));
-        }
-        self.places[index] = (fd, direction);
         let side = self.sockets[fd as usize].side(direction);
         assert!(side.pending.is_none(), "{request:?} while {:?} is pending", side.pending);
         side.pending = Some((key, request));
