@@ -143,3 +143,16 @@ fn a_stream_in_a_callback_delivers_at_the_end() {
         assert_eq!((reading.join().unwrap().ok(), lost.get()), (Some(40_000), 0));
     });
 }
+
+/// Goal: a runtime may lie in a thread-local, and ends with its thread.
+///
+/// Method: such a thread, and its end. Kills: a look at a thread-local that is gone already.
+#[test]
+fn a_runtime_in_a_thread_local() {
+    thread_local! {
+        static RUNTIME: Runtime = Runtime::new().expect("a driver");
+    }
+    let _serial = serial();
+    let thread = std::thread::spawn(|| RUNTIME.with(|runtime| runtime.block_on(turns(3))));
+    thread.join().expect("a thread that ends well");
+}

@@ -205,3 +205,28 @@ fn a_slow_server_stops_accepting() {
         assert_eq!(script.all(Verb::Accept).len(), 1);
     });
 }
+
+/// Goal: accepts are served in the order in which they began to wait.
+/// Method: one waits and is woken by a connection; before it is polled, another one begins.
+/// Kills: a newcomer that takes from the queue what somebody else was woken for.
+#[test]
+fn a_newcomer_waits_behind_those_who_were_woken() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = listener();
+        let mut first = pin!(listener.accept());
+        assert!(poll_once(first.as_mut()).await.is_pending());
+        turns(1).await;
+        let op = script.the(Verb::Accept);
+        let (fd, _file, _peer) = connection();
+        script.complete(op, fd, Flags::NONE.with_more());
+        turns(2).await;
+        let mut newcomer = pin!(listener.accept());
+        assert!(poll_once(newcomer.as_mut()).await.is_pending());
+        assert_eq!(first.await.unwrap().as_raw_fd(), fd);
+
+        let (fd, _file, _peer) = connection();
+        script.complete(op, fd, Flags::NONE.with_more());
+        assert_eq!(newcomer.await.unwrap().as_raw_fd(), fd);
+    });
+}

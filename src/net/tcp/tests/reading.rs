@@ -331,3 +331,35 @@ fn answers_in_reverse_order() {
         }
     });
 }
+
+/// Goal: a reading half that is gone holds no buffer of the pool, whatever still arrives.
+/// Method: drop the half with its receive in flight, deliver while the cancel is on its way.
+/// Kills: a queue that goes on filling for nobody.
+#[test]
+fn a_dropped_reading_half_gives_its_buffers_back() {
+    let (script, runtime) = scripted();
+    script.set_cancel_policy(crate::driver::uring::scripted::CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let (stream, _peer) = stream();
+        let (mut reader, writer) = stream.into_split();
+        {
+            let mut recv = std::pin::pin!(reader.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+        }
+        turns(1).await;
+        let op = script.the(Verb::Recv);
+        assert!(script.deliver(op, b"queued", true));
+        turns(2).await;
+        assert_eq!(metrics().buffers_held, 1);
+        drop(reader);
+        assert_eq!(metrics().buffers_held, 0);
+        turns(1).await;
+        assert_eq!(script.cancels(), [op.user_data]);
+        assert!(script.deliver(op, b"late", true));
+        turns(2).await;
+        assert_eq!(metrics().buffers_held, 0);
+        script.complete(op, -crate::sys::errno::ECANCELED, Flags::NONE);
+        drop(writer);
+        turns(2).await;
+    });
+}
