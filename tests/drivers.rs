@@ -4,8 +4,9 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::pin::pin;
 
-use common::{LIMIT, std_pair, within};
+use common::{LIMIT, poll_once, std_pair, turns, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
@@ -110,4 +111,35 @@ fn epoll_can_be_chosen() {
             serves_an_echo(&runtime);
         });
     });
+}
+
+/// Goal: urgent data, which any peer may send, does not stop the ordinary bytes behind it.
+///
+/// Method: a read that waits; then bytes, an urgent one, bytes, before the loop looks again; on each
+/// driver.
+///
+/// Kills: taking a read that stops at the urgent mark for one that has emptied the socket.
+#[test]
+fn urgent_data_does_not_stop_the_rest() {
+    for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
+        let runtime = Builder::new().driver(driver).build().expect("both drivers");
+        within(LIMIT, || {
+            runtime.block_on(async {
+                let (mut stream, mut peer) = std_pair();
+                peer.write_all(b"x").unwrap();
+                stream.read_exact(&mut [0]).await.unwrap();
+                {
+                    let mut recv = pin!(stream.recv());
+                    assert!(poll_once(recv.as_mut()).await.is_pending());
+                    turns(3).await; // the loop has looked, and waits for news
+                }
+                peer.write_all(b"ab").unwrap();
+                socket2::SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+                peer.write_all(b"def").unwrap();
+                let mut received = [0; 5];
+                stream.read_exact(&mut received).await.unwrap();
+                assert_eq!(&received, b"abdef");
+            })
+        });
+    }
 }

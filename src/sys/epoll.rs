@@ -12,13 +12,15 @@ pub(crate) const EVENTS_MAX: usize = 128;
 
 /// Readable, writable, or hung up: everything, edge-triggered.
 pub(crate) const EVERY_EDGE: u32 =
-    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+    (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
 pub(crate) const LEVEL_IN: u32 = libc::EPOLLIN as u32;
 pub(crate) const READABLE: u32 =
     (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 pub(crate) const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// The peer has finished, or the connection is broken: a short read is not the last one.
-pub(crate) const ENDING: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+/// A short read is not the last one: the peer has finished, the connection is broken, or there is
+/// urgent data, at whose mark recv(2) stops.
+pub(crate) const MORE_TO_READ: u32 =
+    (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
 
 /// An epoll instance.
 #[derive(Debug)]

@@ -11,7 +11,8 @@
 //!   a new operation is tried first, and only `EAGAIN` makes it wait; an edge that comes while no
 //!   operation is pending can be ignored. A spurious edge costs one call that returns `EAGAIN`.
 //! - **A short read means empty**, unless the peer has finished or the connection is broken: then
-//!   one more read returns the end. `RDHUP`, `HUP` and `ERR` say so.
+//!   one more read returns the end. Or there is urgent data, at whose mark a read stops. `RDHUP`,
+//!   `HUP`, `ERR` and `PRI` say so.
 //! - **A failed connect is writable**, and so, for a moment, is one that has not begun. A second
 //!   `connect` tells: `EISCONN`, `EALREADY`, or why not.
 //! - **Timeouts.** `epoll_pwait2` (5.11) takes nanoseconds. Without it a timerfd ends the sleep,
@@ -87,8 +88,8 @@ enum Direction {
 #[derive(Default)]
 struct Socket {
     is_added: bool,
-    /// The peer has finished or the connection is broken.
-    is_ending: bool,
+    /// A short read does not mean that nothing is left. Once set, for good.
+    reads_to_the_end: bool,
     input: Side,
     output: Side,
 }
@@ -276,7 +277,7 @@ impl Epoll {
             fd => fd as RawFd,
         };
         let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
-        socket.is_ending |= event.events & epoll::ENDING != 0;
+        socket.reads_to_the_end |= event.events & epoll::MORE_TO_READ != 0;
         if event.events & epoll::READABLE != 0 && socket.input.pending.is_some() {
             self.run_soon(fd, Direction::In);
         }
@@ -340,7 +341,7 @@ impl Epoll {
             let flags = Flags::NONE.with_more().with_buffer(loan.id);
             out.push(Completion { key, result, flags });
             let is_short = (result as u32) < loan.target_len;
-            if is_short && !self.sockets[fd as usize].is_ending {
+            if is_short && !self.sockets[fd as usize].reads_to_the_end {
                 return Tried::WaitsForEdge;
             }
         }
@@ -372,6 +373,7 @@ fn connected(result: i32) -> Tried {
     match -result {
         errno::EINPROGRESS | errno::EALREADY => Tried::WaitsForEdge,
         errno::EISCONN => Tried::Ended(0),
+        errno::EAGAIN => Tried::Ended(result), // not begun, so no edge is owed
         _ => once(result),
     }
 }
