@@ -13,8 +13,8 @@
 # For a quick look on a machine of your own, `--security-opt seccomp=unconfined` does as well; it
 # switches the whole filter off. No capability is needed, and no `--privileged`.
 #
-# The host decides the rest: Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent),
-# enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some
+# Without io_uring the server runs on epoll and says so. For io_uring the host decides the rest:
+# Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent), enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some
 # kernels from 6.14 on lockable memory for the rings (`--ulimit memlock=8388608:8388608`).
 #
 # `--init` because a first process without signal handlers ignores the signal of `docker stop`.

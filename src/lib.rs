@@ -1,4 +1,5 @@
-//! An event loop and async runtime for Linux servers, built on io_uring completions.
+//! An event loop and async runtime for Linux servers, built on io_uring completions. Where io_uring
+//! is missing or forbidden, epoll takes over, and [`Handle::driver`] says why.
 //!
 //! One thread runs ready tasks until they await, the kernel completes I/O, timers fire, nothing
 //! gets lost. It is asyncio's model with Rust's types and the names of tokio.
@@ -43,7 +44,7 @@
 //! | [`runtime`](Runtime) | where executor and reactor meet: the turn, the builder, the handle |
 //! | [`task`] | tasks, the ready queue, wakes from other threads, the budget |
 //! | `reactor` | what is in flight and when something is due |
-//! | `driver` | who performs requests: io_uring, behind a waist of plain data |
+//! | `driver` | who performs requests: io_uring or epoll, behind a waist of plain data |
 //! | `op` | one verb per file: what to ask and what the answer means |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
 //! | [`net`], [`time`] | what programs use |

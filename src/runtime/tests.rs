@@ -383,3 +383,24 @@ fn leftover_tasks_are_dropped() {
     drop(runtime);
     assert_eq!(*drops.borrow(), 1);
 }
+
+/// Goal: a runtime's end waits no longer for a stream's last bytes than the builder's `linger`.
+/// Method: a short linger, a dropped stream whose send never ends by itself, virtual time.
+/// Kills: a shutdown that sleeps through the timers of its streams.
+#[test]
+fn a_short_linger_is_kept_at_the_end() {
+    let linger = std::time::Duration::from_millis(50);
+    let (script, runtime, reports) = scripted_with(|builder| builder.linger(linger));
+    let peer = runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        stream.write_all(b"never taken").await.unwrap();
+        peer
+    });
+    let start_ns = script.now_ns();
+    drop(runtime);
+    assert_eq!(script.now_ns() - start_ns, 50 * MS);
+    assert!(is_closed(&peer) && !script.is_leaked());
+    let reports = reports.borrow();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].contains("lost 11 queued bytes"), "{reports:?}");
+}
