@@ -117,6 +117,13 @@ pub enum Unhandled {
         /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
         error: io::Error,
     },
+    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls, or the
+    /// kernel has lost a completion. Every operation in flight has ended with this error, and every
+    /// later one does. Tasks, timers and wakes go on. Reported once.
+    DriverFailed {
+        /// Which driver, and why.
+        error: io::Error,
+    },
     /// The runtime was dropped and the kernel did not let go of all operations in time. The memory
     /// they name was leaked, because freeing it would have been unsound.
     UndrainedShutdown {
@@ -143,6 +150,9 @@ impl fmt::Display for Unhandled {
             Unhandled::AcceptCapacity { error } => {
                 write!(f, "a listener pauses accepting: {error}")
             }
+            Unhandled::DriverFailed { error } => {
+                write!(f, "{error}; operations end with this error, tasks and timers go on")
+            }
             Unhandled::UndrainedShutdown { in_flight_count } => write!(
                 f,
                 "{in_flight_count} operations outlived the runtime; their memory was leaked"
@@ -165,6 +175,11 @@ pub(crate) fn panic_text(payload: &Box<dyn Any + Send>) -> &str {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(a payload that is not text)")
+}
+
+/// What operations answer once the driver has failed.
+pub(crate) fn driver_failed(driver: DriverKind, cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("the {driver} driver failed: {cause}"))
 }
 
 /// What an operation on a closed runtime answers.

@@ -11,11 +11,14 @@
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
 //! - [`forget`](Driver::forget) precedes every `close(2)` of a descriptor that was named.
 //! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
+//! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it has
+//!   decided. [`fail`](Driver::fail) then puts one in its place that only sleeps.
 //!
 //! **Absent on purpose.** Tasks and wakers: a driver deals in keys, and who waits for one is known
 //! only above.
 
 mod epoll;
+mod failed;
 pub(crate) mod request;
 pub(crate) mod uring;
 
@@ -31,6 +34,7 @@ use crate::error::SetupError;
 use crate::sys::clock;
 use crate::sys::eventfd::EventFd;
 use epoll::Epoll;
+use failed::Failed;
 use request::{Completion, Key, Request, Wait};
 pub(crate) use uring::Drained;
 use uring::Uring;
@@ -164,6 +168,17 @@ impl Clock {
             Clock::Virtual(now_ns) => now_ns.get(),
         }
     }
+
+    /// How long to sleep for real until then. A virtual clock is moved instead.
+    fn pass_until(&self, at_ns: u64) -> u64 {
+        match self {
+            Clock::Monotonic => at_ns.saturating_sub(self.now_ns()),
+            Clock::Virtual(now_ns) => {
+                now_ns.set(now_ns.get().max(at_ns));
+                0
+            }
+        }
+    }
 }
 
 /// Ends a sleep of the loop, from any thread.
@@ -184,16 +199,24 @@ impl Unparker {
 pub(crate) enum Driver {
     Uring(Uring<KernelRing>),
     Epoll(Epoll),
+    /// What is left of one that could not go on.
+    Failed(Failed),
     #[cfg(test)]
     Scripted(Uring<uring::scripted::ScriptedRing>),
 }
 
 /// One call on whichever driver there is.
 macro_rules! each {
-    ($driver:expr, $ring:ident => $on_ring:expr, $epoll:ident => $on_epoll:expr) => {
+    (
+        $driver:expr,
+        $ring:ident => $on_ring:expr,
+        $epoll:ident => $on_epoll:expr,
+        $failed:ident => $on_failed:expr
+    ) => {
         match $driver {
             Driver::Uring($ring) => $on_ring,
             Driver::Epoll($epoll) => $on_epoll,
+            Driver::Failed($failed) => $on_failed,
             #[cfg(test)]
             Driver::Scripted($ring) => $on_ring,
         }
@@ -202,56 +225,109 @@ macro_rules! each {
 
 impl Driver {
     pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
-        each!(self, ring => ring.push(key, request), epoll => epoll.push(key, request))
+        each!(
+            self,
+            ring => ring.push(key, request),
+            epoll => epoll.push(key, request),
+            _failed => unreachable!("{request:?} for a driver that has failed")
+        )
     }
 
     pub(crate) fn cancel(&mut self, key: Key) {
-        each!(self, ring => ring.cancel(key), epoll => epoll.cancel(key));
+        each!(self, ring => ring.cancel(key), epoll => epoll.cancel(key), _failed => ());
     }
 
     /// The descriptor is about to be closed, and no operation names it.
     pub(crate) fn forget(&mut self, fd: RawFd) {
-        each!(self, _ring => (), epoll => epoll.forget(fd));
+        each!(self, _ring => (), epoll => epoll.forget(fd), _failed => ());
     }
 
     /// Has the kernel look at what was pushed, without waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        each!(self, ring => ring.flush(), epoll => {
-            epoll.flush();
-            Ok(())
-        })
+        each!(
+            self,
+            ring => ring.flush(),
+            epoll => {
+                epoll.flush();
+                Ok(())
+            },
+            _failed => Ok(())
+        )
     }
 
     pub(crate) fn is_half_full(&mut self) -> bool {
-        each!(self, ring => ring.is_half_full(), epoll => epoll.is_half_full())
+        each!(self, ring => ring.is_half_full(), epoll => epoll.is_half_full(), _failed => false)
     }
 
     pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
-        each!(self, ring => ring.wait(wait, out), epoll => epoll.wait(wait, out))
+        each!(
+            self,
+            ring => ring.wait(wait, out),
+            epoll => epoll.wait(wait, out),
+            failed => {
+                failed.wait(wait);
+                Ok(())
+            }
+        )
     }
 
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
-        each!(self, ring => ring.drain(deadline_ns, now), _epoll => Drained::Yes)
+        each!(
+            self,
+            ring => ring.drain(deadline_ns, now),
+            _epoll => Drained::Yes,
+            _failed => Drained::Yes
+        )
     }
 
     /// The last resort of a teardown.
     pub(crate) fn cancel_everything(&mut self) -> io::Result<()> {
-        each!(self, ring => ring.cancel_everything(), _epoll => Ok(()))
+        each!(self, ring => ring.cancel_everything(), _epoll => Ok(()), _failed => Ok(()))
     }
 
     pub(crate) fn close(self, drained: Drained) {
-        each!(self, ring => ring.close(drained), epoll => epoll.close());
+        each!(self, ring => ring.close(drained), epoll => epoll.close(), _failed => ());
+    }
+
+    /// Ends a driver that cannot go on. What takes its place only sleeps. `No` says that memory may
+    /// still be written to by the kernel; the driver has leaked its own.
+    pub(crate) fn fail(self, clock: &Clock) -> (Driver, Drained) {
+        let drained = each!(
+            &self,
+            _ring => Drained::No,
+            _epoll => Drained::Yes, // lends nothing for longer than one call
+            _failed => Drained::Yes
+        );
+        let bell = each!(
+            &self,
+            ring => ring.bell(),
+            epoll => epoll.bell(),
+            failed => failed.bell()
+        );
+        let failed = Failed::new(Arc::clone(bell), clock.clone(), self.stats());
+        self.close(drained);
+        (Driver::Failed(failed), drained)
+    }
+
+    pub(crate) fn kind(&self) -> DriverKind {
+        match self {
+            Driver::Uring(_) => DriverKind::Uring,
+            Driver::Epoll(_) => DriverKind::Epoll,
+            Driver::Failed(_) => unreachable!("fails once"),
+            #[cfg(test)]
+            Driver::Scripted(_) => DriverKind::Uring,
+        }
     }
 
     pub(crate) fn stats(&self) -> DriverStats {
-        each!(self, ring => ring.stats(), epoll => epoll.stats())
+        each!(self, ring => ring.stats(), epoll => epoll.stats(), failed => failed.stats())
     }
 
     /// How many active operations may be in flight. On a ring each has one completion, and keeping
     /// them below half the queue leaves room for those of the passive ones.
     pub(crate) fn active_max(&self) -> u32 {
-        each!(self, ring => (ring.cq_entries() / 2).max(1), _epoll => u32::MAX)
+        each!(self, ring => (ring.cq_entries() / 2).max(1), _epoll => u32::MAX, _failed => u32::MAX)
     }
 }
 

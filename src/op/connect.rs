@@ -1,6 +1,5 @@
 //! `connect(2)`: reach a peer.
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::SockAddr;
@@ -18,9 +17,10 @@ pub(crate) fn request(socket: &impl AsFd, addr: &SockAddr) -> Request {
     }
 }
 
-pub(crate) fn finish(answer: Answer) -> io::Result<()> {
+/// What an answer means; the error is an errno.
+pub(crate) fn finish(answer: Answer) -> Result<(), i32> {
     match answer.result {
         0.. => Ok(()),
-        result => Err(io::Error::from_raw_os_error(errno::from_result(result))),
+        result => Err(errno::from_result(result)),
     }
 }

@@ -10,6 +10,7 @@
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
 mod afterwards;
+mod breakdown;
 mod slots;
 mod teardown;
 mod timers;
@@ -24,10 +25,11 @@ use std::task::Waker;
 use crate::buf::Pool;
 use crate::driver::request::{Completion, Key, Request, Verb, Wait};
 use crate::driver::{Clock, Driver, DriverStats, PushOutcome};
-use crate::error::{Unhandled, runtime_closed};
+use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::sys::errno;
 use afterwards::Afterwards;
+use breakdown::Failure;
 use slots::{Addressee, CancelStep, Slots};
 use timers::{Expiry, Pending, Timers};
 
@@ -50,6 +52,10 @@ const FLUSHES_PER_PASS_MAX: u32 = 512;
 pub(crate) trait Owner {
     /// One answer to one of the owner's operations.
     fn complete(self: Rc<Self>, verb: Verb, answer: Answer);
+
+    /// There will be no answer: the driver has failed. As if cancelled, except that the kernel may
+    /// go on reading or writing what it was lent, for ever. So that memory must be leaked.
+    fn abandon(self: Rc<Self>, verb: Verb);
 
     /// The turn is about to enter the kernel, and the owner has asked to be told.
     fn prepare(self: Rc<Self>);
@@ -84,6 +90,7 @@ pub(crate) struct Reactor {
     pool: Rc<Pool>,
     clock: Clock,
     phase: Cell<Phase>,
+    failure: Cell<Option<Failure>>,
     active_max: u32,
     /// When the oldest request that has not been submitted was pushed, or 0.
     unsubmitted_since_ns: Cell<u64>,
@@ -100,6 +107,8 @@ pub(crate) struct Reactor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Open,
+    /// The driver has failed. Tasks and timers go on; no operation does.
+    Broken,
     /// Tasks are gone; dropped streams still send what was queued.
     Lingering,
     /// Everything is being cancelled. Nothing new is accepted.
@@ -136,6 +145,7 @@ impl Reactor {
             pool,
             clock,
             phase: Cell::new(Phase::Open),
+            failure: Cell::new(None),
             active_max,
             unsubmitted_since_ns: Cell::new(0),
             boundary_ns: Cell::new(0),
@@ -154,7 +164,7 @@ impl Reactor {
     /// belong to it.
     pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
         if !self.is_accepting() {
-            return Err(runtime_closed());
+            return Err(self.refusal());
         }
         let verb = request.verb();
         let mut slots = self.slots.borrow_mut();
@@ -258,7 +268,7 @@ impl Reactor {
         let mut batch = std::mem::take(&mut *self.batch.borrow_mut());
         let outcome = match &mut *self.driver.borrow_mut() {
             Some(driver) => driver.wait(wait, &mut batch),
-            None => Err(runtime_closed()),
+            None => Err(self.refusal()),
         };
         let now_ns = self.clock.now_ns();
         self.turn_ns.set(now_ns);

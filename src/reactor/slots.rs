@@ -149,6 +149,12 @@ impl Slots {
         keys
     }
 
+    /// Ends all slots without an answer. Whoever takes them tells the owners.
+    pub(crate) fn take_all(&mut self) -> Vec<Addressee> {
+        let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
+        indices.into_iter().map(|index| self.remove_at(index)).collect()
+    }
+
     /// Gives up all slots without ending them: their owners, and with them the memory and the
     /// descriptors the kernel may still use, live for ever.
     pub(crate) fn leak(&mut self) -> usize {
@@ -171,7 +177,10 @@ impl Slots {
     }
 
     fn remove(&mut self, key: Key) -> Addressee {
-        let index = key.index() as usize;
+        self.remove_at(key.index() as usize)
+    }
+
+    fn remove_at(&mut self, index: usize) -> Addressee {
         let Slot { owner, verb, state: _ } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
         self.active_count -= u32::from(verb.is_active());
@@ -197,6 +206,7 @@ mod tests {
 
     impl Owner for Nobody {
         fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
+        fn abandon(self: Rc<Self>, _verb: Verb) {}
         fn prepare(self: Rc<Self>) {}
     }
 

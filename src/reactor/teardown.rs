@@ -31,7 +31,9 @@ const CANCEL_AGAIN_NS: u64 = 100 * NS_PER_MS;
 impl Reactor {
     /// Lets dropped streams send what they had queued.
     pub(crate) fn linger(&self) {
-        self.phase.set(Phase::Lingering);
+        if self.phase.get() == Phase::Open {
+            self.phase.set(Phase::Lingering);
+        }
         // What callbacks own goes with the tasks: a stream among it may still have bytes to send.
         self.end_timers(|expiry| match expiry {
             Expiry::Wake(_) => true,
@@ -87,7 +89,7 @@ impl Reactor {
     }
 
     /// Operations that never reached the driver are over at once.
-    fn answer_waiting(&self) {
+    pub(super) fn answer_waiting(&self) {
         let waiting = self.unpushed.take().into_iter().chain(self.capped.take());
         self.answered.borrow_mut().extend(waiting.map(|(key, _request)| key));
         self.answer_unpushed();
@@ -111,14 +113,7 @@ impl Reactor {
     fn close(&self, deadline_ns: u64) {
         let is_stuck = self.slots.borrow().len() > 0;
         if is_stuck {
-            let driver = &self.driver;
-            let outcome =
-                driver.borrow_mut().as_mut().expect("open until closed").cancel_everything();
-            let mut before_count = usize::MAX;
-            while outcome.is_ok() && self.slots.borrow().len() < before_count {
-                before_count = self.slots.borrow().len();
-                let _ = self.wait_for(Wait::Poll); // the answers, if they came
-            }
+            self.collect_last();
         }
         let mut driver = self.driver.borrow_mut().take().expect("open until closed");
         self.phase.set(Phase::Closed);

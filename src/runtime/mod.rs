@@ -94,7 +94,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If a loop is already running on this thread, if the future panics, and if the ring breaks.
+    /// If a loop is already running on this thread, and if the future panics.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let core = &self.core;

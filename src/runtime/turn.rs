@@ -35,9 +35,8 @@ impl Core {
     pub(super) fn turn(&self, poll_main: impl FnMut()) {
         self.turns.set(self.turns.get() + 1);
         let progress = self.try_turn(poll_main).unwrap_or_else(|error| {
-            // Retrying is for the driver to decide, and it has decided. Without a ring nothing
-            // would ever complete, so going on would hang silently.
-            panic!("the {} driver failed and cannot go on: {error}", self.info.kind)
+            self.reactor.break_down(&error);
+            1
         });
         self.back_off_if_spinning(progress);
         self.report_unhandled();
@@ -73,7 +72,7 @@ impl Core {
     /// next one.
     pub(super) fn submit_pending(&self) {
         if let Err(error) = self.reactor.submit_pending() {
-            panic!("the {} driver failed and cannot go on: {error}", self.info.kind);
+            self.reactor.break_down(&error);
         }
     }
 

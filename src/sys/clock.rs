@@ -11,3 +11,8 @@ pub(crate) fn monotonic_ns() -> u64 {
 }
 
 pub(crate) const NS_PER_S: u64 = 1_000_000_000;
+
+/// A duration, or a moment of the clock.
+pub(crate) fn timespec(ns: u64) -> libc::timespec {
+    libc::timespec { tv_sec: (ns / NS_PER_S) as i64, tv_nsec: (ns % NS_PER_S) as i64 }
+}

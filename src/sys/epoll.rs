@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::clock::NS_PER_S;
+use super::clock::timespec;
 use super::errno;
 
 /// What one wait may report.
@@ -99,10 +99,6 @@ impl Epoll {
 fn push_events(events: &[libc::epoll_event], count: i32, out: &mut Vec<Event>) {
     let filled = &events[..count as usize];
     out.extend(filled.iter().map(|event| Event { events: event.events, data: event.u64 }));
-}
-
-fn timespec(ns: u64) -> libc::timespec {
-    libc::timespec { tv_sec: (ns / NS_PER_S) as i64, tv_nsec: (ns % NS_PER_S) as i64 }
 }
 
 /// A timer that is a descriptor.

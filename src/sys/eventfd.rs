@@ -1,8 +1,10 @@
 //! An eventfd: the bell that other threads ring.
-#![allow(unsafe_code)] // eventfd(2), write(2)
+#![allow(unsafe_code)] // eventfd(2), write(2), ppoll(2)
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use super::{clock, epoll};
 
 /// A counter in the kernel. Writing makes it readable, reading takes the count back to zero.
 #[derive(Debug)]
@@ -24,6 +26,17 @@ impl EventFd {
 
     pub(crate) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// Sleeps until the counter is non-zero, at most `timeout_ns` if given, and takes the count.
+    /// A signal ends the sleep early.
+    pub(crate) fn sleep(&self, timeout_ns: Option<u64>) {
+        let timeout = timeout_ns.map(clock::timespec);
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let mut poll = libc::pollfd { fd: self.raw(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid pollfd, a timespec that outlives the call or none, and no signal mask.
+        unsafe { libc::ppoll(&mut poll, 1, timeout, std::ptr::null()) };
+        epoll::drain_count(self.raw());
     }
 
     /// Makes the counter non-zero.

@@ -198,6 +198,10 @@ impl Epoll {
         Ok(())
     }
 
+    pub(crate) fn bell(&self) -> &Arc<EventFd> {
+        &self.bell
+    }
+
     pub(crate) fn stats(&self) -> DriverStats {
         self.stats
     }

@@ -155,12 +155,15 @@ impl<R: Ring> Uring<R> {
         }
         ready_to_sleep &= self.cancels.is_empty();
 
-        if wait != Wait::Poll && ready_to_sleep && self.ring.reapable_count() == 0 {
-            self.enter(Enter::Sleep)?;
+        let entered = if wait != Wait::Poll && ready_to_sleep && self.ring.reapable_count() == 0 {
+            self.enter(Enter::Sleep)
         } else if self.ring.unsubmitted_count() > 0 || self.ring.signs().hidden_completions() {
-            self.enter(Enter::Collect)?;
-        }
-        self.collect(out)
+            self.enter(Enter::Collect)
+        } else {
+            Ok(())
+        };
+        let collected = self.collect(out); // also of a ring that has failed: what came has come
+        entered.and(collected)
     }
 
     /// Takes back what the driver itself has in flight. Call when no operation is left.
@@ -200,6 +203,10 @@ impl<R: Ring> Uring<R> {
                 std::mem::forget((pool, wake));
             }
         }
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<EventFd> {
+        &self.bell
     }
 
     pub(crate) fn stats(&self) -> DriverStats {
@@ -300,8 +307,9 @@ impl<R: Ring> Uring<R> {
                     self.stats.enter_retries += 1;
                     Ok(())
                 }
-                // EBADR means that the kernel dropped a completion (H02): the op table can no
-                // longer be trusted. Everything else is a broken or forbidden ring (H25).
+                // EBADR means that the kernel dropped a completion (H02): one operation will never
+                // be answered, and nobody knows which. Everything else is a broken or forbidden
+                // ring (H25). Both end the driver (`reactor::breakdown`).
                 _ => Err(error),
             },
         }

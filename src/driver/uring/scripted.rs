@@ -124,6 +124,17 @@ impl Script {
         unsafe { std::slice::from_raw_parts(source, source_len as usize) }.to_vec()
     }
 
+    /// Where a `Connect` in flight would go.
+    pub(crate) fn port_of(&self, connect: Submitted) -> u16 {
+        let Request::Connect { addr, .. } = connect.request else {
+            panic!("{connect:?} is no connect");
+        };
+        // SAFETY: the request is in flight, so its owner keeps the address valid and unchanged; the
+        // tests connect to IPv4 addresses.
+        let addr = unsafe { addr.cast::<libc::sockaddr_in>().read_unaligned() };
+        u16::from_be(addr.sin_port)
+    }
+
     // ---- what the test decides -------------------------------------------------------------
 
     /// Completes an operation, once or for good, as `flags` say.
@@ -167,6 +178,11 @@ impl Script {
     pub(crate) fn complete_with_buffer(&self, op: Submitted, result: i32) {
         let loan = self.world.borrow_mut().provided.pop_front().expect("a provided buffer");
         self.complete(op, result, Flags::NONE.with_buffer(loan.id));
+    }
+
+    /// Makes the completions that are to come visible now, as a kernel does without DEFER_TASKRUN.
+    pub(crate) fn show(&self) {
+        self.world.borrow_mut().collect(usize::MAX);
     }
 
     pub(crate) fn set_cancel_policy(&self, policy: CancelPolicy) {

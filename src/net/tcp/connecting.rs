@@ -20,7 +20,7 @@ pub(super) struct Connecting {
     /// Lent to the kernel until the answer: this value is boxed and nobody touches the address.
     addr: SockAddr,
     key: Option<Key>,
-    result: Option<io::Result<()>>,
+    result: Option<Result<(), i32>>,
     waker: Option<Waker>,
 }
 
@@ -76,6 +76,18 @@ impl Socket {
         self.reactor.wake_afterwards(waker);
     }
 
+    /// There will be no answer: the box with the address is the kernel's for good.
+    pub(super) fn connect_abandoned(&self, answer: Answer) {
+        {
+            let mut slot = self.connecting.borrow_mut();
+            let lent = slot.as_mut().expect("a connect was in flight");
+            let (addr, waker) = (lent.addr.clone(), lent.waker.take());
+            let own = Box::new(Connecting { addr, key: None, result: None, waker });
+            std::mem::forget(slot.replace(own));
+        }
+        self.connected(answer);
+    }
+
     pub(super) fn cancel_connect(&self) {
         let key = self.connecting.borrow().as_ref().and_then(|connecting| connecting.key);
         if let Some(key) = key {
@@ -91,7 +103,7 @@ impl Socket {
             let done = slot.take();
             drop(slot);
             drop(done);
-            return Poll::Ready(result);
+            return Poll::Ready(result.map_err(|code| self.reactor.error_of(code)));
         }
         let former = connecting.waker.replace(waker);
         drop(slot);

@@ -36,6 +36,7 @@ use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
+use crate::sys::errno;
 use crate::task::coop;
 use crate::task::wait_list::{Left, Ticket, WaitList};
 
@@ -161,8 +162,7 @@ impl Listening {
         }
         let is_wanted = self.waiters.is_waiting() && !self.is_closed.get();
         if is_wanted && self.arm().is_err() {
-            // The loop is closing; a woken `accept()` finds that out.
-            self.reactor.wake_afterwards(self.waiters.next());
+            self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
         }
     }
 
@@ -203,6 +203,10 @@ impl Listening {
 
     fn fail(&self, code: i32) {
         self.failed.set(Some(code));
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         while let Some(waker) = self.waiters.next() {
             self.reactor.wake_afterwards(Some(waker));
         }
@@ -221,6 +225,11 @@ impl Owner for Listening {
         self.accepted(answer);
     }
 
+    fn abandon(self: Rc<Self>, _verb: Verb) {
+        // Nothing was lent.
+        self.accepted(Answer { result: -errno::ECANCELED, more: false, buffer: None });
+    }
+
     fn prepare(self: Rc<Self>) {
         unreachable!("a listener submits at once");
     }
@@ -230,7 +239,7 @@ impl Expire for Listening {
     fn expire(self: Rc<Self>) {
         self.armed.set(Armed::Idle);
         if self.waiters.is_waiting() && self.arm().is_err() {
-            self.reactor.wake_afterwards(self.waiters.next());
+            self.wake_all();
         }
     }
 

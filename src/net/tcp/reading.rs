@@ -80,7 +80,7 @@ impl Socket {
         }
         match reading.end {
             Some(End::Eof) => return Poll::Ready(Ok(RecvBuf::empty())),
-            Some(End::Failed(code)) => return Poll::Ready(Err(io::Error::from_raw_os_error(code))),
+            Some(End::Failed(code)) => return Poll::Ready(Err(self.reactor.error_of(code))),
             None => {}
         }
         drop(reading);
@@ -115,6 +115,16 @@ impl Socket {
             unreachable!("only `Private` has such a receive in flight");
         };
         reading.take_in(recv::finish_into(answer, target));
+        self.after_receive(reading);
+    }
+
+    /// The receive into a private buffer will never end: the buffer is the kernel's for good.
+    pub(super) fn recv_into_abandoned(self: &Rc<Self>) {
+        let mut reading = self.reading.borrow_mut();
+        let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
+            unreachable!("only `Private` has such a receive in flight");
+        };
+        std::mem::forget(target);
         self.after_receive(reading);
     }
 
@@ -160,7 +170,7 @@ impl Socket {
             self.reactor.cancel(key);
         }
         if must_arm && self.arm_recv().is_err() {
-            // The loop is closing. The reader's next poll says so.
+            // The loop is closing or broken. The reader's next poll says so.
             let reader = self.reading.borrow_mut().reader.take();
             self.reactor.wake_afterwards(reader);
         }

@@ -27,6 +27,7 @@ use super::writing::Writing;
 use crate::driver::request::Verb;
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
+use crate::sys::errno;
 
 pub(super) struct Socket {
     pub(super) reactor: Rc<Reactor>,
@@ -83,6 +84,17 @@ impl Owner for Socket {
             Verb::RecvInto => self.received_into(answer),
             Verb::Send => self.sent(answer),
             Verb::Connect => self.connected(answer),
+            Verb::Accept => unreachable!("a stream accepts nothing"),
+        }
+    }
+
+    fn abandon(self: Rc<Self>, verb: Verb) {
+        let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
+        match verb {
+            Verb::Recv => self.received(answer), // into memory of the pool
+            Verb::RecvInto => self.recv_into_abandoned(),
+            Verb::Send => self.send_abandoned(),
+            Verb::Connect => self.connect_abandoned(answer),
             Verb::Accept => unreachable!("a stream accepts nothing"),
         }
     }

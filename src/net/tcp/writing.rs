@@ -157,6 +157,15 @@ impl Socket {
         self.finish_closing_if_due();
     }
 
+    /// The send in flight will never end: chunk 0 is the kernel's for good.
+    pub(super) fn send_abandoned(self: &Rc<Self>) {
+        let mut writing = self.writing.borrow_mut();
+        writing.in_flight = None;
+        std::mem::forget(writing.queue.pop_front());
+        let waste = writing.fail(errno::ECANCELED);
+        self.after_failure(writing, waste);
+    }
+
     /// Drops what is queued and cancels what is in flight.
     pub(super) fn stop_writing(self: &Rc<Self>) {
         let mut writing = self.writing.borrow_mut();
@@ -183,7 +192,7 @@ impl Socket {
     }
 
     pub(super) fn write_error(&self) -> Option<io::Error> {
-        self.writing.borrow().failed.map(io::Error::from_raw_os_error)
+        self.writing.borrow().failed.map(|code| self.reactor.error_of(code))
     }
 
     fn append(self: &Rc<Self>, piece: &[u8]) {
@@ -217,7 +226,7 @@ impl Socket {
     fn poll_room(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(coop::poll_ready(cx));
         if !self.reactor.is_accepting() {
-            return Poll::Ready(Err(crate::error::runtime_closed()));
+            return Poll::Ready(Err(self.reactor.refusal()));
         }
         if self.writing.borrow().fin != Fin::None {
             return Poll::Ready(Err(io::Error::from_raw_os_error(errno::EPIPE)));
@@ -233,7 +242,7 @@ impl Socket {
         {
             let writing = self.writing.borrow();
             if let Some(code) = writing.failed {
-                return Poll::Ready(Err(io::Error::from_raw_os_error(code)));
+                return Poll::Ready(Err(self.reactor.error_of(code)));
             }
             if is_done(&writing) {
                 return Poll::Ready(Ok(()));

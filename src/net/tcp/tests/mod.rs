@@ -3,6 +3,7 @@
 //! The helpers are here. The tests are one file per side of a socket, and the matrix.
 
 mod accepting;
+mod breaking;
 mod closing;
 mod matrix;
 mod reading;

@@ -1,0 +1,47 @@
+//! What is left when a driver cannot go on: sleep, and being woken.
+//!
+//! A sandbox may forbid a system call after the loop has started, and a kernel may say that it has
+//! lost a completion. Then no operation can be trusted to end, but tasks, timers and wakes from other
+//! threads need no operation: they go on, so that a program can say what happened, clean up and
+//! leave in an orderly way.
+//!
+//! **Invariant.** Nothing is in flight here, and nothing is ever submitted.
+
+use std::sync::Arc;
+
+use super::request::Wait;
+use super::{Clock, DriverStats};
+use crate::sys::eventfd::EventFd;
+
+pub(crate) struct Failed {
+    bell: Arc<EventFd>,
+    clock: Clock,
+    /// As the driver left them.
+    stats: DriverStats,
+}
+
+impl Failed {
+    pub(super) fn new(bell: Arc<EventFd>, clock: Clock, stats: DriverStats) -> Failed {
+        Failed { bell, clock, stats }
+    }
+
+    /// Sleeps until the bell rings or the moment comes. Coming back early costs one turn.
+    pub(super) fn wait(&mut self, wait: Wait) {
+        let timeout_ns = match wait {
+            Wait::Poll => return,
+            Wait::Until(at_ns) => Some(self.clock.pass_until(at_ns)),
+            Wait::Forever => None,
+        };
+        self.stats.enters += 1;
+        self.stats.sleeps += 1;
+        self.bell.sleep(timeout_ns);
+    }
+
+    pub(super) fn bell(&self) -> &Arc<EventFd> {
+        &self.bell
+    }
+
+    pub(super) fn stats(&self) -> DriverStats {
+        self.stats
+    }
+}

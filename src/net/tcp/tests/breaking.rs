@@ -1,0 +1,171 @@
+//! A driver that fails under its operations.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::driver::request::{Flags, Verb};
+use crate::driver::uring::scripted::FailAt;
+use crate::sys::errno;
+use crate::time::{sleep, timeout};
+use crate::{JoinHandle, spawn};
+
+const EBADR: i32 = 53;
+
+const BYTES: &[u8] = b"twelve bytes";
+
+fn says_that_the_driver_failed<T: std::fmt::Debug>(result: io::Result<T>) {
+    let error = result.expect_err("an error");
+    let text = error.to_string();
+    assert!(text.starts_with("the io_uring driver failed: "), "{text}");
+}
+
+/// One operation of every kind in flight, each with a task that waits for it.
+async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
+    let mut tasks = Vec::new();
+    let (mut starved, _peer) = stream();
+    tasks.push(spawn(async move { says_that_the_driver_failed(starved.recv().await) }));
+    turns(2).await;
+    script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+    turns(2).await;
+    script.the(Verb::RecvInto);
+
+    let (mut reader, _peer) = stream();
+    tasks.push(spawn(async move { says_that_the_driver_failed(reader.recv().await) }));
+    let (mut writer, _peer) = stream();
+    tasks.push(spawn(async move {
+        writer.write_all(BYTES).await.unwrap();
+        says_that_the_driver_failed(writer.flush().await);
+        says_that_the_driver_failed(writer.write_all(BYTES).await);
+        says_that_the_driver_failed(writer.close().await);
+    }));
+    let listener = Rc::new(listener());
+    for _ in 0..2 {
+        let listener = Rc::clone(&listener);
+        tasks.push(spawn(async move { says_that_the_driver_failed(listener.accept().await) }));
+    }
+    tasks.push(spawn(async {
+        says_that_the_driver_failed(TcpStream::connect("127.0.0.1:9").await);
+    }));
+    turns(2).await;
+    for verb in [Verb::RecvInto, Verb::Recv, Verb::Send, Verb::Accept, Verb::Connect] {
+        script.the(verb);
+    }
+    tasks
+}
+
+/// Goal: when a driver cannot go on, every operation in flight and every later one ends with the
+/// reason; tasks, timers and wakes from other threads go on; it is reported once; the loop ends.
+///
+/// Method: one operation of each kind in flight, two tasks on one accept; the next enter fails, as
+/// forbidden or with a completion dropped (H02). Then a sleep, a wake from a thread, new operations.
+///
+/// Kills: a panic; one verb that is not answered; one of two accepts that is left waiting; an
+/// operation that is let in afterwards; a sleep that nothing ends; a report per turn.
+#[test]
+fn a_failed_driver_fails_every_operation_and_nothing_else() {
+    for code in [errno::EPERM, EBADR] {
+        let (script, runtime, reports) = reporting();
+        runtime.block_on(async {
+            let tasks = one_of_each(&script).await;
+            script.fail_enter(FailAt::BeforeSubmission, code);
+            end(tasks).await;
+            assert_eq!(metrics().in_flight, 0);
+
+            says_that_the_driver_failed(TcpStream::connect("127.0.0.1:9").await);
+            says_that_the_driver_failed(listener().accept().await);
+            let (mut late, _peer) = stream();
+            says_that_the_driver_failed(late.recv().await);
+            says_that_the_driver_failed(late.write_all(BYTES).await);
+            drop(late);
+
+            let start_ns = script.now_ns();
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(script.now_ns() - start_ns, 5_000_000_000);
+            assert!(timeout(Duration::from_secs(1), std::future::pending::<()>()).await.is_err());
+            woken_by_a_thread().await;
+        });
+        assert!(script.is_leaked(), "the ring still has operations");
+        drop(runtime);
+        let reports = reports.take();
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        assert!(reports[0].starts_with("the io_uring driver failed: "), "{reports:?}");
+    }
+}
+
+/// Waits for the tasks, with an end in virtual time.
+async fn end(tasks: Vec<JoinHandle<()>>) {
+    for task in tasks {
+        timeout(Duration::from_secs(60), task).await.expect("nothing hangs").unwrap();
+    }
+}
+
+/// Sleeps until another thread ends it.
+async fn woken_by_a_thread() {
+    let mut wakes_left = 2;
+    poll_fn(|cx| {
+        wakes_left -= 1;
+        if wakes_left == 0 {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        thread::spawn(move || waker.wake());
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Goal: what the kernel was lent when the driver failed is never freed, moved or given to others,
+/// whoever drops what (the first tenet).
+///
+/// Method: a private receive, a send and a connect in flight; the driver fails, tasks and runtime go,
+/// and the allocator is kept busy with pieces of the same sizes. Then the kernel acts: it reads what
+/// it was to send and where it was to connect to, and writes what it received.
+///
+/// Kills: an owner that takes its memory back as after a cancel (also found by AddressSanitizer).
+#[test]
+fn what_was_lent_to_a_failed_driver_stays_lent() {
+    let (script, runtime, _reports) = reporting();
+    let (receive, send, connect) = runtime.block_on(async {
+        let tasks = one_of_each(&script).await;
+        let ops = (script.the(Verb::RecvInto), script.the(Verb::Send), script.the(Verb::Connect));
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        end(tasks).await;
+        ops
+    });
+    drop(runtime);
+    let busy: Vec<Vec<u8>> = (0..8000).map(|i| vec![0xAA; 8 + i % 400]).collect();
+
+    assert_eq!(script.bytes_of(send), BYTES);
+    assert_eq!(script.port_of(connect), 9);
+    assert!(script.deliver(receive, &[0x55; 64], false));
+    let is_untouched = |piece: &Vec<u8>| piece.iter().all(|&byte| byte == 0xAA);
+    assert!(busy.iter().all(is_untouched), "the kernel has written to somebody else's memory");
+}
+
+/// Goal: what the kernel had said before the driver failed is heard.
+///
+/// Method: bytes are in the completion queue when an enter fails. Kills: returning before reaping.
+#[test]
+fn what_came_before_the_failure_is_not_lost() {
+    let (script, runtime, _reports) = reporting();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        let mut recv = Box::pin(stream.recv());
+        assert!(poll_once(recv.as_mut()).await.is_pending());
+        turns(1).await;
+        script.deliver(script.the(Verb::Recv), BYTES, true);
+        script.show();
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        let mut other = pin_connect();
+        assert!(poll_once(other.as_mut()).await.is_pending()); // so that there is something to enter for
+        assert_eq!(&*recv.await.unwrap(), BYTES);
+        says_that_the_driver_failed(other.await);
+        says_that_the_driver_failed(stream.recv().await);
+    });
+}
+
+fn pin_connect() -> Pin<Box<dyn Future<Output = io::Result<TcpStream>>>> {
+    Box::pin(TcpStream::connect("127.0.0.1:9"))
+}

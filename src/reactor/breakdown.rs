@@ -1,0 +1,96 @@
+//! The end of a driver before the end of its loop.
+//!
+//! A sandbox that forbids `io_uring_enter` after the start, a kernel that has dropped a completion
+//! (H02): the driver cannot go on, and what it has in flight may never be answered. Hanging is the
+//! worst that could follow, and a panic takes the program's own words away. So every operation in
+//! flight ends here, as if cancelled, and every later one is refused with the reason. Tasks, timers
+//! and wakes go on, because they need no driver (`driver::failed`).
+//!
+//! **What the kernel was lent stays lent.** Nobody can say whether it will still read or write that
+//! memory, so the owners leak it ([`Owner::abandon`]): a bounded loss, once.
+
+use std::io;
+
+use super::slots::Addressee;
+use super::{Phase, Reactor};
+use crate::driver::request::Wait;
+use crate::driver::{Drained, DriverKind};
+use crate::error::{Unhandled, driver_failed, runtime_closed};
+use crate::op::Answer;
+use crate::sys::errno;
+
+/// Why a driver could not go on. `io::Error` cannot be cloned, and everybody gets one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    driver: DriverKind,
+    code: i32,
+}
+
+impl Failure {
+    fn error(self) -> io::Error {
+        driver_failed(self.driver, &io::Error::from_raw_os_error(self.code))
+    }
+}
+
+impl Reactor {
+    /// The driver has failed and cannot go on. Call with nothing borrowed.
+    pub(crate) fn break_down(&self, cause: &io::Error) {
+        let is_over = self.failure.get().is_some() || self.phase.get() == Phase::Closed;
+        assert!(!is_over, "what is left of a driver has failed: {cause}");
+        let driver = self.driver.borrow().as_ref().expect("open until closed").kind();
+        let failure = Failure { driver, code: cause.raw_os_error().unwrap_or(errno::EIO) };
+        self.failure.set(Some(failure));
+        self.phase.set(Phase::Broken); // before anybody is answered: who tries again is refused
+        self.answer_waiting();
+        self.collect_last();
+        let stuck = self.slots.borrow_mut().take_all();
+        let driver = self.driver.borrow_mut().take().expect("looked at above");
+        let (sleeper, drained) = driver.fail(&self.clock);
+        *self.driver.borrow_mut() = Some(sleeper);
+        for Addressee { owner, verb } in stuck {
+            match drained {
+                Drained::No => owner.abandon(verb),
+                Drained::Yes => {
+                    let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
+                    owner.complete(verb, answer);
+                }
+            }
+        }
+        self.report(Unhandled::DriverFailed { error: failure.error() });
+    }
+
+    /// Why no operation can be started.
+    pub(crate) fn refusal(&self) -> io::Error {
+        self.failure().unwrap_or_else(runtime_closed)
+    }
+
+    /// Why the driver failed, if it has.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.failure.get().map(Failure::error)
+    }
+
+    /// The error of an operation that ended with `code`. One that only ended because the driver
+    /// failed says so.
+    pub(crate) fn error_of(&self, code: i32) -> io::Error {
+        match self.failure() {
+            Some(failure) if code == errno::ECANCELED => failure,
+            _ => io::Error::from_raw_os_error(code),
+        }
+    }
+
+    /// Has the kernel cancel everything and collects what it still says, for as long as it says
+    /// anything.
+    pub(super) fn collect_last(&self) {
+        let mut before_count = usize::MAX;
+        let cancelled = match &mut *self.driver.borrow_mut() {
+            Some(driver) => driver.cancel_everything(),
+            None => return,
+        };
+        while cancelled.is_ok() && self.slots.borrow().len() < before_count {
+            before_count = self.slots.borrow().len();
+            if self.wait_for(Wait::Poll).is_err() {
+                return;
+            }
+        }
+    }
+}
