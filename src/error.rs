@@ -114,7 +114,7 @@ pub enum Unhandled {
     /// A listener cannot accept for want of descriptors or memory, and pauses. Reported once per
     /// shortage, not once per attempt.
     AcceptCapacity {
-        /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+        /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` or `ENOSPC`.
         error: io::Error,
     },
     /// The driver has failed and cannot go on: a sandbox has forbidden its system calls, or the

@@ -45,9 +45,12 @@ pub(crate) fn finish(answer: Answer) -> Accepted {
         | errno::EAGAIN
         | errno::EINTR
         | errno::ECANCELED => Accepted::Nothing,
-        code @ (errno::EMFILE | errno::ENFILE | errno::ENOBUFS | errno::ENOMEM) => {
-            Accepted::Exhausted(code)
-        }
+        // The last is what epoll answers beyond `fs.epoll.max_user_watches`.
+        code @ (errno::EMFILE
+        | errno::ENFILE
+        | errno::ENOBUFS
+        | errno::ENOMEM
+        | errno::ENOSPC) => Accepted::Exhausted(code),
         code => Accepted::Failed(code),
     }
 }
@@ -76,6 +79,7 @@ mod tests {
         assert!(matches!(meaning(-errno::ECONNABORTED), Accepted::Nothing));
         assert!(matches!(meaning(-errno::ECANCELED), Accepted::Nothing));
         assert!(matches!(meaning(-errno::EMFILE), Accepted::Exhausted(errno::EMFILE)));
+        assert!(matches!(meaning(-errno::ENOSPC), Accepted::Exhausted(errno::ENOSPC)));
         assert!(matches!(meaning(-errno::EINVAL), Accepted::Failed(errno::EINVAL)));
         assert!(matches!(meaning(-512), Accepted::Nothing), "H19");
     }

@@ -53,6 +53,11 @@ impl Epoll {
         }
     }
 
+    /// Takes a descriptor out. One that is not there is fine.
+    pub(crate) fn remove(&self, fd: RawFd) {
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
     fn control(&self, op: i32, fd: RawFd, events: u32, data: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events, u64: data };
         // SAFETY: `event` is a valid event that the kernel copies.

@@ -4,9 +4,10 @@
 //!
 //! - **Interest is per open file, and goes away with it.** A descriptor is added once, for every
 //!   edge, at its first request, and never modified: one system call per connection, not per
-//!   operation. When the last descriptor of the file closes, the kernel forgets it. It does not tell
-//!   us, so whoever closes a socket says so ([`Epoll::forget`]); otherwise the next owner of the
-//!   number would wait for an edge of a file that is gone.
+//!   operation. When the last descriptor of the file closes, the kernel forgets it, and not when
+//!   ours does: a duplicate, in this process or in a child, would go on waking a loop that cannot
+//!   know why. So whoever closes a socket says so ([`Epoll::forget`]), and it is removed. The next
+//!   owner of the number is then new here as well.
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
 //!   a new operation is tried first, and only `EAGAIN` makes it wait; an edge that comes while no
 //!   operation is pending can be ignored. A spurious edge costs one call that returns `EAGAIN`.
@@ -32,6 +33,9 @@
 //! **Invariant.** A pending operation is on the run list, or its last call has seen `EAGAIN` (or a
 //! short read) and no edge has come since, so the kernel owes one.
 #![allow(unsafe_code)] // socket calls on lent memory
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -69,14 +73,23 @@ pub(crate) struct Epoll {
     /// Where the operation of each slot is, by the key's index.
     places: Vec<(RawFd, Direction)>,
     run_list: VecDeque<(RawFd, Direction)>,
+    /// Requests since operations were last tried.
+    pushed_count: usize,
     /// Completions decided outside a wait: cancelled operations.
     decided: Vec<Completion>,
     /// `Some` where the kernel has no `epoll_pwait2`.
-    timer: Option<TimerFd>,
+    timer: Option<Alarm>,
     /// A buffer that was lent for a call which brought nothing. The next call gets it.
     spare: Option<Loan>,
     events: Vec<Event>,
     stats: DriverStats,
+}
+
+/// A timer among the descriptors. Set when a deadline earlier than its own appears, and otherwise
+/// left alone: firing too early costs one turn.
+struct Alarm {
+    timer: TimerFd,
+    deadline_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,18 +117,27 @@ struct Side {
 impl Epoll {
     pub(crate) fn new(pool: Rc<Pool>, bell: Arc<EventFd>) -> io::Result<Epoll> {
         let epoll = epoll::Epoll::new()?;
-        epoll.add(bell.raw(), epoll::LEVEL_IN, BELL)?;
-        let mut events = Vec::new();
-        let timer = match epoll.wait(Some(0), &mut events) {
+        let timer = match epoll.wait(Some(0), &mut Vec::new()) {
             Ok(()) => None,
             // Not there, or a sandbox that does not know it.
             Err(error) if matches!(error.raw_os_error(), Some(errno::ENOSYS | errno::EPERM)) => {
-                let timer = TimerFd::new()?;
-                epoll.add(timer.raw(), epoll::LEVEL_IN, TIMER)?;
-                Some(timer)
+                Some(TimerFd::new()?)
             }
             Err(error) => return Err(error),
         };
+        Epoll::with(epoll, timer, pool, bell)
+    }
+
+    fn with(
+        epoll: epoll::Epoll,
+        timer: Option<TimerFd>,
+        pool: Rc<Pool>,
+        bell: Arc<EventFd>,
+    ) -> io::Result<Epoll> {
+        epoll.add(bell.raw(), epoll::LEVEL_IN, BELL)?;
+        if let Some(timer) = &timer {
+            epoll.add(timer.raw(), epoll::LEVEL_IN, TIMER)?;
+        }
         Ok(Epoll {
             epoll,
             pool,
@@ -123,10 +145,11 @@ impl Epoll {
             sockets: Vec::new(),
             places: Vec::new(),
             run_list: VecDeque::new(),
+            pushed_count: 0,
             decided: Vec::new(),
-            timer,
+            timer: timer.map(|timer| Alarm { timer, deadline_ns: None }),
             spare: None,
-            events,
+            events: Vec::new(),
             stats: DriverStats::default(),
         })
     }
@@ -138,6 +161,7 @@ impl Epoll {
     pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
         let (fd, direction) = place(&request);
         self.stats.submissions += 1;
+        self.pushed_count += 1;
         let index = key.index() as usize;
         if index >= self.places.len() {
             self.places.resize(index + 1, (fd, direction));
@@ -170,13 +194,15 @@ impl Epoll {
         if let Some(socket) = self.sockets.get_mut(fd as usize) {
             let pending = (socket.input.pending, socket.output.pending);
             assert!(pending == (None, None), "descriptor {fd} is closed with {pending:?} pending");
-            *socket = Socket::default();
+            if std::mem::take(socket).is_added {
+                self.epoll.remove(fd);
+            }
         }
     }
 
-    /// Whether much is waiting to be tried.
+    /// Whether much that is new is waiting to be tried.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.run_list.len() >= TRIES_PER_WAIT_MAX / 2
+        self.pushed_count >= TRIES_PER_WAIT_MAX / 2
     }
 
     /// Tries what was pushed, without looking for events.
@@ -245,7 +271,7 @@ impl Epoll {
         self.stats.enters += 1;
         self.stats.sleeps += u64::from(wait != Wait::Poll);
         let mut events = std::mem::take(&mut self.events);
-        let outcome = match &self.timer {
+        let outcome = match &mut self.timer {
             None => {
                 let timeout_ns = match wait {
                     Wait::Poll => Some(0),
@@ -254,9 +280,9 @@ impl Epoll {
                 };
                 self.epoll.wait(timeout_ns, &mut events)
             }
-            Some(timer) => {
+            Some(alarm) => {
                 if let Wait::Until(deadline_ns) = wait {
-                    timer.set(deadline_ns)?;
+                    alarm.set(deadline_ns)?;
                 }
                 self.epoll.wait_plain(wait != Wait::Poll, &mut events)
             }
@@ -277,7 +303,7 @@ impl Epoll {
     fn note(&mut self, event: Event) {
         let fd = match event.data {
             BELL => return epoll::drain_count(self.bell.raw()),
-            TIMER => return self.timer.iter().for_each(|timer| epoll::drain_count(timer.raw())),
+            TIMER => return self.timer.iter_mut().for_each(Alarm::has_fired),
             fd => fd as RawFd,
         };
         let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
@@ -293,6 +319,7 @@ impl Epoll {
 
     /// Tries what is on the run list now; what that puts on it again waits for the next time.
     fn run(&mut self, out: &mut Vec<Completion>) {
+        self.pushed_count = 0;
         for _ in 0..self.run_list.len().min(TRIES_PER_WAIT_MAX) {
             let Some((fd, direction)) = self.run_list.pop_front() else { return };
             let side = self.sockets[fd as usize].side(direction);
@@ -405,6 +432,21 @@ fn place(request: &Request) -> (RawFd, Direction) {
             (fd, Direction::In)
         }
         Request::Send { fd, .. } | Request::Connect { fd, .. } => (fd, Direction::Out),
+    }
+}
+
+impl Alarm {
+    fn set(&mut self, deadline_ns: u64) -> io::Result<()> {
+        if self.deadline_ns.is_some_and(|set_ns| set_ns <= deadline_ns) {
+            return Ok(());
+        }
+        self.deadline_ns = Some(deadline_ns);
+        self.timer.set(deadline_ns)
+    }
+
+    fn has_fired(&mut self) {
+        self.deadline_ns = None;
+        epoll::drain_count(self.timer.raw());
     }
 }
 

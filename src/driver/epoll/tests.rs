@@ -1,0 +1,102 @@
+//! The epoll driver alone, on real descriptors.
+
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+
+use super::*;
+use crate::driver::request::Verb;
+
+fn driver(timer: Option<TimerFd>) -> Epoll {
+    let pool = Pool::new(4, 64).expect("memory");
+    let bell = Arc::new(EventFd::new().expect("an eventfd"));
+    let epoll = epoll::Epoll::new().expect("an epoll instance");
+    Epoll::with(epoll, timer, pool, bell).expect("an empty interest list")
+}
+
+fn key(index: u32) -> Key {
+    Key::new(index, 0, Verb::Recv)
+}
+
+fn waited(driver: &mut Epoll, wait: Wait) -> Vec<Completion> {
+    let mut out = Vec::new();
+    driver.wait(wait, &mut out).expect("a wait");
+    out
+}
+
+/// Goal: a descriptor that is closed here wakes this loop no more, even if a duplicate of it lives
+/// on in another process.
+///
+/// Method: a receive, its cancel, the farewell; then bytes come for the duplicate, and the kernel is
+/// asked for events. Kills: relying on close(2) to end the interest.
+#[test]
+fn a_duplicate_of_a_closed_socket_is_not_watched() {
+    let mut driver = driver(None);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let fd = ours.as_raw_fd();
+    let _ = driver.push(key(0), Request::Recv { fd });
+    assert_eq!(waited(&mut driver, Wait::Poll), []);
+    driver.cancel(key(0));
+    assert_eq!(waited(&mut driver, Wait::Poll)[0].result, -errno::ECANCELED);
+
+    let duplicate = ours.as_fd().try_clone_to_owned().unwrap();
+    driver.forget(fd);
+    drop(ours);
+    theirs.write_all(b"news").unwrap();
+    let mut events = Vec::new();
+    driver.epoll.wait(Some(0), &mut events).unwrap();
+    assert!(events.is_empty(), "{events:?} for a descriptor that is closed");
+    drop(duplicate);
+}
+
+/// Goal: without `epoll_pwait2` a sleep ends at its deadline, never before; an earlier deadline moves
+/// it, a bell ends it, and a poll does not sleep.
+///
+/// Method: a driver with a timerfd, deadlines a few milliseconds away, one after a later one.
+///
+/// Kills: a timer that is not set again; one in milliseconds, rounded down; a count left unread (the
+/// next sleep would end at once).
+#[test]
+fn a_timerfd_ends_sleeps() {
+    let mut driver = driver(Some(TimerFd::new().unwrap()));
+    assert_eq!(driver.features(), ["timerfd"]);
+    let ring = Arc::clone(driver.bell());
+    assert_eq!(waited(&mut driver, Wait::Poll), []);
+    for after_ns in [3_000_000, 1_000_001, 2_500_000] {
+        let deadline_ns = clock::monotonic_ns() + after_ns;
+        while clock::monotonic_ns() < deadline_ns {
+            let before_sleeps = driver.stats().sleeps;
+            waited(&mut driver, Wait::Until(deadline_ns));
+            assert_eq!(driver.stats().sleeps, before_sleeps + 1);
+            assert!(clock::monotonic_ns() >= deadline_ns, "a sleep of {after_ns} ns ended early");
+        }
+        let mut events = Vec::new();
+        driver.epoll.wait_plain(false, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}: the next sleep would end at once");
+        let far_ns = clock::monotonic_ns() + 3_600_000_000_000;
+        ring.ring();
+        waited(&mut driver, Wait::Until(far_ns)); // the bell ends it, an hour early
+    }
+}
+
+/// Goal: what counts as much to do is what was pushed, not what multishot operations have left over:
+/// a busy receive must not make every poll of a task flush.
+///
+/// Method: fill the count, try once. Kills: a count that is never taken back.
+#[test]
+fn half_full_is_about_what_is_new() {
+    let mut driver = driver(None);
+    let pairs: Vec<_> = (0..TRIES_PER_WAIT_MAX / 2).map(|_| UnixStream::pair().unwrap()).collect();
+    for (index, (ours, theirs)) in pairs.iter().enumerate() {
+        assert!(!driver.is_half_full());
+        (&*theirs).write_all(&[7; 64 * 8]).unwrap(); // more than one try takes
+        let _ = driver.push(key(index as u32), Request::Recv { fd: ours.as_raw_fd() });
+    }
+    assert!(driver.is_half_full());
+    assert!(!waited(&mut driver, Wait::Poll).is_empty());
+    assert!(!driver.is_half_full());
+    for index in 0..pairs.len() {
+        driver.cancel(key(index as u32));
+    }
+    driver.close();
+}
