@@ -47,10 +47,10 @@
 //! | `driver` | who performs requests: io_uring or epoll, behind a waist of plain data |
 //! | `op` | one verb per file: what to ask and what the answer means |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
-//! | [`net`], [`time`] | what programs use |
+//! | [`net`], [`time`], [`io`] | what programs use |
 //! | `sys` | the few calls to libc |
 //!
-//! Imports go one way, `net, time → op → reactor → driver → sys`, and a test says so
+//! Imports go one way, `net, io, time → op → reactor → driver → sys`, and a test says so
 //! (`tests/tidy.rs`). `unsafe` lives in the modules that the same test names.
 
 #![warn(missing_docs)]
@@ -58,6 +58,7 @@
 pub mod buf;
 mod driver;
 mod error;
+pub mod io;
 pub mod net;
 mod op;
 mod reactor;

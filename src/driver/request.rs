@@ -59,6 +59,8 @@ pub(crate) enum Verb {
     RecvInto = 3,
     Send = 4,
     Connect = 5,
+    PollReadable = 6,
+    PollWritable = 7,
 }
 
 impl Verb {
@@ -67,7 +69,11 @@ impl Verb {
     pub(crate) fn is_active(self) -> bool {
         match self {
             Verb::Send | Verb::Connect => true,
-            Verb::Accept | Verb::Recv | Verb::RecvInto => false,
+            Verb::Accept
+            | Verb::Recv
+            | Verb::RecvInto
+            | Verb::PollReadable
+            | Verb::PollWritable => false,
         }
     }
 }
@@ -88,6 +94,44 @@ pub(crate) enum Request {
     Send { fd: RawFd, source: *const u8, source_len: u32 },
     /// `connect(2)`. `addr` points to a `sockaddr` of `addr_len` bytes.
     Connect { fd: RawFd, addr: *const libc::sockaddr, addr_len: u32 },
+    /// `poll(2)` once: answers, now or later, with events that meet the interest.
+    Poll { fd: RawFd, interest: Interest },
+    /// The same, again and again: answers with the events of now, and after every change.
+    PollChanges { fd: RawFd, interest: Interest },
+}
+
+/// What a poll waits for. Errors and hang-ups always count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    Readable,
+    Writable,
+}
+
+impl Interest {
+    /// As `poll(2)` and io_uring take it.
+    pub(crate) fn events(self) -> u32 {
+        match self {
+            Interest::Readable => libc::POLLIN as u32,
+            Interest::Writable => libc::POLLOUT as u32,
+        }
+    }
+
+    /// Whether these events are what was waited for.
+    pub(crate) fn is_met_by(self, events: u32) -> bool {
+        let always = (libc::POLLERR | libc::POLLHUP) as u32;
+        let besides = match self {
+            Interest::Readable => libc::POLLRDHUP as u32, // the end can be read
+            Interest::Writable => 0,
+        };
+        events & (self.events() | always | besides) != 0
+    }
+
+    fn verb(self) -> Verb {
+        match self {
+            Interest::Readable => Verb::PollReadable,
+            Interest::Writable => Verb::PollWritable,
+        }
+    }
 }
 
 impl Request {
@@ -98,6 +142,9 @@ impl Request {
             Request::RecvInto { .. } => Verb::RecvInto,
             Request::Send { .. } => Verb::Send,
             Request::Connect { .. } => Verb::Connect,
+            Request::Poll { interest, .. } | Request::PollChanges { interest, .. } => {
+                interest.verb()
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod connect;
+pub(crate) mod poll;
 pub(crate) mod recv;
 pub(crate) mod send;
 

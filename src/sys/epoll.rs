@@ -140,9 +140,19 @@ impl TimerFd {
 
 /// Whether a read or an accept would find something.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    poll(fd, libc::POLLIN as u32) > 0
+}
+
+/// `poll(2)` of one descriptor, without waiting. Which of the events hold, if any, or a negated
+/// errno.
+pub(crate) fn poll(fd: RawFd, events: u32) -> i32 {
+    let mut poll = libc::pollfd { fd, events: events as i16, revents: 0 };
     // SAFETY: one valid pollfd, and no waiting.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    match as_result(unsafe { libc::poll(&mut poll, 1, 0) } as isize) {
+        0.. if poll.revents & libc::POLLNVAL != 0 => -errno::EBADF,
+        0.. => i32::from(poll.revents),
+        error => error,
+    }
 }
 
 /// Takes the count of an eventfd or a timerfd, without waiting. Nothing there is fine.

@@ -16,6 +16,8 @@
 //!   `HUP`, `ERR` and `PRI` say so.
 //! - **A failed connect is writable**, and so, for a moment, is one that has not begun. A second
 //!   `connect` tells: `EISCONN`, `EALREADY`, or why not.
+//! - **What epoll refuses is always ready.** `EPERM` says that the file (a regular one) has no
+//!   notion of readiness, and `poll(2)` then says yes to everything.
 //! - **Timeouts.** `epoll_pwait2` (5.11) takes nanoseconds. Without it a timerfd ends the sleep,
 //!   because milliseconds would fire late, or early and spin.
 //!
@@ -43,7 +45,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::request::{Completion, Flags, Key, Request, Wait};
+use super::request::{Completion, Flags, Interest, Key, Request, Wait};
 use super::{DriverStats, PushOutcome};
 use crate::buf::{Loan, Pool};
 use crate::sys::epoll::{self, Event, TimerFd};
@@ -168,7 +170,7 @@ impl Epoll {
         }
         self.places[index] = (fd, direction); // also of one that fails here: it may be cancelled
         if let Err(error) = self.add(fd, &request) {
-            self.decide(key, -error.raw_os_error().unwrap_or(errno::EIO));
+            self.decide(key, refused(&error, &request));
             return PushOutcome::Taken;
         }
         let side = self.sockets[fd as usize].side(direction);
@@ -248,6 +250,7 @@ impl Epoll {
         match request {
             Request::Accept { .. } | Request::Connect { .. } => epoll::set_nonblocking(fd)?,
             Request::Recv { .. } | Request::RecvInto { .. } | Request::Send { .. } => {}
+            Request::Poll { .. } | Request::PollChanges { .. } => {} // the flags are its owner's
         }
         self.epoll.add(fd, epoll::EVERY_EDGE, index as u64)?;
         self.sockets[index].is_added = true;
@@ -353,6 +356,10 @@ impl Epoll {
                 // SAFETY: as above, for an address that is read.
                 connected(unsafe { epoll::connect(fd, addr, addr_len) })
             }
+            // Changes are asked for where a poll answers more than was asked, which is not here.
+            Request::Poll { fd, interest } | Request::PollChanges { fd, interest } => {
+                polled(epoll::poll(fd, interest.events()))
+            }
         }
     }
 
@@ -400,6 +407,21 @@ fn once(result: i32) -> Tried {
     }
 }
 
+fn polled(result: i32) -> Tried {
+    if result == 0 { Tried::WaitsForEdge } else { once(result) }
+}
+
+/// The result of a request for a descriptor that epoll does not take.
+fn refused(error: &io::Error, request: &Request) -> i32 {
+    match (error.raw_os_error(), request) {
+        (
+            Some(errno::EPERM),
+            Request::Poll { interest, .. } | Request::PollChanges { interest, .. },
+        ) => interest.events() as i32,
+        (code, _) => -code.unwrap_or(errno::EIO),
+    }
+}
+
 fn connected(result: i32) -> Tried {
     match -result {
         errno::EINPROGRESS | errno::EALREADY => Tried::WaitsForEdge,
@@ -432,6 +454,10 @@ fn place(request: &Request) -> (RawFd, Direction) {
             (fd, Direction::In)
         }
         Request::Send { fd, .. } | Request::Connect { fd, .. } => (fd, Direction::Out),
+        Request::Poll { fd, interest } | Request::PollChanges { fd, interest } => match interest {
+            Interest::Readable => (fd, Direction::In),
+            Interest::Writable => (fd, Direction::Out),
+        },
     }
 }
 

@@ -94,7 +94,7 @@ impl KernelRing {
     }
 }
 
-/// The five requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
+/// The requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
 fn encode_request(request: Request) -> squeue::Entry {
     match request {
         Request::Accept { fd } => {
@@ -110,6 +110,10 @@ fn encode_request(request: Request) -> squeue::Entry {
         }
         Request::Connect { fd, addr, addr_len } => {
             opcode::Connect::new(Fd(fd), addr, addr_len).build()
+        }
+        Request::Poll { fd, interest } => opcode::PollAdd::new(Fd(fd), interest.events()).build(),
+        Request::PollChanges { fd, interest } => {
+            opcode::PollAdd::new(Fd(fd), interest.events()).multi(true).build()
         }
     }
 }

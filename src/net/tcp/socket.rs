@@ -84,7 +84,9 @@ impl Owner for Socket {
             Verb::RecvInto => self.received_into(answer),
             Verb::Send => self.sent(answer),
             Verb::Connect => self.connected(answer),
-            Verb::Accept => unreachable!("a stream accepts nothing"),
+            Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
+                unreachable!("a stream does not {verb:?}")
+            }
         }
     }
 
@@ -95,7 +97,9 @@ impl Owner for Socket {
             Verb::RecvInto => self.recv_into_abandoned(),
             Verb::Send => self.send_abandoned(),
             Verb::Connect => self.connect_abandoned(answer),
-            Verb::Accept => unreachable!("a stream accepts nothing"),
+            Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
+                unreachable!("a stream does not {verb:?}")
+            }
         }
     }
 

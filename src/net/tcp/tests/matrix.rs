@@ -127,6 +127,7 @@ async fn ask(kind: Verb, script: &Script, files: &mut Vec<OpenFile>) -> Asker {
             drop(TcpStream::connect("127.0.0.1:9").await);
             pending::<()>().await;
         })),
+        Verb::PollReadable | Verb::PollWritable => unreachable!("in `io::tests`"),
     };
     let mut asker = asker;
     asker.poll().await;
@@ -157,6 +158,7 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome, files: &mut Vec<Open
                 Verb::Recv | Verb::RecvInto => ECONNRESET,
                 Verb::Send => errno::EPIPE,
                 Verb::Connect => ECONNREFUSED,
+                Verb::PollReadable | Verb::PollWritable => unreachable!("in `io::tests`"),
             };
             script.complete(op, -code, Flags::NONE);
         }
@@ -178,6 +180,7 @@ fn succeed(script: &Script, op: Submitted, more: bool, files: &mut Vec<OpenFile>
         }
         Request::Send { source_len, .. } => script.complete(op, source_len as i32, flags),
         Request::Connect { .. } => script.complete(op, 0, flags),
+        Request::Poll { .. } | Request::PollChanges { .. } => unreachable!("in `io::tests`"),
     }
 }
 

@@ -1,0 +1,211 @@
+//! The state of a descriptor that is watched.
+//!
+//! For each direction one poll, asked for when somebody waits and owned by the watch, and those who
+//! wait. An answer is for all of them, and then it is forgotten: the next one who waits asks the
+//! kernel anew. So dropping a wait loses nothing. The poll it has asked for stays, and whoever
+//! waits next shares it.
+//!
+//! ```text
+//!          somebody waits                          ready, failed
+//!  Idle ──────────────────▶ InFlight(once) ────────────────────────▶ Idle, everybody is woken
+//!                               │ something besides
+//!                               ▼                    ready            ended
+//!                          InFlight(changes) ──────────▶ Cancelling ───────▶ Idle
+//!                               │    ▲
+//!                               └────┘ something besides
+//! ```
+//!
+//! "Something besides" and the poll for changes that follows it: see `op::poll`.
+//!
+//! **Invariant.** At most one poll is in flight per direction. The descriptor is a duplicate that
+//! nobody else knows; it is closed by the last `Rc` to this value, and the slot of each poll holds
+//! one.
+//!
+//! **Absent on purpose.** User code: the value that the program watches is not here, and wakers go
+//! to `Reactor::wake_afterwards`.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use crate::driver::request::{Interest, Key, Verb};
+use crate::op::Answer;
+use crate::op::poll::{self, Polled};
+use crate::reactor::{Owner, Reactor};
+use crate::sys::errno;
+use crate::task::wait_list::{Left, Ticket, WaitList};
+
+pub(super) struct Watch {
+    reactor: Rc<Reactor>,
+    input: Side,
+    output: Side,
+    fd: OwnedFd,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Side {
+    armed: Cell<Armed>,
+    waiters: WaitList,
+    /// Answers so far. Who waits is waiting for the next one.
+    answers_count: Cell<u64>,
+    /// The errno of the last answer, if it was one.
+    failure: Cell<Option<i32>>,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+enum Armed {
+    #[default]
+    Idle,
+    InFlight(Key),
+    Cancelling,
+}
+
+/// What a poll in the kernel is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ask {
+    Once,
+    Changes,
+}
+
+/// Where a wait stands. Starts without a place among the others.
+pub(super) struct Place {
+    interest: Interest,
+    ticket: Ticket,
+    /// The answers that came before.
+    answers_before: Option<u64>,
+}
+
+impl Place {
+    pub(super) fn new(interest: Interest) -> Place {
+        Place { interest, ticket: Ticket::default(), answers_before: None }
+    }
+}
+
+impl Watch {
+    pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Watch> {
+        Rc::new(Watch { reactor, input: Side::default(), output: Side::default(), fd })
+    }
+
+    pub(super) fn poll_ready(
+        self: &Rc<Self>,
+        place: &mut Place,
+        waker: &Waker,
+    ) -> Poll<io::Result<()>> {
+        let side = self.side(place.interest);
+        let answers_count = side.answers_count.get();
+        if place.answers_before.is_some_and(|before| before != answers_count) {
+            let failure = side.failure.get().map(io::Error::from_raw_os_error);
+            return Poll::Ready(failure.map_or(Ok(()), Err));
+        }
+        if let Err(error) = self.arm(place.interest, Ask::Once) {
+            return Poll::Ready(Err(error));
+        }
+        place.answers_before = Some(answers_count);
+        side.waiters.wait(&mut place.ticket, waker);
+        Poll::Pending
+    }
+
+    /// A wait is over or was dropped. An answer is for everybody, so there is nothing to pass on.
+    pub(super) fn leave(&self, place: &mut Place) {
+        let _: Left = self.side(place.interest).waiters.leave(&mut place.ticket);
+    }
+
+    /// Nobody will wait again.
+    pub(super) fn close(&self) {
+        self.cancel(&self.input);
+        self.cancel(&self.output);
+    }
+
+    fn side(&self, interest: Interest) -> &Side {
+        match interest {
+            Interest::Readable => &self.input,
+            Interest::Writable => &self.output,
+        }
+    }
+
+    fn arm(self: &Rc<Self>, interest: Interest, ask: Ask) -> io::Result<()> {
+        let side = self.side(interest);
+        match side.armed.get() {
+            Armed::Idle => {
+                let request = match ask {
+                    Ask::Once => poll::request(&self.fd, interest),
+                    Ask::Changes => poll::request_changes(&self.fd, interest),
+                };
+                let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+                side.armed.set(Armed::InFlight(key));
+            }
+            // Shared, or its end will ask again.
+            Armed::InFlight(_) | Armed::Cancelling => {}
+        }
+        Ok(())
+    }
+
+    fn cancel(&self, side: &Side) {
+        if let Armed::InFlight(key) = side.armed.get() {
+            side.armed.set(Armed::Cancelling);
+            self.reactor.cancel(key);
+        }
+    }
+
+    fn polled(self: &Rc<Self>, interest: Interest, answer: &Answer) {
+        let side = self.side(interest);
+        if !answer.more {
+            side.armed.set(Armed::Idle);
+        }
+        let mut ask = Ask::Once;
+        match poll::finish(interest, answer) {
+            Polled::Ready => self.answer(side, None),
+            Polled::Failed(code) => self.answer(side, Some(code)),
+            Polled::Besides => ask = Ask::Changes,
+            Polled::Nothing => {}
+        }
+        if side.waiters.is_waiting() && self.arm(interest, ask).is_err() {
+            self.wake_all(side); // the loop is closing or broken, and they will find that out
+        }
+    }
+
+    /// Tells everybody who waits, and ends a poll that would go on.
+    fn answer(&self, side: &Side, failure: Option<i32>) {
+        side.answers_count.set(side.answers_count.get() + 1);
+        side.failure.set(failure);
+        self.cancel(side);
+        self.wake_all(side);
+    }
+
+    fn wake_all(&self, side: &Side) {
+        while let Some(waker) = side.waiters.next() {
+            self.reactor.wake_afterwards(Some(waker));
+        }
+    }
+}
+
+impl Owner for Watch {
+    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
+        let interest = match verb {
+            Verb::PollReadable => Interest::Readable,
+            Verb::PollWritable => Interest::Writable,
+            Verb::Accept | Verb::Recv | Verb::RecvInto | Verb::Send | Verb::Connect => {
+                unreachable!("a watch does not {verb:?}")
+            }
+        };
+        self.polled(interest, &answer);
+    }
+
+    fn abandon(self: Rc<Self>, verb: Verb) {
+        // Nothing was lent.
+        self.complete(verb, Answer { result: -errno::ECANCELED, more: false, buffer: None });
+    }
+
+    fn prepare(self: Rc<Self>) {
+        unreachable!("a watch submits at once");
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.reactor.forget(self.fd.as_raw_fd());
+    }
+}
