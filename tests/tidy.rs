@@ -74,6 +74,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/epoll.rs",
     "src/sys/eventfd.rs",
     "src/sys/memory.rs",
+    "tests/async_fd/readiness.rs",
     "tests/limits.rs",
 ];
 

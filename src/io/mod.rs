@@ -6,4 +6,7 @@
 mod async_fd;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use async_fd::AsyncFd;

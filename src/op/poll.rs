@@ -6,7 +6,7 @@
 //! `poll(2)` and epoll report only to who asks. A socket whose peer has shut down its sending side
 //! and does not read is then never writable, and every poll for writing is answered at once. Asking
 //! again would spin; asking for changes waits for the next one
-//! (`tests/async_fd.rs`, `a_peer_that_has_finished_sending_makes_nothing_writable`).
+//! (`tests/async_fd/readiness.rs`, `a_peer_that_has_finished_sending_makes_nothing_writable`).
 //!
 //! Throwing an answer away needs no code: it carries nothing, and readiness is still there for who
 //! asks next.

@@ -1,0 +1,250 @@
+//! Whose descriptor it is, and what is left of a watch.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+
+use ringloop::io::AsyncFd;
+use ringloop::net::TcpStream;
+use ringloop::{Handle, Runtime};
+
+use super::common::{blocking_pair, open_fds, poll_once, turns, until};
+use super::{fill, in_flight, is_pending, on_each_driver, watched_pair};
+
+/// A descriptor that says when it is dropped, and does something then.
+struct Dropping<F: FnMut()> {
+    socket: UnixStream,
+    then: F,
+}
+
+impl<F: FnMut()> AsFd for Dropping<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl<F: FnMut()> Drop for Dropping<F> {
+    fn drop(&mut self) {
+        (self.then)();
+    }
+}
+
+/// Goal: a watch that is dropped with polls in flight drops its value at once and on this thread,
+/// once, and soon holds nothing: no poll, no descriptor.
+///
+/// Method: wait in both directions, drop or take apart, compare descriptors. The destructor uses
+/// the loop, which must not be in the middle of anything, and then panics.
+///
+/// Kills: a value that lives until its polls have ended; user code inside the reactor; a poll that
+/// is not cancelled; a duplicate that nobody closes.
+#[test]
+fn a_dropped_watch_leaves_nothing() {
+    on_each_driver(|runtime| {
+        let drops = Rc::new(Cell::new(0));
+        let on_drop = || {
+            let drops = Rc::clone(&drops);
+            move || {
+                drops.set(drops.get() + 1);
+                let (other, mut peer) = watched_pair();
+                ringloop::spawn(async move {
+                    let mut readable = pin!(other.readable());
+                    assert!(is_pending(readable.as_mut()).await);
+                    peer.write_all(b"x").unwrap();
+                    readable.await.unwrap();
+                });
+                assert!(drops.get() < 3, "the third one panics");
+            }
+        };
+        runtime.block_on(async {
+            let before = open_fds();
+            for round in 1..=4 {
+                let (socket, peer) = UnixStream::pair().unwrap();
+                fill_blocking(&socket);
+                let watched = AsyncFd::new(Dropping { socket, then: on_drop() }).unwrap();
+                for is_submitted in [false, true] {
+                    let mut readable = pin!(watched.readable());
+                    let mut writable = pin!(watched.writable());
+                    assert!(poll_once(readable.as_mut()).await.is_pending());
+                    assert!(poll_once(writable.as_mut()).await.is_pending());
+                    if is_submitted && round != 2 {
+                        in_flight(2).await;
+                        turns(2).await;
+                    }
+                }
+                assert_eq!(drops.get(), round - 1);
+                let dropped = if round == 4 {
+                    let inner = watched.into_inner();
+                    assert_eq!(drops.get(), 3, "given back");
+                    catch_unwind(AssertUnwindSafe(|| drop(inner)))
+                } else {
+                    catch_unwind(AssertUnwindSafe(|| drop(watched)))
+                };
+                assert_eq!(dropped.is_err(), round >= 3);
+                assert_eq!(drops.get(), round, "dropped once, and at once");
+                drop(peer);
+            }
+            in_flight(0).await;
+            until(|| Handle::current().metrics().tasks == 0).await;
+            assert_eq!(open_fds(), before);
+        });
+    });
+}
+
+/// Writes until a blocking socket would block.
+fn fill_blocking(socket: &UnixStream) {
+    socket.set_nonblocking(true).unwrap();
+    fill(socket);
+    socket.set_nonblocking(false).unwrap();
+}
+
+/// Goal: the runtime may go first. A wait that outlives it is told, and a new one is refused.
+///
+/// Method: wait from another runtime, and in a task of the one that goes; drop that one; wait again,
+/// and compare descriptors when the watches have gone too.
+///
+/// Kills: a wait that hangs; a poll that is armed without a loop; a duplicate that is never closed.
+#[test]
+fn the_runtime_may_go_first() {
+    on_each_driver(|runtime| {
+        let other = Runtime::new().unwrap();
+        other.block_on(turns(3));
+        let before = open_fds();
+        let watched = runtime.block_on(async {
+            let (left_over, peer) = watched_pair();
+            ringloop::spawn(async move { left_over.readable().await.map(|()| peer) });
+            turns(3).await;
+            watched_pair()
+        });
+        other.block_on(async move {
+            let (watched, _peer) = watched;
+            let watched = Rc::new(watched);
+            let waiting = ringloop::spawn({
+                let watched = Rc::clone(&watched);
+                async move { watched.readable().await }
+            });
+            turns(3).await;
+            drop(runtime);
+            let error = waiting.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+            let error = watched.writable().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+        });
+        let left: Vec<_> =
+            open_fds().into_iter().filter(|fd| !before.contains_key(&fd.0)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// Goal: one file may have several watches, and a stream beside them, and each of them works.
+///
+/// Method: a TCP stream that waits for bytes, two watches that borrow its descriptor, and one that
+/// goes while the others wait; then bytes come.
+///
+/// Kills: two owners of one place in the epoll driver; a watch that ends the stream's interest.
+#[test]
+fn one_file_may_be_watched_by_many() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let (ours, mut theirs) = blocking_pair();
+            let same = ours.try_clone().unwrap();
+            let mut stream = TcpStream::from_std(ours);
+            let first = AsyncFd::new(same.as_fd()).unwrap();
+            let second = AsyncFd::new(same.as_fd()).unwrap();
+            let third = AsyncFd::new(same.as_fd()).unwrap();
+            let received = ringloop::spawn(async move { stream.recv().await.map(|b| b.to_vec()) });
+            let mut waits = [pin!(first.readable()), pin!(second.readable())];
+            for wait in &mut waits {
+                assert!(is_pending(wait.as_mut()).await);
+            }
+            {
+                let mut readable = Box::pin(third.readable());
+                assert!(is_pending(readable.as_mut()).await);
+            }
+            drop(third);
+            turns(3).await;
+            theirs.write_all(b"news").unwrap();
+            assert_eq!(received.await.unwrap().unwrap(), b"news");
+            // The stream may have been faster, and what is read is not there any more.
+            theirs.write_all(b"more").unwrap();
+            for wait in waits {
+                wait.await.unwrap();
+            }
+        });
+    });
+}
+
+/// Goal: watches and streams whose numbers were a watch's before see their own events and no other
+/// ones, and the epoll driver keeps no interest in files that live on.
+///
+/// Method: watch a file, drop the watch, and use the number again for another file, for a stream
+/// and for the same file; each waits and is told. The kernel lists what an epoll instance has.
+///
+/// Kills: a number that is not forgotten; an interest that stays behind.
+#[test]
+fn numbers_are_used_again() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let interests = epoll_interests();
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            for round in 0..6 {
+                let (other, mut others_peer) = UnixStream::pair().unwrap();
+                {
+                    let watched = AsyncFd::new(ours.as_fd()).unwrap();
+                    let mut readable = pin!(watched.readable());
+                    assert!(is_pending(readable.as_mut()).await);
+                    if round % 2 == 0 {
+                        theirs.write_all(b"x").unwrap();
+                        readable.await.unwrap();
+                        (&ours).read_exact(&mut [0]).unwrap();
+                    }
+                }
+                in_flight(0).await;
+                assert_eq!(epoll_interests(), interests, "round {round}");
+                let watched = AsyncFd::new(other.as_fd()).unwrap();
+                let mut readable = pin!(watched.readable());
+                assert!(is_pending(readable.as_mut()).await);
+                theirs.write_all(b"x").unwrap();
+                assert!(is_pending(readable.as_mut()).await, "that was for another");
+                others_peer.write_all(b"y").unwrap();
+                readable.await.unwrap();
+                (&ours).read_exact(&mut [0]).unwrap();
+            }
+        });
+    });
+}
+
+/// How many files the epoll instances of this process are interested in.
+fn epoll_interests() -> usize {
+    let fds = open_fds().into_iter().filter(|(_, target)| target.contains("eventpoll"));
+    let texts = fds.map(|(fd, _)| std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")));
+    texts.map(|text| text.unwrap().lines().filter(|line| line.starts_with("tfd")).count()).sum()
+}
+
+/// Goal: the descriptor's flags are its owner's: the loop does not make it non-blocking.
+///
+/// Method: wait for a blocking socket, then look at its flags. Kills: `O_NONBLOCK` set through the
+/// duplicate, which shares it.
+#[test]
+fn flags_are_the_owners() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let flags = || {
+                let path = format!("/proc/self/fdinfo/{}", ours.as_raw_fd());
+                let text = std::fs::read_to_string(path).unwrap();
+                text.lines().find(|line| line.starts_with("flags")).unwrap().to_owned()
+            };
+            let before = flags();
+            let watched = AsyncFd::new(ours.as_fd()).unwrap();
+            let mut readable = pin!(watched.readable());
+            assert!(is_pending(readable.as_mut()).await);
+            theirs.write_all(b"x").unwrap();
+            readable.await.unwrap();
+            assert_eq!(flags(), before);
+        });
+    });
+}

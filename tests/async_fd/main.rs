@@ -1,0 +1,60 @@
+//! `AsyncFd`: readiness of descriptors that the loop did not make, on each driver.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod lifetime;
+mod readiness;
+
+use std::future::Future;
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+
+use common::{LIMIT, poll_once, serial, turns, until, within};
+use ringloop::io::AsyncFd;
+use ringloop::{Builder, DriverChoice, Handle, Runtime};
+
+/// Runs `body` with a fresh runtime on each driver, in small queues. One test at a time, because
+/// some of them count the descriptors of the process.
+fn on_each_driver(body: impl Fn(Runtime)) {
+    let _serial = serial();
+    for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
+        let builder = Builder::new().driver(driver).ring_entries(8, 16);
+        let runtime = builder.build().expect("both drivers");
+        within(LIMIT, || body(runtime));
+    }
+}
+
+/// A watched socket and its peer. Neither ever blocks.
+fn watched_pair() -> (AsyncFd<UnixStream>, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    ours.set_nonblocking(true).expect("an option");
+    theirs.set_nonblocking(true).expect("an option");
+    (AsyncFd::new(ours).expect("a duplicate"), theirs)
+}
+
+/// Writes until there is no room.
+fn fill(mut socket: &UnixStream) {
+    loop {
+        match socket.write(&[7; 4096]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Polls a wait until the kernel has its poll: `turns` turns later it is still pending.
+async fn is_pending<F: Future>(mut wait: Pin<&mut F>) -> bool {
+    for _ in 0..5 {
+        if poll_once(wait.as_mut()).await.is_ready() {
+            return false;
+        }
+        turns(1).await;
+    }
+    true
+}
+
+async fn in_flight(count: u64) {
+    until(|| Handle::current().metrics().in_flight == count).await;
+}

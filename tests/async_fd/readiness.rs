@@ -1,0 +1,314 @@
+//! When a descriptor is ready, and who is told.
+#![allow(unsafe_code)] // eventfd(2), pidfd_open(2), inotify_init1(2)
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use ringloop::Handle;
+use ringloop::io::AsyncFd;
+
+use super::common::{assert_coded, coded_bytes, poll_once, turns, until};
+use super::{fill, in_flight, is_pending, on_each_driver, watched_pair};
+
+fn watched_pipe() -> (AsyncFd<PipeReader>, AsyncFd<PipeWriter>) {
+    let (reader, writer) = pipe().expect("a pipe");
+    (AsyncFd::new(reader).expect("a duplicate"), AsyncFd::new(writer).expect("a duplicate"))
+}
+
+/// A descriptor that a system call has just returned.
+fn adopt(fd: libc::c_long) -> OwnedFd {
+    let fd = i32::try_from(fd).expect("a small number");
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the callers pass what a call that opens a descriptor has returned, and keep no copy.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn eventfd() -> OwnedFd {
+    // SAFETY: no pointers.
+    adopt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.into())
+}
+
+fn pidfd(pid: u32) -> OwnedFd {
+    // SAFETY: no pointers.
+    adopt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
+}
+
+/// Tells of files that are made in a directory.
+fn inotify(directory: &std::path::Path) -> OwnedFd {
+    // SAFETY: no pointers.
+    let fd = adopt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) }.into());
+    let path = std::ffi::CString::new(directory.to_str().expect("text")).expect("no zeros");
+    // SAFETY: `path` ends with a zero and lives to the end of the call, which copies it.
+    let watch = unsafe { libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), libc::IN_CREATE) };
+    assert!(watch >= 0, "{}", std::io::Error::last_os_error());
+    fd
+}
+
+/// Goal: a pipe is readable when it holds something or its writer has gone, writable when it has
+/// room or its reader has gone, and not before.
+///
+/// Method: both ends of pipes, watched, through these states one after the other.
+///
+/// Kills: directions mixed up; a hang-up or an error that is not ready; an answer that does not
+/// look at the descriptor.
+#[test]
+fn both_ends_of_a_pipe() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let (reader, writer) = watched_pipe();
+            {
+                let mut readable = pin!(reader.readable());
+                assert!(is_pending(readable.as_mut()).await);
+                writer.writable().await.unwrap();
+                assert_eq!(writer.get_ref().write(b"1").unwrap(), 1);
+                readable.await.unwrap();
+            }
+            reader.readable().await.unwrap(); // still, until somebody reads
+            assert_eq!(reader.get_ref().read(&mut [0; 9]).unwrap(), 1);
+            let mut readable = pin!(reader.readable());
+            assert!(is_pending(readable.as_mut()).await);
+            drop(writer);
+            readable.await.unwrap();
+            reader.readable().await.unwrap();
+            assert_eq!(reader.get_ref().read(&mut [0; 9]).unwrap(), 0);
+
+            let (reader, writer) = watched_pipe();
+            assert_eq!(writer.get_ref().write(&[1; 65536]).unwrap(), 65536);
+            let mut writable = pin!(writer.writable());
+            assert!(is_pending(writable.as_mut()).await);
+            drop(reader);
+            writable.await.unwrap();
+            writer.writable().await.unwrap();
+            assert_eq!(writer.get_ref().write(b"2").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        });
+    });
+}
+
+/// Goal: what `poll(2)` knows nothing of is always ready.
+///
+/// Method: a regular file, which epoll refuses, and a directory; each way, twice.
+///
+/// Kills: handing out the `EPERM` of epoll; a wait for an edge that never comes.
+#[test]
+fn regular_files_are_always_ready() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            for path in ["Cargo.toml", "src"] {
+                let watched = AsyncFd::new(std::fs::File::open(path).unwrap()).unwrap();
+                for _ in 0..2 {
+                    watched.readable().await.unwrap();
+                    watched.writable().await.unwrap();
+                }
+            }
+        });
+    });
+}
+
+/// Goal: the descriptors that this is for: an eventfd, an inotify instance, a child's pidfd.
+///
+/// Method: wait for each; then ring, make a file, let the child end.
+///
+/// Kills: a driver that asks for more than a poll of these files knows.
+#[test]
+fn eventfds_inotify_and_pidfds() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let bell = AsyncFd::new(eventfd()).unwrap();
+            bell.writable().await.unwrap();
+            let mut readable = pin!(bell.readable());
+            assert!(is_pending(readable.as_mut()).await);
+            let mut bell_file = std::fs::File::from(bell.get_ref().try_clone().unwrap());
+            bell_file.write_all(&1_u64.to_ne_bytes()).unwrap();
+            readable.await.unwrap();
+
+            let directory = tempdir();
+            let news = AsyncFd::new(inotify(&directory)).unwrap();
+            let mut readable = pin!(news.readable());
+            assert!(is_pending(readable.as_mut()).await);
+            std::fs::write(directory.join("file"), b"").unwrap();
+            readable.await.unwrap();
+            std::fs::remove_dir_all(&directory).unwrap();
+
+            let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+            let ended = AsyncFd::new(pidfd(child.id())).unwrap();
+            let mut readable = pin!(ended.readable());
+            assert!(is_pending(readable.as_mut()).await);
+            drop(child.stdin.take());
+            readable.await.unwrap();
+            assert!(child.try_wait().unwrap().is_some(), "ready, so nothing to wait for");
+        });
+    });
+}
+
+fn tempdir() -> std::path::PathBuf {
+    let number = {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    };
+    let name = format!("ringloop-async-fd-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::create_dir(&path).unwrap();
+    path
+}
+
+/// Goal: bytes go both ways, at full speed, by the pattern that the documentation shows, and a loop
+/// that sleeps is woken by what another thread does.
+///
+/// Method: a thread writes a megabyte of the coded stream to a small socket and reads it back.
+///
+/// Kills: an edge that is missed between the call that would block and the wait.
+#[test]
+fn bytes_go_both_ways() {
+    const LEN: usize = 1 << 20;
+    on_each_driver(|runtime| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let peer = std::thread::spawn(move || {
+            let mut theirs = theirs;
+            let mut received = Vec::new();
+            for start in (0..LEN).step_by(1 << 16) {
+                let sent = coded_bytes(start as u64, 1 << 16);
+                theirs.write_all(&sent).unwrap();
+                let mut piece = vec![0; 1 << 16];
+                theirs.read_exact(&mut piece).unwrap();
+                received.extend(piece);
+            }
+            received
+        });
+        runtime.block_on(async {
+            let echoed = AsyncFd::new(ours).unwrap();
+            let mut buffer = [0; 5000];
+            loop {
+                echoed.readable().await.unwrap();
+                let count = match echoed.get_ref().read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                let mut rest = &buffer[..count];
+                while !rest.is_empty() {
+                    match echoed.get_ref().write(rest) {
+                        Ok(count) => rest = &rest[count..],
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            echoed.writable().await.unwrap();
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        });
+        assert_coded(0, &peer.join().unwrap());
+    });
+}
+
+/// Goal: everybody who waits is told, whoever else has been dropped meanwhile.
+///
+/// Method: four waits for one descriptor, one of them dropped while it waits, one after it was
+/// woken; then the bytes come.
+///
+/// Kills: a wake for one only; a dropped wait that takes the others' poll with it.
+#[test]
+fn everybody_who_waits_is_told() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let (watched, mut peer) = watched_pair();
+            let watched = Rc::new(watched);
+            let told = Rc::new(Cell::new(0));
+            for _ in 0..2 {
+                let (watched, told) = (Rc::clone(&watched), Rc::clone(&told));
+                ringloop::spawn(async move {
+                    watched.readable().await.unwrap();
+                    told.set(told.get() + 1);
+                });
+            }
+            let mut woken = Box::pin(watched.readable());
+            let mut waiting = Box::pin(watched.readable());
+            assert!(is_pending(waiting.as_mut()).await);
+            assert!(poll_once(woken.as_mut()).await.is_pending());
+            drop(waiting);
+            peer.write_all(b"x").unwrap();
+            until(|| told.get() > 0).await;
+            drop(woken);
+            until(|| told.get() == 2).await;
+        });
+    });
+}
+
+/// Goal: many more watches than the queues have entries, each told of its own news only.
+///
+/// Method: three hundred pairs on queues of 8 and 16; wait for all; write to every third, in a
+/// mixed-up order; those and no others are told. Then drop all of them.
+///
+/// Kills: a poll lost in a full queue; a cap that counts polls; an answer for another.
+#[test]
+fn many_watches_on_small_queues() {
+    const COUNT: usize = 300;
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let mut peers = Vec::new();
+            let mut tasks = Vec::new();
+            for number in 0..COUNT {
+                let (watched, peer) = watched_pair();
+                peers.push(peer);
+                let told = Rc::clone(&told);
+                tasks.push(ringloop::spawn(async move {
+                    watched.readable().await.unwrap();
+                    told.borrow_mut().push(number);
+                }));
+            }
+            in_flight(COUNT as u64).await;
+            let mut written: Vec<usize> =
+                (0..COUNT).map(|i| i * 7 % COUNT).filter(|number| number % 3 == 0).collect();
+            for &number in &written {
+                peers[number].write_all(b"x").unwrap();
+            }
+            until(|| told.borrow().len() == written.len()).await;
+            turns(10).await;
+            told.borrow_mut().sort_unstable();
+            written.sort_unstable();
+            assert_eq!(*told.borrow(), written);
+            for task in &tasks {
+                task.abort();
+            }
+            in_flight(0).await;
+        });
+    });
+}
+
+/// Goal: a peer that has shut down its sending side does not make a full socket writable, and the
+/// loop does not spin over it.
+///
+/// Method: fill a socket, have its peer finish sending and not read; wait for writing for a
+/// hundred turns, with an eye on the completions; then the peer reads.
+///
+/// Kills: taking `POLLRDHUP` for writable; asking anew for what is answered at once; waiting for
+/// changes and missing the one that matters.
+#[test]
+fn a_peer_that_has_finished_sending_makes_nothing_writable() {
+    on_each_driver(|runtime| {
+        runtime.block_on(async {
+            let (watched, mut peer) = watched_pair();
+            fill(watched.get_ref());
+            peer.shutdown(Shutdown::Write).unwrap();
+            watched.readable().await.unwrap();
+            let mut writable = pin!(watched.writable());
+            assert!(poll_once(writable.as_mut()).await.is_pending());
+            let completions = Handle::current().metrics().completions;
+            turns(100).await;
+            let completions = Handle::current().metrics().completions - completions;
+            assert!(completions < 10, "{completions} completions of nothing");
+            assert!(poll_once(writable.as_mut()).await.is_pending());
+            while peer.read(&mut [0; 65536]).is_ok() {}
+            writable.await.unwrap();
+            assert!(watched.get_ref().write(b"x").is_ok());
+        });
+    });
+}
