@@ -257,38 +257,34 @@ fn nothing_is_left_of_any_poll() {
 }
 
 /// Goal: all who wait share one poll, and its answer is for all of them, a failure too.
-/// Method: two wait for each direction; one answer each. Kills: a poll per wait; waking the first
-/// only; one direction's answer for the other.
+/// Method: three tasks wait in each direction; one answer each. Kills: a poll per wait; a wake for
+/// the first only, whose poll is then asked for again; one direction's answer for the other.
 #[test]
 fn an_answer_is_for_everybody() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
-        let watched = watched();
-        let mut readers = [pin!(watched.readable()), pin!(watched.readable())];
-        let mut writers = [pin!(watched.writable()), pin!(watched.writable())];
-        for reader in &mut readers {
-            assert!(poll_once(reader.as_mut()).await.is_pending());
-        }
-        for writer in &mut writers {
-            assert!(poll_once(writer.as_mut()).await.is_pending());
-        }
-        turns(1).await;
+        let watched = Rc::new(watched());
+        let spawn = |kind| {
+            let watched = Rc::clone(&watched);
+            crate::spawn(async move { polled(&watched, kind).await.map_err(|e| e.raw_os_error()) })
+        };
+        let readers = [Verb::PollReadable; 3].map(spawn);
+        let writers = [Verb::PollWritable; 3].map(spawn);
+        turns(2).await;
         answer(&script, script.the(Verb::PollReadable), Outcome::Ready);
         turns(2).await;
+        assert_eq!(script.all(Verb::PollReadable), []);
         for reader in readers {
-            assert!(matches!(poll_once(reader).await, Poll::Ready(Ok(()))));
-        }
-        for writer in &mut writers {
-            assert!(poll_once(writer.as_mut()).await.is_pending());
+            assert!(reader.is_finished());
+            assert_eq!(reader.await.unwrap(), Ok(()));
         }
         answer(&script, script.the(Verb::PollWritable), Outcome::Failed);
         turns(2).await;
         for writer in writers {
-            let Poll::Ready(Err(error)) = poll_once(writer).await else {
-                panic!("pending or fine")
-            };
-            assert_eq!(error.raw_os_error(), Some(errno::ENOMEM));
+            assert!(writer.is_finished());
+            assert_eq!(writer.await.unwrap(), Err(Some(errno::ENOMEM)));
         }
+        assert_eq!(script.count_ops(Verb::PollWritable), 1);
     });
 }
 
