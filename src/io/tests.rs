@@ -14,7 +14,7 @@ use std::task::Poll;
 use super::AsyncFd;
 use crate::Runtime;
 use crate::driver::request::{Flags, Interest, Request, Verb};
-use crate::driver::uring::scripted::{CancelPolicy, Script, Submitted};
+use crate::driver::uring::scripted::{CancelPolicy, FailAt, Script, Submitted};
 use crate::sys::errno;
 use crate::task::yield_now;
 
@@ -355,4 +355,34 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
         answer(&script, own, Outcome::Ready);
         writable.await.unwrap();
     });
+}
+
+/// Goal: a driver that fails ends every wait with the reason, and every later one; the descriptor
+/// goes with the watch.
+/// Method: two tasks wait in each direction; the next enter is forbidden. Then one more wait.
+/// Kills: a wait that is not woken; a watch that asks again for ever; a duplicate that is kept.
+#[test]
+fn a_failed_driver_ends_every_wait() {
+    let (script, runtime) = scripted();
+    let (inner, drops) = Counted::new();
+    let file = file_of(&inner);
+    runtime.block_on(async {
+        let watched = Rc::new(AsyncFd::new(inner).unwrap());
+        let kinds = [Verb::PollReadable, Verb::PollWritable];
+        let tasks = kinds.iter().chain(&kinds).map(|&kind| {
+            let watched = Rc::clone(&watched);
+            crate::spawn(async move { polled(&watched, kind).await.unwrap_err().to_string() })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        turns(2).await;
+        assert_eq!(script.in_flight().len(), 2);
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        for task in tasks {
+            let text = task.await.unwrap();
+            assert!(text.starts_with("the io_uring driver failed: "), "{text}");
+        }
+        let text = watched.readable().await.unwrap_err().to_string();
+        assert!(text.starts_with("the io_uring driver failed: "), "{text}");
+    });
+    assert_eq!((open_count(&file), drops.get()), (0, 1), "descriptors, drops");
 }
