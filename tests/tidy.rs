@@ -75,6 +75,8 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/eventfd.rs",
     "src/sys/memory.rs",
     "tests/async_fd/readiness.rs",
+    "tests/denied/server.rs",
+    "tests/denied/syscalls.rs",
     "tests/limits.rs",
 ];
 

@@ -1,0 +1,274 @@
+//! Places where something is denied: io_uring, memory, descriptors, `/proc`.
+//!
+//! Each cell is a process of its own, because what is denied stays denied: this binary starts
+//! itself again with the cell in its environment, and [`child`] becomes a server that denies itself
+//! something, says which driver it got and why, echoes, and idles (`denied/server.rs`). The test is
+//! its parent and looks from outside (`denied/parent.rs`), with a tracer that counts the system
+//! calls of the loop's thread (`denied/syscalls.rs`).
+//!
+//! Where the parent may not deny something (most of it needs root), the cell says so on standard
+//! error, past the harness that would keep it to itself, with a count.
+
+mod common;
+#[path = "denied/parent.rs"]
+mod parent;
+#[path = "denied/server.rs"]
+mod server;
+#[path = "denied/syscalls.rs"]
+mod syscalls;
+
+use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use common::{LIMIT, within};
+use parent::{Peer, Server, Started, skip};
+use syscalls::Tracer;
+
+/// What an idle loop may do in [`WINDOW`]. A loop that spins makes ten thousands of calls; one that
+/// sleeps makes none, and a few because the tracer's arrival interrupts its sleep.
+const IDLE_CALLS_MAX: usize = 50;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// A listener that is out of descriptors looks again ten times a second, with some calls each.
+const SHORTAGE_CALLS_MAX: usize = 200;
+
+/// Not a test: what the tests start. Without a cell in the environment it has nothing to do.
+#[test]
+fn child() {
+    if let Ok(cell) = std::env::var(parent::CELL) {
+        within(LIMIT, || server::run(&cell));
+    }
+}
+
+/// The driver that a cell has to come up with.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Expect {
+    /// epoll, and a reason with the text of this errno.
+    Epoll(i32),
+    /// epoll, and a reason with these words.
+    EpollBecause(&'static str),
+    /// What this machine gives to a process that nothing is denied.
+    AsEver,
+    /// The same, or epoll with the text of this errno.
+    AsEverOrEpoll(i32),
+}
+
+/// Runs cells side by side, each with its own process and tracer.
+fn each(cells: &[(&str, Expect)]) {
+    within(LIMIT, || {
+        std::thread::scope(|scope| {
+            for (cell, expect) in cells {
+                scope.spawn(move || {
+                    if let Some(server) = started(cell, *expect) {
+                        serves_and_idles(server);
+                    }
+                });
+            }
+        });
+    });
+}
+
+/// Starts a cell and looks at what it reports.
+fn started(cell: &str, expect: Expect) -> Option<Server> {
+    let server = match Server::start(cell, None) {
+        Started::Serving(server) => server,
+        Started::Skipped(why) => {
+            skip(cell, &why);
+            return None;
+        }
+        Started::Dead(status, words) => panic!("{cell}: {status}\n{words}"),
+    };
+    server.has(expect);
+    Some(server)
+}
+
+impl Server {
+    fn has(&self, expect: Expect) {
+        let Server { cell, kind, reason, .. } = self;
+        let is_epoll_for = |why: &str| kind == "epoll" && reason.contains(why);
+        let text = |errno| std::io::Error::from_raw_os_error(errno).to_string();
+        let is_as_expected = match expect {
+            Expect::Epoll(errno) => is_epoll_for(&text(errno)),
+            Expect::EpollBecause(why) => is_epoll_for(why),
+            Expect::AsEver => kind == ever(),
+            Expect::AsEverOrEpoll(errno) => kind == ever() || is_epoll_for(&text(errno)),
+        };
+        assert!(is_as_expected, "{cell}: {kind} ({reason}), not {expect:?}");
+        assert_eq!(kind == "epoll", !reason.is_empty(), "{cell}: {kind} ({reason})");
+    }
+}
+
+/// The driver of a process that nothing is denied.
+fn ever() -> &'static str {
+    static KIND: OnceLock<String> = OnceLock::new();
+    KIND.get_or_init(|| {
+        let Started::Serving(server) = Server::start("nothing", None) else {
+            panic!("does not start though nothing is denied");
+        };
+        let kind = server.kind.clone();
+        server.stop();
+        kind
+    })
+}
+
+/// An echo; a window of idleness, with a connection open; an echo that the counter has to see; an
+/// orderly end.
+fn serves_and_idles(server: Server) {
+    let mut peer = server.connect();
+    peer.echo(10_000);
+    match Tracer::attach(server.loop_thread) {
+        Ok(mut tracer) => {
+            let idle = tracer.calls_in(WINDOW);
+            assert!(
+                idle.len() < IDLE_CALLS_MAX,
+                "{}: idle on {}, {} system calls in {WINDOW:?}: {:?}",
+                server.cell,
+                server.kind,
+                idle.len(),
+                &idle[..20]
+            );
+            // A counter that counts nothing would have been content as well.
+            peer.start_echo(100);
+            let busy = tracer.calls_until(|| peer.has_echo());
+            assert!(!busy.is_empty(), "{}: an echo without a system call", server.cell);
+        }
+        Err(error) => skip(&server.cell, &format!("cannot count system calls: {error}")),
+    }
+    drop(peer);
+    server.stop();
+}
+
+/// Goal: what the other tests compare with: a server that nothing is denied serves and sleeps.
+///
+/// Method: no denial, on each driver. Kills: a loop that polls.
+#[test]
+fn nothing() {
+    within(LIMIT, || {
+        let ours = Expect::EpollBecause("RINGLOOP_DRIVER");
+        for (driver, expect) in [("auto", Expect::AsEver), ("epoll", ours)] {
+            let Started::Serving(server) = Server::start("nothing", Some(driver)) else {
+                panic!("does not start on {driver}");
+            };
+            server.has(expect);
+            serves_and_idles(server);
+        }
+    });
+}
+
+/// Goal: where io_uring is refused, at whichever call and with whichever errno, a server starts on
+/// epoll, says why, serves, and sleeps when there is nothing to do.
+///
+/// Method: a filter that answers one system call with an errno, from before the start.
+///
+/// Kills: a fallback for `EPERM` only; a probe that is content with `io_uring_setup`; a lost
+/// reason; a loop that polls because its driver cannot sleep.
+#[test]
+fn refusals_at_the_start() {
+    each(&[
+        ("refuse io_uring_setup EPERM", Expect::Epoll(libc::EPERM)),
+        ("refuse io_uring_setup ENOSYS", Expect::Epoll(libc::ENOSYS)),
+        ("refuse io_uring_setup EACCES", Expect::Epoll(libc::EACCES)),
+        ("refuse io_uring_setup EOPNOTSUPP", Expect::Epoll(libc::EOPNOTSUPP)),
+        ("refuse io_uring_register EPERM", Expect::Epoll(libc::EPERM)),
+        ("refuse io_uring_enter EPERM", Expect::Epoll(libc::EPERM)),
+    ]);
+}
+
+/// Goal: where the first io_uring call would be the last, `RINGLOOP_DRIVER=epoll` is a way out: not
+/// one such call is made.
+///
+/// Method: a filter that kills the process at any of the three; with the variable it serves. And
+/// without it the same process dies, so the filter is one.
+///
+/// Kills: asking io_uring first and the environment afterwards.
+#[test]
+fn a_filter_that_kills() {
+    within(LIMIT, || {
+        let cell = "kill";
+        let Started::Serving(server) = Server::start(cell, Some("epoll")) else {
+            panic!("{cell}: died in spite of the variable");
+        };
+        server.has(Expect::EpollBecause("RINGLOOP_DRIVER"));
+        serves_and_idles(server);
+
+        let Started::Dead(status, _) = Server::start(cell, None) else {
+            panic!("the filter does not kill");
+        };
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}");
+    });
+}
+
+/// Goal: an ordinary user who may lock little or no memory gets a loop.
+///
+/// Method: the limit, then another user, as root's memory is not charged.
+///
+/// Kills: an error of setup that does not lead to epoll; a ring that is charged and does not
+/// shrink.
+#[test]
+fn little_lockable_memory() {
+    each(&[
+        ("memlock 0", Expect::AsEverOrEpoll(libc::ENOMEM)),
+        ("memlock 65536", Expect::AsEverOrEpoll(libc::ENOMEM)),
+    ]);
+}
+
+/// Goal: a loop needs nothing from `/proc`.
+///
+/// Method: a mount namespace whose `/proc` is empty. Kills: reading limits, descriptors or
+/// thresholds from there.
+#[test]
+fn no_proc() {
+    each(&[("no-proc", Expect::AsEver)]);
+}
+
+/// Goal: with few descriptors a server starts and serves; with none left it pauses, says so, does not
+/// spin, and goes on with the connections that waited once others have ended.
+///
+/// Method: more connections than fit, each with bytes on the way. When the shortage has been
+/// reported, and a window of it has passed: take the echoes one by one, ending each connection, which
+/// makes room for the next. On both drivers.
+///
+/// Kills: an accept that is tried again at once; one that is not tried again; a connection that
+/// is lost with a failed accept; a probe that keeps its descriptors.
+#[test]
+fn few_descriptors() {
+    within(LIMIT, || {
+        for (cell, limit) in [("nofile 16", 16), ("nofile 64", 64)] {
+            let ours = Expect::EpollBecause("RINGLOOP_DRIVER");
+            for (driver, expect) in [("auto", Expect::AsEver), ("epoll", ours)] {
+                let Started::Serving(server) = Server::start(cell, Some(driver)) else {
+                    panic!("{cell} on {driver} does not start");
+                };
+                server.has(expect);
+                out_of_descriptors(server, limit);
+            }
+        }
+    });
+}
+
+fn out_of_descriptors(mut server: Server, limit: u64) {
+    server.connect().echo(100);
+    let mut peers = VecDeque::<Peer>::new();
+    for _ in 0..limit + 8 {
+        let mut peer = server.connect();
+        peer.start_echo(100);
+        peers.push_back(peer);
+    }
+    let report = server.next_line("unhandled");
+    let why = std::io::Error::from_raw_os_error(libc::EMFILE).to_string();
+    assert!(report.contains(&why), "{report}");
+    match Tracer::attach(server.loop_thread) {
+        Ok(mut tracer) => {
+            let calls = tracer.calls_in(WINDOW);
+            assert!(calls.len() < SHORTAGE_CALLS_MAX, "{}: {} calls", server.cell, calls.len());
+        }
+        Err(error) => skip(&server.cell, &format!("cannot count system calls: {error}")),
+    }
+    // Accepted in the order in which they came, so the first one left is always among the served.
+    for mut peer in peers {
+        peer.await_echo();
+    }
+    serves_and_idles(server);
+}
