@@ -147,6 +147,7 @@ pub(crate) struct DriverStats {
     pub(crate) submissions: u64,
     pub(crate) completions: u64,
     pub(crate) cq_overflows: u64,
+    pub(crate) cancels: u64,
     pub(crate) cancels_missed: u64,
     pub(crate) timeout_arms: u64,
     pub(crate) strays: u64,

@@ -61,6 +61,7 @@ impl Handle {
             submissions,
             completions,
             cq_overflows,
+            cancels,
             cancels_missed,
             timeout_arms,
             strays: driver_strays,
@@ -74,6 +75,7 @@ impl Handle {
             submissions,
             completions,
             cq_overflows,
+            cancels,
             cancels_missed,
             timeout_arms,
             strays: strays + driver_strays,
@@ -115,6 +117,8 @@ pub struct Metrics {
     pub completions: u64,
     /// Flushes of an overflowed completion queue. Nothing is lost; each costs a system call.
     pub cq_overflows: u64,
+    /// Operations that the driver was asked to cancel. Each still ends by itself.
+    pub cancels: u64,
     /// Cancels that came too late or found an operation that cannot be cancelled.
     pub cancels_missed: u64,
     /// How often a timeout was set or moved in the kernel.

@@ -181,6 +181,7 @@ impl Epoll {
     }
 
     pub(crate) fn cancel(&mut self, key: Key) {
+        self.stats.cancels += 1;
         let (fd, direction) = self.places[key.index() as usize];
         let side = self.sockets[fd as usize].side(direction);
         if side.pending.is_some_and(|(pending, _)| pending == key) {

@@ -126,6 +126,7 @@ impl<R: Ring> Uring<R> {
     }
 
     pub(crate) fn cancel(&mut self, key: Key) {
+        self.stats.cancels += 1;
         self.cancels.push_back(key);
     }
 
