@@ -1,0 +1,128 @@
+//! Storms: far more cancels, closes, overflows and shortages than any program makes, on the real
+//! kernel and on each driver. No loss, no cross-talk, no spin, no leak.
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `RINGLOOP_STORM` | cancels of the cancel storm, over all kinds of operations | 100000 |
+//! | `RINGLOOP_STORM_SEED` | the one seed to run, to repeat a failure | a fixed set |
+//! | `RINGLOOP_TEST_SCALE` | divides every size, for slow machines; limits grow with it | 1 |
+//! | `RINGLOOP_DRIVER` | the one driver to run on | both |
+//!
+//! `scripts/storms.sh` runs a million cancels in a release build.
+
+mod common;
+
+#[path = "storms/bystander.rs"]
+mod bystander;
+#[path = "storms/cancels.rs"]
+mod cancels;
+#[path = "storms/harness.rs"]
+mod harness;
+#[path = "storms/load.rs"]
+mod load;
+#[path = "storms/reuse.rs"]
+mod reuse;
+#[path = "storms/tape.rs"]
+mod tape;
+
+use std::cell::Cell;
+
+use ringloop::DriverKind;
+
+use harness::{assert_quiet, on_each_driver};
+
+/// Goal: cancelled operations of every kind end, and leave nothing behind: no slot, no descriptor,
+/// no buffer, no timer, no memory. Who is not cancelled does not notice.
+///
+/// Method: waves of victims, each with an operation in flight (a receive, a send, an accept, a
+/// connect), ended in random order after no, one or some turns, often while an answer is
+/// on its way; peers live until the operation has ended, so that only the cancel can have ended it.
+/// A connection that is no victim echoes position-coded data all the time. Counted: the cancels
+/// that reached the driver, each kind's share, and what is left after every wave and at the end.
+///
+/// Kills: a cancel that is forgotten, or lost when the submission queue is full; a slot freed by
+/// anything but its final completion, or never; a descriptor, a buffer or a box that a cancelled
+/// operation keeps; bytes lost with a receive that backpressure cancels.
+#[test]
+fn a_storm_of_cancels_leaves_nothing_behind() {
+    on_each_driver("cancel storm", &[11], cancels::storm);
+}
+
+/// Goal: a descriptor number that is given to the next connection at once brings it nothing of the
+/// last one's: no byte, no cancel, no end.
+///
+/// Method: connections whose every byte says whose it is. Each step ends one of them in a random
+/// way, with operations in flight, and opens another in its place; both directions of both are
+/// checked to the last byte. Counted: how often a number really was taken again, and how soon.
+///
+/// Kills: a cancel by descriptor; a descriptor closed while an operation names it; interest of
+/// epoll that outlives its socket; a completion that finds the slot's next tenant.
+#[test]
+fn reused_descriptors_bring_nothing_of_their_former_owner() {
+    on_each_driver("descriptor reuse", &[21, 22, 23], reuse::storm);
+}
+
+/// Goal: the smallest queues are slower and nothing else.
+///
+/// Method: the mixed load on every pair of 1, 2, 4 or 8 submission and 2, 4 or 8 completion
+/// entries. Counted: overflows of the completion queue, without which this would test nothing.
+///
+/// Kills: an overflow that is not flushed; a request or a cancel dropped by a full submission queue;
+/// a multishot that overflow ended and nobody armed again; a cap that never lets go.
+#[test]
+fn tiny_rings_lose_nothing() {
+    on_each_driver("tiny rings", &[31], |builder, seed| {
+        let overflows = Cell::new(0);
+        let mut kind = DriverKind::Uring;
+        for submission in [1, 2, 4, 8] {
+            for completion in [2, 4, 8].into_iter().filter(|&count| count >= submission) {
+                let runtime = builder().ring_entries(submission, completion).build().unwrap();
+                kind = runtime.handle().driver().kind();
+                let tally = runtime.block_on(load::mixed(seed));
+                let metrics = runtime.handle().metrics();
+                assert_quiet(&metrics);
+                println!(
+                    "rings of {submission} and {completion}: {tally}, {} overflows, {} enters",
+                    metrics.cq_overflows, metrics.enters
+                );
+                overflows.set(overflows.get() + metrics.cq_overflows);
+                if kind == DriverKind::Epoll {
+                    return; // it has no rings: once is enough
+                }
+            }
+        }
+        assert!(overflows.get() > 0, "{kind}: no completion queue has overflowed");
+    });
+}
+
+/// Goal: with one buffer for everybody reading goes on, and finding none is answered with a receive
+/// of its own, not with another attempt.
+///
+/// Method: the mixed load on pools of one and two buffers. Counted: receives that found no buffer
+/// against what receives brought. Each of the former is followed by one that brings bytes or an end, or
+/// is cancelled, so there can be no more of them than of these.
+///
+/// Kills: arming the multishot again on ENOBUFS; a stream left paused; a buffer that is given out
+/// twice or never comes back.
+#[test]
+fn pools_of_one_buffer_starve_nobody() {
+    on_each_driver("tiny pools", &[41], |builder, seed| {
+        let mut enobufs = 0;
+        for (count, len) in [(1, 64), (1, 4096), (2, 64), (2, 4096)] {
+            let runtime = builder().recv_buffers(count, len).build().unwrap();
+            let tally = runtime.block_on(load::mixed(seed));
+            let metrics = runtime.handle().metrics();
+            assert_quiet(&metrics);
+            println!("{count} buffers of {len}: {tally}, {} ENOBUFS", metrics.enobufs);
+            let receives_max = tally.chunks + tally.streams + metrics.cancels;
+            assert!(
+                metrics.enobufs <= receives_max,
+                "{} ENOBUFS, but {tally} and {} cancels",
+                metrics.enobufs,
+                metrics.cancels
+            );
+            enobufs += metrics.enobufs;
+        }
+        assert!(enobufs > 0, "no receive has found the pool empty");
+    });
+}
