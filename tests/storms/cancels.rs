@@ -21,7 +21,7 @@ use socket2::SockRef;
 
 use crate::bystander::Bystander;
 use crate::common::{Dice, blocking_pair, open_fds, poll_once, turns, unanswering_addr, until};
-use crate::harness::{assert_quiet, assert_sleeps, from_env, resident_bytes, scaled};
+use crate::harness::{assert_quiet, assert_sleeps, cancels_total, resident_bytes};
 use crate::tape::Tape;
 
 /// Victims of one wave: more than the submission queue has entries, so that some are cancelled
@@ -74,7 +74,7 @@ struct Storm {
 }
 
 pub(crate) fn storm(builder: &dyn Fn() -> Builder, seed: u64) {
-    let total = scaled(from_env("RINGLOOP_STORM").unwrap_or(100_000));
+    let total = cancels_total();
     let (full_addr, full) = unanswering_addr();
     let unsent = Rc::new(Cell::new(0_u64));
     let lost = Rc::clone(&unsent);

@@ -9,15 +9,18 @@ use ringloop::{Builder, DriverChoice, Handle, Metrics, Runtime};
 
 use crate::common::{LIMIT, open_fds, serial, within};
 
-/// Times the limit of an ordinary test: a million cancels take minutes on a busy machine.
-const LIMIT_FACTOR: u32 = 15;
+/// Cancels of the cancel storm, if nothing else is asked for.
+const CANCELS: u64 = 100_000;
+
+/// Cancels for which a storm may take as long as an ordinary test.
+const CANCELS_PER_LIMIT: u64 = 50_000;
 
 /// Turns of a loop that has one timer to wait for: a few for late completions, one for the timer,
 /// one for the clock's last nanosecond.
 const IDLE_TURNS_MAX: u64 = 8;
 
 /// A number from the environment.
-pub(crate) fn from_env<T: FromStr>(name: &str) -> Option<T> {
+fn from_env<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }
@@ -25,6 +28,11 @@ pub(crate) fn from_env<T: FromStr>(name: &str) -> Option<T> {
 /// `size`, on a machine of the size that `RINGLOOP_TEST_SCALE` says. At least 1.
 pub(crate) fn scaled(size: u64) -> u64 {
     (size / u64::from(scale())).max(1)
+}
+
+/// How many cancels a storm of them has in total.
+pub(crate) fn cancels_total() -> u64 {
+    scaled(from_env("RINGLOOP_STORM").unwrap_or(CANCELS))
 }
 
 fn scale() -> u32 {
@@ -55,7 +63,7 @@ pub(crate) fn on_each_driver(
             println!("{name} on {kind}, RINGLOOP_STORM_SEED={seed}");
             in_thread(&format!("{name} on {kind}, RINGLOOP_STORM_SEED={seed}"), || {
                 let builder = || Runtime::builder().driver(choice);
-                within(LIMIT * LIMIT_FACTOR * scale(), || storm(&builder, seed));
+                within(limit(), || storm(&builder, seed));
             });
             assert_eq!(open_fds(), before, "{name} on {kind} left descriptors behind");
         }
@@ -69,6 +77,12 @@ fn choices() -> Vec<DriverChoice> {
         Ok("epoll") => vec![DriverChoice::Epoll],
         _ => vec![DriverChoice::Uring, DriverChoice::Epoll],
     }
+}
+
+/// How long one storm may take. Far more than it needs on a busy machine.
+fn limit() -> Duration {
+    let limits_count = 2 + cancels_total() / CANCELS_PER_LIMIT;
+    LIMIT * scale() * u32::try_from(limits_count).expect("a size")
 }
 
 fn in_thread(name: &str, f: impl FnOnce() + Send) {
