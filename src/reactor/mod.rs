@@ -425,6 +425,11 @@ impl Reactor {
         self.clock.now_ns()
     }
 
+    /// The clock as the last wait left it.
+    pub(crate) fn turn_ns(&self) -> u64 {
+        self.turn_ns.get()
+    }
+
     pub(crate) fn wake_at(&self, deadline_ns: u64, waker: &Waker) -> TimerKey {
         let expiry = Expiry::Wake(waker.clone());
         self.timers.borrow_mut().insert(deadline_ns, expiry)

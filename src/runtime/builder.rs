@@ -141,6 +141,7 @@ impl Builder {
             info,
             turns: Cell::new(0),
             idle_turns: Cell::new(0),
+            idle_since_ns: Cell::new(0),
             spin_backoffs: Cell::new(0),
         };
         Runtime { core: Rc::new(core) }

@@ -71,6 +71,8 @@ pub(crate) struct Core {
     turns: Cell<u64>,
     /// Turns in a row that brought nothing and ran nothing.
     idle_turns: Cell<u32>,
+    /// When the first of them ended.
+    idle_since_ns: Cell<u64>,
     spin_backoffs: Cell<u64>,
 }
 

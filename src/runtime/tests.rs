@@ -181,6 +181,27 @@ fn spinning_is_slowed_down_and_counted() {
     });
 }
 
+/// Goal: spurious wakes that are far apart are no spin, however many come in a row.
+/// Method: 3 000 sleeps that somebody else's bell ends, 1 ms of virtual time apart. Kills: counting
+/// turns without looking at the clock.
+#[test]
+fn spurious_wakes_are_no_spin() {
+    let (script, runtime, _reports) = scripted();
+    let mut bells_left = 3_000;
+    script.direct(move |script| {
+        if bells_left > 0 {
+            bells_left -= 1;
+            script.advance_ns(MS);
+            script.ring_bell();
+        }
+    });
+    runtime.block_on(async {
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(Handle::current().metrics().spin_backoffs, 0);
+        assert!(Handle::current().metrics().turns > 3_000);
+    });
+}
+
 /// Goal: timers that are set later and cancelled touch nothing in the kernel (H40).
 /// Method: a 10 ms sleep; meanwhile 100 timers of 30 s set and dropped; then one that is earlier
 /// and dropped: the kernel's entry is early, which costs one turn.

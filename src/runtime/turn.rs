@@ -25,8 +25,12 @@ const POLLS_PER_TURN_MAX: usize = 4096;
 const SUBMIT_DELAY_MAX_NS: u64 = 100_000;
 
 /// Turns in a row without any progress before the loop takes a break (H78). A sleep that a signal
-/// or a spurious wake-up ended is such a turn too, so a few are normal.
+/// or a spurious wake-up ended is such a turn too, so a few are normal, and any number of them if
+/// they are far apart.
 const IDLE_TURNS_MAX: u32 = 1000;
+
+/// So many idle turns in less than this are a spin. Real sleeps last longer.
+const SPIN_NS: u64 = 100_000_000;
 
 /// The break.
 const SPIN_BACKOFF: Duration = Duration::from_millis(1);
@@ -83,11 +87,20 @@ impl Core {
             self.idle_turns.set(0);
             return;
         }
-        self.idle_turns.set(self.idle_turns.get() + 1);
-        if self.idle_turns.get() >= IDLE_TURNS_MAX {
-            self.spin_backoffs.set(self.spin_backoffs.get() + 1);
-            std::thread::sleep(SPIN_BACKOFF);
+        let now_ns = self.reactor.turn_ns();
+        if self.idle_turns.get() == 0 {
+            self.idle_since_ns.set(now_ns);
         }
+        self.idle_turns.set(self.idle_turns.get() + 1);
+        if self.idle_turns.get() < IDLE_TURNS_MAX {
+            return;
+        }
+        if self.idle_turns.get() == IDLE_TURNS_MAX && now_ns - self.idle_since_ns.get() >= SPIN_NS {
+            self.idle_turns.set(0);
+            return;
+        }
+        self.spin_backoffs.set(self.spin_backoffs.get() + 1);
+        std::thread::sleep(SPIN_BACKOFF);
     }
 
     /// Hands what the reactor has collected to the hook, with nothing borrowed.

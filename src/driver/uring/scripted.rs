@@ -209,6 +209,12 @@ impl Script {
         self.world.borrow_mut().update_failure = Some(errno);
     }
 
+    /// Ends the loop's sleep with nothing to do, as a wake does that came too late.
+    pub(crate) fn ring_bell(&self) {
+        let mut world = self.world.borrow_mut();
+        world.answer_wake_read();
+    }
+
     /// Lets time pass without a sleep, as computing does.
     pub(crate) fn advance_ns(&self, duration_ns: u64) {
         self.now_ns.set(self.now_ns.get() + duration_ns);

@@ -91,15 +91,19 @@ impl World {
     }
 
     pub(super) fn answer_bell(&mut self) -> bool {
-        let Some((user_data, fd)) = self.wake_read else {
+        let Some((_, fd)) = self.wake_read else {
             return false;
         };
         if !eventfd::try_take(fd) {
             return false;
         }
-        self.wake_read = None;
-        self.post(user_data, 8);
+        self.answer_wake_read();
         true
+    }
+
+    pub(super) fn answer_wake_read(&mut self) {
+        let (user_data, _fd) = self.wake_read.take().expect("armed before the first sleep");
+        self.post(user_data, 8);
     }
 
     pub(super) fn consume(&mut self, user_data: u64, entry: Entry) {
