@@ -69,7 +69,7 @@ pub mod time;
 
 mod spawn;
 
-pub use driver::{DriverChoice, DriverInfo, DriverKind};
+pub use driver::{DriverChoice, DriverInfo, DriverKind, diagnosis};
 pub use error::{SetupError, Unhandled};
 pub use runtime::{Builder, Handle, Metrics, Runtime, run};
 pub use spawn::{call_soon, spawn};

@@ -1,36 +1,15 @@
 //! Which driver a runtime runs on, and what happens where io_uring is forbidden.
 
 mod common;
+#[path = "common/sandbox.rs"]
+mod sandbox;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::pin::pin;
 
 use common::{LIMIT, poll_once, std_pair, turns, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-
-/// Runs `body` on a thread whose `syscall` is answered with `errno`. A filter is for the thread that
-/// installs it, and for good, so the thread ends with it.
-fn with_refused<T: Send + 'static>(
-    syscall: libc::c_long,
-    errno: i32,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let refusing = std::thread::spawn(move || {
-        let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
-        let filter = SeccompFilter::new(
-            BTreeMap::from([(syscall, Vec::new())]),
-            SeccompAction::Allow,
-            SeccompAction::Errno(errno as u32),
-            arch,
-        );
-        let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
-        apply_filter(&program).expect("a kernel with seccomp");
-        body()
-    });
-    refusing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
+use sandbox::with_refused;
 
 fn serves_an_echo(runtime: &Runtime) {
     let echoed = runtime.block_on(async {

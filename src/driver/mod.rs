@@ -17,6 +17,7 @@
 //! **Absent on purpose.** Tasks and wakers: a driver deals in keys, and who waits for one is known
 //! only above.
 
+pub mod diagnosis;
 mod epoll;
 mod failed;
 pub(crate) mod request;
@@ -33,6 +34,7 @@ use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::sys::clock;
 use crate::sys::eventfd::EventFd;
+use diagnosis::{Outcome, Steps, Trail};
 use epoll::Epoll;
 use failed::Failed;
 use request::{Completion, Key, Request, Wait};
@@ -340,42 +342,68 @@ pub(crate) struct Opened {
     pub(crate) clock: Clock,
 }
 
-/// Opens the driver that was asked for, or the best that works.
+impl Opened {
+    /// For a driver that was opened only to see whether it can be: no operation was ever pushed.
+    fn close_untouched(self) -> DriverInfo {
+        self.driver.close(Drained::Yes);
+        self.info
+    }
+}
+
+/// Opens the driver that was asked for, or the best that works. A fallback is said once, on
+/// standard error.
 pub(crate) fn open(
     choice: DriverChoice,
     sizes: RingSizes,
     pool: &Rc<Pool>,
 ) -> Result<Opened, SetupError> {
+    static SAID: Once = Once::new();
+    let mut trail = Trail::new();
+    let opened = choose(choice, sizes, pool, &mut trail)?;
+    if let (DriverKind::Epoll, Some(reason)) = (opened.info.kind, trail.uring.failure()) {
+        SAID.call_once(|| {
+            let _ = writeln!(io::stderr(), "ringloop: running on epoll, because {reason}");
+        });
+    }
+    Ok(opened)
+}
+
+fn choose(
+    choice: DriverChoice,
+    sizes: RingSizes,
+    pool: &Rc<Pool>,
+    trail: &mut Trail,
+) -> Result<Opened, SetupError> {
     match choice {
         DriverChoice::Auto => match choice_of_environment()? {
-            DriverChoice::Auto => open_best(sizes, pool),
-            DriverChoice::Uring => open_uring(sizes, pool),
-            DriverChoice::Epoll => open_epoll(pool, "RINGLOOP_DRIVER asks for it".into()),
+            DriverChoice::Auto => open_best(sizes, pool, trail),
+            DriverChoice::Uring => open_uring(sizes, pool, &mut trail.uring),
+            DriverChoice::Epoll => open_only_epoll(pool, "RINGLOOP_DRIVER=epoll", trail),
         },
-        DriverChoice::Uring => open_uring(sizes, pool),
-        DriverChoice::Epoll => open_epoll(pool, "the program asks for it".into()),
+        DriverChoice::Uring => open_uring(sizes, pool, &mut trail.uring),
+        DriverChoice::Epoll => open_only_epoll(pool, "the program asks for epoll", trail),
     }
 }
 
-/// io_uring, and epoll where that cannot be used (H24). A fallback is said once, on standard error.
-fn open_best(sizes: RingSizes, pool: &Rc<Pool>) -> Result<Opened, SetupError> {
-    static SAID: Once = Once::new();
-    let refused = match open_uring(sizes, pool) {
+/// io_uring, and epoll where that cannot be used (H24).
+fn open_best(sizes: RingSizes, pool: &Rc<Pool>, trail: &mut Trail) -> Result<Opened, SetupError> {
+    let refused = match open_uring(sizes, pool, &mut trail.uring) {
         // Out of descriptors: epoll would need one too, and the cause is not io_uring.
         Err(error) if !error.is_shortage_of_files() => error,
         outcome => return outcome,
     };
     pool.reclaim(); // what a probe had lent to a ring that is gone
-    let reason = refused.to_string();
-    SAID.call_once(|| {
-        let _ = writeln!(io::stderr(), "ringloop: running on epoll, because {reason}");
-    });
-    open_epoll(pool, reason)
+    open_epoll(pool, refused.to_string(), &mut trail.epoll)
 }
 
-fn open_uring(sizes: RingSizes, pool: &Rc<Pool>) -> Result<Opened, SetupError> {
-    let bell = open_bell(DriverKind::Uring)?;
-    let (driver, rung) = uring::setup::open(sizes, pool, &bell)?;
+fn open_only_epoll(pool: &Rc<Pool>, reason: &str, trail: &mut Trail) -> Result<Opened, SetupError> {
+    trail.uring.skip(reason);
+    open_epoll(pool, reason.to_owned(), &mut trail.epoll)
+}
+
+fn open_uring(sizes: RingSizes, pool: &Rc<Pool>, steps: &mut Steps) -> Result<Opened, SetupError> {
+    let bell = open_bell(steps)?;
+    let (driver, rung) = uring::setup::open(sizes, pool, &bell, steps)?;
     let mut features = rung.features();
     features.push("multishot");
     let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
@@ -388,12 +416,16 @@ fn open_uring(sizes: RingSizes, pool: &Rc<Pool>) -> Result<Opened, SetupError> {
     })
 }
 
-fn open_epoll(pool: &Rc<Pool>, reason: String) -> Result<Opened, SetupError> {
+fn open_epoll(pool: &Rc<Pool>, reason: String, steps: &mut Steps) -> Result<Opened, SetupError> {
     let kind = DriverKind::Epoll;
-    let bell = open_bell(kind)?;
-    let driver = Epoll::new(Rc::clone(pool), Arc::clone(&bell))
-        .map_err(|cause| SetupError::new(kind, "epoll_create1", cause))?;
+    let bell = open_bell(steps)?;
+    let driver = Epoll::new(Rc::clone(pool), Arc::clone(&bell));
+    let driver = steps.need("epoll_create1", driver)?;
     let features = driver.features();
+    if !features.contains(&"epoll_pwait2") {
+        steps.note("epoll_pwait2", Outcome::Absent);
+    }
+    features.iter().for_each(|feature| steps.note(*feature, Outcome::Works));
     Ok(Opened {
         driver: Driver::Epoll(driver),
         info: DriverInfo { kind, features, sizes: None, reason: Some(reason) },
@@ -402,9 +434,8 @@ fn open_epoll(pool: &Rc<Pool>, reason: String) -> Result<Opened, SetupError> {
     })
 }
 
-fn open_bell(kind: DriverKind) -> Result<Arc<EventFd>, SetupError> {
-    let bell = EventFd::new().map_err(|cause| SetupError::new(kind, "eventfd", cause))?;
-    Ok(Arc::new(bell))
+fn open_bell(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
+    steps.need("eventfd", EventFd::new()).map(Arc::new)
 }
 
 /// `RINGLOOP_DRIVER` is read before the first io_uring call, as some sandboxes kill on that (H24).

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Core, Runtime};
 use crate::buf::Pool;
+use crate::driver::diagnosis::{self, Diagnosis};
 use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes};
 use crate::error::{SetupError, Unhandled};
 use crate::reactor::Reactor;
@@ -122,11 +123,41 @@ impl Builder {
     ///
     /// If no driver works here. The error says at which step, why, and what usually helps.
     pub fn build(self) -> Result<Runtime, SetupError> {
-        let pool = Pool::new(self.buffer_count, self.buffer_len).map_err(|cause| {
-            SetupError::new(DriverKind::Uring, "mapping receive buffers", cause)
-        })?;
+        let pool = self.pool()?;
         let opened = driver::open(self.driver, self.sizes, &pool)?;
         Ok(self.assemble(opened, pool))
+    }
+
+    /// Tries out both drivers with these settings, step by step, and says which one
+    /// [`build`](Builder::build) would get and why.
+    ///
+    /// It opens and closes what `build` opens, in the same way, so it takes as long: normally less
+    /// than a millisecond, some seconds at worst. io_uring is not touched where the environment
+    /// (`RINGLOOP_DRIVER=epoll`) or [`driver`](Builder::driver) rules it out.
+    ///
+    /// ```
+    /// let diagnosis = ringloop::Runtime::builder().connections_expected(10_000).diagnose();
+    /// match diagnosis.verdict() {
+    ///     Ok(driver) => println!("{}, {:?}", driver.kind(), driver.reason()),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// for candidate in diagnosis.candidates() {
+    ///     for step in candidate.steps() {
+    ///         println!("{}: {} {}", candidate.kind(), step.outcome().word(), step.name());
+    ///     }
+    /// }
+    /// print!("{diagnosis}"); // all of it, for people
+    /// ```
+    pub fn diagnose(&self) -> Diagnosis {
+        match self.pool() {
+            Ok(pool) => diagnosis::diagnose(self.driver, self.sizes, &pool),
+            Err(error) => Diagnosis::impossible(error),
+        }
+    }
+
+    fn pool(&self) -> Result<Rc<Pool>, SetupError> {
+        Pool::new(self.buffer_count, self.buffer_len)
+            .map_err(|cause| SetupError::new(DriverKind::Uring, "mapping receive buffers", cause))
     }
 
     fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {

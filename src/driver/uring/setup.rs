@@ -23,8 +23,9 @@ use super::Uring;
 use super::entry::{Cqe, Enter, Entry, Ring};
 use super::ring::KernelRing;
 use crate::buf::Pool;
+use crate::driver::RingSizes;
+use crate::driver::diagnosis::{Outcome, Steps};
 use crate::driver::request::{Flags, Request};
-use crate::driver::{DriverKind, RingSizes};
 use crate::error::SetupError;
 use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
@@ -63,6 +64,14 @@ impl Rung {
         .collect()
     }
 
+    fn describe(self, sizes: RingSizes) -> String {
+        let flags = match self.features() {
+            none if none.is_empty() => "no flags".to_owned(),
+            features => features.join(", "),
+        };
+        format!("{SETUP} (sq {}, cq {}; {flags})", sizes.sq_entries, sizes.cq_entries)
+    }
+
     fn build(self, sizes: RingSizes) -> io::Result<IoUring> {
         let Rung { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
         let mut builder = IoUring::builder();
@@ -86,6 +95,9 @@ impl Rung {
     }
 }
 
+/// The step in which a ring is made.
+const SETUP: &str = "io_uring_setup";
+
 /// The smallest ring that the memory ladder goes down to.
 const SQ_ENTRIES_MIN: u32 = 32;
 
@@ -93,56 +105,78 @@ const SQ_ENTRIES_MIN: u32 = 32;
 const ENOMEM_RETRIES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
-/// A ring that has proved itself, and the flags it runs with.
+/// A ring that has proved itself, and the flags it runs with. Each step is written down.
 pub(crate) fn open(
     sizes: RingSizes,
     pool: &Rc<Pool>,
     bell: &Arc<EventFd>,
+    steps: &mut Steps,
 ) -> Result<(Uring<KernelRing>, Rung), SetupError> {
-    let fail = |step, cause| SetupError::new(DriverKind::Uring, step, cause);
-    let (uring, rung) = climb(sizes).map_err(|cause| fail("io_uring_setup", cause))?;
+    let (uring, rung) = climb(sizes, steps, Rung::build)?;
     let params = uring.params();
-    if !(params.is_feature_nodrop()
-        && params.is_feature_submit_stable()
-        && params.is_feature_fast_poll()
-        && params.is_feature_ext_arg()
-        && params.is_feature_skip_cqe_on_success())
-    {
-        let cause = io::Error::from_raw_os_error(errno::EOPNOTSUPP);
-        return Err(fail("checking io_uring features", cause));
-    }
-    let ring = KernelRing::new(uring, pool.count())
-        .map_err(|cause| fail("registering provided buffers", cause))?;
+    let features = [
+        ("feature nodrop", params.is_feature_nodrop()),
+        ("feature submit_stable", params.is_feature_submit_stable()),
+        ("feature fast_poll", params.is_feature_fast_poll()),
+        ("feature ext_arg", params.is_feature_ext_arg()),
+        ("feature cqe_skip", params.is_feature_skip_cqe_on_success()),
+    ];
+    need_features(&features, steps)?;
+    let ring = KernelRing::new(uring, pool.count());
+    let ring = steps.need("registering provided buffers", ring)?;
     let mut prober = Prober { ring, pool, reaped: Vec::new() };
-    prober.no_op().map_err(|cause| fail("probing a no-op", cause))?;
-    prober.multishot_recv().map_err(|cause| fail("probing a multishot receive", cause))?;
-    prober.multishot_accept().map_err(|cause| fail("probing a multishot accept", cause))?;
-    let driver = Uring::new(prober.ring, Rc::clone(pool), Arc::clone(bell))
-        .map_err(|cause| fail("allocating the wake-up buffer", cause))?;
-    Ok((driver, rung))
+    steps.need("probing a no-op", prober.no_op())?;
+    steps.need("probing a multishot receive", prober.multishot_recv())?;
+    steps.need("probing a multishot accept", prober.multishot_accept())?;
+    let driver = Uring::new(prober.ring, Rc::clone(pool), Arc::clone(bell));
+    Ok((steps.need("allocating the wake-up buffer", driver)?, rung))
 }
 
 /// Walks down both ladders: flags on `EINVAL`, sizes on `ENOMEM`.
-fn climb(mut sizes: RingSizes) -> io::Result<(IoUring, Rung)> {
+fn climb<T>(
+    mut sizes: RingSizes,
+    steps: &mut Steps,
+    build: impl Fn(Rung, RingSizes) -> io::Result<T>,
+) -> Result<(T, Rung), SetupError> {
     let mut rungs = Rung::LADDER.into_iter();
     let mut rung = rungs.next().expect("the ladder has rungs");
     let mut retries = ENOMEM_RETRIES.into_iter();
     loop {
-        let error = match rung.build(sizes) {
-            Ok(uring) => return Ok((uring, rung)),
+        let error = match build(rung, sizes) {
+            Ok(uring) => {
+                steps.note(rung.describe(sizes), Outcome::Works);
+                return Ok((uring, rung));
+            }
             Err(error) => error,
         };
+        steps.note(rung.describe(sizes), Outcome::Failed(error.to_string()));
         match error.raw_os_error() {
-            Some(errno::EINVAL) => rung = rungs.next().ok_or(error)?,
+            Some(errno::EINVAL) => match rungs.next() {
+                Some(next) => rung = next,
+                None => return Err(steps.fail(SETUP, error)),
+            },
             Some(errno::ENOMEM) if sizes.sq_entries > SQ_ENTRIES_MIN => sizes = sizes.halved(),
-            Some(errno::ENOMEM) => {
-                let pause = retries.next().ok_or(error)?;
+            Some(errno::ENOMEM) => match retries.next() {
                 // Nothing signals that the kernel has given memory back; there is only time.
-                std::thread::sleep(pause);
-            }
-            _ => return Err(error),
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(steps.fail(SETUP, error)),
+            },
+            _ => return Err(steps.fail(SETUP, error)),
         }
     }
+}
+
+/// What the kernel says of itself. Each is written down, so that a diagnosis names all that is
+/// missing and not only the first.
+fn need_features(features: &[(&'static str, bool)], steps: &mut Steps) -> Result<(), SetupError> {
+    for (name, is_present) in features {
+        steps.note(*name, if *is_present { Outcome::Present } else { Outcome::Absent });
+    }
+    if features.iter().all(|(_, is_present)| *is_present) {
+        return Ok(());
+    }
+    let cause = io::Error::from_raw_os_error(errno::EOPNOTSUPP);
+    Err(steps.fail("checking io_uring features", cause))
 }
 
 /// Runs real operations on a ring that has no driver yet.
@@ -273,5 +307,85 @@ fn success(cqe: Cqe) -> io::Result<i32> {
     match cqe.result {
         result if result < 0 => Err(io::Error::from_raw_os_error(errno::from_result(result))),
         result => Ok(result),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::DriverKind;
+    use std::cell::RefCell;
+
+    const SIZES: RingSizes = RingSizes { sq_entries: 64, cq_entries: 256 };
+
+    /// A kernel that answers each attempt with the next errno, and with success after the last.
+    fn climb_past(errnos: &[i32]) -> (Result<((), Rung), SetupError>, Steps, Vec<RingSizes>) {
+        let mut steps = Steps::new(DriverKind::Uring);
+        let tried = RefCell::new(Vec::new());
+        let outcome = climb(SIZES, &mut steps, |_rung, sizes| {
+            let mut tried = tried.borrow_mut();
+            tried.push(sizes);
+            match errnos.get(tried.len() - 1) {
+                Some(errno) => Err(io::Error::from_raw_os_error(*errno)),
+                None => Ok(()),
+            }
+        });
+        (outcome, steps, tried.into_inner())
+    }
+
+    fn words(steps: &Steps) -> Vec<&'static str> {
+        steps.list().iter().map(|step| step.outcome().word()).collect()
+    }
+
+    /// Goal: each rung of both ladders is tried once, in order, and written down.
+    ///
+    /// Method: a kernel that does not know the two newest flags, then has too little memory for the
+    /// ring, and for the smallest one at first.
+    ///
+    /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; a rung that is
+    /// missing from the list.
+    #[test]
+    fn both_ladders_are_climbed_down() {
+        let script = [errno::EINVAL, errno::EINVAL, errno::ENOMEM, errno::ENOMEM];
+        let (outcome, steps, tried) = climb_past(&script);
+        let ((), rung) = outcome.expect("the fifth attempt");
+        assert_eq!(rung, Rung::LADDER[2]);
+        assert_eq!(
+            tried.iter().map(|sizes| sizes.sq_entries).collect::<Vec<_>>(),
+            [64, 64, 64, 32, 32]
+        );
+        assert_eq!(words(&steps), ["failed", "failed", "failed", "failed", "works"]);
+        assert_eq!(
+            steps.list()[4].name(),
+            "io_uring_setup (sq 32, cq 128; coop_taskrun, submit_all)"
+        );
+    }
+
+    /// Goal: a ladder ends: with the last rung, and at once on an errno that no rung mends.
+    ///
+    /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: climbing for ever;
+    /// trying four more times what is forbidden.
+    #[test]
+    fn the_ladder_ends() {
+        let (outcome, steps, tried) = climb_past(&[errno::EINVAL; 9]);
+        assert_eq!(tried.len(), Rung::LADDER.len());
+        let error = outcome.expect_err("no rung holds").to_string();
+        assert!(error.starts_with("io_uring: io_uring_setup failed: Invalid argument"), "{error}");
+        assert_eq!(steps.failure(), Some(error.as_str()));
+        let (outcome, _steps, tried) = climb_past(&[errno::EPERM; 9]);
+        assert_eq!((outcome.is_err(), tried.len()), (true, 1));
+    }
+
+    /// Goal: every feature that is missing is named, and one is enough to refuse.
+    ///
+    /// Method: the second and the third of four. Kills: stopping at the first; refusing only when
+    /// all are missing.
+    #[test]
+    fn missing_features_are_named() {
+        let mut steps = Steps::new(DriverKind::Uring);
+        let features = [("one", true), ("two", false), ("three", false), ("four", true)];
+        let error = need_features(&features, &mut steps).expect_err("two are missing");
+        assert!(error.advice().is_some_and(|advice| advice.contains("6.1")), "{error}");
+        assert_eq!(words(&steps), ["present", "absent", "absent", "present"]);
     }
 }

@@ -1,0 +1,270 @@
+//! How each driver fares on this machine, step by step.
+//!
+//! What lives here: the list that opening a driver fills in ([`Steps`]), and what is made of it for
+//! people. The steps themselves are those of opening, in `super` and `uring::setup`: a diagnosis
+//! opens drivers as a runtime does, so it cannot say anything else than what a runtime would meet.
+//!
+//! **Invariant.** Where io_uring was ruled out (`RINGLOOP_DRIVER=epoll`, or the program's choice), a
+//! diagnosis makes no call of it either, because some sandboxes kill for one
+//! (`tests/diagnosis.rs::a_sandbox_that_kills_is_survived`).
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use super::{DriverChoice, DriverInfo, DriverKind, RingSizes};
+use crate::buf::Pool;
+use crate::error::SetupError;
+
+/// How each driver fares here, and which one a runtime would get. Made by
+/// [`Builder::diagnose`](crate::Builder::diagnose); `Display` prints all of it, one line a step.
+#[derive(Debug)]
+pub struct Diagnosis {
+    uring: Candidate,
+    epoll: Candidate,
+    verdict: Result<DriverInfo, SetupError>,
+}
+
+impl Diagnosis {
+    /// Both drivers, the preferred one first.
+    pub fn candidates(&self) -> [&Candidate; 2] {
+        [&self.uring, &self.epoll]
+    }
+
+    /// The driver that [`Builder::build`](crate::Builder::build) gets with the same settings, and
+    /// why it is not io_uring if it is not; or why there is none.
+    pub fn verdict(&self) -> Result<&DriverInfo, &SetupError> {
+        self.verdict.as_ref()
+    }
+
+    /// What usually mends what has failed, if anything has and we know it.
+    pub fn advice(&self) -> Option<&'static str> {
+        let of_verdict = self.verdict.as_ref().err().and_then(SetupError::advice);
+        of_verdict.or(self.uring.advice).or(self.epoll.advice)
+    }
+
+    /// For when there is not even memory to try with.
+    pub(crate) fn impossible(error: SetupError) -> Diagnosis {
+        let untried = |kind| {
+            let mut steps = Steps::new(kind);
+            steps.skip(error.to_string());
+            steps.candidate
+        };
+        Diagnosis {
+            uring: untried(DriverKind::Uring),
+            epoll: untried(DriverKind::Epoll),
+            verdict: Err(error),
+        }
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for candidate in self.candidates() {
+            write!(f, "{candidate}")?;
+        }
+        match &self.verdict {
+            Ok(info) => writeln!(f, "a runtime gets {info}"),
+            Err(error) => writeln!(f, "a runtime cannot start: {error}"),
+        }
+    }
+}
+
+/// A driver that was tried, or was not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    kind: DriverKind,
+    steps: Vec<Step>,
+    untried: Option<String>,
+    failure: Option<String>,
+    advice: Option<&'static str>,
+}
+
+impl Candidate {
+    /// Which driver.
+    pub fn kind(&self) -> DriverKind {
+        self.kind
+    }
+
+    /// What was tried, in order, up to the step that ended it.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether it was tried and can be used.
+    pub fn works(&self) -> bool {
+        self.failure.is_none() && self.untried.is_none()
+    }
+
+    /// Why it was not tried, if it was not.
+    pub fn untried(&self) -> Option<&str> {
+        self.untried.as_deref()
+    }
+
+    /// Why it cannot be used, with advice, if it was tried and cannot.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Candidate { kind, steps, untried, failure: _, advice: _ } = self;
+        match untried {
+            Some(why) => writeln!(f, "{kind}: not tried, {why}")?,
+            None if self.works() => writeln!(f, "{kind}: works")?,
+            None => writeln!(f, "{kind}: cannot be used")?,
+        }
+        steps.iter().try_for_each(|step| writeln!(f, "  {step}"))
+    }
+}
+
+/// One thing that was tried or looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    name: String,
+    outcome: Outcome,
+}
+
+impl Step {
+    /// What was tried.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it went.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Step { name, outcome } = self;
+        // The outcome comes first: it has four forms, so the column is narrow.
+        write!(f, "{:<9}{name}", outcome.word())?;
+        match outcome {
+            Outcome::Failed(why) => write!(f, ": {why}"),
+            Outcome::Works | Outcome::Present | Outcome::Absent => Ok(()),
+        }
+    }
+}
+
+/// How a step went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done, and did what it should.
+    Works,
+    /// The kernel says that it has this.
+    Present,
+    /// The kernel does not have this.
+    Absent,
+    /// It was tried, and this is the error. Not the end where there is something else to try.
+    Failed(String),
+}
+
+impl Outcome {
+    /// `works`, `present`, `absent` or `failed`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Works => "works",
+            Outcome::Present => "present",
+            Outcome::Absent => "absent",
+            Outcome::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What opening a driver writes down as it goes.
+pub(crate) struct Steps {
+    candidate: Candidate,
+}
+
+impl Steps {
+    pub(super) fn new(kind: DriverKind) -> Steps {
+        let steps = Vec::new();
+        Steps { candidate: Candidate { kind, steps, untried: None, failure: None, advice: None } }
+    }
+
+    /// Writes down a step that does not end the attempt, however it went.
+    pub(super) fn note(&mut self, name: impl Into<String>, outcome: Outcome) {
+        self.candidate.steps.push(Step { name: name.into(), outcome });
+    }
+
+    /// Writes down a step that has to succeed.
+    pub(super) fn need<T>(
+        &mut self,
+        name: &'static str,
+        outcome: io::Result<T>,
+    ) -> Result<T, SetupError> {
+        match outcome {
+            Ok(value) => {
+                self.note(name, Outcome::Works);
+                Ok(value)
+            }
+            Err(cause) => {
+                self.note(name, Outcome::Failed(cause.to_string()));
+                Err(self.fail(name, cause))
+            }
+        }
+    }
+
+    /// Ends the attempt. The steps that led there are written down already.
+    pub(super) fn fail(&mut self, name: &'static str, cause: io::Error) -> SetupError {
+        let error = SetupError::new(self.candidate.kind, name, cause);
+        self.candidate.failure = Some(error.to_string());
+        self.candidate.advice = error.advice();
+        error
+    }
+
+    /// There is no attempt.
+    pub(super) fn skip(&mut self, why: impl Into<String>) {
+        assert!(self.is_untouched(), "{:?} was tried", self.candidate);
+        self.candidate.untried = Some(why.into());
+    }
+
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.candidate.failure()
+    }
+
+    #[cfg(test)]
+    pub(super) fn list(&self) -> &[Step] {
+        self.candidate.steps()
+    }
+
+    fn is_untouched(&self) -> bool {
+        let Candidate { kind: _, steps, untried, failure, advice: _ } = &self.candidate;
+        steps.is_empty() && untried.is_none() && failure.is_none()
+    }
+}
+
+/// The steps of both drivers.
+pub(crate) struct Trail {
+    pub(super) uring: Steps,
+    pub(super) epoll: Steps,
+}
+
+impl Trail {
+    pub(super) fn new() -> Trail {
+        Trail { uring: Steps::new(DriverKind::Uring), epoll: Steps::new(DriverKind::Epoll) }
+    }
+}
+
+/// Does what opening does, then tries what that did not come to.
+pub(crate) fn diagnose(choice: DriverChoice, sizes: RingSizes, pool: &Rc<Pool>) -> Diagnosis {
+    let mut trail = Trail::new();
+    let verdict =
+        super::choose(choice, sizes, pool, &mut trail).map(super::Opened::close_untouched);
+    pool.reclaim(); // what a probe had lent to a ring that is gone
+    if trail.uring.is_untouched() {
+        // Nobody has ruled it out, and nobody has come to it: the choice itself is an error, so
+        // what it was meant to be is not known, and it may have been meant to prevent a kill.
+        trail.uring.skip("the choice of a driver is not clear");
+    }
+    if trail.epoll.is_untouched() {
+        let opened = super::open_epoll(pool, String::new(), &mut trail.epoll);
+        drop(opened.map(super::Opened::close_untouched));
+    }
+    Diagnosis { uring: trail.uring.candidate, epoll: trail.epoll.candidate, verdict }
+}
