@@ -36,6 +36,11 @@ impl SetupError {
         matches!(self.cause.raw_os_error(), Some(errno::EMFILE | errno::ENFILE))
     }
 
+    /// What failed and why, without the advice.
+    pub(crate) fn summary(&self) -> String {
+        format!("{}: {} failed: {}", self.driver, self.step, self.cause)
+    }
+
     /// What usually fixes this, where we know it.
     pub fn advice(&self) -> Option<&'static str> {
         match self.cause.raw_os_error()? {
@@ -67,7 +72,7 @@ impl SetupError {
 
 impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} failed: {}", self.driver, self.step, self.cause)?;
+        f.write_str(&self.summary())?;
         if let Some(advice) = self.advice() {
             write!(f, " ({advice})")?;
         }

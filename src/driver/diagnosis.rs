@@ -37,12 +37,6 @@ impl Diagnosis {
         self.verdict.as_ref()
     }
 
-    /// What usually mends what has failed, if anything has and we know it.
-    pub fn advice(&self) -> Option<&'static str> {
-        let of_verdict = self.verdict.as_ref().err().and_then(SetupError::advice);
-        of_verdict.or(self.uring.advice).or(self.epoll.advice)
-    }
-
     /// For when there is not even memory to try with.
     pub(crate) fn impossible(error: SetupError) -> Diagnosis {
         let untried = |kind| {
@@ -101,9 +95,14 @@ impl Candidate {
         self.untried.as_deref()
     }
 
-    /// Why it cannot be used, with advice, if it was tried and cannot.
+    /// Why it cannot be used, if it was tried and cannot.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// What usually helps where it was tried and cannot be used.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
     }
 }
 
@@ -213,7 +212,7 @@ impl Steps {
     /// Ends the attempt. The steps that led there are written down already.
     pub(super) fn fail(&mut self, name: &'static str, cause: io::Error) -> SetupError {
         let error = SetupError::new(self.candidate.kind, name, cause);
-        self.candidate.failure = Some(error.to_string());
+        self.candidate.failure = Some(error.summary());
         self.candidate.advice = error.advice();
         error
     }
@@ -224,13 +223,13 @@ impl Steps {
         self.candidate.untried = Some(why.into());
     }
 
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.candidate.failure()
+    pub(super) fn has_failed(&self) -> bool {
+        self.candidate.failure.is_some()
     }
 
     #[cfg(test)]
-    pub(super) fn list(&self) -> &[Step] {
-        self.candidate.steps()
+    pub(super) fn candidate(&self) -> &Candidate {
+        &self.candidate
     }
 
     fn is_untouched(&self) -> bool {

@@ -84,6 +84,8 @@ pub struct DriverInfo {
     pub(crate) sizes: Option<RingSizes>,
     /// Why not the first choice.
     pub(crate) reason: Option<String>,
+    /// What usually brings the first choice back.
+    pub(crate) advice: Option<&'static str>,
 }
 
 impl DriverInfo {
@@ -101,18 +103,26 @@ impl DriverInfo {
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
+
+    /// What usually helps where io_uring was tried and cannot be used.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
+    }
 }
 
 impl fmt::Display for DriverInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DriverInfo { kind, features, sizes, reason } = self;
+        let DriverInfo { kind, features, sizes, reason, advice } = self;
         write!(f, "{kind} ({}", features.join(", "))?;
         if let Some(sizes) = sizes {
             write!(f, ", sq {}, cq {}", sizes.sq_entries, sizes.cq_entries)?;
         }
         f.write_str(")")?;
-        match reason {
-            Some(reason) => write!(f, ", because {reason}"),
+        if let Some(reason) = reason {
+            write!(f, ", because {reason}")?;
+        }
+        match advice {
+            Some(advice) => write!(f, " ({advice})"),
             None => Ok(()),
         }
     }
@@ -360,9 +370,9 @@ pub(crate) fn open(
     static SAID: Once = Once::new();
     let mut trail = Trail::new();
     let opened = choose(choice, sizes, pool, &mut trail)?;
-    if let (DriverKind::Epoll, Some(reason)) = (opened.info.kind, trail.uring.failure()) {
+    if opened.info.kind == DriverKind::Epoll && trail.uring.has_failed() {
         SAID.call_once(|| {
-            let _ = writeln!(io::stderr(), "ringloop: running on epoll, because {reason}");
+            let _ = writeln!(io::stderr(), "ringloop: running on {}", opened.info);
         });
     }
     Ok(opened)
@@ -393,7 +403,9 @@ fn open_best(sizes: RingSizes, pool: &Rc<Pool>, trail: &mut Trail) -> Result<Ope
         outcome => return outcome,
     };
     pool.reclaim(); // what a probe had lent to a ring that is gone
-    open_epoll(pool, refused.to_string(), &mut trail.epoll)
+    let mut opened = open_epoll(pool, refused.summary(), &mut trail.epoll)?;
+    opened.info.advice = refused.advice();
+    Ok(opened)
 }
 
 fn open_only_epoll(pool: &Rc<Pool>, reason: &str, trail: &mut Trail) -> Result<Opened, SetupError> {
@@ -410,7 +422,7 @@ fn open_uring(sizes: RingSizes, pool: &Rc<Pool>, steps: &mut Steps) -> Result<Op
     let kind = DriverKind::Uring;
     Ok(Opened {
         driver: Driver::Uring(driver),
-        info: DriverInfo { kind, features, sizes: Some(sizes), reason: None },
+        info: DriverInfo { kind, features, sizes: Some(sizes), reason: None, advice: None },
         unparker: Unparker { bell },
         clock: Clock::Monotonic,
     })
@@ -428,7 +440,7 @@ fn open_epoll(pool: &Rc<Pool>, reason: String, steps: &mut Steps) -> Result<Open
     features.iter().for_each(|feature| steps.note(*feature, Outcome::Works));
     Ok(Opened {
         driver: Driver::Epoll(driver),
-        info: DriverInfo { kind, features, sizes: None, reason: Some(reason) },
+        info: DriverInfo { kind, features, sizes: None, reason: Some(reason), advice: None },
         unparker: Unparker { bell },
         clock: Clock::Monotonic,
     })
@@ -469,6 +481,7 @@ impl Opened {
                 features: vec!["scripted"],
                 sizes: Some(sizes),
                 reason: None,
+                advice: None,
             },
             unparker: Unparker { bell },
             clock,
