@@ -72,7 +72,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         lengths,
         results,
         worker_times: conductor.usage.worker_times(),
-        server: own_server.as_ref().map(|server| conductor.usage.server_sample(server.pid())),
+        server: own_server.as_ref().map(|server| conductor.usage.server_sample(server)),
         signal: conductor.tally.signal,
         notes,
     };
@@ -142,7 +142,7 @@ impl Conductor {
                 connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
                 connect_timeout: config.connect_timeout,
                 timeout: config.timeout,
-                driver: config.driver.choice(),
+                driver: config.driver,
             };
             let links = Links {
                 control: Arc::clone(&self.control),
@@ -334,10 +334,11 @@ impl Usage {
         pairs.map(|(before, after)| Some((*after)?.since((*before)?))).collect()
     }
 
-    fn server_sample(&self, pid: u32) -> ServerSample {
+    fn server_sample(&self, server: &OwnServer) -> ServerSample {
         let time = self.server_before.zip(self.server_after);
         ServerSample {
-            pid,
+            pid: server.pid(),
+            driver: server.driver().clone(),
             time: time.map(|(before, after)| after.since(before)),
             rss_bytes: self.server_rss_bytes,
         }

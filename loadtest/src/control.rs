@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
+use crate::driver::DriverUsed;
 use crate::schedule::Window;
 use crate::worker::WorkerResult;
 
@@ -98,7 +99,9 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) worker: u32,
-    pub(crate) driver: String,
+    pub(crate) driver: DriverUsed,
+    /// What would bring the first choice back, if this is not it.
+    pub(crate) advice: Option<&'static str>,
     pub(crate) thread_id: Option<u32>,
 }
 

@@ -20,6 +20,7 @@ mod cli;
 mod conductor;
 mod config;
 mod control;
+mod driver;
 mod errno;
 mod exit;
 mod failure;

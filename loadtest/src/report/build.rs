@@ -10,6 +10,7 @@ use super::total::Total;
 use super::*;
 use crate::config::RunConfig;
 use crate::control::Ready;
+use crate::driver::DriverUsed;
 use crate::exit::Exit;
 use crate::failure::{Class, Failure, FailureTable};
 use crate::preflight::Cleared;
@@ -52,9 +53,10 @@ pub(crate) struct Lengths {
 }
 
 /// What our own server used in the measured window.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ServerSample {
     pub(crate) pid: u32,
+    pub(crate) driver: DriverUsed,
     pub(crate) time: Option<CpuTime>,
     pub(crate) rss_bytes: Option<u64>,
 }
@@ -82,7 +84,7 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
         latency_us: Latencies { service: distribution(&total.service, total.accounts.censored()) },
         failures: failure_rows(&total.failures),
         generator: generator(&outcome),
-        server: outcome.server.map(|sample| server(sample, &outcome.lengths, &total)),
+        server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),
         notes: Vec::new(),
         internal_errors,
         interrupted: outcome.signal.is_some(),
@@ -103,9 +105,7 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
 }
 
 fn environment(outcome: &Outcome) -> Env {
-    let mut drivers: Vec<&str> = outcome.ready.iter().map(|ready| ready.driver.as_str()).collect();
-    drivers.sort_unstable();
-    drivers.dedup();
+    let drivers: Vec<String> = drivers(outcome).iter().map(ToString::to_string).collect();
     let cleared = &outcome.cleared;
     Env {
         kernel: procfs::kernel(),
@@ -119,6 +119,15 @@ fn environment(outcome: &Outcome) -> Env {
             ports_available: cleared.ports_available,
         },
     }
+}
+
+/// Of all workers, each once. Nearly always there is one; memory may run out between two workers.
+fn drivers(outcome: &Outcome) -> Vec<DriverUsed> {
+    let mut drivers: Vec<DriverUsed> =
+        outcome.ready.iter().map(|ready| ready.driver.clone()).collect();
+    drivers.sort_unstable();
+    drivers.dedup();
+    drivers
 }
 
 fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
@@ -244,6 +253,7 @@ fn generator(outcome: &Outcome) -> Generator {
     let waits = times.iter().map(|time| percent(time.waited_ns));
     let busy = times.iter().map(|time| percent(time.ran_ns + time.waited_ns));
     Generator {
+        drivers: drivers(outcome),
         verdict: verdict(busy),
         run_queue_wait_percent: waits.fold(None, |worst: Option<f64>, wait| {
             Some(worst.map_or(wait, |worst| worst.max(wait)))
@@ -264,13 +274,14 @@ fn verdict(busy_percent: impl Iterator<Item = f64>) -> Verdict {
     }
 }
 
-fn server(sample: ServerSample, lengths: &Lengths, total: &Total) -> Server {
+fn server(sample: &ServerSample, lengths: &Lengths, total: &Total) -> Server {
     let window_ns = lengths.measured.as_nanos() as f64;
     let ran_ns = sample.time.map(|time| time.ran_ns as f64);
     let completed = total.accounts.completed as f64;
     Server {
         pid: sample.pid,
         kind: "echo",
+        driver: sample.driver.clone(),
         cpu_percent: ran_ns.filter(|_| window_ns > 0.0).map(|ran| ran * 100.0 / window_ns),
         cpu_us_per_message: ran_ns.filter(|_| completed > 0.0).map(|ran| ran / 1e3 / completed),
         rss_bytes: sample.rss_bytes,
@@ -279,6 +290,7 @@ fn server(sample: ServerSample, lengths: &Lengths, total: &Total) -> Server {
 
 fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
     let mut notes = outcome.notes.clone();
+    notes.extend(outcome.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
     let connections = &report.connections;
     if report.config.connections < connections.asked {
         notes.push(format!(

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub(crate) use self::json::JsonFile;
+use crate::driver::DriverUsed;
 
 /// What a closed loop measures, said wherever its figures are shown.
 pub(crate) const MODE: &str = "closed loop (saturation)";
@@ -192,6 +193,8 @@ pub(crate) struct FailureRow {
 /// How this program itself fared: figures of a saturated generator describe the generator.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Generator {
+    /// Of the workers, each once.
+    pub(crate) drivers: Vec<DriverUsed>,
     pub(crate) verdict: Verdict,
     /// Of one core, per worker, in the measured window.
     pub(crate) cpu_percent: Vec<f64>,
@@ -214,6 +217,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Server {
     pub(crate) pid: u32,
     pub(crate) kind: &'static str,
+    pub(crate) driver: DriverUsed,
     /// Of one core, in the measured window.
     pub(crate) cpu_percent: Option<f64>,
     pub(crate) cpu_us_per_message: Option<f64>,

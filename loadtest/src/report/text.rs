@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{bar_label, bytes, grouped, seconds, time_us};
 use super::{BarRow, Connections, Distribution, Generator, MODE, Report, Server, Verdict};
+use crate::driver::DriverUsed;
 use crate::failure::Class;
 
 /// Cells of a bar that stands for all samples.
@@ -35,9 +36,12 @@ pub(super) fn render(report: &Report) -> String {
 fn header(report: &Report) -> String {
     let (config, limits) = (&report.config, &report.env.limits);
     let mut text = format!(
-        "ringloop loadtest {}   {}   {}   {}\n",
-        report.tool.version, report.target.protocol, report.target.url, report.started_at
+        "ringloop loadtest {}   {}   driver {}\n",
+        report.tool.version,
+        report.target.protocol,
+        drivers(&report.generator.drivers, report.server.as_ref().map(|server| &server.driver))
     );
+    let _ = writeln!(text, "{}   {}", report.target.url, report.started_at);
     let _ =
         writeln!(text, "{MODE}: service times, from the actual send, of a target under full load");
     let workers = if config.threads == 1 { "worker" } else { "workers" };
@@ -49,7 +53,9 @@ fn header(report: &Report) -> String {
         grouped(config.connections.into()),
         config.threads
     );
-    let _ = writeln!(text, "{}", report.env.driver);
+    let details: Vec<String> =
+        report.generator.drivers.iter().map(DriverUsed::with_detail).collect();
+    let _ = writeln!(text, "{}", details.join(" and "));
     let ports = match limits.ports_available {
         Some(available) => format!("{} of {}", grouped(limits.ports_needed), grouped(available)),
         None => grouped(limits.ports_needed),
@@ -68,6 +74,18 @@ fn header(report: &Report) -> String {
         .map(|phase| format!("{} {}", phase.name, seconds(phase.seconds)))
         .collect();
     let _ = writeln!(text, "{}", phases.join("   "));
+    text
+}
+
+/// The generator's driver and why it is that; and the server's, if it is ours and runs on another.
+fn drivers(of_workers: &[DriverUsed], of_server: Option<&DriverUsed>) -> String {
+    let mut headlines: Vec<String> = of_workers.iter().map(DriverUsed::headline).collect();
+    headlines.dedup(); // they are sorted, and some may differ in their details only
+    let mut text = headlines.join("; ");
+    let of_server = of_server.map(DriverUsed::headline);
+    if let Some(other) = of_server.filter(|server| headlines != [server.as_str()]) {
+        let _ = write!(text, "; server {other}");
+    }
     text
 }
 
@@ -229,6 +247,29 @@ fn server(server: &Server) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: the headline names every driver that ran, and says each thing once.
+    ///
+    /// Method: alike but for details; a server of its own; workers that differ; no own server.
+    ///
+    /// Kills: taking the generator's driver for the server's; naming one driver three times.
+    #[test]
+    fn drivers_are_named_once() {
+        let used = |kind: &str, detail: &str, reason: &str| DriverUsed {
+            kind: kind.to_owned(),
+            detail: detail.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let (a, alike, b) = (used("a", "1", "x"), used("a", "2", "x"), used("b", "1", "y"));
+        let workers = [a.clone(), alike.clone()];
+        assert_eq!(drivers(&workers, Some(&a)), "a, because x");
+        assert_eq!(drivers(&workers, None), "a, because x");
+        assert_eq!(drivers(&workers, Some(&b)), "a, because x; server b, because y");
+        let mixed = [a.clone(), b.clone()];
+        assert_eq!(drivers(&mixed, None), "a, because x; b, because y");
+        let all = "a, because x; b, because y; server a, because x";
+        assert_eq!(drivers(&mixed, Some(&alike)), all);
+    }
 
     /// Goal: bars are as long as their share, and nothing that happened is invisible.
     ///

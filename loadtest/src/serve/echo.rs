@@ -1,11 +1,11 @@
 //! The echo server: every received buffer is sent back as it is, without a copy.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringloop::net::{TcpListener, TcpStream};
 
 use super::{Stopper, announce};
+use crate::cli::ServeArgs;
 use crate::exit::Stop;
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
@@ -14,11 +14,12 @@ const BACKLOG: u32 = 4_096;
 /// A listener that fails is asked again after this, not in a tight loop.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-pub(super) async fn serve(addr: SocketAddr, stop: &Stopper) -> Result<(), Stop> {
+pub(super) async fn serve(args: &ServeArgs, stop: &Stopper) -> Result<(), Stop> {
+    let addr = args.listen;
     let failed =
         |error: std::io::Error| Stop::could_not_run(format!("cannot listen on {addr}: {error}"));
     let listener = TcpListener::builder().backlog(BACKLOG).bind(addr).map_err(failed)?;
-    announce(listener.local_addr().map_err(failed)?)?;
+    announce(listener.local_addr().map_err(failed)?, args.driver)?;
     drop(ringloop::spawn(accept_all(listener)));
     stop.stopped().await;
     Ok(())

@@ -1,21 +1,23 @@
 //! Reference targets: servers to test against.
 //!
-//! A server prints one line, `listening on ADDR`, and nothing per connection.
+//! A server prints two lines, where it listens and on which driver, and nothing per connection.
 
 mod echo;
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::process;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use crate::cli::{ServeArgs, ServeKind};
+use crate::cli::{Driver, ServeArgs, ServeKind};
+use crate::driver::DriverUsed;
 use crate::exit::{Exit, Stop};
 use crate::signals;
 use crate::sys::FileLimit;
-use crate::target::READY_PREFIX;
+use crate::target::Announcement;
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
@@ -40,14 +42,18 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
         .build()
         .map_err(|error| Stop::could_not_run(error.to_string()))?;
     match args.kind {
-        ServeKind::Echo => runtime.block_on(echo::serve(args.listen, &stop)),
+        ServeKind::Echo => runtime.block_on(echo::serve(args, &stop)),
     }
 }
 
-/// Says where the server listens, at once even through a pipe.
-fn announce(addr: std::net::SocketAddr) -> Result<(), Stop> {
+/// Says where the server listens, at once even through a pipe, and in one piece: who reads the first
+/// line only may hang up after it.
+fn announce(addr: SocketAddr, asked: Driver) -> Result<(), Stop> {
+    let driver = DriverUsed::new(ringloop::Handle::current().driver(), asked);
+    let text = Announcement { addr, driver }.to_string();
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{READY_PREFIX}{addr}")
+    stdout
+        .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| Stop::could_not_run(format!("cannot print the address: {error}")))
 }

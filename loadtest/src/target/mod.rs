@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
-pub(crate) use self::own::{OwnServer, READY_PREFIX};
+pub(crate) use self::own::{Announcement, OwnServer};
 use crate::exit::{Exit, Stop};
 
 /// A target as the user wrote it.

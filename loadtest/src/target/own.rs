@@ -6,19 +6,44 @@
 //! **Invariant.** The child never outlives us. It watches its stdin, whose other end only we hold, so
 //! it ends even when we are killed (`own_server::it_dies_with_its_parent`).
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use crate::cli::Driver;
+use crate::driver::DriverUsed;
 use crate::exit::Stop;
 
-/// What the server prints before the address it listens on.
-pub(crate) const READY_PREFIX: &str = "listening on ";
+/// What a server prints, once, before anything else: where it listens, and on which driver it runs.
+/// Two lines, for people and for us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    pub(crate) addr: SocketAddr,
+    pub(crate) driver: DriverUsed,
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listening on {}\ndriver {}", self.addr, self.driver)
+    }
+}
+
+impl FromStr for Announcement {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Announcement, ()> {
+        let (addr, driver) = text.split_once('\n').ok_or(())?;
+        let addr = addr.strip_prefix("listening on ").ok_or(())?;
+        let driver = driver.trim_end().strip_prefix("driver ").ok_or(())?;
+        Ok(Announcement { addr: addr.parse().map_err(drop)?, driver: driver.parse()? })
+    }
+}
 
 /// How long the child may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -30,8 +55,8 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct OwnServer {
     child: Child,
-    addr: SocketAddr,
-    /// One message with the first line of the child's stdout, then a disconnect when it exits.
+    announced: Announcement,
+    /// One message with the first two lines of the child's stdout, then a disconnect when it exits.
     stdout: Receiver<String>,
 }
 
@@ -55,11 +80,11 @@ impl OwnServer {
             })?;
         let stdout = watch(child.stdout.take().expect("stdout is piped"));
         match stdout.recv_timeout(START_PATIENCE) {
-            Ok(line) => match line.strip_prefix(READY_PREFIX).map(|addr| addr.trim().parse()) {
-                Some(Ok(addr)) => Ok(OwnServer { child, addr, stdout }),
-                _ => {
+            Ok(text) => match text.parse() {
+                Ok(announced) => Ok(OwnServer { child, announced, stdout }),
+                Err(()) => {
                     end(&mut child);
-                    Err(Stop::could_not_run(format!("own echo server said '{line}'")))
+                    Err(Stop::could_not_run(format!("own echo server said {text:?}")))
                 }
             },
             Err(reason) => {
@@ -78,7 +103,11 @@ impl OwnServer {
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.addr
+        self.announced.addr
+    }
+
+    pub(crate) fn driver(&self) -> &DriverUsed {
+        &self.announced.driver
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -102,14 +131,15 @@ impl Drop for OwnServer {
     }
 }
 
-/// Reads the first line, then waits for the end of the stream.
+/// Reads the first two lines, then waits for the end of the stream.
 fn watch(stdout: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut reader = BufReader::new(stdout);
-        let mut line = String::new();
-        if reader.read_line(&mut line).is_ok_and(|len| len > 0) {
-            let _ = sender.send(line.trim_end().to_owned());
+        let mut text = String::new();
+        let lines = [reader.read_line(&mut text), reader.read_line(&mut text)];
+        if lines.iter().all(Result::is_ok) && !text.is_empty() {
+            let _ = sender.send(text);
         }
         let mut scratch = [0; 256];
         while reader.read(&mut scratch).is_ok_and(|len| len > 0) {}

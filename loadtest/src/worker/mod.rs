@@ -29,7 +29,9 @@ use ringloop::net::TcpStream;
 
 use self::state::Worker;
 pub(crate) use self::state::{Accounts, WorkerResult};
+use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
+use crate::driver::DriverUsed;
 use crate::failure::{Failure, Stage};
 use crate::procfs;
 use crate::published::Published;
@@ -46,7 +48,7 @@ pub(crate) struct Plan {
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeout: Duration,
-    pub(crate) driver: ringloop::DriverChoice,
+    pub(crate) driver: Driver,
 }
 
 /// What a worker shares with the main thread.
@@ -78,12 +80,15 @@ impl Drop for Farewell {
     }
 }
 
+/// What a worker's loop is built with; its hook is the worker's own.
+pub(crate) fn builder(driver: Driver, connections: u32) -> ringloop::Builder {
+    ringloop::Builder::new().driver(driver.choice()).connections_expected(connections)
+}
+
 fn work(plan: Plan, links: Links) {
     let panics = Arc::new(AtomicU64::new(0));
     let hook_panics = Arc::clone(&panics);
-    let runtime = ringloop::Builder::new()
-        .driver(plan.driver)
-        .connections_expected(plan.connections)
+    let runtime = builder(plan.driver, plan.connections)
         // Relaxed: a count, read on this same thread.
         .on_unhandled(move |_| _ = hook_panics.fetch_add(1, Ordering::Relaxed))
         .build();
@@ -105,11 +110,15 @@ fn work(plan: Plan, links: Links) {
 async fn perform(plan: Plan, links: Links) -> WorkerResult {
     let handle = ringloop::Handle::current();
     let number = plan.worker;
+    let driver = handle.driver();
+    let advice = driver.advice();
+    let driver = DriverUsed::new(driver, plan.driver);
     let control = Arc::clone(&links.control);
     let worker = Rc::new(Worker::new(plan, links));
     worker.tell(Event::Ready(Ready {
         worker: number,
-        driver: handle.driver().to_string(),
+        driver,
+        advice,
         thread_id: procfs::thread_id(),
     }));
     let mut command = Command::Idle;

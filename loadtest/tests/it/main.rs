@@ -4,8 +4,10 @@
 //! a stream or for an exit, and its verdict depends on no duration.
 
 mod common;
+mod drivers;
 mod faults;
 mod own_server;
 mod refusals;
 mod run;
+mod sandbox;
 mod signals;
