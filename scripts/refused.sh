@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Runs the load tester's default workload where io_uring is refused, as in many containers, and where
+# epoll was asked for: every one of the ten thousand connections has to be served without an error,
+# and the first line of the summary has to say that it was epoll, and why.
+#
+#   scripts/refused.sh [connections]          default 10000
+set -euo pipefail
+[[ ${UNDER_TIMEOUT:-} ]] || UNDER_TIMEOUT=1 exec timeout 300 "$0" "$@"
+cd "$(dirname "$0")/.."
+
+connections="${1:-10000}"
+unset RINGLOOP_DRIVER # it would decide before anything is refused
+cargo build --quiet --release -p loadtest
+cargo build --quiet --release -p ringloop --example without_io_uring
+bin="${CARGO_TARGET_DIR:-target}/release"
+report="$(mktemp)"
+trap 'rm -f "$report"' EXIT
+
+check() { # check REASON COMMAND...: runs it, shows the summary, and looks for what it has to say
+    local reason=$1 n part
+    shift
+    # As the summary writes numbers.
+    n=$(sed ':a;s/\([0-9]\)\([0-9]\{3\}\)\($\| \)/\1 \2\3/;ta' <<<"$connections")
+    printf '\n$ %s\n' "$*"
+    if ! "$@" >"$report"; then
+        cat "$report"
+        echo "FAILED: exit code other than 0"
+        exit 1
+    fi
+    cat "$report"
+    if ! head -n 1 "$report" | grep -qF "driver epoll, because $reason"; then
+        echo "FAILED: the first line does not say: driver epoll, because $reason"
+        exit 1
+    fi
+    for part in "opened $n/$n in" "served $n/$n   lost 0" "| errors 0 | timed out 0 |" "Errors       none"; do
+        grep -qF -- "$part" "$report" || { echo "FAILED: the summary does not say: $part"; exit 1; }
+    done
+}
+
+workload=(-c "$connections" -d 3s --drain 30s)
+check "io_uring: io_uring_setup failed: Operation not permitted" \
+    "$bin/examples/without_io_uring" "$bin/loadtest" "${workload[@]}"
+check "--driver epoll" "$bin/loadtest" --driver epoll "${workload[@]}"
+echo "ok: without io_uring, $connections of $connections connections were served, without an error"
