@@ -1,6 +1,7 @@
 //! Starting the program, reading what it says, and keeping a hung one from hanging the tests.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -174,6 +175,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A URL where nobody listens: the port was free a moment ago, and this address is one that no test
+/// listens on. At 127.0.0.1 another test may have taken the port meanwhile.
+pub(crate) fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    format!("tcp://{}", listener.local_addr().unwrap())
 }
 
 /// A file name that is free, in a directory made for this test run.

@@ -3,14 +3,8 @@
 use std::net::TcpListener;
 
 use crate::common::{
-    assert_exit, json, loadtest, loadtest_with_files, number_after, stderr, stdout,
+    assert_exit, json, loadtest, loadtest_with_files, nobody, number_after, stderr, stdout,
 };
-
-/// A URL where nobody listens: the port was free a moment ago.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("tcp://{}", listener.local_addr().unwrap())
-}
 
 /// Goal: a bad command line is one clear line and exit code 2.
 ///
@@ -58,7 +52,8 @@ fn bad_arguments() {
 /// Kills: exit code 2 for `--help`; help on stderr.
 #[test]
 fn help_is_not_an_error() {
-    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]] {
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]]
+    {
         let output = loadtest(arguments);
         assert_exit(&output, 0);
         assert!(stdout(&output).contains("loadtest"));
