@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
 use crate::target::Url;
 use crate::units;
@@ -32,6 +33,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve a reference target
     Serve(ServeArgs),
+    /// Say what a run would find on this machine, without running
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +70,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "T", value_parser = units::span, conflicts_with = "connect_rate")]
     pub(crate) ramp: Option<Duration>,
     /// Connects in flight at a time, in total
-    #[arg(long, value_name = "N", default_value = "256", value_parser = units::count)]
+    #[arg(long, value_name = "N", value_parser = units::count)]
+    #[arg(default_value_t = CONNECTS_IN_FLIGHT_MAX)]
     pub(crate) connect_concurrency: u32,
     /// Longest wait for a connect
     #[arg(long, value_name = "T", default_value = "5s", value_parser = units::timeout)]
@@ -111,6 +115,22 @@ pub(crate) struct ServeArgs {
     /// Exit when stdin ends, so that a server never outlives the program that started it
     #[arg(long)]
     pub(crate) exit_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Also try to connect here: tcp://host:port
+    #[arg(value_name = "URL")]
+    pub(crate) url: Option<Url>,
+    /// Connections that the run would have (default 50, or 10k without a URL)
+    #[arg(short, long, value_name = "N", value_parser = units::count)]
+    pub(crate) connections: Option<u32>,
+    /// Which driver the run would be asked to use
+    #[arg(long, value_enum, default_value_t = Driver::Auto)]
+    pub(crate) driver: Driver,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,6 +17,17 @@ const CONNECTIONS_TO_OWN_SERVER: u32 = 10_000;
 /// after 1 s and 3 s, looking like latency.
 const CONNECT_RATE: u32 = 5_000;
 
+/// Connects in flight at a time by default.
+pub(crate) const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
+
+/// How many connections a run has.
+pub(crate) fn connections(asked: Option<u32>, url: Option<&Url>) -> u32 {
+    asked.unwrap_or(match url {
+        Some(_) => CONNECTIONS_TO_URL,
+        None => CONNECTIONS_TO_OWN_SERVER,
+    })
+}
+
 /// Everything a run needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct RunConfig {
@@ -67,11 +78,7 @@ pub(crate) enum JsonTarget {
 impl RunConfig {
     pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Stop> {
         let usage = |line: String| Err(Stop::new(Exit::Usage, line));
-        let default_connections = match args.url {
-            Some(_) => CONNECTIONS_TO_URL,
-            None => CONNECTIONS_TO_OWN_SERVER,
-        };
-        let connections = args.connections.unwrap_or(default_connections);
+        let connections = connections(args.connections, args.url.as_ref());
         if args.threads > connections {
             return usage(format!(
                 "--threads {} needs at least as many connections, there are {connections}",

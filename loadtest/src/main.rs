@@ -20,6 +20,7 @@ mod cli;
 mod conductor;
 mod config;
 mod control;
+mod doctor;
 mod driver;
 mod errno;
 mod exit;
@@ -42,7 +43,7 @@ mod worker;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, Format};
+use crate::cli::{Cli, Command, DoctorArgs, Format};
 use crate::config::{JsonTarget, RunConfig};
 use crate::exit::Stop;
 use crate::report::{JsonFile, Report};
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     let result = match cli::parse() {
         Ok(None) => Ok(0),
         Ok(Some(Cli { command: Some(Command::Serve(args)), .. })) => serve::run(&args).map(|()| 0),
+        Ok(Some(Cli { command: Some(Command::Doctor(args)), .. })) => examine(&args),
         Ok(Some(Cli { command: None, run })) => {
             RunConfig::new(run).and_then(|config| test(&config))
         }
@@ -84,22 +86,35 @@ fn test(config: &RunConfig) -> Result<u8, Stop> {
     Ok(report.exit_code)
 }
 
+fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
+    let checkup = doctor::examine(args)?;
+    match args.format {
+        Format::Text => to_stdout(&checkup.to_text())?,
+        Format::Json => to_stdout(&checkup.to_json())?,
+        Format::Quiet => {}
+    }
+    Ok(checkup.exit_code)
+}
+
 /// Stdout carries one document. When that is JSON by `--json -`, the text moves to stderr.
 fn print(config: &RunConfig, report: &Report) -> Result<(), Stop> {
     let json_on_stdout = config.format == Format::Json || config.json == Some(JsonTarget::Stdout);
     // With no connection at all there is nothing to tabulate; the one line on stderr says it.
     let has_figures = report.connections.opened > 0 || report.interrupted;
     let text_wanted = config.format == Format::Text && has_figures;
-    let written = match (json_on_stdout, text_wanted) {
+    match (json_on_stdout, text_wanted) {
         (true, true) => {
             eprint!("{}", report.to_text());
-            io::stdout().lock().write_all(report.to_json().as_bytes())
+            to_stdout(&report.to_json())
         }
-        (true, false) => io::stdout().lock().write_all(report.to_json().as_bytes()),
-        (false, true) => io::stdout().lock().write_all(report.to_text().as_bytes()),
+        (true, false) => to_stdout(&report.to_json()),
+        (false, true) => to_stdout(&report.to_text()),
         (false, false) => Ok(()),
-    };
-    match written {
+    }
+}
+
+fn to_stdout(text: &str) -> Result<(), Stop> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
         // `loadtest | head` has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Stop::could_not_run(format!("cannot print the report: {error}"))),

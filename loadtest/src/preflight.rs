@@ -37,7 +37,7 @@ impl Limits {
         })
     }
 
-    fn ports_available(&self) -> Option<u64> {
+    pub(crate) fn ports_available(&self) -> Option<u64> {
         self.ports.map(|(low, high)| u64::from(high.saturating_sub(low)) + 1)
     }
 }
@@ -51,6 +51,12 @@ pub(crate) struct Cleared {
     pub(crate) ports_available: Option<u64>,
 }
 
+/// Descriptors for so many connections, our own included.
+pub(crate) fn files_needed(limits: &Limits, connections: u32, threads: u32) -> u64 {
+    let of_workers = FILES_PER_WORKER * u64::from(threads);
+    u64::from(connections) + limits.files_open + of_workers + FILES_SPARE
+}
+
 /// Clears a run with `wanted` connections, or with as many as fit if `fit` allows fewer.
 pub(crate) fn check(
     limits: &Limits,
@@ -59,7 +65,7 @@ pub(crate) fn check(
     fit: bool,
 ) -> Result<Cleared, Stop> {
     let files_limit = limits.files.soft;
-    let files_own = limits.files_open + FILES_PER_WORKER * u64::from(threads) + FILES_SPARE;
+    let files_own = files_needed(limits, 0, threads);
     let by_files = files_limit.saturating_sub(files_own);
     let ports_available = limits.ports_available();
     // One source address and one target: every connection needs a port of its own.
@@ -68,7 +74,7 @@ pub(crate) fn check(
 
     let cleared = |connections: u32| Cleared {
         connections,
-        files_needed: u64::from(connections) + files_own,
+        files_needed: files_needed(limits, connections, threads),
         files_limit,
         ports_available,
     };
@@ -85,7 +91,7 @@ pub(crate) fn check(
             "{} connections need {} file descriptors ({} of them our own), the limit is {} \
              (hard {}; raise it with `ulimit -Hn` as root or LimitNOFILE=)",
             grouped(wanted.into()),
-            grouped(u64::from(wanted) + files_own),
+            grouped(files_needed(limits, wanted, threads)),
             files_own,
             grouped(files_limit),
             grouped(limits.files.hard),

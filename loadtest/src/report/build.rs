@@ -67,7 +67,7 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
     let internal_errors = total.check();
     let mut report = Report {
         schema_version: 1,
-        tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        tool: Tool::this(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         started_at: figures::utc(outcome.started_at),
         env: environment(&outcome),

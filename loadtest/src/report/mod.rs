@@ -54,6 +54,12 @@ pub(crate) struct Tool {
     pub(crate) version: &'static str,
 }
 
+impl Tool {
+    pub(crate) fn this() -> Tool {
+        Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Env {
     pub(crate) kernel: Option<String>,

@@ -4,6 +4,7 @@
 //! a stream or for an exit, and its verdict depends on no duration.
 
 mod common;
+mod doctor;
 mod drivers;
 mod faults;
 mod own_server;

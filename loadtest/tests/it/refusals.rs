@@ -33,6 +33,8 @@ fn bad_arguments() {
         (&["tcp://127.0.0.1:0"][..], "port"),
         (&["tcp://a:1", "tcp://b:1"][..], "tcp://b:1"),
         (&["serve"][..], "KIND"),
+        (&["doctor", "-c", "0"][..], "at least 1"),
+        (&["doctor", "-d", "1s"][..], "-d"),
         (&["serve", "cake"][..], "cake"),
         (&["serve", "echo", "--listen", "here"][..], "here"),
     ] {
@@ -52,7 +54,7 @@ fn bad_arguments() {
 /// Kills: exit code 2 for `--help`; help on stderr.
 #[test]
 fn help_is_not_an_error() {
-    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"]]
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["doctor", "--help"]]
     {
         let output = loadtest(arguments);
         assert_exit(&output, 0);

@@ -1,0 +1,242 @@
+//! What this machine, or this container, says of itself in `/proc` and `/sys`.
+//!
+//! Everything here is a reading that may be missing, and missing is never an error: the table says
+//! "unknown". The root is an argument, so that tests can have machines that there are not.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Component, Path};
+use std::thread;
+
+use serde::Serialize;
+
+/// The settings that decide about io_uring and about many connections.
+const SYSCTLS: [&str; 8] = [
+    "kernel.io_uring_disabled",
+    "kernel.io_uring_group",
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.netfilter.nf_conntrack_max",
+    "fs.file-max",
+    "fs.nr_open",
+];
+
+/// A limit of a control group that is as large as this is none: what v1 says instead of "max".
+const NO_MEMORY_LIMIT: u64 = 1 << 60;
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Machine {
+    /// Without `/proc` most of the rest is unknown.
+    pub(crate) has_procfs: bool,
+    pub(crate) kernel: Option<String>,
+    /// The processors that this process may use, as the kernel lists them.
+    pub(crate) cpus_allowed: Option<String>,
+    /// How many it may use at a time, quotas included.
+    pub(crate) cpus: Option<usize>,
+    pub(crate) seccomp: Option<Seccomp>,
+    pub(crate) no_new_privs: Option<bool>,
+    pub(crate) locked_memory: Option<LockedMemory>,
+    /// The tightest limit of this process's control groups.
+    pub(crate) cgroup_memory_bytes: Option<u64>,
+    pub(crate) sysctls: BTreeMap<&'static str, Option<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Seccomp {
+    /// `off`, `strict` or `filter`.
+    pub(crate) mode: &'static str,
+    pub(crate) filters: Option<u64>,
+}
+
+/// In bytes; `None` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LockedMemory {
+    pub(crate) soft: Option<u64>,
+    pub(crate) hard: Option<u64>,
+}
+
+impl Machine {
+    pub(crate) fn read(root: &Path) -> Machine {
+        let status = fs::read_to_string(root.join("proc/self/status")).ok();
+        let field = |name| status.as_deref().and_then(|status| field(status, name));
+        Machine {
+            has_procfs: status.is_some(),
+            kernel: sysctl(root, "kernel.osrelease"),
+            cpus_allowed: field("Cpus_allowed_list").map(str::to_owned),
+            cpus: thread::available_parallelism().ok().map(usize::from),
+            seccomp: field("Seccomp").and_then(|mode| seccomp(mode, field("Seccomp_filters"))),
+            no_new_privs: field("NoNewPrivs").map(|value| value != "0"),
+            locked_memory: locked_memory(root),
+            cgroup_memory_bytes: cgroup_memory(root),
+            sysctls: SYSCTLS.iter().map(|name| (*name, sysctl(root, name))).collect(),
+        }
+    }
+
+    /// A setting that is a number.
+    pub(crate) fn number(&self, sysctl: &str) -> Option<u64> {
+        self.sysctls.get(sysctl)?.as_deref()?.parse().ok()
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = status.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+}
+
+fn seccomp(mode: &str, filters: Option<&str>) -> Option<Seccomp> {
+    let mode = match mode {
+        "0" => "off",
+        "1" => "strict",
+        "2" => "filter",
+        _ => return None,
+    };
+    Some(Seccomp { mode, filters: filters.and_then(|filters| filters.parse().ok()) })
+}
+
+fn sysctl(root: &Path, name: &str) -> Option<String> {
+    let text = fs::read_to_string(root.join("proc/sys").join(name.replace('.', "/"))).ok()?;
+    // Some settings are several numbers with tabs in between.
+    Some(text.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn locked_memory(root: &Path) -> Option<LockedMemory> {
+    let text = fs::read_to_string(root.join("proc/self/limits")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
+    let mut fields = line.split_ascii_whitespace();
+    let mut limit = || match fields.next()? {
+        "unlimited" => Some(None),
+        bytes => Some(Some(bytes.parse().ok()?)),
+    };
+    Some(LockedMemory { soft: limit()?, hard: limit()? })
+}
+
+/// Looks at this process's groups and at all above them, in both versions of control groups. In a
+/// container the path may be one of the host's, of which only the end of the way up exists.
+fn cgroup_memory(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mut limits = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (_number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let (base, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            names if names.split(',').any(|name| name == "memory") => {
+                ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let inside: Vec<_> = Path::new(path)
+            .components()
+            .filter(|component| matches!(component, Component::Normal(_)))
+            .collect();
+        for depth in 0..=inside.len() {
+            let group =
+                root.join(base).join(inside[..depth].iter().collect::<std::path::PathBuf>());
+            let limit = fs::read_to_string(group.join(file)).ok();
+            limits.extend(limit.and_then(|limit| limit.trim().parse::<u64>().ok()));
+        }
+    }
+    limits.into_iter().filter(|limit| *limit < NO_MEMORY_LIMIT).min()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A directory that stands for the root of a machine. Removed at the end.
+    #[derive(Debug)]
+    pub(in crate::doctor) struct Root(PathBuf);
+
+    impl Root {
+        pub(in crate::doctor) fn new(files: &[(&str, &str)]) -> Root {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed); // unique, ordered with nothing
+            let name = format!("loadtest-root-{}-{number}", std::process::id());
+            let root = Root(std::env::temp_dir().join(name));
+            fs::create_dir_all(&root.0).unwrap();
+            for (path, text) in files {
+                let path = root.0.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            root
+        }
+
+        pub(in crate::doctor) fn read(&self) -> Machine {
+            Machine::read(&self.0)
+        }
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Goal: every reading finds its file and its field.
+    ///
+    /// Method: a machine with all of them, in the kernel's own format.
+    ///
+    /// Kills: a field whose name is the beginning of another's; a limit's columns swapped; tabs in a
+    /// port range.
+    #[test]
+    fn a_container() {
+        let status = "Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n\
+                      Cpus_allowed:\t3\nCpus_allowed_list:\t0-1\n";
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max open files            1024                 4096                 files\n\
+                      Max locked memory         65536                unlimited            bytes\n";
+        let root = Root::new(&[
+            ("proc/self/status", status),
+            ("proc/self/limits", limits),
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/memory.max", "4096000\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("proc/sys/kernel/osrelease", "9.9.9\n"),
+            ("proc/sys/kernel/io_uring_disabled", "2\n"),
+            ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
+        ]);
+        let machine = root.read();
+        assert!(machine.has_procfs);
+        assert_eq!(machine.kernel.as_deref(), Some("9.9.9"));
+        assert_eq!(machine.cpus_allowed.as_deref(), Some("0-1"));
+        assert_eq!(machine.seccomp, Some(Seccomp { mode: "filter", filters: Some(3) }));
+        assert_eq!(machine.no_new_privs, Some(true));
+        let locked = LockedMemory { soft: Some(65_536), hard: None };
+        assert_eq!(machine.locked_memory, Some(locked));
+        assert_eq!(machine.cgroup_memory_bytes, Some(4_096_000), "the group above");
+        assert_eq!(machine.number("kernel.io_uring_disabled"), Some(2));
+        let ports = machine.sysctls["net.ipv4.ip_local_port_range"].as_deref();
+        assert_eq!(ports, Some("32768 60999"));
+        assert_eq!(machine.sysctls["net.netfilter.nf_conntrack_max"], None);
+    }
+
+    /// Goal: the older control groups are read too, and their way of saying "no limit".
+    ///
+    /// Method: a container whose path exists on the host only; a group without a limit.
+    ///
+    /// Kills: reading the newer files only; nine exabytes as a limit.
+    #[test]
+    fn older_control_groups() {
+        let group = ("proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/host/path\n0::/\n");
+        let limit = |text| ("sys/fs/cgroup/memory/memory.limit_in_bytes", text);
+        let limited = Root::new(&[group, limit("1000000\n")]).read();
+        assert_eq!(limited.cgroup_memory_bytes, Some(1_000_000));
+        let unlimited = Root::new(&[group, limit("9223372036854771712\n")]).read();
+        assert_eq!(unlimited.cgroup_memory_bytes, None);
+    }
+
+    /// Goal: a machine without `/proc` is described as far as possible.
+    ///
+    /// Method: an empty root. Kills: an unwrapped read; zeros where nothing is known.
+    #[test]
+    fn nothing_can_be_read() {
+        let machine = Root::new(&[]).read();
+        assert!(!machine.has_procfs);
+        assert_eq!((machine.kernel, machine.seccomp, machine.no_new_privs), (None, None, None));
+        assert!(machine.sysctls.values().all(Option::is_none));
+    }
+}

@@ -1,0 +1,352 @@
+//! `loadtest doctor`: what a run would find here, without running.
+//!
+//! One value, [`Checkup`], is filled in and rendered as text or as JSON. Whether a run would be
+//! refused is asked of `preflight`, and the driver is the one that a worker would get: nothing is
+//! judged by rules of its own here.
+
+mod machine;
+mod text;
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ringloop::diagnosis::{Candidate, Outcome};
+use serde::Serialize;
+
+use self::machine::Machine;
+use crate::cli::DoctorArgs;
+use crate::config::{self, CONNECTS_IN_FLIGHT_MAX};
+use crate::driver::DriverUsed;
+use crate::exit::{Exit, Stop};
+use crate::preflight::{self, Limits};
+use crate::report::Tool;
+use crate::report::figures::grouped;
+use crate::sys::FileLimit;
+use crate::target::Url;
+use crate::worker;
+
+/// How long the target may take to answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A run with one worker, which is the default.
+const THREADS: u32 = 1;
+
+/// Everything that was found. The field names are the JSON's.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Checkup {
+    pub(crate) schema_version: u32,
+    pub(crate) tool: Tool,
+    pub(crate) connections: u32,
+    pub(crate) driver: DriverFound,
+    pub(crate) limits: LimitsFound,
+    pub(crate) machine: Machine,
+    pub(crate) target: Option<TargetFound>,
+    /// What stands in the way of a run.
+    pub(crate) problems: Vec<String>,
+    /// What does not, and could be better.
+    pub(crate) advice: Vec<String>,
+    pub(crate) exit_code: u8,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DriverFound {
+    /// What a run would use, or else why there is none.
+    pub(crate) used: Option<DriverUsed>,
+    pub(crate) error: Option<String>,
+    pub(crate) candidates: Vec<CandidateFound>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CandidateFound {
+    pub(crate) kind: String,
+    pub(crate) works: bool,
+    pub(crate) untried: Option<String>,
+    pub(crate) failure: Option<String>,
+    pub(crate) steps: Vec<StepFound>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StepFound {
+    pub(crate) name: String,
+    /// `works`, `present`, `absent` or `failed`.
+    pub(crate) outcome: &'static str,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LimitsFound {
+    /// Before this program raised it to the hard limit, as a run does.
+    pub(crate) files_soft: u64,
+    pub(crate) files_hard: u64,
+    pub(crate) files_needed: u64,
+    pub(crate) ports: Option<(u16, u16)>,
+    /// For each source address.
+    pub(crate) ports_available: Option<u64>,
+    pub(crate) ports_needed: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TargetFound {
+    pub(crate) url: String,
+    pub(crate) address: Option<String>,
+    pub(crate) connect_us: Option<f64>,
+    pub(crate) error: Option<String>,
+}
+
+/// Looks at everything. Only what is broken beyond a diagnosis is an error.
+pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
+    let connections = config::connections(args.connections, args.url.as_ref());
+    let files_soft = FileLimit::read()
+        .map_err(|error| Stop::could_not_run(format!("no limit of open files: {error}")))?
+        .soft;
+    let limits = Limits::read()?;
+    let diagnosis = worker::builder(args.driver, connections).diagnose();
+    let used = diagnosis.verdict().map(|info| DriverUsed::new(info, args.driver));
+    let mut checkup = Checkup {
+        schema_version: 1,
+        tool: Tool::this(),
+        connections,
+        driver: DriverFound {
+            used: used.as_ref().ok().cloned(),
+            error: used.as_ref().err().map(ToString::to_string),
+            candidates: diagnosis.candidates().map(CandidateFound::new).into(),
+        },
+        limits: LimitsFound {
+            files_soft,
+            files_hard: limits.files.hard,
+            files_needed: preflight::files_needed(&limits, connections, THREADS),
+            ports: limits.ports,
+            ports_available: limits.ports_available(),
+            ports_needed: connections.into(),
+        },
+        machine: Machine::read(Path::new("/")),
+        target: args.url.as_ref().map(TargetFound::new),
+        problems: Vec::new(),
+        advice: Vec::new(),
+        exit_code: Exit::Ok.code(),
+    };
+    let refusal = preflight::check(&limits, connections, THREADS, false).err();
+    (checkup.problems, checkup.exit_code) = checkup.judge(refusal);
+    let of_candidates = diagnosis.candidates().into_iter().filter_map(Candidate::advice);
+    checkup.advice = of_candidates.map(str::to_owned).collect();
+    checkup.advice.dedup();
+    // The error of a driver that was demanded says it already.
+    checkup.advice.retain(|line| !checkup.problems.iter().any(|problem| problem.contains(line)));
+    checkup.advice.extend(checkup.hints());
+    Ok(checkup)
+}
+
+impl Checkup {
+    pub(crate) fn to_text(&self) -> String {
+        text::render(self)
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("all keys are strings");
+        text.push('\n');
+        text
+    }
+
+    /// What a run would end with, and its exit code: the first that a run would meet.
+    fn judge(&self, refusal: Option<Stop>) -> (Vec<String>, u8) {
+        let driver = self.driver.error.clone();
+        let target = self.target.as_ref().and_then(|target| target.error.clone());
+        let found = [
+            refusal.map(|stop| (stop.line, stop.exit)),
+            driver.map(|line| (line, Exit::CouldNotRun)),
+            target.map(|line| (line, Exit::Unreachable)),
+        ];
+        let found: Vec<(String, Exit)> = found.into_iter().flatten().collect();
+        let exit = found.first().map_or(Exit::Ok, |(_, exit)| *exit);
+        (found.into_iter().map(|(line, _)| line).collect(), exit.code())
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let machine = &self.machine;
+        let connections = u64::from(self.connections);
+        let mut hints = Vec::new();
+        if !machine.has_procfs {
+            hints.push("/proc is missing: most settings of this machine are unknown".to_owned());
+        }
+        let seccomp = machine.seccomp.as_ref().map(|seccomp| seccomp.mode);
+        let is_refused = self.driver.candidates.iter().any(|found| found.failure.is_some());
+        match (machine.number("kernel.io_uring_disabled"), is_refused) {
+            (Some(2), _) => hints.push(
+                "kernel.io_uring_disabled is 2: nobody may use io_uring; 0 allows it".to_owned(),
+            ),
+            (Some(1), _) => hints.push(
+                "kernel.io_uring_disabled is 1: only the group kernel.io_uring_group and \
+                 CAP_SYS_ADMIN may use io_uring; 0 allows it"
+                    .to_owned(),
+            ),
+            (Some(0), true) if seccomp == Some("filter") => hints.push(
+                "kernel.io_uring_disabled is 0 and a seccomp filter is in force: it is probably \
+                 the filter that refuses io_uring"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        let mut at_least = |sysctl: &str, wanted: u64, what: &str| {
+            if let Some(value) = machine.number(sysctl).filter(|value| *value < wanted) {
+                let (value, wanted) = (grouped(value), grouped(wanted));
+                hints.push(format!("{sysctl} is {value}, less than {what}: at least {wanted}"));
+            }
+        };
+        let in_flight = u64::from(CONNECTS_IN_FLIGHT_MAX).min(connections);
+        at_least("net.core.somaxconn", in_flight, "the connects that are in flight at a time");
+        at_least("net.netfilter.nf_conntrack_max", connections, "the connections to be tracked");
+        at_least("fs.nr_open", self.limits.files_needed, "one process needs; it caps `ulimit -Hn`");
+        let both_ends = self.limits.files_needed + connections;
+        at_least("fs.file-max", both_ends, "both ends of the connections need");
+        if machine.cpus == Some(1) {
+            hints.push(
+                "one processor: generator and server share it, so the figures describe both"
+                    .to_owned(),
+            );
+        }
+        hints
+    }
+}
+
+impl CandidateFound {
+    fn new(candidate: &Candidate) -> CandidateFound {
+        let steps = candidate.steps().iter().map(|step| StepFound {
+            name: step.name().to_owned(),
+            outcome: step.outcome().word(),
+            error: match step.outcome() {
+                Outcome::Failed(why) => Some(why.clone()),
+                _ => None,
+            },
+        });
+        CandidateFound {
+            kind: candidate.kind().to_string(),
+            works: candidate.works(),
+            untried: candidate.untried().map(str::to_owned),
+            failure: candidate.failure().map(str::to_owned),
+            steps: steps.collect(),
+        }
+    }
+}
+
+impl TargetFound {
+    fn new(url: &Url) -> TargetFound {
+        let mut found =
+            TargetFound { url: url.to_string(), address: None, connect_us: None, error: None };
+        match url.resolve(CONNECT_PATIENCE) {
+            Err(stop) => found.error = Some(stop.line),
+            Ok(address) => {
+                let begun = Instant::now();
+                match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
+                    Ok(_stream) => found.connect_us = Some(begun.elapsed().as_secs_f64() * 1e6),
+                    Err(error) => {
+                        found.error = Some(format!("nobody answers at {url}: {error}"));
+                    }
+                }
+                found.address = Some(address.to_string());
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::machine::tests::Root;
+    use super::*;
+    use crate::cli::Driver;
+
+    fn healthy(root: &Root) -> Checkup {
+        let args = DoctorArgs {
+            url: None,
+            connections: Some(1_000),
+            driver: Driver::Epoll,
+            format: crate::cli::Format::Text,
+        };
+        let mut checkup = examine(&args).unwrap();
+        checkup.machine = root.read();
+        checkup.machine.cpus = Some(2);
+        checkup
+    }
+
+    fn refusal() -> Option<Stop> {
+        Some(Stop::new(Exit::Preflight, "too few"))
+    }
+
+    /// Goal: the exit code is that of a run, which meets its limits before the driver and the driver
+    /// before the target; and every problem is said.
+    ///
+    /// Method: all three, then without the first, and so on.
+    ///
+    /// Kills: a target that hides a limit; saying the first problem only; 0 for a broken machine.
+    #[test]
+    fn the_first_problem_decides() {
+        let mut checkup = healthy(&Root::new(&[]));
+        assert_eq!(checkup.judge(None), (vec![], 0));
+        checkup.target = Some(TargetFound {
+            url: String::new(),
+            address: None,
+            connect_us: None,
+            error: Some("nobody".to_owned()),
+        });
+        assert_eq!(checkup.judge(None).1, 3);
+        checkup.driver.error = Some("none".to_owned());
+        assert_eq!(checkup.judge(None).1, 1);
+        let (problems, code) = checkup.judge(refusal());
+        assert_eq!((problems.len(), code), (3, 4));
+    }
+
+    /// Goal: each setting that is too low for the run has one line, and a setting that is just high
+    /// enough has none.
+    ///
+    /// Method: machines that differ in one setting, at the limit and below.
+    ///
+    /// Kills: an off-by-one; a hint that is always there; a hint for an unknown value.
+    #[test]
+    fn hints_name_the_setting() {
+        let status = |seccomp| ("proc/self/status", seccomp);
+        let hints = |path, text| {
+            let root = Root::new(&[status("Seccomp:\t2\n"), (path, text)]);
+            healthy(&root).hints()
+        };
+        for (path, enough, low, word) in [
+            ("proc/sys/kernel/io_uring_disabled", "0", "1", "io_uring_group"),
+            ("proc/sys/kernel/io_uring_disabled", "0", "2", "nobody"),
+            ("proc/sys/net/core/somaxconn", "256", "255", "net.core.somaxconn is 255"),
+            ("proc/sys/net/netfilter/nf_conntrack_max", "1000", "999", "at least 1 000"),
+            ("proc/sys/fs/nr_open", "1000000", "999", "ulimit -Hn"),
+            ("proc/sys/fs/file-max", "9223372036854775807", "1999", "both ends"),
+        ] {
+            assert_eq!(hints(path, enough), [""; 0], "{path}");
+            let lines = hints(path, low);
+            assert!(lines.len() == 1 && lines[0].contains(word), "{path}: {lines:?}");
+        }
+    }
+
+    /// Goal: the cause of a refusal is named where it can be told: the filter, when the sysctl
+    /// allows io_uring.
+    ///
+    /// Method: a refusal with and without a filter. Kills: blaming a filter that is not there.
+    #[test]
+    fn a_filter_is_suspected_when_there_is_one() {
+        let allowed = ("proc/sys/kernel/io_uring_disabled", "0");
+        for (seccomp, is_suspected) in [("Seccomp:\t2\n", true), ("Seccomp:\t0\n", false)] {
+            let mut checkup = healthy(&Root::new(&[("proc/self/status", seccomp), allowed]));
+            checkup.driver.candidates[0].failure = Some("refused".to_owned());
+            let hints = checkup.hints().concat();
+            assert_eq!(hints.contains("probably the filter"), is_suspected, "{hints}");
+        }
+    }
+
+    /// Goal: without `/proc`, the table says so and is still a table.
+    ///
+    /// Method: an empty root. Kills: zeros or blanks where nothing is known.
+    #[test]
+    fn without_procfs() {
+        let mut checkup = healthy(&Root::new(&[]));
+        checkup.advice = checkup.hints();
+        let text = checkup.to_text();
+        assert!(text.contains("/proc is missing"), "{text}");
+        assert!(text.contains("seccomp         unknown"), "{text}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The checkup as a table.
+
+use std::fmt::Write as _;
+
+use super::machine::{LockedMemory, Machine};
+use super::{CandidateFound, Checkup, LimitsFound, TargetFound};
+use crate::report::figures::{bytes, grouped, time_us};
+
+/// Where values begin, after the section's name.
+const NAME_WIDTH: usize = 16;
+
+pub(super) fn render(checkup: &Checkup) -> String {
+    let mut sections = vec![header(checkup)];
+    sections.extend(checkup.driver.candidates.iter().map(candidate));
+    sections.push(limits(&checkup.limits, checkup.connections, &checkup.machine));
+    sections.push(sandbox(&checkup.machine));
+    sections.push(sysctls(&checkup.machine));
+    sections.extend(checkup.target.as_ref().map(target));
+    sections.push(verdict(checkup));
+    sections.join("\n")
+}
+
+fn header(checkup: &Checkup) -> String {
+    let driver = match (&checkup.driver.used, &checkup.driver.error) {
+        (Some(used), _) => format!("driver {}", used.headline()),
+        (None, error) => format!("no driver: {}", error.as_deref().unwrap_or("unknown")),
+    };
+    let mut text = format!("ringloop loadtest {}   doctor   {driver}\n", checkup.tool.version);
+    if let Some(used) = &checkup.driver.used {
+        let _ = writeln!(text, "{}", used.with_detail());
+    }
+    text
+}
+
+fn candidate(found: &CandidateFound) -> String {
+    let state = match &found.untried {
+        Some(why) => format!("not tried, {why}"),
+        None if found.works => "works".to_owned(),
+        None => "cannot be used".to_owned(),
+    };
+    let mut text = format!("{:<13}{state}\n", found.kind);
+    for step in &found.steps {
+        let _ = write!(text, "             {:<9}{}", step.outcome, step.name);
+        match &step.error {
+            Some(error) => writeln!(text, ": {error}"),
+            None => writeln!(text),
+        }
+        .expect("a string takes everything");
+    }
+    text
+}
+
+fn limits(limits: &LimitsFound, connections: u32, machine: &Machine) -> String {
+    let count = grouped(connections.into());
+    let files = format!(
+        "soft {}, hard {}; {count} connections need {}",
+        grouped(limits.files_soft),
+        grouped(limits.files_hard),
+        grouped(limits.files_needed)
+    );
+    let ports = match (limits.ports, limits.ports_available) {
+        (Some((low, high)), Some(available)) => format!(
+            "{} for each source address ({low} to {high}); {count} connections need {}",
+            grouped(available),
+            grouped(limits.ports_needed)
+        ),
+        _ => "unknown".to_owned(),
+    };
+    let locked = machine.locked_memory.as_ref().map(|LockedMemory { soft, hard }| {
+        let shown = |limit: &Option<u64>| limit.map_or("unlimited".to_owned(), bytes);
+        format!("soft {}, hard {}", shown(soft), shown(hard))
+    });
+    let memory = match machine.cgroup_memory_bytes {
+        Some(limit) => format!("at most {} in this control group", bytes(limit)),
+        None => "no limit of a control group found".to_owned(),
+    };
+    let processors = match (&machine.cpus_allowed, machine.cpus) {
+        (Some(list), Some(count)) => Some(format!("{list} allowed, {count} at a time")),
+        (Some(list), None) => Some(format!("{list} allowed")),
+        (None, count) => count.map(|count| format!("{count} at a time")),
+    };
+    section(
+        "Limits",
+        &[
+            ("open files", Some(files)),
+            ("local ports", Some(ports)),
+            ("locked memory", locked),
+            ("memory", Some(memory)),
+            ("processors", processors),
+        ],
+    )
+}
+
+fn sandbox(machine: &Machine) -> String {
+    let seccomp = machine.seccomp.as_ref().map(|seccomp| match seccomp.filters {
+        Some(count) if seccomp.mode == "filter" => format!("filter ({count} installed)"),
+        _ => seccomp.mode.to_owned(),
+    });
+    let no_new_privs =
+        machine.no_new_privs.map(|is_set| if is_set { "yes" } else { "no" }.to_owned());
+    section(
+        "Sandbox",
+        &[("kernel", machine.kernel.clone()), ("seccomp", seccomp), ("no_new_privs", no_new_privs)],
+    )
+}
+
+fn sysctls(machine: &Machine) -> String {
+    let mut text = String::new();
+    for (index, (name, value)) in machine.sysctls.iter().enumerate() {
+        let label = if index == 0 { "Sysctls" } else { "" };
+        let value = value.as_deref().unwrap_or("not there");
+        let _ = writeln!(text, "{label:<13}{name:<32}{value}");
+    }
+    text
+}
+
+fn target(target: &TargetFound) -> String {
+    let outcome = match (target.connect_us, &target.error) {
+        (Some(us), _) => format!("connected in {}", time_us(us)),
+        (None, error) => error.clone().unwrap_or_default(),
+    };
+    section("Target", &[("url", Some(target.url.clone())), ("tried", Some(outcome))])
+}
+
+fn verdict(checkup: &Checkup) -> String {
+    let mut text = String::new();
+    let lines = |text: &mut String, label: &str, lines: &[String]| {
+        for line in lines {
+            let _ = writeln!(text, "{label:<13}{line}");
+        }
+    };
+    lines(&mut text, "Problem", &checkup.problems);
+    lines(&mut text, "Advice", &checkup.advice);
+    let count = grouped(checkup.connections.into());
+    let _ = match checkup.exit_code {
+        0 => writeln!(text, "a run with {count} connections is possible"),
+        code => writeln!(text, "a run with {count} connections is not possible (exit {code})"),
+    };
+    text
+}
+
+fn section(title: &str, rows: &[(&str, Option<String>)]) -> String {
+    let mut text = String::new();
+    for (index, (name, value)) in rows.iter().enumerate() {
+        let label = if index == 0 { title } else { "" };
+        let value = value.as_deref().unwrap_or("unknown");
+        let _ = writeln!(text, "{label:<13}{name:<NAME_WIDTH$}{value}");
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! The checkup: it must say what a run then does.
+
+use std::net::TcpListener;
+
+use crate::common::{
+    assert_exit, json, loadtest, loadtest_with_files, nobody, number_after, stderr, stdout,
+};
+use crate::sandbox::without_io_uring;
+
+/// Goal: on a healthy machine the checkup says that a run is possible, and on which driver: the same
+/// that a run then reports.
+///
+/// Method: checkup as text and as JSON, and a short run with the same arguments.
+///
+/// Kills: a driver opened with other settings than a worker's; text and JSON that disagree.
+#[test]
+fn it_says_what_a_run_does() {
+    let output = loadtest(&["doctor", "-c", "20", "--format", "json"]);
+    assert_exit(&output, 0);
+    assert_eq!(stderr(&output), "");
+    let checkup = json(&output);
+    let run = loadtest(&["-c", "20", "-d", "100ms", "--drain", "60s", "--format", "json"]);
+    assert_exit(&run, 0);
+    let run = json(&run);
+    assert_eq!(checkup["driver"]["used"], run["generator"]["drivers"][0]);
+    assert_eq!(checkup["limits"]["files_needed"], run["env"]["limits"]["files_needed"]);
+    assert_eq!(checkup["machine"]["kernel"], run["env"]["kernel"]);
+    assert_eq!(checkup["problems"].as_array().map(Vec::len), Some(0), "{checkup}");
+    assert_eq!(checkup["exit_code"], 0);
+
+    let text = loadtest(&["doctor", "-c", "20"]);
+    assert_exit(&text, 0);
+    let text = stdout(&text);
+    let used = &checkup["driver"]["used"];
+    let (kind, reason) = (used["kind"].as_str().unwrap(), used["reason"].as_str().unwrap());
+    let line = format!("   doctor   driver {kind}, because {reason}\n");
+    assert!(text.contains(&line), "no '{line}' in:\n{text}");
+    for candidate in checkup["driver"]["candidates"].as_array().unwrap() {
+        for step in candidate["steps"].as_array().unwrap() {
+            let (outcome, name) =
+                (step["outcome"].as_str().unwrap(), step["name"].as_str().unwrap());
+            assert!(text.contains(&format!("{outcome:<9}{name}")), "no {name} in:\n{text}");
+        }
+    }
+    assert!(text.ends_with("a run with 20 connections is possible\n"), "{text}");
+}
+
+/// Goal: limits that are too low are the same problem, in the same words, as a run is refused for;
+/// and the number that fits, fits.
+///
+/// Method: a run and a checkup under a limit of 64 files, for too many, and for what is offered.
+///
+/// Kills: an arithmetic of its own; another exit code than 4; the limit after raising as the soft one.
+#[test]
+fn too_few_files() {
+    let refused = loadtest_with_files(64, &["-c", "100"]);
+    let line = stderr(&refused).trim_end().strip_prefix("loadtest: ").unwrap().to_owned();
+    let output = loadtest_with_files(64, &["doctor", "-c", "100", "--format", "json"]);
+    assert_exit(&output, 4);
+    let checkup = json(&output);
+    assert_eq!(checkup["problems"], serde_json::json!([line]));
+    assert_eq!((&checkup["exit_code"], &checkup["limits"]["files_hard"]), (&4.into(), &64.into()));
+
+    let text = loadtest_with_files(64, &["doctor", "-c", "100"]);
+    assert_exit(&text, 4);
+    assert!(stdout(&text).contains(&format!("\nProblem      {line}\n")), "{}", stdout(&text));
+    assert!(stdout(&text).ends_with("is not possible (exit 4)\n"), "{}", stdout(&text));
+
+    let fit = number_after(&line, "or -c ").to_string();
+    assert_exit(&loadtest_with_files(64, &["doctor", "-c", &fit, "--format", "quiet"]), 0);
+}
+
+/// Goal: where io_uring is refused, the table has the step, the error and the advice, and a run is
+/// possible; unless io_uring is demanded.
+///
+/// Method: a filter, with either choice. Kills: exit codes mixed up; a cause that is not looked for.
+#[test]
+fn io_uring_is_refused() {
+    if std::env::var_os("RINGLOOP_DRIVER").is_some() {
+        println!("SKIP: RINGLOOP_DRIVER leaves no choice");
+        return;
+    }
+    let (auto, strict) = without_io_uring(|| {
+        let strict = ["doctor", "-c", "20", "--driver", "uring"];
+        (loadtest(&["doctor", "-c", "20"]), loadtest(&strict))
+    });
+    assert_exit(&auto, 0);
+    let text = stdout(&auto);
+    for part in [
+        "doctor   driver epoll, because io_uring: io_uring_setup failed: Operation not permitted",
+        "\nio_uring     cannot be used\n             works    eventfd\n             failed   io_uring_",
+        "\nepoll        works\n",
+        "seccomp         filter (",
+        "\nAdvice       io_uring is switched off here",
+        "a run with 20 connections is possible",
+    ] {
+        assert!(text.contains(part), "no '{part}' in:\n{text}");
+    }
+    assert_exit(&strict, 1);
+    let text = stdout(&strict);
+    assert!(text.contains("\nProblem      io_uring: io_uring_setup failed"), "{text}");
+    assert!(!text.contains("Advice       io_uring is switched"), "said twice:\n{text}");
+}
+
+/// Goal: a target that answers is a number, one that does not is exit code 3.
+///
+/// Method: a listener, then none. Kills: a target that is not tried; success for a refusal.
+#[test]
+fn a_target_is_tried() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let output = loadtest(&["doctor", "--format", "json", &url]);
+    assert_exit(&output, 0);
+    let checkup = json(&output);
+    assert!(checkup["target"]["connect_us"].as_f64().is_some_and(|us| us > 0.0), "{checkup}");
+    assert_eq!(checkup["connections"], 50, "the default with a URL");
+    assert!(listener.accept().is_ok(), "somebody has connected");
+
+    let url = nobody();
+    let output = loadtest(&["doctor", &url]);
+    assert_exit(&output, 3);
+    assert!(stdout(&output).contains(&format!("Problem      nobody answers at {url}")));
+}
