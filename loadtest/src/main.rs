@@ -5,6 +5,7 @@
 //!                               │      ◀──events, published──       protocol, schedule, failure
 //!                               ▼
 //!                report (build ▶ text, json)      target (URL, own server) ──▶ serve (child process)
+//! doctor: what a run would find, from the same pre-flight check and the same drivers
 //! ```
 //!
 //! What it claims, and where the claim is kept:

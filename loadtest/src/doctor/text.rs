@@ -71,8 +71,9 @@ fn limits(limits: &LimitsFound, connections: u32, machine: &Machine) -> String {
         format!("soft {}, hard {}", shown(soft), shown(hard))
     });
     let memory = match machine.cgroup_memory_bytes {
-        Some(limit) => format!("at most {} in this control group", bytes(limit)),
-        None => "no limit of a control group found".to_owned(),
+        Some(limit) => Some(format!("at most {} in this control group", bytes(limit))),
+        None if machine.has_procfs => Some("no limit of a control group found".to_owned()),
+        None => None,
     };
     let processors = match (&machine.cpus_allowed, machine.cpus) {
         (Some(list), Some(count)) => Some(format!("{list} allowed, {count} at a time")),
@@ -85,7 +86,7 @@ fn limits(limits: &LimitsFound, connections: u32, machine: &Machine) -> String {
             ("open files", Some(files)),
             ("local ports", Some(ports)),
             ("locked memory", locked),
-            ("memory", Some(memory)),
+            ("memory", memory),
             ("processors", processors),
         ],
     )
@@ -108,7 +109,8 @@ fn sysctls(machine: &Machine) -> String {
     let mut text = String::new();
     for (index, (name, value)) in machine.sysctls.iter().enumerate() {
         let label = if index == 0 { "Sysctls" } else { "" };
-        let value = value.as_deref().unwrap_or("not there");
+        let missing = if machine.has_procfs { "not there" } else { "unknown" };
+        let value = value.as_deref().unwrap_or(missing);
         let _ = writeln!(text, "{label:<13}{name:<32}{value}");
     }
     text
