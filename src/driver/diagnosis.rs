@@ -1,12 +1,25 @@
-//! How each driver fares on this machine, step by step.
+//! How each driver fares on this machine, step by step: what
+//! [`Builder::diagnose`](crate::Builder::diagnose) returns.
 //!
-//! What lives here: the list that opening a driver fills in ([`Steps`]), and what is made of it for
-//! people. The steps themselves are those of opening, in `super` and `uring::setup`: a diagnosis
-//! opens drivers as a runtime does, so it cannot say anything else than what a runtime would meet.
+//! The steps are those of opening a driver: a diagnosis opens drivers as a runtime does, so it
+//! cannot say anything else than what a runtime would meet. Where io_uring was ruled out
+//! (`RINGLOOP_DRIVER=epoll`, or the program's choice), a diagnosis makes no call of it either,
+//! because some sandboxes kill for one.
 //!
-//! **Invariant.** Where io_uring was ruled out (`RINGLOOP_DRIVER=epoll`, or the program's choice), a
-//! diagnosis makes no call of it either, because some sandboxes kill for one
-//! (`tests/diagnosis.rs::a_sandbox_that_kills_is_survived`).
+//! ```text
+//! io_uring: cannot be used
+//!   works    eventfd
+//!   failed   io_uring_setup (sq 256, cq 4096; single_issuer, …): Operation not permitted …
+//! epoll: works
+//!   works    eventfd
+//!   works    epoll_create1
+//!   works    epoll_pwait2
+//! a runtime gets epoll (epoll_pwait2), because io_uring: io_uring_setup failed: Operation …
+//! ```
+
+// What lives here: the list that opening a driver fills in (`Steps`), and what is made of it for
+// people. What must not: a step of its own. They are all in `super` and `uring::setup`. That no call of
+// io_uring is made where it was ruled out is `tests/diagnosis.rs::a_sandbox_that_kills_is_survived`.
 
 use std::fmt;
 use std::io;
