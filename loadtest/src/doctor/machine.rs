@@ -184,7 +184,7 @@ pub(super) mod tests {
     /// port range.
     #[test]
     fn a_container() {
-        let status = "Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n\
+        let status = "Name:\tx\nNoNewPrivs:\t1\nSeccomp_filters:\t3\nSeccomp:\t2\n\
                       Cpus_allowed:\t3\nCpus_allowed_list:\t0-1\n";
         let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
                       Max open files            1024                 4096                 files\n\
