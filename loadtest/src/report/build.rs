@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::Histogram;
-
+use super::distribution::distribution;
 use super::total::Total;
 use super::*;
 use crate::config::RunConfig;
@@ -16,7 +15,7 @@ use crate::failure::{Class, Failure, FailureTable};
 use crate::preflight::Cleared;
 use crate::procfs::{self, CpuTime};
 use crate::signals;
-use crate::stats::{self, PERCENTILES};
+use crate::stats;
 use crate::worker::{Accounts, WorkerResult};
 
 /// A worker that ran or waited for a processor longer than this has no time left to be punctual.
@@ -74,17 +73,23 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
         target: Target {
             url: outcome.url.clone(),
             address: outcome.address.clone(),
-            protocol: "tcp echo",
+            protocol: "tcp echo".into(),
             own_server: config.url.is_none(),
         },
         config: settings(config, &outcome.cleared),
         phases: phases(&outcome.lengths),
         load: load(config, &total, outcome.lengths.measured),
         connections: connections(config, &outcome.results, &mut total),
-        latency_us: Latencies { service: distribution(&total.service, total.accounts.censored()) },
+        latency_us: Latencies {
+            response: None,
+            service: distribution(&total.service, total.accounts.censored()),
+            connect: distribution(&total.connect, 0),
+        },
+        intervals: Vec::new(),
         failures: failure_rows(&total.failures),
         generator: generator(&outcome),
         server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),
+        thresholds: Vec::new(),
         notes: Vec::new(),
         internal_errors,
         interrupted: outcome.signal.is_some(),
@@ -133,7 +138,23 @@ fn drivers(outcome: &Outcome) -> Vec<DriverUsed> {
 fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
     let (connects, period) = config.connect_speed.connects_in(cleared.connections);
     Config {
-        mode: MODE,
+        mode: CLOSED_LOOP.into(),
+        rate: None,
+        arrivals: None,
+        dispatch: None,
+        pipeline: 1,
+        seed: 1,
+        interval_s: 1.0,
+        requests_max: None,
+        think: None,
+        requests_per_conn: None,
+        conn_lifetime_s: None,
+        close: "fin".into(),
+        reconnect: "never".into(),
+        idle: 0,
+        verify: false,
+        sources: Vec::new(),
+        cpus: Vec::new(),
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,
@@ -152,29 +173,32 @@ fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
 fn phases(lengths: &Lengths) -> Vec<Phase> {
     let Lengths { ramp, warmup, measured, drain } = lengths;
     [("ramp", ramp), ("warm-up", warmup), ("measured", measured), ("drain", drain)]
-        .map(|(name, length)| Phase { name, seconds: length.as_secs_f64() })
+        .map(|(name, length)| Phase { name: name.into(), seconds: length.as_secs_f64() })
         .into()
 }
 
 fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
     let Accounts { sent, completed, errors, timed_out, in_flight, warmup_completed } =
         total.accounts;
-    let mut by_class: BTreeMap<&'static str, u64> =
-        Class::ALL.iter().map(|class| (class.name(), 0)).collect();
+    let mut by_class: BTreeMap<String, u64> =
+        Class::ALL.iter().map(|class| (class.name().into(), 0)).collect();
     for row in total.failures.rows() {
         // A reply that we stopped waiting for has a column of its own, `timed_out`.
         if row.failure != Failure::REPLY_TIMEOUT {
-            *by_class.entry(row.failure.class.name()).or_default() += row.measured;
+            *by_class.entry(row.failure.class.name().into()).or_default() += row.measured;
         }
     }
     let size = u64::from(config.message_size);
     let seconds = measured.as_secs_f64();
     Load {
+        scheduled: sent,
         sent,
         completed,
         errors: LoadErrors { total: errors, by_class },
         timed_out,
         in_flight,
+        never_sent: 0,
+        offered_rate: None,
         achieved_rate: if seconds > 0.0 { completed as f64 / seconds } else { 0.0 },
         bytes_sent: sent * size,
         bytes_received: completed * size,
@@ -197,7 +221,8 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             .max()
             .unwrap_or_default()
             .as_secs_f64(),
-        connect_us: distribution(&total.connect, 0),
+        reconnects: 0,
+        idle: None,
         per_conn: stats::spread(&mut total.replies).map(|spread| PerConnection {
             min: spread.min,
             p50: spread.median,
@@ -207,36 +232,10 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
     }
 }
 
-fn distribution(histogram: &Histogram<u64>, censored: u64) -> Option<Distribution> {
-    if histogram.is_empty() {
-        return None;
-    }
-    let us = |ns: u64| ns as f64 / 1e3;
-    let samples = histogram.len();
-    let bars = stats::bars(histogram).into_iter().map(|bar| BarRow {
-        over_us: bar.over_us,
-        up_to_us: bar.up_to_us,
-        count: bar.count,
-        percent: bar.count as f64 * 100.0 / samples as f64,
-    });
-    Some(Distribution {
-        samples,
-        censored,
-        min: us(histogram.min()),
-        mean: histogram.mean() / 1e3,
-        max: us(histogram.max()),
-        percentiles: PERCENTILES
-            .iter()
-            .map(|&p| (format!("p{p}"), us(histogram.value_at_percentile(p))))
-            .collect(),
-        bars: bars.collect(),
-    })
-}
-
 fn failure_rows(table: &FailureTable) -> Vec<FailureRow> {
     let rows = table.rows().iter().map(|row| FailureRow {
-        stage: row.failure.stage.name(),
-        class: row.failure.class.name(),
+        stage: row.failure.stage.name().into(),
+        class: row.failure.class.name().into(),
         errno: row.failure.errno_name(),
         count: row.total,
         measured: row.measured,
@@ -255,12 +254,14 @@ fn generator(outcome: &Outcome) -> Generator {
     Generator {
         drivers: drivers(outcome),
         verdict: verdict(busy),
+        send_lag_us: None,
         run_queue_wait_percent: waits.fold(None, |worst: Option<f64>, wait| {
             Some(worst.map_or(wait, |worst| worst.max(wait)))
         }),
         cpu_percent,
         cq_overflows: outcome.results.iter().map(|result| result.cq_overflows).sum(),
         enobufs: outcome.results.iter().map(|result| result.enobufs).sum(),
+        rss_bytes: None,
     }
 }
 
@@ -280,11 +281,15 @@ fn server(sample: &ServerSample, lengths: &Lengths, total: &Total) -> Server {
     let completed = total.accounts.completed as f64;
     Server {
         pid: sample.pid,
-        kind: "echo",
+        kind: "echo".into(),
         driver: sample.driver.clone(),
         cpu_percent: ran_ns.filter(|_| window_ns > 0.0).map(|ran| ran * 100.0 / window_ns),
         cpu_us_per_message: ran_ns.filter(|_| completed > 0.0).map(|ran| ran / 1e3 / completed),
         rss_bytes: sample.rss_bytes,
+        fds: None,
+        listen_overflows: None,
+        listen_drops: None,
+        retransmits: None,
     }
 }
 

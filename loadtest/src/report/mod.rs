@@ -7,6 +7,7 @@
 //! or means something else.
 
 pub(crate) mod build;
+mod distribution;
 pub(crate) mod figures;
 mod json;
 mod text;
@@ -14,15 +15,15 @@ mod total;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::json::JsonFile;
 use crate::driver::DriverUsed;
 
-/// What a closed loop measures, said wherever its figures are shown.
-pub(crate) const MODE: &str = "closed loop (saturation)";
+/// `config.mode`: what a closed loop measures is said wherever its figures are shown.
+pub(crate) const CLOSED_LOOP: &str = "closed loop (saturation)";
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) tool: Tool,
@@ -35,11 +36,15 @@ pub(crate) struct Report {
     pub(crate) load: Load,
     pub(crate) connections: Connections,
     pub(crate) latency_us: Latencies,
+    /// The run in pieces of `--interval`, in order of time.
+    pub(crate) intervals: Vec<Interval>,
     /// Every kind of failure, of the whole run.
     pub(crate) failures: Vec<FailureRow>,
     pub(crate) generator: Generator,
-    /// Our own server, if the run started one.
+    /// The process that was tested, if it is known.
     pub(crate) server: Option<Server>,
+    /// The gates that were judged, in the order they were given.
+    pub(crate) thresholds: Vec<Threshold>,
     /// What a reader should know before trusting the figures.
     pub(crate) notes: Vec<String>,
     /// Bugs of this program that it noticed itself.
@@ -48,19 +53,19 @@ pub(crate) struct Report {
     pub(crate) exit_code: u8,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tool {
-    pub(crate) name: &'static str,
-    pub(crate) version: &'static str,
+    pub(crate) name: String,
+    pub(crate) version: String,
 }
 
 impl Tool {
     pub(crate) fn this() -> Tool {
-        Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") }
+        Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Env {
     pub(crate) kernel: Option<String>,
     pub(crate) cpu: Option<String>,
@@ -69,7 +74,7 @@ pub(crate) struct Env {
     pub(crate) limits: EnvLimits,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EnvLimits {
     pub(crate) files_needed: u64,
     pub(crate) files_limit: u64,
@@ -77,17 +82,44 @@ pub(crate) struct EnvLimits {
     pub(crate) ports_available: Option<u64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) address: String,
-    pub(crate) protocol: &'static str,
+    pub(crate) protocol: String,
     pub(crate) own_server: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
-    pub(crate) mode: &'static str,
+    /// [`CLOSED_LOOP`] or `open loop`.
+    pub(crate) mode: String,
+    /// The schedule as the command line has it: `50000`, `1000:5000` or `stages 10s:100,1m:500`.
+    pub(crate) rate: Option<String>,
+    /// `constant` or `poisson`, of an open loop.
+    pub(crate) arrivals: Option<String>,
+    /// `any` or `per-conn`, of an open loop.
+    pub(crate) dispatch: Option<String>,
+    /// Messages that a connection may have outstanding.
+    pub(crate) pipeline: u32,
+    pub(crate) seed: u64,
+    pub(crate) interval_s: f64,
+    /// `--requests`: the run ends when so many are done.
+    pub(crate) requests_max: Option<u64>,
+    pub(crate) think: Option<String>,
+    pub(crate) requests_per_conn: Option<u64>,
+    pub(crate) conn_lifetime_s: Option<f64>,
+    /// `fin` or `rst`.
+    pub(crate) close: String,
+    /// `always` or `never`.
+    pub(crate) reconnect: String,
+    pub(crate) idle: u32,
+    /// Whether each message was unlike every other (`--verify`).
+    pub(crate) verify: bool,
+    /// Local addresses that the connections were spread over; empty if the kernel chose.
+    pub(crate) sources: Vec<String>,
+    /// Processors that the workers were pinned to; empty if the kernel chose.
+    pub(crate) cpus: Vec<u32>,
     pub(crate) connections_asked: u32,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
@@ -102,21 +134,28 @@ pub(crate) struct Config {
     pub(crate) nodelay: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Phase {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// How long it really took.
     pub(crate) seconds: f64,
 }
 
-/// The messages sent in the measured window: `sent` is the sum of the four fates.
-#[derive(Clone, Debug, Serialize)]
+/// The messages of the measured window, which are those *due* in it (open loop) or sent in it (closed
+/// loop). `scheduled` is the sum of the five fates; `sent` leaves out those never sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
+    /// In a closed loop the same as `sent`.
+    pub(crate) scheduled: u64,
     pub(crate) sent: u64,
     pub(crate) completed: u64,
     pub(crate) errors: LoadErrors,
     pub(crate) timed_out: u64,
     pub(crate) in_flight: u64,
+    /// Due, but the load never left this program: no connection had a place for it.
+    pub(crate) never_sent: u64,
+    /// Scheduled per second of the measured window; `null` in a closed loop, which offers nothing.
+    pub(crate) offered_rate: Option<f64>,
     /// Completed per second of the measured window.
     pub(crate) achieved_rate: f64,
     pub(crate) bytes_sent: u64,
@@ -125,14 +164,14 @@ pub(crate) struct Load {
     pub(crate) warmup_completed: u64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LoadErrors {
     pub(crate) total: u64,
     #[serde(flatten)]
-    pub(crate) by_class: BTreeMap<&'static str, u64>,
+    pub(crate) by_class: BTreeMap<String, u64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Connections {
     pub(crate) asked: u32,
     /// Connects begun; fewer than asked if nobody was there or the run was interrupted.
@@ -145,12 +184,24 @@ pub(crate) struct Connections {
     pub(crate) lost: u32,
     /// From the first connect to the last that opened.
     pub(crate) opened_in_s: f64,
-    pub(crate) connect_us: Option<Distribution>,
+    /// Connections opened again after one ended.
+    pub(crate) reconnects: u64,
+    /// The silent herd, if one was asked for; not in the figures above.
+    pub(crate) idle: Option<IdleConnections>,
     /// Measured replies per connection.
     pub(crate) per_conn: Option<PerConnection>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IdleConnections {
+    pub(crate) asked: u32,
+    /// At the end.
+    pub(crate) open: u32,
+    /// Opened, and closed by the target or the network.
+    pub(crate) lost: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PerConnection {
     pub(crate) min: u64,
     pub(crate) p50: u64,
@@ -158,13 +209,18 @@ pub(crate) struct PerConnection {
     pub(crate) jain: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Latencies {
+    /// From the moment the schedule wanted it sent to the last byte of the reply. Only of an open
+    /// loop: a closed one has no schedule, and no correction is invented for it.
+    pub(crate) response: Option<Distribution>,
     /// From the actual send to the last byte of the reply.
     pub(crate) service: Option<Distribution>,
+    /// Of every connect, at any time.
+    pub(crate) connect: Option<Distribution>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Distribution {
     pub(crate) samples: u64,
     /// Of these, waits that we ended: their true value is larger.
@@ -175,9 +231,39 @@ pub(crate) struct Distribution {
     /// By name: `p50`, `p99.9`.
     pub(crate) percentiles: BTreeMap<String, f64>,
     pub(crate) bars: Vec<BarRow>,
+    /// 95 % confidence intervals by the name of a percentile, where the run allows any.
+    pub(crate) ci: BTreeMap<String, [f64; 2]>,
+    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
+    pub(crate) hdr_v2: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A piece of the run. Its latencies are those of messages that were answered or given up in it:
+/// response times in an open loop, service times in a closed one, in microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    /// Its beginning, from the beginning of the measured window: negative in the warm-up.
+    pub(crate) t_s: f64,
+    pub(crate) length_s: f64,
+    /// `warm-up`, `measured` or `drain`.
+    pub(crate) phase: String,
+    /// Due in it; in a closed loop, sent in it.
+    pub(crate) scheduled: u64,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) timed_out: u64,
+    /// At its end.
+    pub(crate) open_connections: u32,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p99_9: Option<f64>,
+    pub(crate) max: Option<f64>,
+    /// `null` in a closed loop.
+    pub(crate) send_lag_p99: Option<f64>,
+    /// As in [`Distribution`]; `null` if nothing was answered.
+    pub(crate) hdr_v2: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct BarRow {
     pub(crate) over_us: u64,
     /// `null` in the last row of a chart with a long tail.
@@ -186,10 +272,10 @@ pub(crate) struct BarRow {
     pub(crate) percent: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FailureRow {
-    pub(crate) stage: &'static str,
-    pub(crate) class: &'static str,
+    pub(crate) stage: String,
+    pub(crate) class: String,
     pub(crate) errno: Option<String>,
     pub(crate) count: u64,
     /// Of these, messages sent in the measured window.
@@ -197,20 +283,32 @@ pub(crate) struct FailureRow {
 }
 
 /// How this program itself fared: figures of a saturated generator describe the generator.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Generator {
     /// Of the workers, each once.
     pub(crate) drivers: Vec<DriverUsed>,
     pub(crate) verdict: Verdict,
+    /// How late messages left although there was a place for them: this program's own part of the
+    /// response times. `null` in a closed loop.
+    pub(crate) send_lag_us: Option<SendLag>,
     /// Of one core, per worker, in the measured window.
     pub(crate) cpu_percent: Vec<f64>,
     /// Runnable but without a processor, the worst worker.
     pub(crate) run_queue_wait_percent: Option<f64>,
     pub(crate) cq_overflows: u64,
     pub(crate) enobufs: u64,
+    /// Of the whole process, at the end of the measured window.
+    pub(crate) rss_bytes: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct SendLag {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Healthy,
@@ -219,16 +317,31 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) pid: u32,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: String,
     pub(crate) driver: DriverUsed,
     /// Of one core, in the measured window.
     pub(crate) cpu_percent: Option<f64>,
     pub(crate) cpu_us_per_message: Option<f64>,
     /// At the end of the measured window.
     pub(crate) rss_bytes: Option<u64>,
+    pub(crate) fds: Option<u64>,
+    /// Of its network namespace, in the measured window: connections that found the accept queue full.
+    pub(crate) listen_overflows: Option<u64>,
+    pub(crate) listen_drops: Option<u64>,
+    pub(crate) retransmits: Option<u64>,
+}
+
+/// A gate, and how the run stood to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Threshold {
+    pub(crate) expr: String,
+    /// `null` if the run has no such figure, which fails the gate.
+    pub(crate) value: Option<f64>,
+    pub(crate) unit: String,
+    pub(crate) ok: bool,
 }
 
 impl Report {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{bar_label, bytes, grouped, seconds, time_us};
-use super::{BarRow, Connections, Distribution, Generator, MODE, Report, Server, Verdict};
+use super::{BarRow, Distribution, Generator, Report, Server, Verdict};
 use crate::driver::DriverUsed;
 use crate::failure::Class;
 
@@ -11,7 +11,7 @@ use crate::failure::Class;
 const BAR_CELLS: usize = 32;
 
 pub(super) fn render(report: &Report) -> String {
-    let mut sections = vec![header(report), load(report), connections(&report.connections)];
+    let mut sections = vec![header(report), load(report), connections(report)];
     sections.push(match &report.latency_us.service {
         Some(service) => latency(service),
         None => "Latency      no message was sent in the measured window\n".to_owned(),
@@ -42,8 +42,11 @@ fn header(report: &Report) -> String {
         drivers(&report.generator.drivers, report.server.as_ref().map(|server| &server.driver))
     );
     let _ = writeln!(text, "{}   {}", report.target.url, report.started_at);
-    let _ =
-        writeln!(text, "{MODE}: service times, from the actual send, of a target under full load");
+    let _ = writeln!(
+        text,
+        "{}: service times, from the actual send, of a target under full load",
+        config.mode
+    );
     let workers = if config.threads == 1 { "worker" } else { "workers" };
     let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
     let _ = writeln!(
@@ -106,7 +109,8 @@ fn load(report: &Report) -> String {
     )
 }
 
-fn connections(connections: &Connections) -> String {
+fn connections(report: &Report) -> String {
+    let connections = &report.connections;
     let mut text = format!(
         "Connections  opened {}/{} in {}   served {}/{}   lost {}\n",
         grouped(connections.opened.into()),
@@ -116,7 +120,7 @@ fn connections(connections: &Connections) -> String {
         grouped(connections.opened.into()),
         grouped(connections.lost.into())
     );
-    if let (Some(connect), Some(each)) = (&connections.connect_us, &connections.per_conn) {
+    if let (Some(connect), Some(each)) = (&report.latency_us.connect, &connections.per_conn) {
         let _ = writeln!(
             text,
             "             connect  p50 {}  p99 {}  max {}   msgs/conn  {} … {} … {}   Jain {:.3}",
