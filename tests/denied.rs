@@ -10,6 +10,8 @@
 //! error, past the harness that would keep it to itself, with a count.
 
 mod common;
+#[path = "denied/later.rs"]
+mod later;
 #[path = "denied/parent.rs"]
 mod parent;
 #[path = "denied/server.rs"]
@@ -33,6 +35,9 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// A listener that is out of descriptors looks again ten times a second, with some calls each.
 const SHORTAGE_CALLS_MAX: usize = 200;
+
+/// How often a loop that ends may find out that it may not enter the kernel any more.
+const REFUSALS_MAX: usize = 10;
 
 /// Not a test: what the tests start. Without a cell in the environment it has nothing to do.
 #[test]
@@ -271,4 +276,97 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
         peer.await_echo();
     }
     serves_and_idles(server);
+}
+
+/// Goal: where `io_uring_enter` is refused after the start, every operation ends with the reason, in
+/// flight or new; timers, tasks and wakes go on; the loop sleeps; it says once what happened; it ends.
+///
+/// Method: an echo through the ring; then one operation of each kind in flight, and a filter. The
+/// process checks its operations itself (`denied/later.rs`). The parent's connection has to end, too.
+///
+/// Kills: a panic; an operation that hangs, or that is let in afterwards; a broken driver that is
+/// entered again and again; a report per operation.
+#[test]
+fn enter_is_refused_later() {
+    within(LIMIT, || {
+        for errno in ["EPERM", "EACCES", "ENOSYS"] {
+            let Some((mut server, mut peer)) = on_a_ring(&format!("later {errno}")) else { return };
+            server.tell(later::NOW);
+            let lines = server.lines_until("broken");
+            let cause = std::io::Error::from_raw_os_error(server::code(errno));
+            let failed = format!("the io_uring driver failed: {cause}");
+            for word in ["unhandled", "refused"] {
+                let is_it =
+                    |said: &&(String, String)| said.0 == word && said.1.starts_with(&failed);
+                assert_eq!(lines.iter().filter(is_it).count(), 1, "{word} {failed}: {lines:?}");
+            }
+            peer.await_end();
+            match Tracer::attach(server.loop_thread) {
+                Ok(mut tracer) => {
+                    let idle = tracer.calls_in(WINDOW);
+                    assert!(idle.len() < IDLE_CALLS_MAX, "{} calls without a driver", idle.len());
+                    server.tell(later::ASK);
+                    let busy = tracer.calls_in(WINDOW);
+                    assert!(!busy.is_empty(), "woken without a system call");
+                }
+                Err(error) => {
+                    skip(&server.cell, &format!("cannot count system calls: {error}"));
+                    server.tell(later::ASK);
+                }
+            }
+            server.next_line("heard");
+            server.stop();
+        }
+    });
+}
+
+/// Goal: a loop whose last enters are refused ends all the same, soon, and leaks what the kernel may
+/// still write to.
+///
+/// Method: one operation of each kind in flight, a filter, and the runtime is dropped. The calls that
+/// it makes after it has installed the filter are counted.
+///
+/// Kills: a drop that waits for completions that nobody can collect, or asks for them until its
+/// deadline; memory that is freed under the kernel.
+#[test]
+fn enter_is_refused_at_the_end() {
+    within(LIMIT, || {
+        let Some((mut server, mut peer)) = on_a_ring("last EPERM") else { return };
+        match Tracer::attach(server.loop_thread) {
+            Ok(mut tracer) => {
+                server.tell(later::NOW);
+                let calls = tracer.calls_until(|| false);
+                let is = |number: libc::c_long| move |call: &u64| *call == number as u64;
+                let installed = calls.iter().rposition(is(libc::SYS_seccomp)).expect("a filter");
+                let enters = calls[installed..].iter().filter(|c| is(libc::SYS_io_uring_enter)(c));
+                let enters_count = enters.count();
+                assert!(
+                    (1..=REFUSALS_MAX).contains(&enters_count),
+                    "{enters_count} refused enters"
+                );
+            }
+            Err(error) => {
+                skip(&server.cell, &format!("cannot count system calls: {error}"));
+                server.tell(later::NOW);
+            }
+        }
+        let lines = server.lines_until("ended");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].1.contains("outlived the runtime; their memory was leaked"), "{lines:?}");
+        peer.await_end();
+        server.await_end();
+    });
+}
+
+/// Starts a cell that needs a ring, and has it serve an echo.
+fn on_a_ring(cell: &str) -> Option<(Server, Peer)> {
+    let server = started(cell, Expect::AsEver)?;
+    if server.kind != "io_uring" {
+        skip(cell, "no io_uring here");
+        server.stop();
+        return None;
+    }
+    let mut peer = server.connect();
+    peer.echo(10_000);
+    Some((server, peer))
 }

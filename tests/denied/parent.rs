@@ -89,6 +89,25 @@ impl Server {
         self.process.expect(word)
     }
 
+    /// Writes a byte to it.
+    pub(crate) fn tell(&mut self, byte: u8) {
+        let stdin = self.process.child.stdin.as_mut().expect("open until it is stopped");
+        stdin.write_all(&[byte]).expect("a server that reads");
+    }
+
+    /// Its lines up to the one that begins with `last`.
+    pub(crate) fn lines_until(&mut self, last: &str) -> Vec<(String, String)> {
+        let next = || self.process.next().unwrap_or_else(|| panic!("the end instead of {last}"));
+        let lines = std::iter::repeat_with(next).take_while(|(word, _)| word != last);
+        lines.collect()
+    }
+
+    /// Sees it end of its own will, in order.
+    pub(crate) fn await_end(mut self) {
+        let status = self.process.child.wait().expect("a process that ends");
+        assert!(status.success(), "{}: {status}", self.cell);
+    }
+
     /// Ends it from another thread of its own, and sees it end in order.
     pub(crate) fn stop(mut self) {
         drop(self.process.child.stdin.take());
@@ -99,8 +118,7 @@ impl Server {
                 other => panic!("{}: {other:?} instead of an end", self.cell),
             }
         }
-        let status = self.process.child.wait().expect("a process that ends");
-        assert!(status.success(), "{}: {status}", self.cell);
+        self.await_end();
     }
 }
 
@@ -166,6 +184,14 @@ impl Peer {
     pub(crate) fn await_echo(&mut self) {
         while self.received < self.sent {
             self.receive().expect("an open connection");
+        }
+    }
+
+    /// Waits for the other side to end the connection, in whichever way.
+    pub(crate) fn await_end(&mut self) {
+        match self.stream.read(&mut [0]) {
+            Ok(count) => assert_eq!(count, 0, "bytes instead of the end"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The process that has to live with a denial.
 //!
 //! It talks to its parent in lines on standard output, each with a mark that tells it from those of
-//! the test harness, and ends when its standard input does.
+//! the test harness. What the parent writes are single bytes that some cells wait for (`later.rs`);
+//! the end of standard input is the end of the server.
 //!
 //! ```text
 //! denied: skip WHY                     or else
@@ -10,17 +11,19 @@
 //! denied: reason io_uring: io_uring_setup failed: …
 //! denied: listening 127.0.0.1:40123
 //! denied: unhandled …                  any number of them
+//! denied: refused …                    an accept has failed; there are no more
 //! denied: ended
 //! ```
 #![allow(unsafe_code)] // setrlimit(2), setuid(2), unshare(2), mount(2), gettid(2)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+use crate::later;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::{Builder, Handle};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
@@ -46,9 +49,18 @@ pub(crate) fn run(cell: &str) {
     say("reason", handle.driver().reason().unwrap_or_default());
     runtime.block_on(async {
         ringloop::spawn(serve());
-        end_of_input().await;
+        let input = Input::listen();
+        match *words {
+            ["later", errno] => later::while_it_runs(&input, errno).await,
+            ["last", _] => return later::before_it_ends(&input).await,
+            _ => {}
+        }
+        assert_eq!(input.next().await, None);
         assert_eq!(Handle::current().metrics().spin_backoffs, 0, "the loop has spun");
     });
+    if let ["last", errno] = *words {
+        refuse_enter(errno);
+    }
     drop(runtime);
     say("ended", "");
 }
@@ -57,8 +69,10 @@ async fn serve() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     say("listening", listener.local_addr().expect("an address"));
     loop {
-        let stream = listener.accept().await.expect("a listener that goes on");
-        ringloop::spawn(echo(stream));
+        match listener.accept().await {
+            Ok(stream) => drop(ringloop::spawn(echo(stream))),
+            Err(error) => return say("refused", error),
+        }
     }
 }
 
@@ -72,31 +86,53 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Ends when the parent closes its end of standard input. Another thread waits for that, so each
-/// cell also shows that the loop hears wakes.
-async fn end_of_input() {
-    #[derive(Default)]
-    struct Ending {
-        is_over: bool,
-        waiter: Option<Waker>,
-    }
-    let ending = Arc::new(Mutex::new(Ending::default()));
-    let theirs = Arc::clone(&ending);
-    std::thread::spawn(move || {
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        let mut ending = theirs.lock().expect("nobody panics with it");
-        ending.is_over = true;
-        ending.waiter.take().expect("the loop waits").wake();
-    });
-    poll_fn(|cx| {
-        let mut ending = ending.lock().expect("nobody panics with it");
-        ending.waiter = Some(cx.waker().clone());
-        if ending.is_over { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+/// What the parent writes. Another thread reads it, so each cell also shows that wakes are heard.
+pub(crate) struct Input {
+    heard: Arc<Mutex<Heard>>,
 }
 
-fn say(word: &str, what: impl std::fmt::Display) {
+#[derive(Default)]
+struct Heard {
+    bytes: VecDeque<u8>,
+    is_over: bool,
+    waiter: Option<Waker>,
+}
+
+impl Input {
+    fn listen() -> Input {
+        let heard = Arc::<Mutex<Heard>>::default();
+        let theirs = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for byte in io::stdin().lock().bytes().map(Result::ok).chain([None]) {
+                let mut heard = theirs.lock().expect("nobody panics with it");
+                heard.bytes.extend(byte);
+                heard.is_over |= byte.is_none();
+                if let Some(waiter) = heard.waiter.take() {
+                    waiter.wake();
+                }
+            }
+        });
+        Input { heard }
+    }
+
+    /// The next byte, or nothing when the parent has closed its end.
+    pub(crate) async fn next(&self) -> Option<u8> {
+        poll_fn(|cx| {
+            let mut heard = self.heard.lock().expect("nobody panics with it");
+            match heard.bytes.pop_front() {
+                Some(byte) => Poll::Ready(Some(byte)),
+                None if heard.is_over => Poll::Ready(None),
+                None => {
+                    heard.waiter = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+pub(crate) fn say(word: &str, what: impl std::fmt::Display) {
     // On a line of its own: the harness begins some that it does not end.
     let line = format!("\n{MARK}{word} {what}\n");
     io::stdout().write_all(line.as_bytes()).expect("a parent");
@@ -106,7 +142,7 @@ fn say(word: &str, what: impl std::fmt::Display) {
 /// nothing that matters.
 fn deny(words: &[&str]) -> Result<(), String> {
     match *words {
-        ["nothing"] => Ok(()),
+        ["nothing"] | ["later" | "last", _] => Ok(()),
         ["refuse", call, errno] => {
             install(&[number(call)], SeccompAction::Errno(code(errno) as u32))
         }
@@ -127,6 +163,12 @@ fn deny(words: &[&str]) -> Result<(), String> {
     }
 }
 
+/// From now on this thread's `io_uring_enter` is answered with `errno`.
+pub(crate) fn refuse_enter(errno: &str) {
+    let action = SeccompAction::Errno(code(errno) as u32);
+    install(&[libc::SYS_io_uring_enter], action).expect("filters");
+}
+
 /// Installs a filter for this thread and those that it starts, for good.
 fn install(calls: &[libc::c_long], action: SeccompAction) -> Result<(), String> {
     let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
@@ -145,7 +187,7 @@ fn number(call: &str) -> libc::c_long {
     }
 }
 
-fn code(errno: &str) -> i32 {
+pub(crate) fn code(errno: &str) -> i32 {
     match errno {
         "EPERM" => libc::EPERM,
         "ENOSYS" => libc::ENOSYS,
