@@ -75,9 +75,9 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/eventfd.rs",
     "src/sys/memory.rs",
     "tests/async_fd/readiness.rs",
+    "tests/conformance/descriptors.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",
-    "tests/limits.rs",
 ];
 
 /// The files of `src` that look at a clock or sleep without the loop's doing.

@@ -22,10 +22,29 @@ use ringloop::task::yield_now;
 /// How long a test may take before it counts as hung. Far above what any of them needs.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// How many times slower than a workstation this machine is, as `RINGLOOP_TEST_SCALE` says:
+/// limits grow by it and the rounds of long tests shrink.
+pub fn scale() -> u32 {
+    let text = std::env::var("RINGLOOP_TEST_SCALE").unwrap_or_else(|_| "1".into());
+    let scale = text.parse().ok().filter(|scale| *scale > 0);
+    scale.unwrap_or_else(|| panic!("RINGLOOP_TEST_SCALE must be a positive number, not {text:?}"))
+}
+
+/// `rounds`, or fewer where everything takes long, but no fewer than one.
+pub fn scaled(rounds: u64) -> u64 {
+    (rounds / u64::from(scale())).max(1)
+}
+
 /// Runs `f` on this thread. If it takes longer than `limit`, says so and ends the process, so that
 /// a hang cannot block a build for ever.
 pub fn within<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
+    within_as(&name, limit, f)
+}
+
+/// As [`within`], for a test that its thread is not named after.
+pub fn within_as<T>(name: &str, limit: Duration, f: impl FnOnce() -> T) -> T {
+    let (name, limit) = (name.to_owned(), limit * scale());
     let (done, is_done) = channel::<()>();
     std::thread::spawn(move || {
         if is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
@@ -151,6 +170,17 @@ pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     (ours, theirs)
 }
 
+/// As [`std_pair`], with buffers in the kernel that hold far less than 1 MiB in either direction.
+pub fn tight_pair() -> (TcpStream, std::net::TcpStream) {
+    let (ours, theirs) = blocking_pair();
+    for socket in [&ours, &theirs] {
+        let socket = socket2::SockRef::from(socket);
+        socket.set_send_buffer_size(64 << 10).expect("an option");
+        socket.set_recv_buffer_size(64 << 10).expect("an option");
+    }
+    (TcpStream::from_std(ours), theirs)
+}
+
 /// A listening socket whose backlog is full, so that connecting to it neither succeeds nor fails.
 /// Lives as long as what is returned beside the address.
 pub fn unanswering_addr() -> (SocketAddr, impl Drop) {
@@ -194,6 +224,34 @@ pub fn assert_coded(start: u64, bytes: &[u8]) {
     for (offset, &byte) in bytes.iter().enumerate() {
         let position = start + offset as u64;
         assert_eq!(byte, coded(position), "byte {position} is another");
+    }
+}
+
+/// The streams of many connections, each with bytes of its own: what went to the wrong connection
+/// shows, and so does what is missing, doubled or out of order.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub u64);
+
+impl Code {
+    fn byte(self, position: u64) -> u8 {
+        let Code(id) = self;
+        let mixed = position ^ id.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 56) as u8
+    }
+
+    /// `len` bytes of this stream from `start` on.
+    pub fn bytes(self, start: u64, len: usize) -> Vec<u8> {
+        (start..start + len as u64).map(|position| self.byte(position)).collect()
+    }
+
+    /// Checks that `bytes` are those of this stream from `start` on.
+    #[track_caller]
+    pub fn check(self, start: u64, bytes: &[u8]) {
+        for (offset, &byte) in bytes.iter().enumerate() {
+            let position = start + offset as u64;
+            assert_eq!(byte, self.byte(position), "byte {position} of {self:?} is another");
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Dropping a future at any moment loses nothing: no byte, no connection, no descriptor.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::pin::pin;
@@ -9,15 +7,27 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use common::{
-    Dice, LIMIT, assert_coded, coded_bytes, open_fds, poll_once, run, serial, std_pair, turns,
-    unanswering_addr, until, within,
+use crate::common::{
+    Dice, assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair, turns,
+    unanswering_addr, until,
 };
+use crate::{Body, Driver, bodies};
 use ringloop::Handle;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::time::timeout;
 
-const ROUNDS: u64 = 100_000;
+pub(crate) const SHARED: &[Body] = bodies![
+    c1_a_dropped_read_loses_no_byte,
+    c1_a_read_that_times_out_loses_no_byte,
+    c1_a_dropped_read_exact_puts_bytes_back,
+    c2_a_woken_and_dropped_accept_passes_its_wake_on,
+    c7_aborting_an_idle_read_is_prompt,
+];
+pub(crate) const ALONE: &[Body] = bodies![
+    c2_a_dropped_accept_loses_no_connection,
+    i11_a_dropped_listener_closes_what_it_had_accepted,
+    c12_a_dropped_connect_closes_its_socket,
+];
 
 /// Goal: a dropped `recv` or `read` loses no byte, whether the drop comes before the bytes, after
 /// them, or after their completion (C1).
@@ -27,15 +37,14 @@ const ROUNDS: u64 = 100_000;
 ///
 /// Kills: a read that cancels its receive when dropped; bytes thrown away with the future; `read`
 /// forgetting what did not fit into its slice.
-#[test]
-fn a_dropped_read_loses_no_byte() {
-    let _serial = serial();
-    run(async {
+fn c1_a_dropped_read_loses_no_byte(on: Driver) {
+    on.run(async {
         let (mut stream, mut peer) = std_pair();
         let mut dice = Dice::new(1);
         let (mut sent, mut received) = (0_u64, 0_u64);
         let mut dropped_early = 0;
-        for _ in 0..ROUNDS {
+        let rounds = scaled(100_000);
+        for _ in 0..rounds {
             let bytes = coded_bytes(sent, 1 + dice.roll(5) as usize);
             let write_at = dice.roll(3);
             let mut write_if = |moment| {
@@ -83,7 +92,7 @@ fn a_dropped_read_loses_no_byte() {
                 received += count as u64;
             }
         }
-        assert!(dropped_early > ROUNDS / 10, "{dropped_early} were dropped");
+        assert!(dropped_early > rounds / 10, "{dropped_early} were dropped");
     });
 }
 
@@ -93,15 +102,13 @@ fn a_dropped_read_loses_no_byte() {
 /// poll, just where the completion arrives.
 ///
 /// Kills: `Timeout` dropping a future that has a value; a reader woken and gone.
-#[test]
-fn a_read_that_times_out_loses_no_byte() {
-    let _serial = serial();
-    run(async {
+fn c1_a_read_that_times_out_loses_no_byte(on: Driver) {
+    on.run(async {
         let (mut stream, mut peer) = std_pair();
         let mut dice = Dice::new(5);
         let (mut sent, mut received) = (0_u64, 0_u64);
         let mut timed_out = 0_u32;
-        for _ in 0..ROUNDS / 10 {
+        for _ in 0..scaled(10_000) {
             if dice.roll(2) == 0 {
                 peer.write_all(&coded_bytes(sent, 3)).unwrap();
                 sent += 3;
@@ -130,15 +137,12 @@ fn a_read_that_times_out_loses_no_byte() {
 /// number of turns, the rest arrives, and a second read must see the whole record.
 ///
 /// Kills: `Filling` without its `Drop`; `unread` at the wrong end of the queue.
-#[test]
-fn a_dropped_read_exact_puts_bytes_back() {
-    let _serial = serial();
-    run(async {
+fn c1_a_dropped_read_exact_puts_bytes_back(on: Driver) {
+    on.run(async {
         let (mut stream, mut peer) = std_pair();
         let mut dice = Dice::new(2);
         let mut position = 0_u64;
-        let mut dropped = 0;
-        for _ in 0..10_000 {
+        for _ in 0..scaled(10_000) {
             let record = coded_bytes(position, 8);
             let (first, rest) = record.split_at(dice.roll(8) as usize);
             let (second, third) = rest.split_at(dice.roll(rest.len() as u64) as usize);
@@ -153,7 +157,6 @@ fn a_dropped_read_exact_puts_bytes_back() {
                 turns(dice.roll(3) as usize).await;
                 is_pending &= poll_once(read.as_mut()).await.is_pending();
                 assert!(is_pending, "{} bytes of 8", first.len() + second.len());
-                dropped += 1;
             }
             peer.write_all(third).unwrap();
             let mut buf = [0; 8];
@@ -161,7 +164,6 @@ fn a_dropped_read_exact_puts_bytes_back() {
             assert_coded(position, &buf);
             position += 8;
         }
-        assert_eq!(dropped, 10_000);
     });
 }
 
@@ -172,15 +174,13 @@ fn a_dropped_read_exact_puts_bytes_back() {
 /// before and after are compared.
 ///
 /// Kills: an accept that belongs to its future; a connection closed or forgotten with it.
-#[test]
-fn a_dropped_accept_loses_no_connection() {
-    let _serial = serial();
+fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
     let before = open_fds();
-    run(async {
+    on.run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut dice = Dice::new(3);
-        for round in 0..2_000_u32 {
+        for round in 0..scaled(2_000) {
             let connect = || std::net::TcpStream::connect(addr).unwrap();
             let (connect_early, turns_between) = (dice.roll(2) == 0, dice.roll(3) as usize);
             let mut client = None;
@@ -204,9 +204,9 @@ fn a_dropped_accept_loses_no_connection() {
                 Poll::Ready(stream) => stream.unwrap(),
                 Poll::Pending => listener.accept().await.unwrap(),
             };
-            let mut number = [0; 4];
+            let mut number = [0; 8];
             stream.read_exact(&mut number).await.unwrap();
-            assert_eq!(u32::from_ne_bytes(number), round, "another client");
+            assert_eq!(u64::from_ne_bytes(number), round, "another client");
             stream.write_all(b"!").await.unwrap();
             stream.close().await.unwrap();
             let mut reply = Vec::new();
@@ -224,13 +224,11 @@ fn a_dropped_accept_loses_no_connection() {
 /// its poll, so that only the wake it passes on can reach the second.
 ///
 /// Kills: `leave` ignoring `AlreadyWoken`.
-#[test]
-fn a_woken_and_dropped_accept_passes_its_wake_on() {
-    let _serial = serial();
-    run(async {
+fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
+    on.run(async {
         let listener = Rc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let addr = listener.local_addr().unwrap();
-        for _ in 0..200 {
+        for _ in 0..scaled(200) {
             let mut first = Box::pin(listener.accept());
             assert!(poll_once(first.as_mut()).await.is_pending());
             let waiting = Rc::clone(&listener);
@@ -251,11 +249,9 @@ fn a_woken_and_dropped_accept_passes_its_wake_on() {
 /// descriptors, and the port.
 ///
 /// Kills: connections left in the queue; the accept left armed.
-#[test]
-fn a_dropped_listener_closes_what_it_had_accepted() {
-    let _serial = serial();
+fn i11_a_dropped_listener_closes_what_it_had_accepted(on: Driver) {
     let before = open_fds();
-    run(async {
+    on.run(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         assert!(poll_once(pin!(listener.accept())).await.is_pending());
@@ -279,10 +275,8 @@ fn a_dropped_listener_closes_what_it_had_accepted() {
 /// Method: abort, count the turns until the joiner knows and until nothing is in flight.
 ///
 /// Kills: an abort that waits for the operation; a cancel that is never sent.
-#[test]
-fn aborting_an_idle_read_is_prompt() {
-    let _serial = serial();
-    run(async {
+fn c7_aborting_an_idle_read_is_prompt(on: Driver) {
+    on.run(async {
         let (mut stream, mut peer) = std_pair();
         let metrics = || Handle::current().metrics();
         let task = ringloop::spawn(async move { stream.recv().await.map(|buf| buf.len()) });
@@ -306,40 +300,36 @@ fn aborting_an_idle_read_is_prompt() {
 /// of turns; every descriptor is gone afterwards.
 ///
 /// Kills: an attempt without its `Drop`; a connection made after the cancel and kept.
-#[test]
-fn a_dropped_connect_closes_its_socket() {
-    let _serial = serial();
+fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     let before = open_fds();
-    within(LIMIT, || {
-        let (full_addr, full) = unanswering_addr();
-        let runtime = ringloop::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let answering = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let answering_addr = answering.local_addr().unwrap();
-            let mut dice = Dice::new(4);
-            for round in 0..500 {
-                let addr = [full_addr, answering_addr][round % 2];
-                {
-                    let mut connect = pin!(TcpStream::connect(addr));
-                    assert!(poll_once(connect.as_mut()).await.is_pending());
-                    turns(dice.roll(3) as usize).await;
-                }
-                if round % 2 == 1 {
-                    // Made and reset, or never made: either way the socket is gone. Take what came.
-                    answering.set_nonblocking(true).unwrap();
-                    while answering.accept().is_ok() {}
-                }
+    let (full_addr, full) = unanswering_addr();
+    let runtime = on.runtime();
+    runtime.block_on(async {
+        let answering = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let answering_addr = answering.local_addr().unwrap();
+        let mut dice = Dice::new(4);
+        for round in 0..scaled(500) {
+            let addr = if round % 2 == 0 { full_addr } else { answering_addr };
+            {
+                let mut connect = pin!(TcpStream::connect(addr));
+                assert!(poll_once(connect.as_mut()).await.is_pending());
+                turns(dice.roll(3) as usize).await;
             }
-            let too_late = TcpStream::connect_timeout(full_addr, Duration::from_millis(1)).await;
-            assert_eq!(
-                too_late.unwrap_err().kind(),
-                std::io::ErrorKind::TimedOut,
-                "a full backlog does not answer"
-            );
-            until(|| Handle::current().metrics().in_flight == 0).await;
-        });
-        drop(runtime);
-        drop(full);
+            if round % 2 == 1 {
+                // Made and reset, or never made: either way the socket is gone. Take what came.
+                answering.set_nonblocking(true).unwrap();
+                while answering.accept().is_ok() {}
+            }
+        }
+        let too_late = TcpStream::connect_timeout(full_addr, Duration::from_millis(1)).await;
+        assert_eq!(
+            too_late.unwrap_err().kind(),
+            std::io::ErrorKind::TimedOut,
+            "a full backlog does not answer"
+        );
+        until(|| Handle::current().metrics().in_flight == 0).await;
     });
+    drop(runtime);
+    drop(full);
     assert_eq!(open_fds(), before);
 }

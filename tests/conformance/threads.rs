@@ -1,7 +1,5 @@
 //! Wakes from other threads: none lost, none too late to be harmless.
 
-mod common;
-
 use std::cell::RefCell;
 use std::fs::File;
 use std::future::poll_fn;
@@ -14,8 +12,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use common::{Dice, LIMIT, run, turns, within};
-use ringloop::{Handle, Runtime, spawn};
+use crate::common::{Dice, scaled, turns};
+use crate::{Body, Driver, bodies};
+use ringloop::{Handle, spawn};
+
+pub(crate) const SHARED: &[Body] = bodies![
+    f1_no_wake_is_lost_on_the_way_to_sleep,
+    f1_the_first_sleep_hears_wakes,
+    f2_a_flood_of_wakes_is_one,
+    f7_wakers_travel,
+];
+pub(crate) const ALONE: &[Body] = bodies![f3_wakes_after_the_end_are_harmless];
 
 /// A number that another thread raises, and who waits for it.
 #[derive(Default)]
@@ -74,33 +81,31 @@ fn raiser(counter: &Arc<Counter>, seed: u64) -> (Sender<()>, thread::JoinHandle<
 ///
 /// Kills: looking into the inbox before saying "I sleep"; a bell whose read is not armed; weaker
 /// orderings of the two flags, with luck.
-#[test]
-fn no_wake_is_lost_on_the_way_to_sleep() {
-    within(2 * LIMIT, || {
-        let counter = Arc::new(Counter::default());
-        let (request, thread) = raiser(&counter, 11);
-        let runtime = Runtime::new().unwrap();
-        runtime.block_on(async move {
-            let mut dice = Dice::new(12);
-            for number in 1..=50_000 {
+fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
+    let counter = Arc::new(Counter::default());
+    let (request, thread) = raiser(&counter, 11);
+    let runtime = on.runtime();
+    let half = scaled(50_000);
+    runtime.block_on(async move {
+        let mut dice = Dice::new(12);
+        for number in 1..=half {
+            request.send(()).unwrap();
+            spin(dice.roll(300));
+            counter.wait(number).await;
+        }
+        let task = spawn(async move {
+            for number in half + 1..=2 * half {
                 request.send(()).unwrap();
                 spin(dice.roll(300));
                 counter.wait(number).await;
             }
-            let task = spawn(async move {
-                for number in 50_001..=100_000 {
-                    request.send(()).unwrap();
-                    spin(dice.roll(300));
-                    counter.wait(number).await;
-                }
-            });
-            task.await.unwrap();
         });
-        thread.join().unwrap();
-        let metrics = runtime.handle().metrics();
-        assert!(metrics.sleeps > 1000, "it hardly slept: {metrics:?}");
-        assert_eq!(metrics.spin_backoffs, 0);
+        task.await.unwrap();
     });
+    thread.join().unwrap();
+    let metrics = runtime.handle().metrics();
+    assert!(metrics.sleeps > half / 50, "it hardly slept: {metrics:?}");
+    assert_eq!(metrics.spin_backoffs, 0);
 }
 
 /// Goal: the very first sleep of a loop hears wakes too (F1).
@@ -108,20 +113,16 @@ fn no_wake_is_lost_on_the_way_to_sleep() {
 /// Method: 2 000 fresh runtimes whose first and only event is a wake from another thread.
 ///
 /// Kills: arming the bell's read at the end of the first turn, or pushing it without submitting.
-#[test]
-fn the_first_sleep_hears_wakes() {
-    within(2 * LIMIT, || {
-        let counter = Arc::new(Counter::default());
-        let (request, thread) = raiser(&counter, 13);
-        for number in 1..=2_000 {
-            let runtime =
-                Runtime::builder().ring_entries(8, 16).recv_buffers(1, 64).build().unwrap();
-            request.send(()).unwrap();
-            runtime.block_on(counter.wait(number));
-        }
-        drop(request);
-        thread.join().unwrap();
-    });
+fn f1_the_first_sleep_hears_wakes(on: Driver) {
+    let counter = Arc::new(Counter::default());
+    let (request, thread) = raiser(&counter, 13);
+    for number in 1..=scaled(2_000) {
+        let runtime = on.builder().ring_entries(8, 16).recv_buffers(1, 64).build().unwrap();
+        request.send(()).unwrap();
+        runtime.block_on(counter.wait(number));
+    }
+    drop(request);
+    thread.join().unwrap();
 }
 
 /// Goal: 10⁵ wakes while the loop does not look cost one bell and lose no task; the wakers never
@@ -132,36 +133,33 @@ fn the_first_sleep_hears_wakes() {
 ///
 /// Kills: a bell per wake (the eventfd, and a pipe even sooner, would fill up); a bounded inbox
 /// that drops.
-#[test]
-fn a_flood_of_wakes_is_one() {
-    within(LIMIT, || {
-        let runtime = Runtime::new().unwrap();
-        let polls = Rc::new(RefCell::new(vec![0; 1000]));
-        let wakers = Arc::new(Mutex::new(Vec::new()));
-        runtime.block_on(async {
-            for number in 0..1000 {
-                let (polls, wakers) = (Rc::clone(&polls), Arc::clone(&wakers));
-                spawn(poll_fn(move |cx| {
-                    polls.borrow_mut()[number] += 1;
-                    wakers.lock().unwrap().push(cx.waker().clone());
-                    Poll::<()>::Pending
-                }));
-            }
-            turns(3).await;
-        });
-        let before = runtime.handle().metrics();
-        let flooding = thread::spawn(move || {
-            let wakers = std::mem::take(&mut *wakers.lock().unwrap());
-            for _ in 0..100 {
-                wakers.iter().for_each(Waker::wake_by_ref);
-            }
-        });
-        flooding.join().unwrap();
-        runtime.block_on(turns(3));
-        assert_eq!(*polls.borrow(), vec![2; 1000]);
-        let after = runtime.handle().metrics();
-        assert!(after.completions - before.completions <= 2, "{after:?}");
+fn f2_a_flood_of_wakes_is_one(on: Driver) {
+    let runtime = on.runtime();
+    let polls = Rc::new(RefCell::new(vec![0; 1000]));
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    runtime.block_on(async {
+        for number in 0..1000 {
+            let (polls, wakers) = (Rc::clone(&polls), Arc::clone(&wakers));
+            spawn(poll_fn(move |cx| {
+                polls.borrow_mut()[number] += 1;
+                wakers.lock().unwrap().push(cx.waker().clone());
+                Poll::<()>::Pending
+            }));
+        }
+        turns(3).await;
     });
+    let before = runtime.handle().metrics();
+    let flooding = thread::spawn(move || {
+        let wakers = std::mem::take(&mut *wakers.lock().unwrap());
+        for _ in 0..scaled(100) {
+            wakers.iter().for_each(Waker::wake_by_ref);
+        }
+    });
+    flooding.join().unwrap();
+    runtime.block_on(turns(3));
+    assert_eq!(*polls.borrow(), vec![2; 1000]);
+    let after = runtime.handle().metrics();
+    assert!(after.completions - before.completions <= 2, "{after:?}");
 }
 
 /// Goal: a wake during and after the end of a runtime is harmless, and touches no descriptor that
@@ -172,58 +170,55 @@ fn a_flood_of_wakes_is_one() {
 ///
 /// Kills: a bell that is closed with the loop and written to later; a future dropped on the waking
 /// thread; an inbox that keeps what nobody will run.
-#[test]
-fn wakes_after_the_end_are_harmless() {
-    within(LIMIT, || {
-        let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
-        let is_over = Arc::new(AtomicBool::new(false));
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                let (wakers, is_over) = (Arc::clone(&wakers), Arc::clone(&is_over));
-                thread::spawn(move || {
-                    while !is_over.load(Ordering::Relaxed) {
-                        let some: Vec<Waker> = wakers.lock().unwrap().clone();
-                        some.iter().for_each(Waker::wake_by_ref);
-                        some.into_iter().for_each(Waker::wake);
-                    }
-                })
-            })
-            .collect();
-        for _ in 0..200 {
-            let runtime = Runtime::new().unwrap();
-            let loop_thread = thread::current().id();
-            runtime.block_on(async {
-                for _ in 0..4 {
-                    let wakers = Arc::clone(&wakers);
-                    let guard = Dropped(loop_thread);
-                    spawn(poll_fn(move |cx| {
-                        let _guard = &guard;
-                        let mut wakers = wakers.lock().unwrap();
-                        if wakers.len() < 64 {
-                            wakers.push(cx.waker().clone());
-                        }
-                        Poll::<()>::Pending
-                    }));
+fn f3_wakes_after_the_end_are_harmless(on: Driver) {
+    let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (wakers, is_over) = (Arc::clone(&wakers), Arc::clone(&is_over));
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let some: Vec<Waker> = wakers.lock().unwrap().clone();
+                    some.iter().for_each(Waker::wake_by_ref);
+                    some.into_iter().for_each(Waker::wake);
                 }
-                turns(2).await;
-            });
-            drop(runtime);
-            // The numbers that the runtime had are these now.
-            let (ours, mut theirs) = UnixStream::pair().unwrap();
-            theirs.set_nonblocking(true).unwrap();
-            let files: Vec<_> = (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
-            for waker in wakers.lock().unwrap().iter() {
-                waker.wake_by_ref();
+            })
+        })
+        .collect();
+    for _ in 0..scaled(200) {
+        let runtime = on.runtime();
+        let loop_thread = thread::current().id();
+        runtime.block_on(async {
+            for _ in 0..4 {
+                let wakers = Arc::clone(&wakers);
+                let guard = Dropped(loop_thread);
+                spawn(poll_fn(move |cx| {
+                    let _guard = &guard;
+                    let mut wakers = wakers.lock().unwrap();
+                    if wakers.len() < 64 {
+                        wakers.push(cx.waker().clone());
+                    }
+                    Poll::<()>::Pending
+                }));
             }
-            let heard = theirs.read(&mut [0; 8]).map_err(|error| error.kind());
-            assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock));
-            drop((ours, files));
-            let old = std::mem::take(&mut *wakers.lock().unwrap());
-            drop(old);
+            turns(2).await;
+        });
+        drop(runtime);
+        // The numbers that the runtime had are these now.
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let files: Vec<_> = (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
+        for waker in wakers.lock().unwrap().iter() {
+            waker.wake_by_ref();
         }
-        is_over.store(true, Ordering::Relaxed);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-    });
+        let heard = theirs.read(&mut [0; 8]).map_err(|error| error.kind());
+        assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock));
+        drop((ours, files));
+        let old = std::mem::take(&mut *wakers.lock().unwrap());
+        drop(old);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 /// Part of a future. May be dropped on the thread of its loop only.
@@ -245,9 +240,8 @@ impl Drop for Dropped {
 /// and again, and checks the thread it is polled on.
 ///
 /// Kills: a waker with a count that is not atomic; polling where `wake` was called.
-#[test]
-fn wakers_travel() {
-    run(async {
+fn f7_wakers_travel(on: Driver) {
+    on.run(async {
         let home = thread::current().id();
         let (wakers, incoming) = channel::<Waker>();
         let incoming = Arc::new(Mutex::new(incoming));
@@ -275,7 +269,7 @@ fn wakers_travel() {
             let _guard = guard;
             poll_fn(|cx| {
                 assert_eq!(thread::current().id(), home);
-                if count.load(Ordering::SeqCst) >= 20_000 {
+                if count.load(Ordering::SeqCst) >= scaled(20_000) {
                     return Poll::Ready(());
                 }
                 wakers.send(cx.waker().clone()).unwrap();

@@ -1,0 +1,367 @@
+//! Too little of everything: pool buffers, descriptors, queue entries. Slower is fine, lost is not.
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::common::{
+    assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair, tcp_pair, tight_pair, turns,
+    until,
+};
+use crate::descriptors::NoDescriptors;
+use crate::{Body, Driver, bodies};
+use ringloop::net::{TcpListener, TcpStream};
+use ringloop::time::{Instant, timeout_at};
+use ringloop::{Builder, DriverKind, Handle, Unhandled};
+
+pub(crate) const SHARED: &[Body] = bodies![
+    i19_reading_works_while_the_program_holds_every_buffer,
+    i20_the_smallest_queues_lose_nothing,
+    c5_cancels_beyond_the_queue_are_kept,
+    i20_a_burst_beyond_the_completion_queue_arrives,
+    a_slow_reader_holds_few_buffers_and_loses_nothing,
+];
+pub(crate) const ALONE: &[Body] = bodies![
+    i1_accepting_rests_while_there_are_no_descriptors,
+    setup_without_descriptors_says_what_to_do,
+    connecting_without_descriptors_is_an_error,
+];
+
+/// Goal: reading works while the program holds every buffer of the pool, and the end of a stream
+/// is seen all the same.
+///
+/// Method: hold received buffers until the pool has none left, then serve other connections, keep
+/// the buffers unchanged meanwhile, and read the ends.
+///
+/// Kills: re-arming the multishot for ever on ENOBUFS; a read that waits for a buffer; a buffer
+/// given out twice; an end that ENOBUFS hides.
+fn i19_reading_works_while_the_program_holds_every_buffer(on: Driver) {
+    let runtime = on.builder().recv_buffers(4, 64).build().unwrap();
+    runtime.block_on(async {
+        let (mut hoarder, mut hoarders_peer) = std_pair();
+        let mut hoard = Vec::new();
+        let mut hoarded = 0_u64;
+        let metrics = || Handle::current().metrics();
+        while metrics().buffers_held < 4 {
+            let bytes = coded_bytes(hoarded, 64);
+            hoarders_peer.write_all(&bytes).unwrap();
+            let buf = hoarder.recv().await.unwrap();
+            hoarded += buf.len() as u64;
+            hoard.push(buf);
+        }
+
+        for _ in 0..10 {
+            let (mut stream, mut peer) = std_pair();
+            let sent = coded_bytes(7, 1000);
+            peer.write_all(&sent).unwrap();
+            let mut received = [0; 1000];
+            stream.read_exact(&mut received).await.unwrap();
+            assert_coded(7, &received);
+            drop(peer);
+            assert!(stream.recv().await.unwrap().is_empty(), "the end");
+        }
+        assert_eq!(metrics().buffers_held, 4);
+        assert!(metrics().enobufs < 100, "{} ENOBUFS", metrics().enobufs);
+
+        let mut position = 0;
+        for buf in hoard {
+            assert_coded(position, &buf);
+            position += buf.len() as u64;
+        }
+        assert_eq!(metrics().buffers_held, 0, "all given back");
+    });
+}
+
+/// Goal: with far fewer buffers and queue entries than connections, nothing is lost and nobody is
+/// stuck, and every buffer comes back (I19, I20, and 3.1: selected buffers).
+///
+/// Method: 64 connections that all have bytes at once, on the smallest queues, with one and with
+/// four buffers of 64 bytes: coded bytes go round in both directions, some readers are dropped and
+/// replaced midway.
+///
+/// Kills: an overflowed completion queue that is not flushed; a full submission queue that drops a
+/// request; a cap that never lets go; a stream left paused after ENOBUFS.
+fn i20_the_smallest_queues_lose_nothing(on: Driver) {
+    for (submission, completion, buffers) in [(1, 1, 1), (2, 4, 1), (2, 4, 4), (4, 8, 2)] {
+        let builder = on.builder().ring_entries(submission, completion).recv_buffers(buffers, 64);
+        echo_among_64(builder);
+    }
+}
+
+fn echo_among_64(builder: Builder) {
+    let runtime = builder.build().unwrap();
+    let len = scaled(8 * 1024).next_multiple_of(512);
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..64_u64)
+            .map(|number| {
+                ringloop::spawn(async move {
+                    let (client, server) = tcp_pair().await;
+                    let echo = ringloop::spawn(echo_with_drops(server));
+                    let (mut reader, mut writer) = client.into_split();
+                    let sending = ringloop::spawn(async move {
+                        for start in (0..len).step_by(512) {
+                            let piece = coded_bytes(number + start, 512);
+                            writer.write_all(&piece).await.unwrap();
+                        }
+                        writer.shutdown().await.unwrap();
+                    });
+                    let mut position = number;
+                    loop {
+                        let bytes = reader.recv().await.unwrap();
+                        if bytes.is_empty() {
+                            break;
+                        }
+                        assert_coded(position, &bytes);
+                        position += bytes.len() as u64;
+                    }
+                    assert_eq!(position - number, len, "bytes came back");
+                    sending.await.unwrap();
+                    echo.await.unwrap();
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let metrics = || Handle::current().metrics();
+        until(|| metrics().in_flight == 0).await;
+        assert_eq!(metrics().buffers_held, 0);
+        assert_eq!(metrics().strays, 0);
+        assert_eq!(metrics().spin_backoffs, 0);
+    });
+}
+
+/// An echo that drops each `recv` after one poll and starts another.
+async fn echo_with_drops(mut stream: TcpStream) {
+    loop {
+        let early = poll_once(pin!(stream.recv())).await;
+        let bytes = match early {
+            Poll::Ready(bytes) => bytes.unwrap(),
+            Poll::Pending => stream.recv().await.unwrap(),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        stream.send(bytes).await.unwrap();
+    }
+    stream.close().await.unwrap();
+}
+
+/// Goal: when many more reads than there are queue entries end at the same instant, every one of
+/// them ends, and its operation too (C5).
+///
+/// Method: 64 idle reads with one common deadline on queues of 2 and 4, each dropping its stream.
+///
+/// Kills: cancels dropped when the submission queue is full.
+fn c5_cancels_beyond_the_queue_are_kept(on: Driver) {
+    let runtime = on.builder().ring_entries(2, 4).build().unwrap();
+    runtime.block_on(async {
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let (tasks, peers): (Vec<_>, Vec<_>) = (0..64)
+            .map(|_| {
+                let (mut stream, peer) = std_pair();
+                let task =
+                    ringloop::spawn(
+                        async move { timeout_at(deadline, stream.recv()).await.map(drop) },
+                    );
+                (task, peer)
+            })
+            .unzip();
+        for task in tasks {
+            assert!(task.await.unwrap().is_err(), "nothing was sent");
+        }
+        until(|| Handle::current().metrics().in_flight == 0).await;
+        for mut peer in peers {
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0, "closed");
+        }
+    });
+}
+
+/// Goal: a burst of far more completions than the completion queue has entries loses none (I20).
+///
+/// Method: arm 200 reads, let all peers write before the loop enters the kernel again, and count.
+///
+/// Kills: sleeping on the overflow sign; reaping once and calling it all.
+fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
+    let runtime = on.builder().ring_entries(2, 4).build().unwrap();
+    runtime.block_on(async {
+        let served = Rc::new(Cell::new(0));
+        let mut peers = Vec::new();
+        for _ in 0..200 {
+            let (mut stream, peer) = std_pair();
+            let served = Rc::clone(&served);
+            ringloop::spawn(async move {
+                loop {
+                    let bytes = stream.recv().await.unwrap();
+                    if bytes.is_empty() {
+                        return;
+                    }
+                    served.set(served.get() + bytes.len());
+                }
+            });
+            peers.push(peer);
+        }
+        let in_flight = || Handle::current().metrics().in_flight;
+        until(|| in_flight() == 200).await;
+        for round in 1..=scaled(20) as usize {
+            for peer in &mut peers {
+                peer.write_all(b"!").unwrap();
+            }
+            until(|| served.get() == round * 200).await;
+        }
+        drop(peers);
+        until(|| in_flight() == 0).await;
+    });
+    let metrics = runtime.handle().metrics();
+    let has_queue = runtime.handle().driver().kind() == DriverKind::Uring;
+    assert_eq!(metrics.cq_overflows > 0, has_queue, "the queue overflows where there is one");
+    assert_eq!(metrics.strays, 0);
+}
+
+/// Goal: a server that has run out of descriptors neither spins nor gives up: it tries again now
+/// and then, reports once, and takes everybody once there is room (I1).
+///
+/// Method: three clients in the backlog, no descriptor left; count completions while the loop waits
+/// for a while, then give descriptors back. Twice, as a new shortage is a new report.
+///
+/// Kills: re-arming at once on EMFILE; a report per attempt; a listener that stays asleep; a
+/// shortage that is never over.
+fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&reports);
+    let runtime = on
+        .builder()
+        .on_unhandled(move |unhandled| match unhandled {
+            Unhandled::AcceptCapacity { error } => heard.borrow_mut().push(error.raw_os_error()),
+            other => panic!("{other}"),
+        })
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let metrics = || Handle::current().metrics();
+        // The limit stays low throughout: an accept is held to the limit it was armed under.
+        let mut full = NoDescriptors::take_all();
+        for shortage in 1..=2 {
+            let connect = |_| std::net::TcpStream::connect(addr).unwrap();
+            full.give_back(3);
+            let clients: Vec<_> = (0..3).map(connect).collect();
+            assert!(full.has_left(0));
+
+            let (before, start) = (metrics(), Instant::now());
+            {
+                let accept = pin!(listener.accept());
+                let waiting = ringloop::time::timeout(Duration::from_millis(350), accept);
+                assert!(waiting.await.is_err(), "there is no descriptor");
+            }
+            let rests = start.elapsed().as_millis() as u64 / 100;
+            let completions = metrics().completions - before.completions;
+            assert!(completions <= 2 * rests + 6, "{completions} in {rests}");
+            assert_eq!(reports.borrow().len(), shortage, "one report each");
+
+            full.give_back(3);
+            for _ in &clients {
+                listener.accept().await.expect("a client that waited");
+            }
+            drop(clients);
+            full.take_again();
+        }
+    });
+    assert_eq!(*reports.borrow(), [Some(libc::EMFILE); 2]);
+    assert_eq!(runtime.handle().metrics().spin_backoffs, 0);
+}
+
+/// Goal: set-up without descriptors fails with advice and leaks none.
+///
+/// Method: build a runtime with 0, 1, … descriptors left until it works.
+///
+/// Kills: a panic in set-up; a descriptor left open by a set-up that failed halfway.
+fn setup_without_descriptors_says_what_to_do(on: Driver) {
+    let mut failed = 0;
+    loop {
+        let mut full = NoDescriptors::take_all();
+        full.give_back(failed);
+        let fds = || open_fds().len();
+        let built = on.builder().build();
+        match built {
+            Ok(_runtime) => break,
+            Err(error) => assert!(error.to_string().contains("ulimit -n"), "{error}"),
+        }
+        assert!(full.has_left(failed), "a failed set-up kept a descriptor");
+        drop(full);
+        assert!(fds() < 100);
+        failed += 1;
+    }
+    assert!((1..10).contains(&failed), "it needs {failed} descriptors");
+}
+
+/// Goal: a `connect` without descriptors is that call's error and nothing else.
+///
+/// Method: connect with none left, then with some.
+///
+/// Kills: a panic or a slot left behind on the way out.
+fn connecting_without_descriptors_is_an_error(on: Driver) {
+    on.run(async {
+        let peer = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = peer.local_addr().unwrap();
+        let full = NoDescriptors::take_all();
+        let error = TcpStream::connect(addr).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        drop(full);
+        assert_eq!(Handle::current().metrics().in_flight, 0);
+        TcpStream::connect(addr).await.unwrap();
+    });
+}
+
+/// Goal: a reader that takes nothing for a while costs a bounded number of buffers, and gets every
+/// byte afterwards.
+///
+/// Method: the peer writes until the socket is full while a receive is armed and nobody reads; the
+/// loop turns until nothing changes; then all of it is read and compared.
+///
+/// Kills: no backpressure on the receive; bytes lost with the cancel that backpressure sends.
+fn a_slow_reader_holds_few_buffers_and_loses_nothing(on: Driver) {
+    on.run(async {
+        let (mut stream, mut peer) = tight_pair();
+        peer.set_nonblocking(true).unwrap();
+        let (mut sent, mut position) = (0_u64, 0_u64);
+        for _ in 0..scaled(20) {
+            let mut recv = Box::pin(stream.recv());
+            if let Poll::Ready(buf) = poll_once(recv.as_mut()).await {
+                let buf = buf.unwrap();
+                assert_coded(position, &buf);
+                position += buf.len() as u64;
+            }
+            drop(recv); // the receive stays armed, and nobody takes what it brings
+            loop {
+                match peer.write(&coded_bytes(sent, 4096)) {
+                    Ok(count) => sent += count as u64,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+                turns(1).await;
+            }
+            turns(10).await;
+            let held = Handle::current().metrics().buffers_held;
+            assert!(held <= 64, "{held} buffers for one idle reader");
+            while position < sent {
+                let buf = stream.recv().await.unwrap();
+                assert_coded(position, &buf);
+                position += buf.len() as u64;
+            }
+        }
+
+        // What is queued when the stream goes is given back with it.
+        assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        peer.write_all(&coded_bytes(0, 4096)).unwrap();
+        turns(10).await;
+        assert!(Handle::current().metrics().buffers_held > 0);
+        drop(stream);
+        assert_eq!(Handle::current().metrics().buffers_held, 0);
+    });
+}

@@ -1,0 +1,229 @@
+//! Bytes through a stream: all of them, once, in order, whoever stalls.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::common::{
+    Code, Dice, assert_coded, blocking_pair, coded_bytes, scaled, std_pair, tcp_pair, tight_pair,
+    turns,
+};
+use crate::{Body, Driver, bodies};
+use ringloop::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use ringloop::{Handle, spawn};
+
+pub(crate) const SHARED: &[Body] = bodies![
+    echo,
+    backpressure_both_ways,
+    a_stalled_peer_stops_the_writer,
+    i9_many_small_writes,
+    one_byte_reads,
+];
+
+/// Far more than the buffers of a tight pair and our queue hold.
+const BIG: usize = 2 << 20;
+
+/// Goal: what is sent comes back, for every way to send and to receive.
+///
+/// Method: an echo of received buffers, and a client that writes slices and owned buffers of all
+/// kinds and reads with `recv`, `read` and `read_exact`.
+///
+/// Kills: a kind of buffer sent from the wrong address; a slice's rest forgotten.
+fn echo(on: Driver) {
+    on.run(async {
+        let (mut client, mut server) = tcp_pair().await;
+        let echo = spawn(async move {
+            loop {
+                let bytes = server.recv().await.unwrap();
+                if bytes.is_empty() {
+                    return server.close().await.unwrap();
+                }
+                server.send(bytes).await.unwrap();
+            }
+        });
+        client.write_all(b"slice,").await.unwrap();
+        client.send(b"array,").await.unwrap();
+        client.send("text,").await.unwrap();
+        client.send(String::from("string,")).await.unwrap();
+        client.send(b"vec,".to_vec()).await.unwrap();
+        client.send(Box::<[u8]>::from(&b"box,"[..])).await.unwrap();
+        client.send(Rc::<[u8]>::from(&b"rc,"[..])).await.unwrap();
+        client.send(Arc::<[u8]>::from(&b"arc."[..])).await.unwrap();
+        client.send(Vec::new()).await.unwrap();
+        client.write_all(b"").await.unwrap();
+        client.flush().await.unwrap();
+        let expected = b"slice,array,text,string,vec,box,rc,arc.";
+        let mut received = [0; 39];
+        client.read_exact(&mut received[..10]).await.unwrap();
+        let count = client.read(&mut received[10..12]).await.unwrap();
+        assert_eq!(client.read(&mut []).await.unwrap(), 0);
+        client.read_exact(&mut received[10 + count..]).await.unwrap();
+        assert_eq!(received, *expected);
+        client.shutdown().await.unwrap();
+        echo.await.unwrap();
+    });
+}
+
+/// Goal: 16 MiB each way on each of two connections at once arrive in order and where they belong,
+/// while readers stall now and then and writers wait instead of queueing without limit.
+///
+/// Method: coded data in pieces of random sizes; readers that pause for random numbers of turns.
+///
+/// Kills: a writer that is not woken; a chunk sent twice, out of order, not at all, or to another.
+fn backpressure_both_ways(on: Driver) {
+    let len = scaled(16 << 20).max(1 << 20);
+    on.run(async {
+        let mut tasks = Vec::new();
+        for id in [20, 30] {
+            let (left, right) = tcp_pair().await;
+            let (left_reader, left_writer) = left.into_split();
+            let (right_reader, right_writer) = right.into_split();
+            tasks.push(spawn(write_coded(left_writer, Code(id), len)));
+            tasks.push(spawn(read_coded(right_reader, Code(id), len)));
+            tasks.push(spawn(write_coded(right_writer, Code(id + 1), len)));
+            tasks.push(spawn(read_coded(left_reader, Code(id + 1), len)));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+async fn write_coded(mut writer: OwnedWriteHalf, code: Code, len: u64) {
+    let mut dice = Dice::new(code.0);
+    let mut sent = 0;
+    while sent < len {
+        let piece = code.bytes(sent, (1 + dice.roll(200_000)).min(len - sent) as usize);
+        sent += piece.len() as u64;
+        match dice.roll(2) {
+            0 => writer.write_all(&piece).await.unwrap(),
+            _ => writer.send(piece).await.unwrap(),
+        }
+    }
+    writer.shutdown().await.unwrap();
+    assert!(writer.write_all(b"more").await.is_err(), "after the end");
+}
+
+async fn read_coded(mut reader: OwnedReadHalf, code: Code, len: u64) {
+    let mut dice = Dice::new(code.0 + 10);
+    let mut position = 0;
+    loop {
+        let bytes = reader.recv().await.unwrap();
+        if bytes.is_empty() {
+            break;
+        }
+        code.check(position, &bytes);
+        position += bytes.len() as u64;
+        if dice.roll(50) == 0 {
+            turns(dice.roll(30) as usize).await;
+        }
+    }
+    assert_eq!(position, len);
+}
+
+/// Goal: a writer to a peer that reads nothing becomes pending, and goes on when the peer reads.
+/// Method: write until nothing moves for many turns; then let the peer read all of it on a thread.
+/// Kills: a queue without a limit; a wake at the wrong water mark.
+fn a_stalled_peer_stops_the_writer(on: Driver) {
+    on.run(async {
+        let (mut stream, mut peer) = tight_pair();
+        let written = Rc::new(Cell::new(0));
+        let counting = Rc::clone(&written);
+        let writer = spawn(async move {
+            while counting.get() < BIG {
+                let start = counting.get();
+                stream.write_all(&coded_bytes(start as u64, 4096)).await.unwrap();
+                counting.set(start + 4096);
+            }
+            stream.close().await.unwrap();
+        });
+        let mut before = usize::MAX;
+        while before != written.get() {
+            before = written.get();
+            turns(50).await;
+        }
+        assert!(before < BIG, "nobody read, and everything was written");
+        let reading = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).map(|_| received)
+        });
+        writer.await.unwrap();
+        let received = reading.join().unwrap().unwrap();
+        assert_eq!(received.len(), BIG);
+        assert_coded(0, &received);
+    });
+}
+
+/// Goal: ten thousand small writes arrive complete and in order (I9), and those of one turn share
+/// sends.
+///
+/// Method: a socket that is full already, so that the first of them are in flight while others
+/// queue; writes of 1 to 16 bytes with random yields and flushes; then the peer begins to read.
+///
+/// Kills: an append to a buffer that is being sent; a request per write.
+fn i9_many_small_writes(on: Driver) {
+    on.run(async {
+        let (mut ours, mut peer) = blocking_pair();
+        ours.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(count) = ours.write(&coded_bytes(sent, 4096)) {
+            sent += count as u64;
+        }
+        let mut stream = TcpStream::from_std(ours);
+        for round in 0..scaled(2_000) as usize {
+            let len = 1 + round % 16;
+            stream.write_all(&coded_bytes(sent, len)).await.unwrap();
+            sent += len as u64;
+            turns(round % 3).await;
+        }
+        let reading = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).map(|_| received)
+        });
+        let mut dice = Dice::new(31);
+        let before = Handle::current().metrics().submissions;
+        let rounds = scaled(8_000);
+        for _ in 0..rounds {
+            let len = 1 + dice.roll(16) as usize;
+            stream.write_all(&coded_bytes(sent, len)).await.unwrap();
+            sent += len as u64;
+            match dice.roll(100) {
+                0 => stream.flush().await.unwrap(),
+                1..5 => turns(1).await,
+                _ => {}
+            }
+        }
+        stream.close().await.unwrap();
+        let received = reading.join().unwrap().unwrap();
+        assert_eq!(received.len() as u64, sent);
+        assert_coded(0, &received);
+        let submissions = Handle::current().metrics().submissions - before;
+        assert!(submissions < rounds * 5 / 8, "{submissions} requests for {rounds} writes");
+    });
+}
+
+/// Goal: reading one byte at a time gets every byte of many buffers.
+///
+/// Method: single-byte reads of 100 000 coded bytes.
+///
+/// Kills: `unread` losing or doubling a buffer's rest.
+fn one_byte_reads(on: Driver) {
+    on.run(async {
+        let (mut stream, mut peer) = std_pair();
+        let len = scaled(100_000);
+        let bytes = coded_bytes(0, len as usize);
+        let writing = std::thread::spawn(move || peer.write_all(&bytes).map(|()| peer));
+        for position in 0..len {
+            let mut byte = [0];
+            assert_eq!(stream.read(&mut byte).await.unwrap(), 1);
+            assert_coded(position, &byte);
+        }
+        drop(writing.join().unwrap().unwrap());
+        assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0);
+        assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0, "and stays 0");
+        let error = stream.read_exact(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    });
+}
