@@ -1,15 +1,15 @@
 //! Dropping a future at any moment loses nothing: no byte, no connection, no descriptor.
 
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use crate::common::{
-    Dice, assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair, turns,
-    unanswering_addr, until,
+    Dice, Woken, any_addr, assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair,
+    tight_pair, turns, unanswering_addr, until,
 };
 use crate::{Body, Driver, bodies};
 use ringloop::Handle;
@@ -22,9 +22,11 @@ pub(crate) const SHARED: &[Body] = bodies![
     c1_a_dropped_read_exact_puts_bytes_back,
     c2_a_woken_and_dropped_accept_passes_its_wake_on,
     c7_aborting_an_idle_read_is_prompt,
+    c11_locals_are_gone_when_the_abort_has_been_heard,
 ];
 pub(crate) const ALONE: &[Body] = bodies![
     c2_a_dropped_accept_loses_no_connection,
+    c4_an_answer_that_nobody_takes_is_given_back,
     i11_a_dropped_listener_closes_what_it_had_accepted,
     c12_a_dropped_connect_closes_its_socket,
 ];
@@ -177,7 +179,7 @@ fn c1_a_dropped_read_exact_puts_bytes_back(on: Driver) {
 fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
     let before = open_fds();
     on.run(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind(any_addr()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut dice = Dice::new(3);
         for round in 0..scaled(2_000) {
@@ -226,7 +228,7 @@ fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
 /// Kills: `leave` ignoring `AlreadyWoken`.
 fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
     on.run(async {
-        let listener = Rc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
         let addr = listener.local_addr().unwrap();
         for _ in 0..scaled(200) {
             let mut first = Box::pin(listener.accept());
@@ -252,7 +254,7 @@ fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
 fn i11_a_dropped_listener_closes_what_it_had_accepted(on: Driver) {
     let before = open_fds();
     on.run(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind(any_addr()).unwrap();
         let addr = listener.local_addr().unwrap();
         assert!(poll_once(pin!(listener.accept())).await.is_pending());
         let connect = |_| std::net::TcpStream::connect(addr).unwrap();
@@ -305,7 +307,7 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     let (full_addr, full) = unanswering_addr();
     let runtime = on.runtime();
     runtime.block_on(async {
-        let answering = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let answering = std::net::TcpListener::bind(any_addr()).unwrap();
         let answering_addr = answering.local_addr().unwrap();
         let mut dice = Dice::new(4);
         for round in 0..scaled(500) {
@@ -332,4 +334,92 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     drop(runtime);
     drop(full);
     assert_eq!(open_fds(), before);
+}
+
+/// Goal: an answer that arrived for a future which was dropped between its wake and its next poll is
+/// given back: the connection is closed, the buffer returned (C4).
+///
+/// Method: poll once, wait for the wake, drop the future and then what it borrowed: an accept, a
+/// connect, a receive. The other side sees the end; descriptors and buffers are counted.
+///
+/// Kills: a result that belongs to the future's next poll; a queue that is not emptied on drop.
+fn c4_an_answer_that_nobody_takes_is_given_back(on: Driver) {
+    let before = open_fds();
+    on.run(async {
+        for _ in 0..scaled(200) {
+            let listener = TcpListener::bind(any_addr()).unwrap();
+            let woken = Arc::new(Woken::default());
+            let mut accept = Box::pin(listener.accept());
+            assert!(woken.poll(accept.as_mut()).is_pending());
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            until(|| woken.is_woken()).await;
+            drop(accept);
+            drop(listener);
+            assert!(!matches!(client.read(&mut [0]), Ok(1..)), "who was accepted is closed");
+
+            let listener = std::net::TcpListener::bind(any_addr()).unwrap();
+            let woken = Arc::new(Woken::default());
+            let mut connect = Box::pin(TcpStream::connect(listener.local_addr().unwrap()));
+            assert!(woken.poll(connect.as_mut()).is_pending());
+            until(|| woken.is_woken()).await;
+            drop(connect);
+            let (mut accepted, _) = listener.accept().unwrap();
+            assert!(!matches!(accepted.read(&mut [0]), Ok(1..)), "who connected is closed");
+
+            let (mut stream, mut peer) = std_pair();
+            let woken = Arc::new(Woken::default());
+            let mut recv = Box::pin(stream.recv());
+            assert!(woken.poll(recv.as_mut()).is_pending());
+            peer.write_all(b"bytes").unwrap();
+            until(|| woken.is_woken()).await;
+            drop(recv);
+            assert_eq!(Handle::current().metrics().buffers_held, 1, "kept for the next reader");
+            drop(stream);
+            assert_eq!(Handle::current().metrics().buffers_held, 0);
+            until(|| Handle::current().metrics().in_flight == 0).await;
+            assert!(!matches!(peer.read(&mut [0]), Ok(1..)));
+        }
+    });
+    assert_eq!(open_fds(), before);
+}
+
+/// Goal: what a task owned is gone when whoever aborted it has heard of its end (C11).
+///
+/// Method: tasks that have not begun, sleep, read, accept, connect, or are blocked in a write; each
+/// owns a witness. Abort, await, and look at once.
+///
+/// Kills: a joiner that is woken before the future has been dropped; a future kept by a waker.
+fn c11_locals_are_gone_when_the_abort_has_been_heard(on: Driver) {
+    // The blocked writes cannot go out when the loop ends, which says so.
+    let runtime = on.builder().linger(Duration::ZERO).on_unhandled(|_| {}).build().unwrap();
+    runtime.block_on(async {
+        let (full_addr, _full) = unanswering_addr();
+        for kind in 0..6 {
+            for turns_before in [0, 1, 20] {
+                let witness = Rc::new(());
+                let local = Rc::clone(&witness);
+                let (mut stream, _peer) = tight_pair();
+                let task = ringloop::spawn(async move {
+                    let _local = local;
+                    match kind {
+                        0 => std::future::pending().await,
+                        1 => ringloop::time::sleep(Duration::from_secs(3600)).await,
+                        2 => drop(stream.recv().await),
+                        3 => {
+                            let listener = TcpListener::bind(any_addr()).unwrap();
+                            drop(listener.accept().await);
+                        }
+                        4 => drop(TcpStream::connect(full_addr).await),
+                        _ => loop {
+                            stream.write_all(&[0; 65536]).await.unwrap();
+                        },
+                    }
+                });
+                turns(turns_before).await;
+                task.abort();
+                assert!(task.await.unwrap_err().is_cancelled());
+                assert_eq!(Rc::strong_count(&witness), 1, "kind {kind} after {turns_before}");
+            }
+        }
+    });
 }

@@ -21,9 +21,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod accepting;
 mod cancellation;
+mod crowd;
 mod descriptors;
 mod network;
+mod reuse;
 mod shortage;
 mod streams;
 mod teardown;
@@ -76,6 +79,7 @@ macro_rules! bodies {
 pub(crate) use bodies;
 
 const SHARED: &[&[Body]] = &[
+    accepting::SHARED,
     cancellation::SHARED,
     network::SHARED,
     shortage::SHARED,
@@ -84,7 +88,14 @@ const SHARED: &[&[Body]] = &[
     threads::SHARED,
 ];
 
-const ALONE: &[&[Body]] = &[cancellation::ALONE, shortage::ALONE, teardown::ALONE, threads::ALONE];
+const ALONE: &[&[Body]] = &[
+    cancellation::ALONE,
+    crowd::ALONE,
+    reuse::ALONE,
+    shortage::ALONE,
+    teardown::ALONE,
+    threads::ALONE,
+];
 
 const URING: Driver = Driver { name: "uring", choice: DriverChoice::Uring };
 const EPOLL: Driver = Driver { name: "epoll", choice: DriverChoice::Epoll };

@@ -1,14 +1,13 @@
 //! Connections: made, refused, half closed, reset, and accepted by the hundred.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr};
 use std::pin::pin;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::{
-    assert_coded, blocking_pair, coded_bytes, poll_once, scaled, std_pair, tight_pair, turn, turns,
-    unanswering_addr, until,
+    any_addr, assert_coded, blocking_pair, coded_bytes, poll_once, std_pair, tcp_pair, tight_pair,
+    turn, turns, unanswering_addr, until,
 };
 use crate::{Body, Driver, bodies};
 use ringloop::net::{TcpListener, TcpStream};
@@ -17,13 +16,15 @@ use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
     i3_half_close_comes_after_the_bytes,
+    the_peer_may_finish_first,
     i5_bytes_come_before_the_end,
+    i6_closing_while_a_task_reads,
     a_reset_is_that_connections_error,
+    bytes_that_have_come_are_read_before_a_reset,
     abort_resets,
     failing_connects,
     addresses_and_options,
     a_nonblocking_socket_from_elsewhere,
-    a_crowd_is_accepted,
 ];
 
 /// Far more than the buffers of a tight pair hold.
@@ -60,6 +61,88 @@ fn i3_half_close_comes_after_the_bytes(on: Driver) {
             assert_eq!(received.len(), BIG);
             assert_coded(0, &received);
         }
+    });
+}
+
+/// Goal: after the peer has finished sending, this side still sends all it has, and its end (I3).
+///
+/// Method: read to the end first, then write more than the sockets hold.
+///
+/// Kills: a connection given up at the peer's end; an epoll edge of the peer's end that swallows
+/// the one for room.
+fn the_peer_may_finish_first(on: Driver) {
+    on.run(async {
+        let (mut stream, mut peer) = tight_pair();
+        peer.write_all(&coded_bytes(0, 10_000)).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut bytes = vec![0; 10_000];
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_coded(0, &bytes);
+        assert!(stream.recv().await.unwrap().is_empty());
+
+        stream.send(coded_bytes(0, BIG)).await.unwrap();
+        assert!(poll_once(pin!(stream.flush())).await.is_pending());
+        turns(20).await; // the sockets are full now
+        let reading = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).map(|_| received)
+        });
+        stream.write_all(b"").await.unwrap();
+        assert!(stream.recv().await.unwrap().is_empty(), "and it stays the end");
+        stream.shutdown().await.unwrap();
+        stream.close().await.unwrap();
+        let received = reading.join().unwrap().unwrap();
+        assert_eq!(received.len(), BIG);
+        assert_coded(0, &received);
+    });
+}
+
+/// Goal: closing works while a task is in the middle of a read: the peer sees the end although a
+/// receive is armed, and the reader's own end does not disturb the writer (I6).
+///
+/// Method: abort a task that reads a whole stream; drop the writing half beside a reader; abort a
+/// reader beside the writing half. The peer waits for the end on a thread of its own.
+///
+/// Kills: `close(2)` under an armed receive, after which no FIN goes out; a `shutdown` that waits
+/// for the reader; a reading half whose drop closes the connection.
+fn i6_closing_while_a_task_reads(on: Driver) {
+    on.run(async {
+        let to_the_end = |mut peer: std::net::TcpStream| {
+            let reading = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                peer.read_to_end(&mut received).map(|_| (received, peer))
+            });
+            async move {
+                until(|| reading.is_finished()).await;
+                reading.join().unwrap().expect("an end, not a reset")
+            }
+        };
+        let (mut stream, peer) = std_pair();
+        let reader = spawn(async move { stream.recv().await.map(drop) });
+        turns(3).await;
+        reader.abort();
+        assert!(reader.await.unwrap_err().is_cancelled());
+        assert!(to_the_end(peer).await.0.is_empty());
+
+        let (stream, peer) = std_pair();
+        let (mut reader, writer) = stream.into_split();
+        let reader = spawn(async move { reader.recv().await.unwrap().to_vec() });
+        turns(3).await;
+        drop(writer);
+        let (nothing, mut peer) = to_the_end(peer).await;
+        assert!(nothing.is_empty() && !reader.is_finished());
+        peer.write_all(b"still here").unwrap();
+        assert_eq!(reader.await.unwrap(), b"still here");
+
+        let (stream, peer) = std_pair();
+        let (mut reader, mut writer) = stream.into_split();
+        let reader = spawn(async move { reader.recv().await.map(drop) });
+        turns(3).await;
+        reader.abort();
+        assert!(reader.await.unwrap_err().is_cancelled());
+        writer.write_all(b"last words").await.unwrap();
+        drop(writer);
+        assert_eq!(to_the_end(peer).await.0, b"last words");
     });
 }
 
@@ -139,6 +222,29 @@ fn a_reset_is_that_connections_error(on: Driver) {
     });
 }
 
+/// Goal: what the loop had received when a reset came is read first, and then the error (I5).
+///
+/// Method: both ends are streams of this loop. One sends and, once the other has the bytes in its
+/// buffers and has read none, resets.
+///
+/// Kills: a failed receive that empties the queue.
+fn bytes_that_have_come_are_read_before_a_reset(on: Driver) {
+    on.run(async {
+        let (mut sender, mut receiver) = tcp_pair().await;
+        assert!(poll_once(pin!(receiver.recv())).await.is_pending());
+        sender.write_all(&coded_bytes(0, 10_000)).await.unwrap();
+        sender.flush().await.unwrap();
+        until(|| Handle::current().metrics().buffers_held >= 3).await; // of 4 KiB each
+        sender.abort();
+        turns(10).await;
+        let mut bytes = vec![0; 10_000];
+        receiver.read_exact(&mut bytes).await.unwrap();
+        assert_coded(0, &bytes);
+        let error = receiver.recv().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
 /// Goal: an aborted connection is a reset for the peer, with nothing of what was queued and not
 /// sent.
 ///
@@ -178,7 +284,7 @@ fn abort_resets(on: Driver) {
 /// Kills: a result of `connect(2)` not looked at; a deadline without effect.
 fn failing_connects(on: Driver) {
     on.run(async {
-        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let closed = std::net::TcpListener::bind(any_addr()).unwrap();
         let addr = closed.local_addr().unwrap();
         drop(closed);
         let error = TcpStream::connect(addr).await.unwrap_err();
@@ -205,8 +311,7 @@ fn failing_connects(on: Driver) {
 /// Kills: the two addresses exchanged; `SO_REUSEPORT` set for everybody.
 fn addresses_and_options(on: Driver) {
     on.run(async {
-        let any: [SocketAddr; 2] =
-            [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
+        let any: [SocketAddr; 2] = [any_addr(), (Ipv6Addr::LOCALHOST, 0).into()];
         for any in any {
             let Ok(listener) = TcpListener::builder().backlog(7).bind(any) else {
                 assert!(any.is_ipv6(), "IPv4 always works");
@@ -223,7 +328,7 @@ fn addresses_and_options(on: Driver) {
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
         }
         let shared = || TcpListener::builder().reuse_port(true);
-        let first = shared().bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let first = shared().bind(any_addr()).unwrap();
         let _second = shared().bind(first.local_addr().unwrap()).unwrap();
     });
 }
@@ -252,51 +357,5 @@ fn a_nonblocking_socket_from_elsewhere(on: Driver) {
         stream.send(vec![1; 8 * BIG]).await.unwrap();
         stream.close().await.unwrap();
         assert_eq!(reading.join().unwrap().unwrap(), 8 * BIG);
-    });
-}
-
-/// Goal: a thousand connections at once are all accepted, in order of arrival, and served.
-///
-/// Method: connect them all before the first accept, by four tasks.
-///
-/// Kills: an accept bound that loses what comes while it is being cancelled; a waiter not woken.
-fn a_crowd_is_accepted(on: Driver) {
-    on.run(async {
-        let listener = Rc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let addr = listener.local_addr().unwrap();
-        let crowd = scaled(1000).max(300).next_multiple_of(4); // more than a listener queues
-        let workers: Vec<_> = (0..4)
-            .map(|_| {
-                let listener = Rc::clone(&listener);
-                spawn(async move {
-                    for _ in 0..crowd / 4 {
-                        let mut stream = listener.accept().await.unwrap();
-                        spawn(async move {
-                            let bytes = stream.recv().await.unwrap();
-                            stream.send(bytes).await.unwrap();
-                        });
-                    }
-                })
-            })
-            .collect();
-        let mut clients = Vec::new();
-        for number in 0..crowd {
-            let mut client = std::net::TcpStream::connect(addr).unwrap();
-            client.write_all(&number.to_ne_bytes()).unwrap();
-            client.shutdown(Shutdown::Write).unwrap();
-            clients.push(client);
-        }
-        for worker in workers {
-            worker.await.unwrap();
-        }
-        for (number, mut client) in clients.into_iter().enumerate() {
-            let reply = std::thread::spawn(move || {
-                let mut reply = Vec::new();
-                client.read_to_end(&mut reply).map(|_| reply)
-            });
-            until(|| reply.is_finished()).await;
-            let reply = reply.join().unwrap().unwrap();
-            assert_eq!(reply, (number as u64).to_ne_bytes());
-        }
     });
 }

@@ -2,15 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use crate::common::{
-    assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair, tcp_pair, tight_pair, turns,
-    until,
+    any_addr, assert_coded, coded_bytes, open_fds, poll_once, scaled, std_pair, tcp_pair,
+    tight_pair, turns, until,
 };
 use crate::descriptors::NoDescriptors;
 use crate::{Body, Driver, bodies};
@@ -242,7 +241,7 @@ fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind(any_addr()).unwrap();
         let addr = listener.local_addr().unwrap();
         let metrics = || Handle::current().metrics();
         // The limit stays low throughout: an accept is held to the limit it was armed under.
@@ -307,7 +306,7 @@ fn setup_without_descriptors_says_what_to_do(on: Driver) {
 /// Kills: a panic or a slot left behind on the way out.
 fn connecting_without_descriptors_is_an_error(on: Driver) {
     on.run(async {
-        let peer = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = std::net::TcpListener::bind(any_addr()).unwrap();
         let addr = peer.local_addr().unwrap();
         let full = NoDescriptors::take_all();
         let error = TcpStream::connect(addr).await.unwrap_err();

@@ -20,6 +20,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_stalled_peer_stops_the_writer,
     i9_many_small_writes,
     one_byte_reads,
+    one_byte_writes,
+    i10_blocked_writers_go_on_each_by_itself,
 ];
 
 /// Far more than the buffers of a tight pair and our queue hold.
@@ -225,5 +227,82 @@ fn one_byte_reads(on: Driver) {
         assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0, "and stays 0");
         let error = stream.read_exact(&mut [0]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    });
+}
+
+/// Goal: bytes that are written one at a time, with or without a turn in between, arrive in order.
+///
+/// Method: 20 000 single-byte writes, some flushed, each a packet of its own if it comes alone;
+/// reads of random lengths.
+///
+/// Kills: a small write lost between the end of a send and the start of the next.
+fn one_byte_writes(on: Driver) {
+    on.run(async {
+        let (mut writer, mut reader) = tcp_pair().await;
+        writer.set_nodelay(true).unwrap();
+        let len = scaled(20_000);
+        let writing = spawn(async move {
+            let mut dice = Dice::new(41);
+            for position in 0..len {
+                writer.write_all(&coded_bytes(position, 1)).await.unwrap();
+                match dice.roll(6) {
+                    0 => writer.flush().await.unwrap(),
+                    1 => turns(1).await,
+                    _ => {}
+                }
+            }
+            writer.close().await.unwrap();
+        });
+        let mut dice = Dice::new(42);
+        let mut position = 0;
+        while position < len {
+            let mut buf = vec![0; 1 + dice.roll(7).min(len - position - 1) as usize];
+            reader.read_exact(&mut buf).await.unwrap();
+            assert_coded(position, &buf);
+            position += buf.len() as u64;
+        }
+        assert!(reader.recv().await.unwrap().is_empty());
+        writing.await.unwrap();
+    });
+}
+
+/// Goal: of many writers that wait for their peers, the one whose peer reads goes on, and only that
+/// one (I10).
+///
+/// Method: 16 writers blocked on sockets with small buffers; drain the peers in random order and
+/// see after each who has finished.
+///
+/// Kills: room on one connection that wakes the writer of another, or nobody.
+fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
+    on.run(async {
+        let (writers, peers): (Vec<_>, Vec<_>) = (1..=16)
+            .map(|id| {
+                let (mut stream, peer) = tight_pair();
+                let writer = spawn(async move {
+                    for start in (0..BIG as u64).step_by(32 << 10) {
+                        stream.write_all(&Code(id).bytes(start, 32 << 10)).await.unwrap();
+                    }
+                    stream.flush().await.unwrap();
+                    stream.close().await.unwrap();
+                });
+                (writer, (id, peer))
+            })
+            .unzip();
+        turns(100).await;
+        let mut waiting: Vec<_> = writers.into_iter().zip(peers).collect();
+        let mut dice = Dice::new(43);
+        while !waiting.is_empty() {
+            assert!(waiting.iter().all(|(writer, _)| !writer.is_finished()), "nobody read");
+            let (writer, (id, mut peer)) =
+                waiting.swap_remove(dice.roll(waiting.len() as u64) as usize);
+            let reading = std::thread::spawn(move || {
+                let mut received = Vec::new();
+                peer.read_to_end(&mut received).map(|_| received)
+            });
+            writer.await.unwrap();
+            let received = reading.join().unwrap().unwrap();
+            assert_eq!(received.len(), BIG);
+            Code(id).check(0, &received);
+        }
     });
 }

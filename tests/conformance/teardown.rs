@@ -2,14 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::{
-    Dice, assert_coded, blocking_pair, coded_bytes, open_fds, poll_once, scaled, std_pair,
-    tcp_pair, tight_pair, turns, unanswering_addr, until,
+    Dice, any_addr, assert_coded, blocking_pair, coded_bytes, open_fds, poll_once, scaled,
+    std_pair, tcp_pair, tight_pair, turns, unanswering_addr, until,
 };
 use crate::{Body, Driver, bodies};
 use ringloop::net::{TcpListener, TcpStream};
@@ -96,7 +95,7 @@ fn c6_dropping_a_runtime_with_everything_in_flight(on: Driver) {
         for _ in 0..5 {
             ringloop::spawn(async move { TcpStream::connect(full_addr).await.map(drop) });
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind(any_addr()).unwrap();
         let addr = listener.local_addr().unwrap();
         let listener = Rc::new(listener);
         for _ in 0..3 {
@@ -143,7 +142,7 @@ fn c6_dropping_a_runtime_at_any_moment(on: Driver) {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let listener = TcpListener::bind(any_addr()).unwrap();
             let addr = listener.local_addr().unwrap();
             ringloop::spawn(async move {
                 loop {
@@ -219,7 +218,7 @@ fn what_outlives_its_runtime_is_harmless(on: Driver) {
         let (mut stream, mut peer) = std_pair();
         peer.write_all(&coded_bytes(3, 100)).unwrap();
         let buf = stream.recv().await.unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind(any_addr()).unwrap();
         (stream, peer, buf, listener)
     });
     drop(runtime);

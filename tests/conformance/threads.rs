@@ -14,6 +14,7 @@ use std::thread;
 
 use crate::common::{Dice, scaled, turns};
 use crate::{Body, Driver, bodies};
+use ringloop::task::AbortHandle;
 use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -21,6 +22,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     f1_the_first_sleep_hears_wakes,
     f2_a_flood_of_wakes_is_one,
     f7_wakers_travel,
+    c9_an_abort_from_another_thread_is_heard,
 ];
 pub(crate) const ALONE: &[Body] = bodies![f3_wakes_after_the_end_are_harmless];
 
@@ -281,4 +283,56 @@ fn f7_wakers_travel(on: Driver) {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(Handle::current().metrics().tasks, 0);
     });
+}
+
+/// Goal: an abort from another thread wakes the loop, ends the task, wakes who joins it, and drops
+/// the future on the loop's thread (C9). A task that ends first keeps its result.
+///
+/// Method: 5 000 tasks that read for ever, or end by themselves after a moment, each aborted from
+/// another thread at a random phase while the loop goes to sleep.
+///
+/// Kills: an abort that sets a flag and wakes nobody; a future dropped where `abort` was called.
+fn c9_an_abort_from_another_thread_is_heard(on: Driver) {
+    let (to_abort, orders) = channel::<AbortHandle>();
+    let aborting = thread::spawn(move || {
+        let mut dice = Dice::new(14);
+        for handle in orders {
+            spin(dice.roll(300));
+            handle.abort();
+        }
+    });
+    on.run(async move {
+        let home = thread::current().id();
+        let mut dice = Dice::new(15);
+        let (mut aborted, mut ended) = (0_u64, 0_u64);
+        let rounds = scaled(5_000);
+        for round in 0..rounds {
+            let guard = Dropped(home);
+            let steps = dice.roll(200);
+            let task = spawn(async move {
+                let _guard = guard;
+                match round % 2 {
+                    0 => std::future::pending().await,
+                    _ => turns(steps as usize).await,
+                }
+                round
+            });
+            to_abort.send(task.abort_handle()).unwrap();
+            spin(dice.roll(300));
+            match task.await {
+                Ok(result) => {
+                    assert_eq!((result, round % 2), (round, 1));
+                    ended += 1;
+                }
+                Err(error) => {
+                    assert!(error.is_cancelled());
+                    aborted += 1;
+                }
+            }
+        }
+        assert_eq!(aborted + ended, rounds);
+        assert!(aborted >= rounds / 2);
+        assert_eq!(Handle::current().metrics().tasks, 0);
+    });
+    aborting.join().unwrap();
 }
