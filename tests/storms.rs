@@ -35,7 +35,7 @@ use harness::{assert_quiet, on_each_driver};
 /// no buffer, no timer, no memory. Who is not cancelled does not notice.
 ///
 /// Method: waves of victims, each with an operation in flight (a receive, a send, an accept, a
-/// connect), ended in random order after no, one or some turns, often while an answer is
+/// connect, a poll), ended in random order after no, one or some turns, often while an answer is
 /// on its way; peers live until the operation has ended, so that only the cancel can have ended it.
 /// A connection that is no victim echoes position-coded data all the time. Counted: the cancels
 /// that reached the driver, each kind's share, and what is left after every wave and at the end.

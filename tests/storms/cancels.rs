@@ -1,8 +1,8 @@
 //! The storm of cancels.
 //!
 //! A victim is something with one operation in flight: a stream that receives or sends, a listener
-//! that accepts, a connect. Ending it cancels the operation. Most of the sockets are `AF_UNIX`
-//! pairs, which are cheap; a part is TCP.
+//! that accepts, a connect, a descriptor that is polled. Ending it cancels the operation. Most of
+//! the sockets are `AF_UNIX` pairs, which are cheap; a part is TCP.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -14,10 +14,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringloop::io::AsyncFd;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::time::timeout;
 use ringloop::{Builder, Handle, Metrics, Unhandled};
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
 use crate::bystander::Bystander;
 use crate::common::{Dice, blocking_pair, open_fds, poll_once, turns, unanswering_addr, until};
@@ -45,9 +46,10 @@ enum Kind {
     Send,
     Accept,
     Connect,
+    Poll,
 }
 
-const KINDS: [Kind; 4] = [Kind::Recv, Kind::Send, Kind::Accept, Kind::Connect];
+const KINDS: [Kind; 5] = [Kind::Recv, Kind::Send, Kind::Accept, Kind::Connect, Kind::Poll];
 
 type Connect = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
@@ -57,10 +59,11 @@ enum Victim {
     Sender(TcpStream),
     Listener(TcpListener),
     Connect(Connect),
+    Watch(AsyncFd<Socket>),
 }
 
 /// The other side of a victim. It lives until the operation has ended.
-type Peer = socket2::Socket;
+type Peer = Socket;
 
 struct Storm {
     dice: Dice,
@@ -158,6 +161,13 @@ async fn rage(seed: u64, total: u64, full_addr: SocketAddr) -> Storm {
     storm
 }
 
+/// Sends until there is no room, of which the kernel leaves as little as it can.
+fn fill(socket: SockRef<'_>) {
+    socket.set_send_buffer_size(1).expect("an option"); // the kernel makes it its minimum
+    let filler = [0; 16 * 1024];
+    while socket.send_with_flags(&filler, libc::MSG_DONTWAIT).is_ok() {}
+}
+
 fn metrics() -> Metrics {
     Handle::current().metrics()
 }
@@ -183,6 +193,7 @@ impl Storm {
                 Kind::Send => self.sender().await,
                 Kind::Accept => self.listener().await,
                 Kind::Connect => self.connect().await,
+                Kind::Poll => self.watch().await,
             });
         }
         let mut peers = Vec::new();
@@ -214,10 +225,7 @@ impl Storm {
     /// A stream that waits for room to send.
     async fn sender(&mut self) -> (Victim, Option<Peer>) {
         let (mut stream, peer) = self.pair();
-        let socket = SockRef::from(&stream);
-        socket.set_send_buffer_size(1).expect("an option"); // the kernel makes it its minimum
-        let filler = [0; 16 * 1024];
-        while socket.send_with_flags(&filler, libc::MSG_DONTWAIT).is_ok() {}
+        fill(SockRef::from(&stream));
         stream.write_all(b"bytes that find no room").await.expect("a queue");
         (Victim::Sender(stream), Some(peer))
     }
@@ -241,6 +249,23 @@ impl Storm {
             "a connect is never immediate"
         );
         (Victim::Connect(connect), None)
+    }
+
+    /// A descriptor that waits to be readable or writable.
+    async fn watch(&mut self) -> (Victim, Option<Peer>) {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        let (ours, peer) = (OwnedFd::from(ours).into(), OwnedFd::from(theirs).into());
+        let is_for_room = self.one_in(4);
+        if is_for_room {
+            fill(SockRef::from(&ours));
+        }
+        let watch: AsyncFd<Socket> = AsyncFd::new(ours).expect("a descriptor");
+        let early = match is_for_room {
+            true => poll_once(pin!(watch.writable())).await,
+            false => poll_once(pin!(watch.readable())).await,
+        };
+        assert!(early.is_pending(), "nothing to read, no room to write");
+        (Victim::Watch(watch), Some(peer))
     }
 
     /// Ends a victim in one of the ways there are, often when the answer is on its way. Counts
@@ -278,6 +303,14 @@ impl Storm {
             Victim::Connect(connect) => {
                 drop(connect);
                 (Kind::Connect, None)
+            }
+            Victim::Watch(watch) => {
+                let peer = peer.expect("a watch has a peer");
+                if self.one_in(4) {
+                    (&peer).write_all(b"too late").expect("room");
+                }
+                drop(watch);
+                (Kind::Poll, Some(peer))
             }
         };
         let count = metrics().cancels - before;
