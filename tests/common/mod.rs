@@ -198,7 +198,8 @@ pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let addr = listener.local_addr().expect("an address");
     let theirs = std::net::TcpStream::connect(addr).expect("a connection");
     theirs.set_nodelay(true).expect("an option");
-    let (ours, _) = listener.accept().expect("its other end");
+    let (ours, from) = listener.accept().expect("its other end");
+    assert_eq!(from, theirs.local_addr().unwrap(), "FOREIGN");
     (ours, theirs)
 }
 

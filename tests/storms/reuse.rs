@@ -28,11 +28,13 @@ const STEPS: u64 = 40_000;
 const SOON_TURNS: u64 = 3;
 
 /// One direction of a connection: what was sent, and what has arrived.
+#[derive(Debug)]
 struct Direction {
     sent: Tape,
     received: Tape,
 }
 
+#[derive(Debug)]
 struct Connection {
     ours: TcpStream,
     theirs: Socket,
@@ -212,9 +214,10 @@ impl Connection {
 
     /// Takes what has come, or leaves a receive armed.
     async fn receive(&mut self) {
-        if let Poll::Ready(bytes) = poll_once(pin!(self.ours.recv())).await {
-            let bytes = bytes.expect("a peer that lives");
-            assert!(!bytes.is_empty(), "an end that nobody has sent");
+        let early = poll_once(pin!(self.ours.recv())).await;
+        if let Poll::Ready(bytes) = early {
+            let bytes = bytes.unwrap_or_else(|error| panic!("{error} on {self:?}"));
+            assert!(!bytes.is_empty(), "an end that nobody has sent on {self:?}");
             self.inward.received.check(&bytes);
         }
     }
