@@ -263,7 +263,9 @@ fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
             assert!(completions <= 2 * rests + 6, "{completions} in {rests}");
             assert_eq!(reports.borrow().len(), shortage, "one report each");
 
-            full.give_back(3);
+            // One more than there are clients: before 6.10 the kernel takes a descriptor first, and
+            // then finds out that nobody else is there.
+            full.give_back(4);
             for _ in &clients {
                 listener.accept().await.expect("a client that waited");
             }
