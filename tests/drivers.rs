@@ -4,26 +4,12 @@ mod common;
 #[path = "common/sandbox.rs"]
 mod sandbox;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::pin::pin;
 
-use common::{LIMIT, poll_once, std_pair, turns, within};
+use common::{LIMIT, poll_once, serves_an_echo, std_pair, turns, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 use sandbox::with_refused;
-
-fn serves_an_echo(runtime: &Runtime) {
-    let echoed = runtime.block_on(async {
-        let (mut stream, mut peer) = std_pair();
-        peer.write_all(b"ping").expect("a peer that lives");
-        let bytes = stream.recv().await.expect("four bytes");
-        stream.send(bytes).await.expect("an open stream");
-        stream.close().await.expect("a peer that reads");
-        let mut echoed = Vec::new();
-        peer.read_to_end(&mut echoed).expect("the echo, and the end");
-        echoed
-    });
-    assert_eq!(echoed, b"ping");
-}
 
 /// Goal: where io_uring is refused, however it is refused, a runtime starts on epoll, keeps the
 /// reason, and works.

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use ringloop::Runtime;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::task::yield_now;
 
@@ -218,6 +219,21 @@ pub fn tight_pair() -> (TcpStream, std::net::TcpStream) {
         socket.set_recv_buffer_size(64 << 10).expect("an option");
     }
     (TcpStream::from_std(ours), theirs)
+}
+
+/// One connection of `runtime`, whose bytes come back, and then its end.
+pub fn serves_an_echo(runtime: &Runtime) {
+    let echoed = runtime.block_on(async {
+        let (mut stream, mut peer) = std_pair();
+        peer.write_all(b"ping").expect("a peer that lives");
+        let bytes = stream.recv().await.expect("four bytes");
+        stream.send(bytes).await.expect("an open stream");
+        stream.close().await.expect("a peer that reads");
+        let mut echoed = Vec::new();
+        peer.read_to_end(&mut echoed).expect("the echo, and the end");
+        echoed
+    });
+    assert_eq!(echoed, b"ping");
 }
 
 /// A listening socket whose backlog is full, so that connecting to it neither succeeds nor fails.
