@@ -96,8 +96,9 @@ printf '%-6s %-58s %4s  %-44s\n' asked fault hits outcome
 # A ring that is hard to get.
 row auto runs:epoll io_uring_setup:error=EPERM
 row auto runs:epoll io_uring_register:error=EAGAIN:when=1
-row auto runs:epoll io_uring_enter:error=EBUSY:when=1
-row auto runs:epoll io_uring_enter:error=ENOMEM:when=7
+row auto runs:epoll io_uring_enter:error=EBUSY
+row auto runs:io_uring io_uring_enter:error=EBUSY:when=1+2
+row auto runs:io_uring io_uring_enter:error=ENOMEM:when=7+3
 row auto runs:io_uring io_uring_setup:error=EINVAL:when=1
 row auto runs:io_uring io_uring_setup:error=ENOMEM:when=1..4
 row uring 'fails:raise `ulimit -l`' io_uring_setup:error=ENOMEM

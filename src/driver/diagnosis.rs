@@ -268,7 +268,6 @@ pub(crate) fn diagnose(choice: DriverChoice, sizes: RingSizes, pool: &Rc<Pool>) 
     let mut trail = Trail::new();
     let verdict =
         super::choose(choice, sizes, pool, &mut trail).map(super::Opened::close_untouched);
-    pool.reclaim(); // what a probe had lent to a ring that is gone
     if trail.uring.is_untouched() {
         // Nobody has ruled it out, and nobody has come to it: the choice itself is an error, so
         // what it was meant to be is not known, and it may have been meant to prevent a kill.

@@ -402,7 +402,6 @@ fn open_best(sizes: RingSizes, pool: &Rc<Pool>, trail: &mut Trail) -> Result<Ope
         Err(error) if !error.is_shortage_of_files() => error,
         outcome => return outcome,
     };
-    pool.reclaim(); // what a probe had lent to a ring that is gone
     let mut opened = open_epoll(pool, refused.summary(), &mut trail.epoll)?;
     opened.info.advice = refused.advice();
     Ok(opened)

@@ -299,20 +299,14 @@ impl<R: Ring> Uring<R> {
         }
         match self.ring.enter(enter) {
             Ok(()) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                // A signal (H06), or the kernel is short of memory or room (H02): nothing is lost,
-                // the entries stay where they are, and the next turn tries again.
-                Some(
-                    errno::EINTR | errno::EAGAIN | errno::EBUSY | errno::ENOMEM | errno::ETIME,
-                ) => {
-                    self.stats.enter_retries += 1;
-                    Ok(())
-                }
-                // EBADR means that the kernel dropped a completion (H02): one operation will never
-                // be answered, and nobody knows which. Everything else is a broken or forbidden
-                // ring (H25). Both end the driver (`reactor::breakdown`).
-                _ => Err(error),
-            },
+            Err(error) if is_passing(&error) => {
+                self.stats.enter_retries += 1;
+                Ok(())
+            }
+            // EBADR means that the kernel dropped a completion (H02): one operation will never be
+            // answered, and nobody knows which. Everything else is a broken or forbidden ring
+            // (H25). Both end the driver (`reactor::breakdown`).
+            Err(error) => Err(error),
         }
     }
 
@@ -381,6 +375,13 @@ impl<R: Ring> Uring<R> {
             }
         }
     }
+}
+
+/// Whether an enter failed for now only: a signal (H06), or the kernel is short of memory or room
+/// (H02). Nothing is lost, the entries stay where they are, and the next enter tries again.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME];
+    error.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
 fn internal_user_data(kind: u8, round: u32) -> u64 {
