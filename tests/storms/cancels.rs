@@ -35,7 +35,7 @@ const EXTRAS_EVERY: u64 = 16;
 
 /// What the resident memory may grow by in the last two thirds: something for the allocator, which
 /// was seen to take 100 KiB, and less for each cancel than the smallest box that could be lost.
-const GROWTH_MAX_BYTES: u64 = 1 << 20;
+const GROWTH_MAX_BYTES: u64 = 512 << 10;
 const GROWTH_MAX_BYTES_PER_CANCEL: u64 = 8;
 
 /// How long a dropped stream may send. Short, because many of them are meant to fail.
