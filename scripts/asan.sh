@@ -18,6 +18,7 @@ cd "$(dirname "$0")/.."
 
 export RUSTC_BOOTSTRAP=1 # `-Z` flags on a stable compiler
 export RUSTFLAGS="-Zsanitizer=address -Cdebuginfo=1 ${RUSTFLAGS:-}"
+export RINGLOOP_STORM="${RINGLOOP_STORM:-20000}" # the sanitizer looks closer, not longer
 export ASAN_OPTIONS="detect_leaks=1:halt_on_error=1:${ASAN_OPTIONS:-}"
 
 target=x86_64-unknown-linux-gnu
