@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
 use crate::target::Url;
+use crate::threshold::Gate;
 use crate::units;
 
 /// Measures TCP servers honestly: what was sent, what came back, and how long it took.
@@ -79,6 +80,11 @@ pub(crate) struct RunArgs {
     /// Longest wait for a reply, from its actual send
     #[arg(long, value_name = "T", default_value = "10s", value_parser = units::timeout)]
     pub(crate) timeout: Duration,
+
+    /// What the run has to fulfil, or exit 99: p(99)<5ms, service max<1s, errors rate<0.1%,
+    /// rate>=49k, served==connections (may be given several times)
+    #[arg(long = "threshold", value_name = "EXPR", value_parser = Gate::parse)]
+    pub(crate) thresholds: Vec<Gate>,
 
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]

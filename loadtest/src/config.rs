@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::{Driver, Format, ProgressStyle, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::target::Url;
+use crate::threshold::Gate;
 
 /// Connections when a URL is given; somebody else's server is not to be flooded by default.
 const CONNECTIONS_TO_URL: u32 = 50;
@@ -43,6 +44,7 @@ pub(crate) struct RunConfig {
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeout: Duration,
+    pub(crate) thresholds: Vec<Gate>,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
     pub(crate) format: Format,
@@ -112,6 +114,7 @@ impl RunConfig {
             connects_in_flight_max: args.connect_concurrency,
             connect_timeout: args.connect_timeout,
             timeout: args.timeout,
+            thresholds: args.thresholds,
             fit: args.fit,
             driver: args.driver,
             format: args.format,

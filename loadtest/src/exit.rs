@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Unreachable = 3,
     /// The machine's limits are too low for what was asked.
     Preflight = 4,
+    /// A gate was not met; the code is k6's.
+    Breached = 99,
     /// SIGINT; the report was written.
     Interrupted = 130,
     /// SIGTERM; the report was written.

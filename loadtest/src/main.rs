@@ -38,6 +38,7 @@ mod signals;
 mod stats;
 mod sys;
 mod target;
+mod threshold;
 mod units;
 mod worker;
 

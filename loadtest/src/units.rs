@@ -75,6 +75,18 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of at least zero: `0`, `49k`, `1.5m`.
+pub(crate) fn whole(text: &str) -> Result<u64, String> {
+    scaled(text, &[("k", 1_000), ("m", 1_000_000)])
+}
+
+/// A plain decimal number, `99.9`, without sign or exponent.
+pub(crate) fn decimal_number(text: &str) -> Option<f64> {
+    let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|_| is_plain)
+}
+
 fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
     let (number, factor) = units
@@ -127,6 +139,22 @@ mod tests {
         for bad in ["", "0", "k", "-1", "+1", "1.2345k", "1 0", "ten", "1.", ".5k", "9999m", "1kk"]
         {
             assert!(count(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    /// Goal: numbers that may be zero or have a fraction take no other spelling.
+    ///
+    /// Method: a table.
+    ///
+    /// Kills: refusing zero; what Rust's parser of floats accepts beyond digits.
+    #[test]
+    fn numbers() {
+        assert_eq!(whole("0"), Ok(0));
+        assert_eq!(whole("49k"), Ok(49_000));
+        assert!(whole("-1").is_err());
+        assert_eq!(decimal_number("99.9"), Some(99.9));
+        for bad in ["", ".", "1.2.3", ".5", "+1", "-1", "1e3", "inf", "nan", "0x1", "1 "] {
+            assert_eq!(decimal_number(bad), None, "{bad}");
         }
     }
 

@@ -16,6 +16,7 @@ use crate::preflight::Cleared;
 use crate::procfs::{self, CpuTime};
 use crate::signals;
 use crate::stats;
+use crate::threshold;
 use crate::worker::{Accounts, WorkerResult};
 
 /// A worker that ran or waited for a processor longer than this has no time left to be punctual.
@@ -96,6 +97,10 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
         exit_code: Exit::Ok.code(),
     };
     report.notes = notes(&report, &outcome, &total);
+    // What an interrupted run would have become, nobody knows.
+    if !report.interrupted {
+        report.thresholds = threshold::judge_all(&config.thresholds, &report);
+    }
     report.exit_code = exit(&report, outcome.signal).code();
     report
 }
@@ -105,6 +110,7 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
         _ if !report.internal_errors.is_empty() => Exit::CouldNotRun,
         Some(signal) => signals::exit_of(signal),
         None if report.connections.served == 0 => Exit::Unreachable,
+        None if report.thresholds.iter().any(|gate| !gate.ok) => Exit::Breached,
         None => Exit::Ok,
     }
 }

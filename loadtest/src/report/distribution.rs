@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
 use super::{BarRow, Distribution};
 use crate::stats::{self, PERCENTILES};
@@ -36,6 +36,13 @@ pub(super) fn distribution(histogram: &Histogram<u64>, censored: u64) -> Option<
     })
 }
 
+impl Distribution {
+    /// What it was made of, or `None` if the text in its place is no histogram.
+    pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
+        decode(&self.hdr_v2)
+    }
+}
+
 pub(crate) fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
@@ -49,25 +56,35 @@ pub(crate) fn hdr_v2(histogram: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
+/// The inverse of [`hdr_v2`].
+fn decode(hdr_v2: &str) -> Option<Histogram<u64>> {
+    let bytes = STANDARD.decode(hdr_v2).ok()?;
+    Deserializer::new().deserialize(&mut &bytes[..]).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hdrhistogram::serialization::Deserializer;
 
     /// Goal: the blob is the histogram, every count of it.
     ///
-    /// Method: decode it again and compare the histograms.
+    /// Method: decode it again and compare the histograms; decode what is none.
     ///
-    /// Kills: encoding another histogram, microseconds, or V2 without its compression.
+    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic over a
+    /// report that somebody edited.
     #[test]
     fn the_blob_is_the_histogram() {
         let mut histogram = stats::new_histogram();
         for ns in [1, 999, 70_000, 70_001, 60_000_000_000] {
             histogram.saturating_record(ns);
         }
-        let bytes = STANDARD.decode(distribution(&histogram, 0).unwrap().hdr_v2).unwrap();
+        let mut distribution = distribution(&histogram, 0).unwrap();
+        let bytes = STANDARD.decode(&distribution.hdr_v2).unwrap();
         assert_eq!(bytes[..4], [0x1c, 0x84, 0x93, 0x14], "the cookie of a deflated V2");
-        let decoded: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
-        assert_eq!(decoded, histogram);
+        assert_eq!(distribution.histogram(), Some(histogram));
+        for bad in ["", "=", "HISTFA", "aGVsbG8gd29ybGQsIGhlbGxvIHdvcmxk"] {
+            bad.clone_into(&mut distribution.hdr_v2);
+            assert_eq!(distribution.histogram(), None);
+        }
     }
 }

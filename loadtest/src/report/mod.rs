@@ -9,6 +9,8 @@
 pub(crate) mod build;
 mod distribution;
 pub(crate) mod figures;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod json;
 mod text;
 mod total;

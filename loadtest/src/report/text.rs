@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{bar_label, bytes, grouped, seconds, time_us};
-use super::{BarRow, Distribution, Generator, Report, Server, Verdict};
+use super::{BarRow, Distribution, Generator, Report, Server, Threshold, Verdict};
 use crate::driver::DriverUsed;
 use crate::failure::Class;
 
@@ -26,6 +26,9 @@ pub(super) fn render(report: &Report) -> String {
         report.notes.iter().map(|note| format!("Note         {note}\n")).collect();
     if !notes.is_empty() {
         sections.push(notes.concat());
+    }
+    if !report.thresholds.is_empty() {
+        sections.push(thresholds(&report.thresholds, report.exit_code));
     }
     if report.interrupted {
         sections.push(format!("interrupted (exit {})\n", report.exit_code));
@@ -248,6 +251,35 @@ fn server(server: &Server) -> String {
     text
 }
 
+fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
+    let expr_width = rows.iter().map(|row| row.expr.chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let label = if index == 0 { "Thresholds" } else { "" };
+        let verdict = if row.ok { "ok" } else { "FAIL" };
+        let value = row.value.map_or_else(|| "no such figure".to_owned(), |v| figure(v, &row.unit));
+        let _ = writeln!(text, "{label:<13}{verdict:<6}{:<expr_width$}   {value}", row.expr);
+    }
+    let failed = rows.iter().filter(|row| !row.ok).count();
+    if failed > 0 {
+        let _ = writeln!(text, "{failed} of {} thresholds failed (exit {exit_code})", rows.len());
+    }
+    text
+}
+
+/// A value in the unit of its gate.
+fn figure(value: f64, unit: &str) -> String {
+    match unit {
+        "us" => time_us(value),
+        // Three digits would show 0.1004 % beside a limit of 0.1 % as the limit.
+        "%" => {
+            let digits = format!("{value:.5}");
+            format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        unit => format!("{} {unit}", grouped(value.round() as u64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +305,39 @@ mod tests {
         assert_eq!(drivers(&mixed, None), "a, because x; b, because y");
         let all = "a, because x; b, because y; server a, because x";
         assert_eq!(drivers(&mixed, Some(&alike)), all);
+    }
+
+    /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the section
+    /// says how many failed.
+    ///
+    /// Method: a row of each unit, one of them failed, one without a value; then none failed.
+    ///
+    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that passed.
+    #[test]
+    fn gates_show_their_values() {
+        let row = |expr: &str, value, unit: &str, ok| Threshold {
+            expr: expr.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            ok,
+        };
+        let rows = [
+            row("p(99)<1ms", Some(318.2), "us", true),
+            row("errors rate<0.1%", Some(0.1004), "%", false),
+            row("rate>=49k", Some(49_998.4), "msg/s", true),
+            row("errors rate<1%", Some(0.0), "%", true),
+            row("response max<1s", None, "us", false),
+        ];
+        assert_eq!(
+            thresholds(&rows, 99),
+            "Thresholds   ok    p(99)<1ms          318 µs\n             \
+             FAIL  errors rate<0.1%   0.1004 %\n             \
+             ok    rate>=49k          49 998 msg/s\n             \
+             ok    errors rate<1%     0 %\n             \
+             FAIL  response max<1s    no such figure\n\
+             2 of 5 thresholds failed (exit 99)\n"
+        );
+        assert!(!thresholds(&rows[..1], 0).contains("failed"));
     }
 
     /// Goal: bars are as long as their share, and nothing that happened is invisible.

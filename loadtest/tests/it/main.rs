@@ -7,6 +7,7 @@ mod common;
 mod doctor;
 mod drivers;
 mod faults;
+mod gates;
 mod own_server;
 mod refusals;
 mod run;
