@@ -2,7 +2,6 @@
 //!
 //! A usage error is one line on stderr and exit code 2.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
+use crate::serve::ServeArgs;
 use crate::target::Url;
 use crate::threshold::Gate;
 use crate::units;
@@ -105,25 +105,6 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// What to serve
-    #[arg(value_enum)]
-    pub(crate) kind: ServeKind,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]
-    pub(crate) listen: SocketAddr,
-    /// Which driver the loop uses
-    #[arg(long, value_enum, default_value_t = Driver::Auto)]
-    pub(crate) driver: Driver,
-    /// Connections to prepare for
-    #[arg(long, value_name = "N", default_value = "10k", value_parser = units::count)]
-    pub(crate) connections: u32,
-    /// Exit when stdin ends, so that a server never outlives the program that started it
-    #[arg(long)]
-    pub(crate) exit_with_stdin: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Also try to connect here: tcp://host:port
     #[arg(value_name = "URL")]
@@ -137,12 +118,6 @@ pub(crate) struct DoctorArgs {
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ServeKind {
-    /// Send every byte back
-    Echo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

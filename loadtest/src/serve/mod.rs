@@ -1,26 +1,97 @@
-//! Reference targets: servers to test against.
+//! Reference targets: servers to test against, and to test the tester with.
 //!
-//! A server prints two lines, where it listens and on which driver, and nothing per connection.
+//! ```text
+//! args ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks of one kind
+//!            │   waits for all  ◀────────  stop ◀── SIGINT, SIGTERM, the end of stdin
+//!            ▼
+//!        one line of JSON: what the threads have counted (tally)
+//! ```
+//!
+//! A server prints where it listens and on which driver once all of its threads do, nothing per
+//! connection, and its counters when it has stopped.
+//!
+//! **Absent on purpose.** Unix sockets: ringloop has none yet.
 
+mod args;
 mod echo;
+mod fault;
+mod lossy;
+mod sink;
+mod stall;
+mod stop;
+mod tally;
 
-use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::process;
-use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
-use std::thread;
+use std::rc::Rc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::cli::{Driver, ServeArgs, ServeKind};
+use ringloop::net::{TcpListener, TcpStream};
+use serde::Serialize;
+
+use self::lossy::Lossy;
+use self::stall::Stalls;
+use self::stop::Stopper;
+use self::tally::{Board, Tally, Totals};
 use crate::driver::DriverUsed;
-use crate::exit::{Exit, Stop};
+use crate::exit::Stop;
 use crate::signals;
 use crate::sys::FileLimit;
 use crate::target::Announcement;
 
-/// Serves until SIGINT or SIGTERM.
+pub(crate) use self::args::ServeArgs;
+use self::args::{MessageArgs, ServeKind, StallArgs};
+
+/// Asked of the kernel, which takes it down to `net.core.somaxconn`.
+const BACKLOG: u32 = 4_096;
+
+/// A listener that fails is asked again after this, not in a tight loop.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves until SIGINT, SIGTERM or, if asked, the end of stdin.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
+    args.check()?;
+    raise_file_limit(args)?;
+    let threads_count = args.threads as usize;
+    let stop = Stopper::new(threads_count);
+    let stopper = stop.clone();
+    signals::watch(move |_signal| stopper.stop())?;
+    if args.exit_with_stdin {
+        watch_stdin(stop.clone())?;
+    }
+    if args.threads > 1 {
+        refuse_shared_port(args.listen)?;
+    }
+    let board = Board::new(threads_count);
+    // Before the threads start, so that all of them stall at the same times.
+    let stalls = match &args.kind {
+        ServeKind::Stall(args) => Some(Stalls::from_now(args.stall_for, args.stall_every)),
+        ServeKind::Echo(_) | ServeKind::Sink(_) | ServeKind::Lossy(_) => None,
+    };
+    let (announcement, threads) = start_all(args, stalls, &board, &stop)?;
+    print(&announcement.to_string())?;
+    if let Some(stalls) = stalls {
+        print(&format!("{}\n", stalls.describe()))?;
+    }
+    for thread in threads {
+        join(thread)?;
+    }
+    let end = End { kind: args.kind.name(), totals: board.totals() };
+    let end = serde_json::to_string(&end).expect("numbers and names");
+    print(&format!("{end}\n"))
+}
+
+/// The line that a server ends with.
+#[derive(Debug, Serialize)]
+struct End {
+    kind: &'static str,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+fn raise_file_limit(args: &ServeArgs) -> Result<(), Stop> {
     let files = FileLimit::raise().map_err(|error| {
         Stop::could_not_run(format!("cannot raise the limit of open files: {error}"))
     })?;
@@ -30,82 +101,200 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
             files.soft, args.connections
         );
     }
-    let stop = Stopper::new();
-    let stopper = stop.clone();
-    signals::watch(move |_signal| stopper.stop())?;
-    if args.exit_with_stdin {
-        watch_stdin()?;
+    Ok(())
+}
+
+/// A port that several listeners share may be shared with another server too, which would then take
+/// a part of the connections without anybody noticing. So somebody must once have had it alone.
+fn refuse_shared_port(addr: SocketAddr) -> Result<(), Stop> {
+    std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(addr, &error))
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io::Error) -> Stop {
+    Stop::could_not_run(format!("cannot listen on {addr}: {error}"))
+}
+
+/// What a thread needs to start.
+struct Seat {
+    index: usize,
+    addr: SocketAddr,
+    args: ServeArgs,
+    stalls: Option<Stalls>,
+    board: Board,
+    stop: Stopper,
+}
+
+type Thread = JoinHandle<Result<(), Stop>>;
+
+fn start_all(
+    args: &ServeArgs,
+    stalls: Option<Stalls>,
+    board: &Board,
+    stop: &Stopper,
+) -> Result<(Announcement, Vec<Thread>), Stop> {
+    let seat = |index, addr| {
+        let (args, board, stop) = (args.clone(), board.clone(), stop.clone());
+        Seat { index, addr, args, stalls, board, stop }
+    };
+    let (thread, first) = start(seat(0, args.listen))?;
+    let mut threads = vec![thread];
+    for index in 1..args.threads as usize {
+        // Port 0: the first thread has picked one, the others join it there.
+        let (thread, other) = start(seat(index, first.addr))?;
+        if other.driver.kind != first.driver.kind {
+            let (first, other) = (first.driver.headline(), other.driver.headline());
+            return Err(Stop::could_not_run(format!(
+                "thread {index} would run on {other}; the first one is on {first} (see --driver)"
+            )));
+        }
+        threads.push(thread);
     }
+    Ok((first, threads))
+}
+
+/// Starts a thread and waits until it listens.
+fn start(seat: Seat) -> Result<(Thread, Announcement), Stop> {
+    let (ready, announcement) = mpsc::sync_channel(1);
+    let name = format!("serve-{}", seat.index);
+    let thread = thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            // However this thread ends, a server that serves in part must not go on.
+            let _stop_with_me = StopOnDrop(seat.stop.clone());
+            serve(&seat, ready)
+        })
+        .map_err(|error| Stop::could_not_run(format!("cannot start a thread: {error}")))?;
+    match announcement.recv() {
+        Ok(announcement) => Ok((thread, announcement)),
+        Err(_gone) => Err(join(thread).expect_err("it ended before it listened")),
+    }
+}
+
+struct StopOnDrop(Stopper);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn join(thread: Thread) -> Result<(), Stop> {
+    thread.join().unwrap_or_else(|_panic| Err(Stop::could_not_run("a serving thread panicked")))
+}
+
+/// A thread's work: listen, say where, accept until the server stops.
+fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
+    let Seat { index, addr, args, stalls: _, board, stop } = seat;
+    let threads_count = args.threads as usize;
     let runtime = ringloop::Builder::new()
         .driver(args.driver.choice())
-        .connections_expected(args.connections)
+        .connections_expected(args.connections.div_ceil(args.threads))
         .build()
         .map_err(|error| Stop::could_not_run(error.to_string()))?;
-    match args.kind {
-        ServeKind::Echo => runtime.block_on(echo::serve(args, &stop)),
+    runtime.block_on(async {
+        let failed = |error: io::Error| cannot_listen(*addr, &error);
+        let listener = TcpListener::builder()
+            .backlog(BACKLOG)
+            .reuse_port(args.threads > 1)
+            .bind(*addr)
+            .map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        let driver = DriverUsed::new(ringloop::Handle::current().driver(), args.driver);
+        ready.send(Announcement { addr, driver }).expect("`start` waits");
+        let worker = Rc::new(Worker { index: *index, threads_count, board: board.clone() });
+        spawn_acceptor(seat, listener, worker);
+        stop.stopped(*index).await;
+        Ok(())
+    })
+}
+
+/// What all connections of a thread share.
+#[derive(Debug)]
+struct Worker {
+    index: usize,
+    threads_count: usize,
+    board: Board,
+}
+
+impl Worker {
+    fn tally(&self) -> &Tally {
+        self.board.of(self.index)
     }
 }
 
-/// Says where the server listens, at once even through a pipe, and in one piece: who reads the first
-/// line only may hang up after it.
-fn announce(addr: SocketAddr, asked: Driver) -> Result<(), Stop> {
-    let driver = DriverUsed::new(ringloop::Handle::current().driver(), asked);
-    let text = Announcement { addr, driver }.to_string();
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Stop::could_not_run(format!("cannot print the address: {error}")))
+fn spawn_acceptor(seat: &Seat, listener: TcpListener, worker: Rc<Worker>) {
+    match seat.args.kind.clone() {
+        ServeKind::Echo(MessageArgs { size }) => {
+            accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
+        }
+        ServeKind::Sink(MessageArgs { size }) => {
+            accept(listener, worker, move |stream, worker, _| sink::serve(stream, worker, size));
+        }
+        ServeKind::Stall(StallArgs { message, .. }) => {
+            let stalls = seat.stalls.expect("`run` has made the schedule");
+            accept(listener, worker, move |stream, worker, _| {
+                stall::serve(stream, worker, message.size, stalls)
+            });
+        }
+        ServeKind::Lossy(args) => {
+            let lossy = Rc::new(Lossy::new(Rc::clone(&worker), args));
+            accept(listener, worker, move |stream, _, connection| {
+                Rc::clone(&lossy).serve(stream, connection)
+            });
+        }
+    }
 }
 
-/// Ends the process when stdin does: whoever started us is gone.
-fn watch_stdin() -> Result<(), Stop> {
-    let watcher = || {
+/// Runs `serve` as a task for every connection that comes. Its last argument is a number that no
+/// other connection has.
+fn accept<S, F>(listener: TcpListener, worker: Rc<Worker>, serve: S)
+where
+    S: Fn(TcpStream, Rc<Worker>, u64) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let accept_all = async move {
+        let mut number = worker.index as u64;
+        loop {
+            match listener.accept().await {
+                Ok(stream) => {
+                    worker.tally().connected();
+                    // A message waits for nobody's acknowledgement. Where that cannot be set the
+                    // peer is gone already, and the first read will say so.
+                    let _ = stream.set_nodelay(true);
+                    drop(ringloop::spawn(serve(stream, Rc::clone(&worker), number)));
+                    number += worker.threads_count as u64;
+                }
+                Err(error) => {
+                    eprintln!("loadtest: accept: {error}");
+                    ringloop::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    };
+    drop(ringloop::spawn(accept_all));
+}
+
+/// On stdout at once, even through a pipe, and in one piece: who reads the first line only may hang
+/// up after it.
+fn print(text: &str) -> Result<(), Stop> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match printed {
+        // Whoever started us reads no more. That is no reason to fail.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.map_err(|error| Stop::could_not_run(format!("cannot print: {error}"))),
+    }
+}
+
+/// Stops the server when stdin ends: whoever started us is gone, or wants the counters.
+fn watch_stdin(stop: Stopper) -> Result<(), Stop> {
+    let watcher = move || {
         let mut scratch = [0; 64];
         while io::stdin().lock().read(&mut scratch).is_ok_and(|len| len > 0) {}
-        process::exit(Exit::Ok.code().into());
+        stop.stop();
     };
     match thread::Builder::new().name("stdin".to_owned()).spawn(watcher) {
         Ok(_) => Ok(()),
         Err(error) => Err(Stop::could_not_run(format!("cannot watch stdin: {error}"))),
-    }
-}
-
-/// Lets another thread end the server's main future.
-#[derive(Clone, Debug)]
-struct Stopper(Arc<Mutex<StopState>>);
-
-#[derive(Debug)]
-enum StopState {
-    Running(Option<Waker>),
-    Stopped,
-}
-
-impl Stopper {
-    fn new() -> Stopper {
-        Stopper(Arc::new(Mutex::new(StopState::Running(None))))
-    }
-
-    fn stop(&self) {
-        let before = std::mem::replace(&mut *self.lock(), StopState::Stopped);
-        if let StopState::Running(Some(waker)) = before {
-            waker.wake();
-        }
-    }
-
-    /// Waits for [`Stopper::stop`]. Only one future may wait.
-    async fn stopped(&self) {
-        poll_fn(|cx| match &mut *self.lock() {
-            StopState::Stopped => Poll::Ready(()),
-            StopState::Running(waiter) => {
-                *waiter = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        })
-        .await;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, StopState> {
-        self.0.lock().expect("no code that can panic runs under this lock")
     }
 }

@@ -12,4 +12,5 @@ mod own_server;
 mod refusals;
 mod run;
 mod sandbox;
+mod serve;
 mod signals;

@@ -1,0 +1,126 @@
+//! The arguments of `loadtest serve`.
+//!
+//! A kind is a subcommand, so an option of another kind is a usage error without any code here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::fault::{Fault, Rule};
+use crate::cli::Driver;
+use crate::exit::{Exit, Stop};
+use crate::units;
+
+/// More loops than this share no machine that exists.
+const THREADS_MAX: u32 = 1_024;
+
+#[derive(Clone, Debug, Args)]
+// Without this, `serve` alone would print the help in place of an error.
+#[command(arg_required_else_help = false, disable_help_subcommand = true)]
+pub(crate) struct ServeArgs {
+    #[command(subcommand)]
+    pub(crate) kind: ServeKind,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:7000")]
+    pub(crate) listen: SocketAddr,
+    /// Threads, each with a loop and a listener of its own; the kernel spreads the connections
+    #[arg(long, global = true, value_name = "N", default_value = "1", value_parser = threads)]
+    pub(crate) threads: u32,
+    /// Which driver the loops use
+    #[arg(long, global = true, value_enum, default_value_t = Driver::Auto)]
+    pub(crate) driver: Driver,
+    /// Connections to prepare for
+    #[arg(long, global = true, value_name = "N", default_value = "10k")]
+    #[arg(value_parser = units::count)]
+    pub(crate) connections: u32,
+    /// Stop when stdin ends, so that a server never outlives the program that started it
+    #[arg(long, global = true)]
+    pub(crate) exit_with_stdin: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ServeKind {
+    /// Send every byte back
+    Echo(MessageArgs),
+    /// Take every byte and answer nothing
+    Sink(MessageArgs),
+    /// Echo, and answer nothing at all for a while at known times
+    Stall(StallArgs),
+    /// Echo, and misbehave at known messages
+    Lossy(LossyArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MessageArgs {
+    /// Size of a message, which is what `messages` counts
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
+    pub(crate) size: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StallArgs {
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
+    /// Length of a stall
+    #[arg(long, value_name = "T", default_value = "200ms", value_parser = units::span)]
+    pub(crate) stall_for: Duration,
+    /// From the begin of one stall to that of the next; the first one is so long after the start
+    #[arg(long, value_name = "T", default_value = "5s", value_parser = units::span)]
+    pub(crate) stall_every: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LossyArgs {
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
+    /// drop, reset, half-close, short, corrupt, extra, reorder or cross-talk at every so many
+    /// messages of a connection
+    #[arg(long = "fault", value_name = "KIND:EVERY", required = true, value_delimiter = ',')]
+    pub(crate) faults: Vec<Rule>,
+    /// Moves the faults of each connection apart; 0 leaves them where EVERY says
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) seed: u64,
+}
+
+impl ServeArgs {
+    /// What the values mean together.
+    pub(super) fn check(&self) -> Result<(), Stop> {
+        let refused = match &self.kind {
+            ServeKind::Stall(args) if args.stall_for >= args.stall_every => {
+                "--stall-for must be shorter than --stall-every"
+            }
+            ServeKind::Lossy(args) if args.message.size == 1 && args.has(Fault::Short) => {
+                "half of a message of 1 byte is nothing: --fault short needs --size 2 or more"
+            }
+            ServeKind::Echo(_) | ServeKind::Sink(_) | ServeKind::Stall(_) | ServeKind::Lossy(_) => {
+                return Ok(());
+            }
+        };
+        Err(Stop::new(Exit::Usage, format!("{refused} (see --help)")))
+    }
+}
+
+impl LossyArgs {
+    fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|rule| rule.fault == fault)
+    }
+}
+
+impl ServeKind {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            ServeKind::Echo(_) => "echo",
+            ServeKind::Sink(_) => "sink",
+            ServeKind::Stall(_) => "stall",
+            ServeKind::Lossy(_) => "lossy",
+        }
+    }
+}
+
+fn threads(text: &str) -> Result<u32, String> {
+    match units::count(text)? {
+        value if value > THREADS_MAX => Err(format!("is too large, at most {THREADS_MAX}")),
+        value => Ok(value),
+    }
+}

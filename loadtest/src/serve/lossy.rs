@@ -1,0 +1,184 @@
+//! The lossy target: an echo of whole messages that misbehaves by plan, and counts each time it did.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use ringloop::net::TcpStream;
+
+use super::Worker;
+use super::args::LossyArgs;
+use super::fault::{Fault, Schedule};
+
+/// What the connections of one thread share.
+#[derive(Debug)]
+pub(super) struct Lossy {
+    worker: Rc<Worker>,
+    args: LossyArgs,
+    recent: RefCell<Recent>,
+}
+
+impl Lossy {
+    pub(super) fn new(worker: Rc<Worker>, args: LossyArgs) -> Lossy {
+        Lossy { worker, args, recent: RefCell::default() }
+    }
+
+    /// Serves one peer until it goes or a fault ends the connection.
+    pub(super) async fn serve(self: Rc<Self>, mut stream: TcpStream, connection: u64) {
+        // A peer's failure is its own matter.
+        let _ = self.echo(&mut stream, connection).await.map(|end| match end {
+            End::Reset => stream.abort(),
+            End::Closed => {}
+        });
+    }
+
+    async fn echo(&self, stream: &mut TcpStream, connection: u64) -> io::Result<End> {
+        let tally = self.worker.tally();
+        let mut schedule = Schedule::new(&self.args.faults, self.args.seed, connection);
+        let mut message = vec![0; self.args.message.size as usize];
+        let mut held_back: Option<Vec<u8>> = None;
+        loop {
+            // Bytes of a message that never comes whole are not counted.
+            stream.read_exact(&mut message).await?;
+            tally.received(message.len());
+            tally.messages(1);
+            self.recent.borrow_mut().note(connection, &message);
+            let fault = schedule.next();
+            if let Some(earlier) = held_back.take() {
+                // These two are one fault; whatever else was due has to wait for its next turn.
+                self.send(stream, &message).await?;
+                self.send(stream, &earlier).await?;
+                tally.injected(Fault::Reorder);
+                continue;
+            }
+            match fault {
+                None => self.send(stream, &message).await?,
+                Some(Fault::Reorder) => held_back = Some(message.clone()),
+                Some(fault) => {
+                    if let Some(end) = self.misbehave(stream, connection, fault, &message).await? {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Spoils the reply to `message`. Says how the connection ends, if it does.
+    async fn misbehave(
+        &self,
+        stream: &mut TcpStream,
+        connection: u64,
+        fault: Fault,
+        message: &[u8],
+    ) -> io::Result<Option<End>> {
+        let tally = self.worker.tally();
+        if fault == Fault::CrossTalk {
+            let other = self.recent.borrow().of_another(connection);
+            // Nobody else has spoken yet: there is nothing to leak, and no fault to count.
+            if other.is_some() {
+                tally.injected(fault);
+            }
+            self.send(stream, other.as_deref().unwrap_or(message)).await?;
+            return Ok(None);
+        }
+        tally.injected(fault);
+        match fault {
+            Fault::Drop => Ok(None),
+            Fault::Reset => {
+                stream.flush().await?; // earlier replies are none of this fault
+                Ok(Some(End::Reset))
+            }
+            Fault::HalfClose => self.finish(stream).await.map(Some),
+            Fault::Short => {
+                self.send(stream, &message[..message.len() / 2]).await?;
+                self.finish(stream).await.map(Some)
+            }
+            Fault::Corrupt => {
+                let mut reply = message.to_vec();
+                *reply.last_mut().expect("a message has bytes") ^= 1;
+                self.send(stream, &reply).await?;
+                Ok(None)
+            }
+            Fault::Extra => {
+                self.send(stream, &[message, b"!"].concat()).await?;
+                Ok(None)
+            }
+            Fault::Reorder | Fault::CrossTalk => unreachable!("{fault:?} is dealt with above"),
+        }
+    }
+
+    async fn send(&self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        stream.write_all(bytes).await?;
+        self.worker.tally().sent(bytes.len());
+        Ok(())
+    }
+
+    /// Ends our side, then reads until the peer ends its own: closing with unread bytes would be a
+    /// reset, which is another fault.
+    async fn finish(&self, stream: &mut TcpStream) -> io::Result<End> {
+        stream.shutdown().await?;
+        loop {
+            let bytes = stream.recv().await?;
+            if bytes.is_empty() {
+                return Ok(End::Closed);
+            }
+            self.worker.tally().received(bytes.len());
+        }
+    }
+}
+
+/// How a fault ends a connection.
+enum End {
+    Reset,
+    Closed,
+}
+
+/// The last messages of the two connections that spoke last. Two are enough: one of them is another.
+#[derive(Debug, Default)]
+struct Recent {
+    latest: Option<(u64, Vec<u8>)>,
+    before: Option<(u64, Vec<u8>)>,
+}
+
+impl Recent {
+    fn note(&mut self, connection: u64, message: &[u8]) {
+        if self.latest.as_ref().is_none_or(|(latest, _)| *latest != connection) {
+            std::mem::swap(&mut self.latest, &mut self.before);
+        }
+        let (number, bytes) = self.latest.get_or_insert_default();
+        *number = connection;
+        bytes.clear();
+        bytes.extend_from_slice(message);
+    }
+
+    fn of_another(&self, connection: u64) -> Option<Vec<u8>> {
+        let both = [&self.latest, &self.before].into_iter().flatten();
+        let mut others = both.filter(|(number, _)| *number != connection);
+        others.next().map(|(_, bytes)| bytes.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what leaks is the last message of another connection, never one's own.
+    ///
+    /// Method: three connections speak in turns.
+    ///
+    /// Kills: leaking to oneself; a message older than the other's last.
+    #[test]
+    fn recent_messages() {
+        let mut recent = Recent::default();
+        assert_eq!(recent.of_another(1), None);
+        recent.note(1, b"a");
+        assert_eq!(recent.of_another(1), None);
+        recent.note(2, b"b");
+        recent.note(2, b"c");
+        assert_eq!(recent.of_another(1).unwrap(), b"c");
+        assert_eq!(recent.of_another(2).unwrap(), b"a");
+        recent.note(3, b"d");
+        assert_eq!(recent.of_another(3).unwrap(), b"c");
+        assert_eq!(recent.of_another(2).unwrap(), b"d");
+    }
+}

@@ -1,0 +1,20 @@
+//! The sink: takes every byte and answers nothing.
+
+use std::rc::Rc;
+
+use ringloop::net::TcpStream;
+
+use super::Worker;
+use super::tally::Messages;
+
+/// Reads one peer until it closes or fails.
+pub(super) async fn serve(mut stream: TcpStream, worker: Rc<Worker>, size: u32) {
+    let mut messages = Messages::new(size);
+    while let Ok(bytes) = stream.recv().await {
+        if bytes.is_empty() {
+            return;
+        }
+        worker.tally().received(bytes.len());
+        worker.tally().messages(messages.completed_by(bytes.len()));
+    }
+}

@@ -1,0 +1,46 @@
+//! Stopping: any thread says so once, every serving thread hears it.
+
+use std::future::poll_fn;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+
+/// Ends the main futures of all serving threads.
+#[derive(Clone, Debug)]
+pub(super) struct Stopper(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+enum State {
+    /// Who waits, by thread.
+    Running(Vec<Option<Waker>>),
+    Stopped,
+}
+
+impl Stopper {
+    pub(super) fn new(threads_count: usize) -> Stopper {
+        Stopper(Arc::new(Mutex::new(State::Running(vec![None; threads_count]))))
+    }
+
+    pub(super) fn stop(&self) {
+        let before = mem::replace(&mut *self.lock(), State::Stopped);
+        if let State::Running(waiters) = before {
+            waiters.into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits for [`Stopper::stop`]. Only one future of each thread may wait.
+    pub(super) async fn stopped(&self, thread: usize) {
+        poll_fn(|cx| match &mut *self.lock() {
+            State::Stopped => Poll::Ready(()),
+            State::Running(waiters) => {
+                waiters[thread] = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no code that can panic runs under this lock")
+    }
+}
