@@ -43,6 +43,8 @@ pub(crate) struct ServeArgs {
 pub(crate) enum ServeKind {
     /// Send every byte back
     Echo(MessageArgs),
+    /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /count
+    Http(HttpArgs),
     /// Take every byte and answer nothing
     Sink(MessageArgs),
     /// Echo, and answer nothing at all for a while at known times
@@ -54,6 +56,13 @@ pub(crate) enum ServeKind {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MessageArgs {
     /// Size of a message, which is what `messages` counts
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
+    pub(crate) size: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HttpArgs {
+    /// Size of the body of /
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
     pub(crate) size: u32,
 }
@@ -93,7 +102,11 @@ impl ServeArgs {
             ServeKind::Lossy(args) if args.message.size == 1 && args.has(Fault::Short) => {
                 "half of a message of 1 byte is nothing: --fault short needs --size 2 or more"
             }
-            ServeKind::Echo(_) | ServeKind::Sink(_) | ServeKind::Stall(_) | ServeKind::Lossy(_) => {
+            ServeKind::Echo(_)
+            | ServeKind::Http(_)
+            | ServeKind::Sink(_)
+            | ServeKind::Stall(_)
+            | ServeKind::Lossy(_) => {
                 return Ok(());
             }
         };
@@ -111,6 +124,7 @@ impl ServeKind {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             ServeKind::Echo(_) => "echo",
+            ServeKind::Http(_) => "http",
             ServeKind::Sink(_) => "sink",
             ServeKind::Stall(_) => "stall",
             ServeKind::Lossy(_) => "lossy",

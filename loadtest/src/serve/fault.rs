@@ -105,7 +105,8 @@ impl Schedule {
     /// What strikes the next message. Where several rules meet, the first one named wins.
     pub(super) fn next(&mut self) -> Option<Fault> {
         self.number += 1;
-        let strikes = |(rule, ahead): &&(Rule, u64)| (self.number + ahead) % rule.every == 0;
+        let strikes =
+            |(rule, ahead): &&(Rule, u64)| (self.number + ahead).is_multiple_of(rule.every);
         self.rules.iter().find(strikes).map(|(rule, _)| rule.fault)
     }
 }

@@ -15,6 +15,7 @@
 mod args;
 mod echo;
 mod fault;
+mod http;
 mod lossy;
 mod sink;
 mod stall;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use ringloop::net::{TcpListener, TcpStream};
 use serde::Serialize;
 
+use self::http::Http;
 use self::lossy::Lossy;
 use self::stall::Stalls;
 use self::stop::Stopper;
@@ -42,7 +44,7 @@ use crate::sys::FileLimit;
 use crate::target::Announcement;
 
 pub(crate) use self::args::ServeArgs;
-use self::args::{MessageArgs, ServeKind, StallArgs};
+use self::args::{HttpArgs, MessageArgs, ServeKind, StallArgs};
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
     // Before the threads start, so that all of them stall at the same times.
     let stalls = match &args.kind {
         ServeKind::Stall(args) => Some(Stalls::from_now(args.stall_for, args.stall_every)),
-        ServeKind::Echo(_) | ServeKind::Sink(_) | ServeKind::Lossy(_) => None,
+        ServeKind::Echo(_) | ServeKind::Http(_) | ServeKind::Sink(_) | ServeKind::Lossy(_) => None,
     };
     let (announcement, threads) = start_all(args, stalls, &board, &stop)?;
     print(&announcement.to_string())?;
@@ -226,6 +228,10 @@ fn spawn_acceptor(seat: &Seat, listener: TcpListener, worker: Rc<Worker>) {
     match seat.args.kind.clone() {
         ServeKind::Echo(MessageArgs { size }) => {
             accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
+        }
+        ServeKind::Http(HttpArgs { size }) => {
+            let http = Rc::new(Http::new(Rc::clone(&worker), size));
+            accept(listener, worker, move |stream, _, _| Rc::clone(&http).serve(stream));
         }
         ServeKind::Sink(MessageArgs { size }) => {
             accept(listener, worker, move |stream, worker, _| sink::serve(stream, worker, size));

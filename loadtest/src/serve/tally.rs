@@ -53,6 +53,10 @@ impl Tally {
         add(&self.messages, count);
     }
 
+    pub(super) fn bad_request(&self) {
+        add(&self.bad_requests, 1);
+    }
+
     pub(super) fn received(&self, len: usize) {
         add(&self.bytes_in, len as u64);
     }
@@ -159,6 +163,7 @@ mod tests {
             let tally = board.of(thread);
             (0..factor).for_each(|_| tally.connected());
             tally.messages(2 * factor);
+            (0..5 * factor).for_each(|_| tally.bad_request());
             tally.received(3 * factor as usize);
             tally.sent(4 * factor as usize);
             (0..factor).for_each(|_| tally.injected(Fault::Extra));
@@ -166,7 +171,7 @@ mod tests {
         let wanted = Totals {
             connections: 11,
             messages: 22,
-            bad_requests: 0,
+            bad_requests: 55,
             bytes_in: 33,
             bytes_out: 44,
             faults: BTreeMap::from([("extra", 11)]),

@@ -3,6 +3,7 @@
 //! The clients here are plain blocking sockets of std, so nothing that is under test judges itself.
 
 mod echo;
+mod http;
 mod lossy;
 mod refusals;
 mod sink;

@@ -1,0 +1,216 @@
+//! An HTTP/1.1 server: keep-alive, pipelining, bodies by length and by chunks.
+//!
+//! ```text
+//! bytes ──▶ request (head, body skipped; chunked) ──▶ route ──▶ reply ──▶ out, sent once per receive
+//! ```
+//!
+//! Replies to pipelined requests gather in one buffer, which is sent when all received bytes have
+//! been used or it is full. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and one
+//! piece) and what the stream has queued.
+//!
+//! **Absent on purpose.** `Date`: with it, two replies would not be the same bytes, and a tester
+//! could not compare them. Time limits for slow peers: whoever tests decides how slow to be.
+
+mod chunked;
+mod reply;
+mod request;
+mod route;
+
+use std::io;
+use std::mem;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringloop::net::TcpStream;
+use ringloop::time::timeout;
+
+use self::reply::{Body, Framing, Reply, write_head};
+use self::request::{Method, Reader, Refusal, Request, Step};
+use self::route::Route;
+use super::Worker;
+
+/// A buffer of replies is sent when it has this length, and at the end of what was received.
+const OUT_LEN: usize = 64 << 10;
+
+/// Bytes of a body that are made at a time.
+const PIECE_LEN: usize = 16 << 10;
+
+/// Positions are coded modulo this prime, so that no power of two hides a displaced piece.
+const CODE_PERIOD: usize = 251;
+
+/// After the last reply we read on for so long and so far. Closing with unread bytes would be a reset,
+/// and the reset could overtake the reply.
+const PARTING_PATIENCE: Duration = Duration::from_secs(1);
+const PARTING_LEN: usize = 1 << 20;
+
+/// What the connections of one thread share.
+#[derive(Debug)]
+pub(super) struct Http {
+    worker: Rc<Worker>,
+    /// The body of `/`.
+    root: Rc<[u8]>,
+    /// Byte `at` of every coded body is `at % CODE_PERIOD`; so any piece is a slice of this.
+    code: Vec<u8>,
+}
+
+impl Http {
+    pub(super) fn new(worker: Rc<Worker>, size: u32) -> Http {
+        let code = (0..PIECE_LEN + CODE_PERIOD).map(|at| (at % CODE_PERIOD) as u8).collect();
+        let root = vec![b'x'; size as usize].into();
+        Http { worker, root, code }
+    }
+
+    /// Serves one peer until either side ends the connection.
+    pub(super) async fn serve(self: Rc<Self>, stream: TcpStream) {
+        let out = Vec::new();
+        let mut connection = Connection { http: &self, stream, out };
+        // A peer's failure is its own matter.
+        let _ = connection.run().await;
+    }
+}
+
+struct Connection<'a> {
+    http: &'a Http,
+    stream: TcpStream,
+    /// Replies that wait to be sent.
+    out: Vec<u8>,
+}
+
+/// Whether a connection goes on after a reply.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    GoOn,
+    Close,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self) -> io::Result<()> {
+        let tally = self.http.worker.tally();
+        let mut reader = Reader::default();
+        loop {
+            let bytes = self.stream.recv().await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            tally.received(bytes.len());
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (used, step) = match reader.advance(rest) {
+                    Ok(progress) => progress,
+                    Err(refusal) => return self.refuse(refusal).await,
+                };
+                rest = &rest[used..];
+                match step {
+                    Step::More => {}
+                    Step::Continue => self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"),
+                    Step::Request(request) => {
+                        if self.answer(&request).await? == After::Close {
+                            return self.part().await;
+                        }
+                    }
+                }
+            }
+            self.send().await?;
+        }
+    }
+
+    async fn answer(&mut self, request: &Request) -> io::Result<After> {
+        let Http { worker, root, code: _ } = self.http;
+        let route = Route::of(&request.target);
+        let reply = match request.method {
+            Method::Get | Method::Head | Method::Post => match route {
+                Route::Root => Reply::ok(Body::Fixed(Rc::clone(root))),
+                Route::Bytes(len) => Reply::ok(Body::Coded { len }),
+                Route::Chunked(len) => Reply::ok(Body::Chunks { len }),
+                Route::Status(code) => Reply::of_status(code),
+                Route::Count => Reply::ok(Body::json(&worker.board.totals())),
+                Route::Unknown => Reply::of_status(404),
+            },
+            Method::Other => Reply::of_status(405),
+        };
+        // Looking at the counters does not change them.
+        if route != Route::Count {
+            worker.tally().messages(1);
+        }
+        let framing = reply.framing(request.minor_version);
+        let is_kept = request.is_keep_alive && framing != Framing::UntilClose;
+        write_head(&mut self.out, &reply, framing, request.minor_version, is_kept);
+        if request.method != Method::Head {
+            self.write_body(&reply.body, framing).await?;
+        }
+        Ok(if is_kept { After::GoOn } else { After::Close })
+    }
+
+    async fn write_body(&mut self, body: &Body, framing: Framing) -> io::Result<()> {
+        match *body {
+            Body::Empty => Ok(()),
+            Body::Fixed(ref bytes) => {
+                self.out.extend_from_slice(bytes);
+                self.send_if_full().await
+            }
+            Body::Coded { len } | Body::Chunks { len } => self.write_coded(len, framing).await,
+        }
+    }
+
+    async fn write_coded(&mut self, len: u64, framing: Framing) -> io::Result<()> {
+        let mut at = 0;
+        while at < len {
+            let piece_len = (len - at).min(PIECE_LEN as u64) as usize;
+            let phase = (at % CODE_PERIOD as u64) as usize;
+            let piece = &self.http.code[phase..phase + piece_len];
+            framing.write_piece(&mut self.out, piece);
+            at += piece_len as u64;
+            self.send_if_full().await?;
+        }
+        framing.write_end(&mut self.out);
+        Ok(())
+    }
+
+    /// Answers what is no request, once, and ends the connection.
+    async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        self.http.worker.tally().bad_request();
+        let reply = Reply::of_status(match refusal {
+            Refusal::Malformed => 400,
+            Refusal::TooLarge => 431,
+        });
+        let framing = reply.framing(1);
+        write_head(&mut self.out, &reply, framing, 1, false);
+        self.write_body(&reply.body, framing).await?;
+        self.part().await
+    }
+
+    async fn send_if_full(&mut self) -> io::Result<()> {
+        if self.out.len() < OUT_LEN { Ok(()) } else { self.send().await }
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let len = self.out.len();
+        self.stream.send(mem::take(&mut self.out)).await?;
+        self.http.worker.tally().sent(len);
+        Ok(())
+    }
+
+    /// Sends the last bytes and the end of the stream, and lets the peer read them.
+    async fn part(&mut self) -> io::Result<()> {
+        self.send().await?;
+        self.stream.shutdown().await?;
+        let tally = self.http.worker.tally();
+        let mut left = PARTING_LEN;
+        let read_on = async {
+            while left > 0 {
+                let bytes = self.stream.recv().await?;
+                if bytes.is_empty() {
+                    break;
+                }
+                tally.received(bytes.len());
+                left = left.saturating_sub(bytes.len());
+            }
+            Ok(())
+        };
+        timeout(PARTING_PATIENCE, read_on).await.unwrap_or(Ok(()))
+    }
+}

@@ -1,0 +1,140 @@
+//! Replies: the head, and how a body is framed.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: u16,
+    pub(super) body: Body,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    Empty,
+    Fixed(Rc<[u8]>),
+    /// Bytes that say where they are.
+    Coded {
+        len: u64,
+    },
+    /// The same, without saying beforehand how many.
+    Chunks {
+        len: u64,
+    },
+}
+
+/// How the peer knows where the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The status says that there is none.
+    Nothing,
+    Length(u64),
+    Chunked,
+    /// For HTTP/1.0, which has no chunks.
+    UntilClose,
+}
+
+impl Body {
+    pub(super) fn json(value: &impl Serialize) -> Body {
+        let mut text = serde_json::to_vec(value).expect("numbers and names");
+        text.push(b'\n');
+        Body::Fixed(text.into())
+    }
+}
+
+impl Reply {
+    pub(super) fn ok(body: Body) -> Reply {
+        Reply { status: 200, body }
+    }
+
+    /// A status that speaks for itself.
+    pub(super) fn of_status(status: u16) -> Reply {
+        let text = || format!("{status} {}\n", reason(status)).into_bytes();
+        let body = if has_body(status) { Body::Fixed(text().into()) } else { Body::Empty };
+        Reply { status, body }
+    }
+
+    pub(super) fn framing(&self, minor_version: u8) -> Framing {
+        match &self.body {
+            // 205 has a body by its framing, which must say that it is empty.
+            Body::Empty if self.status == 205 => Framing::Length(0),
+            Body::Empty => Framing::Nothing,
+            Body::Fixed(bytes) => Framing::Length(bytes.len() as u64),
+            Body::Coded { len } => Framing::Length(*len),
+            Body::Chunks { .. } if minor_version == 0 => Framing::UntilClose,
+            Body::Chunks { .. } => Framing::Chunked,
+        }
+    }
+}
+
+impl Framing {
+    /// Writes a piece of the body, which is not empty: an empty chunk would be the end.
+    pub(super) fn write_piece(self, out: &mut Vec<u8>, piece: &[u8]) {
+        match self {
+            Framing::Nothing | Framing::Length(_) | Framing::UntilClose => {
+                out.extend_from_slice(piece);
+            }
+            Framing::Chunked => {
+                write!(out, "{:x}\r\n", piece.len()).expect("memory does not fail");
+                out.extend_from_slice(piece);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    pub(super) fn write_end(self, out: &mut Vec<u8>) {
+        match self {
+            Framing::Nothing | Framing::Length(_) | Framing::UntilClose => {}
+            Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+        }
+    }
+}
+
+pub(super) fn write_head(
+    out: &mut Vec<u8>,
+    reply: &Reply,
+    framing: Framing,
+    minor_version: u8,
+    is_kept: bool,
+) {
+    let status = reply.status;
+    let mut line = |text: std::fmt::Arguments<'_>| {
+        out.write_fmt(text).expect("memory does not fail");
+        out.extend_from_slice(b"\r\n");
+    };
+    line(format_args!("HTTP/1.1 {status} {}", reason(status)));
+    line(format_args!("Server: loadtest"));
+    if status == 405 {
+        line(format_args!("Allow: GET, HEAD, POST"));
+    }
+    match framing {
+        Framing::Nothing | Framing::UntilClose => {}
+        Framing::Length(len) => line(format_args!("Content-Length: {len}")),
+        Framing::Chunked => line(format_args!("Transfer-Encoding: chunked")),
+    }
+    match (minor_version, is_kept) {
+        (0, true) => line(format_args!("Connection: keep-alive")),
+        (_, true) => {}
+        (_, false) => line(format_args!("Connection: close")),
+    }
+    line(format_args!(""));
+}
+
+fn has_body(status: u16) -> bool {
+    !matches!(status, 204 | 205 | 304)
+}
+
+/// Phrases for the statuses that we give by ourselves. The others are asked for by number, and a
+/// phrase may be empty.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        _ => "",
+    }
+}

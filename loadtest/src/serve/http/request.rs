@@ -1,0 +1,233 @@
+//! Requests out of bytes that come in pieces of any size: the head by `httparse`, the body skipped.
+//!
+//! A request is reported when its last byte has come, so a reply never overtakes a body.
+//!
+//! **Invariant.** What comes out does not depend on how the bytes were cut
+//! (`tests::cuts_change_nothing`), and no more than a head is kept, at most [`HEAD_LEN_MAX`] bytes.
+//!
+//! **Absent on purpose**: sockets and routes.
+
+use super::chunked::{Chunked, Progress};
+
+/// The longest head: request line, fields and the empty line.
+pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
+
+/// The most fields in a head.
+pub(super) const FIELDS_MAX: usize = 64;
+
+/// What a request asks for. The body, if there was one, is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Path and query, as they were sent.
+    pub(super) target: String,
+    /// 0 or 1.
+    pub(super) minor_version: u8,
+    /// Whether the connection is to be used again.
+    pub(super) is_keep_alive: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Post,
+    Other,
+}
+
+/// Why the rest of a connection cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 400
+    Malformed,
+    /// 431
+    TooLarge,
+}
+
+/// What the bytes so far amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing to report yet.
+    More,
+    /// The peer wants to hear `100 Continue` before it sends the body.
+    Continue,
+    Request(Request),
+}
+
+/// The reader of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    state: State,
+    /// A head that has not come whole. Empty between requests.
+    head: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Head,
+    Sized {
+        request: Request,
+        /// At least 1.
+        left: u64,
+    },
+    Chunked {
+        request: Request,
+        body: Chunked,
+    },
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Sized(u64),
+    Chunked,
+}
+
+struct Head {
+    request: Request,
+    body: Body,
+    wants_continue: bool,
+}
+
+impl Reader {
+    /// Goes on with `bytes`. Says how many of them were used, and for what; the rest is for the next
+    /// call. After a refusal the connection is of no use.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, Step), Refusal> {
+        match std::mem::take(&mut self.state) {
+            State::Head => self.advance_head(bytes),
+            State::Sized { request, left } => {
+                let used = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                match left - used as u64 {
+                    0 => Ok((used, Step::Request(request))),
+                    left => {
+                        self.state = State::Sized { request, left };
+                        Ok((used, Step::More))
+                    }
+                }
+            }
+            State::Chunked { request, mut body } => match body.skip(bytes)? {
+                Progress::Ended { used } => Ok((used, Step::Request(request))),
+                Progress::Goes => {
+                    self.state = State::Chunked { request, body };
+                    Ok((bytes.len(), Step::More))
+                }
+            },
+        }
+    }
+
+    fn advance_head(&mut self, bytes: &[u8]) -> Result<(usize, Step), Refusal> {
+        // Empty lines before a request are old clients' habit, and to be ignored.
+        let blank_len = match self.head.is_empty() {
+            true => bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count(),
+            false => 0,
+        };
+        let bytes = &bytes[blank_len..];
+        // Most heads come whole, and are read where they lie.
+        let (parsed, kept_len) = if self.head.is_empty() {
+            (parse(&bytes[..bytes.len().min(HEAD_LEN_MAX)], bytes)?, 0)
+        } else {
+            let kept_len = self.head.len();
+            let room = HEAD_LEN_MAX - kept_len;
+            let added = &bytes[..bytes.len().min(room)];
+            self.head.extend_from_slice(added);
+            (parse(&self.head, added)?, kept_len)
+        };
+        let Some((head_len, head)) = parsed else {
+            if kept_len == 0 {
+                self.head.extend_from_slice(bytes);
+            }
+            return Ok((blank_len + bytes.len(), Step::More));
+        };
+        self.head = Vec::new();
+        let used = blank_len + head_len - kept_len;
+        let Head { request, body, wants_continue } = head;
+        self.state = match body {
+            Body::Sized(0) => return Ok((used, Step::Request(request))),
+            Body::Sized(left) => State::Sized { request, left },
+            Body::Chunked => State::Chunked { request, body: Chunked::default() },
+        };
+        let step = if wants_continue { Step::Continue } else { Step::More };
+        Ok((used, step))
+    }
+}
+
+/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it is
+/// not whole.
+fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, Head)>, Refusal> {
+    let is_full = window.len() == HEAD_LEN_MAX;
+    // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
+    // for each byte.
+    if !is_full && !added.contains(&b'\n') {
+        return Ok(None);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut head = httparse::Request::new(&mut fields);
+    match head.parse(window) {
+        Ok(httparse::Status::Complete(len)) => Ok(Some((len, understand(&head)?))),
+        Ok(httparse::Status::Partial) if is_full => Err(Refusal::TooLarge),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooLarge),
+        Err(_) => Err(Refusal::Malformed),
+    }
+}
+
+/// What the fields of a whole head mean. Where they contradict each other, guessing would let two
+/// readers of the same bytes see different requests: it is refused.
+fn understand(head: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
+    let minor_version = head.version.expect("the head is whole");
+    let mut is_keep_alive = minor_version == 1;
+    let (mut is_closing, mut hosts, mut wants_continue) = (false, 0, false);
+    let (mut length, mut is_chunked) = (None, false);
+    for field in &*head.headers {
+        let value = field.value.trim_ascii();
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            hosts += 1;
+        } else if is("content-length") {
+            if length.replace(decimal(value)?).is_some() {
+                return Err(Refusal::Malformed);
+            }
+        } else if is("transfer-encoding") {
+            if is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::Malformed);
+            }
+            is_chunked = true;
+        } else if is("connection") {
+            for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                is_closing |= option.eq_ignore_ascii_case(b"close");
+                is_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if is("expect") {
+            wants_continue |= value.eq_ignore_ascii_case(b"100-continue");
+        }
+    }
+    let is_modern = minor_version == 1;
+    let has_two_lengths = is_chunked && length.is_some();
+    if has_two_lengths || (is_chunked && !is_modern) || hosts > 1 || (hosts == 0 && is_modern) {
+        return Err(Refusal::Malformed);
+    }
+    let method = match head.method.expect("the head is whole") {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        _ => Method::Other,
+    };
+    let target = head.path.expect("the head is whole").to_owned();
+    is_keep_alive &= !is_closing;
+    let body = if is_chunked { Body::Chunked } else { Body::Sized(length.unwrap_or(0)) };
+    let request = Request { method, target, minor_version, is_keep_alive };
+    Ok(Head { request, body, wants_continue: wants_continue && is_modern })
+}
+
+fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::Malformed);
+    }
+    let text = std::str::from_utf8(digits).map_err(|_| Refusal::Malformed)?;
+    text.parse().map_err(|_| Refusal::Malformed)
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -1,0 +1,195 @@
+//! Tests of the reader: what it makes of bytes, however they are cut.
+
+use super::*;
+
+/// Everything that comes out, with the bytes fed in these pieces.
+fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Step, Refusal>> {
+    let mut reader = Reader::default();
+    let mut seen = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            match reader.advance(piece) {
+                Ok((used, step)) => {
+                    assert!(used <= piece.len(), "{used} of {}", piece.len());
+                    assert!(used > 0, "no way forward");
+                    piece = &piece[used..];
+                    if step != Step::More {
+                        seen.push(Ok(step));
+                    }
+                }
+                Err(refusal) => {
+                    seen.push(Err(refusal));
+                    return seen;
+                }
+            }
+            assert!(reader.head.len() <= HEAD_LEN_MAX, "{} bytes are kept", reader.head.len());
+        }
+    }
+    seen
+}
+
+fn whole(bytes: &[u8]) -> Vec<Result<Step, Refusal>> {
+    feed([bytes])
+}
+
+fn get(target: &str) -> Request {
+    let target = target.to_owned();
+    Request { method: Method::Get, target, minor_version: 1, is_keep_alive: true }
+}
+
+#[track_caller]
+fn one_request(bytes: &[u8]) -> Request {
+    match &whole(bytes)[..] {
+        [Ok(Step::Request(request))] => request.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Four requests in a row, with every kind of body, trailers and an expectation. The bodies look
+/// like heads and ends.
+const MEDLEY: &[&[u8]] = &[
+    b"\r\nGET /one?x=1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST /two HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nExpect: 100-continue\r\n\r\n",
+    b"GET / HT\r\n",
+    b"POST /three HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
+    b"4\r\nGET \r\n0A ;name=\"x\"\r\n\r\n0\r\n\r\nabc\r\n",
+    b"00\r\nTrailer: one\r\nTwo: 2\r\n\r\n",
+    b"\n\r\nHEAD /four HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+];
+
+/// Goal: a stream of requests with bodies gives the same requests wherever it is cut.
+///
+/// Method: the medley whole, byte by byte, and cut twice at every pair of places.
+///
+/// Kills: a head or a body that must come whole; bytes of a body read as the next request; a line of
+/// a chunk that is lost at a cut; an expectation answered twice.
+#[test]
+fn cuts_change_nothing() {
+    let medley = MEDLEY.concat();
+    let post = |target| Request { method: Method::Post, ..get(target) };
+    let head = Request { method: Method::Head, minor_version: 0, ..get("/four") };
+    let wanted = [
+        Step::Request(get("/one?x=1")),
+        Step::Continue,
+        Step::Request(post("/two")),
+        Step::Request(post("/three")),
+        Step::Request(head),
+    ];
+    let wanted: Vec<_> = wanted.into_iter().map(Ok).collect();
+    assert_eq!(whole(&medley), wanted);
+    assert_eq!(feed(medley.chunks(1)), wanted);
+    for first in 0..medley.len() {
+        for second in first..medley.len() {
+            let pieces = [&medley[..first], &medley[first..second], &medley[second..]];
+            assert_eq!(feed(pieces), wanted, "cut at {first} and {second}");
+        }
+    }
+}
+
+/// A request for `/` with these fields.
+fn with_fields(fields: &str) -> Vec<u8> {
+    format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
+}
+
+/// Goal: what two readers could understand differently is refused, and so is what is no HTTP, with
+/// the same refusal however it is cut.
+///
+/// Method: a table, each whole and byte by byte, with a good request behind it that must not appear.
+///
+/// Kills: the last of two lengths winning; a sign or a space in a length; a chunk without a size; a
+/// line end missing after a chunk's data; going on after a refusal.
+#[test]
+fn ambiguities_are_refused() {
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let body = |text: &str| [&with_fields(chunked)[..], text.as_bytes()].concat();
+    let bad = [
+        b"NONSENSE\r\n\r\n".to_vec(),
+        b"GET / HTTP/2.0\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(), // no host
+        b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),
+        with_fields("Host: b\r\n"),
+        with_fields("Field : x\r\n"),
+        with_fields("Content-Length: \r\n"),
+        with_fields("Content-Length: +5\r\n"),
+        with_fields("Content-Length: 5, 5\r\n"),
+        with_fields("Content-Length: 99999999999999999999\r\n"),
+        with_fields("Content-Length: 5\r\nContent-Length: 5\r\n"),
+        with_fields(&format!("{chunked}Content-Length: 5\r\n")),
+        with_fields(&format!("{chunked}{chunked}")),
+        with_fields("Transfer-Encoding: gzip, chunked\r\n"),
+        body("\r\n"),
+        body(";x\r\n"),
+        body("5x\r\n"),
+        body("5\nabcde"),
+        body("5;x\nabcde"),
+        body("10000000000000000\r\n"),
+        body("2\r\nabc\r\n"),
+        body("2\r\nab\rc"),
+        body("0\r\n\rx"),
+        body("0\r\nTrailer: x\n\r\n"),
+    ];
+    for mut bytes in bad {
+        bytes.extend_from_slice(MEDLEY[0]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert_eq!(whole(&bytes), [Err(Refusal::Malformed)], "{text:?}");
+        assert_eq!(feed(bytes.chunks(1)), [Err(Refusal::Malformed)], "{text:?}, byte by byte");
+    }
+}
+
+/// Goal: a head has exactly the size it may have, whether it comes whole or not, and no more of it
+/// is ever kept.
+///
+/// Method: heads of the limit and of one byte more, whole, byte by byte and in uneven pieces; fields
+/// at and above their number; a size line and trailers that never end; a line that never ends.
+///
+/// Kills: a limit off by one; a limit that depends on how bytes come; a limit that a body escapes.
+#[test]
+fn limits() {
+    let of_len = |len: usize| {
+        let filler = "x".repeat(len - with_fields("F: \r\n").len());
+        let head = with_fields(&format!("F: {filler}\r\n"));
+        assert_eq!(head.len(), len);
+        head
+    };
+    let refused = [Err(Refusal::TooLarge)];
+    for cut in [1, 7, 1_000, HEAD_LEN_MAX - 1, HEAD_LEN_MAX, 100_000] {
+        let fitting = of_len(HEAD_LEN_MAX);
+        assert!(matches!(feed(fitting.chunks(cut))[..], [Ok(Step::Request(_))]), "{cut}");
+        assert_eq!(feed(of_len(HEAD_LEN_MAX + 1).chunks(cut)), refused, "{cut}");
+        assert_eq!(feed(vec![b'x'; 2 * HEAD_LEN_MAX].chunks(cut)), refused, "{cut}");
+        let chunked = with_fields("Transfer-Encoding: chunked\r\n");
+        for endless in ["5;", "0\r\n", "000"] {
+            let fill = if endless == "000" { "0" } else { "x" };
+            let rest = [endless.as_bytes(), fill.repeat(2 * HEAD_LEN_MAX).as_bytes()].concat();
+            let bytes = [&chunked[..], &rest].concat();
+            assert_eq!(feed(bytes.chunks(cut)), refused, "{endless}, {cut}");
+        }
+    }
+    let fields = |count| with_fields(&"F: x\r\n".repeat(count - 1)); // the first is the host
+    assert!(matches!(whole(&fields(FIELDS_MAX))[..], [Ok(Step::Request(_))]));
+    assert_eq!(whole(&fields(FIELDS_MAX + 1)), refused);
+}
+
+/// Goal: a connection is used again when both versions' rules say so.
+///
+/// Method: a table of versions and fields.
+///
+/// Kills: keeping an old client's connection; missing `close` in a list or in capitals; `close` and
+/// `keep-alive` in one request kept.
+#[test]
+fn keep_alive() {
+    for (version, field, wanted) in [
+        ("1.1", "", true),
+        ("1.1", "Connection: CLOSE\r\n", false),
+        ("1.1", "Connection: x , close\r\n", false),
+        ("1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
+        ("1.1", "Connection: closed\r\n", true),
+        ("1.0", "", false),
+        ("1.0", "Connection: keep-alive\r\n", true),
+        ("1.0", "Connection: keep-alive, close\r\n", false),
+    ] {
+        let request =
+            one_request(format!("GET / HTTP/{version}\r\nHost: a\r\n{field}\r\n").as_bytes());
+        assert_eq!(request.is_keep_alive, wanted, "{version} {field:?}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Where requests go. Pure: a target in, a route out.
+
+/// The longest body that `/bytes/N` and `/chunked/N` give.
+pub(super) const BODY_LEN_MAX: u64 = 1 << 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// `/`: a body of `--size` bytes.
+    Root,
+    /// `/bytes/N`: N bytes that say where they are.
+    Bytes(u64),
+    /// `/chunked/N`: the same bytes in chunks.
+    Chunked(u64),
+    /// `/status/CODE`: that status, 200 to 599.
+    Status(u16),
+    /// `/count`: the server's counters as JSON.
+    Count,
+    Unknown,
+}
+
+impl Route {
+    /// Reads a request's target: a path with or without a query, or a whole URL as proxies get it.
+    pub(super) fn of(target: &str) -> Route {
+        let path = match target.strip_prefix("http://") {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => target,
+        };
+        let path = path.split_once('?').map_or(path, |(path, _query)| path);
+        let found = match path {
+            "/" => Some(Route::Root),
+            "/count" => Some(Route::Count),
+            path => Route::with_number(path),
+        };
+        found.unwrap_or(Route::Unknown)
+    }
+
+    fn with_number(path: &str) -> Option<Route> {
+        let (name, number) = path.strip_prefix('/')?.split_once('/')?;
+        // `parse` would take a sign.
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let number: u64 = number.parse().ok()?;
+        match name {
+            "bytes" => (number <= BODY_LEN_MAX).then_some(Route::Bytes(number)),
+            "chunked" => (number <= BODY_LEN_MAX).then_some(Route::Chunked(number)),
+            "status" => {
+                let code = u16::try_from(number).ok()?;
+                (200..=599).contains(&code).then_some(Route::Status(code))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: each path leads where the list says, and nothing else leads anywhere.
+    ///
+    /// Method: a table.
+    ///
+    /// Kills: a query taken for a part of the path; a prefix that is enough; a sign; a status that is
+    /// no final one; a body without a limit.
+    #[test]
+    fn paths() {
+        for (target, wanted) in [
+            ("/", Route::Root),
+            ("/?x=/bytes/5", Route::Root),
+            ("http://host:80/count?x", Route::Count),
+            ("http://host", Route::Root),
+            ("/bytes/0", Route::Bytes(0)),
+            ("/bytes/1073741824", Route::Bytes(BODY_LEN_MAX)),
+            ("/chunked/5?x", Route::Chunked(5)),
+            ("/status/200", Route::Status(200)),
+            ("/status/599", Route::Status(599)),
+        ] {
+            assert_eq!(Route::of(target), wanted, "{target}");
+        }
+        for target in [
+            "",
+            "*",
+            "host:443",
+            "//",
+            "/counts",
+            "/count/",
+            "/bytes",
+            "/bytes/",
+            "/bytes/+5",
+            "/bytes/5/",
+            "/bytes/1073741825",
+            "/bytes/99999999999999999999",
+            "/status/199",
+            "/status/600",
+            "/status/65736",
+            "/xbytes/5",
+        ] {
+            assert_eq!(Route::of(target), Route::Unknown, "{target}");
+        }
+    }
+}
