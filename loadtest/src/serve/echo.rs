@@ -7,7 +7,7 @@ use ringloop::net::TcpStream;
 use super::Worker;
 use super::tally::Messages;
 
-/// Serves one peer until it closes or fails. A peer's failure is its own matter: nothing is printed.
+/// Serves one peer until it closes or fails. A peer's failure is its own matter: nothing is said.
 pub(super) async fn serve(mut stream: TcpStream, worker: Rc<Worker>, size: u32) {
     let tally = worker.tally();
     let mut messages = Messages::new(size);

@@ -89,9 +89,9 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// With seed 0, a rule strikes messages `every`, `2 * every`, … of each connection. Another seed
-    /// moves each rule of each connection by an amount of its own, so that they do not strike in
-    /// step.
+    /// With seed 0, a rule strikes messages `every`, `2 * every`, … of each connection. Another
+    /// seed moves each rule of each connection by an amount of its own, so that they do not
+    /// strike in step.
     pub(super) fn new(rules: &[Rule], seed: u64, connection: u64) -> Schedule {
         let ahead = |index: usize, every: u64| match seed {
             0 => 0,

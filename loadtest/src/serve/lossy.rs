@@ -1,4 +1,4 @@
-//! The lossy target: an echo of whole messages that misbehaves by plan, and counts each time it did.
+//! The lossy target: an echo of whole messages that misbehaves by plan, and counts how often.
 
 use std::cell::RefCell;
 use std::io;
@@ -133,7 +133,7 @@ enum End {
     Closed,
 }
 
-/// The last messages of the two connections that spoke last. Two are enough: one of them is another.
+/// The last messages of the two connections that spoke last. One of two is always another's.
 #[derive(Debug, Default)]
 struct Recent {
     latest: Option<(u64, Vec<u8>)>,

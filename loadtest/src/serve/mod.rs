@@ -1,7 +1,7 @@
 //! Reference targets: servers to test against, and to test the tester with.
 //!
 //! ```text
-//! args ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks of one kind
+//! args ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks
 //!            │   waits for all  ◀────────  stop ◀── SIGINT, SIGTERM, the end of stdin
 //!            ▼
 //!        one line of JSON: what the threads have counted (tally)

@@ -1,12 +1,12 @@
 //! An HTTP/1.1 server: keep-alive, pipelining, bodies by length and by chunks.
 //!
 //! ```text
-//! bytes ──▶ request (head, body skipped; chunked) ──▶ route ──▶ reply ──▶ out, sent once per receive
+//! bytes ──▶ request (head; body skipped) ──▶ route ──▶ reply ──▶ out, sent once per receive
 //! ```
 //!
 //! Replies to pipelined requests gather in one buffer, which is sent when all received bytes have
-//! been used or it is full. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and one
-//! piece) and what the stream has queued.
+//! been used or it is full. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and
+//! one piece) and what the stream has queued.
 //!
 //! **Absent on purpose.** `Date`: with it, two replies would not be the same bytes, and a tester
 //! could not compare them. Time limits for slow peers: whoever tests decides how slow to be.
@@ -38,8 +38,8 @@ const PIECE_LEN: usize = 16 << 10;
 /// Positions are coded modulo this prime, so that no power of two hides a displaced piece.
 const CODE_PERIOD: usize = 251;
 
-/// After the last reply we read on for so long and so far. Closing with unread bytes would be a reset,
-/// and the reset could overtake the reply.
+/// After the last reply we read on for so long and so far. Closing with unread bytes would be a
+/// reset, and the reset could overtake the reply.
 const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 const PARTING_LEN: usize = 1 << 20;
 

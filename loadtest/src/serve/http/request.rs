@@ -91,8 +91,8 @@ struct Head {
 }
 
 impl Reader {
-    /// Goes on with `bytes`. Says how many of them were used, and for what; the rest is for the next
-    /// call. After a refusal the connection is of no use.
+    /// Goes on with `bytes`. Says how many of them were used, and for what; the rest is for the
+    /// next call. After a refusal the connection is of no use.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, Step), Refusal> {
         match std::mem::take(&mut self.state) {
             State::Head => self.advance_head(bytes),
@@ -152,8 +152,8 @@ impl Reader {
     }
 }
 
-/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it is
-/// not whole.
+/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it
+/// is not whole.
 fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, Head)>, Refusal> {
     let is_full = window.len() == HEAD_LEN_MAX;
     // A head ends with a line. So a peer that sends byte by byte does not make us read it all again

@@ -61,8 +61,8 @@ const MEDLEY: &[&[u8]] = &[
 ///
 /// Method: the medley whole, byte by byte, and cut twice at every pair of places.
 ///
-/// Kills: a head or a body that must come whole; bytes of a body read as the next request; a line of
-/// a chunk that is lost at a cut; an expectation answered twice.
+/// Kills: a head or a body that must come whole; bytes of a body read as the next request; a line
+/// of a chunk that is lost at a cut; an expectation answered twice.
 #[test]
 fn cuts_change_nothing() {
     let medley = MEDLEY.concat();
@@ -94,7 +94,7 @@ fn with_fields(fields: &str) -> Vec<u8> {
 /// Goal: what two readers could understand differently is refused, and so is what is no HTTP, with
 /// the same refusal however it is cut.
 ///
-/// Method: a table, each whole and byte by byte, with a good request behind it that must not appear.
+/// Method: a table, each whole and byte by byte; the good request behind it must not appear.
 ///
 /// Kills: the last of two lengths winning; a sign or a space in a length; a chunk without a size; a
 /// line end missing after a chunk's data; going on after a refusal.
@@ -139,8 +139,9 @@ fn ambiguities_are_refused() {
 /// Goal: a head has exactly the size it may have, whether it comes whole or not, and no more of it
 /// is ever kept.
 ///
-/// Method: heads of the limit and of one byte more, whole, byte by byte and in uneven pieces; fields
-/// at and above their number; a size line and trailers that never end; a line that never ends.
+/// Method: heads of the limit and of one byte more, whole, byte by byte and in uneven pieces;
+/// fields at and above their number; a size line and trailers that never end; a line that never
+/// ends.
 ///
 /// Kills: a limit off by one; a limit that depends on how bytes come; a limit that a body escapes.
 #[test]

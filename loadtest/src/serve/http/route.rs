@@ -61,8 +61,8 @@ mod tests {
     ///
     /// Method: a table.
     ///
-    /// Kills: a query taken for a part of the path; a prefix that is enough; a sign; a status that is
-    /// no final one; a body without a limit.
+    /// Kills: a query taken for a part of the path; a prefix that is enough; a sign; a status that
+    /// is no final one; a body without a limit.
     #[test]
     fn paths() {
         for (target, wanted) in [

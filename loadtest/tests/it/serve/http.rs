@@ -258,8 +258,8 @@ fn the_end_of_a_connection() {
     }
 }
 
-/// Goal: what is no request, and a head that is too large, are answered with their status, after the
-/// replies to what came before, and end the connection in order, also with bytes unread.
+/// Goal: what is no request, and a head that is too large, are answered with their status, after
+/// the replies to what came before, and end the connection in order, also with bytes unread.
 ///
 /// Method: a good request, a bad one, and 100 000 bytes behind it, which the server does not want.
 ///
