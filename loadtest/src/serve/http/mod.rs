@@ -40,7 +40,7 @@ const CODE_PERIOD: usize = 251;
 
 /// After the last reply we read on for so long and so far. Closing with unread bytes would be a
 /// reset, and the reset could overtake the reply.
-const PARTING_PATIENCE: Duration = Duration::from_secs(1);
+const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 const PARTING_LEN: usize = 1 << 20;
 
 /// What the connections of one thread share.
