@@ -15,6 +15,9 @@ const CANCELS: u64 = 100_000;
 /// Cancels for which a storm may take as long as an ordinary test.
 const CANCELS_PER_LIMIT: u64 = 50_000;
 
+/// How long a dropped stream may send: for ever, as the peers read when the dice say so.
+const LINGER: Duration = Duration::from_secs(3600);
+
 /// Turns of a loop that has one timer to wait for: a few for late completions, one for the timer,
 /// one for the clock's last nanosecond.
 const IDLE_TURNS_MAX: u64 = 8;
@@ -62,7 +65,7 @@ pub(crate) fn on_each_driver(
             let before = open_fds();
             println!("{name} on {kind}, RINGLOOP_STORM_SEED={seed}");
             in_thread(&format!("{name} on {kind}, RINGLOOP_STORM_SEED={seed}"), || {
-                let builder = || Runtime::builder().driver(choice);
+                let builder = || Runtime::builder().driver(choice).linger(LINGER);
                 within(limit(), || storm(&builder, seed));
             });
             assert_eq!(open_fds(), before, "{name} on {kind} left descriptors behind");
