@@ -1,8 +1,8 @@
 //! The process's descriptors: as many as it may have, none at all, or a certain number.
 #![allow(unsafe_code)] // setrlimit(2)
 
-use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram; // a descriptor that needs no file system
 
 /// Raises the soft limit as far as this process may, up to what the largest trial needs.
 pub(crate) fn raise_limit() {
@@ -14,7 +14,8 @@ pub(crate) fn raise_limit() {
     }
 }
 
-fn limit() -> libc::rlimit {
+/// How many descriptors this process may have.
+pub(crate) fn limit() -> libc::rlimit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one `rlimit`, which outlives the call.
     let status = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
@@ -31,12 +32,12 @@ fn set_limit(limit: &libc::rlimit) {
 /// All descriptors that this process may open, taken. Gives them back when dropped.
 pub(crate) struct NoDescriptors {
     former: libc::rlimit,
-    taken: Vec<File>,
+    taken: Vec<UnixDatagram>,
 }
 
 impl NoDescriptors {
     pub(crate) fn take_all() -> NoDescriptors {
-        let highest = File::open("/dev/null").unwrap().as_raw_fd() as libc::rlim_t;
+        let highest = UnixDatagram::unbound().unwrap().as_raw_fd() as libc::rlim_t;
         let former = limit();
         let rlim_cur = (highest + 16).min(former.rlim_cur);
         set_limit(&libc::rlimit { rlim_cur, rlim_max: former.rlim_max });
@@ -46,7 +47,7 @@ impl NoDescriptors {
     }
 
     pub(crate) fn take_again(&mut self) {
-        self.taken.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+        self.taken.extend(std::iter::from_fn(|| UnixDatagram::unbound().ok()));
     }
 
     pub(crate) fn give_back(&mut self, count: usize) {
@@ -55,7 +56,7 @@ impl NoDescriptors {
 
     /// Whether `count` descriptors, and no more, are free.
     pub(crate) fn has_left(&self, count: usize) -> bool {
-        let free: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        let free: Vec<_> = std::iter::from_fn(|| UnixDatagram::unbound().ok()).collect();
         free.len() == count
     }
 }

@@ -13,7 +13,7 @@
 //!   multiplies the limit after which a trial counts as hung. Both are about how much is tried, never
 //!   about how fast: no verdict depends on time. `--test-threads=1` saves memory.
 //!
-//! The binary needs loopback, `/proc` and `/dev/null`, and no other program.
+//! The binary needs loopback and `/proc`, and no other program or file.
 //!
 //! **Absent on purpose.** A second concurrent reader or acceptor of one stream (I8): reading takes
 //! `&mut self`, and a stream has one reading half, so the compiler refuses it.

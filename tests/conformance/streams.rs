@@ -235,7 +235,7 @@ fn one_byte_reads(on: Driver) {
 /// Method: 20 000 single-byte writes, some flushed, each a packet of its own if it comes alone;
 /// reads of random lengths.
 ///
-/// Kills: a small write lost between the end of a send and the start of the next.
+/// Kills: a mark "will be sent" that stays, after which nothing is sent again.
 fn one_byte_writes(on: Driver) {
     on.run(async {
         let (mut writer, mut reader) = tcp_pair().await;

@@ -1,10 +1,9 @@
 //! Wakes from other threads: none lost, none too late to be harmless.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::future::poll_fn;
 use std::io::Read;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -209,13 +208,13 @@ fn f3_wakes_after_the_end_are_harmless(on: Driver) {
         // The numbers that the runtime had are these now.
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
-        let files: Vec<_> = (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
+        let others: Vec<_> = (0..4).map(|_| UnixDatagram::unbound().unwrap()).collect();
         for waker in wakers.lock().unwrap().iter() {
             waker.wake_by_ref();
         }
         let heard = theirs.read(&mut [0; 8]).map_err(|error| error.kind());
         assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock));
-        drop((ours, files));
+        drop((ours, others));
         let old = std::mem::take(&mut *wakers.lock().unwrap());
         drop(old);
     }
