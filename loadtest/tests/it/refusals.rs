@@ -1,7 +1,5 @@
 //! Runs that do not take place, and what the program says then.
 
-use std::net::TcpListener;
-
 use crate::common::{
     assert_exit, json, loadtest, loadtest_with_files, nobody, number_after, stderr, stdout,
 };
@@ -35,11 +33,8 @@ fn bad_arguments() {
         (&["tcp://127.0.0.1"][..], "port"),
         (&["tcp://127.0.0.1:0"][..], "port"),
         (&["tcp://a:1", "tcp://b:1"][..], "tcp://b:1"),
-        (&["serve"][..], "KIND"),
         (&["doctor", "-c", "0"][..], "at least 1"),
         (&["doctor", "-d", "1s"][..], "-d"),
-        (&["serve", "cake"][..], "cake"),
-        (&["serve", "echo", "--listen", "here"][..], "here"),
     ] {
         let output = loadtest(arguments);
         assert_exit(&output, 2);
@@ -168,19 +163,4 @@ fn an_unwritable_report() {
     let output = loadtest(&["--json", "/nonexistent/report.json", &nobody()]);
     assert_exit(&output, 1);
     assert!(stderr(&output).contains("cannot write /nonexistent/report.json"));
-}
-
-/// Goal: a server that cannot listen says why and exits with 1.
-///
-/// Method: an address that is taken.
-///
-/// Kills: a panic; announcing an address that was not bound.
-#[test]
-fn an_address_in_use() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = taken.local_addr().unwrap().to_string();
-    let output = loadtest(&["serve", "echo", "--listen", &addr]);
-    assert_exit(&output, 1);
-    assert_eq!(stdout(&output), "");
-    assert!(stderr(&output).contains(&format!("cannot listen on {addr}")), "{}", stderr(&output));
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::Target;
-use crate::common::{assert_exit, loadtest, stderr};
+use crate::common::{assert_exit, loadtest, stderr, stdout};
 
 /// Goal: a port that is taken is refused, also for a server whose own threads share their port.
 ///
@@ -24,6 +24,7 @@ fn a_taken_port() {
             let line = format!("loadtest: cannot listen on {addr}: Address already in use");
             assert!(stderr(&output).starts_with(&line), "{}", stderr(&output));
             assert_eq!(stderr(&output).lines().count(), 1);
+            assert_eq!(stdout(&output), "", "an address that was not bound is announced");
         }
     }
 }
@@ -53,7 +54,9 @@ fn bad_arguments() {
     ] {
         let output = loadtest(arguments);
         assert_exit(&output, 2);
-        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
-        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        let line = stderr(&output);
+        assert!(line.starts_with("loadtest: ") && line.lines().count() == 1, "{line}");
+        assert!(line.contains(wanted), "no '{wanted}' in: {line}");
+        assert_eq!(stdout(&output), "");
     }
 }
