@@ -29,6 +29,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ringloop::Unhandled;
 use ringloop::net::{TcpListener, TcpStream};
 use serde::Serialize;
 
@@ -191,6 +192,11 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
     let runtime = ringloop::Builder::new()
         .driver(args.driver.choice())
         .connections_expected(args.connections.div_ceil(args.threads))
+        .on_unhandled(|unhandled| match unhandled {
+            // The peer went away before it had read everything. That is its own matter.
+            Unhandled::BackgroundClose { .. } => {}
+            unhandled => eprintln!("loadtest: {unhandled}"),
+        })
         .build()
         .map_err(|error| Stop::could_not_run(error.to_string()))?;
     runtime.block_on(async {

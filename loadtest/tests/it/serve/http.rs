@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Stdio;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -303,6 +304,30 @@ fn refused_requests() {
         }
         let counters = target.stop();
         assert_eq!((&counters["messages"], &counters["bad_requests"]), (&json!(3), &json!(3)));
+    }
+}
+
+/// Goal: peers that go away before they have read a reply are no news.
+///
+/// Method: 100 clients leave a reply unread, ask once more and close, which is a reset: what the
+/// server then queues it cannot send. What it has printed on stderr up to its end.
+///
+/// Kills: a line for each of them.
+#[test]
+fn peers_that_go_away_are_no_news() {
+    for driver in DRIVERS {
+        let mut target = Target::start_with(&["http", "--driver", driver], Stdio::piped());
+        let mut stderr = target.child.stderr.take().unwrap();
+        for _ in 0..100 {
+            let mut client = Client::connect(&target);
+            client.send(request("GET", "/", ""));
+            client.0.get_ref().peek(&mut [0]).unwrap();
+            client.send(request("GET", "/bytes/60000", ""));
+        }
+        assert_eq!(target.stop()["connections"], 100);
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "");
     }
 }
 

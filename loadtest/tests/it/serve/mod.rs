@@ -32,12 +32,17 @@ pub(crate) struct Target {
 impl Target {
     /// Starts `loadtest serve` with these arguments on a free port and waits until it listens.
     pub(crate) fn start(arguments: &[&str]) -> Target {
+        Target::start_with(arguments, Stdio::inherit())
+    }
+
+    fn start_with(arguments: &[&str], stderr: Stdio) -> Target {
         let mut child = Command::new(PROGRAM)
             .arg("serve")
             .args(arguments)
             .args(["--listen", "127.0.0.1:0", "--exit-with-stdin"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let stdin = child.stdin.take();
