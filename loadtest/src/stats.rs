@@ -1,5 +1,8 @@
 //! Latency histograms and the numbers drawn from them. Nanoseconds everywhere.
 
+pub(crate) mod bootstrap;
+mod student;
+
 use hdrhistogram::Histogram;
 
 use crate::units::TIMEOUT_MAX;

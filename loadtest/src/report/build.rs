@@ -86,6 +86,7 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
             service: distribution(&total.service, total.accounts.censored()),
             connect: distribution(&total.connect, 0),
         },
+        confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals: Vec::new(),
         failures: failure_rows(&total.failures),
         generator: generator(&outcome),
@@ -97,6 +98,7 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
         exit_code: Exit::Ok.code(),
     };
     report.notes = notes(&report, &outcome, &total);
+    confidence::add_to(&mut report);
     // What an interrupted run would have become, nobody knows.
     if !report.interrupted {
         report.thresholds = threshold::judge_all(&config.thresholds, &report);
@@ -205,6 +207,7 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
         in_flight,
         never_sent: 0,
         offered_rate: None,
+        achieved_rate_ci: None,
         achieved_rate: if seconds > 0.0 { completed as f64 / seconds } else { 0.0 },
         bytes_sent: sent * size,
         bytes_received: completed * size,

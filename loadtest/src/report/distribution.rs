@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use super::{BarRow, Distribution};
+use super::{BarRow, Distribution, Interval};
 use crate::stats::{self, PERCENTILES};
 
 /// `None` if nothing was recorded.
@@ -40,6 +40,13 @@ impl Distribution {
     /// What it was made of, or `None` if the text in its place is no histogram.
     pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
         decode(&self.hdr_v2)
+    }
+}
+
+impl Interval {
+    /// `None` also if nothing was answered.
+    pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
+        decode(self.hdr_v2.as_ref()?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::distribution::distribution;
+use super::distribution::{distribution, hdr_v2};
 use super::*;
 use crate::stats;
 
@@ -48,6 +48,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             in_flight: 0,
             never_sent: 0,
             offered_rate: None,
+            achieved_rate_ci: None,
             achieved_rate: completed as f64 / 10.0,
             bytes_sent: 0,
             bytes_received: 0,
@@ -66,6 +67,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             per_conn: None,
         },
         latency_us: Latencies { response: None, service: distribution(&service, 0), connect: None },
+        confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals: Vec::new(),
         failures: Vec::new(),
         generator: Generator {
@@ -85,6 +87,37 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         interrupted: false,
         exit_code: 0,
     }
+}
+
+/// A second for each level, with a thousand messages evenly between 0 and twice as many µs.
+pub(crate) fn with_intervals(levels_us: &[u64]) -> Report {
+    let values = |level: u64| (1..=1_000).map(move |part| level * part / 500);
+    let all: Vec<u64> = levels_us.iter().flat_map(|level| values(*level)).collect();
+    let mut report = report(&all);
+    report.config.duration_s = levels_us.len() as f64;
+    report.load.achieved_rate = 1_000.0;
+    let second = |(index, level): (usize, &u64)| {
+        let mut latencies = stats::new_histogram();
+        values(*level).for_each(|us| latencies.saturating_record(us * 1_000));
+        Interval {
+            t_s: index as f64,
+            length_s: 1.0,
+            phase: "measured".into(),
+            scheduled: 1_000,
+            completed: 1_000,
+            errors: 0,
+            timed_out: 0,
+            open_connections: 10,
+            p50: None,
+            p99: None,
+            p99_9: None,
+            max: None,
+            send_lag_p99: None,
+            hdr_v2: Some(hdr_v2(&latencies)),
+        }
+    };
+    report.intervals = levels_us.iter().enumerate().map(second).collect();
+    report
 }
 
 fn config() -> Config {

@@ -7,6 +7,7 @@
 //! or means something else.
 
 pub(crate) mod build;
+pub(crate) mod confidence;
 mod distribution;
 pub(crate) mod figures;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) load: Load,
     pub(crate) connections: Connections,
     pub(crate) latency_us: Latencies,
+    /// What the confidence intervals of the figures above rest on.
+    pub(crate) confidence: Confidence,
     /// The run in pieces of `--interval`, in order of time.
     pub(crate) intervals: Vec<Interval>,
     /// Every kind of failure, of the whole run.
@@ -160,6 +163,8 @@ pub(crate) struct Load {
     pub(crate) offered_rate: Option<f64>,
     /// Completed per second of the measured window.
     pub(crate) achieved_rate: f64,
+    /// 95 % confidence interval, where the run allows one.
+    pub(crate) achieved_rate_ci: Option<[f64; 2]>,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     /// Replies before the window, in none of the figures above.
@@ -220,6 +225,15 @@ pub(crate) struct Latencies {
     pub(crate) service: Option<Distribution>,
     /// Of every connect, at any time.
     pub(crate) connect: Option<Distribution>,
+}
+
+/// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Confidence {
+    pub(crate) blocks: usize,
+    pub(crate) block_s: f64,
+    /// Why there are no confidence intervals, if there are none.
+    pub(crate) missing: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -10,10 +10,13 @@ use crate::failure::Class;
 /// Cells of a bar that stands for all samples.
 const BAR_CELLS: usize = 32;
 
+/// Confidence intervals that have a place in the summary; JSON has them all.
+const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
+
 pub(super) fn render(report: &Report) -> String {
     let mut sections = vec![header(report), load(report), connections(report)];
     sections.push(match &report.latency_us.service {
-        Some(service) => latency(service),
+        Some(service) => latency(service) + &confidence(report),
         None => "Latency      no message was sent in the measured window\n".to_owned(),
     });
     let mut health = errors(report);
@@ -166,6 +169,41 @@ fn latency(service: &Distribution) -> String {
     text
 }
 
+/// How exact the figures are, or why nobody can say.
+fn confidence(report: &Report) -> String {
+    let confidence = &report.confidence;
+    if let Some(reason) = &confidence.missing {
+        return format!("  no confidence intervals: {reason}\n");
+    }
+    let Some(main) = report.latency_us.main() else { return String::new() };
+    let mut parts: Vec<String> = CONFIDENCE_SHOWN
+        .iter()
+        .filter_map(|name| Some((name, main.ci.get(*name)?)))
+        .map(|(name, bounds)| format!("{name} {}", bounds_us(*bounds)))
+        .collect();
+    if let Some([low, high]) = report.load.achieved_rate_ci {
+        let [low, high] = [low, high].map(|rate| grouped(rate.round() as u64));
+        parts.push(format!("rate [{low}, {high}] msg/s"));
+    }
+    format!(
+        "  95 % CI  {}   ({} × {} s block bootstrap)\n",
+        parts.join("   "),
+        confidence.blocks,
+        confidence.block_s
+    )
+}
+
+/// `[301, 339] µs`
+fn bounds_us([low, high]: [f64; 2]) -> String {
+    let (low, high) = (time_us(low), time_us(high));
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((low, low_unit)), Some((high, high_unit))) if low_unit == high_unit => {
+            format!("[{low}, {high}] {high_unit}")
+        }
+        _ => format!("[{low}, {high}]"),
+    }
+}
+
 fn scale() -> String {
     let quarter = BAR_CELLS / 4;
     let marks: String = ["0", "25", "50", "75"].map(|mark| format!("{mark:<quarter$}")).concat();
@@ -283,6 +321,7 @@ fn figure(value: f64, unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Confidence, fixture};
 
     /// Goal: the headline names every driver that ran, and says each thing once.
     ///
@@ -305,6 +344,32 @@ mod tests {
         assert_eq!(drivers(&mixed, None), "a, because x; b, because y");
         let all = "a, because x; b, because y; server a, because x";
         assert_eq!(drivers(&mixed, Some(&alike)), all);
+    }
+
+    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there are
+    /// none.
+    ///
+    /// Method: bounds of one unit and of two; a run without; a run too short.
+    ///
+    /// Kills: one unit for two bounds; an empty line.
+    #[test]
+    fn confidence_is_shown() {
+        assert_eq!(bounds_us([301.2, 339.4]), "[301, 339] µs");
+        assert_eq!(bounds_us([950.0, 1_100.0]), "[950 µs, 1.10 ms]");
+        let mut report = fixture::report(&[100, 200]);
+        report.confidence = Confidence { blocks: 30, block_s: 1.0, missing: None };
+        report.load.achieved_rate_ci = Some([49_000.4, 51_000.0]);
+        let service = report.latency_us.service.as_mut().unwrap();
+        service.ci.insert("p50".into(), [90.0, 110.0]);
+        service.ci.insert("p99".into(), [301.2, 1_500.0]);
+        assert_eq!(
+            confidence(&report),
+            "  95 % CI  p50 [90.0, 110] µs   p99 [301 µs, 1.50 ms]   rate [49 000, 51 000] msg/s   \
+             (30 × 1 s block bootstrap)\n"
+        );
+        report.confidence.missing = Some("1 interval was measured".into());
+        let line = "  no confidence intervals: 1 interval was measured\n";
+        assert_eq!(confidence(&report), line);
     }
 
     /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the section

@@ -59,7 +59,7 @@ impl Latency {
     fn distribution(self, latencies: &Latencies) -> Option<&Distribution> {
         let Latencies { response, service, connect } = latencies;
         match self {
-            Latency::Main => response.as_ref().or(service.as_ref()),
+            Latency::Main => latencies.main(),
             Latency::Response => response.as_ref(),
             Latency::Service => service.as_ref(),
             Latency::Connect => connect.as_ref(),
