@@ -17,6 +17,7 @@
 //!
 //! **Absent on purpose.** A second concurrent reader or acceptor of one stream (I8): reading takes
 //! `&mut self`, and a stream has one reading half, so the compiler refuses it.
+//! An operation that the kernel cannot cancel (C16): sockets have none.
 
 #[path = "../common/mod.rs"]
 mod common;
