@@ -206,19 +206,25 @@ impl<R: Ring> Prober<R> {
     /// Into a pool of its own. A receive that has not ended when the probe fails may write to it
     /// later, even after the ring is closed (H15): then its page is leaked, and nobody else's.
     fn multishot_recv(&mut self) -> io::Result<()> {
+        // Before anything is lent: running out of descriptors leaks nothing.
+        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
         let pool = Pool::new(1, PROBE_BUFFER_LEN)?;
-        let outcome = self.multishot_recv_into(&pool);
+        let outcome = self.multishot_recv_into(&pool, &ours, theirs);
         if outcome.is_err() {
             std::mem::forget(pool);
         }
         outcome
     }
 
-    fn multishot_recv_into(&mut self, pool: &Rc<Pool>) -> io::Result<()> {
+    fn multishot_recv_into(
+        &mut self,
+        pool: &Rc<Pool>,
+        ours: &Socket,
+        theirs: Socket,
+    ) -> io::Result<()> {
         let loan = pool.lend().expect("a fresh pool has a free buffer");
         self.ring.provide(loan);
         self.ring.publish();
-        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
         self.push(PROBE, Entry::Op(Request::Recv { fd: ours.as_raw_fd() }))?;
         theirs.send(b"?")?;
         let first = self.next_answer();
