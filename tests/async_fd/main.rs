@@ -14,13 +14,20 @@ use common::{LIMIT, poll_once, serial, turns, until, within};
 use ringloop::io::AsyncFd;
 use ringloop::{Builder, DriverChoice, Handle, Runtime};
 
-/// Runs `body` with a fresh runtime on each driver, in small queues. One test at a time, because
-/// some of them count the descriptors of the process.
+/// Runs `body` with a fresh runtime on each driver that this machine has, in small queues. One test
+/// at a time, because some of them count the descriptors of the process.
 fn on_each_driver(body: impl Fn(Runtime)) {
     let _serial = serial();
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
         let builder = Builder::new().driver(driver).ring_entries(8, 16);
-        let runtime = builder.build().expect("both drivers");
+        let runtime = match (builder.build(), driver) {
+            (Ok(runtime), _) => runtime,
+            (Err(error), DriverChoice::Uring) => {
+                println!("SKIP uring: {error}");
+                continue;
+            }
+            (Err(error), _) => panic!("{error}"),
+        };
         within(LIMIT, || body(runtime));
     }
 }
