@@ -3,11 +3,17 @@
 //!
 //! Schedules are closed formulas of an index. There is no queue of future events to grow.
 
+mod arrivals;
+mod rate;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+
+pub(crate) use self::arrivals::{Arrivals, Spacing};
+pub(crate) use self::rate::RateCurve;
 
 /// The pace of connects of one worker among `threads`, so that all together keep the rate.
 #[derive(Clone, Copy, Debug)]
