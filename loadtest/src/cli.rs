@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
+use crate::load::{Rate, Stages, Think};
 use crate::serve::ServeArgs;
 use crate::target::Url;
 use crate::threshold::Gate;
@@ -51,15 +52,42 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) threads: u32,
     /// Length of the measured window
-    #[arg(short, short_alias = 'z', long, value_name = "T", default_value = "10s")]
-    #[arg(value_parser = units::span)]
-    pub(crate) duration: Duration,
+    #[arg(short, short_alias = 'z', long, value_name = "T", value_parser = units::span)]
+    pub(crate) duration: Option<Duration>,
+    /// End when so many messages are done
+    #[arg(short = 'n', long, value_name = "N", value_parser = units::requests)]
+    pub(crate) requests: Option<u64>,
+
+    /// Messages per second over all connections, on schedule (open loop); A:B goes from A to B
+    #[arg(short = 'R', short_alias = 'q', long, alias = "qps", value_name = "N|A:B")]
+    pub(crate) rate: Option<Rate>,
+    /// Rates over time: in a line to each RATE over each T, from --rate or 0 (open loop)
+    #[arg(long, value_name = "T:RATE,...", conflicts_with = "duration")]
+    pub(crate) stages: Option<Stages>,
+    /// How the messages of an open loop are spread
+    #[arg(long, value_enum, default_value_t = ArrivalsStyle::Constant)]
+    pub(crate) arrivals: ArrivalsStyle,
+    /// Which connection sends the next message of an open loop
+    #[arg(long, value_enum, default_value_t = DispatchStyle::Any)]
+    pub(crate) dispatch: DispatchStyle,
+    /// Of everything random
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+    /// Messages that a connection may have outstanding
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = units::pipeline)]
+    pub(crate) pipeline: u32,
+    /// Pause between a reply and the next message (closed loop)
+    #[arg(long, value_name = "T|A..B|exp:T", conflicts_with_all = ["rate", "stages", "pipeline"])]
+    pub(crate) think: Option<Think>,
     /// Message size in bytes
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
     pub(crate) size: u32,
     /// Load before the measured window, reported apart
     #[arg(long, value_name = "T", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
+    /// Length of the pieces in which the report shows the run (default 1s, more if it is long)
+    #[arg(long, value_name = "T", value_parser = units::span)]
+    pub(crate) interval: Option<Duration>,
     /// Longest wait for replies after the measured window
     #[arg(long, value_name = "T", default_value = "2s", value_parser = units::duration)]
     pub(crate) drain: Duration,
@@ -118,6 +146,27 @@ pub(crate) struct DoctorArgs {
     /// What to print on stdout
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArrivalsStyle {
+    /// Evenly
+    Constant,
+    /// At random, independent of each other
+    Poisson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DispatchStyle {
+    /// Any that has a place for it
+    Any,
+    /// Message k goes to connection k mod N, and waits for it
+    PerConn,
+}
+
+/// The name of a value, as the command line has it.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().expect("none is skipped").get_name().to_owned()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -207,7 +256,7 @@ mod tests {
     fn definitions_are_consistent() {
         Cli::command().debug_assert();
         let cli = Cli::try_parse_from(["loadtest"]).unwrap();
-        assert_eq!(cli.run.duration, Duration::from_secs(10));
+        assert_eq!(cli.run.pipeline, 1);
         assert!(cli.command.is_none());
     }
 

@@ -24,10 +24,11 @@ use crate::progress::{Progress, Stage};
 use crate::published::{Published, Snapshot};
 use crate::report::Report;
 use crate::report::build::{self, Lengths, Outcome, ServerSample};
-use crate::schedule::{ConnectPace, Window, share};
+use crate::schedule::{ConnectPace, Window, share, share_of};
 use crate::signals;
 use crate::target::OwnServer;
-use crate::worker::{self, Links, Plan, WorkerResult};
+use crate::timeline::{Schedule, Timeline};
+use crate::worker::{self, Links, Load, Plan, WorkerResult};
 
 /// How long the workers may take for their results; they only have to add up.
 const RESULT_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let limits = Limits::read()?;
     let cleared = preflight::check(&limits, config.connections, config.threads, config.fit)?;
 
-    // A worker has at most five events to tell, and the signals two.
+    // A worker has a handful of events to tell, then one per interval; the signals have two.
     let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
     let signal_events = events.clone();
     signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
@@ -71,12 +72,20 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         ready: mem::take(&mut conductor.tally.ready),
         lengths,
         results,
+        timeline: conductor.tally.timeline.take(),
         worker_times: conductor.usage.worker_times(),
         server: own_server.as_ref().map(|server| conductor.usage.server_sample(server)),
         signal: conductor.tally.signal,
         notes,
     };
     Ok(build::build(config, outcome))
+}
+
+fn load(config: &RunConfig) -> Load {
+    match &config.open_loop {
+        None => Load::Closed,
+        Some(open) => Load::Open(open.load(config.warmup, config.duration)),
+    }
 }
 
 struct Conductor {
@@ -96,7 +105,10 @@ struct Tally {
     ready: Vec<Ready>,
     ramped: u32,
     lost: u32,
+    spent: u32,
     drained: u32,
+    /// There is one as soon as messages may be sent.
+    timeline: Option<Timeline>,
     results: Vec<WorkerResult>,
     signal: Option<i32>,
 }
@@ -135,9 +147,18 @@ impl Conductor {
         for worker in 0..threads {
             let plan = Plan {
                 worker,
+                threads,
                 addr,
                 connections: share(cleared.connections, worker, threads),
+                connections_total: cleared.connections,
                 message_size: config.message_size,
+                load: load(config),
+                pipeline: config.pipeline,
+                think: config.think,
+                seed: config.seed,
+                requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),
+                warmup: config.warmup,
+                interval: config.interval,
                 connect_pace: ConnectPace { connects, period, worker, threads },
                 connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
                 connect_timeout: config.connect_timeout,
@@ -177,9 +198,11 @@ impl Conductor {
         if self.tally.signal.is_none() && opened > 0 {
             let from = driven_at + config.warmup;
             let mut window = Window { from, until: from + config.duration };
+            self.tally.timeline = Some(self.timeline(config, window));
             self.control.issue(Command::Drive(window));
-            let over =
-                |tally: &Tally, threads| tally.signal.is_some() || tally.lost as usize == threads;
+            let over = |tally: &Tally, threads| {
+                tally.signal.is_some() || (tally.lost + tally.spent) as usize >= threads
+            };
 
             let warmup = View::Warmup { from: driven_at, of: config.warmup };
             let waited = self.wait(Some(warmup), Some(window.from), over)?;
@@ -201,6 +224,22 @@ impl Conductor {
         let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
         lengths.drain = drained_from.elapsed();
         Ok(lengths)
+    }
+
+    /// An empty timeline, with the schedules that the workers follow.
+    fn timeline(&self, config: &RunConfig, window: Window) -> Timeline {
+        let schedules = match load(config) {
+            Load::Closed => None,
+            Load::Open(load) => {
+                let (threads, total) = (self.threads, self.connections);
+                let schedule = |worker| Schedule {
+                    streams: load.streams(worker, threads, share(total, worker, threads), total),
+                    requests_max: config.requests_max.map(|n| share_of(n, worker, threads)),
+                };
+                Some((0..threads).map(schedule).collect())
+            }
+        };
+        Timeline::new(self.threads, window, config.warmup, schedules)
     }
 
     fn finish(&mut self) -> Result<Vec<WorkerResult>, Stop> {
@@ -266,6 +305,11 @@ impl Tally {
             Event::Ready(ready) => self.ready.push(ready),
             Event::SetupFailed(text) => return Err(Stop::could_not_run(text)),
             Event::Ramped => self.ramped += 1,
+            Event::Interval { worker, part } => {
+                let timeline = self.timeline.as_mut().expect("intervals begin with the load");
+                timeline.take(worker, *part);
+            }
+            Event::Spent => self.spent += 1,
             Event::Lost => self.lost += 1,
             Event::Drained => self.drained += 1,
             Event::Done(result) => self.results.push(*result),

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Driver, Format, ProgressStyle, RunArgs};
+use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, Format, ProgressStyle, RunArgs};
 use crate::exit::{Exit, Stop};
+use crate::load::{OpenLoop, Rate, Think};
 use crate::target::Url;
 use crate::threshold::Gate;
+use crate::units::DURATION_MAX;
 
 /// Connections when a URL is given; somebody else's server is not to be flooded by default.
 const CONNECTIONS_TO_URL: u32 = 50;
@@ -20,6 +22,16 @@ const CONNECT_RATE: u32 = 5_000;
 
 /// Connects in flight at a time by default.
 pub(crate) const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
+
+/// Length of the measured window by default.
+const DURATION: Duration = Duration::from_secs(10);
+
+/// Length of the pieces of a report by default, in a run of at most so many of them.
+const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVALS_DEFAULT_MAX: u32 = 3_600;
+
+/// Each takes some kilobytes of memory and of the report.
+const INTERVALS_MAX: u32 = 100_000;
 
 /// How many connections a run has.
 pub(crate) fn connections(asked: Option<u32>, url: Option<&Url>) -> u32 {
@@ -37,6 +49,13 @@ pub(crate) struct RunConfig {
     pub(crate) connections: u32,
     pub(crate) threads: u32,
     pub(crate) message_size: u32,
+    /// `None` is a closed loop.
+    pub(crate) open_loop: Option<OpenLoop>,
+    pub(crate) pipeline: u32,
+    pub(crate) requests_max: Option<u64>,
+    pub(crate) think: Option<Think>,
+    pub(crate) seed: u64,
+    pub(crate) interval: Duration,
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
@@ -93,6 +112,40 @@ impl RunConfig {
                 args.connect_concurrency, args.threads
             ));
         }
+        let has_schedule = args.rate.is_some() || args.stages.is_some();
+        if !has_schedule && args.arrivals != ArrivalsStyle::Constant {
+            return usage("--arrivals needs a --rate: a closed loop has no schedule".to_owned());
+        }
+        if !has_schedule && args.dispatch != DispatchStyle::Any {
+            return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
+        }
+        if args.requests.is_some_and(|requests| requests < u64::from(args.threads)) {
+            return usage(format!("--requests is less than one for each of {}", args.threads));
+        }
+        let duration = match (args.duration, &args.stages, args.requests) {
+            (Some(duration), ..) => duration,
+            (None, Some(stages), _) => stages.length(),
+            (None, None, Some(_)) => DURATION_MAX,
+            (None, None, None) => DURATION,
+        };
+        if let (Some(Rate::Ramp(..)), None, None) = (args.rate, args.duration, &args.stages)
+            && args.requests.is_some()
+        {
+            return usage("--rate A:B with --requests needs a --duration to get to B".to_owned());
+        }
+        let is_endless = duration == DURATION_MAX && args.duration.is_none();
+        let interval = args.interval.unwrap_or(match is_endless {
+            true => INTERVAL,
+            false => INTERVAL.max(duration / INTERVALS_DEFAULT_MAX),
+        });
+        // `--requests` alone is expected to end long before.
+        if !is_endless
+            && duration.as_nanos().div_ceil(interval.as_nanos()) > u128::from(INTERVALS_MAX)
+        {
+            return usage(format!(
+                "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
+            ));
+        }
         let connect_speed = match (args.ramp, args.connect_rate) {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
@@ -107,7 +160,19 @@ impl RunConfig {
             connections,
             threads: args.threads,
             message_size: args.size,
-            duration: args.duration,
+            open_loop: has_schedule.then_some(OpenLoop {
+                rate: args.rate,
+                stages: args.stages,
+                arrivals: args.arrivals,
+                dispatch: args.dispatch,
+                seed: args.seed,
+            }),
+            pipeline: args.pipeline,
+            requests_max: args.requests,
+            think: args.think,
+            seed: args.seed,
+            interval,
+            duration,
             warmup: args.warmup,
             drain: args.drain,
             connect_speed,
@@ -145,6 +210,8 @@ mod tests {
         let canonical = config(&[]).unwrap();
         assert_eq!((canonical.connections, canonical.message_size), (10_000, 64));
         assert_eq!(canonical.duration, Duration::from_secs(10));
+        assert_eq!(canonical.interval, Duration::from_secs(1));
+        assert!(canonical.open_loop.is_none());
         assert_eq!(canonical.connect_speed, ConnectSpeed::PerSecond(5_000));
         assert_eq!(config(&["tcp://127.0.0.1:1"]).unwrap().connections, 50);
         assert_eq!(config(&["--json", "-"]).unwrap().json, Some(JsonTarget::Stdout));

@@ -1,7 +1,7 @@
 //! Between the main thread and the workers: commands one way, events the other.
 //!
 //! Commands are a single value that is replaced, not a queue: a worker that is busy sees the newest
-//! and may skip the ones before it. Events are rare (a handful per worker and run) and go through a
+//! and may skip the ones before it. Events are rare (a handful per worker, and one per interval) and go through a
 //! bounded channel. What changes with every message is in `published`.
 
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 
 use crate::driver::DriverUsed;
 use crate::schedule::Window;
-use crate::worker::WorkerResult;
+use crate::worker::{Part, WorkerResult};
 
 /// What the workers should be doing. Each command includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,10 @@ pub(crate) enum Event {
     SetupFailed(String),
     /// A worker's connects have all ended, one way or the other.
     Ramped,
+    /// What a worker did in an interval that is over.
+    Interval { worker: u32, part: Box<Part> },
+    /// A worker has sent its share of `--requests`, and all of them have ended.
+    Spent,
     /// A worker has no connection left.
     Lost,
     /// A worker waits for no reply any more.

@@ -26,6 +26,7 @@ mod driver;
 mod errno;
 mod exit;
 mod failure;
+mod load;
 mod preflight;
 mod procfs;
 mod progress;
@@ -39,6 +40,7 @@ mod stats;
 mod sys;
 mod target;
 mod threshold;
+mod timeline;
 mod units;
 mod worker;
 

@@ -21,6 +21,33 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A number of requests of at least one, as [`count`] without its bound.
+pub(crate) fn requests(text: &str) -> Result<u64, String> {
+    match scaled(text, &[("k", 1_000), ("m", 1_000_000)])? {
+        0 => Err("must be at least 1".to_owned()),
+        value => Ok(value),
+    }
+}
+
+/// Messages that may be outstanding on a connection: 1 to 65 535.
+pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
+    match count(text)? {
+        value if value > u32::from(u16::MAX) => Err("is too large, at most 65535".to_owned()),
+        value => Ok(value),
+    }
+}
+
+/// A rate per second, which may be zero and have up to three decimals: `50k`, `0.5`.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    // A thousand million per second is one per nanosecond, the unit of every schedule.
+    const RATE_MAX: u64 = 1_000_000_000;
+    let thousandths = scaled(text, &[("k", 1_000_000), ("m", 1_000_000_000), ("", 1_000)])?;
+    if thousandths > RATE_MAX * 1_000 {
+        return Err("is too large, at most 1000m".to_owned());
+    }
+    Ok(thousandths as f64 / 1e3)
+}
+
 /// A size in bytes of at least one: `64`, `4k` (4 000), `4KiB` (4 096).
 pub(crate) fn size(text: &str) -> Result<u32, String> {
     const SIZE_MAX: u64 = 16 << 20;
@@ -136,6 +163,8 @@ mod tests {
         assert_eq!(count("10K"), Ok(10_000));
         assert_eq!(count("1.1k"), Ok(1_100));
         assert_eq!(count("2m"), Ok(2_000_000));
+        assert_eq!(requests("5000m"), Ok(5_000_000_000));
+        assert!(requests("0").is_err());
         for bad in ["", "0", "k", "-1", "+1", "1.2345k", "1 0", "ten", "1.", ".5k", "9999m", "1kk"]
         {
             assert!(count(bad).is_err(), "{bad} was accepted");
@@ -155,6 +184,22 @@ mod tests {
         assert_eq!(decimal_number("99.9"), Some(99.9));
         for bad in ["", ".", "1.2.3", ".5", "+1", "-1", "1e3", "inf", "nan", "0x1", "1 "] {
             assert_eq!(decimal_number(bad), None, "{bad}");
+        }
+    }
+
+    /// Goal: rates are exact, may be zero or a fraction, and have a bound.
+    ///
+    /// Method: a table.
+    ///
+    /// Kills: `k` as a thousandth; rounding to whole messages per second.
+    #[test]
+    fn rates() {
+        assert_eq!(rate("0"), Ok(0.0));
+        assert_eq!(rate("0.125"), Ok(0.125));
+        assert_eq!(rate("50k"), Ok(50_000.0));
+        assert_eq!(rate("1.5m"), Ok(1_500_000.0));
+        for bad in ["", "0.0001", "1001m", "-1", "k"] {
+            assert!(rate(bad).is_err(), "{bad} was accepted");
         }
     }
 

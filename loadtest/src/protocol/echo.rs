@@ -3,20 +3,21 @@
 //! Every byte of the reply is compared with what was sent, so a server that answers fast and wrong
 //! is not a fast server.
 
-use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
-use ringloop::net::{ReadHalf, TcpStream};
-
+use super::Step;
 use crate::failure::{Class, Failure, Stage};
 
 /// The message that all connections of one worker send.
 #[derive(Debug)]
 pub(crate) struct Echo {
     message: Rc<[u8]>,
+}
+
+/// How much of a reply is there.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    len: usize,
 }
 
 impl Echo {
@@ -26,76 +27,28 @@ impl Echo {
         Echo { message }
     }
 
-    /// Sends and receives at the same time.
-    ///
-    /// Not one after the other: a message larger than the sockets' buffers would wait for a peer that
-    /// itself waits for us to read. For a small message the send is done at its first poll, and only
-    /// the receive is polled from then on.
-    pub(super) async fn exchange(&self, stream: &mut TcpStream) -> Result<(), Failure> {
-        let (mut reader, mut writer) = stream.split();
-        let mut sending = pin!(writer.send(Rc::clone(&self.message)));
-        let mut receiving = pin!(receive(&mut reader, &self.message));
-        let mut is_sent = false;
-        let mut is_received = false;
-        poll_fn(|cx| {
-            if !is_sent && let Poll::Ready(result) = sending.as_mut().poll(cx) {
-                result.map_err(|error| Failure::from_io(Stage::Send, &error))?;
-                is_sent = true;
-            }
-            if !is_received && let Poll::Ready(result) = receiving.as_mut().poll(cx) {
-                result?;
-                is_received = true;
-            }
-            if is_sent && is_received { Poll::Ready(Ok(())) } else { Poll::Pending }
-        })
-        .await
+    pub(super) fn encode(&self) -> Rc<[u8]> {
+        Rc::clone(&self.message)
+    }
+
+    pub(super) fn decode(&self, received: &mut Received, bytes: &[u8]) -> Result<Step, Failure> {
+        let missing = &self.message[received.len..];
+        let used = bytes.len().min(missing.len());
+        if bytes[..used] != missing[..used] {
+            return Err(Failure::of(Stage::Recv, Class::Mismatch));
+        }
+        if used < missing.len() {
+            received.len += used;
+            return Ok(Step::Partial);
+        }
+        received.len = 0;
+        Ok(Step::Complete { used })
     }
 }
 
-async fn receive(reader: &mut ReadHalf<'_>, message: &[u8]) -> Result<(), Failure> {
-    let mut check = Check { message, received_len: 0 };
-    loop {
-        let piece = reader.recv().await;
-        match check.take(piece.as_deref())? {
-            Progress::Partial => {}
-            Progress::Complete => return Ok(()),
-        }
-    }
-}
-
-/// Compares a reply, piece by piece, with the message it should repeat.
-#[derive(Debug)]
-struct Check<'a> {
-    message: &'a [u8],
-    received_len: usize,
-}
-
-#[must_use]
-#[derive(Debug, PartialEq, Eq)]
-enum Progress {
-    Partial,
-    Complete,
-}
-
-impl Check<'_> {
-    fn take(&mut self, piece: Result<&[u8], &io::Error>) -> Result<Progress, Failure> {
-        let missing = &self.message[self.received_len..];
-        match piece {
-            Err(error) => Err(Failure::from_io(Stage::Recv, error)),
-            Ok([]) if self.received_len == 0 => Err(Failure::of(Stage::Recv, Class::Eof)),
-            Ok([]) => Err(Failure::of(Stage::Recv, Class::Short)),
-            Ok(bytes) if !missing.starts_with(bytes) => {
-                Err(Failure::of(Stage::Recv, Class::Mismatch))
-            }
-            Ok(bytes) => {
-                self.received_len += bytes.len();
-                if bytes.len() == missing.len() {
-                    Ok(Progress::Complete)
-                } else {
-                    Ok(Progress::Partial)
-                }
-            }
-        }
+impl Received {
+    pub(super) fn ended(&self) -> Failure {
+        Failure::of(Stage::Recv, if self.len == 0 { Class::Eof } else { Class::Short })
     }
 }
 
@@ -103,41 +56,45 @@ impl Check<'_> {
 mod tests {
     use super::*;
 
-    fn check(pieces: &[&[u8]]) -> Result<Progress, Class> {
-        let mut check = Check { message: b"abcdef", received_len: 0 };
-        let mut last = Ok(Progress::Partial);
+    const COMPLETE: Result<Step, Class> = Ok(Step::Complete { used: 6 });
+
+    fn decode(pieces: &[&[u8]]) -> (Received, Result<Step, Class>) {
+        let echo = Echo { message: (*b"abcdef").into() };
+        let mut received = Received::default();
+        let mut last = Ok(Step::Partial);
         for piece in pieces {
-            last = check.take(Ok(piece));
-            if last.is_err() {
-                break;
-            }
+            last = echo.decode(&mut received, piece).map_err(|failure| failure.class);
         }
-        last.map_err(|failure| failure.class)
+        (received, last)
     }
 
-    /// Goal: a reply counts only when every byte is back, however it is cut up.
+    /// Goal: a reply counts only when every byte is back, however it is cut up, and the next reply
+    /// starts where it ends.
     ///
-    /// Method: whole, in pieces, one byte missing.
+    /// Method: whole, in pieces, one byte missing, one and a half replies.
     ///
-    /// Kills: completing at the first piece; comparing a piece with the start of the message.
+    /// Kills: completing at the first piece; comparing a piece with the start of the message; eating
+    /// the next reply's bytes.
     #[test]
     fn a_reply_is_complete_when_all_bytes_are_back() {
-        assert_eq!(check(&[b"abcdef"]), Ok(Progress::Complete));
-        assert_eq!(check(&[b"ab", b"cd", b"ef"]), Ok(Progress::Complete));
-        assert_eq!(check(&[b"abcde"]), Ok(Progress::Partial));
+        assert_eq!(decode(&[b"abcdef"]).1, COMPLETE);
+        assert_eq!(decode(&[b"ab", b"cd", b"ef"]).1, Ok(Step::Complete { used: 2 }));
+        assert_eq!(decode(&[b"abcde"]).1, Ok(Step::Partial));
+        assert_eq!(decode(&[b"abcdefabc"]).1, COMPLETE);
+        assert_eq!(decode(&[b"abcdef", b"abcdef"]).1, COMPLETE);
     }
 
     /// Goal: the ways a reply can be wrong are told apart.
     ///
     /// Method: one reply of each kind.
     ///
-    /// Kills: taking an end of stream in mid-reply for one between messages; ignoring surplus bytes.
+    /// Kills: taking an end of stream in mid-reply for one between messages.
     #[test]
     fn wrong_replies_have_classes() {
-        assert_eq!(check(&[b""]), Err(Class::Eof));
-        assert_eq!(check(&[b"abc", b""]), Err(Class::Short));
-        assert_eq!(check(&[b"abcdefg"]), Err(Class::Mismatch));
-        assert_eq!(check(&[b"abX"]), Err(Class::Mismatch));
-        assert_eq!(check(&[b"ab", b"ab"]), Err(Class::Mismatch));
+        assert_eq!(decode(&[b"abX"]).1, Err(Class::Mismatch));
+        assert_eq!(decode(&[b"ab", b"ab"]).1, Err(Class::Mismatch));
+        assert_eq!(decode(&[]).0.ended().class, Class::Eof);
+        assert_eq!(decode(&[b"abc"]).0.ended().class, Class::Short);
+        assert_eq!(decode(&[b"abcdef"]).0.ended().class, Class::Eof);
     }
 }

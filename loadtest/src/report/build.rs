@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::distribution::distribution;
+use hdrhistogram::Histogram;
+
+use super::distribution::{distribution, us};
 use super::total::Total;
 use super::*;
+use crate::cli::name_of;
 use crate::config::RunConfig;
 use crate::control::Ready;
 use crate::driver::DriverUsed;
@@ -17,11 +20,16 @@ use crate::procfs::{self, CpuTime};
 use crate::signals;
 use crate::stats;
 use crate::threshold;
+use crate::timeline::{Timeline, Totals};
 use crate::worker::{Accounts, WorkerResult};
 
 /// A worker that ran or waited for a processor longer than this has no time left to be punctual.
 const BUSY_MARGINAL_PERCENT: f64 = 75.0;
 const BUSY_SATURATED_PERCENT: f64 = 90.0;
+
+/// The 99th percentile of the send lag.
+const LAG_MARGINAL_NS: u64 = 200_000;
+const LAG_SATURATED_NS: u64 = 2_000_000;
 
 /// A lost SYN is sent again after one second.
 const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
@@ -36,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) ready: Vec<Ready>,
     pub(crate) lengths: Lengths,
     pub(crate) results: Vec<WorkerResult>,
+    /// `None` if no message was ever to be sent.
+    pub(crate) timeline: Option<Timeline>,
     /// Of each worker, in the measured window.
     pub(crate) worker_times: Vec<Option<CpuTime>>,
     pub(crate) server: Option<ServerSample>,
@@ -62,8 +72,12 @@ pub(crate) struct ServerSample {
 }
 
 /// Builds the report of a run that reached its end, or was interrupted.
-pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
-    let mut total = Total::of(&outcome.results);
+pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
+    let (intervals, totals) = match outcome.timeline.take() {
+        Some(timeline) => timeline.finish(),
+        None => (Vec::new(), Totals::new()),
+    };
+    let mut total = Total::of(&outcome.results, totals, config.open_loop.is_some());
     let internal_errors = total.check();
     let mut report = Report {
         schema_version: 1,
@@ -82,14 +96,17 @@ pub(crate) fn build(config: &RunConfig, outcome: Outcome) -> Report {
         load: load(config, &total, outcome.lengths.measured),
         connections: connections(config, &outcome.results, &mut total),
         latency_us: Latencies {
-            response: None,
-            service: distribution(&total.service, total.accounts.censored()),
+            response: total
+                .response
+                .as_ref()
+                .and_then(|response| distribution(response, total.accounts.censored_responses())),
+            service: distribution(&total.service, total.accounts.censored_services()),
             connect: distribution(&total.connect, 0),
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
-        intervals: Vec::new(),
+        intervals,
         failures: failure_rows(&total.failures),
-        generator: generator(&outcome),
+        generator: generator(&outcome, &total),
         server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),
         thresholds: Vec::new(),
         notes: Vec::new(),
@@ -145,16 +162,17 @@ fn drivers(outcome: &Outcome) -> Vec<DriverUsed> {
 
 fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
     let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+    let open = config.open_loop.as_ref();
     Config {
-        mode: CLOSED_LOOP.into(),
-        rate: None,
-        arrivals: None,
-        dispatch: None,
-        pipeline: 1,
-        seed: 1,
-        interval_s: 1.0,
-        requests_max: None,
-        think: None,
+        mode: if open.is_some() { OPEN_LOOP } else { CLOSED_LOOP }.into(),
+        rate: open.map(ToString::to_string),
+        arrivals: open.map(|open| name_of(open.arrivals)),
+        dispatch: open.map(|open| name_of(open.dispatch)),
+        pipeline: config.pipeline,
+        seed: config.seed,
+        interval_s: config.interval.as_secs_f64(),
+        requests_max: config.requests_max,
+        think: config.think.map(|think| think.to_string()),
         requests_per_conn: None,
         conn_lifetime_s: None,
         close: "fin".into(),
@@ -186,8 +204,16 @@ fn phases(lengths: &Lengths) -> Vec<Phase> {
 }
 
 fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
-    let Accounts { sent, completed, errors, timed_out, in_flight, warmup_completed } =
-        total.accounts;
+    let Accounts {
+        scheduled,
+        sent,
+        completed,
+        errors,
+        timed_out,
+        in_flight,
+        never_sent,
+        warmup_completed,
+    } = total.accounts;
     let mut by_class: BTreeMap<String, u64> =
         Class::ALL.iter().map(|class| (class.name().into(), 0)).collect();
     for row in total.failures.rows() {
@@ -198,17 +224,18 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
     }
     let size = u64::from(config.message_size);
     let seconds = measured.as_secs_f64();
+    let per_second = |count| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     Load {
-        scheduled: sent,
+        scheduled,
         sent,
         completed,
         errors: LoadErrors { total: errors, by_class },
         timed_out,
         in_flight,
-        never_sent: 0,
-        offered_rate: None,
+        never_sent,
+        offered_rate: config.open_loop.as_ref().map(|_| per_second(scheduled)),
+        achieved_rate: per_second(completed),
         achieved_rate_ci: None,
-        achieved_rate: if seconds > 0.0 { completed as f64 / seconds } else { 0.0 },
         bytes_sent: sent * size,
         bytes_received: completed * size,
         warmup_completed,
@@ -252,7 +279,7 @@ fn failure_rows(table: &FailureTable) -> Vec<FailureRow> {
     rows.collect()
 }
 
-fn generator(outcome: &Outcome) -> Generator {
+fn generator(outcome: &Outcome, total: &Total) -> Generator {
     let window_ns = outcome.lengths.measured.as_nanos() as f64;
     let percent = |ns: u64| ns as f64 * 100.0 / window_ns;
     let times: Vec<CpuTime> = outcome.worker_times.iter().copied().flatten().collect();
@@ -262,8 +289,12 @@ fn generator(outcome: &Outcome) -> Generator {
     let busy = times.iter().map(|time| percent(time.ran_ns + time.waited_ns));
     Generator {
         drivers: drivers(outcome),
-        verdict: verdict(busy),
-        send_lag_us: None,
+        verdict: verdict(busy).max(verdict_of_lag(total)),
+        send_lag_us: Some(&total.send_lag).filter(|lag| !lag.is_empty()).map(|lag| SendLag {
+            p50: us(lag.value_at_percentile(50.0)),
+            p99: us(lag.value_at_percentile(99.0)),
+            max: us(lag.max()),
+        }),
         run_queue_wait_percent: waits.fold(None, |worst: Option<f64>, wait| {
             Some(worst.map_or(wait, |worst| worst.max(wait)))
         }),
@@ -280,6 +311,21 @@ fn verdict(busy_percent: impl Iterator<Item = f64>) -> Verdict {
         busy if busy.is_nan() => Verdict::Unknown,
         busy if busy >= BUSY_SATURATED_PERCENT => Verdict::Saturated,
         busy if busy >= BUSY_MARGINAL_PERCENT => Verdict::Marginal,
+        _ => Verdict::Healthy,
+    }
+}
+
+/// How punctual the sends were. Lag counts when it is a part of the response times that a reader of
+/// these would care about: a tenth is a smudge, half of them is another measurement.
+fn verdict_of_lag(total: &Total) -> Verdict {
+    let p99 = |histogram: &Histogram<u64>| histogram.value_at_percentile(99.0);
+    let Some(response) = &total.response else { return Verdict::Unknown };
+    if total.send_lag.is_empty() {
+        return Verdict::Unknown;
+    }
+    match (p99(&total.send_lag), p99(response)) {
+        (lag, response) if lag >= LAG_SATURATED_NS && lag >= response / 2 => Verdict::Saturated,
+        (lag, response) if lag >= LAG_MARGINAL_NS && lag >= response / 10 => Verdict::Marginal,
         _ => Verdict::Healthy,
     }
 }

@@ -8,7 +8,7 @@
 
 pub(crate) mod build;
 pub(crate) mod confidence;
-mod distribution;
+pub(crate) mod distribution;
 pub(crate) mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -25,6 +25,9 @@ use crate::driver::DriverUsed;
 
 /// `config.mode`: what a closed loop measures is said wherever its figures are shown.
 pub(crate) const CLOSED_LOOP: &str = "closed loop (saturation)";
+
+/// `config.mode` of a run with a schedule (`--rate`, `--stages`).
+pub(crate) const OPEN_LOOP: &str = "open loop";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -97,9 +100,9 @@ pub(crate) struct Target {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
-    /// [`CLOSED_LOOP`] or `open loop`.
+    /// [`CLOSED_LOOP`] or [`OPEN_LOOP`].
     pub(crate) mode: String,
-    /// The schedule as the command line has it: `50000`, `1000:5000` or `stages 10s:100,1m:500`.
+    /// `50 000/s`, `from 1 000/s to 5 000/s` or `stages 10s:100 60s:500`, of an open loop.
     pub(crate) rate: Option<String>,
     /// `constant` or `poisson`, of an open loop.
     pub(crate) arrivals: Option<String>,
@@ -324,13 +327,14 @@ pub(crate) struct SendLag {
     pub(crate) max: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// From the least to the most alarming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
+    Unknown,
     Healthy,
     Marginal,
     Saturated,
-    Unknown,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use super::figures::{bar_label, bytes, grouped, seconds, time_us};
-use super::{BarRow, Distribution, Generator, Report, Server, Threshold, Verdict};
+use super::{
+    BarRow, Config, Distribution, Generator, Latencies, Report, Server, Threshold, Verdict,
+};
 use crate::driver::DriverUsed;
 use crate::failure::Class;
 
@@ -13,12 +15,11 @@ const BAR_CELLS: usize = 32;
 /// Confidence intervals that have a place in the summary; JSON has them all.
 const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
 
+const BETWEEN_COLUMNS: &str = "     ";
+
 pub(super) fn render(report: &Report) -> String {
     let mut sections = vec![header(report), load(report), connections(report)];
-    sections.push(match &report.latency_us.service {
-        Some(service) => latency(service) + &confidence(report),
-        None => "Latency      no message was sent in the measured window\n".to_owned(),
-    });
+    sections.push(latency(&report.latency_us) + &confidence(report));
     let mut health = errors(report);
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
@@ -48,18 +49,15 @@ fn header(report: &Report) -> String {
         drivers(&report.generator.drivers, report.server.as_ref().map(|server| &server.driver))
     );
     let _ = writeln!(text, "{}   {}", report.target.url, report.started_at);
-    let _ = writeln!(
-        text,
-        "{}: service times, from the actual send, of a target under full load",
-        config.mode
-    );
+    let _ = writeln!(text, "{}", mode(config));
     let workers = if config.threads == 1 { "worker" } else { "workers" };
     let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
     let _ = writeln!(
         text,
-        "{}   {nodelay}   {} conns   {} {workers}",
+        "{}   {nodelay}   {} conns{}   {} {workers}",
         bytes(config.message_bytes.into()),
         grouped(config.connections.into()),
+        if config.pipeline > 1 { format!(" x {}", config.pipeline) } else { String::new() },
         config.threads
     );
     let details: Vec<String> =
@@ -86,6 +84,18 @@ fn header(report: &Report) -> String {
     text
 }
 
+fn mode(config: &Config) -> String {
+    let (Some(rate), Some(arrivals), Some(dispatch)) =
+        (&config.rate, &config.arrivals, &config.dispatch)
+    else {
+        let mode = &config.mode;
+        return format!("{mode}: service times, from the actual send, of a target under full load");
+    };
+    let seed =
+        if arrivals == "poisson" { format!(", seed {}", config.seed) } else { String::new() };
+    format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed})", config.mode)
+}
+
 /// The generator's driver and why it is that; and the server's, if it is ours and runs on another.
 fn drivers(of_workers: &[DriverUsed], of_server: Option<&DriverUsed>) -> String {
     let mut headlines: Vec<String> = of_workers.iter().map(DriverUsed::headline).collect();
@@ -100,19 +110,38 @@ fn drivers(of_workers: &[DriverUsed], of_server: Option<&DriverUsed>) -> String 
 
 fn load(report: &Report) -> String {
     let load = &report.load;
-    format!(
-        "Load         sent {} | completed {} | errors {} | timed out {} | in flight {}\n             \
-         {} msg/s   out {}  in {}   warm-up replies {} (in none of the figures)\n",
-        grouped(load.sent),
+    let fates = format!(
+        "completed {} | errors {} | timed out {} | in flight {}",
         grouped(load.completed),
         grouped(load.errors.total),
         grouped(load.timed_out),
         grouped(load.in_flight),
-        grouped(load.achieved_rate.round() as u64),
+    );
+    let achieved = grouped(load.achieved_rate.round() as u64);
+    let mut text = match load.offered_rate {
+        None => format!(
+            "Load         sent {} | {fates}\n             {achieved} msg/s",
+            grouped(load.sent)
+        ),
+        Some(offered) => {
+            let percent = if offered > 0.0 { load.achieved_rate * 100.0 / offered } else { 0.0 };
+            format!(
+                "Load         scheduled {} | {fates} | never sent {}\n             \
+                 offered {}/s | achieved {achieved}/s ({percent:.3} %)",
+                grouped(load.scheduled),
+                grouped(load.never_sent),
+                grouped(offered.round() as u64)
+            )
+        }
+    };
+    let _ = writeln!(
+        text,
+        "   out {}  in {}   warm-up replies {} (in none of the figures)",
         bytes(load.bytes_sent),
         bytes(load.bytes_received),
         grouped(load.warmup_completed)
-    )
+    );
+    text
 }
 
 fn connections(report: &Report) -> String {
@@ -142,28 +171,50 @@ fn connections(report: &Report) -> String {
     text
 }
 
-/// Percentiles on the left, bars on the right.
-fn latency(service: &Distribution) -> String {
+/// Percentiles on the left, bars on the right: of the response times if there are any.
+fn latency(latencies: &Latencies) -> String {
+    let Latencies { response, service, connect: _ } = latencies;
+    let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
+    let Some(first) = columns.first() else {
+        return "Latency      no message was sent in the measured window\n".to_owned();
+    };
+    let row = |name: &str, figure: &dyn Fn(&Distribution) -> f64| {
+        let figures: Vec<String> =
+            columns.iter().map(|column| format!("{:>12}", time_us(figure(column)))).collect();
+        format!("    {name:<7}{}", figures.join(BETWEEN_COLUMNS))
+    };
     let mut left: Vec<String> = vec![String::new()];
-    for (name, us) in &service.percentiles {
-        left.push(format!("    {name:<7}{:>12}", time_us(*us)));
+    for name in first.percentiles.keys() {
+        left.push(row(name, &|column| column.percentiles[name]));
     }
-    left.push(format!("    {:<7}{:>12}", "max", time_us(service.max)));
+    left.push(row("max", &|column| column.max));
     let mut right = vec![scale()];
-    right.extend(service.bars.iter().map(bar));
+    right.extend(first.bars.iter().map(bar));
 
-    let mut text = "Latency      service time, from the actual send\n".to_owned();
+    let mut text = match (response, service) {
+        (Some(_), Some(_)) => {
+            left[0] = "          from schedule from actual send".to_owned();
+            "Latency       response time     service time\n".to_owned()
+        }
+        (Some(_), None) => "Latency      response time, from the scheduled send\n".to_owned(),
+        (None, _) => "Latency      service time, from the actual send\n".to_owned(),
+    };
+    let width = if columns.len() == 1 { 30 } else { 47 };
     for index in 0..left.len().max(right.len()) {
         let left = left.get(index).map_or("", String::as_str);
         let right = right.get(index).map_or("", String::as_str);
-        let _ = writeln!(text, "{}", format!("{left:<30}{right}").trim_end());
+        let _ = writeln!(text, "{}", format!("{left:<width$}{right}").trim_end());
     }
-    if service.censored > 0 {
+    if first.censored > 0 {
+        let reasons = match response {
+            Some(_) => "timed out, in flight or never sent",
+            None => "timed out or still in flight",
+        };
         let _ = writeln!(
             text,
-            "  {} of {} samples are lower bounds: timed out or still in flight",
-            grouped(service.censored),
-            grouped(service.samples)
+            "  {} of {} samples are lower bounds: {reasons}",
+            grouped(first.censored),
+            grouped(first.samples)
         );
     }
     text
@@ -267,8 +318,12 @@ fn generator(generator: &Generator) -> String {
         .run_queue_wait_percent
         .map(|wait| format!("   run queue wait {wait:.1} %"))
         .unwrap_or_default();
+    let lag = generator
+        .send_lag_us
+        .map(|lag| format!("   send lag p99 {}, max {}", time_us(lag.p99), time_us(lag.max)))
+        .unwrap_or_default();
     format!(
-        "Generator    {verdict}{cpu}{wait}   CQ overflow {}   ENOBUFS {}\n",
+        "Generator    {verdict}{cpu}{lag}{wait}   CQ overflow {}   ENOBUFS {}\n",
         grouped(generator.cq_overflows),
         grouped(generator.enobufs)
     )

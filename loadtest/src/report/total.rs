@@ -4,14 +4,20 @@ use hdrhistogram::Histogram;
 
 use crate::failure::FailureTable;
 use crate::stats;
-use crate::worker::{Accounts, WorkerResult};
+use crate::timeline::Totals;
+use crate::worker::{Accounts, Counts, WorkerResult};
 
 /// The sum of the workers' results.
 #[derive(Debug)]
 pub(super) struct Total {
     pub(super) accounts: Accounts,
+    /// What the intervals say, to be compared with the accounts.
+    pub(super) counts: Counts,
     pub(super) failures: FailureTable,
+    /// `None` in a closed loop.
+    pub(super) response: Option<Histogram<u64>>,
     pub(super) service: Histogram<u64>,
+    pub(super) send_lag: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
     /// Measured replies of each connection that opened.
     pub(super) replies: Vec<u64>,
@@ -19,11 +25,19 @@ pub(super) struct Total {
 }
 
 impl Total {
-    pub(super) fn of(results: &[WorkerResult]) -> Total {
+    pub(super) fn of(results: &[WorkerResult], totals: Totals, is_open_loop: bool) -> Total {
+        let Totals { latency, send_lag, counts } = totals;
+        let (response, service) = match is_open_loop {
+            true => (Some(latency), stats::new_histogram()),
+            false => (None, latency),
+        };
         let mut total = Total {
-            accounts: Accounts::default(),
+            accounts: Accounts { scheduled: counts.scheduled, ..Accounts::default() },
+            counts,
             failures: FailureTable::default(),
-            service: stats::new_histogram(),
+            response,
+            service,
+            send_lag,
             connect: stats::new_histogram(),
             replies: Vec::new(),
             panics: 0,
@@ -43,8 +57,14 @@ impl Total {
     pub(super) fn check(&self) -> Vec<String> {
         let mut errors = Vec::new();
         let replies = self.replies.iter().sum();
-        if let Err(line) = self.accounts.check(replies, self.service.len()) {
+        let responses = self.response.as_ref().map(Histogram::len);
+        if let Err(line) = self.accounts.check(replies, self.service.len(), responses) {
             errors.push(line);
+        }
+        let Accounts { scheduled, completed, errors: failed, timed_out, .. } = self.accounts;
+        let accounts = Counts { scheduled, completed, errors: failed, timed_out };
+        if self.counts != accounts {
+            errors.push(format!("the intervals add up to {:?}, not to {accounts:?}", self.counts));
         }
         let rows: u64 = self.failures.rows().iter().map(|row| row.measured).sum();
         let fates = self.accounts.errors + self.accounts.timed_out;
@@ -68,11 +88,13 @@ mod tests {
     use crate::failure::{Class, Failure, Stage};
 
     const GOOD: Accounts = Accounts {
+        scheduled: 21,
         sent: 16,
         completed: 7,
         errors: 4,
         timed_out: 2,
         in_flight: 3,
+        never_sent: 5,
         warmup_completed: 99,
     };
 
@@ -85,21 +107,31 @@ mod tests {
     #[test]
     fn every_message_has_one_fate() {
         let check = |accounts: Accounts| {
-            accounts.check(accounts.completed, accounts.completed + accounts.censored())
+            let (services, responses) =
+                (accounts.censored_services(), accounts.censored_responses());
+            let completed = accounts.completed;
+            accounts.check(completed, completed + services, Some(completed + responses))
         };
         assert_eq!(check(GOOD), Ok(()));
         assert_eq!(check(Accounts { warmup_completed: 0, ..GOOD }), Ok(()));
         for accounts in [
+            Accounts { scheduled: 22, ..GOOD },
             Accounts { sent: 17, ..GOOD },
+            Accounts { scheduled: 22, sent: 17, ..GOOD },
             Accounts { completed: 8, ..GOOD },
             Accounts { errors: 5, ..GOOD },
             Accounts { timed_out: 3, ..GOOD },
             Accounts { in_flight: 2, ..GOOD },
+            Accounts { never_sent: 4, ..GOOD },
         ] {
             assert!(check(accounts).is_err(), "{accounts:?}");
         }
-        assert!(GOOD.check(8, 12).is_err(), "a reply that no message had");
-        assert!(GOOD.check(7, 11).is_err(), "a message without its latency");
+        assert!(GOOD.check(8, 12, Some(17)).is_err(), "a reply that no message had");
+        assert!(GOOD.check(7, 11, Some(17)).is_err(), "a message without its service time");
+        assert!(GOOD.check(7, 12, Some(16)).is_err(), "a message without its response time");
+        assert!(GOOD.check(7, 12, None).is_err(), "a closed loop sends all that it schedules");
+        let closed = Accounts { scheduled: 16, never_sent: 0, ..GOOD };
+        assert_eq!(closed.check(7, 12, None), Ok(()));
     }
 
     /// Goal: the parts of a total are checked against each other.
@@ -110,10 +142,11 @@ mod tests {
     #[test]
     fn the_parts_agree() {
         let good = || {
-            let mut total = Total::of(&[]);
-            for _ in 0..12 {
-                total.service.saturating_record(1_000);
-            }
+            let mut totals = Totals::new();
+            totals.latency.record_n(1_000, 17).unwrap();
+            totals.counts = Counts { scheduled: 21, completed: 7, errors: 4, timed_out: 2 };
+            let mut total = Total::of(&[], totals, true);
+            total.service.record_n(1_000, 12).unwrap();
             for _ in 0..2 {
                 total.connect.saturating_record(1_000);
             }
@@ -131,6 +164,8 @@ mod tests {
         };
         assert_eq!(errors(|_| ()), 0, "{:?}", good().check());
         assert_eq!(errors(|total| total.accounts.sent += 1), 1);
+        assert_eq!(errors(|total| total.counts.completed += 1), 1);
+        assert_eq!(errors(|total| total.response = Some(stats::new_histogram())), 1);
         assert_eq!(errors(|total| total.replies[0] += 1), 1);
         assert_eq!(errors(|total| total.replies.push(0)), 1);
         assert_eq!(errors(|total| total.panics = 1), 1);

@@ -138,6 +138,11 @@ impl Window {
     }
 }
 
+/// As [`share`], of a number of messages.
+pub(crate) fn share_of(total: u64, worker: u32, threads: u32) -> u64 {
+    total / u64::from(threads) + u64::from(u64::from(worker) < total % u64::from(threads))
+}
+
 /// The part of `total` that worker number `worker` of `threads` takes: parts differ by at most one.
 pub(crate) fn share(total: u32, worker: u32, threads: u32) -> u32 {
     total / threads + u32::from(worker < total % threads)
@@ -256,6 +261,9 @@ mod tests {
             for total in 0..20 {
                 let shares: Vec<u32> = (0..threads).map(|w| share(total, w, threads)).collect();
                 assert_eq!(shares.iter().sum::<u32>(), total);
+                for (worker, share) in (0..threads).zip(&shares) {
+                    assert_eq!(share_of(total.into(), worker, threads), u64::from(*share));
+                }
                 assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
             }
         }

@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! Open ──▶ connects, paced and bounded ──▶ Ramped
-//! Drive ─▶ every connection: send, wait for the reply, again, until the window ends
+//! Drive ─▶ every connection: a message at each turn it gets (`dispatch`), until the window ends
 //! Drain ─▶ nothing new is sent; the last reply ──▶ Drained
 //! Finish ▶ result ──▶ Done
 //! ```
 //!
-//! A connection is one task: connect, then one message after the other. What must outlive the task
-//! (what it sent, when, how often it was answered) is in the worker's `state`, so a task that
-//! is stuck at the end still counts.
+//! A connection is one task (`connection`). What must outlive it (what it sent, when, how often it was
+//! answered) is in the worker's `state`, so a task that is stuck at the end still counts. Latencies
+//! go to the main thread by intervals (`intervals`).
 //!
 //! **One clock.** Latencies are read from `std::time::Instant` and not from the loop's clock: a loop
 //! may read its clock once per turn, and the time a reply waits within a turn is part of the answer.
 
+mod accounts;
+mod connection;
+mod dispatch;
+mod intervals;
 mod state;
 
 use std::io;
@@ -25,25 +29,38 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringloop::net::TcpStream;
-
+pub(crate) use self::accounts::{Accounts, WorkerResult};
+pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
+pub(crate) use self::intervals::{Counts, Part, Phase};
 use self::state::Worker;
-pub(crate) use self::state::{Accounts, WorkerResult};
 use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
-use crate::failure::{Failure, Stage};
+use crate::load::Think;
 use crate::procfs;
 use crate::published::Published;
-use crate::schedule::{ConnectPace, ConnectPermit};
+use crate::schedule::{ConnectPace, Window};
 
 /// What one worker is to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) worker: u32,
+    pub(crate) threads: u32,
     pub(crate) addr: SocketAddr,
+    /// Its own, of all workers' `connections_total`.
     pub(crate) connections: u32,
+    pub(crate) connections_total: u32,
     pub(crate) message_size: u32,
+    pub(crate) load: Load,
+    /// Messages that a connection may have outstanding.
+    pub(crate) pipeline: u32,
+    /// Between a reply and the next message; closed loop only.
+    pub(crate) think: Option<Think>,
+    pub(crate) seed: u64,
+    /// Its share of `--requests`.
+    pub(crate) requests_max: Option<u64>,
+    pub(crate) warmup: Duration,
+    pub(crate) interval: Duration,
     pub(crate) connect_pace: ConnectPace,
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout: Duration,
@@ -127,7 +144,7 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
         match command {
             Command::Idle => {}
             Command::Open => drop(ringloop::spawn(open_all(Rc::clone(&worker)))),
-            Command::Drive(window) => worker.drive(window),
+            Command::Drive(window) => drive(&worker, window),
             Command::Drain => worker.drain(),
             Command::Finish => {
                 let mut result = worker.collect(Instant::now());
@@ -137,6 +154,21 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
                 return result;
             }
         }
+    }
+}
+
+fn drive(worker: &Rc<Worker>, window: Window) {
+    worker.drive(window);
+    drop(ringloop::spawn(close_intervals(Rc::clone(worker))));
+    if worker.dispatch().needs_dispatcher() {
+        drop(ringloop::spawn(dispatch::run(Rc::clone(worker))));
+    }
+}
+
+/// Closes the intervals as they end.
+async fn close_intervals(worker: Rc<Worker>) {
+    while let Some(until) = worker.close_intervals(Instant::now()) {
+        ringloop::time::sleep_until(worker.loop_time(until)).await;
     }
 }
 
@@ -153,62 +185,7 @@ async fn open_all(worker: Rc<Worker>) {
             break;
         }
         worker.connect_started();
-        drop(ringloop::spawn(connection(Rc::clone(&worker), index, permit)));
+        drop(ringloop::spawn(connection::live(Rc::clone(&worker), index, permit)));
     }
     worker.all_connects_started();
-}
-
-/// The life of one connection.
-async fn connection(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
-    let (addr, patience) = (worker.plan().addr, worker.plan().connect_timeout);
-    let started = Instant::now();
-    let connected = TcpStream::connect_timeout(addr, patience).await;
-    let took = started.elapsed();
-    drop(permit);
-    // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.
-    let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    let mut stream = match connected {
-        Ok(stream) => stream,
-        Err(error) => {
-            return worker.connect_failed(Failure::from_io(Stage::Connect, &error));
-        }
-    };
-    worker.opened(index, took);
-    worker.start_gate().pass(index).await;
-    match converse(&worker, index, &mut stream).await {
-        // The connection stays open: closing thousands now would disturb the last replies of the
-        // others. The loop closes it when it goes.
-        Conversation::Over => std::future::pending::<()>().await,
-        Conversation::Failed => {}
-    }
-}
-
-#[must_use]
-enum Conversation {
-    Over,
-    Failed,
-}
-
-/// One message after the other, each sent when the reply to the last is complete.
-async fn converse(worker: &Worker, index: u32, stream: &mut TcpStream) -> Conversation {
-    // One reading of the clock per message: a reply's arrival is the next message's send.
-    let mut now = Instant::now();
-    while worker.keeps_sending(now) {
-        worker.sent(index, now);
-        let exchange = worker.protocol().exchange(stream);
-        let outcome = ringloop::time::timeout(worker.plan().timeout, exchange).await;
-        now = Instant::now();
-        match outcome {
-            Ok(Ok(())) => worker.replied(index, now),
-            Ok(Err(failure)) => {
-                worker.failed(index, failure);
-                return Conversation::Failed;
-            }
-            Err(_elapsed) => {
-                worker.timed_out(index, now);
-                return Conversation::Failed;
-            }
-        }
-    }
-    Conversation::Over
 }

@@ -1,16 +1,24 @@
-//! What a worker knows: its connections, its histograms, and the accounts of its messages.
+//! What a worker knows: its connections and the fate of their messages.
 //!
-//! **Invariant.** `sent = completed + errors + timed out + in flight`, for the messages sent in the
-//! measured window. The first four are counted where they happen; what is in flight is counted at
-//! the end by looking at every connection, so the sum can be wrong and is checked
+//! **Invariant.** Every message of the measured window has one fate. Those that are over are counted
+//! where they end; what is in flight or was never sent is found at the end by looking at every
+//! connection and at the rest of the schedule, so the sum can be wrong and is checked
 //! ([`Accounts::check`]).
 
-use std::cell::{Cell, RefCell};
+mod connecting;
+mod ending;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::accounts::Accounts;
+use super::dispatch::{Dispatch, Load, Next, Turn};
+use super::intervals::{Phase, Recorder};
 use super::{Links, Plan};
 use crate::control::Event;
 use crate::failure::{Failure, FailureTable};
@@ -30,16 +38,33 @@ pub(super) struct Worker {
     connect_gate: Rc<ConnectGate>,
     start_gate: StartGate,
     ramp: RefCell<Ramp>,
+    /// The same moment on both clocks.
+    clocks: (Instant, ringloop::time::Instant),
+    dispatch: RefCell<Dispatch>,
     /// `None` until the connections may send.
     window: Cell<Option<Window>>,
-    is_draining: Cell<bool>,
-    /// Messages without an outcome yet, measured or not.
-    outstanding: Cell<u32>,
+    drained_at: Cell<Option<Instant>>,
+    told: Told,
+    /// Messages taken from the schedule and without an outcome yet, measured or not.
+    unsettled: Cell<u64>,
+    /// Measured messages that may still be sent (`--requests`).
+    quota: Cell<Option<u64>>,
     slots: RefCell<Vec<Slot>>,
     accounts: RefCell<Accounts>,
     failures: RefCell<FailureTable>,
+    recorder: RefCell<Option<Recorder>>,
+    /// Of an open loop; in a closed one the recorder has the service times.
     service: RefCell<Histogram<u64>>,
     connect: RefCell<Histogram<u64>>,
+}
+
+/// What the main thread counts workers by: told once each.
+#[derive(Debug, Default)]
+struct Told {
+    ramped: Cell<bool>,
+    lost: Cell<bool>,
+    spent: Cell<bool>,
+    drained: Cell<bool>,
 }
 
 /// How far the connects are.
@@ -55,102 +80,52 @@ struct Ramp {
 }
 
 /// What is kept of one connection, however its task ends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Slot {
     was_opened: bool,
     is_open: bool,
     was_served: bool,
+    /// In the dispatcher's queue of free connections.
+    is_queued: bool,
     /// Replies to messages of the measured window.
     replies: u64,
-    in_flight: Option<Sent>,
+    /// Since when it has had a place for a message.
+    free_since: Option<Instant>,
+    /// Due times of messages that the dispatcher has given it, not sent yet.
+    assigned: VecDeque<Instant>,
+    /// In the order of the sends, which is that of the replies.
+    outstanding: VecDeque<Message>,
+    waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sent {
-    at: Instant,
+struct Message {
+    /// In a closed loop the same as `sent_at`.
+    due: Instant,
+    sent_at: Instant,
     /// Decided once, at the send: a window cut short later does not move a message out of it.
     is_measured: bool,
 }
 
-/// Where the messages of the measured window went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Accounts {
-    pub(crate) sent: u64,
-    pub(crate) completed: u64,
-    pub(crate) errors: u64,
-    pub(crate) timed_out: u64,
-    pub(crate) in_flight: u64,
-    /// Replies before the window; in none of the sums.
-    pub(crate) warmup_completed: u64,
-}
-
-impl Accounts {
-    pub(crate) fn merge(&mut self, other: &Accounts) {
-        let Accounts { sent, completed, errors, timed_out, in_flight, warmup_completed } = other;
-        self.sent += sent;
-        self.completed += completed;
-        self.errors += errors;
-        self.timed_out += timed_out;
-        self.in_flight += in_flight;
-        self.warmup_completed += warmup_completed;
-    }
-
-    /// Samples in the histogram that are lower bounds: the wait was ended by us, not by a reply.
-    pub(crate) fn censored(&self) -> u64 {
-        self.timed_out + self.in_flight
-    }
-
-    /// Checks that every message has exactly one fate and every sample one message.
-    pub(crate) fn check(&self, replies: u64, samples: u64) -> Result<(), String> {
-        let Accounts { sent, completed, errors, timed_out, in_flight, .. } = *self;
-        if sent != completed + errors + timed_out + in_flight {
-            return Err(format!(
-                "sent {sent} is not completed {completed} + errors {errors} + \
-                 timed out {timed_out} + in flight {in_flight}"
-            ));
-        }
-        if completed != replies {
-            return Err(format!(
-                "completed {completed}, but the connections had {replies} replies"
-            ));
-        }
-        if samples != completed + self.censored() {
-            return Err(format!(
-                "{samples} latencies recorded for completed {completed} + timed out {timed_out} + \
-                 in flight {in_flight}"
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// What a worker hands in.
-#[derive(Debug)]
-pub(crate) struct WorkerResult {
-    pub(crate) worker: u32,
-    pub(crate) accounts: Accounts,
-    pub(crate) failures: FailureTable,
-    pub(crate) service: Histogram<u64>,
-    pub(crate) connect: Histogram<u64>,
-    /// Measured replies of each connection that opened.
-    pub(crate) replies: Vec<u64>,
-    pub(crate) connects_started: u32,
-    pub(crate) connects_failed: u32,
-    /// Connections with at least one reply, at any time.
-    pub(crate) served: u32,
-    /// Connections that opened and did not last.
-    pub(crate) lost: u32,
-    pub(crate) ramp_took: Duration,
-    pub(crate) cq_overflows: u64,
-    pub(crate) enobufs: u64,
-    /// Tasks that panicked.
-    pub(crate) panics: u64,
+/// Why the messages of a connection that has ended get no reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    Failed(Failure),
+    TimedOut,
 }
 
 impl Worker {
     pub(super) fn new(plan: Plan, links: Links) -> Worker {
+        let streams = match &plan.load {
+            Load::Closed => Vec::new(),
+            Load::Open(load) => {
+                load.streams(plan.worker, plan.threads, plan.connections, plan.connections_total)
+            }
+        };
+        let mut slots = Vec::new();
+        slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
-            protocol: Protocol::tcp_echo(plan.message_size),
+            protocol: Protocol::echo(plan.message_size),
             connect_gate: ConnectGate::new(plan.connects_in_flight_max),
             start_gate: StartGate::new(plan.connections),
             ramp: RefCell::new(Ramp {
@@ -161,12 +136,17 @@ impl Worker {
                 all_started: false,
                 took: Duration::ZERO,
             }),
+            clocks: (Instant::now(), ringloop::time::Instant::now()),
+            dispatch: RefCell::new(Dispatch::new(&plan.load, streams, plan.connections)),
             window: Cell::new(None),
-            is_draining: Cell::new(false),
-            outstanding: Cell::new(0),
-            slots: RefCell::new(vec![Slot::default(); plan.connections as usize]),
+            drained_at: Cell::new(None),
+            told: Told::default(),
+            unsettled: Cell::new(0),
+            quota: Cell::new(plan.requests_max),
+            slots: RefCell::new(slots),
             accounts: RefCell::new(Accounts::default()),
             failures: RefCell::new(FailureTable::default()),
+            recorder: RefCell::new(None),
             service: RefCell::new(stats::new_histogram()),
             connect: RefCell::new(stats::new_histogram()),
             plan,
@@ -190,183 +170,294 @@ impl Worker {
         &self.start_gate
     }
 
+    pub(super) fn dispatch(&self) -> RefMut<'_, Dispatch> {
+        self.dispatch.borrow_mut()
+    }
+
+    /// A moment as the loop's timers count it, never earlier.
+    pub(super) fn loop_time(&self, at: Instant) -> ringloop::time::Instant {
+        self.clocks.1 + at.saturating_duration_since(self.clocks.0)
+    }
+
+    /// The seed of what is random about a connection.
+    pub(super) fn seed_of(&self, index: u32) -> u64 {
+        let number = u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker);
+        self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     pub(super) fn tell(&self, event: Event) {
         // If the main thread has hung up, the process is about to end.
         let _ = self.links.events.send(event);
     }
 
-    // Connecting.
-
-    pub(super) fn connect_started(&self) {
-        let mut ramp = self.ramp.borrow_mut();
-        if ramp.started == 0 {
-            ramp.started_at = Instant::now();
+    fn tell_once(&self, told: &Cell<bool>, event: Event) {
+        if !told.replace(true) {
+            self.tell(event);
         }
-        ramp.started += 1;
     }
 
-    pub(super) fn all_connects_started(&self) {
-        self.ramp.borrow_mut().all_started = true;
-        self.tell_if_ramped();
+    fn is_open_loop(&self) -> bool {
+        matches!(self.plan.load, Load::Open(_))
     }
 
-    pub(super) fn gives_up_connecting(&self) -> bool {
-        let ramp = self.ramp.borrow();
-        self.is_draining.get() || (ramp.opened == 0 && ramp.failed >= FAILED_CONNECTS_MAX)
+    // Turns.
+
+    pub(super) fn drive(&self, window: Window) {
+        let start = window.from - self.plan.warmup;
+        self.window.set(Some(window));
+        self.dispatch().start(start);
+        *self.recorder.borrow_mut() = Some(Recorder::new(start, window, self.plan.interval));
+        self.start_gate.open();
+        self.tell_if_lost();
     }
 
-    pub(super) fn opened(&self, index: u32, took: Duration) {
-        record(&self.connect, took);
+    fn is_draining(&self) -> bool {
+        self.drained_at.get().is_some()
+    }
+
+    /// Whether what happens on a connection still matters when nothing is outstanding there.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.is_draining() || self.window.get().is_some_and(|window| now >= window.until)
+    }
+
+    /// Asks for the turn of a connection: when the message that it is to send was due.
+    ///
+    /// `Later` means that the connection will be woken, if ever.
+    pub(super) fn turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
+        let slot = &mut self.slots.borrow_mut()[index as usize];
+        if slot.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            slot.waker = Some(cx.waker().clone());
+        }
+        if let Some(due) = slot.assigned.pop_front() {
+            return Turn::Now { due };
+        }
+        let Some(window) = self.window.get() else { return Turn::Later };
+        if !slot.has_place(self.plan.pipeline) || self.is_draining() || self.quota.get() == Some(0)
         {
-            let slot = &mut self.slots.borrow_mut()[index as usize];
-            slot.was_opened = true;
-            slot.is_open = true;
+            return Turn::Later;
         }
-        self.links.published.opened.add_one();
-        self.links.published.alive.add_one();
-        {
-            let mut ramp = self.ramp.borrow_mut();
-            ramp.opened += 1;
-            ramp.took = ramp.started_at.elapsed();
+        slot.free_since.get_or_insert(now);
+        let turn = self.dispatch().turn(index, &mut slot.is_queued, now, window.until);
+        if let Turn::Now { due } = turn {
+            self.taken(due, window);
         }
-        self.tell_if_ramped();
+        turn
     }
 
-    pub(super) fn connect_failed(&self, failure: Failure) {
-        self.failures.borrow_mut().count(failure, false);
-        self.links.published.refused.add_one();
-        self.ramp.borrow_mut().failed += 1;
-        self.tell_if_ramped();
+    fn taken(&self, due: Instant, window: Window) {
+        self.unsettled.set(self.unsettled.get() + 1);
+        if window.holds(due) {
+            self.quota.set(self.quota.get().map(|quota| quota - 1));
+        }
     }
 
-    fn tell_if_ramped(&self) {
-        let ramp = self.ramp.borrow();
-        if ramp.all_started && ramp.started == ramp.opened + ramp.failed {
-            drop(ramp);
-            self.tell(Event::Ramped);
+    /// Gives every message that is due to a free connection, and says what to wait for.
+    pub(super) fn hand_out(&self, now: Instant) -> Next {
+        let Some(window) = self.window.get() else { return Next::Nothing };
+        let mut slots = self.slots.borrow_mut();
+        let mut dispatch = self.dispatch();
+        loop {
+            if self.is_draining() || self.quota.get() == Some(0) {
+                return Next::Nothing;
+            }
+            let has_place = |index: u32| {
+                let slot = &mut slots[index as usize];
+                slot.is_queued = false;
+                slot.is_open && slot.has_place(self.plan.pipeline)
+            };
+            match dispatch.hand_out(now, window.until, has_place) {
+                Err(next) => return next,
+                Ok((index, due)) => {
+                    self.taken(due, window);
+                    let slot = &mut slots[index as usize];
+                    slot.assigned.push_back(due);
+                    if slot.has_place(self.plan.pipeline) {
+                        slot.is_queued = true;
+                        dispatch.queue(index);
+                    }
+                    if let Some(waker) = &slot.waker {
+                        waker.wake_by_ref();
+                    }
+                }
+            }
         }
     }
 
     // Messages.
 
-    pub(super) fn drive(&self, window: Window) {
-        self.window.set(Some(window));
-        self.start_gate.open();
-        if self.links.published.alive.get() == 0 {
-            self.tell(Event::Lost);
-        }
-    }
-
-    pub(super) fn keeps_sending(&self, now: Instant) -> bool {
-        !self.is_draining.get() && self.window.get().is_some_and(|window| now < window.until)
-    }
-
-    pub(super) fn sent(&self, index: u32, now: Instant) {
-        let is_measured = self.window.get().is_some_and(|window| window.holds(now));
+    pub(super) fn sent(&self, index: u32, due: Instant, now: Instant) {
+        let is_measured = self.window.get().is_some_and(|window| window.holds(due));
         self.accounts.borrow_mut().sent += u64::from(is_measured);
-        self.outstanding.set(self.outstanding.get() + 1);
-        self.slots.borrow_mut()[index as usize].in_flight = Some(Sent { at: now, is_measured });
-    }
-
-    pub(super) fn replied(&self, index: u32, now: Instant) {
-        let sent = {
-            let slot = &mut self.slots.borrow_mut()[index as usize];
-            let sent = slot.in_flight.take().expect("a reply follows a message");
-            slot.was_served = true;
-            slot.replies += u64::from(sent.is_measured);
-            sent
-        };
-        let took = now.duration_since(sent.at);
-        if sent.is_measured {
-            self.accounts.borrow_mut().completed += 1;
-            record(&self.service, took);
-        } else {
-            self.accounts.borrow_mut().warmup_completed += 1;
-        }
-        self.links.published.reply(took);
-        self.settled();
-    }
-
-    pub(super) fn failed(&self, index: u32, failure: Failure) {
-        let sent = self.lose(index);
-        self.accounts.borrow_mut().errors += u64::from(sent.is_measured);
-        self.failures.borrow_mut().count(failure, sent.is_measured);
-        self.settled();
-    }
-
-    pub(super) fn timed_out(&self, index: u32, now: Instant) {
-        let sent = self.lose(index);
-        if sent.is_measured {
-            self.accounts.borrow_mut().timed_out += 1;
-            // Recorded at the time waited: the true value is longer, leaving it out would be a lie.
-            record(&self.service, now.duration_since(sent.at));
-        }
-        self.failures.borrow_mut().count(Failure::REPLY_TIMEOUT, sent.is_measured);
-        self.settled();
-    }
-
-    /// Closes the books of a connection whose message failed.
-    fn lose(&self, index: u32) -> Sent {
-        self.links.published.errors.add_one();
-        self.links.published.alive.subtract_one();
         let slot = &mut self.slots.borrow_mut()[index as usize];
-        slot.is_open = false;
-        slot.in_flight.take().expect("only a message can fail")
+        if self.is_open_loop() {
+            // Late because of us: not before it was due, and not before there was a place for it.
+            let possible_at = slot.free_since.map_or(due, |since| since.max(due));
+            self.record(is_measured, |recorder| {
+                recorder.record_lag(now.saturating_duration_since(possible_at));
+            });
+        } else {
+            self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
+        }
+        slot.outstanding.push_back(Message { due, sent_at: now, is_measured });
+        if !slot.has_place(self.plan.pipeline) {
+            slot.free_since = None;
+        }
     }
 
-    /// A message has found its fate.
-    fn settled(&self) {
-        self.outstanding.set(self.outstanding.get() - 1);
-        if self.outstanding.get() > 0 {
+    /// The reply to the oldest message of the connection is complete.
+    pub(super) fn replied(&self, index: u32, now: Instant) {
+        let message = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            let message = slot.outstanding.pop_front().expect("a reply follows a message");
+            slot.was_served = true;
+            slot.replies += u64::from(message.is_measured);
+            slot.free_since.get_or_insert(now);
+            message
+        };
+        {
+            let mut accounts = self.accounts.borrow_mut();
+            match message.is_measured {
+                true => accounts.completed += 1,
+                false => accounts.warmup_completed += 1,
+            }
+        }
+        let took = now.duration_since(message.due);
+        if self.is_open_loop() && message.is_measured {
+            record(&self.service, now.duration_since(message.sent_at));
+        }
+        self.record(message.is_measured, |recorder| {
+            recorder.record_ns(took.as_nanos() as u64);
+            recorder.counts.completed += 1;
+        });
+        self.links.published.reply(took);
+        self.settled(1);
+    }
+
+    pub(super) fn outstanding(&self, index: u32) -> usize {
+        self.slots.borrow()[index as usize].outstanding.len()
+    }
+
+    /// When the oldest message without a reply was sent.
+    pub(super) fn oldest_sent_at(&self, index: u32) -> Option<Instant> {
+        self.slots.borrow()[index as usize].outstanding.front().map(|message| message.sent_at)
+    }
+
+    /// A connection has ended, and with it all that was outstanding there.
+    pub(super) fn lost(&self, index: u32, fate: Fate, now: Instant) {
+        let (assigned, outstanding) = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            slot.is_open = false;
+            slot.free_since = None;
+            slot.waker = None;
+            (std::mem::take(&mut slot.assigned), std::mem::take(&mut slot.outstanding))
+        };
+        self.links.published.alive.subtract_one();
+        if outstanding.is_empty()
+            && let Fate::Failed(failure) = fate
+        {
+            self.failures.borrow_mut().count(failure, false);
+        }
+        let settled = outstanding.len() as u64;
+        for message in outstanding {
+            self.links.published.errors.add_one();
+            match fate {
+                Fate::Failed(failure) => self.failed(message, failure),
+                Fate::TimedOut => self.timed_out(message, now),
+            }
+        }
+        let window = self.window.get();
+        for due in assigned {
+            // Another connection may send it.
+            self.unsettled.set(self.unsettled.get() - 1);
+            if window.is_some_and(|window| window.holds(due)) {
+                self.quota.set(self.quota.get().map(|quota| quota + 1));
+            }
+            self.dispatch().give_back(due);
+        }
+        self.settled(settled);
+    }
+
+    fn failed(&self, message: Message, failure: Failure) {
+        self.accounts.borrow_mut().errors += u64::from(message.is_measured);
+        self.failures.borrow_mut().count(failure, message.is_measured);
+        self.record(message.is_measured, |recorder| recorder.counts.errors += 1);
+    }
+
+    /// Recorded at the time waited: the true value is longer, leaving it out would be a lie. That
+    /// holds for the younger ones on the connection too, which we gave up with the oldest.
+    fn timed_out(&self, message: Message, now: Instant) {
+        if message.is_measured {
+            self.accounts.borrow_mut().timed_out += 1;
+            self.record_censored(message, now);
+        }
+        self.failures.borrow_mut().count(Failure::REPLY_TIMEOUT, message.is_measured);
+        self.record(message.is_measured, |recorder| recorder.counts.timed_out += 1);
+    }
+
+    fn record_censored(&self, message: Message, now: Instant) {
+        if self.is_open_loop() {
+            record(&self.service, now.duration_since(message.sent_at));
+        }
+        let waited_ns = now.duration_since(message.due).as_nanos() as u64;
+        self.record(true, |recorder| recorder.record_ns(waited_ns));
+    }
+
+    /// So many messages have found their fate.
+    fn settled(&self, count: u64) {
+        self.unsettled.set(self.unsettled.get() - count);
+        if self.unsettled.get() > 0 {
             return;
         }
-        if self.is_draining.get() {
-            self.tell(Event::Drained);
-        } else if self.links.published.alive.get() == 0 {
-            self.tell(Event::Lost);
+        if self.is_draining() {
+            self.tell_once(&self.told.drained, Event::Drained);
+        } else if self.quota.get() == Some(0) {
+            self.tell_once(&self.told.spent, Event::Spent);
+        } else {
+            self.tell_if_lost();
         }
     }
 
-    // The end.
-
-    pub(super) fn drain(&self) {
-        self.is_draining.set(true);
-        if let Some(mut window) = self.window.get() {
-            window.cut(Instant::now());
-            self.window.set(Some(window));
-        }
-        if self.outstanding.get() == 0 {
-            self.tell(Event::Drained);
+    fn tell_if_lost(&self) {
+        if self.unsettled.get() == 0 && self.links.published.alive.get() == 0 {
+            self.tell_once(&self.told.lost, Event::Lost);
         }
     }
 
-    /// Closes the books.
-    pub(super) fn collect(&self, now: Instant) -> WorkerResult {
-        let slots = self.slots.take();
-        let mut accounts = *self.accounts.borrow();
-        let mut service = self.service.replace(stats::new_histogram());
-        for sent in slots.iter().filter_map(|slot| slot.in_flight).filter(|sent| sent.is_measured) {
-            accounts.in_flight += 1;
-            service.saturating_record(now.duration_since(sent.at).as_nanos() as u64);
+    // Intervals.
+
+    /// Lets `note` write what belongs to the phase that runs: replies of the warm-up that come in the
+    /// measured window are in no interval.
+    fn record(&self, is_measured: bool, note: impl FnOnce(&mut Recorder)) {
+        let mut place = self.recorder.borrow_mut();
+        let Some(recorder) = place.as_mut() else { return };
+        while is_measured && recorder.phase() == Phase::Warmup {
+            // The window has begun, and the task that closes intervals is not there yet.
+            self.tell_interval(recorder);
         }
-        let ramp = self.ramp.borrow();
-        let alive = slots.iter().filter(|slot| slot.is_open).count() as u32;
-        WorkerResult {
-            worker: self.plan.worker,
-            accounts,
-            failures: self.failures.take(),
-            service,
-            connect: self.connect.replace(stats::new_histogram()),
-            replies: slots.iter().filter(|slot| slot.was_opened).map(|slot| slot.replies).collect(),
-            connects_started: ramp.started,
-            connects_failed: ramp.failed,
-            served: slots.iter().filter(|slot| slot.was_served).count() as u32,
-            lost: ramp.opened - alive,
-            ramp_took: ramp.took,
-            cq_overflows: 0,
-            enobufs: 0,
-            panics: 0,
+        if is_measured == (recorder.phase() != Phase::Warmup) {
+            note(recorder);
         }
+    }
+
+    fn tell_interval(&self, recorder: &mut Recorder) {
+        let part = recorder.close(self.links.published.alive.get() as u32);
+        self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
+    }
+
+    /// Closes the intervals that are over. Returns the end of the one that runs, if it is known.
+    pub(super) fn close_intervals(&self, now: Instant) -> Option<Instant> {
+        let mut place = self.recorder.borrow_mut();
+        let recorder = place.as_mut()?;
+        while recorder.until().is_some_and(|until| until <= now) {
+            self.tell_interval(recorder);
+        }
+        recorder.until()
+    }
+}
+
+impl Slot {
+    fn has_place(&self, pipeline: u32) -> bool {
+        self.outstanding.len() + self.assigned.len() < pipeline as usize
     }
 }
 

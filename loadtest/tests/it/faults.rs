@@ -1,55 +1,22 @@
 //! Targets that misbehave. A failure is that connection's, has a class, and is counted once.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::thread;
 
 use serde_json::Value;
 
 use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, stdout};
+use crate::targets::{SIZE, echo_times, hold, read_message, target};
 
-const SIZE: usize = 64; // the program's default message
 const CONNECTIONS: u64 = 5;
-
-/// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
-fn target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let behave = behave.clone();
-            thread::spawn(move || behave(stream));
-        }
-    });
-    url
-}
-
-fn read_message(stream: &mut TcpStream) -> [u8; SIZE] {
-    let mut message = [0; SIZE];
-    stream.read_exact(&mut message).unwrap();
-    message
-}
-
-fn echo_times(stream: &mut TcpStream, times: usize) {
-    for _ in 0..times {
-        let message = read_message(stream);
-        stream.write_all(&message).unwrap();
-    }
-}
 
 /// Reads one message more before it closes: closing with unread data would be a reset.
 fn echo_times_and_close(mut stream: TcpStream, times: usize) {
     echo_times(&mut stream, times);
     read_message(&mut stream);
-}
-
-/// Holds the connection, reads nothing more, until the peer goes.
-fn hold(mut stream: TcpStream) {
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
 }
 
 /// Tests the target with no warm-up, so that every message counts.

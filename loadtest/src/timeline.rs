@@ -1,0 +1,303 @@
+//! The course of a run in intervals, put together on the main thread from what the workers tell.
+//!
+//! **Invariant.** The totals are the sums of the intervals that are not warm-up: what the report
+//! says of the whole run can be computed again from its intervals.
+//!
+//! What an open loop had to send is not asked of the workers. It is computed here from the schedules,
+//! so that a message which a worker forgets is missed in the accounts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::report::Interval;
+use crate::report::distribution::{hdr_v2, us};
+use crate::schedule::{Arrivals, Window};
+use crate::stats;
+use crate::worker::{Counts, Part, Phase};
+
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    threads: usize,
+    /// Time zero of the schedules, and of the report.
+    origin: Instant,
+    measured_from: Instant,
+    /// Of each worker. `None` in a closed loop.
+    schedules: Option<Vec<Schedule>>,
+    /// Intervals that not all workers have told of.
+    begun: BTreeMap<(Phase, u32), Begun>,
+    intervals: Vec<Interval>,
+    totals: Totals,
+}
+
+/// The sums over the measured window and the drain.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Response times in an open loop, service times in a closed one.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) send_lag: Histogram<u64>,
+    pub(crate) counts: Counts,
+}
+
+/// What one worker had to send.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub(crate) streams: Vec<Arrivals>,
+    /// Its share of `--requests`, of which so many are left.
+    pub(crate) requests_max: Option<u64>,
+}
+
+/// The parts of an interval that are there.
+#[derive(Debug)]
+struct Begun {
+    parts: usize,
+    from: Instant,
+    until: Instant,
+    latency: Histogram<u64>,
+    send_lag: Histogram<u64>,
+    counts: Counts,
+    open_connections: u32,
+}
+
+impl Totals {
+    pub(crate) fn new() -> Totals {
+        Totals {
+            latency: stats::new_histogram(),
+            send_lag: stats::new_lag_histogram(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Timeline {
+    pub(crate) fn new(
+        threads: u32,
+        window: Window,
+        warmup: Duration,
+        schedules: Option<Vec<Schedule>>,
+    ) -> Timeline {
+        Timeline {
+            threads: threads as usize,
+            origin: window.from - warmup,
+            measured_from: window.from,
+            schedules,
+            begun: BTreeMap::new(),
+            intervals: Vec::new(),
+            totals: Totals::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, worker: u32, mut part: Part) {
+        if let Some(schedules) = &mut self.schedules {
+            part.counts.scheduled = schedules[worker as usize].scheduled(self.origin, &part);
+        }
+        let key = (part.phase, part.number);
+        match self.begun.get_mut(&key) {
+            Some(begun) => begun.add(part),
+            None => _ = self.begun.insert(key, Begun::from(part)),
+        }
+        if self.begun[&key].parts == self.threads {
+            let begun = self.begun.remove(&key).expect("looked at above");
+            self.complete(key.0, &begun);
+        }
+    }
+
+    /// The intervals and their sums. Workers that were cut short may have fewer intervals than others.
+    pub(crate) fn finish(mut self) -> (Vec<Interval>, Totals) {
+        for ((phase, _), begun) in std::mem::take(&mut self.begun) {
+            self.complete(phase, &begun);
+        }
+        self.intervals.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+        (self.intervals, self.totals)
+    }
+
+    fn complete(&mut self, phase: Phase, begun: &Begun) {
+        if phase != Phase::Warmup {
+            stats::merge(&mut self.totals.latency, &begun.latency);
+            stats::merge(&mut self.totals.send_lag, &begun.send_lag);
+            self.totals.counts.add(&begun.counts);
+        }
+        let length = begun.until.saturating_duration_since(begun.from);
+        if length.is_zero() && begun.is_empty() {
+            return; // a drain that was not needed, or a window cut at its first moment
+        }
+        let t_s = match begun.from.checked_duration_since(self.measured_from) {
+            Some(after) => after.as_secs_f64(),
+            None => -self.measured_from.duration_since(begun.from).as_secs_f64(),
+        };
+        let Counts { scheduled, completed, errors, timed_out } = begun.counts;
+        let latency = Some(&begun.latency).filter(|latency| !latency.is_empty());
+        let at = |percentile| latency.map(|l| us(l.value_at_percentile(percentile)));
+        let lag = Some(&begun.send_lag).filter(|lag| !lag.is_empty());
+        self.intervals.push(Interval {
+            t_s,
+            length_s: length.as_secs_f64(),
+            phase: phase.name().to_owned(),
+            scheduled,
+            completed,
+            errors,
+            timed_out,
+            open_connections: begun.open_connections,
+            p50: at(50.0),
+            p99: at(99.0),
+            p99_9: at(99.9),
+            max: latency.map(|latency| us(latency.max())),
+            send_lag_p99: lag.map(|lag| us(lag.value_at_percentile(99.0))),
+            hdr_v2: latency.map(hdr_v2),
+        });
+    }
+}
+
+impl Schedule {
+    /// How many messages were due in the part.
+    fn scheduled(&mut self, origin: Instant, part: &Part) -> u64 {
+        let since = |time: Instant| time.saturating_duration_since(origin);
+        let count = match part.phase {
+            Phase::Drain => 0,
+            Phase::Warmup | Phase::Measured => self
+                .streams
+                .iter_mut()
+                .map(|stream| count(stream, since(part.from), since(part.until)))
+                .sum(),
+        };
+        match &mut self.requests_max {
+            Some(left) if part.phase == Phase::Measured => {
+                let count = count.min(*left);
+                *left -= count;
+                count
+            }
+            _ => count,
+        }
+    }
+}
+
+/// How many are due from `from` on and before `until`. Parts come in the order of time, so a stream
+/// without a formula is simply followed.
+fn count(stream: &mut Arrivals, from: Duration, until: Duration) -> u64 {
+    stream.count_between(from, until).unwrap_or_else(|| {
+        let mut count = 0;
+        while stream.peek().is_some_and(|due| due < until) {
+            stream.pop();
+            count += 1;
+        }
+        count
+    })
+}
+
+impl Begun {
+    fn from(part: Part) -> Begun {
+        let Part { from, until, latency, send_lag, counts, open_connections, .. } = part;
+        Begun { parts: 1, from, until, latency, send_lag, counts, open_connections }
+    }
+
+    fn add(&mut self, part: Part) {
+        self.parts += 1;
+        self.from = self.from.min(part.from);
+        self.until = self.until.max(part.until);
+        stats::merge(&mut self.latency, &part.latency);
+        stats::merge(&mut self.send_lag, &part.send_lag);
+        self.counts.add(&part.counts);
+        self.open_connections += part.open_connections;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.latency.is_empty() && self.counts == Counts::default()
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        let Counts { scheduled, completed, errors, timed_out } = other;
+        self.scheduled += scheduled;
+        self.completed += completed;
+        self.errors += errors;
+        self.timed_out += timed_out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{RateCurve, Spacing};
+    use std::sync::Arc;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn part(phase: Phase, number: u32, from: Instant, latency_ns: u64, completed: u64) -> Part {
+        let mut latency = stats::new_histogram();
+        latency.record_n(latency_ns, completed).unwrap();
+        let mut send_lag = stats::new_lag_histogram();
+        send_lag.record_n(1_000, completed).unwrap();
+        let counts = Counts { scheduled: 77, completed, errors: 1, timed_out: 2 };
+        let until = from + SECOND;
+        Part { phase, number, from, until, latency, send_lag, counts, open_connections: 5 }
+    }
+
+    /// Goal: parts of one interval become one row, rows are in order, and the totals are the rows
+    /// without the warm-up.
+    ///
+    /// Method: two workers, one of which tells an interval late and another not at all.
+    ///
+    /// Kills: a row per worker; losing an incomplete interval; the warm-up in the totals.
+    #[test]
+    fn parts_become_rows() {
+        let from = Instant::now() + SECOND;
+        let window = Window { from, until: from + 2 * SECOND };
+        let mut timeline = Timeline::new(2, window, SECOND, None);
+        timeline.take(0, part(Phase::Warmup, 0, from - SECOND, 9_000, 100));
+        timeline.take(0, part(Phase::Measured, 0, from, 1_000_000, 10));
+        timeline.take(0, part(Phase::Measured, 1, from + SECOND, 3_000_000, 10));
+        timeline.take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100));
+        timeline.take(1, part(Phase::Measured, 0, from, 2_000_000, 30));
+        let (rows, totals) = timeline.finish();
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.t_s, row.phase.as_str(), row.completed, row.open_connections))
+            .collect();
+        let wanted =
+            [(-1.0, "warm-up", 200, 10), (0.0, "measured", 40, 10), (1.0, "measured", 10, 5)];
+        assert_eq!(seen, wanted);
+        let p50 = rows[1].p50.unwrap();
+        assert!((p50 / 2_000.0 - 1.0).abs() < 0.001, "{p50}");
+        assert_eq!((totals.latency.len(), totals.send_lag.len()), (50, 50));
+        let wanted = Counts { scheduled: 231, completed: 50, errors: 3, timed_out: 6 };
+        assert_eq!(totals.counts, wanted);
+    }
+
+    /// Goal: what was due is computed from the schedule, whatever a worker says, and not beyond
+    /// `--requests`.
+    ///
+    /// Method: two workers at 1 000/s in total; constant, random, and with a bound of 700 each.
+    ///
+    /// Kills: believing the parts' own count; counting the warm-up against the bound; the drain's time.
+    #[test]
+    fn the_schedule_says_what_was_due() {
+        let from = Instant::now() + SECOND;
+        let window = Window { from, until: from + 2 * SECOND };
+        let curve = Arc::new(RateCurve::new(1_000.0, &[]));
+        let scheduled = |spacing, requests_max| {
+            let schedules = (0..2).map(|worker| Schedule {
+                streams: vec![Arrivals::new(Arc::clone(&curve), spacing, worker, 2)],
+                requests_max,
+            });
+            let mut timeline = Timeline::new(2, window, SECOND, Some(schedules.collect()));
+            for worker in 0..2 {
+                timeline.take(worker, part(Phase::Warmup, 0, from - SECOND, 1_000, 1));
+                timeline.take(worker, part(Phase::Measured, 0, from, 1_000, 1));
+                timeline.take(worker, part(Phase::Measured, 1, from + SECOND, 1_000, 1));
+                timeline.take(worker, part(Phase::Drain, 0, from + 2 * SECOND, 1_000, 1));
+            }
+            let (rows, totals) = timeline.finish();
+            let rows: Vec<u64> = rows.iter().map(|row| row.scheduled).collect();
+            assert_eq!(rows[1..].iter().sum::<u64>(), totals.counts.scheduled);
+            rows
+        };
+        assert_eq!(scheduled(Spacing::Constant, None), [1_000, 1_000, 1_000, 0]);
+        assert_eq!(scheduled(Spacing::Constant, Some(700)), [1_000, 1_000, 400, 0]);
+        let random = scheduled(Spacing::Poisson { seed: 3 }, None);
+        assert_eq!(random[3], 0);
+        // Five standard deviations of a Poisson count of 1 000, and the seed is fixed.
+        assert!(random[..3].iter().all(|count| count.abs_diff(1_000) < 160), "{random:?}");
+    }
+}

@@ -1,0 +1,317 @@
+//! Whose turn it is: from the schedule to the connection that sends.
+//!
+//! A connection asks for its turn whenever it has a place for a message ([`Dispatch::turn`]).
+//!
+//! * Closed loop: it is its turn at once.
+//! * `any`: the next message that is due goes to it. If none is due, it queues up as free, and the
+//!   dispatcher ([`run`]) hands it one when it is. If no connection is free, messages wait in the
+//!   schedule, by index.
+//! * `per-conn`: it has a schedule of its own and waits for that.
+//!
+//! **Invariant.** A message that was taken from the schedule is sent, or lies in `assigned` or
+//! `returned`, where the end finds it: none is lost when a connection fails.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ringloop::time::Sleep;
+
+use super::state::Worker;
+use crate::schedule::{Arrivals, RateCurve, Spacing};
+
+/// When messages are sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    /// Each when there is a place for it.
+    Closed,
+    /// Each when it is due, or as soon after as there is a place for it.
+    Open(OpenLoad),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OpenLoad {
+    pub(crate) curve: Arc<RateCurve>,
+    pub(crate) spacing: Spacing,
+    pub(crate) rule: DispatchRule,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DispatchRule {
+    /// A message goes to any connection with a place for it.
+    Any,
+    /// Message k goes to connection k mod N.
+    PerConn,
+}
+
+impl OpenLoad {
+    /// The schedules of a worker: one, or one of each of its connections. `connections` is the number
+    /// of this worker's, `total` that of all.
+    pub(crate) fn streams(
+        &self,
+        worker: u32,
+        threads: u32,
+        connections: u32,
+        total: u32,
+    ) -> Vec<Arrivals> {
+        let stream =
+            |stream, streams| Arrivals::new(Arc::clone(&self.curve), self.spacing, stream, streams);
+        match self.rule {
+            DispatchRule::Any => vec![stream(worker, threads)],
+            // Dealt out like the connects: connection i of worker w is number i·t + w.
+            DispatchRule::PerConn => {
+                (0..connections).map(|index| stream(index * threads + worker, total)).collect()
+            }
+        }
+    }
+}
+
+/// The schedule as a worker follows it.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    /// Time zero of the schedules. `None` until the connections may send.
+    origin: Option<Instant>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Closed,
+    Any(Pool),
+    /// By connection.
+    PerConn(Vec<Arrivals>),
+}
+
+#[derive(Debug)]
+struct Pool {
+    arrivals: Arrivals,
+    /// Taken by connections that failed before they could send them.
+    returned: VecDeque<Instant>,
+    /// Connections with a place, longest free first, so that all get the same share. Each at most
+    /// once; some may have lost their place since.
+    free: VecDeque<u32>,
+    dispatcher: Option<Waker>,
+    /// Whether it has to hear of a free connection. It must not, as long as it waits for a moment:
+    /// every reply would wake it.
+    waits_for_free: bool,
+}
+
+/// What the dispatcher has to wait for.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Due(Instant),
+    FreeConnection,
+    Nothing,
+}
+
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now {
+        due: Instant,
+    },
+    /// Somebody will wake the connection.
+    Later,
+    /// Nobody will: the connection has to wait for this moment itself.
+    At(Instant),
+}
+
+impl Dispatch {
+    pub(super) fn new(load: &Load, streams: Vec<Arrivals>, connections: u32) -> Dispatch {
+        let kind = match load {
+            Load::Closed => Kind::Closed,
+            Load::Open(OpenLoad { rule: DispatchRule::PerConn, .. }) => Kind::PerConn(streams),
+            Load::Open(OpenLoad { rule: DispatchRule::Any, .. }) => Kind::Any(Pool {
+                arrivals: streams.into_iter().next().expect("one per worker"),
+                returned: VecDeque::new(),
+                free: VecDeque::with_capacity(connections as usize),
+                dispatcher: None,
+                waits_for_free: false,
+            }),
+        };
+        Dispatch { origin: None, kind }
+    }
+
+    pub(super) fn start(&mut self, origin: Instant) {
+        self.origin = Some(origin);
+    }
+
+    /// Whether a task has to hand out the messages.
+    pub(super) fn needs_dispatcher(&self) -> bool {
+        matches!(self.kind, Kind::Any(_))
+    }
+
+    /// Asks for a turn of connection `index`, which has a place. Messages due from `end` on are not
+    /// sent. `is_queued` is the connection's own note that it is in the queue.
+    pub(super) fn turn(
+        &mut self,
+        index: u32,
+        is_queued: &mut bool,
+        now: Instant,
+        end: Instant,
+    ) -> Turn {
+        let Some(origin) = self.origin else { return Turn::Later };
+        match &mut self.kind {
+            Kind::Closed if now < end => Turn::Now { due: now },
+            Kind::Closed => Turn::Later,
+            Kind::PerConn(streams) => {
+                let arrivals = &mut streams[index as usize];
+                match arrivals.peek().map(|due| origin + due) {
+                    Some(due) if due >= end => Turn::Later,
+                    Some(due) if due > now => Turn::At(due),
+                    Some(due) => {
+                        arrivals.pop();
+                        Turn::Now { due }
+                    }
+                    None => Turn::Later,
+                }
+            }
+            Kind::Any(pool) => match pool.take(origin, now, end) {
+                Some(due) => Turn::Now { due },
+                None => {
+                    if !*is_queued {
+                        *is_queued = true;
+                        pool.free.push_back(index);
+                        if pool.waits_for_free {
+                            self.wake_dispatcher();
+                        }
+                    }
+                    Turn::Later
+                }
+            },
+        }
+    }
+
+    /// Takes the next message that is due, if a connection is free for it.
+    pub(super) fn hand_out(
+        &mut self,
+        now: Instant,
+        end: Instant,
+        mut has_place: impl FnMut(u32) -> bool,
+    ) -> Result<(u32, Instant), Next> {
+        let (Kind::Any(pool), Some(origin)) = (&mut self.kind, self.origin) else {
+            return Err(Next::Nothing);
+        };
+        match pool.next(origin) {
+            Some(due) if due >= end => return Err(Next::Nothing),
+            Some(due) if due > now => return Err(Next::Due(due)),
+            Some(_) => {}
+            None => return Err(Next::Nothing),
+        }
+        while let Some(index) = pool.free.pop_front() {
+            if has_place(index) {
+                let due = pool.take(origin, now, end).expect("looked at above");
+                return Ok((index, due));
+            }
+        }
+        Err(Next::FreeConnection)
+    }
+
+    /// Puts a connection that still has a place back in the queue.
+    pub(super) fn queue(&mut self, index: u32) {
+        if let Kind::Any(pool) = &mut self.kind {
+            pool.free.push_back(index);
+        }
+    }
+
+    /// Gives back a message that its connection could not send.
+    pub(super) fn give_back(&mut self, due: Instant) {
+        match &mut self.kind {
+            Kind::Any(pool) => pool.returned.push_back(due),
+            Kind::Closed | Kind::PerConn(_) => unreachable!("only a dispatcher assigns"),
+        }
+        self.wake_dispatcher();
+    }
+
+    /// Notes what the dispatcher waits for.
+    pub(super) fn wait(&mut self, waits_for_free: bool, waker: &Waker) {
+        if let Kind::Any(pool) = &mut self.kind {
+            pool.waits_for_free = waits_for_free;
+            if pool.dispatcher.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+                pool.dispatcher = Some(waker.clone());
+            }
+        }
+    }
+
+    /// A connection is free or a message came back: the dispatcher must look again.
+    fn wake_dispatcher(&mut self) {
+        if let Kind::Any(pool) = &mut self.kind {
+            pool.waits_for_free = false;
+            if let Some(waker) = &pool.dispatcher {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes the messages due from `from` on and before `end` that nobody has taken, and shows each.
+    pub(super) fn never_taken(
+        &mut self,
+        from: Instant,
+        end: Instant,
+        mut show: impl FnMut(Instant),
+    ) {
+        let Some(origin) = self.origin else { return };
+        let mut drain = |arrivals: &mut Arrivals| {
+            while let Some(due) = arrivals.peek().map(|due| origin + due).filter(|due| *due < end) {
+                arrivals.pop();
+                if due >= from {
+                    show(due);
+                }
+            }
+        };
+        match &mut self.kind {
+            Kind::Closed => {}
+            Kind::PerConn(streams) => streams.iter_mut().for_each(drain),
+            Kind::Any(pool) => {
+                drain(&mut pool.arrivals);
+                let returned = pool.returned.drain(..);
+                returned.filter(|due| from <= *due && *due < end).for_each(show);
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn next(&self, origin: Instant) -> Option<Instant> {
+        // What came back was due before anything that is left.
+        let returned = self.returned.front().copied();
+        returned.or_else(|| self.arrivals.peek().map(|due| origin + due))
+    }
+
+    fn take(&mut self, origin: Instant, now: Instant, end: Instant) -> Option<Instant> {
+        let due = self.next(origin).filter(|due| *due <= now && *due < end)?;
+        if self.returned.pop_front().is_none() {
+            self.arrivals.pop();
+        }
+        Some(due)
+    }
+}
+
+/// The dispatcher of a worker: sleeps until a message is due and gives it to a free connection.
+pub(super) async fn run(worker: Rc<Worker>) {
+    let mut alarm = ringloop::time::sleep(Duration::ZERO);
+    poll_fn(|cx| poll(&worker, &mut alarm, cx)).await
+}
+
+fn poll(worker: &Worker, alarm: &mut Sleep, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        match worker.hand_out(Instant::now()) {
+            Next::Due(due) => {
+                worker.dispatch().wait(false, cx.waker());
+                alarm.reset(worker.loop_time(due));
+                if Pin::new(&mut *alarm).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            next @ (Next::FreeConnection | Next::Nothing) => {
+                worker.dispatch().wait(next == Next::FreeConnection, cx.waker());
+                return Poll::Pending;
+            }
+        }
+    }
+}

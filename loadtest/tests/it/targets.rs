@@ -1,0 +1,64 @@
+//! Targets made for a test: each connection is served by a thread that does as it is told.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+pub(crate) const SIZE: usize = 64; // the program's default message
+
+/// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
+pub(crate) fn target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let behave = behave.clone();
+            thread::spawn(move || behave(stream));
+        }
+    });
+    url
+}
+
+pub(crate) fn read_message(stream: &mut TcpStream) -> [u8; SIZE] {
+    let mut message = [0; SIZE];
+    stream.read_exact(&mut message).unwrap();
+    message
+}
+
+pub(crate) fn echo_times(stream: &mut TcpStream, times: usize) {
+    for _ in 0..times {
+        let message = read_message(stream);
+        stream.write_all(&message).unwrap();
+    }
+}
+
+/// Holds the connection, reads nothing more, until the peer goes.
+pub(crate) fn hold(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+}
+
+/// Counts what it has received, over all connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Echoes message by message until the peer goes; counts each before it is answered, and calls
+    /// `before_reply` in between.
+    pub(crate) fn echo(&self, mut stream: TcpStream, before_reply: impl Fn()) {
+        let mut message = [0; SIZE];
+        while stream.read_exact(&mut message).is_ok() {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            before_reply();
+            if stream.write_all(&message).is_err() {
+                return;
+            }
+        }
+    }
+}
