@@ -114,6 +114,26 @@ pub(crate) struct RunArgs {
     #[arg(long = "threshold", value_name = "EXPR", value_parser = Gate::parse)]
     pub(crate) thresholds: Vec<Gate>,
 
+    /// Close a connection after so many messages
+    #[arg(short = 'r', long, value_name = "N", value_parser = units::requests)]
+    pub(crate) requests_per_conn: Option<u64>,
+    /// Close a connection when it has been open for so long
+    #[arg(long, value_name = "T", value_parser = units::span)]
+    pub(crate) conn_lifetime: Option<Duration>,
+    /// How connections are closed
+    #[arg(long, value_enum, default_value_t = CloseStyle::Fin)]
+    pub(crate) close: CloseStyle,
+    /// Whether a connection that has ended is opened again (default always if connections are to be
+    /// closed, else never)
+    #[arg(long, value_enum)]
+    pub(crate) reconnect: Option<ReconnectStyle>,
+    /// Connections besides that never send
+    #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_or_none)]
+    pub(crate) idle: u32,
+    /// Make each message unlike every other, and tell wrong order, cross-talk and corruption apart
+    #[arg(long)]
+    pub(crate) verify: bool,
+
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]
     pub(crate) fit: bool,
@@ -162,6 +182,20 @@ pub(crate) enum DispatchStyle {
     Any,
     /// Message k goes to connection k mod N, and waits for it
     PerConn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CloseStyle {
+    /// In order
+    Fin,
+    /// By a reset, which leaves no port in TIME_WAIT
+    Rst,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReconnectStyle {
+    Always,
+    Never,
 }
 
 /// The name of a value, as the command line has it.

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::RunConfig;
 use crate::control::{Command, Control, Event, Ready};
-use crate::exit::Stop;
+use crate::exit::{Exit, Stop};
 use crate::preflight::{self, Cleared, Limits};
 use crate::procfs::{self, CpuTime};
 use crate::progress::{Progress, Stage};
 use crate::published::{Published, Snapshot};
 use crate::report::Report;
 use crate::report::build::{self, Lengths, Outcome, ServerSample};
+use crate::report::figures::grouped;
 use crate::schedule::{ConnectPace, Window, share, share_of};
 use crate::signals;
 use crate::target::OwnServer;
@@ -37,7 +38,7 @@ const RESULT_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let started_at = SystemTime::now();
     let limits = Limits::read()?;
-    let cleared = preflight::check(&limits, config.connections, config.threads, config.fit)?;
+    let cleared = clear(config, &limits)?;
 
     // A worker has a handful of events to tell, then one per interval; the signals have two.
     let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
@@ -45,7 +46,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
 
     let mut own_server = match config.url {
-        None => Some(OwnServer::start(cleared.connections, config.driver)?),
+        None => Some(OwnServer::start(cleared.connections + config.idle, config.driver)?),
         Some(_) => None,
     };
     let addr = match (&own_server, &config.url) {
@@ -73,12 +74,33 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         lengths,
         results,
         timeline: conductor.tally.timeline.take(),
+        rss_bytes: conductor.usage.own_rss_bytes,
         worker_times: conductor.usage.worker_times(),
         server: own_server.as_ref().map(|server| conductor.usage.server_sample(server)),
         signal: conductor.tally.signal,
         notes,
     };
     Ok(build::build(config, outcome))
+}
+
+/// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
+fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Stop> {
+    let all = config.connections.saturating_add(config.idle);
+    let cleared = preflight::check(limits, all, config.threads, config.fit)?;
+    match cleared.connections.checked_sub(config.idle) {
+        Some(talking) if talking >= config.threads => {
+            Ok(Cleared { connections: talking, ..cleared })
+        }
+        _ => Err(Stop::new(
+            Exit::Preflight,
+            format!(
+                "{} connections fit, not {} idle ones and one for each of {} threads",
+                grouped(cleared.connections.into()),
+                grouped(config.idle.into()),
+                config.threads
+            ),
+        )),
+    }
 }
 
 fn load(config: &RunConfig) -> Load {
@@ -143,6 +165,7 @@ impl Conductor {
         events: SyncSender<Event>,
     ) -> Result<(), Stop> {
         let threads = config.threads;
+        let run_id = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
         let (connects, period) = config.connect_speed.connects_in(cleared.connections);
         for worker in 0..threads {
             let plan = Plan {
@@ -156,6 +179,9 @@ impl Conductor {
                 pipeline: config.pipeline,
                 think: config.think,
                 seed: config.seed,
+                churn: config.churn,
+                idle: share(config.idle, worker, threads),
+                run_id: config.verify.then_some(run_id),
                 requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),
                 warmup: config.warmup,
                 interval: config.interval,
@@ -355,6 +381,7 @@ struct Usage {
     server_before: Option<CpuTime>,
     server_after: Option<CpuTime>,
     server_rss_bytes: Option<u64>,
+    own_rss_bytes: Option<u64>,
 }
 
 impl Usage {
@@ -366,6 +393,7 @@ impl Usage {
     fn end(&mut self, ready: &[Ready], server_pid: Option<u32>) {
         self.workers_after = Usage::of_workers(ready);
         self.server_after = server_pid.and_then(procfs::process_time);
+        self.own_rss_bytes = procfs::resident_bytes(std::process::id());
         self.server_rss_bytes = server_pid.and_then(procfs::resident_bytes);
     }
 

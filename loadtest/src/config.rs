@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, Format, ProgressStyle, RunArgs};
+use crate::cli::{
+    ArrivalsStyle, DispatchStyle, Driver, Format, ProgressStyle, ReconnectStyle, RunArgs,
+};
 use crate::exit::{Exit, Stop};
-use crate::load::{OpenLoop, Rate, Think};
+use crate::load::{Churn, OpenLoop, Rate, Think};
 use crate::target::Url;
 use crate::threshold::Gate;
 use crate::units::DURATION_MAX;
@@ -56,6 +58,9 @@ pub(crate) struct RunConfig {
     pub(crate) think: Option<Think>,
     pub(crate) seed: u64,
     pub(crate) interval: Duration,
+    pub(crate) churn: Churn,
+    pub(crate) idle: u32,
+    pub(crate) verify: bool,
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
@@ -172,6 +177,17 @@ impl RunConfig {
             think: args.think,
             seed: args.seed,
             interval,
+            churn: Churn {
+                requests_per_conn: args.requests_per_conn,
+                lifetime: args.conn_lifetime,
+                close: args.close,
+                reconnects: match args.reconnect {
+                    Some(style) => style == ReconnectStyle::Always,
+                    None => args.requests_per_conn.is_some() || args.conn_lifetime.is_some(),
+                },
+            },
+            idle: args.idle,
+            verify: args.verify,
             duration,
             warmup: args.warmup,
             drain: args.drain,

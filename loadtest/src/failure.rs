@@ -42,12 +42,16 @@ pub(crate) enum Class {
     Short,
     /// More bytes than were sent, or other ones.
     Mismatch,
+    /// The reply to another message of this connection (`--verify`).
+    Order,
+    /// The reply to a message of another connection (`--verify`).
+    CrossTalk,
     /// Anything else; the errno says what.
     Io,
 }
 
 impl Class {
-    pub(crate) const ALL: [Class; 8] = [
+    pub(crate) const ALL: [Class; 10] = [
         Class::Refused,
         Class::Unreachable,
         Class::Timeout,
@@ -55,6 +59,8 @@ impl Class {
         Class::Eof,
         Class::Short,
         Class::Mismatch,
+        Class::Order,
+        Class::CrossTalk,
         Class::Io,
     ];
 
@@ -67,6 +73,8 @@ impl Class {
             Class::Eof => "eof",
             Class::Short => "short",
             Class::Mismatch => "mismatch",
+            Class::Order => "order",
+            Class::CrossTalk => "cross-talk",
             Class::Io => "io",
         }
     }

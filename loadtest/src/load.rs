@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::{ArrivalsStyle, DispatchStyle};
+use crate::cli::{ArrivalsStyle, CloseStyle, DispatchStyle};
 use crate::report::figures::grouped;
 use crate::schedule::{RateCurve, Spacing};
 use crate::units;
@@ -126,6 +126,18 @@ impl FromStr for Stages {
         }
         Ok(stages)
     }
+}
+
+/// How long connections live, and what comes after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Churn {
+    /// A connection is closed after so many messages…
+    pub(crate) requests_per_conn: Option<u64>,
+    /// …or when it has been open for so long and nothing is outstanding.
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) close: CloseStyle,
+    /// Whether a connection that has ended, of itself or by a failure, is opened again.
+    pub(crate) reconnects: bool,
 }
 
 /// `--think`: a pause between a reply and the next message.

@@ -21,6 +21,11 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A count that may be zero.
+pub(crate) fn count_or_none(text: &str) -> Result<u32, String> {
+    if text == "0" { Ok(0) } else { count(text) }
+}
+
 /// A number of requests of at least one, as [`count`] without its bound.
 pub(crate) fn requests(text: &str) -> Result<u64, String> {
     match scaled(text, &[("k", 1_000), ("m", 1_000_000)])? {

@@ -1,54 +1,158 @@
 //! TCP echo: the reply to a message is the message.
 //!
 //! Every byte of the reply is compared with what was sent, so a server that answers fast and wrong
-//! is not a fast server.
+//! is not a fast server. Normally all messages are the same. With a run id (`--verify`) each one says
+//! which it is, so that a wrong reply can be told what it is instead:
+//!
+//! ```text
+//! 0      8            16       24
+//! │ seq  │ connection │ run id │ a pattern that depends on the message and the position │
+//! ```
+//!
+//! A message that is too short for all of it has what fits; what is missing cannot be told apart.
 
 use std::rc::Rc;
 
 use super::Step;
 use crate::failure::{Class, Failure, Stage};
 
-/// The message that all connections of one worker send.
+/// Bytes that say which message it is.
+const NAME_LEN: usize = 24;
+
+/// What all connections of a worker send.
 #[derive(Debug)]
 pub(crate) struct Echo {
     message: Rc<[u8]>,
+    /// Of messages that are unlike each other.
+    run_id: Option<u64>,
 }
 
-/// How much of a reply is there.
-#[derive(Debug, Default)]
-pub(crate) struct Received {
-    len: usize,
+/// One connection's messages.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    connection: u64,
+    sent: u64,
+    completed: u64,
+    /// Bytes that are there of the reply to message `completed`, and the first of them.
+    received_len: usize,
+    name: [u8; NAME_LEN],
+}
+
+/// Which message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    seq: u64,
+    connection: u64,
+    run_id: u64,
+}
+
+impl Name {
+    fn to_bytes(self) -> [u8; NAME_LEN] {
+        let mut bytes = [0; NAME_LEN];
+        let parts = [self.seq, self.connection, self.run_id];
+        for (place, part) in bytes.chunks_exact_mut(8).zip(parts) {
+            place.copy_from_slice(&part.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What the first bytes of a message say; missing ones are those of `other`.
+    fn from_bytes(bytes: &[u8], other: Name) -> Name {
+        let mut all = other.to_bytes();
+        all[..bytes.len()].copy_from_slice(bytes);
+        let part = |index: usize| {
+            u64::from_le_bytes(all[index * 8..][..8].try_into().expect("eight bytes"))
+        };
+        Name { seq: part(0), connection: part(1), run_id: part(2) }
+    }
+
+    /// The byte at `position` of the message. 251 is prime, so a shift by any power of two shows.
+    fn byte(self, position: usize) -> u8 {
+        ((position % 251) as u8) ^ (self.seq ^ self.connection.rotate_left(3)) as u8
+    }
 }
 
 impl Echo {
-    pub(super) fn new(message_size: usize) -> Echo {
+    pub(super) fn new(message_size: usize, run_id: Option<u64>) -> Echo {
         // 61 is prime, so a reply that is shifted or cut at a power of two does not match by luck.
         let message = (0..message_size).map(|index| b'!' + (index % 61) as u8).collect();
-        Echo { message }
+        Echo { message, run_id }
     }
 
-    pub(super) fn encode(&self) -> Rc<[u8]> {
-        Rc::clone(&self.message)
+    pub(super) fn encode(&self, talk: &mut Talk) -> Rc<[u8]> {
+        let seq = talk.sent;
+        talk.sent += 1;
+        let Some(run_id) = self.run_id else { return Rc::clone(&self.message) };
+        let name = Name { seq, connection: talk.connection, run_id };
+        let named = name.to_bytes();
+        let byte = |position: usize| match named.get(position) {
+            Some(byte) => *byte,
+            None => name.byte(position),
+        };
+        (0..self.message.len()).map(byte).collect()
     }
 
-    pub(super) fn decode(&self, received: &mut Received, bytes: &[u8]) -> Result<Step, Failure> {
-        let missing = &self.message[received.len..];
-        let used = bytes.len().min(missing.len());
-        if bytes[..used] != missing[..used] {
-            return Err(Failure::of(Stage::Recv, Class::Mismatch));
+    pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
+        let missing_len = self.message.len() - talk.received_len;
+        let used = bytes.len().min(missing_len);
+        match self.run_id {
+            None if bytes[..used] != self.message[talk.received_len..][..used] => {
+                return Err(Failure::of(Stage::Recv, Class::Mismatch));
+            }
+            None => {}
+            Some(run_id) => self.verify(run_id, talk, &bytes[..used])?,
         }
-        if used < missing.len() {
-            received.len += used;
+        if used < missing_len {
+            talk.received_len += used;
             return Ok(Step::Partial);
         }
-        received.len = 0;
+        talk.received_len = 0;
+        talk.completed += 1;
         Ok(Step::Complete { used })
+    }
+
+    /// Compares the next bytes of the reply to message `talk.completed`.
+    fn verify(&self, run_id: u64, talk: &mut Talk, bytes: &[u8]) -> Result<(), Failure> {
+        let name = Name { seq: talk.completed, connection: talk.connection, run_id };
+        let name_len = NAME_LEN.min(self.message.len());
+        let from = talk.received_len;
+        for (position, byte) in (from..name_len).zip(bytes) {
+            talk.name[position] = *byte;
+        }
+        let until = from + bytes.len();
+        if from < name_len && until >= name_len {
+            let found = Name::from_bytes(&talk.name[..name_len], name);
+            if let Some(class) = talk.what_it_is(found, name) {
+                return Err(Failure::of(Stage::Recv, class));
+            }
+        }
+        let first = from.max(name_len);
+        let rest = bytes.get(first - from..).unwrap_or_default();
+        match (first..).zip(rest).all(|(position, byte)| *byte == name.byte(position)) {
+            true => Ok(()),
+            false => Err(Failure::of(Stage::Recv, Class::Mismatch)),
+        }
     }
 }
 
-impl Received {
+impl Talk {
+    pub(super) fn new(connection: u64) -> Talk {
+        Talk { connection, sent: 0, completed: 0, received_len: 0, name: [0; NAME_LEN] }
+    }
+
     pub(super) fn ended(&self) -> Failure {
-        Failure::of(Stage::Recv, if self.len == 0 { Class::Eof } else { Class::Short })
+        Failure::of(Stage::Recv, if self.received_len == 0 { Class::Eof } else { Class::Short })
+    }
+
+    /// What a reply that calls itself `found` is, where `wanted` was due. `None` if it is that.
+    fn what_it_is(&self, found: Name, wanted: Name) -> Option<Class> {
+        match found {
+            found if found == wanted => None,
+            Name { run_id, .. } if run_id != wanted.run_id => Some(Class::Mismatch),
+            Name { connection, .. } if connection != wanted.connection => Some(Class::CrossTalk),
+            Name { seq, .. } if seq < self.sent => Some(Class::Order),
+            _ => Some(Class::Mismatch), // nobody has sent such a one
+        }
     }
 }
 
@@ -58,14 +162,14 @@ mod tests {
 
     const COMPLETE: Result<Step, Class> = Ok(Step::Complete { used: 6 });
 
-    fn decode(pieces: &[&[u8]]) -> (Received, Result<Step, Class>) {
-        let echo = Echo { message: (*b"abcdef").into() };
-        let mut received = Received::default();
+    fn decode(pieces: &[&[u8]]) -> (Talk, Result<Step, Class>) {
+        let echo = Echo { message: (*b"abcdef").into(), run_id: None };
+        let mut talk = Talk::new(0);
         let mut last = Ok(Step::Partial);
         for piece in pieces {
-            last = echo.decode(&mut received, piece).map_err(|failure| failure.class);
+            last = echo.decode(&mut talk, piece).map_err(|failure| failure.class);
         }
-        (received, last)
+        (talk, last)
     }
 
     /// Goal: a reply counts only when every byte is back, however it is cut up, and the next reply
@@ -96,5 +200,72 @@ mod tests {
         assert_eq!(decode(&[]).0.ended().class, Class::Eof);
         assert_eq!(decode(&[b"abc"]).0.ended().class, Class::Short);
         assert_eq!(decode(&[b"abcdef"]).0.ended().class, Class::Eof);
+    }
+
+    /// Goal: with `--verify` a wrong reply is told what it is: a reply out of turn, one of another
+    /// connection, a broken one.
+    ///
+    /// Method: two connections of a run and one of another run, two messages each, of several sizes; the
+    /// replies are whole, byte by byte, exchanged, and with each byte in turn turned over.
+    ///
+    /// Kills: comparing with what was sent last; a name that is looked at before it is complete; a byte
+    /// that is not looked at; cross-talk that passes for disorder.
+    #[test]
+    fn wrong_replies_are_told_what_they_are() {
+        for size in [24, 25, 64, 1_000] {
+            let (echo, elsewhere) = (Echo::new(size, Some(77)), Echo::new(size, Some(78)));
+            let open = |echo: &Echo, connection| {
+                let mut talk = Talk::new(connection);
+                let messages = [echo.encode(&mut talk), echo.encode(&mut talk)];
+                (talk, messages)
+            };
+            let first_reply = |reply: &[u8], piece_len: usize| {
+                let (mut talk, _) = open(&echo, 3);
+                let mut pieces = reply.chunks(piece_len);
+                let outcome = pieces.find_map(|piece| match echo.decode(&mut talk, piece) {
+                    Ok(Step::Partial) => None,
+                    Ok(Step::Complete { used }) => Some(Ok(used)),
+                    Err(failure) => Some(Err(failure.class)),
+                });
+                outcome.expect("a whole message")
+            };
+            let (_, [own, next]) = open(&echo, 3);
+            let (_, [other, _]) = open(&echo, 4);
+            let (_, [foreign, _]) = open(&elsewhere, 3);
+            assert_eq!(first_reply(&own, size), Ok(size));
+            assert_eq!(first_reply(&own, 1), Ok(1));
+            for piece_len in [1, 7, size] {
+                assert_eq!(first_reply(&next, piece_len), Err(Class::Order), "{size}");
+                assert_eq!(first_reply(&other, piece_len), Err(Class::CrossTalk), "{size}");
+                assert_eq!(first_reply(&foreign, piece_len), Err(Class::Mismatch), "{size}");
+            }
+            for position in 0..size {
+                let mut broken = own.to_vec();
+                broken[position] ^= 0x80;
+                assert!(first_reply(&broken, size).is_err(), "{position} of {size}");
+            }
+        }
+    }
+
+    /// Goal: short messages are verified as far as they go.
+    ///
+    /// Method: replies exchanged within and between connections, at sizes below that of a name.
+    ///
+    /// Kills: an index beyond the message; a check that needs the whole name.
+    #[test]
+    fn short_messages_are_verified() {
+        for (size, other_is_found) in [(1, false), (8, false), (9, true), (16, true)] {
+            let echo = Echo::new(size, Some(1));
+            let (mut talk, mut other) = (Talk::new(1), Talk::new(2));
+            let (first, second) = (echo.encode(&mut talk), echo.encode(&mut talk));
+            let others = echo.encode(&mut other);
+            let class = |reply: &[u8]| {
+                let mut talk = Talk { sent: 2, ..Talk::new(1) };
+                echo.decode(&mut talk, reply).err().map(|failure| failure.class)
+            };
+            assert_eq!(class(&first), None);
+            assert_eq!(class(&second), Some(Class::Order));
+            assert_eq!(class(&others), other_is_found.then_some(Class::CrossTalk), "{size}");
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum Protocol {
 /// What is remembered of one connection.
 #[derive(Debug)]
 pub(crate) enum Conversation {
-    Echo(echo::Received),
+    Echo(echo::Talk),
 }
 
 /// What received bytes were.
@@ -46,20 +46,22 @@ pub(crate) enum Step {
 }
 
 impl Protocol {
-    pub(crate) fn echo(message_size: u32) -> Protocol {
-        Protocol::Echo(Echo::new(message_size as usize))
+    /// With a `run_id`, each message is unlike every other.
+    pub(crate) fn echo(message_size: u32, run_id: Option<u64>) -> Protocol {
+        Protocol::Echo(Echo::new(message_size as usize, run_id))
     }
 
-    pub(crate) fn begin(&self) -> Conversation {
+    /// `connection` is the connection's number among all of the run.
+    pub(crate) fn begin(&self, connection: u64) -> Conversation {
         match self {
-            Protocol::Echo(_) => Conversation::Echo(echo::Received::default()),
+            Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),
         }
     }
 
     /// The next message to send. Equal messages share their bytes, so that sending allocates nothing.
     pub(crate) fn encode(&self, conversation: &mut Conversation) -> Rc<[u8]> {
         match (self, conversation) {
-            (Protocol::Echo(echo), Conversation::Echo(_)) => echo.encode(),
+            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.encode(talk),
         }
     }
 
@@ -70,14 +72,14 @@ impl Protocol {
         bytes: &[u8],
     ) -> Result<Step, Failure> {
         match (self, conversation) {
-            (Protocol::Echo(echo), Conversation::Echo(received)) => echo.decode(received, bytes),
+            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.decode(talk, bytes),
         }
     }
 
     /// What an end of the stream means for the reply that is awaited.
     pub(crate) fn ended(&self, conversation: &Conversation) -> Failure {
         match (self, conversation) {
-            (Protocol::Echo(_), Conversation::Echo(received)) => received.ended(),
+            (Protocol::Echo(_), Conversation::Echo(talk)) => talk.ended(),
         }
     }
 }

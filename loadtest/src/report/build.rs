@@ -46,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) results: Vec<WorkerResult>,
     /// `None` if no message was ever to be sent.
     pub(crate) timeline: Option<Timeline>,
+    /// Of this process, at the end of the measured window.
+    pub(crate) rss_bytes: Option<u64>,
     /// Of each worker, in the measured window.
     pub(crate) worker_times: Vec<Option<CpuTime>>,
     pub(crate) server: Option<ServerSample>,
@@ -84,7 +86,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         tool: Tool::this(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         started_at: figures::utc(outcome.started_at),
-        env: environment(&outcome),
+        env: environment(config, &outcome),
         target: Target {
             url: outcome.url.clone(),
             address: outcome.address.clone(),
@@ -134,7 +136,7 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
     }
 }
 
-fn environment(outcome: &Outcome) -> Env {
+fn environment(config: &RunConfig, outcome: &Outcome) -> Env {
     let drivers: Vec<String> = drivers(outcome).iter().map(ToString::to_string).collect();
     let cleared = &outcome.cleared;
     Env {
@@ -145,7 +147,7 @@ fn environment(outcome: &Outcome) -> Env {
         limits: EnvLimits {
             files_needed: cleared.files_needed,
             files_limit: cleared.files_limit,
-            ports_needed: cleared.connections.into(),
+            ports_needed: u64::from(cleared.connections) + u64::from(config.idle),
             ports_available: cleared.ports_available,
         },
     }
@@ -173,12 +175,12 @@ fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
         interval_s: config.interval.as_secs_f64(),
         requests_max: config.requests_max,
         think: config.think.map(|think| think.to_string()),
-        requests_per_conn: None,
-        conn_lifetime_s: None,
-        close: "fin".into(),
-        reconnect: "never".into(),
-        idle: 0,
-        verify: false,
+        requests_per_conn: config.churn.requests_per_conn,
+        conn_lifetime_s: config.churn.lifetime.map(|lifetime| lifetime.as_secs_f64()),
+        close: name_of(config.churn.close),
+        reconnect: if config.churn.reconnects { "always" } else { "never" }.into(),
+        idle: config.idle,
+        verify: config.verify,
         sources: Vec::new(),
         cpus: Vec::new(),
         connections_asked: config.connections,
@@ -257,8 +259,12 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             .max()
             .unwrap_or_default()
             .as_secs_f64(),
-        reconnects: 0,
-        idle: None,
+        reconnects: total.reconnects,
+        idle: (config.idle > 0).then(|| IdleConnections {
+            asked: config.idle,
+            open: total.idle.opened - total.idle.lost,
+            lost: total.idle.lost,
+        }),
         per_conn: stats::spread(&mut total.replies).map(|spread| PerConnection {
             min: spread.min,
             p50: spread.median,
@@ -301,7 +307,7 @@ fn generator(outcome: &Outcome, total: &Total) -> Generator {
         cpu_percent,
         cq_overflows: outcome.results.iter().map(|result| result.cq_overflows).sum(),
         enobufs: outcome.results.iter().map(|result| result.enobufs).sum(),
-        rss_bytes: None,
+        rss_bytes: outcome.rss_bytes,
     }
 }
 

@@ -147,7 +147,7 @@ fn load(report: &Report) -> String {
 fn connections(report: &Report) -> String {
     let connections = &report.connections;
     let mut text = format!(
-        "Connections  opened {}/{} in {}   served {}/{}   lost {}\n",
+        "Connections  opened {}/{} in {}   served {}/{}   lost {}",
         grouped(connections.opened.into()),
         grouped(connections.asked.into()),
         seconds(connections.opened_in_s),
@@ -155,6 +155,19 @@ fn connections(report: &Report) -> String {
         grouped(connections.opened.into()),
         grouped(connections.lost.into())
     );
+    if report.config.reconnect == "always" {
+        let _ = write!(text, "   reconnects {}", grouped(connections.reconnects));
+    }
+    text.push('\n');
+    if let Some(idle) = &connections.idle {
+        let _ = writeln!(
+            text,
+            "             idle  open {}/{}   lost {}",
+            grouped(idle.open.into()),
+            grouped(idle.asked.into()),
+            grouped(idle.lost.into())
+        );
+    }
     if let (Some(connect), Some(each)) = (&report.latency_us.connect, &connections.per_conn) {
         let _ = writeln!(
             text,
@@ -318,12 +331,13 @@ fn generator(generator: &Generator) -> String {
         .run_queue_wait_percent
         .map(|wait| format!("   run queue wait {wait:.1} %"))
         .unwrap_or_default();
+    let rss = generator.rss_bytes.map(|rss| format!("   rss {}", bytes(rss))).unwrap_or_default();
     let lag = generator
         .send_lag_us
         .map(|lag| format!("   send lag p99 {}, max {}", time_us(lag.p99), time_us(lag.max)))
         .unwrap_or_default();
     format!(
-        "Generator    {verdict}{cpu}{lag}{wait}   CQ overflow {}   ENOBUFS {}\n",
+        "Generator    {verdict}{cpu}{lag}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n",
         grouped(generator.cq_overflows),
         grouped(generator.enobufs)
     )

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use crate::failure::FailureTable;
 use crate::stats;
 use crate::timeline::Totals;
-use crate::worker::{Accounts, Counts, WorkerResult};
+use crate::worker::{Accounts, Counts, IdleCounts, WorkerResult};
 
 /// The sum of the workers' results.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Total {
     pub(super) connect: Histogram<u64>,
     /// Measured replies of each connection that opened.
     pub(super) replies: Vec<u64>,
+    pub(super) reconnects: u64,
+    pub(super) idle: IdleCounts,
     pub(super) panics: u64,
 }
 
@@ -40,6 +42,8 @@ impl Total {
             send_lag,
             connect: stats::new_histogram(),
             replies: Vec::new(),
+            reconnects: 0,
+            idle: IdleCounts::default(),
             panics: 0,
         };
         for result in results {
@@ -48,6 +52,9 @@ impl Total {
             stats::merge(&mut total.service, &result.service);
             stats::merge(&mut total.connect, &result.connect);
             total.replies.extend_from_slice(&result.replies);
+            total.reconnects += result.reconnects;
+            total.idle.opened += result.idle.opened;
+            total.idle.lost += result.idle.lost;
             total.panics += result.panics;
         }
         total
@@ -71,7 +78,8 @@ impl Total {
         if rows != fates {
             errors.push(format!("{rows} failures listed, {fates} counted"));
         }
-        let (opened, timed) = (self.replies.len() as u64, self.connect.len());
+        let opened = self.replies.len() as u64 + self.reconnects + u64::from(self.idle.opened);
+        let timed = self.connect.len();
         if opened != timed {
             errors.push(format!("{opened} connections opened, {timed} timed"));
         }
@@ -168,6 +176,8 @@ mod tests {
         assert_eq!(errors(|total| total.response = Some(stats::new_histogram())), 1);
         assert_eq!(errors(|total| total.replies[0] += 1), 1);
         assert_eq!(errors(|total| total.replies.push(0)), 1);
+        assert_eq!(errors(|total| total.reconnects = 1), 1);
+        assert_eq!(errors(|total| total.idle.opened = 1), 1);
         assert_eq!(errors(|total| total.panics = 1), 1);
         assert_eq!(errors(|total| total.failures.count(Failure::REPLY_TIMEOUT, true)), 1);
         let mut unmeasured = good();

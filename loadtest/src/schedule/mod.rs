@@ -7,6 +7,7 @@ mod arrivals;
 mod rate;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -35,11 +36,19 @@ impl ConnectPace {
     }
 }
 
-/// Bounds the connects in flight. One task asks, many give back.
+/// Bounds the connects in flight, in the order in which they were asked for.
 #[derive(Debug)]
 pub(crate) struct ConnectGate {
     free: Cell<u32>,
-    waiter: RefCell<Option<Waker>>,
+    /// Nobody waits while a place is free: a freed place goes to the first who waits.
+    waiting: RefCell<VecDeque<Rc<Waiting>>>,
+}
+
+/// Somebody who waits for a place, or has been given one and not come for it yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    is_granted: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
 /// One connect in flight. Dropping it makes room for the next.
@@ -49,20 +58,24 @@ pub(crate) struct ConnectPermit(Rc<ConnectGate>);
 impl ConnectGate {
     pub(crate) fn new(in_flight_max: u32) -> Rc<ConnectGate> {
         assert!(in_flight_max > 0, "a gate that never opens");
-        Rc::new(ConnectGate { free: Cell::new(in_flight_max), waiter: RefCell::new(None) })
+        let waiting = RefCell::new(VecDeque::new());
+        Rc::new(ConnectGate { free: Cell::new(in_flight_max), waiting })
     }
 
-    /// Waits for room. Only one task may wait at a time.
+    /// Waits for room. Not cancel safe: a task that asks must come back for its place.
     pub(crate) async fn enter(self: Rc<Self>) -> ConnectPermit {
-        poll_fn(|cx| match self.free.get() {
-            0 => {
-                *self.waiter.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
+        if let Some(free) = self.free.get().checked_sub(1) {
+            self.free.set(free);
+            return ConnectPermit(self);
+        }
+        let waiting = Rc::new(Waiting::default());
+        self.waiting.borrow_mut().push_back(Rc::clone(&waiting));
+        poll_fn(|cx| {
+            if waiting.is_granted.get() {
+                return Poll::Ready(());
             }
-            free => {
-                self.free.set(free - 1);
-                Poll::Ready(())
-            }
+            *waiting.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
         })
         .await;
         ConnectPermit(self)
@@ -71,10 +84,15 @@ impl ConnectGate {
 
 impl Drop for ConnectPermit {
     fn drop(&mut self) {
-        self.0.free.set(self.0.free.get() + 1);
         // Taken out first: a waker may run code that comes back here.
-        let waiter = self.0.waiter.borrow_mut().take();
-        if let Some(waker) = waiter {
+        let next = self.0.waiting.borrow_mut().pop_front();
+        let Some(next) = next else {
+            self.0.free.set(self.0.free.get() + 1);
+            return;
+        };
+        next.is_granted.set(true);
+        let waker = next.waker.borrow_mut().take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -185,27 +203,37 @@ mod tests {
         }
     }
 
-    /// Goal: never more connects in flight than allowed, and a freed place wakes who waits.
+    /// Goal: never more connects in flight than allowed, and a freed place goes to whoever has waited
+    /// longest.
     ///
-    /// Method: take the only permit, poll a second entry, free the permit, poll again.
+    /// Method: take the only permit, poll two entries, free the permit; a third, which comes last, does
+    /// not get ahead of the second.
     ///
-    /// Kills: not taking a place; not waking; handing a place out twice.
+    /// Kills: not taking a place; not waking; waking the wrong one; handing a place out twice.
     #[test]
     fn the_connect_gate_bounds_and_wakes() {
         let gate = ConnectGate::new(1);
-        let wakes = Arc::new(CountingWaker::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut cx = Context::from_waker(&waker);
+        let wakes = [Arc::new(CountingWaker::default()), Arc::new(CountingWaker::default())];
+        let wakers = wakes.each_ref().map(|wakes| Waker::from(Arc::clone(wakes)));
+        let [mut one, mut two] = wakers.each_ref().map(Context::from_waker);
 
-        let Poll::Ready(permit) = pin!(Rc::clone(&gate).enter()).poll(&mut cx) else {
+        let Poll::Ready(permit) = pin!(Rc::clone(&gate).enter()).poll(&mut one) else {
             panic!("the gate is empty");
         };
+        let mut first = pin!(Rc::clone(&gate).enter());
         let mut second = pin!(Rc::clone(&gate).enter());
-        assert!(second.as_mut().poll(&mut cx).is_pending());
+        assert!(first.as_mut().poll(&mut one).is_pending());
+        assert!(second.as_mut().poll(&mut two).is_pending());
         drop(permit);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        assert!(second.as_mut().poll(&mut cx).is_ready());
-        assert_eq!(gate.free.get(), 1, "the second permit is dropped by now");
+        let woken = || wakes.each_ref().map(|wakes| wakes.0.load(Ordering::Relaxed));
+        assert_eq!(woken(), [1, 0]);
+        assert!(second.as_mut().poll(&mut two).is_pending(), "the place is the first one's");
+        assert!(pin!(Rc::clone(&gate).enter()).poll(&mut two).is_pending());
+        let Poll::Ready(permit) = first.as_mut().poll(&mut one) else { panic!("it was woken") };
+        assert_eq!(gate.free.get(), 0);
+        drop(permit);
+        assert_eq!(woken(), [1, 1]);
+        assert!(second.as_mut().poll(&mut two).is_ready());
     }
 
     /// Goal: everyone held at the start gate is woken, and latecomers pass.

@@ -106,6 +106,13 @@ impl Accounts {
     }
 }
 
+/// What became of the connections that never send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdleCounts {
+    pub(crate) opened: u32,
+    pub(crate) lost: u32,
+}
+
 /// What a worker hands in, besides the intervals it has told of already.
 #[derive(Debug)]
 pub(crate) struct WorkerResult {
@@ -121,8 +128,11 @@ pub(crate) struct WorkerResult {
     pub(crate) connects_failed: u32,
     /// Connections with at least one reply, at any time.
     pub(crate) served: u32,
-    /// Connections that opened and did not last.
+    /// Connections that failed or timed out after they had opened; one that is opened again may
+    /// count again.
     pub(crate) lost: u32,
+    pub(crate) reconnects: u64,
+    pub(crate) idle: IdleCounts,
     pub(crate) ramp_took: Duration,
     pub(crate) cq_overflows: u64,
     pub(crate) enobufs: u64,

@@ -18,30 +18,110 @@ use ringloop::net::{ReadHalf, TcpStream, WriteHalf};
 use ringloop::time::Sleep;
 
 use super::dispatch::Turn;
-use super::state::{Fate, Worker};
+use super::state::{Attempt, Fate, Worker};
+use crate::cli::CloseStyle;
 use crate::failure::{Class, Failure, Stage};
 use crate::protocol::{Conversation, Step};
 use crate::schedule::ConnectPermit;
 
-/// Connects, waits for the start, talks.
+/// A connection that is reopened after it failed without a single reply waits for so long: a target
+/// that closes whatever it accepts must not be flooded.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
+    let churn = worker.plan().churn;
+    let Some(stream) = open(&worker, index, permit, Attempt::First).await else { return };
+    let mut next = Some(stream);
+    worker.start_gate().pass(index).await;
+    while !worker.is_draining() {
+        let Some(mut stream) = next.take() else {
+            let permit = worker.connect_gate().enter().await;
+            next = open(&worker, index, permit, Attempt::Again).await;
+            if next.is_none() {
+                ringloop::time::sleep(RECONNECT_PAUSE).await;
+            }
+            continue;
+        };
+        let ended = talk(&worker, index, &mut stream).await;
+        match (&ended, churn.close) {
+            (Ended::Retired, CloseStyle::Fin) => _ = stream.close().await,
+            (Ended::Retired, CloseStyle::Rst) => stream.abort(),
+            (Ended::Failed { .. }, _) => drop(stream),
+        }
+        let needs_pause = match ended {
+            Ended::Retired => {
+                worker.retired(index);
+                false
+            }
+            Ended::Failed { fate, was_served } => {
+                worker.lost(index, fate, Instant::now());
+                !was_served
+            }
+        };
+        if !churn.reconnects {
+            return;
+        }
+        if needs_pause {
+            ringloop::time::sleep(RECONNECT_PAUSE).await;
+        }
+    }
+}
+
+/// Connects and stays silent. Whatever comes is not expected.
+pub(super) async fn idle(worker: Rc<Worker>, permit: ConnectPermit) {
+    let (mut stream, took) = match connect(&worker, permit).await {
+        Ok(connected) => connected,
+        Err(failure) => return worker.idle_failed(failure),
+    };
+    worker.idle_opened(took);
+    worker.idle_lost(match stream.recv().await {
+        Ok(bytes) if bytes.is_empty() => Failure::of(Stage::Recv, Class::Eof),
+        Ok(_) => Failure::of(Stage::Recv, Class::Mismatch),
+        Err(error) => Failure::from_io(Stage::Recv, &error),
+    });
+}
+
+async fn open(
+    worker: &Worker,
+    index: u32,
+    permit: ConnectPermit,
+    attempt: Attempt,
+) -> Option<TcpStream> {
+    match connect(worker, permit).await {
+        Ok((stream, took)) => {
+            worker.opened(index, took, attempt);
+            Some(stream)
+        }
+        Err(failure) => {
+            worker.connect_failed(failure, attempt);
+            None
+        }
+    }
+}
+
+/// Connects, and says how long that took.
+async fn connect(worker: &Worker, permit: ConnectPermit) -> Result<(TcpStream, Duration), Failure> {
     let (addr, patience) = (worker.plan().addr, worker.plan().connect_timeout);
     let started = Instant::now();
     let connected = TcpStream::connect_timeout(addr, patience).await;
     let took = started.elapsed();
     drop(permit);
     // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.
-    let connected = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-    let mut stream = match connected {
-        Ok(stream) => stream,
-        Err(error) => {
-            return worker.connect_failed(Failure::from_io(Stage::Connect, &error));
-        }
-    };
-    worker.opened(index, took);
-    worker.start_gate().pass(index).await;
-    let fate = talk(&worker, index, &mut stream).await;
-    worker.lost(index, fate, Instant::now());
+    connected
+        .and_then(|stream| stream.set_nodelay(true).map(|()| (stream, took)))
+        .map_err(|error| Failure::from_io(Stage::Connect, &error))
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum Ended {
+    /// It has done its part (`--requests-per-conn`, `--conn-lifetime`).
+    Retired,
+    Failed {
+        fate: Fate,
+        was_served: bool,
+    },
 }
 
 /// One reading of the clock for all that happens in one poll: a reply's arrival is the next
@@ -63,23 +143,36 @@ impl Clock {
 
 /// Sends and receives until the connection ends. After the end of the run it stays open for as long
 /// as it can: closing thousands then would disturb the last replies of the others.
-async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Fate {
+async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
     let clock = Clock::default();
-    let conversation = RefCell::new(worker.protocol().begin());
-    let link = Link { worker, index, clock: &clock, conversation: &conversation };
+    let conversation = RefCell::new(worker.protocol().begin(worker.number_of(index)));
+    let was_served = Cell::new(false);
+    let link =
+        Link { worker, index, clock: &clock, conversation: &conversation, was_served: &was_served };
+    let failed = |fate| Ended::Failed { fate, was_served: was_served.get() };
+    let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
     let (reader, writer) = stream.split();
     let mut receiving = pin!(link.receive(reader));
     let mut sending = pin!(link.send(writer));
     let mut patience = Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false };
     poll_fn(|cx| {
         clock.forget();
-        if let Poll::Ready(Err(failure)) = receiving.as_mut().poll(cx) {
-            return Poll::Ready(Fate::Failed(failure));
+        match receiving.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
+            Poll::Ready(Err(failure)) => return Poll::Ready(failed(Fate::Failed(failure))),
+            Poll::Pending => {}
         }
         if let Poll::Ready(Err(failure)) = sending.as_mut().poll(cx) {
-            return Poll::Ready(Fate::Failed(failure));
+            return Poll::Ready(failed(Fate::Failed(failure)));
         }
-        patience.poll(worker, index, cx)
+        if lifetime.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready()) {
+            lifetime = None;
+            worker.retire(index);
+            if worker.is_spent(index, clock.now()) {
+                return Poll::Ready(Ended::Retired);
+            }
+        }
+        patience.poll(worker, index, cx).map(failed)
     })
     .await
 }
@@ -89,6 +182,7 @@ struct Link<'a> {
     index: u32,
     clock: &'a Clock,
     conversation: &'a RefCell<Conversation>,
+    was_served: &'a Cell<bool>,
 }
 
 impl Link<'_> {
@@ -138,7 +232,8 @@ impl Link<'_> {
         }
     }
 
-    async fn receive(&self, mut reader: ReadHalf<'_>) -> Result<Infallible, Failure> {
+    /// Takes replies until the connection has done its part.
+    async fn receive(&self, mut reader: ReadHalf<'_>) -> Result<(), Failure> {
         loop {
             let received = reader.recv().await;
             let outcome = match received {
@@ -151,6 +246,9 @@ impl Link<'_> {
                     return pending().await;
                 }
                 return Err(failure);
+            }
+            if self.worker.is_spent(self.index, self.clock.now()) {
+                return Ok(());
             }
         }
     }
@@ -174,6 +272,7 @@ impl Link<'_> {
                 }
                 Step::Complete { used } => {
                     self.worker.replied(self.index, self.clock.now());
+                    self.was_served.set(true);
                     bytes = &bytes[used..];
                 }
             }

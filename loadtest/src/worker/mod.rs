@@ -29,14 +29,14 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::accounts::{Accounts, WorkerResult};
+pub(crate) use self::accounts::{Accounts, IdleCounts, WorkerResult};
 pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
 pub(crate) use self::intervals::{Counts, Part, Phase};
 use self::state::Worker;
 use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
-use crate::load::Think;
+use crate::load::{Churn, Think};
 use crate::procfs;
 use crate::published::Published;
 use crate::schedule::{ConnectPace, Window};
@@ -57,6 +57,11 @@ pub(crate) struct Plan {
     /// Between a reply and the next message; closed loop only.
     pub(crate) think: Option<Think>,
     pub(crate) seed: u64,
+    pub(crate) churn: Churn,
+    /// Its share of the connections that never send.
+    pub(crate) idle: u32,
+    /// What makes messages unlike those of every other run, with `--verify`.
+    pub(crate) run_id: Option<u64>,
     /// Its share of `--requests`.
     pub(crate) requests_max: Option<u64>,
     pub(crate) warmup: Duration,
@@ -175,7 +180,8 @@ async fn close_intervals(worker: Rc<Worker>) {
 /// Starts the connects at their pace, never more in flight than allowed.
 async fn open_all(worker: Rc<Worker>) {
     let start = ringloop::time::Instant::now();
-    for index in 0..worker.plan().connections {
+    let talking = worker.plan().connections;
+    for index in 0..talking + worker.plan().idle {
         let due = worker.plan().connect_pace.due(index);
         if start.elapsed() < due {
             ringloop::time::sleep_until(start + due).await;
@@ -185,7 +191,11 @@ async fn open_all(worker: Rc<Worker>) {
             break;
         }
         worker.connect_started();
-        drop(ringloop::spawn(connection::live(Rc::clone(&worker), index, permit)));
+        if index < talking {
+            drop(ringloop::spawn(connection::live(Rc::clone(&worker), index, permit)));
+        } else {
+            drop(ringloop::spawn(connection::idle(Rc::clone(&worker), permit)));
+        }
     }
     worker.all_connects_started();
 }

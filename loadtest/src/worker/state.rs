@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::accounts::Accounts;
+pub(super) use self::connecting::Attempt;
+use self::connecting::Ramp;
+use super::accounts::{Accounts, IdleCounts};
 use super::dispatch::{Dispatch, Load, Next, Turn};
 use super::intervals::{Phase, Recorder};
 use super::{Links, Plan};
@@ -38,6 +40,9 @@ pub(super) struct Worker {
     connect_gate: Rc<ConnectGate>,
     start_gate: StartGate,
     ramp: RefCell<Ramp>,
+    lost: Cell<u32>,
+    reconnects: Cell<u64>,
+    idle: Cell<IdleCounts>,
     /// The same moment on both clocks.
     clocks: (Instant, ringloop::time::Instant),
     dispatch: RefCell<Dispatch>,
@@ -67,24 +72,16 @@ struct Told {
     drained: Cell<bool>,
 }
 
-/// How far the connects are.
-#[derive(Debug)]
-struct Ramp {
-    started_at: Instant,
-    started: u32,
-    failed: u32,
-    opened: u32,
-    all_started: bool,
-    /// From the start to the last connection that opened.
-    took: Duration,
-}
-
 /// What is kept of one connection, however its task ends.
 #[derive(Debug, Default)]
 struct Slot {
     was_opened: bool,
     is_open: bool,
     was_served: bool,
+    /// It takes no more messages, and is closed when the last reply is there.
+    is_retiring: bool,
+    /// Messages sent since it was opened the last time.
+    sent_here: u64,
     /// In the dispatcher's queue of free connections.
     is_queued: bool,
     /// Replies to messages of the measured window.
@@ -125,17 +122,13 @@ impl Worker {
         let mut slots = Vec::new();
         slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
-            protocol: Protocol::echo(plan.message_size),
+            protocol: Protocol::echo(plan.message_size, plan.run_id),
             connect_gate: ConnectGate::new(plan.connects_in_flight_max),
             start_gate: StartGate::new(plan.connections),
-            ramp: RefCell::new(Ramp {
-                started_at: Instant::now(),
-                started: 0,
-                failed: 0,
-                opened: 0,
-                all_started: false,
-                took: Duration::ZERO,
-            }),
+            ramp: RefCell::new(Ramp::new()),
+            lost: Cell::new(0),
+            reconnects: Cell::new(0),
+            idle: Cell::new(IdleCounts::default()),
             clocks: (Instant::now(), ringloop::time::Instant::now()),
             dispatch: RefCell::new(Dispatch::new(&plan.load, streams, plan.connections)),
             window: Cell::new(None),
@@ -179,10 +172,14 @@ impl Worker {
         self.clocks.1 + at.saturating_duration_since(self.clocks.0)
     }
 
+    /// The number of a connection among those of all workers.
+    pub(super) fn number_of(&self, index: u32) -> u64 {
+        u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker)
+    }
+
     /// The seed of what is random about a connection.
     pub(super) fn seed_of(&self, index: u32) -> u64 {
-        let number = u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker);
-        self.plan.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.plan.seed ^ self.number_of(index).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     pub(super) fn tell(&self, event: Event) {
@@ -211,7 +208,7 @@ impl Worker {
         self.tell_if_lost();
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.drained_at.get().is_some()
     }
 
@@ -232,8 +229,7 @@ impl Worker {
             return Turn::Now { due };
         }
         let Some(window) = self.window.get() else { return Turn::Later };
-        if !slot.has_place(self.plan.pipeline) || self.is_draining() || self.quota.get() == Some(0)
-        {
+        if !slot.may_send(&self.plan) || self.is_draining() || self.quota.get() == Some(0) {
             return Turn::Later;
         }
         slot.free_since.get_or_insert(now);
@@ -263,7 +259,7 @@ impl Worker {
             let has_place = |index: u32| {
                 let slot = &mut slots[index as usize];
                 slot.is_queued = false;
-                slot.is_open && slot.has_place(self.plan.pipeline)
+                slot.is_open && slot.may_send(&self.plan)
             };
             match dispatch.hand_out(now, window.until, has_place) {
                 Err(next) => return next,
@@ -271,7 +267,7 @@ impl Worker {
                     self.taken(due, window);
                     let slot = &mut slots[index as usize];
                     slot.assigned.push_back(due);
-                    if slot.has_place(self.plan.pipeline) {
+                    if slot.may_send(&self.plan) {
                         slot.is_queued = true;
                         dispatch.queue(index);
                     }
@@ -299,6 +295,7 @@ impl Worker {
             self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
         }
         slot.outstanding.push_back(Message { due, sent_at: now, is_measured });
+        slot.sent_here += 1;
         if !slot.has_place(self.plan.pipeline) {
             slot.free_since = None;
         }
@@ -342,41 +339,6 @@ impl Worker {
         self.slots.borrow()[index as usize].outstanding.front().map(|message| message.sent_at)
     }
 
-    /// A connection has ended, and with it all that was outstanding there.
-    pub(super) fn lost(&self, index: u32, fate: Fate, now: Instant) {
-        let (assigned, outstanding) = {
-            let slot = &mut self.slots.borrow_mut()[index as usize];
-            slot.is_open = false;
-            slot.free_since = None;
-            slot.waker = None;
-            (std::mem::take(&mut slot.assigned), std::mem::take(&mut slot.outstanding))
-        };
-        self.links.published.alive.subtract_one();
-        if outstanding.is_empty()
-            && let Fate::Failed(failure) = fate
-        {
-            self.failures.borrow_mut().count(failure, false);
-        }
-        let settled = outstanding.len() as u64;
-        for message in outstanding {
-            self.links.published.errors.add_one();
-            match fate {
-                Fate::Failed(failure) => self.failed(message, failure),
-                Fate::TimedOut => self.timed_out(message, now),
-            }
-        }
-        let window = self.window.get();
-        for due in assigned {
-            // Another connection may send it.
-            self.unsettled.set(self.unsettled.get() - 1);
-            if window.is_some_and(|window| window.holds(due)) {
-                self.quota.set(self.quota.get().map(|quota| quota + 1));
-            }
-            self.dispatch().give_back(due);
-        }
-        self.settled(settled);
-    }
-
     fn failed(&self, message: Message, failure: Failure) {
         self.accounts.borrow_mut().errors += u64::from(message.is_measured);
         self.failures.borrow_mut().count(failure, message.is_measured);
@@ -417,12 +379,6 @@ impl Worker {
         }
     }
 
-    fn tell_if_lost(&self) {
-        if self.unsettled.get() == 0 && self.links.published.alive.get() == 0 {
-            self.tell_once(&self.told.lost, Event::Lost);
-        }
-    }
-
     // Intervals.
 
     /// Lets `note` write what belongs to the phase that runs: replies of the warm-up that come in the
@@ -456,6 +412,13 @@ impl Worker {
 }
 
 impl Slot {
+    fn may_send(&self, plan: &Plan) -> bool {
+        let left = |max| self.sent_here + (self.assigned.len() as u64) < max;
+        self.has_place(plan.pipeline)
+            && !self.is_retiring
+            && plan.churn.requests_per_conn.is_none_or(left)
+    }
+
     fn has_place(&self, pipeline: u32) -> bool {
         self.outstanding.len() + self.assigned.len() < pipeline as usize
     }

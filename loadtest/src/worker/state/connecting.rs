@@ -1,10 +1,48 @@
-//! How far the connects are.
+//! Connections come and go.
 
 use std::time::{Duration, Instant};
 
-use super::{FAILED_CONNECTS_MAX, Worker, record};
+use super::{FAILED_CONNECTS_MAX, Fate, Worker, record};
 use crate::control::Event;
 use crate::failure::Failure;
+
+/// How far the connects are.
+#[derive(Debug)]
+pub(super) struct Ramp {
+    started_at: Instant,
+    pub(super) started: u32,
+    pub(super) failed: u32,
+    pub(super) opened: u32,
+    /// Neither opened nor failed yet.
+    pending: u32,
+    all_started: bool,
+    /// From the start to the last connection that opened.
+    pub(super) took: Duration,
+    /// Reconnects that failed since one did not.
+    failed_reconnects: u32,
+}
+
+/// Which of a connection's connects it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Attempt {
+    First,
+    Again,
+}
+
+impl Ramp {
+    pub(super) fn new() -> Ramp {
+        Ramp {
+            started_at: Instant::now(),
+            started: 0,
+            failed: 0,
+            opened: 0,
+            pending: 0,
+            all_started: false,
+            took: Duration::ZERO,
+            failed_reconnects: 0,
+        }
+    }
+}
 
 impl Worker {
     pub(in crate::worker) fn connect_started(&self) {
@@ -13,6 +51,7 @@ impl Worker {
             ramp.started_at = Instant::now();
         }
         ramp.started += 1;
+        ramp.pending += 1;
     }
 
     pub(in crate::worker) fn all_connects_started(&self) {
@@ -25,35 +64,168 @@ impl Worker {
         self.is_draining() || (ramp.opened == 0 && ramp.failed >= FAILED_CONNECTS_MAX)
     }
 
-    pub(in crate::worker) fn opened(&self, index: u32, took: Duration) {
+    pub(in crate::worker) fn opened(&self, index: u32, took: Duration, attempt: Attempt) {
         record(&self.connect, took);
         {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.was_opened = true;
             slot.is_open = true;
+            slot.sent_here = 0;
+            slot.is_retiring = false;
         }
-        self.links.published.opened.add_one();
         self.links.published.alive.add_one();
-        {
-            let mut ramp = self.ramp.borrow_mut();
-            ramp.opened += 1;
-            ramp.took = ramp.started_at.elapsed();
+        match attempt {
+            Attempt::First => {
+                self.links.published.opened.add_one();
+                let mut ramp = self.ramp.borrow_mut();
+                ramp.opened += 1;
+                ramp.pending -= 1;
+                ramp.took = ramp.started_at.elapsed();
+            }
+            Attempt::Again => {
+                self.reconnects.set(self.reconnects.get() + 1);
+                self.ramp.borrow_mut().failed_reconnects = 0;
+            }
         }
         self.tell_if_ramped();
     }
 
-    pub(in crate::worker) fn connect_failed(&self, failure: Failure) {
+    pub(in crate::worker) fn connect_failed(&self, failure: Failure, attempt: Attempt) {
         self.failures.borrow_mut().count(failure, false);
         self.links.published.refused.add_one();
-        self.ramp.borrow_mut().failed += 1;
+        {
+            let mut ramp = self.ramp.borrow_mut();
+            match attempt {
+                Attempt::First => {
+                    ramp.failed += 1;
+                    ramp.pending -= 1;
+                }
+                Attempt::Again => ramp.failed_reconnects += 1,
+            }
+        }
         self.tell_if_ramped();
+        self.tell_if_lost();
+    }
+
+    pub(in crate::worker) fn idle_opened(&self, took: Duration) {
+        record(&self.connect, took);
+        let mut idle = self.idle.get();
+        idle.opened += 1;
+        self.idle.set(idle);
+        {
+            let mut ramp = self.ramp.borrow_mut();
+            ramp.started -= 1; // the figures of the ramp are about those that talk
+            ramp.pending -= 1;
+        }
+        self.tell_if_ramped();
+    }
+
+    pub(in crate::worker) fn idle_failed(&self, failure: Failure) {
+        self.ramp.borrow_mut().started -= 1;
+        self.ramp.borrow_mut().pending -= 1;
+        self.failures.borrow_mut().count(failure, false);
+        self.links.published.refused.add_one();
+        self.tell_if_ramped();
+    }
+
+    /// A silent connection heard something, or its end. The run's own end is not meant.
+    pub(in crate::worker) fn idle_lost(&self, failure: Failure) {
+        if self.is_draining() {
+            return;
+        }
+        let mut idle = self.idle.get();
+        idle.lost += 1;
+        self.idle.set(idle);
+        self.failures.borrow_mut().count(failure, false);
     }
 
     fn tell_if_ramped(&self) {
         let ramp = self.ramp.borrow();
-        if ramp.all_started && ramp.started == ramp.opened + ramp.failed {
+        if ramp.all_started && ramp.pending == 0 {
             drop(ramp);
             self.tell_once(&self.told.ramped, Event::Ramped);
         }
+    }
+
+    /// Nothing is left to wait for: no connection, and none that comes back.
+    pub(super) fn tell_if_lost(&self) {
+        let comes_back = self.plan.churn.reconnects
+            && self.ramp.borrow().failed_reconnects < FAILED_CONNECTS_MAX;
+        let is_lost = self.unsettled.get() == 0 && self.links.published.alive.get() == 0;
+        if is_lost && !comes_back && self.window.get().is_some() {
+            self.tell_once(&self.told.lost, Event::Lost);
+        }
+    }
+
+    // How connections end.
+
+    /// Asks a connection to end when its last reply is there.
+    pub(in crate::worker) fn retire(&self, index: u32) {
+        let assigned = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            slot.is_retiring = true;
+            std::mem::take(&mut slot.assigned)
+        };
+        assigned.into_iter().for_each(|due| self.give_back(due));
+    }
+
+    /// Whether a connection has done its part and is to be closed. Not after the end of the run:
+    /// closing then would disturb the last replies of the others.
+    pub(in crate::worker) fn is_spent(&self, index: u32, now: Instant) -> bool {
+        let slot = &self.slots.borrow()[index as usize];
+        let has_sent_all =
+            self.plan.churn.requests_per_conn.is_some_and(|max| slot.sent_here >= max);
+        (slot.is_retiring || has_sent_all)
+            && slot.outstanding.is_empty()
+            && slot.assigned.is_empty()
+            && !self.is_over(now)
+    }
+
+    /// A connection was closed because it had done its part.
+    pub(in crate::worker) fn retired(&self, index: u32) {
+        let left = self.forget(index);
+        assert!(left.is_empty(), "a connection is spent when nothing is outstanding");
+        self.tell_if_lost();
+    }
+
+    /// A connection has failed, and with it all that was outstanding there.
+    pub(in crate::worker) fn lost(&self, index: u32, fate: Fate, now: Instant) {
+        self.lost.set(self.lost.get() + 1);
+        let outstanding = self.forget(index);
+        if outstanding.is_empty()
+            && let Fate::Failed(failure) = fate
+        {
+            self.failures.borrow_mut().count(failure, false);
+        }
+        let settled = outstanding.len() as u64;
+        for message in outstanding {
+            self.links.published.errors.add_one();
+            match fate {
+                Fate::Failed(failure) => self.failed(message, failure),
+                Fate::TimedOut => self.timed_out(message, now),
+            }
+        }
+        self.settled(settled);
+    }
+
+    /// Takes what a connection leaves behind. What it was to send, another one may.
+    fn forget(&self, index: u32) -> std::collections::VecDeque<super::Message> {
+        let (assigned, outstanding) = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            slot.is_open = false;
+            slot.free_since = None;
+            (std::mem::take(&mut slot.assigned), std::mem::take(&mut slot.outstanding))
+        };
+        self.links.published.alive.subtract_one();
+        assigned.into_iter().for_each(|due| self.give_back(due));
+        outstanding
+    }
+
+    fn give_back(&self, due: Instant) {
+        self.unsettled.set(self.unsettled.get() - 1);
+        if self.window.get().is_some_and(|window| window.holds(due)) {
+            self.quota.set(self.quota.get().map(|quota| quota + 1));
+        }
+        self.dispatch().give_back(due);
     }
 }

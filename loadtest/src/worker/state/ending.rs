@@ -44,7 +44,6 @@ impl Worker {
             self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
         }
         let ramp = self.ramp.borrow();
-        let alive = slots.iter().filter(|slot| slot.is_open).count() as u32;
         WorkerResult {
             worker: self.plan.worker,
             accounts: *self.accounts.borrow(),
@@ -55,7 +54,9 @@ impl Worker {
             connects_started: ramp.started,
             connects_failed: ramp.failed,
             served: slots.iter().filter(|slot| slot.was_served).count() as u32,
-            lost: ramp.opened - alive,
+            lost: self.lost.get(),
+            reconnects: self.reconnects.get(),
+            idle: self.idle.get(),
             ramp_took: ramp.took,
             cq_overflows: 0,
             enobufs: 0,

@@ -1,0 +1,167 @@
+//! Connections that end and are opened again, and connections that only stay.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::common::{assert_exit, json, loadtest, stdout};
+use crate::targets::{Counter, SIZE, echo_times, read_message, target};
+
+#[track_caller]
+fn run(arguments: &[&str]) -> Value {
+    let output = loadtest(&[&["--format", "json", "--warmup", "0"], arguments].concat());
+    assert_exit(&output, 0);
+    json(&output)
+}
+
+/// Goal: a connection is closed after its number of messages, in order or by a reset, and another one
+/// takes its place; no message is lost on the way.
+///
+/// Method: 60 messages, five per connection, with and without a schedule and a pipeline. The target
+/// notes how many messages each connection had and how it ended.
+///
+/// Kills: one message too many or too few; closing before the last reply; a reset in place of an end;
+/// counting what the tool closed itself as lost.
+#[test]
+fn connections_end_after_their_messages() {
+    for (close, load) in [
+        ("fin", &[][..]),
+        ("rst", &["-p", "3"]),
+        ("fin", &["-R", "2k", "-p", "2"]),
+        ("rst", &["-R", "2k", "--dispatch", "per-conn"]),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&seen);
+        let url = target(move |mut stream| {
+            let mut message = [0; SIZE];
+            let mut messages = 0;
+            let end = loop {
+                match stream.read_exact(&mut message) {
+                    Ok(()) => stream.write_all(&message).unwrap(),
+                    Err(error) => break error.kind(),
+                }
+                messages += 1;
+            };
+            notes.lock().unwrap().push((messages, end));
+        });
+        let common = ["-c", "3", "-n", "60", "-r", "5", "--close", close, &url];
+        let report = run(&[&common[..], load].concat());
+        assert_eq!(report["load"]["completed"], 60, "{close} {load:?}");
+        assert_eq!(report["connections"]["lost"], 0);
+        // Three were there at first; 60 messages need twelve.
+        assert!(report["connections"]["reconnects"].as_u64().unwrap() >= 9, "{close} {load:?}");
+        let wanted = match close {
+            "fin" => std::io::ErrorKind::UnexpectedEof,
+            _ => std::io::ErrorKind::ConnectionReset,
+        };
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().all(|(messages, _)| *messages <= 5), "{seen:?}");
+        // The last ones end with the program, whichever way.
+        let full: Vec<_> = seen.iter().filter(|(messages, _)| *messages == 5).collect();
+        assert!(full.len() >= 9, "{seen:?}");
+        let as_told = full.iter().filter(|(_, end)| *end == wanted).count();
+        assert!(as_told + 3 >= full.len() && as_told >= 6, "{close}: {seen:?}");
+    }
+}
+
+/// Goal: a connection ends when it is old enough, and the load goes on over others.
+///
+/// Method: a lifetime of 20 ms, until 400 messages with pauses between them are done.
+///
+/// Kills: a lifetime that is looked at when the connection is opened; losing the message that is
+/// outstanding then.
+#[test]
+fn connections_end_of_old_age() {
+    let counter = Counter::default();
+    let received = counter.clone();
+    let url = target(move |stream| counter.echo(stream, || ()));
+    let arguments = ["-c", "4", "-n", "400", "--think", "1ms", "--conn-lifetime", "20ms", &url];
+    let report = run(&arguments);
+    assert_eq!(report["load"]["completed"], 400);
+    assert_eq!(received.get(), 400);
+    assert_eq!(report["connections"]["lost"], 0);
+    // 100 messages with a pause of 1 ms each take at least 100 ms.
+    assert!(report["connections"]["reconnects"].as_u64().unwrap() >= 4, "{report:#}");
+}
+
+/// Goal: a connection that fails is opened again if that is wanted, and each failure costs its message.
+///
+/// Method: a target that closes each connection at its fourth message.
+///
+/// Kills: a run that ends with its first connections; a failure that is forgotten with the connection.
+#[test]
+fn failed_connections_come_back() {
+    let url = target(|mut stream| {
+        echo_times(&mut stream, 3);
+        read_message(&mut stream);
+    });
+    let report = run(&["-c", "2", "-n", "50", "--reconnect", "always", &url]);
+    let load = &report["load"];
+    let (completed, errors) = (&load["completed"], &load["errors"]["eof"]);
+    assert_eq!(completed.as_u64().unwrap() + errors.as_u64().unwrap(), 50, "{load}");
+    assert_eq!(&load["errors"]["total"], errors);
+    assert!(errors.as_u64().unwrap() >= 11, "{load}");
+    assert_eq!(&report["connections"]["lost"], errors);
+}
+
+/// Goal: when the target is gone for good the run ends, although connections are to come back.
+///
+/// Method: the target serves two connections once, then nobody listens any more. For an hour.
+///
+/// Kills: trying for ever.
+#[test]
+fn a_target_that_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut streams: Vec<_> = (0..2).map(|_| listener.accept().unwrap().0).collect();
+        drop(listener);
+        for stream in &mut streams {
+            echo_times(stream, 1);
+        }
+        for stream in streams {
+            stream.shutdown(Shutdown::Both).unwrap();
+        }
+    });
+    let common = ["-c", "2", "-d", "1h", "--warmup", "0", "--reconnect", "always", &url];
+    let output = loadtest(&common);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("connect refused ECONNREFUSED"), "{text}");
+    assert!(text.contains("reconnects 0"), "{text}");
+}
+
+/// Goal: idle connections are opened, stay silent, and their loss is noticed.
+///
+/// Method: two that talk and five that do not; connects one at a time, so the target knows which is
+/// which. It closes one of the idle ones, and counts what the others say.
+///
+/// Kills: an idle connection that sends; one that is counted as served; losing one unnoticed.
+#[test]
+fn idle_connections() {
+    let accepted = Arc::new(AtomicU64::new(0));
+    let counter = Counter::default();
+    let said = Arc::new(AtomicU64::new(0));
+    let said_idle = Arc::clone(&said);
+    let url = target(move |mut stream| match accepted.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => counter.echo(stream, || ()),
+        2 => drop(stream),
+        _ => {
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+            said_idle.fetch_add(rest.len() as u64, Ordering::SeqCst);
+        }
+    });
+    let idle = ["--idle", "5", "--connect-concurrency", "1"];
+    let report = run(&[&["-c", "2", "-d", "300ms", &url], &idle[..]].concat());
+    let connections = &report["connections"];
+    assert_eq!(connections["idle"], serde_json::json!({"asked": 5, "open": 4, "lost": 1}));
+    assert_eq!((&connections["opened"], &connections["served"]), (&2.into(), &2.into()));
+    assert_eq!(report["latency_us"]["connect"]["samples"], 7);
+    assert_eq!(said.load(Ordering::SeqCst), 0);
+    assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
+}
