@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
 use crate::load::{Rate, Stages, Think};
+use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::serve::ServeArgs;
 use crate::target::Url;
 use crate::threshold::Gate;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Say what a run would find on this machine, without running
     Doctor(DoctorArgs),
+    /// Show reports that were written with --json, in any form
+    Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -141,15 +144,22 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
 
-    /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-    /// Write the report as JSON to this file (`-` for stdout)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
+    #[command(flatten)]
+    pub(crate) content: ContentArgs,
     /// Progress on stderr; auto is a live line on a terminal and nothing elsewhere
     #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
     pub(crate) progress: ProgressStyle,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Reports written with --json
+    #[arg(value_name = "RUN.json", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -164,8 +174,8 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
     /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub(crate) format: DoctorFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,7 +242,7 @@ impl Driver {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum DoctorFormat {
     Text,
     Json,
     Quiet,
@@ -303,7 +313,7 @@ mod tests {
     fn usage_errors_are_one_line() {
         for (arguments, wanted) in [
             (&["loadtest", "-d", "10"][..], "did you mean 10s?"),
-            (&["loadtest", "--format", "xml"][..], "possible values: text, json, quiet"),
+            (&["loadtest", "--format", "xml"][..], "possible values: text, json, csv, quiet"),
             (&["loadtest", "nonsense"][..], "tcp://host:port"),
             (&["loadtest", "--wat"][..], "--wat"),
         ] {

@@ -1,13 +1,11 @@
 //! A run as it was asked for: the command line's values, checked against each other.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{
-    ArrivalsStyle, DispatchStyle, Driver, Format, ProgressStyle, ReconnectStyle, RunArgs,
-};
+use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
+use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::target::Url;
 use crate::threshold::Gate;
 use crate::units::DURATION_MAX;
@@ -71,8 +69,8 @@ pub(crate) struct RunConfig {
     pub(crate) thresholds: Vec<Gate>,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
-    pub(crate) format: Format,
-    pub(crate) json: Option<JsonTarget>,
+    pub(crate) outputs: OutputArgs,
+    pub(crate) content: ContentArgs,
     pub(crate) progress: ProgressStyle,
 }
 
@@ -92,13 +90,6 @@ impl ConnectSpeed {
             ConnectSpeed::Over(ramp) => (connections, ramp),
         }
     }
-}
-
-/// Where the JSON report goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum JsonTarget {
-    Stdout,
-    File(PathBuf),
 }
 
 impl RunConfig {
@@ -155,11 +146,7 @@ impl RunConfig {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
         };
-        let json = match args.json {
-            Some(path) if path == Path::new("-") => Some(JsonTarget::Stdout),
-            Some(path) => Some(JsonTarget::File(path)),
-            None => None,
-        };
+        args.outputs.check()?;
         Ok(RunConfig {
             url: args.url,
             connections,
@@ -198,8 +185,8 @@ impl RunConfig {
             thresholds: args.thresholds,
             fit: args.fit,
             driver: args.driver,
-            format: args.format,
-            json,
+            outputs: args.outputs,
+            content: args.content,
             progress: args.progress,
         })
     }
@@ -230,7 +217,7 @@ mod tests {
         assert!(canonical.open_loop.is_none());
         assert_eq!(canonical.connect_speed, ConnectSpeed::PerSecond(5_000));
         assert_eq!(config(&["tcp://127.0.0.1:1"]).unwrap().connections, 50);
-        assert_eq!(config(&["--json", "-"]).unwrap().json, Some(JsonTarget::Stdout));
+        assert!(config(&["--json", "-"]).unwrap().outputs.json_on_stdout());
     }
 
     /// Goal: values that contradict each other are a usage error.

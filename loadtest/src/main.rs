@@ -44,19 +44,22 @@ mod timeline;
 mod units;
 mod worker;
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, DoctorArgs, Format};
-use crate::config::{JsonTarget, RunConfig};
-use crate::exit::Stop;
-use crate::report::{JsonFile, Report};
+use crate::cli::{Cli, Command, DoctorArgs, DoctorFormat, ReportArgs};
+use crate::config::RunConfig;
+use crate::exit::{Exit, Stop};
+use crate::report::Report;
+use crate::report::outputs::{Format, OutputArgs, Outputs};
 
 fn main() -> ExitCode {
     let result = match cli::parse() {
         Ok(None) => Ok(0),
         Ok(Some(Cli { command: Some(Command::Serve(args)), .. })) => serve::run(&args).map(|()| 0),
         Ok(Some(Cli { command: Some(Command::Doctor(args)), .. })) => examine(&args),
+        Ok(Some(Cli { command: Some(Command::Report(args)), .. })) => show(&args),
         Ok(Some(Cli { command: None, run })) => {
             RunConfig::new(run).and_then(|config| test(&config))
         }
@@ -72,15 +75,9 @@ fn main() -> ExitCode {
 }
 
 fn test(config: &RunConfig) -> Result<u8, Stop> {
-    let json_file = match &config.json {
-        Some(JsonTarget::File(path)) => Some(JsonFile::open(path)?),
-        Some(JsonTarget::Stdout) | None => None,
-    };
+    let outputs = Outputs::open(&config.outputs)?;
     let report = conductor::run(config)?;
-    if let Some(file) = json_file {
-        file.write(&report.to_json())?;
-    }
-    print(config, &report)?;
+    publish(&config.outputs, outputs, &report)?;
     for error in &report.internal_errors {
         eprintln!("loadtest: internal error: {error}");
     }
@@ -93,28 +90,49 @@ fn test(config: &RunConfig) -> Result<u8, Stop> {
 fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
     let checkup = doctor::examine(args)?;
     match args.format {
-        Format::Text => to_stdout(&checkup.to_text())?,
-        Format::Json => to_stdout(&checkup.to_json())?,
-        Format::Quiet => {}
+        DoctorFormat::Text => to_stdout(&checkup.to_text())?,
+        DoctorFormat::Json => to_stdout(&checkup.to_json())?,
+        DoctorFormat::Quiet => {}
     }
     Ok(checkup.exit_code)
 }
 
-/// Stdout carries one document. When that is JSON by `--json -`, the text moves to stderr.
-fn print(config: &RunConfig, report: &Report) -> Result<(), Stop> {
-    let json_on_stdout = config.format == Format::Json || config.json == Some(JsonTarget::Stdout);
+/// A report of an earlier run, in other forms.
+fn show(args: &ReportArgs) -> Result<u8, Stop> {
+    args.outputs.check()?;
+    let mut reports = Vec::new();
+    for path in &args.runs {
+        let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        reports.push(Report::from_json(&text).map_err(failed)?);
+    }
+    let [report] = &reports[..] else {
+        return Err(Stop::new(Exit::Usage, "several reports: only one can be shown at a time"));
+    };
+    publish(&args.outputs, Outputs::open(&args.outputs)?, report)?;
+    Ok(Exit::Ok.code())
+}
+
+/// Fills the files and prints. Stdout carries one document: when that is JSON by `--json -`, whatever
+/// else would be printed moves to stderr.
+fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Result<(), Stop> {
+    let instead_of_stdout = outputs.write(report)?;
     // With no connection at all there is nothing to tabulate; the one line on stderr says it.
     let has_figures = report.connections.opened > 0 || report.interrupted;
-    let text_wanted = config.format == Format::Text && has_figures;
-    match (json_on_stdout, text_wanted) {
-        (true, true) => {
-            eprint!("{}", report.to_text());
-            to_stdout(&report.to_json())
-        }
-        (true, false) => to_stdout(&report.to_json()),
-        (false, true) => to_stdout(&report.to_text()),
-        (false, false) => Ok(()),
+    let printed = match args.format {
+        Format::Text if has_figures => Some(report.to_text()),
+        Format::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None, // once is enough
+        Format::Json => Some(report.to_json()),
+        Format::Csv if has_figures => Some(report.to_csv()),
+        Format::Text | Format::Csv | Format::Quiet => None,
+    };
+    match (printed, instead_of_stdout) {
+        (Some(text), Some(file)) => file.write(&text)?,
+        (Some(text), None) if args.json_on_stdout() => eprint!("{text}"),
+        (Some(text), None) => to_stdout(&text)?,
+        (None, _) => {}
     }
+    if args.json_on_stdout() { to_stdout(&report.to_json()) } else { Ok(()) }
 }
 
 fn to_stdout(text: &str) -> Result<(), Stop> {

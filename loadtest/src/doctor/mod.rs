@@ -261,7 +261,7 @@ mod tests {
             url: None,
             connections: Some(1_000),
             driver: Driver::Epoll,
-            format: crate::cli::Format::Text,
+            format: crate::cli::DoctorFormat::Text,
         };
         let mut checkup = examine(&args).unwrap();
         checkup.machine = root.read();

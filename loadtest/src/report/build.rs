@@ -81,9 +81,12 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
     };
     let mut total = Total::of(&outcome.results, totals, config.open_loop.is_some());
     let internal_errors = total.check();
+    let asked = &config.content.percentiles;
     let mut report = Report {
-        schema_version: 1,
+        schema_version: SCHEMA_VERSION,
         tool: Tool::this(),
+        name: config.content.name.clone(),
+        labels: config.content.labels(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         started_at: figures::utc(outcome.started_at),
         env: environment(config, &outcome),
@@ -98,12 +101,11 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         load: load(config, &total, outcome.lengths.measured),
         connections: connections(config, &outcome.results, &mut total),
         latency_us: Latencies {
-            response: total
-                .response
-                .as_ref()
-                .and_then(|response| distribution(response, total.accounts.censored_responses())),
-            service: distribution(&total.service, total.accounts.censored_services()),
-            connect: distribution(&total.connect, 0),
+            response: total.response.as_ref().and_then(|response| {
+                distribution(response, total.accounts.censored_responses(), asked)
+            }),
+            service: distribution(&total.service, total.accounts.censored_services(), asked),
+            connect: distribution(&total.connect, 0, &[]),
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals,
@@ -183,6 +185,7 @@ fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
         verify: config.verify,
         sources: Vec::new(),
         cpus: Vec::new(),
+        percentiles: config.content.percentiles.clone(),
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,

@@ -8,8 +8,12 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use super::{BarRow, Distribution, Interval};
 use crate::stats::{self, PERCENTILES};
 
-/// `None` if nothing was recorded.
-pub(super) fn distribution(histogram: &Histogram<u64>, censored: u64) -> Option<Distribution> {
+/// `None` if nothing was recorded. It has the percentiles that every report has, and `asked` ones.
+pub(super) fn distribution(
+    histogram: &Histogram<u64>,
+    censored: u64,
+    asked: &[f64],
+) -> Option<Distribution> {
     if histogram.is_empty() {
         return None;
     }
@@ -28,7 +32,8 @@ pub(super) fn distribution(histogram: &Histogram<u64>, censored: u64) -> Option<
         max: us(histogram.max()),
         percentiles: PERCENTILES
             .iter()
-            .map(|&p| (format!("p{p}"), us(histogram.value_at_percentile(p))))
+            .chain(asked)
+            .map(|&p| (percentile_name(p), us(histogram.value_at_percentile(p))))
             .collect(),
         bars: bars.collect(),
         ci: std::collections::BTreeMap::new(),
@@ -48,6 +53,11 @@ impl Interval {
     pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
         decode(self.hdr_v2.as_ref()?)
     }
+}
+
+/// `p99.9`: how a report names a percentile.
+pub(super) fn percentile_name(percentile: f64) -> String {
+    format!("p{percentile}")
 }
 
 pub(crate) fn us(ns: u64) -> f64 {
@@ -85,7 +95,7 @@ mod tests {
         for ns in [1, 999, 70_000, 70_001, 60_000_000_000] {
             histogram.saturating_record(ns);
         }
-        let mut distribution = distribution(&histogram, 0).unwrap();
+        let mut distribution = distribution(&histogram, 0, &[]).unwrap();
         let bytes = STANDARD.decode(&distribution.hdr_v2).unwrap();
         assert_eq!(bytes[..4], [0x1c, 0x84, 0x93, 0x14], "the cookie of a deflated V2");
         assert_eq!(distribution.histogram(), Some(histogram));

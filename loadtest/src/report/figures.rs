@@ -75,6 +75,22 @@ pub(crate) fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The time since 1970 in a text of [`utc`].
+pub(crate) fn parse_utc(text: &str) -> Option<Duration> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator: char| -> Option<[u64; 3]> {
+        let parts: Result<Vec<u64>, _> = text.split(separator).map(str::parse).collect();
+        parts.ok()?.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    // Years that begin in March, as in `civil_from_days`.
+    let year = year.checked_sub(u64::from(month <= 2))?;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
+    let days =
+        (year * 365 + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)?;
+    Some(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+}
+
 /// The Gregorian date of a day since 1970-01-01, counted in years that begin in March, so that the
 /// leap day is the last day of a year.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
@@ -163,6 +179,7 @@ mod tests {
             (1_795_255_200, "2026-11-21T10:00:00Z"),
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+            assert_eq!(parse_utc(text), Some(Duration::from_secs(seconds)));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::distribution::{distribution, hdr_v2};
+use hdrhistogram::Histogram;
+
+use super::distribution::{distribution, hdr_v2, us};
 use super::*;
 use crate::stats;
 
@@ -15,8 +17,10 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
     }
     let completed = values_us.len() as u64;
     Report {
-        schema_version: 1,
+        schema_version: SCHEMA_VERSION,
         tool: Tool::this(),
+        name: None,
+        labels: BTreeMap::new(),
         command: vec!["loadtest".into()],
         started_at: "2026-11-21T10:00:00Z".into(),
         env: Env {
@@ -66,7 +70,11 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             idle: None,
             per_conn: None,
         },
-        latency_us: Latencies { response: None, service: distribution(&service, 0), connect: None },
+        latency_us: Latencies {
+            response: None,
+            service: distribution(&service, 0, &[]),
+            connect: None,
+        },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals: Vec::new(),
         failures: Vec::new(),
@@ -120,6 +128,90 @@ pub(crate) fn with_intervals(levels_us: &[u64]) -> Report {
     report
 }
 
+/// An open loop that lasted three intervals, with a pause in the second; something failed, a gate was
+/// missed, and every text has characters that mean something to HTML or CSV.
+pub(crate) fn open_loop() -> Report {
+    let parts = [histogram(100, 50), histogram(100, 400), histogram(150, 60)];
+    let mut response = stats::new_histogram();
+    parts.iter().for_each(|part| stats::merge(&mut response, part));
+    let mut report = closed_loop();
+    report.name = Some("a<b>&\"c\", 'd'".to_owned());
+    report.labels = [("build".to_owned(), "x<y&z".to_owned())].into();
+    report.target.url = "tcp://127.0.0.1:7000/<&\"'>".to_owned();
+    report.command = ["loadtest", "-R", "100", "--name", "it's <b>"].map(str::to_owned).into();
+    report.config.mode = "open loop".to_owned();
+    report.config.rate = Some("100".to_owned());
+    report.config.arrivals = Some("poisson".to_owned());
+    report.config.dispatch = Some("any".to_owned());
+    report.load = Load {
+        scheduled: 360,
+        sent: 358,
+        completed: 350,
+        errors: LoadErrors { total: 3, by_class: [("reset".to_owned(), 3)].into() },
+        timed_out: 4,
+        in_flight: 1,
+        never_sent: 2,
+        offered_rate: Some(120.0),
+        achieved_rate: 350.0 / 3.0,
+        achieved_rate_ci: Some([110.0, 120.0]),
+        bytes_sent: 358 * 64,
+        bytes_received: 350 * 64,
+        warmup_completed: 100,
+    };
+    report.latency_us.response = distribution(&response, 7, &[]);
+    report.latency_us.response.as_mut().unwrap().ci.insert("p99".to_owned(), [450.0, 499.0]);
+    report.confidence = Confidence { blocks: 3, block_s: 1.0, missing: None };
+    report.intervals = vec![interval(-1.0, "warm-up", &histogram(100, 55))];
+    for (t_s, part) in (0_u8..).zip(&parts) {
+        report.intervals.push(interval(f64::from(t_s), "measured", part));
+    }
+    report.failures = vec![FailureRow {
+        stage: "recv".to_owned(),
+        class: "reset".to_owned(),
+        errno: Some("ECONNRESET".to_owned()),
+        count: 3,
+        measured: 3,
+    }];
+    report.generator.send_lag_us = Some(SendLag { p50: 2.0, p99: 6.5, max: 900.0 });
+    let gate = |expr: &str, value, ok| Threshold {
+        expr: expr.to_owned(),
+        value: Some(value),
+        unit: "us".to_owned(),
+        ok,
+    };
+    report.thresholds = vec![gate("p(99)<1ms", 318.0, true), gate("p(50)<1us", 74.0, false)];
+    report.notes = vec!["a note with <b>&amp;</b>".to_owned()];
+    report
+}
+
+/// A closed loop of three seconds with a server, without intervals, failures or gates.
+pub(crate) fn closed_loop() -> Report {
+    let driver =
+        DriverUsed { kind: "epoll".to_owned(), detail: "d".to_owned(), reason: "asked".to_owned() };
+    let phases = [("ramp", 0.5), ("warm-up", 1.0), ("measured", 3.0), ("drain", 0.25)];
+    let mut report = report(&(50..1_050).collect::<Vec<_>>());
+    report.config.duration_s = 3.0;
+    report.phases = phases.map(|(name, seconds)| Phase { name: name.to_owned(), seconds }).into();
+    report.latency_us.connect = distribution(&histogram(10, 30), 0, &[]);
+    report.connections.per_conn = Some(PerConnection { min: 90, p50: 100, max: 110, jain: 0.998 });
+    report.generator.drivers = vec![driver.clone()];
+    report.generator.run_queue_wait_percent = Some(0.3);
+    report.generator.rss_bytes = Some(41 << 20);
+    report.server = Some(Server {
+        pid: 4242,
+        kind: "echo".to_owned(),
+        driver,
+        cpu_percent: Some(88.0),
+        cpu_us_per_message: Some(17.6),
+        rss_bytes: Some(40 << 20),
+        fds: Some(20),
+        listen_overflows: Some(0),
+        listen_drops: Some(0),
+        retransmits: Some(0),
+    });
+    report
+}
+
 fn config() -> Config {
     Config {
         mode: CLOSED_LOOP.into(),
@@ -139,6 +231,7 @@ fn config() -> Config {
         verify: false,
         sources: Vec::new(),
         cpus: Vec::new(),
+        percentiles: stats::PERCENTILES.into(),
         connections_asked: 10,
         connections: 10,
         threads: 1,
@@ -151,5 +244,32 @@ fn config() -> Config {
         connect_timeout_s: 5.0,
         timeout_s: 10.0,
         nodelay: true,
+    }
+}
+
+/// `count` values from `from_us` on, one microsecond apart.
+fn histogram(count: u64, from_us: u64) -> Histogram<u64> {
+    let mut histogram = stats::new_histogram();
+    (0..count).for_each(|step| histogram.saturating_record((from_us + step) * 1_000));
+    histogram
+}
+
+fn interval(t_s: f64, phase: &str, histogram: &Histogram<u64>) -> Interval {
+    let percentile = |p| Some(us(histogram.value_at_percentile(p)));
+    Interval {
+        t_s,
+        length_s: 1.0,
+        phase: phase.to_owned(),
+        scheduled: 120,
+        completed: histogram.len(),
+        errors: 1,
+        timed_out: 1,
+        open_connections: 10,
+        p50: percentile(50.0),
+        p99: percentile(99.0),
+        p99_9: percentile(99.9),
+        max: Some(us(histogram.max())),
+        send_lag_p99: Some(6.5),
+        hdr_v2: Some(hdr_v2(histogram)),
     }
 }

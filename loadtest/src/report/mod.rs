@@ -8,20 +8,28 @@
 
 pub(crate) mod build;
 pub(crate) mod confidence;
+mod csv;
 pub(crate) mod distribution;
 pub(crate) mod figures;
+mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hgrm;
+mod hlog;
 mod json;
+pub(crate) mod outputs;
 mod text;
+mod timeseries;
 mod total;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::json::JsonFile;
+use self::distribution::percentile_name;
 use crate::driver::DriverUsed;
+
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// `config.mode`: what a closed loop measures is said wherever its figures are shown.
 pub(crate) const CLOSED_LOOP: &str = "closed loop (saturation)";
@@ -33,6 +41,10 @@ pub(crate) const OPEN_LOOP: &str = "open loop";
 pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) tool: Tool,
+    /// `--name`
+    pub(crate) name: Option<String>,
+    /// `--label`
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) command: Vec<String>,
     pub(crate) started_at: String,
     pub(crate) env: Env,
@@ -128,6 +140,8 @@ pub(crate) struct Config {
     pub(crate) sources: Vec<String>,
     /// Processors that the workers were pinned to; empty if the kernel chose.
     pub(crate) cpus: Vec<u32>,
+    /// What the summary shows (`--percentiles`); distributions have these and the default ones.
+    pub(crate) percentiles: Vec<f64>,
     pub(crate) connections_asked: u32,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
@@ -337,6 +351,18 @@ pub(crate) enum Verdict {
     Saturated,
 }
 
+impl Verdict {
+    /// As in the JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Healthy => "healthy",
+            Verdict::Marginal => "marginal",
+            Verdict::Saturated => "saturated",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) pid: u32,
@@ -375,6 +401,36 @@ impl Report {
         json::render(self)
     }
 
+    /// Two lines for a table of runs: names and values.
+    pub(crate) fn to_csv(&self) -> String {
+        csv::render(self)
+    }
+
+    /// Reads a report of this schema, or says why it cannot.
+    pub(crate) fn from_json(text: &str) -> Result<Report, String> {
+        json::parse(text)
+    }
+
+    /// The latencies the run is about, and what they are: of an open loop from the scheduled send,
+    /// of a closed one from the actual.
+    pub(crate) fn headline(&self) -> Option<(&'static str, &Distribution)> {
+        let Latencies { response, service, connect: _ } = &self.latency_us;
+        match (response, service) {
+            (Some(response), _) => Some(("response", response)),
+            (None, Some(service)) => Some(("service", service)),
+            (None, None) => None,
+        }
+    }
+
+    /// When the measured window began, from the beginning of the run.
+    pub(crate) fn measured_from_s(&self) -> f64 {
+        self.phases
+            .iter()
+            .take_while(|phase| phase.name != "measured")
+            .map(|phase| phase.seconds)
+            .sum()
+    }
+
     /// Why there is nothing to show, if there is nothing: one line.
     pub(crate) fn unreachable(&self) -> Option<String> {
         let connections = &self.connections;
@@ -394,6 +450,18 @@ impl Report {
         } else {
             format!("{}: no successful reply ({failures})", self.target.url)
         })
+    }
+}
+
+impl Distribution {
+    /// The percentiles asked for, in that order, with their names.
+    pub(crate) fn shown(&self, percentiles: &[f64]) -> Vec<(String, f64)> {
+        let named = percentiles.iter().filter_map(|&percentile| {
+            let name = percentile_name(percentile);
+            let us = *self.percentiles.get(&name)?;
+            Some((name, us))
+        });
+        named.collect()
     }
 }
 

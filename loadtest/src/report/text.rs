@@ -19,7 +19,7 @@ const BETWEEN_COLUMNS: &str = "     ";
 
 pub(super) fn render(report: &Report) -> String {
     let mut sections = vec![header(report), load(report), connections(report)];
-    sections.push(latency(&report.latency_us) + &confidence(report));
+    sections.push(latency(&report.latency_us, &report.config.percentiles) + &confidence(report));
     let mut health = errors(report);
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
@@ -50,6 +50,12 @@ fn header(report: &Report) -> String {
     );
     let _ = writeln!(text, "{}   {}", report.target.url, report.started_at);
     let _ = writeln!(text, "{}", mode(config));
+    let labels: Vec<String> =
+        report.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let names: Vec<String> = report.name.iter().cloned().chain(labels).collect();
+    if !names.is_empty() {
+        let _ = writeln!(text, "{}", names.join("   "));
+    }
     let workers = if config.threads == 1 { "worker" } else { "workers" };
     let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
     let _ = writeln!(
@@ -185,7 +191,7 @@ fn connections(report: &Report) -> String {
 }
 
 /// Percentiles on the left, bars on the right: of the response times if there are any.
-fn latency(latencies: &Latencies) -> String {
+fn latency(latencies: &Latencies, percentiles: &[f64]) -> String {
     let Latencies { response, service, connect: _ } = latencies;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
@@ -197,8 +203,8 @@ fn latency(latencies: &Latencies) -> String {
         format!("    {name:<7}{}", figures.join(BETWEEN_COLUMNS))
     };
     let mut left: Vec<String> = vec![String::new()];
-    for name in first.percentiles.keys() {
-        left.push(row(name, &|column| column.percentiles[name]));
+    for (name, _) in first.shown(percentiles) {
+        left.push(row(&name, &|column| column.percentiles[&name]));
     }
     left.push(row("max", &|column| column.max));
     let mut right = vec![scale()];

@@ -10,6 +10,7 @@ mod drivers;
 mod faults;
 mod gates;
 mod open_loop;
+mod outputs;
 mod own_server;
 mod refusals;
 mod run;

@@ -51,6 +51,13 @@ fn bad_arguments() {
         (&["tcp://127.0.0.1"][..], "port"),
         (&["tcp://127.0.0.1:0"][..], "port"),
         (&["tcp://a:1", "tcp://b:1"][..], "tcp://b:1"),
+        (&["--percentiles", "50,0"][..], "percentile"),
+        (&["--percentiles", "101"][..], "percentile"),
+        (&["--label", "=x"][..], "key=value"),
+        (&["--timeseries", "x.txt"][..], ".ndjson or .csv"),
+        (&["--hlog", "x", "--hgrm", "x"][..], "two outputs go to one file: x"),
+        (&["report"][..], "RUN.json"),
+        (&["serve"][..], "KIND"),
         (&["doctor", "-c", "0"][..], "at least 1"),
         (&["doctor", "-d", "1s"][..], "-d"),
     ] {

@@ -1,0 +1,177 @@
+//! Where a report goes: the options that name files, and the files, opened before the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::file::OutputFile;
+use super::{Report, hgrm, hlog, timeseries};
+use crate::exit::{Exit, Stop};
+use crate::stats::PERCENTILES;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The summary for people
+    Text,
+    /// The whole report
+    Json,
+    /// Two lines: the names of the main figures, and their values
+    Csv,
+    /// Nothing
+    Quiet,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Print to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the report as JSON to this file (`-` for stdout)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write an HdrHistogram interval log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hlog: Option<PathBuf>,
+    /// Write the percentiles as text, for plotters of HdrHistograms
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hgrm: Option<PathBuf>,
+    /// Write a line per interval, as JSON or CSV after the file's extension
+    #[arg(long, value_name = "FILE.ndjson|FILE.csv")]
+    pub(crate) timeseries: Option<PathBuf>,
+    /// Write all of these, named `run.*`, into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out_dir: Option<PathBuf>,
+}
+
+/// What a report says beyond its figures, and which of them its summary shows.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ContentArgs {
+    /// Percentiles that the summary shows
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = percentile)]
+    #[arg(default_values_t = PERCENTILES)]
+    pub(crate) percentiles: Vec<f64>,
+    /// Name of the run, kept in the report
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Something else to keep in the report; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+}
+
+impl ContentArgs {
+    /// The last of two labels with one key wins, as with options.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.label.iter().cloned().collect()
+    }
+}
+
+impl OutputArgs {
+    pub(crate) fn json_on_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Every file that was asked for, with what goes into it.
+    fn files(&self) -> Result<Vec<(Render, PathBuf)>, Stop> {
+        let mut files = Vec::new();
+        let mut add = |path: &Option<PathBuf>, render: Render| {
+            files.extend(path.iter().map(|path| (render, path.clone())));
+        };
+        if !self.json_on_stdout() {
+            add(&self.json, Report::to_json);
+        }
+        add(&self.hlog, hlog::render);
+        add(&self.hgrm, hgrm::render);
+        if let Some(path) = &self.timeseries {
+            add(&self.timeseries, by_extension(path)?);
+        }
+        for (name, render) in IN_DIRECTORY {
+            add(&self.out_dir.as_ref().map(|directory| directory.join(name)), *render);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some((_, twice)) = files.iter().find(|(_, path)| !seen.insert(path.clone())) {
+            let line = format!("two outputs go to one file: {}", twice.display());
+            return Err(Stop::new(Exit::Usage, line));
+        }
+        Ok(files)
+    }
+
+    /// Usage errors, before anything is opened.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        self.files().map(|_| ())
+    }
+}
+
+type Render = fn(&Report) -> String;
+
+/// What `--out-dir` writes.
+const IN_DIRECTORY: &[(&str, Render)] = &[
+    ("run.txt", Report::to_text),
+    ("run.json", Report::to_json),
+    ("run.csv", Report::to_csv),
+    ("run.hlog", hlog::render),
+    ("run.hgrm", hgrm::render),
+    ("run.ndjson", timeseries::ndjson),
+];
+
+fn by_extension(path: &Path) -> Result<Render, Stop> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ndjson") => Ok(timeseries::ndjson),
+        Some("csv") => Ok(timeseries::csv),
+        _ => {
+            let line = format!("--timeseries {}: must end in .ndjson or .csv", path.display());
+            Err(Stop::new(Exit::Usage, line))
+        }
+    }
+}
+
+/// The files of a run, open.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    files: Vec<(Render, OutputFile)>,
+    instead_of_stdout: Option<OutputFile>,
+}
+
+impl Outputs {
+    /// Opens every file, so that one that cannot be written stops the run before it begins.
+    pub(crate) fn open(args: &OutputArgs) -> Result<Outputs, Stop> {
+        if let Some(directory) = &args.out_dir {
+            fs::create_dir_all(directory).map_err(|error| OutputFile::failed(directory, &error))?;
+        }
+        let instead_of_stdout = args.output.as_deref().map(OutputFile::open).transpose()?;
+        let files = args.files()?.into_iter();
+        let files = files.map(|(render, path)| Ok((render, OutputFile::open(&path)?)));
+        Ok(Outputs { files: files.collect::<Result<_, Stop>>()?, instead_of_stdout })
+    }
+
+    /// Fills the files. Returns the one that is printed to instead of stdout.
+    pub(crate) fn write(self, report: &Report) -> Result<Option<OutputFile>, Stop> {
+        for (render, file) in self.files {
+            file.write(&render(report))?;
+        }
+        Ok(self.instead_of_stdout)
+    }
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    match text.trim().trim_start_matches('p').parse::<f64>() {
+        Ok(percentile) if percentile > 0.0 && percentile <= 100.0 => Ok(percentile),
+        _ => {
+            Err("is not a percentile: use numbers above 0 and up to 100, as in 50,99.9".to_owned())
+        }
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("is not a label: use key=value".to_owned()),
+    }
+}

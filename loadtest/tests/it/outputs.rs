@@ -1,0 +1,153 @@
+//! Reports in all their forms, and where they go.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::common::{Server, assert_exit, loadtest, scratch_file, stderr, stdout};
+
+const SHORT: [&str; 6] = ["-d", "300ms", "--warmup", "0", "-c", "5"];
+
+fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT[..], arguments].concat()
+}
+
+/// A directory that does not exist yet.
+fn scratch_directory(name: &str) -> PathBuf {
+    let path = scratch_file(name);
+    let _ = fs::remove_dir_all(&path);
+    path
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Goal: `--out-dir` writes every form of one report, and a report written before can be shown again.
+///
+/// Method: one run; the files agree with the JSON; `loadtest report` on that JSON writes the same
+/// bytes.
+///
+/// Kills: a form that is missing or empty; forms of different runs; a figure that only the live run
+/// knows; names and labels that are lost on the way.
+#[test]
+fn all_forms_of_one_report() {
+    let (first, second) = (scratch_directory("forms"), scratch_directory("forms-again"));
+    let deep = first.join("a/b");
+    let arguments = ["--name", "n, m", "--label", "k=v", "--percentiles", "75,99.9"];
+    let output =
+        loadtest(&short(&[&arguments[..], &["--out-dir", deep.to_str().unwrap()]].concat()));
+    assert_exit(&output, 0);
+    let json = deep.join("run.json");
+    let report: Value = serde_json::from_str(&read(&json)).unwrap();
+    assert_eq!((&report["name"], &report["labels"]["k"]), (&"n, m".into(), &"v".into()));
+    let text = read(&deep.join("run.txt"));
+    assert_eq!(text, stdout(&output));
+    assert!(text.contains("n, m   k=v") && text.contains("\n    p75 "), "{text}");
+    assert!(!text.contains("\n    p90 "), "{text}");
+    let completed = report["load"]["completed"].as_u64().unwrap();
+    let service = &report["latency_us"]["service"];
+    assert!(read(&deep.join("run.csv")).contains(&format!(",{completed},")));
+    let total = format!("Total count    = {:12}", service["samples"].as_u64().unwrap());
+    assert!(read(&deep.join("run.hgrm")).contains(&total));
+    assert!(read(&deep.join("run.hlog")).contains("Tag=service,"));
+    let intervals = report["intervals"].as_array().unwrap().len();
+    assert_eq!(read(&deep.join("run.ndjson")).lines().count(), intervals);
+
+    let again = ["report", json.to_str().unwrap(), "--out-dir", second.to_str().unwrap()];
+    let output = loadtest(&again);
+    assert_exit(&output, 0);
+    let mut names: Vec<_> =
+        fs::read_dir(&deep).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    for name in &names {
+        assert!(read(&second.join(name)) == read(&deep.join(name)), "{} differs", name.display());
+    }
+    assert_eq!(stdout(&output), text);
+    fs::remove_dir_all(&first).unwrap();
+    fs::remove_dir_all(&second).unwrap();
+}
+
+/// Goal: outputs can be named one by one, and stdout still has one document.
+///
+/// Method: several files with one command; CSV on stdout; the same with `-o`.
+///
+/// Kills: an option that is parsed and forgotten; text before the CSV; stdout used beside `-o`.
+#[test]
+fn outputs_one_by_one() {
+    let (hlog, hgrm) = (scratch_file("one.hlog"), scratch_file("one.hgrm"));
+    let (series, csv) = (scratch_file("one.csv"), scratch_file("one-o.csv"));
+    fs::write(&hgrm, "z".repeat(100_000)).unwrap(); // longer than a report: must be cut
+    let server = Server::start();
+    let mut arguments = short(&["--format", "csv", "--hlog", hlog.to_str().unwrap()]);
+    arguments.extend(["--hgrm", hgrm.to_str().unwrap(), "--timeseries", series.to_str().unwrap()]);
+    arguments.push(&server.url);
+    let output = loadtest(&arguments);
+    assert_exit(&output, 0);
+    assert_eq!((stdout(&output).lines().count(), stderr(&output)), (2, ""));
+    assert!(
+        stdout(&output).starts_with("schema_version,") && stdout(&output).contains(&server.url)
+    );
+    assert!(read(&hlog).starts_with('#') && read(&hgrm).trim_start().starts_with("Value "));
+    assert!(!read(&hgrm).contains('z') && read(&series).starts_with("t_s,"));
+
+    arguments.extend(["-o", csv.to_str().unwrap()]);
+    let output = loadtest(&arguments);
+    assert_exit(&output, 0);
+    assert_eq!(stdout(&output), "");
+    assert!(read(&csv).starts_with("schema_version,"));
+    for path in [hlog, hgrm, series, csv] {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// Goal: a path that cannot be written is told before anything is sent, in one line.
+///
+/// Method: each option with a path under a file; the target is one where nobody listens, so that a
+/// run that began would end otherwise.
+///
+/// Kills: opening files after the run; another exit code; a line without the path.
+#[test]
+fn paths_that_cannot_be_written() {
+    let url = crate::common::nobody();
+    let file = scratch_file("a-file");
+    fs::write(&file, "").unwrap();
+    let bad = file.join("x.csv");
+    let bad = bad.to_str().unwrap();
+    for option in ["--json", "--hlog", "--hgrm", "--timeseries", "--out-dir", "-o"] {
+        let output = loadtest(&[option, bad, &url]);
+        assert_exit(&output, 1);
+        let line = stderr(&output);
+        assert!(line.contains(&format!("cannot write {bad}: ")), "{option}: {line}");
+        assert_eq!((line.lines().count(), stdout(&output)), (1, ""));
+    }
+    fs::remove_file(file).unwrap();
+}
+
+/// Goal: what is not a report of this schema is refused with the file's name and the reason.
+///
+/// Method: no file, no JSON, JSON without a version, another version, the version alone.
+///
+/// Kills: a panic; a report of zeros; a message about a field when the version is the reason.
+#[test]
+fn files_that_are_no_reports() {
+    let path = scratch_file("no-report.json");
+    let name = path.to_str().unwrap();
+    let check = |content: Option<&str>, wanted: &str| {
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let output = loadtest(&["report", name]);
+        assert_exit(&output, 1);
+        let line = stderr(&output);
+        assert!(line.starts_with(&format!("loadtest: {name}: ")), "{line}");
+        assert!(line.contains(wanted) && line.lines().count() == 1, "{line}");
+    };
+    check(None, "No such file");
+    check(Some("hello"), "is not JSON");
+    check(Some("{}"), "no schema_version");
+    check(Some("{\"schema_version\": 2}"), "schema_version 2, this program reads 1");
+    check(Some("{\"schema_version\": 1}"), "missing field");
+    fs::remove_file(path).unwrap();
+}
