@@ -100,16 +100,20 @@ fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
 /// A report of an earlier run, in other forms.
 fn show(args: &ReportArgs) -> Result<u8, Stop> {
     args.outputs.check()?;
+    if args.runs.len() > 1 {
+        args.outputs.check_several()?;
+    }
     let mut reports = Vec::new();
     for path in &args.runs {
         let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         reports.push(Report::from_json(&text).map_err(failed)?);
     }
-    let [report] = &reports[..] else {
-        return Err(Stop::new(Exit::Usage, "several reports: only one can be shown at a time"));
-    };
-    publish(&args.outputs, Outputs::open(&args.outputs)?, report)?;
+    let outputs = Outputs::open(&args.outputs)?;
+    match &reports[..] {
+        [report] => publish(&args.outputs, outputs, report)?,
+        reports => outputs.compare(reports)?,
+    }
     Ok(Exit::Ok.code())
 }
 

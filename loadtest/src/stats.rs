@@ -5,6 +5,7 @@ mod student;
 
 use hdrhistogram::Histogram;
 
+use crate::report::RepliesBar;
 use crate::units::TIMEOUT_MAX;
 
 /// Percentiles that a report names.
@@ -12,6 +13,9 @@ pub(crate) const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
 /// The most rows a bar chart has; what lies beyond is merged into its first or last row.
 const BARS_MAX: usize = 12;
+
+/// The most bars of the chart of replies per connection.
+const REPLIES_BARS_MAX: u64 = 24;
 
 /// A histogram from 1 ns to 60 s with three significant digits: about 220 KiB, one per worker.
 ///
@@ -96,6 +100,20 @@ pub(crate) fn spread(counts: &mut [u64]) -> Option<Spread> {
     // Nobody got anything: that is even, and 0/0 otherwise.
     let jain = if sum == 0.0 { 1.0 } else { sum * sum / (counts.len() as f64 * sum_of_squares) };
     Some(Spread { min, median, max, jain })
+}
+
+/// How many of `counts`, which are sorted, lie where between the least and the largest.
+pub(crate) fn replies_bars(counts: &[u64]) -> Vec<RepliesBar> {
+    let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else { return Vec::new() };
+    let width = (max - min + 1).div_ceil(REPLIES_BARS_MAX);
+    let mut bars: Vec<RepliesBar> = (0..=(max - min) / width)
+        .map(|index| min + index * width)
+        .map(|from| RepliesBar { from, to: from + width - 1, connections: 0 })
+        .collect();
+    for count in counts {
+        bars[((count - min) / width) as usize].connections += 1;
+    }
+    bars
 }
 
 #[cfg(test)]
@@ -192,5 +210,25 @@ mod tests {
         assert_eq!((greedy.min, greedy.median, greedy.max, greedy.jain), (0, 0, 100, 0.25));
         assert_eq!(spread(&mut [0, 0]).unwrap().jain, 1.0);
         assert_eq!(spread(&mut []), None);
+    }
+
+    /// Goal: every connection is in the bar that holds its number of replies.
+    ///
+    /// Method: nobody, one, all alike, a few far apart, more values than bars.
+    ///
+    /// Kills: a bar too many or too few; the largest count outside the last bar.
+    #[test]
+    fn bars_of_replies() {
+        assert_eq!(replies_bars(&[]), []);
+        let bar = |from, to, connections| RepliesBar { from, to, connections };
+        assert_eq!(replies_bars(&[7]), [bar(7, 7, 1)]);
+        assert_eq!(replies_bars(&[3, 3, 5]), [bar(3, 3, 2), bar(4, 4, 0), bar(5, 5, 1)]);
+        for max in [23, 24, 25, 1_000, 1_001] {
+            let bars = replies_bars(&[0, 0, max / 2, max]);
+            assert!(bars.len() <= REPLIES_BARS_MAX as usize, "{max}: {}", bars.len());
+            assert_eq!((bars[0].connections, bars.last().unwrap().connections), (2, 1), "{max}");
+            assert!(bars.last().unwrap().to >= max);
+            assert_eq!(bars.iter().map(|bar| bar.connections).sum::<u64>(), 4);
+        }
     }
 }

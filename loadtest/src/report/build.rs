@@ -273,6 +273,7 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             p50: spread.median,
             max: spread.max,
             jain: spread.jain,
+            bars: stats::replies_bars(&total.replies),
         }),
     }
 }

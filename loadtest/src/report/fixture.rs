@@ -193,7 +193,16 @@ pub(crate) fn closed_loop() -> Report {
     report.config.duration_s = 3.0;
     report.phases = phases.map(|(name, seconds)| Phase { name: name.to_owned(), seconds }).into();
     report.latency_us.connect = distribution(&histogram(10, 30), 0, &[]);
-    report.connections.per_conn = Some(PerConnection { min: 90, p50: 100, max: 110, jain: 0.998 });
+    report.connections.per_conn = Some(PerConnection {
+        min: 90,
+        p50: 100,
+        max: 110,
+        jain: 0.998,
+        bars: vec![
+            RepliesBar { from: 90, to: 99, connections: 4 },
+            RepliesBar { from: 100, to: 110, connections: 6 },
+        ],
+    });
     report.generator.drivers = vec![driver.clone()];
     report.generator.run_queue_wait_percent = Some(0.3);
     report.generator.rss_bytes = Some(41 << 20);

@@ -16,6 +16,7 @@ mod file;
 pub(crate) mod fixture;
 mod hgrm;
 mod hlog;
+mod html;
 mod json;
 pub(crate) mod outputs;
 mod text;
@@ -231,6 +232,16 @@ pub(crate) struct PerConnection {
     pub(crate) p50: u64,
     pub(crate) max: u64,
     pub(crate) jain: f64,
+    /// How many connections had how many replies.
+    pub(crate) bars: Vec<RepliesBar>,
+}
+
+/// Connections with so many replies, from `from` to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RepliesBar {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) connections: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -404,6 +415,16 @@ impl Report {
     /// Two lines for a table of runs: names and values.
     pub(crate) fn to_csv(&self) -> String {
         csv::render(self)
+    }
+
+    /// A page with charts.
+    pub(crate) fn to_html(&self) -> String {
+        html::render(std::slice::from_ref(self))
+    }
+
+    /// A page that compares runs and then shows each.
+    pub(crate) fn several_to_html(reports: &[Report]) -> String {
+        html::render(reports)
     }
 
     /// Reads a report of this schema, or says why it cannot.

@@ -45,6 +45,9 @@ pub(crate) struct OutputArgs {
     /// Write a line per interval, as JSON or CSV after the file's extension
     #[arg(long, value_name = "FILE.ndjson|FILE.csv")]
     pub(crate) timeseries: Option<PathBuf>,
+    /// Write a page with charts, which needs nothing but itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Write all of these, named `run.*`, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) out_dir: Option<PathBuf>,
@@ -87,6 +90,7 @@ impl OutputArgs {
         if !self.json_on_stdout() {
             add(&self.json, Report::to_json);
         }
+        add(&self.html, Report::to_html);
         add(&self.hlog, hlog::render);
         add(&self.hgrm, hgrm::render);
         if let Some(path) = &self.timeseries {
@@ -109,6 +113,18 @@ impl OutputArgs {
     }
 }
 
+impl OutputArgs {
+    /// Of several runs at once there is a page and nothing else.
+    pub(crate) fn check_several(&self) -> Result<(), Stop> {
+        let only_html = self.html.is_some() && self.files()?.len() == 1;
+        if only_html && self.format == Format::Text && self.output.is_none() && self.json.is_none()
+        {
+            return Ok(());
+        }
+        Err(Stop::new(Exit::Usage, "several reports go into one --html FILE and nothing else"))
+    }
+}
+
 type Render = fn(&Report) -> String;
 
 /// What `--out-dir` writes.
@@ -116,6 +132,7 @@ const IN_DIRECTORY: &[(&str, Render)] = &[
     ("run.txt", Report::to_text),
     ("run.json", Report::to_json),
     ("run.csv", Report::to_csv),
+    ("run.html", Report::to_html),
     ("run.hlog", hlog::render),
     ("run.hgrm", hgrm::render),
     ("run.ndjson", timeseries::ndjson),
@@ -149,6 +166,12 @@ impl Outputs {
         let files = args.files()?.into_iter();
         let files = files.map(|(render, path)| Ok((render, OutputFile::open(&path)?)));
         Ok(Outputs { files: files.collect::<Result<_, Stop>>()?, instead_of_stdout })
+    }
+
+    /// Fills the page of several runs, the only file that is open.
+    pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Stop> {
+        let page = Report::several_to_html(reports);
+        self.files.into_iter().try_for_each(|(_, file)| file.write(&page))
     }
 
     /// Fills the files. Returns the one that is printed to instead of stdout.

@@ -381,7 +381,7 @@ fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
 }
 
 /// A value in the unit of its gate.
-fn figure(value: f64, unit: &str) -> String {
+pub(super) fn figure(value: f64, unit: &str) -> String {
     match unit {
         "us" => time_us(value),
         // Three digits would show 0.1004 % beside a limit of 0.1 % as the limit.

@@ -52,6 +52,7 @@ fn all_forms_of_one_report() {
     let total = format!("Total count    = {:12}", service["samples"].as_u64().unwrap());
     assert!(read(&deep.join("run.hgrm")).contains(&total));
     assert!(read(&deep.join("run.hlog")).contains("Tag=service,"));
+    assert!(read(&deep.join("run.html")).contains(&format!("value=\"{completed}\"")));
     let intervals = report["intervals"].as_array().unwrap().len();
     assert_eq!(read(&deep.join("run.ndjson")).lines().count(), intervals);
 
@@ -115,7 +116,7 @@ fn paths_that_cannot_be_written() {
     fs::write(&file, "").unwrap();
     let bad = file.join("x.csv");
     let bad = bad.to_str().unwrap();
-    for option in ["--json", "--hlog", "--hgrm", "--timeseries", "--out-dir", "-o"] {
+    for option in ["--json", "--html", "--hlog", "--hgrm", "--timeseries", "--out-dir", "-o"] {
         let output = loadtest(&[option, bad, &url]);
         assert_exit(&output, 1);
         let line = stderr(&output);
@@ -150,4 +151,36 @@ fn files_that_are_no_reports() {
     check(Some("{\"schema_version\": 2}"), "schema_version 2, this program reads 1");
     check(Some("{\"schema_version\": 1}"), "missing field");
     fs::remove_file(path).unwrap();
+}
+
+/// Goal: several reports become one page, and nothing else is made of them by accident.
+///
+/// Method: one run's JSON twice; then without `--html`, and with another output beside it.
+///
+/// Kills: showing the first report only; a text that is silently not printed.
+#[test]
+fn several_reports_are_compared() {
+    let (json, html) = (scratch_file("several.json"), scratch_file("several.html"));
+    let (run, page) = (json.to_str().unwrap(), html.to_str().unwrap());
+    let output = loadtest(&short(&["--format", "quiet", "--name", "a run", "--json", run]));
+    assert_exit(&output, 0);
+    assert_eq!(stdout(&output), "");
+    let output = loadtest(&["report", run, run, "--html", page]);
+    assert_exit(&output, 0);
+    assert_eq!((stdout(&output), stderr(&output)), ("", ""));
+    let text = read(&html);
+    assert!(text.contains("<title>loadtest: 2 runs</title>"));
+    assert_eq!(text.matches("<h1>a run</h1>").count(), 2);
+    for arguments in [&["report", run, run][..], &["report", run, run, "--html", page, "-o", page]]
+    {
+        let output = loadtest(arguments);
+        assert_exit(&output, 2);
+        assert!(
+            stderr(&output).contains("one --html FILE and nothing else"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    fs::remove_file(json).unwrap();
+    fs::remove_file(html).unwrap();
 }

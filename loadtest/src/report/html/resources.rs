@@ -1,0 +1,83 @@
+//! How generator and server fared: whether the figures describe the target at all.
+
+use super::series::{over_time, time_axis};
+use super::svg::Scale;
+use super::{Page, escape, facts, figure, section, tick_time};
+
+pub(super) fn panel(page: &Page<'_>) -> String {
+    let mut content =
+        format!("<div class=\"pair\"><div><h3>Generator</h3>\n{}</div>", generator(page));
+    if page.report.server.is_some() {
+        content += &format!("<div><h3>Server</h3>\n{}</div>", server(page));
+    }
+    content += "</div>\n";
+    content += &send_lag(page);
+    let sentence = "In the measured window. Processor time is of one core.";
+    section("Generator and server", sentence, &content)
+}
+
+fn generator(page: &Page<'_>) -> String {
+    let generator = &page.report.generator;
+    let drivers: Vec<String> =
+        generator.drivers.iter().map(|driver| escape(&driver.to_string())).collect();
+    let workers = 0..generator.cpu_percent.len();
+    let cpu: Vec<String> =
+        workers.map(|index| page.percent(&format!("/generator/cpu_percent/{index}"))).collect();
+    let mut rows = vec![
+        ("verdict", generator.verdict.name().to_owned()),
+        ("driver", drivers.join("; ")),
+        ("processor, by worker", cpu.join(", ")),
+        ("waited for a processor", page.percent("/generator/run_queue_wait_percent")),
+        ("completion queue overflows", page.count("/generator/cq_overflows")),
+        ("ENOBUFS", page.count("/generator/enobufs")),
+        ("memory", page.bytes("/generator/rss_bytes")),
+    ];
+    if generator.send_lag_us.is_some() {
+        rows.push((
+            "send lag",
+            format!(
+                "p50 {}, p99 {}, max {}",
+                page.time("/generator/send_lag_us/p50"),
+                page.time("/generator/send_lag_us/p99"),
+                page.time("/generator/send_lag_us/max")
+            ),
+        ));
+    }
+    facts(&rows)
+}
+
+fn server(page: &Page<'_>) -> String {
+    let Some(server) = &page.report.server else { return String::new() };
+    facts(&[
+        ("process", format!("{} {}", page.count("/server/pid"), escape(&server.kind))),
+        ("driver", escape(&server.driver.to_string())),
+        ("processor", page.percent("/server/cpu_percent")),
+        ("processor time per message", page.time("/server/cpu_us_per_message")),
+        ("memory", page.bytes("/server/rss_bytes")),
+        ("descriptors", page.count("/server/fds")),
+        ("accept queue overflows", page.count("/server/listen_overflows")),
+        ("dropped SYNs", page.count("/server/listen_drops")),
+        ("retransmitted segments", page.count("/server/retransmits")),
+    ])
+}
+
+/// How late messages left, over time, where that was measured.
+fn send_lag(page: &Page<'_>) -> String {
+    let intervals = &page.report.intervals;
+    let lags = || intervals.iter().filter_map(|interval| interval.send_lag_p99);
+    let lowest = lags().fold(f64::INFINITY, f64::min);
+    if !lowest.is_finite() {
+        return String::new();
+    }
+    let y = Scale::log_around(lowest, lags().fold(0.0, f64::max));
+    let mut chart = over_time(page, 190.0, y, "send lag over time");
+    chart.y_axis("send lag p99 (log)", tick_time);
+    time_axis(&mut chart, page);
+    let points = intervals
+        .iter()
+        .map(|interval| Some((interval.t_s + interval.length_s / 2.0, interval.send_lag_p99?)));
+    chart.line("c3", points);
+    let caption = "How late messages left although there was a place for them: the generator's own \
+                   part of the response times.";
+    figure(&chart.finish(), caption)
+}

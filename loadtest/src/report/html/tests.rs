@@ -1,0 +1,192 @@
+use super::*;
+use crate::report::fixture;
+
+/// The page as XML, which browsers do not ask for and which finds whatever is not closed or escaped.
+fn parsed(page: &str) -> roxmltree::Document<'_> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    roxmltree::Document::parse_with_options(page, options)
+        .unwrap_or_else(|error| panic!("not well-formed: {error}"))
+}
+
+/// The reports that are embedded in a page, in order.
+fn embedded(document: &roxmltree::Document<'_>) -> Vec<Value> {
+    let scripts = document.descendants().filter(|node| node.has_tag_name("script"));
+    scripts.map(|node| serde_json::from_str(node.text().unwrap()).unwrap()).collect()
+}
+
+fn pages() -> [String; 3] {
+    let (open, closed) = (fixture::open_loop(), fixture::closed_loop());
+    [open.to_html(), closed.to_html(), Report::several_to_html(&[open, closed])]
+}
+
+/// Goal: the file is complete in itself, and nothing in it runs.
+///
+/// Method: every element and attribute of a page of each kind: no script but data, no handler, nothing
+/// that a browser would fetch; the style sheet names no resource.
+///
+/// Kills: a font or a picture by address; a script; an `onclick`.
+#[test]
+fn the_page_needs_nothing_else() {
+    for page in pages() {
+        let document = parsed(&page);
+        for node in document.descendants().filter(roxmltree::Node::is_element) {
+            let name = node.tag_name().name();
+            let foreign = ["link", "img", "iframe", "object", "embed", "base", "use", "image", "a"];
+            assert!(!foreign.contains(&name), "<{name}>");
+            if name == "script" {
+                assert_eq!(node.attribute("type"), Some("application/json"));
+            }
+            for attribute in node.attributes() {
+                let name = attribute.name();
+                assert!(!name.starts_with("on"), "{name}");
+                assert!(!["src", "href", "style", "srcset", "action"].contains(&name), "{name}");
+            }
+            if name == "style" {
+                let style = node.text().unwrap();
+                assert!(!style.contains("url(") && !style.contains("@import"), "{style}");
+            }
+        }
+        let without_namespace = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!without_namespace.contains("http://") && !without_namespace.contains("https://"));
+    }
+}
+
+/// Goal: what others named cannot become markup, and arrives unchanged.
+///
+/// Method: the fixture's name, label, target, note and command have all of HTML's characters; they are
+/// looked for in the text of the parsed page, and the embedded report is the report.
+///
+/// Kills: a text that is not escaped, or twice; `</script>` inside a name ending the data.
+#[test]
+fn text_of_others_stays_text() {
+    let mut report = fixture::open_loop();
+    report.labels.insert("end".to_owned(), "</script><b>]]>".to_owned());
+    report.notes.push("bell \u{7} and null \0".to_owned());
+    let page = report.to_html();
+    let document = parsed(&page);
+    let text: String = document
+        .descendants()
+        .filter(roxmltree::Node::is_text)
+        .filter_map(|it| it.text())
+        .collect();
+    for wanted in [
+        "a<b>&\"c\", 'd'",
+        "build=x<y&z",
+        "end=</script><b>]]>",
+        "tcp://127.0.0.1:7000/<&\"'>",
+        "a note with <b>&amp;</b>",
+        "loadtest -R 100 --name 'it'\\''s <b>'",
+        "p(99)<1ms",
+    ] {
+        assert!(text.contains(wanted), "no '{wanted}'");
+    }
+    assert_eq!(embedded(&document), [serde_json::to_value(&report).unwrap()]);
+}
+
+/// Goal: the figures shown are the JSON's.
+///
+/// Method: every marked figure has the value that the embedded report has at its place; the ones that
+/// a reader looks for first are there; some are read as they are printed.
+///
+/// Kills: a figure beside its name's neighbour; a place that does not exist; a figure left out.
+#[test]
+fn figures_are_those_of_the_json() {
+    for (page, wanted) in pages().iter().zip(["response", "service", "response"]) {
+        let document = parsed(page);
+        let reports = embedded(&document);
+        let mut places = Vec::new();
+        for node in document.descendants().filter(|node| node.has_tag_name("data")) {
+            let place = node.attribute("data-json").unwrap();
+            let value: Value = serde_json::from_str(node.attribute("value").unwrap()).unwrap();
+            let found: Vec<&Value> =
+                reports.iter().filter_map(|report| report.pointer(place)).collect();
+            assert!(found.contains(&&value), "{place}: {value}, the report has {found:?}");
+            assert!(node.text().is_some_and(|text| !text.contains("NaN")), "{place}");
+            places.push(place);
+        }
+        for name in ["percentiles/p50", "percentiles/p99.99", "min", "mean", "max", "samples"] {
+            let place = format!("/latency_us/{wanted}/{name}");
+            assert!(places.contains(&place.as_str()), "{place}");
+        }
+        for place in ["/load/scheduled", "/load/completed", "/load/errors/total", "/load/timed_out"]
+        {
+            assert!(places.contains(&place), "{place}");
+        }
+    }
+    let page = fixture::open_loop().to_html();
+    for shown in [
+        "value=\"360\">360</data>",
+        "value=\"17.6\">17.6 µs</data>",
+        "value=\"900.0\">900 µs</data>",
+        "value=\"450.0\">450 µs</data>",
+        "value=\"0.998\">0.998</data>",
+        "value=\"42991616\">41.0 MiB</data>",
+    ] {
+        assert!(page.contains(shown), "no {shown}");
+    }
+}
+
+/// Goal: a chart is drawn where there is data, and a sentence stands where there is none.
+///
+/// Method: charts of both fixtures, by their labels; no coordinate that is not a number.
+///
+/// Kills: an empty plot; a division by zero in a scale; a heat map without a cell.
+#[test]
+fn charts_have_data() {
+    let labels = |page: &str| -> Vec<String> {
+        let document = parsed(page);
+        let charts = document.descendants().filter(|node| node.tag_name().name() == "svg");
+        charts
+            .map(|chart| {
+                let shapes = ["path", "rect", "circle"];
+                let is_data = |node: &roxmltree::Node<'_, '_>| {
+                    shapes.contains(&node.tag_name().name())
+                        && node.attribute("class") != Some("phase")
+                        && node.attribute("d") != Some("")
+                };
+                assert!(chart.descendants().any(|node| is_data(&node)), "an empty chart");
+                chart.attribute("aria-label").unwrap().to_owned()
+            })
+            .collect()
+    };
+    let [open, closed, several] = pages();
+    let over_time = ["latency over time", "heat map of latency over time", "failures over time"];
+    for label in over_time {
+        assert!(labels(&open).iter().any(|it| it == label), "{label}");
+        assert!(!labels(&closed).iter().any(|it| it == label), "{label}");
+    }
+    assert!(closed.contains("This report has no intervals."));
+    assert!(closed.contains("No failure of any kind"));
+    assert_eq!(labels(&several).len(), labels(&open).len() + labels(&closed).len() + 1);
+    for page in [open, closed, several] {
+        assert!(!page.contains("=\"NaN") && !page.contains("=\"inf") && !page.contains("NaN "));
+    }
+}
+
+/// Goal: a report that measured nothing is a page all the same.
+///
+/// Method: no latency, no connection, no server, nothing known; broken histograms.
+///
+/// Kills: a panic on an absent part.
+#[test]
+fn nothing_to_show() {
+    let mut report = fixture::open_loop();
+    report.latency_us = crate::report::Latencies { response: None, service: None, connect: None };
+    report.server = None;
+    report.phases.clear();
+    report.connections.per_conn = None;
+    report.env.kernel = None;
+    report.intervals.iter_mut().for_each(|interval| {
+        *interval = Interval {
+            p50: None,
+            p99: None,
+            p99_9: None,
+            max: None,
+            send_lag_p99: None,
+            hdr_v2: Some("!".to_owned()),
+            ..interval.clone()
+        };
+    });
+    parsed(&report.to_html());
+    parsed(&Report::several_to_html(&[report, fixture::closed_loop()]));
+}
