@@ -220,6 +220,12 @@ impl Script {
         self.now_ns.set(self.now_ns.get() + duration_ns);
     }
 
+    /// Lets time pass while the thread is not running: what is due fires meanwhile.
+    pub(crate) fn stall_ns(&self, duration_ns: u64) {
+        self.advance_ns(duration_ns);
+        self.world.borrow_mut().expire(self.now_ns());
+    }
+
     /// Is called whenever the loop would sleep with nothing to come.
     pub(crate) fn direct(&self, director: impl FnMut(&Script) + 'static) {
         self.world.borrow_mut().director = Some(Box::new(director));
