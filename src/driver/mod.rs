@@ -284,6 +284,12 @@ impl Driver {
         )
     }
 
+    /// Copies completions to `out` that are there already, without a system call. For a driver that
+    /// may not be able to make one.
+    pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        each!(self, ring => ring.reap(out), _epoll => (), _failed => ());
+    }
+
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
         each!(

@@ -19,6 +19,9 @@ use crate::error::{Unhandled, driver_failed, runtime_closed};
 use crate::op::Answer;
 use crate::sys::errno;
 
+/// Batches that are taken from a queue nobody will enter for again: more than it holds.
+const REAPS_MAX: u32 = 64;
+
 /// Why a driver could not go on. `io::Error` cannot be cloned, and everybody gets one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failure {
@@ -81,6 +84,15 @@ impl Reactor {
     /// Has the kernel cancel everything and collects what it still says, for as long as it says
     /// anything.
     pub(super) fn collect_last(&self) {
+        self.collect_cancelled();
+        for _ in 0..REAPS_MAX {
+            if self.reap_rest() == 0 {
+                return;
+            }
+        }
+    }
+
+    fn collect_cancelled(&self) {
         let mut before_count = usize::MAX;
         let cancelled = match &mut *self.driver.borrow_mut() {
             Some(driver) => driver.cancel_everything(),
@@ -92,5 +104,20 @@ impl Reactor {
                 return;
             }
         }
+    }
+
+    /// Hands out what is in the queue already, a batch of it. Some of it is connections, and
+    /// nobody else would close them.
+    fn reap_rest(&self) -> usize {
+        let mut batch = std::mem::take(&mut *self.batch.borrow_mut());
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.reap(&mut batch);
+        }
+        let count = batch.len();
+        for completion in batch.drain(..) {
+            self.dispatch(completion);
+        }
+        *self.batch.borrow_mut() = batch;
+        count
     }
 }

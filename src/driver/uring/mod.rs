@@ -167,6 +167,11 @@ impl<R: Ring> Uring<R> {
         entered.and(collected)
     }
 
+    /// Copies a batch of completions to `out` without entering the kernel.
+    pub(crate) fn reap(&mut self, out: &mut Vec<Completion>) {
+        self.reap_internal(out);
+    }
+
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
         self.bell.ring(); // ends the eventfd read

@@ -169,3 +169,46 @@ fn what_came_before_the_failure_is_not_lost() {
 fn pin_connect() -> Pin<Box<dyn Future<Output = io::Result<TcpStream>>>> {
     Box::pin(TcpStream::connect("127.0.0.1:9"))
 }
+
+/// Goal: connections that the kernel had accepted before the driver failed are not left open without
+/// an owner, however many they are.
+///
+/// Method: more of them in the completion queue than a turn collects when an enter fails; then the
+/// listener goes, and each peer looks. Kills: giving up the queue with the first failed enter.
+#[test]
+fn connections_that_came_before_the_failure_are_closed() {
+    const COUNT: usize = 1500;
+    let script = Script::new();
+    let runtime = Runtime::builder()
+        .ring_entries(2048, 4096)
+        .recv_buffers(2048, 64)
+        .on_unhandled(|_| ())
+        .build_scripted(&script);
+    runtime.block_on(async {
+        let listener = listener();
+        let mut accept = Box::pin(listener.accept());
+        assert!(poll_once(accept.as_mut()).await.is_pending());
+        turns(1).await;
+        let op = script.the(Verb::Accept);
+        let mut theirs = Vec::new();
+        for _ in 0..COUNT {
+            let (ours, their) = std::os::unix::net::UnixStream::pair().unwrap();
+            their.set_nonblocking(true).unwrap();
+            script.complete(op, std::os::fd::IntoRawFd::into_raw_fd(ours), Flags::NONE.with_more());
+            theirs.push(their);
+        }
+        script.show();
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        let mut other = pin_connect();
+        assert!(poll_once(other.as_mut()).await.is_pending());
+        says_that_the_driver_failed(other.await);
+        drop(accept);
+        drop(listener);
+        turns(4).await;
+        let mut open = 0;
+        for their in &theirs {
+            open += usize::from(peer_sees(their) == Peer::Open);
+        }
+        assert_eq!(open, 0, "connections that nobody owns");
+    });
+}
