@@ -19,6 +19,7 @@
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use super::socket::Socket;
 use crate::buf::{OutBuf, OutBytes, ShortQueue};
@@ -261,6 +262,9 @@ impl Socket {
     ) {
         let writer = writing.writer.take();
         drop(writing);
+        // Bytes that were promised are lost. Whatever closes the socket, the peer must not take that
+        // for an orderly end. A socket that cannot be set to reset closes in the ordinary way.
+        let _ = self.options().set_linger(Some(Duration::ZERO));
         drop(waste);
         self.reactor.wake_afterwards(writer);
         self.finish_closing_if_due();

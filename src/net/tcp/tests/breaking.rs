@@ -212,3 +212,37 @@ fn connections_that_came_before_the_failure_are_closed() {
         assert_eq!(open, 0, "connections that nobody owns");
     });
 }
+
+/// Goal: a stream whose bytes went down with the driver does not end as if they had been sent.
+///
+/// Method: a send in flight on a TCP connection, the driver fails, the stream is dropped before or
+/// after; then the peer reads. Kills: a close that sends FIN after a loss.
+#[test]
+fn a_loss_is_no_orderly_end() {
+    for is_dropped_before in [false, true] {
+        let (script, runtime, _reports) = reporting();
+        let mut theirs = runtime.block_on(async {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let theirs = std::net::TcpStream::connect(bound.local_addr().unwrap()).unwrap();
+            let mut stream = TcpStream::from_std(bound.accept().unwrap().0);
+            stream.write_all(BYTES).await.unwrap();
+            turns(2).await;
+            script.the(Verb::Send);
+            script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+            let mut other = pin_connect();
+            assert!(poll_once(other.as_mut()).await.is_pending());
+            let stream = if is_dropped_before {
+                drop(stream);
+                None
+            } else {
+                Some(stream)
+            };
+            says_that_the_driver_failed(other.await);
+            drop(stream);
+            turns(2).await;
+            theirs
+        });
+        let end = theirs.read(&mut [0; 64]).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "dropped before: {is_dropped_before}");
+    }
+}
