@@ -390,3 +390,24 @@ fn a_failed_driver_ends_every_wait() {
     });
     assert_eq!((open_count(&file), drops.get()), (0, 1), "descriptors, drops");
 }
+
+/// Goal: a wait that is leaked keeps neither the poll nor the descriptor of a watch that is dropped.
+/// Method: forget a wait that has its poll in flight, drop the watch. Kills: asking again on behalf
+/// of somebody who can never come back.
+#[test]
+fn a_forgotten_wait_keeps_nothing() {
+    let (script, runtime) = scripted();
+    let (inner, _drops) = Counted::new();
+    let file = file_of(&inner);
+    runtime.block_on(async {
+        let watched = AsyncFd::new(inner).unwrap();
+        let mut forgotten = Box::pin(watched.readable());
+        assert!(poll_once(forgotten.as_mut()).await.is_pending());
+        turns(2).await;
+        std::mem::forget(forgotten);
+        drop(watched);
+        turns(4).await;
+        assert_eq!(script.in_flight(), []);
+        assert_eq!(open_count(&file), 0);
+    });
+}

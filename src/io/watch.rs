@@ -41,6 +41,8 @@ pub(super) struct Watch {
     reactor: Rc<Reactor>,
     input: Side,
     output: Side,
+    /// Nobody can wait any more, though one who was forgotten is still on a list.
+    is_closed: Cell<bool>,
     fd: OwnedFd,
 }
 
@@ -86,7 +88,8 @@ impl Place {
 
 impl Watch {
     pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Watch> {
-        Rc::new(Watch { reactor, input: Side::default(), output: Side::default(), fd })
+        let (input, output) = (Side::default(), Side::default());
+        Rc::new(Watch { reactor, input, output, is_closed: Cell::new(false), fd })
     }
 
     pub(super) fn poll_ready(
@@ -115,6 +118,7 @@ impl Watch {
 
     /// Nobody will wait again.
     pub(super) fn close(&self) {
+        self.is_closed.set(true);
         self.cancel(&self.input);
         self.cancel(&self.output);
     }
@@ -162,7 +166,8 @@ impl Watch {
             Polled::Besides => ask = Ask::Changes,
             Polled::Nothing => {}
         }
-        if side.waiters.is_waiting() && self.arm(interest, ask).is_err() {
+        let is_wanted = side.waiters.is_waiting() && !self.is_closed.get();
+        if is_wanted && self.arm(interest, ask).is_err() {
             self.wake_all(side); // the loop is closing or broken, and they will find that out
         }
     }
