@@ -75,8 +75,9 @@ pub(crate) struct Epoll {
     /// Where the operation of each slot is, by the key's index.
     places: Vec<(RawFd, Direction)>,
     run_list: VecDeque<(RawFd, Direction)>,
-    /// Requests since operations were last tried.
-    pushed_count: usize,
+    /// The same for what was pushed since operations were last tried. A flush tries these only: a
+    /// busy multishot operation gets its share once a turn, however often the turn flushes.
+    fresh: VecDeque<(RawFd, Direction)>,
     /// Completions decided outside a wait: cancelled operations.
     decided: Vec<Completion>,
     /// `Some` where the kernel has no `epoll_pwait2`.
@@ -147,7 +148,7 @@ impl Epoll {
             sockets: Vec::new(),
             places: Vec::new(),
             run_list: VecDeque::new(),
-            pushed_count: 0,
+            fresh: VecDeque::new(),
             decided: Vec::new(),
             timer: timer.map(|timer| Alarm { timer, deadline_ns: None }),
             spare: None,
@@ -163,7 +164,6 @@ impl Epoll {
     pub(crate) fn push(&mut self, key: Key, request: Request) -> PushOutcome {
         let (fd, direction) = place(&request);
         self.stats.submissions += 1;
-        self.pushed_count += 1;
         let index = key.index() as usize;
         if index >= self.places.len() {
             self.places.resize(index + 1, (fd, direction));
@@ -176,7 +176,9 @@ impl Epoll {
         let side = self.sockets[fd as usize].side(direction);
         assert!(side.pending.is_none(), "{request:?} while {:?} is pending", side.pending);
         side.pending = Some((key, request));
-        self.run_soon(fd, direction);
+        if !std::mem::replace(&mut side.is_on_run_list, true) {
+            self.fresh.push_back((fd, direction));
+        }
         PushOutcome::Taken
     }
 
@@ -205,13 +207,16 @@ impl Epoll {
 
     /// Whether much that is new is waiting to be tried.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.pushed_count >= TRIES_PER_WAIT_MAX / 2
+        self.fresh.len() >= TRIES_PER_WAIT_MAX / 2
     }
 
     /// Tries what was pushed, without looking for events.
     pub(crate) fn flush(&mut self) {
         let mut decided = std::mem::take(&mut self.decided);
-        self.run(&mut decided);
+        for _ in 0..self.fresh.len().min(TRIES_PER_WAIT_MAX) {
+            let Some(place) = self.fresh.pop_front() else { break };
+            self.attempt(place, &mut decided);
+        }
         self.decided = decided;
     }
 
@@ -219,6 +224,7 @@ impl Epoll {
     /// has become ready.
     pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
         out.append(&mut self.decided);
+        self.run_list.append(&mut self.fresh);
         self.run(out);
         let may_sleep = wait != Wait::Poll && out.is_empty() && self.run_list.is_empty();
         self.look(if may_sleep { wait } else { Wait::Poll })?;
@@ -312,31 +318,40 @@ impl Epoll {
         };
         let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
         socket.reads_to_the_end |= event.events & epoll::MORE_TO_READ != 0;
-        if event.events & epoll::READABLE != 0 && socket.input.pending.is_some() {
+        let has_input = socket.input.pending.is_some();
+        let has_output = socket.output.pending.is_some();
+        if !has_input && !has_output {
+            // Its next request adds it again. Until then others may be busy with the file.
+            socket.is_added = false;
+            return self.epoll.remove(fd);
+        }
+        if event.events & epoll::READABLE != 0 && has_input {
             self.run_soon(fd, Direction::In);
         }
-        let output = &self.sockets[fd as usize].output;
-        if event.events & epoll::WRITABLE != 0 && output.pending.is_some() {
+        if event.events & epoll::WRITABLE != 0 && has_output {
             self.run_soon(fd, Direction::Out);
         }
     }
 
     /// Tries what is on the run list now; what that puts on it again waits for the next time.
     fn run(&mut self, out: &mut Vec<Completion>) {
-        self.pushed_count = 0;
         for _ in 0..self.run_list.len().min(TRIES_PER_WAIT_MAX) {
-            let Some((fd, direction)) = self.run_list.pop_front() else { return };
-            let side = self.sockets[fd as usize].side(direction);
-            side.is_on_run_list = false;
-            let Some((key, request)) = side.pending else { continue }; // cancelled meanwhile
-            match self.perform(key, request, out) {
-                Tried::Ended(result) => {
-                    self.sockets[fd as usize].side(direction).pending = None;
-                    out.push(Completion { key, result, flags: Flags::NONE });
-                }
-                Tried::WaitsForEdge => {}
-                Tried::HasMore => self.run_soon(fd, direction),
+            let Some(place) = self.run_list.pop_front() else { return };
+            self.attempt(place, out);
+        }
+    }
+
+    fn attempt(&mut self, (fd, direction): (RawFd, Direction), out: &mut Vec<Completion>) {
+        let side = self.sockets[fd as usize].side(direction);
+        side.is_on_run_list = false;
+        let Some((key, request)) = side.pending else { return }; // cancelled meanwhile
+        match self.perform(key, request, out) {
+            Tried::Ended(result) => {
+                self.sockets[fd as usize].side(direction).pending = None;
+                out.push(Completion { key, result, flags: Flags::NONE });
             }
+            Tried::WaitsForEdge => {}
+            Tried::HasMore => self.run_soon(fd, direction),
         }
     }
 

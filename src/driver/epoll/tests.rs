@@ -1,6 +1,6 @@
 //! The epoll driver alone, on real descriptors.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 
@@ -99,4 +99,56 @@ fn half_full_is_about_what_is_new() {
         driver.cancel(key(index as u32));
     }
     driver.close();
+}
+
+/// Goal: a file that others go on using wakes this loop no more than once when nothing waits for it,
+/// and again when something does.
+///
+/// Method: a poll that is answered; then bytes come a hundred times, and the kernel is asked for
+/// events each time. Then a poll for the same descriptor.
+///
+/// Kills: an interest that outlives its operations (a sleep that each of those bytes ends, and a
+/// spin in the eyes of the turn); one that is not renewed.
+#[test]
+fn a_file_that_nothing_waits_for_is_let_go() {
+    let mut driver = driver(None);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let fd = ours.as_raw_fd();
+    let _ = driver.push(key(0), Request::Poll { fd, interest: Interest::Readable });
+    theirs.write_all(b"1").unwrap();
+    assert_eq!(waited(&mut driver, Wait::Poll).len(), 1);
+    theirs.write_all(b"2").unwrap();
+    assert_eq!(waited(&mut driver, Wait::Poll).len(), 0);
+    for _ in 0..100 {
+        theirs.write_all(b"3").unwrap();
+        let mut events = Vec::new();
+        driver.epoll.wait(Some(0), &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?} with nothing pending");
+    }
+    (&ours).read_exact(&mut [0; 102]).unwrap();
+    let _ = driver.push(key(1), Request::Poll { fd, interest: Interest::Readable });
+    assert_eq!(waited(&mut driver, Wait::Poll).len(), 0);
+    theirs.write_all(b"4").unwrap();
+    assert_eq!(waited(&mut driver, Wait::Poll).len(), 1);
+}
+
+/// Goal: a busy socket gets its share of the pool once a turn, however often tasks make the turn flush.
+///
+/// Method: more bytes than the pool holds, twenty flushes, one wait. Kills: a flush that goes on with
+/// what the last one has left over.
+#[test]
+fn a_flush_tries_only_what_is_new() {
+    let pool = Pool::new(64, 64).unwrap();
+    let bell = Arc::new(EventFd::new().unwrap());
+    let epoll = epoll::Epoll::new().unwrap();
+    let mut driver = Epoll::with(epoll, None, pool, bell).unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(&[7; 64 * 100]).unwrap();
+    let _ = driver.push(key(0), Request::Recv { fd: ours.as_raw_fd() });
+    for _ in 0..20 {
+        driver.flush();
+    }
+    let got = waited(&mut driver, Wait::Poll);
+    // One try in the first flush, and one before and one after the wait has looked for events.
+    assert_eq!(got.len(), 3 * SHOTS_PER_TRY_MAX, "last {:?}", got.last());
 }
