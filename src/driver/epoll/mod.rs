@@ -3,14 +3,14 @@
 //! Some facts about epoll that shape this file:
 //!
 //! - **Interest is per open file, and goes away with it.** A descriptor is added once, for every
-//!   edge, at its first request, and never modified: one system call per connection, not per
-//!   operation. When the last descriptor of the file closes, the kernel forgets it, and not when
+//!   edge, at its first request: one system call per connection, not per operation. An edge that
+//!   finds nothing pending takes it out, as others may be busy with the file. When the last descriptor of the file closes, the kernel forgets it, and not when
 //!   ours does: a duplicate, in this process or in a child, would go on waking a loop that cannot
 //!   know why. So whoever closes a socket says so ([`Epoll::forget`]), and it is removed. The next
 //!   owner of the number is then new here as well.
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
-//!   a new operation is tried first, and only `EAGAIN` makes it wait; an edge that comes while no
-//!   operation is pending can be ignored. A spurious edge costs one call that returns `EAGAIN`.
+//!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one call
+//!   that returns `EAGAIN`.
 //! - **A short read means empty**, unless the peer has finished or the connection is broken: then
 //!   one more read returns the end. Or there is urgent data, at whose mark a read stops. `RDHUP`,
 //!   `HUP`, `ERR` and `PRI` say so.
@@ -75,8 +75,8 @@ pub(crate) struct Epoll {
     /// Where the operation of each slot is, by the key's index.
     places: Vec<(RawFd, Direction)>,
     run_list: VecDeque<(RawFd, Direction)>,
-    /// The same for what was pushed since operations were last tried. A flush tries these only: a
-    /// busy multishot operation gets its share once a turn, however often the turn flushes.
+    /// What was pushed since operations were last tried. A flush tries these only: a busy multishot
+    /// operation gets its share once a turn.
     fresh: VecDeque<(RawFd, Direction)>,
     /// Completions decided outside a wait: cancelled operations.
     decided: Vec<Completion>,
@@ -318,17 +318,15 @@ impl Epoll {
         };
         let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
         socket.reads_to_the_end |= event.events & epoll::MORE_TO_READ != 0;
-        let has_input = socket.input.pending.is_some();
-        let has_output = socket.output.pending.is_some();
-        if !has_input && !has_output {
-            // Its next request adds it again. Until then others may be busy with the file.
-            socket.is_added = false;
+        let (input, output) = (socket.input.pending, socket.output.pending);
+        if (input, output) == (None, None) {
+            socket.is_added = false; // its next request adds it again
             return self.epoll.remove(fd);
         }
-        if event.events & epoll::READABLE != 0 && has_input {
+        if event.events & epoll::READABLE != 0 && input.is_some() {
             self.run_soon(fd, Direction::In);
         }
-        if event.events & epoll::WRITABLE != 0 && has_output {
+        if event.events & epoll::WRITABLE != 0 && output.is_some() {
             self.run_soon(fd, Direction::Out);
         }
     }
