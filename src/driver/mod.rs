@@ -208,7 +208,6 @@ impl Unparker {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "one value per loop")]
 pub(crate) enum Driver {
     Uring(Uring<KernelRing>),
     Epoll(Epoll),
