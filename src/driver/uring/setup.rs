@@ -195,8 +195,7 @@ const PROBE_BUFFER_LEN: u32 = 64;
 
 const PROBE: u64 = 1;
 const PROBE_TIMEOUT: u64 = 2;
-/// That of a driver's cancel: a failure that is reaped only by the driver is counted there, and not
-/// taken for the answer to an operation.
+/// That of a driver's cancel: reaped late, a failure is counted there and nothing else.
 const PROBE_CANCEL: u64 = super::internal::CANCEL as u64;
 
 impl<R: Ring> Prober<R> {
@@ -466,13 +465,10 @@ mod tests {
         }
     }
 
-    /// Goal: a probe leaves nothing behind that the driver would take for an answer to one of its
-    /// operations: a late completion of the probe names slot 0.
+    /// Goal: a probe leaves nothing behind, which would be an answer to the operation in slot 0.
     ///
-    /// Method: a scripted kernel that answers, and fires the probe's timeout too before the thread
-    /// runs again, as after a second of being stopped. Then the ring is entered once more.
-    ///
-    /// Kills: a cancel of a timeout that has been seen to end.
+    /// Method: a scripted kernel whose answer and timeout come together, as to a thread that was
+    /// stopped for a second. Kills: a cancel of a timeout that has been seen to end.
     #[test]
     fn a_probe_leaves_nothing_behind() {
         let script = Script::new();
