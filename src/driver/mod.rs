@@ -17,13 +17,13 @@
 //! **Absent on purpose.** Tasks and wakers: a driver deals in keys, and who waits for one is known
 //! only above.
 
+mod clock;
 pub mod diagnosis;
 mod epoll;
 mod failed;
 pub(crate) mod request;
 pub(crate) mod uring;
 
-use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::RawFd;
@@ -32,12 +32,12 @@ use std::sync::{Arc, Once};
 
 use crate::buf::Pool;
 use crate::error::SetupError;
-use crate::sys::clock;
 use crate::sys::eventfd::EventFd;
+pub(crate) use clock::Clock;
 use diagnosis::{Outcome, Steps, Trail};
 use epoll::Epoll;
 use failed::Failed;
-use request::{Completion, Key, Request, Wait};
+use request::{Completion, Interest, Key, Request, Wait};
 pub(crate) use uring::Drained;
 use uring::Uring;
 use uring::ring::KernelRing;
@@ -163,35 +163,6 @@ pub(crate) struct DriverStats {
     pub(crate) cancels_missed: u64,
     pub(crate) timeout_arms: u64,
     pub(crate) strays: u64,
-}
-
-/// The one clock of a loop.
-#[derive(Clone, Debug)]
-pub(crate) enum Clock {
-    Monotonic,
-    /// Stands still until somebody moves it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only scripted rings have one"))]
-    Virtual(Rc<Cell<u64>>),
-}
-
-impl Clock {
-    pub(crate) fn now_ns(&self) -> u64 {
-        match self {
-            Clock::Monotonic => clock::monotonic_ns(),
-            Clock::Virtual(now_ns) => now_ns.get(),
-        }
-    }
-
-    /// How long to sleep for real until then. A virtual clock is moved instead.
-    fn pass_until(&self, at_ns: u64) -> u64 {
-        match self {
-            Clock::Monotonic => at_ns.saturating_sub(self.now_ns()),
-            Clock::Virtual(now_ns) => {
-                now_ns.set(now_ns.get().max(at_ns));
-                0
-            }
-        }
-    }
 }
 
 /// Ends a sleep of the loop, from any thread.
@@ -328,6 +299,11 @@ impl Driver {
         (Driver::Failed(failed), drained)
     }
 
+    /// Whether the kernel has been seen to forget an operation (H55). Scripts do only if a test asks.
+    pub(crate) fn may_forget(&self) -> bool {
+        matches!(self, Driver::Uring(_))
+    }
+
     pub(crate) fn kind(&self) -> DriverKind {
         match self {
             Driver::Uring(_) => DriverKind::Uring,
@@ -347,6 +323,11 @@ impl Driver {
     pub(crate) fn active_max(&self) -> u32 {
         each!(self, ring => (ring.cq_entries() / 2).max(1), _epoll => u32::MAX, _failed => u32::MAX)
     }
+}
+
+/// Whether each descriptor is ready at this moment, in order, or has an error to tell.
+pub(crate) fn are_ready(fds: impl Iterator<Item = (RawFd, Interest)>) -> Vec<bool> {
+    crate::sys::epoll::poll_each(fds.map(|(fd, interest)| (fd, interest.events())))
 }
 
 /// A driver and what comes with it.

@@ -26,7 +26,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -202,6 +202,14 @@ impl Owner for Watch {
     fn abandon(self: Rc<Self>, verb: Verb) {
         // Nothing was lent.
         self.complete(verb, Answer { result: -errno::ECANCELED, more: false, buffer: None });
+    }
+
+    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
+        match verb {
+            Verb::PollReadable => Some((self.fd.as_raw_fd(), Interest::Readable)),
+            Verb::PollWritable => Some((self.fd.as_raw_fd(), Interest::Writable)),
+            _other => None,
+        }
     }
 
     fn prepare(self: Rc<Self>) {

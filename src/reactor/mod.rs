@@ -10,6 +10,7 @@
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
 mod afterwards;
+mod audit;
 mod breakdown;
 mod slots;
 mod teardown;
@@ -23,12 +24,13 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::buf::Pool;
-use crate::driver::request::{Completion, Key, Request, Verb, Wait};
+use crate::driver::request::{Completion, Interest, Key, Request, Verb, Wait};
 use crate::driver::{Clock, Driver, DriverStats, PushOutcome};
 use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::sys::errno;
 use afterwards::Afterwards;
+use audit::Audit;
 use breakdown::Failure;
 use slots::{Addressee, CancelStep, Slots};
 use timers::{Expiry, Pending, Timers};
@@ -57,6 +59,10 @@ pub(crate) trait Owner {
     /// go on reading or writing what it was lent, for ever. So that memory must be leaked.
     fn abandon(self: Rc<Self>, verb: Verb);
 
+    /// What an operation of the owner waits for, if looking at it tells whether the kernel should
+    /// have answered, and if cancelling it and asking again does no harm. Called under a borrow.
+    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)>;
+
     /// The turn is about to enter the kernel, and the owner has asked to be told.
     fn prepare(self: Rc<Self>);
 }
@@ -75,6 +81,7 @@ pub(crate) struct Reactor {
     driver: RefCell<Option<Driver>>,
     slots: RefCell<Slots>,
     timers: RefCell<Timers>,
+    audit: RefCell<Audit>,
     afterwards: Afterwards,
     /// Requests that found the submission queue full, in order.
     unpushed: RefCell<VecDeque<(Key, Request)>>,
@@ -121,6 +128,7 @@ enum Phase {
 pub(crate) struct ReactorStats {
     pub(crate) driver: DriverStats,
     pub(crate) strays: u64,
+    pub(crate) lost_wakeups: u64,
     pub(crate) enobufs: u64,
     pub(crate) in_flight: usize,
     pub(crate) timers: usize,
@@ -131,7 +139,9 @@ pub(crate) struct ReactorStats {
 impl Reactor {
     pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
         let active_max = driver.active_max();
+        let audit = RefCell::new(Audit::new(driver.may_forget()));
         Reactor {
+            audit,
             driver: RefCell::new(Some(driver)),
             slots: RefCell::new(Slots::new()),
             timers: RefCell::default(),
@@ -296,6 +306,7 @@ impl Reactor {
     /// Collects what is due, in order of deadline and of setting. Returns how many there were.
     pub(crate) fn expire_timers(&self) -> usize {
         let now_ns = self.turn_ns.get();
+        self.audit_if_due(now_ns);
         for count in 0..TIMERS_PER_TURN_MAX {
             let expiry = self.timers.borrow_mut().pop_due(now_ns);
             match expiry {
@@ -321,9 +332,10 @@ impl Reactor {
         if !may_sleep || self.has_work() {
             return Wait::Poll;
         }
-        match self.timers.borrow().next_deadline_ns() {
+        // The end of time is no deadline, but what a saturated addition makes.
+        let timer_ns = self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < u64::MAX);
+        match timer_ns.into_iter().chain(self.audit_due_ns()).min() {
             None => Wait::Forever,
-            Some(u64::MAX) => Wait::Forever, // the end of time: saturated deadlines
             Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
             Some(deadline_ns) => Wait::Until(deadline_ns),
         }
@@ -517,6 +529,7 @@ impl Reactor {
         ReactorStats {
             driver: self.driver.borrow().as_ref().map(Driver::stats).unwrap_or_default(),
             strays: slots.strays(),
+            lost_wakeups: self.audit.borrow().lost_count(),
             enobufs: self.enobufs.get(),
             in_flight: slots.len(),
             timers: self.timers.borrow().len(),

@@ -22,12 +22,13 @@
 //! **Absent on purpose.** No system call, no clock, no user code. What a completion means is the
 //! owner's business, and owners are called by the reactor when no borrow of this table is alive.
 
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use slab::Slab;
 
 use super::Owner;
-use crate::driver::request::{Completion, Key, Verb};
+use crate::driver::request::{Completion, Interest, Key, Verb};
 
 pub(crate) struct Slots {
     /// Generations survive their slots, so they live beside the slab. Never shrinks (H35).
@@ -41,7 +42,12 @@ struct Slot {
     owner: Rc<dyn Owner>,
     verb: Verb,
     state: State,
+    /// The kernel has said nothing since the last audit, which found the descriptor ready.
+    is_suspect: bool,
 }
+
+/// An operation whose descriptor may be looked at: ready for this, it should be answered soon.
+pub(crate) type Watched = (Key, RawFd, Interest);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -78,7 +84,8 @@ impl Slots {
     }
 
     pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Key {
-        let index = self.slots.insert(Slot { owner, verb, state: State::Waiting });
+        let index =
+            self.slots.insert(Slot { owner, verb, state: State::Waiting, is_suspect: false });
         if index == self.generations.len() {
             self.generations.push(0);
         }
@@ -123,6 +130,7 @@ impl Slots {
         let is_known = matches!(slot.state, State::InFlight | State::Cancelling);
         assert!(is_known, "{key:?} was answered while {:?}", slot.state);
         assert_eq!(slot.verb as u8, key.verb_byte(), "{key:?} names another verb");
+        slot.is_suspect = false;
         if flags.more() {
             return Some(Addressee { owner: Rc::clone(&slot.owner), verb: slot.verb });
         }
@@ -163,6 +171,38 @@ impl Slots {
         count
     }
 
+    /// What an audit looks at: the `suspects` that are still in flight, and up to `count_max` of the
+    /// others from the slot `cursor` on. Also returns where the next audit begins.
+    pub(crate) fn watched(
+        &self,
+        suspects: &[Key],
+        cursor: usize,
+        count_max: usize,
+    ) -> (Vec<Watched>, usize) {
+        let slots_count = self.generations.len();
+        let cursor = if cursor < slots_count { cursor } else { 0 };
+        let end = slots_count.min(cursor + count_max);
+        let suspects = suspects.iter().filter(|&&key| self.find(key).is_some());
+        let mut watched: Vec<Watched> =
+            suspects.filter_map(|key| self.watch(key.index())).collect();
+        let others = (cursor..end).filter_map(|index| self.watch(index as u32));
+        let others: Vec<Watched> =
+            others.filter(|other| watched.iter().all(|(key, ..)| *key != other.0)).collect();
+        watched.extend(others);
+        (watched, end)
+    }
+
+    /// Notes that the descriptor of an operation is ready. Returns whether it was before, with no
+    /// word from the kernel since.
+    pub(crate) fn suspect(&mut self, key: Key) -> bool {
+        self.find_mut(key).is_some_and(|slot| std::mem::replace(&mut slot.is_suspect, true))
+    }
+
+    /// Whether something is in flight that may wait for ever.
+    pub(crate) fn has_passive(&self) -> bool {
+        self.slots.len() > self.active_count as usize
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -181,10 +221,27 @@ impl Slots {
     }
 
     fn remove_at(&mut self, index: usize) -> Addressee {
-        let Slot { owner, verb, state: _ } = self.slots.remove(index);
+        let Slot { owner, verb, .. } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
         self.active_count -= u32::from(verb.is_active());
         Addressee { owner, verb }
+    }
+
+    fn watch(&self, index: u32) -> Option<Watched> {
+        let slot = self.slots.get(index as usize)?;
+        if slot.state != State::InFlight {
+            return None;
+        }
+        let (fd, interest) = slot.owner.watched(slot.verb)?;
+        Some((Key::new(index, self.generations[index as usize], slot.verb), fd, interest))
+    }
+
+    fn find(&self, key: Key) -> Option<&Slot> {
+        let index = key.index() as usize;
+        if self.generations.get(index) != Some(&key.generation()) {
+            return None;
+        }
+        self.slots.get(index)
     }
 
     fn find_mut(&mut self, key: Key) -> Option<&mut Slot> {
@@ -207,6 +264,9 @@ mod tests {
     impl Owner for Nobody {
         fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
         fn abandon(self: Rc<Self>, _verb: Verb) {}
+        fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
+            None
+        }
         fn prepare(self: Rc<Self>) {}
     }
 

@@ -52,8 +52,16 @@ impl Handle {
     /// What the loop has counted since it was built.
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;
-        let ReactorStats { driver, strays, enobufs, in_flight, timers, closing, buffers_held } =
-            core.reactor.stats();
+        let ReactorStats {
+            driver,
+            strays,
+            lost_wakeups,
+            enobufs,
+            in_flight,
+            timers,
+            closing,
+            buffers_held,
+        } = core.reactor.stats();
         let DriverStats {
             enters,
             sleeps,
@@ -79,6 +87,7 @@ impl Handle {
             cancels_missed,
             timeout_arms,
             strays: strays + driver_strays,
+            lost_wakeups,
             enobufs,
             spin_backoffs: core.spin_backoffs.get(),
             tasks: core.executor.task_count() as u64,
@@ -125,6 +134,9 @@ pub struct Metrics {
     pub timeout_arms: u64,
     /// Completions that named nobody. Should be 0.
     pub strays: u64,
+    /// Operations that the kernel had forgotten although there was news for them, and that were asked
+    /// for again. Should be 0; some kernels make it grow, slowly (6.1 does).
+    pub lost_wakeups: u64,
     /// Receives that found the buffer pool empty and went on with a buffer of their own.
     pub enobufs: u64,
     /// Breaks the loop took because it was turning without progress. Should be 0.

@@ -155,6 +155,16 @@ pub(crate) fn poll(fd: RawFd, events: u32) -> i32 {
     }
 }
 
+/// `poll(2)` of several descriptors, without waiting: for each, in order, whether any of its events
+/// holds. A failed call says that none does.
+pub(crate) fn poll_each(fds: impl Iterator<Item = (RawFd, u32)>) -> Vec<bool> {
+    let entry = |(fd, events)| libc::pollfd { fd, events: events as i16, revents: 0 };
+    let mut polls: Vec<libc::pollfd> = fds.map(entry).collect();
+    // SAFETY: as many valid pollfds as are said, and no waiting.
+    let status = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
+    polls.iter().map(|poll| status > 0 && poll.revents != 0).collect()
+}
+
 /// Takes the count of an eventfd or a timerfd, without waiting. Nothing there is fine.
 pub(crate) fn drain_count(fd: RawFd) {
     let mut count = [0u8; 8];

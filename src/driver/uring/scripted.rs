@@ -174,6 +174,11 @@ impl Script {
         true
     }
 
+    /// Delivers bytes to a multishot receive if there is a buffer for them, and goes on.
+    pub(crate) fn deliver_if_lent(&self, op: Submitted, bytes: &[u8]) -> bool {
+        self.provided_count() > 0 && self.deliver(op, bytes, true)
+    }
+
     /// Picks a provided buffer and names it in a completion with this result (H58).
     pub(crate) fn complete_with_buffer(&self, op: Submitted, result: i32) {
         let loan = self.world.borrow_mut().provided.pop_front().expect("a provided buffer");

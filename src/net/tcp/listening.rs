@@ -25,13 +25,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 
-use crate::driver::request::{Key, Verb};
+use crate::driver::request::{Interest, Key, Verb};
 use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
@@ -228,6 +228,10 @@ impl Owner for Listening {
     fn abandon(self: Rc<Self>, _verb: Verb) {
         // Nothing was lent.
         self.accepted(Answer { result: -errno::ECANCELED, more: false, buffer: None });
+    }
+
+    fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
+        Some((self.fd.as_raw_fd(), Interest::Readable))
     }
 
     fn prepare(self: Rc<Self>) {

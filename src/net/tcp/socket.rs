@@ -15,7 +15,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use socket2::SockRef;
@@ -24,7 +24,7 @@ use super::closing::Closing;
 use super::connecting::Connecting;
 use super::reading::Reading;
 use super::writing::Writing;
-use crate::driver::request::Verb;
+use crate::driver::request::{Interest, Verb};
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
 use crate::sys::errno;
@@ -100,6 +100,13 @@ impl Owner for Socket {
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
                 unreachable!("a stream does not {verb:?}")
             }
+        }
+    }
+
+    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
+        match verb {
+            Verb::Recv | Verb::RecvInto => Some((self.fd.as_raw_fd(), Interest::Readable)),
+            _sending => None,
         }
     }
 

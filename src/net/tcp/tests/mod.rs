@@ -5,6 +5,7 @@
 mod accepting;
 mod breaking;
 mod closing;
+mod forgotten;
 mod matrix;
 mod reading;
 mod writing;
