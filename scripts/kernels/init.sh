@@ -50,7 +50,7 @@ cell() {
     "$@" >/tmp/output 2>&1 &
     process=$!
     (
-        sleep 90
+        sleep 150
         describe "$name" $process
         kill -KILL $process
     ) &
