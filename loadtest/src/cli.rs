@@ -13,9 +13,10 @@ use crate::exit::{Exit, Stop};
 use crate::load::{Rate, Stages, Think};
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::serve::ServeArgs;
+use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::Gate;
-use crate::units;
+use crate::units::{self, Cpus};
 
 /// Measures TCP servers honestly: what was sent, what came back, and how long it took.
 ///
@@ -136,6 +137,14 @@ pub(crate) struct RunArgs {
     /// Make each message unlike every other, and tell wrong order, cross-talk and corruption apart
     #[arg(long)]
     pub(crate) verify: bool,
+
+    /// Connect from these addresses in turn: IP, IP-IP or a network; on loopback more than one is
+    /// used by itself when the ports of one do not suffice
+    #[arg(long, value_name = "IP|A-B|CIDR")]
+    pub(crate) source: Vec<SourceRange>,
+    /// Processors for the workers, in turn
+    #[arg(long, value_name = "CPUS", value_parser = units::cpus)]
+    pub(crate) pin: Option<Cpus>,
 
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]

@@ -11,6 +11,7 @@
 //! punctual for a message to be counted right.
 
 use std::mem;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,6 +28,7 @@ use crate::report::build::{self, Lengths, Outcome, ServerSample};
 use crate::report::figures::grouped;
 use crate::schedule::{ConnectPace, Window, share, share_of};
 use crate::signals;
+use crate::sources::{self, SourceRange};
 use crate::target::OwnServer;
 use crate::timeline::{Schedule, Timeline};
 use crate::worker::{self, Links, Load, Plan, WorkerResult};
@@ -37,7 +39,11 @@ const RESULT_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs the test and reports on it.
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let started_at = SystemTime::now();
-    let limits = Limits::read()?;
+    let mut limits = Limits::read()?;
+    let given = config.url.as_ref().map(|url| url.resolve(config.connect_timeout)).transpose()?;
+    let sources = sources(config, given, &limits)?;
+    let addresses: Arc<[IpAddr]> = sources.iter().flat_map(SourceRange::addresses).collect();
+    limits.sources = (addresses.len() as u64).max(1);
     let cleared = clear(config, &limits)?;
 
     // A worker has a handful of events to tell, then one per interval; the signals have two.
@@ -49,15 +55,15 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         None => Some(OwnServer::start(cleared.connections + config.idle, config.driver)?),
         Some(_) => None,
     };
-    let addr = match (&own_server, &config.url) {
+    let addr = match (&own_server, given) {
         (Some(server), _) => server.addr(),
-        (None, Some(url)) => url.resolve(config.connect_timeout)?,
+        (None, Some(addr)) => addr,
         (None, None) => unreachable!("without a URL there is an own server"),
     };
     let url = config.url.as_ref().map_or_else(|| format!("tcp://{addr}"), ToString::to_string);
 
     let mut conductor = Conductor::new(config, &cleared, inbox);
-    conductor.start_workers(config, &cleared, addr, events)?;
+    conductor.start_workers(config, &cleared, (addr, addresses), events)?;
     let lengths = conductor.walk(config, own_server.as_ref().map(OwnServer::pid))?;
     let results = conductor.finish()?;
 
@@ -70,6 +76,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         url,
         address: addr.to_string(),
         cleared,
+        sources: sources.iter().map(ToString::to_string).collect(),
         ready: mem::take(&mut conductor.tally.ready),
         lengths,
         results,
@@ -81,6 +88,31 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         notes,
     };
     Ok(build::build(config, outcome))
+}
+
+/// The addresses to connect from: those that were given, or enough of the loopback network.
+fn sources(
+    config: &RunConfig,
+    given: Option<SocketAddr>,
+    limits: &Limits,
+) -> Result<Vec<SourceRange>, Stop> {
+    // Our own server is on loopback.
+    let target = given.map_or(Ipv4Addr::LOCALHOST.into(), |addr| addr.ip());
+    if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
+        let line = format!("--source {other} and the target {target} are not of one family");
+        return Err(Stop::new(Exit::Usage, line));
+    }
+    if !config.sources.is_empty() {
+        return Ok(config.sources.clone());
+    }
+    let connections = u64::from(config.connections) + u64::from(config.idle);
+    let automatic = sources::automatic(target, connections, limits.ports_available());
+    Ok(automatic.into_iter().collect())
+}
+
+fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
+    let cpus = &config.cpus;
+    (!cpus.is_empty()).then(|| cpus[worker as usize % cpus.len()])
 }
 
 /// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
@@ -161,7 +193,7 @@ impl Conductor {
         &mut self,
         config: &RunConfig,
         cleared: &Cleared,
-        addr: std::net::SocketAddr,
+        (addr, sources): (SocketAddr, Arc<[IpAddr]>),
         events: SyncSender<Event>,
     ) -> Result<(), Stop> {
         let threads = config.threads;
@@ -172,6 +204,8 @@ impl Conductor {
                 worker,
                 threads,
                 addr,
+                sources: Arc::clone(&sources),
+                cpu: cpu_of(config, worker),
                 connections: share(cleared.connections, worker, threads),
                 connections_total: cleared.connections,
                 message_size: config.message_size,

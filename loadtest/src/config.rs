@@ -6,6 +6,7 @@ use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectS
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
 use crate::report::outputs::{ContentArgs, OutputArgs};
+use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::Gate;
 use crate::units::DURATION_MAX;
@@ -58,6 +59,8 @@ pub(crate) struct RunConfig {
     pub(crate) interval: Duration,
     pub(crate) churn: Churn,
     pub(crate) idle: u32,
+    pub(crate) sources: Vec<SourceRange>,
+    pub(crate) cpus: Vec<u32>,
     pub(crate) verify: bool,
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
@@ -174,6 +177,8 @@ impl RunConfig {
                 },
             },
             idle: args.idle,
+            sources: args.source,
+            cpus: args.pin.map(|cpus| cpus.0).unwrap_or_default(),
             verify: args.verify,
             duration,
             warmup: args.warmup,

@@ -36,6 +36,7 @@ mod report;
 mod schedule;
 mod serve;
 mod signals;
+mod sources;
 mod stats;
 mod sys;
 mod target;

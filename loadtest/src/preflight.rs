@@ -22,6 +22,8 @@ pub(crate) struct Limits {
     pub(crate) files_open: u64,
     /// First and last port for outgoing connections, if known.
     pub(crate) ports: Option<(u16, u16)>,
+    /// Addresses to connect from. Each has all the ports.
+    pub(crate) sources: u64,
 }
 
 impl Limits {
@@ -34,6 +36,7 @@ impl Limits {
             files,
             files_open: procfs::open_files().unwrap_or(3),
             ports: procfs::local_ports(),
+            sources: 1,
         })
     }
 
@@ -68,8 +71,8 @@ pub(crate) fn check(
     let files_own = files_needed(limits, 0, threads);
     let by_files = files_limit.saturating_sub(files_own);
     let ports_available = limits.ports_available();
-    // One source address and one target: every connection needs a port of its own.
-    let by_ports = ports_available.unwrap_or(u64::MAX);
+    // One target: every connection needs a port of its own, of one of the addresses.
+    let by_ports = ports_available.map_or(u64::MAX, |ports| ports * limits.sources);
     let most = by_files.min(by_ports);
 
     let cleared = |connections: u32| Cleared {
@@ -99,10 +102,15 @@ pub(crate) fn check(
     }
     if let (Some((low, high)), true) = (limits.ports, u64::from(wanted) > by_ports) {
         reasons.push(format!(
-            "{} connections need as many local ports, there are {} ({low} to {high}; widen \
-             net.ipv4.ip_local_port_range)",
+            "{} connections need as many local ports, there are {} ({low} to {high}{}; widen \
+             net.ipv4.ip_local_port_range or give more addresses with --source)",
             grouped(wanted.into()),
             grouped(by_ports),
+            if limits.sources > 1 {
+                format!(" of {} addresses", grouped(limits.sources))
+            } else {
+                String::new()
+            },
         ));
     }
     let remedy = match most {
@@ -117,7 +125,12 @@ mod tests {
     use super::*;
 
     fn limits(hard: u64, ports: (u16, u16)) -> Limits {
-        Limits { files: FileLimit { soft: hard, hard }, files_open: 5, ports: Some(ports) }
+        Limits {
+            files: FileLimit { soft: hard, hard },
+            files_open: 5,
+            ports: Some(ports),
+            sources: 1,
+        }
     }
 
     /// Goal: what fits exactly is cleared, one more is refused with the exact numbers.
@@ -149,7 +162,15 @@ mod tests {
         let limits = limits(1_000_000, (50_000, 50_099));
         assert!(check(&limits, 100, 1, false).is_ok());
         let refused = check(&limits, 101, 1, false).unwrap_err();
-        assert!(refused.line.contains("there are 100 (50000 to 50099"), "{}", refused.line);
+        assert!(refused.line.contains("there are 100 (50000 to 50099;"), "{}", refused.line);
+        let more = Limits { sources: 3, ..limits };
+        assert!(check(&more, 300, 1, false).is_ok());
+        let refused = check(&more, 301, 1, false).unwrap_err();
+        assert!(
+            refused.line.contains("are 300 (50000 to 50099 of 3 addresses"),
+            "{}",
+            refused.line
+        );
     }
 
     /// Goal: `--fit` takes what fits, and refuses when not even a connection per worker does.

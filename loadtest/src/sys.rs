@@ -1,10 +1,13 @@
-//! Resource limits: the only calls in this crate that need unsafe code.
+//! Limits, processors, timer slack and one socket option: the only calls in this crate that need
+//! unsafe code.
 //!
 //! **Absent on purpose.** Everything else about the machine is read from `/proc` (`procfs`), which
 //! needs no unsafe code.
-#![allow(unsafe_code)] // getrlimit and setrlimit have no safe form in std
+#![allow(unsafe_code)] // none of these calls has a safe form in std or socket2
 
 use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The limit of open files: what applies now, and how far it may be raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,49 @@ impl FileLimit {
     }
 }
 
+/// The largest number of a processor that [`pin_thread`] takes, and one more.
+pub(crate) const CPUS_MAX: u32 = libc::CPU_SETSIZE as u32;
+
+/// Lets the calling thread run on this processor only.
+pub(crate) fn pin_thread(cpu: u32) -> io::Result<()> {
+    assert!(cpu < CPUS_MAX, "processor {cpu} of {CPUS_MAX}");
+    // SAFETY: a `cpu_set_t` is an array of integers, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is live, and `cpu` is within it (asserted above).
+    unsafe { libc::CPU_SET(cpu as usize, &mut set) };
+    // SAFETY: `set` is a live set of the size that is given; the call only reads it. Zero is the
+    // calling thread.
+    checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+}
+
+/// Lets the kernel wake the calling thread when its timers are due, and not 50 µs later.
+pub(crate) fn set_timer_slack_ns(slack_ns: u32) -> io::Result<()> {
+    let slack_ns = libc::c_ulong::from(slack_ns);
+    // SAFETY: this operation takes one integer and no pointer.
+    checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) })
+}
+
+/// Makes `bind` with port 0 leave the choice of the port to `connect`. The port then has to be free
+/// for this one peer only, not for every peer.
+pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open as long as it is borrowed; the value is a live `int` of the
+    // size that is given, and the call only reads it.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +100,38 @@ mod tests {
         let raised = FileLimit::raise().unwrap();
         assert_eq!(raised.soft, raised.hard);
         assert_eq!(FileLimit::read().unwrap(), raised);
+    }
+
+    /// Goal: a pinned thread runs where it was told, its timer slack is what was set, and a socket
+    /// bound to an address has no port yet.
+    ///
+    /// Method: set each on a thread of its own and ask the kernel through `/proc` and the socket.
+    ///
+    /// Kills: a set that is empty or of another processor; an option of the wrong number.
+    #[test]
+    fn the_kernel_was_told() {
+        let on_thread = std::thread::spawn(|| {
+            let allowed = |status: &str| {
+                let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:"));
+                line.unwrap().split_ascii_whitespace().nth(1).unwrap().to_owned()
+            };
+            let status = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let before = allowed(&status());
+            let first: u32 = before.split([',', '-']).next().unwrap().parse().unwrap();
+            pin_thread(first).unwrap();
+            assert_eq!(allowed(&status()), first.to_string());
+            set_timer_slack_ns(1).unwrap();
+            let thread_id = crate::procfs::thread_id().unwrap();
+            let slack = std::fs::read_to_string(format!("/proc/{thread_id}/timerslack_ns"));
+            assert_eq!(slack.unwrap().trim(), "1");
+        });
+        on_thread.join().unwrap();
+
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bind_address_no_port(std::os::fd::AsFd::as_fd(&socket)).unwrap();
+        let address: std::net::SocketAddr = "127.0.0.2:0".parse().unwrap();
+        socket.bind(&address.into()).unwrap();
+        assert_eq!(socket.local_addr().unwrap().as_socket(), Some(address));
     }
 }

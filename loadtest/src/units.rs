@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::sys::CPUS_MAX;
+
 /// The longest time any option takes. It keeps every sum of an instant and an option far from
 /// overflow.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(1_000 * 3_600);
@@ -24,6 +26,27 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
 /// A count that may be zero.
 pub(crate) fn count_or_none(text: &str) -> Result<u32, String> {
     if text == "0" { Ok(0) } else { count(text) }
+}
+
+/// Processors, as `0`, `2-5` or `0,2-3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cpus(pub(crate) Vec<u32>);
+
+pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(cpu) if cpu < CPUS_MAX && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(cpu),
+        _ => Err(format!("'{text}' is not the number of a processor")),
+    };
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(format!("{first} comes after {last}"));
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(Cpus(cpus))
 }
 
 /// A number of requests of at least one, as [`count`] without its bound.
@@ -189,6 +212,20 @@ mod tests {
         assert_eq!(decimal_number("99.9"), Some(99.9));
         for bad in ["", ".", "1.2.3", ".5", "+1", "-1", "1e3", "inf", "nan", "0x1", "1 "] {
             assert_eq!(decimal_number(bad), None, "{bad}");
+        }
+    }
+
+    /// Goal: lists of processors are those that the kernel's tools take.
+    ///
+    /// Method: a table.
+    ///
+    /// Kills: a range without its end; a number that no set of processors can hold.
+    #[test]
+    fn processors() {
+        assert_eq!(cpus("1"), Ok(Cpus(vec![1])));
+        assert_eq!(cpus("0,2-4,2"), Ok(Cpus(vec![0, 2, 3, 4, 2])));
+        for bad in ["", "a", "3-1", "1,", "-1", "+1", "1024", "1-2-3"] {
+            assert!(cpus(bad).is_err(), "{bad} was accepted");
         }
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) url: String,
     pub(crate) address: String,
     pub(crate) cleared: Cleared,
+    /// Ranges of addresses to connect from; empty if the kernel chose.
+    pub(crate) sources: Vec<String>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) lengths: Lengths,
     pub(crate) results: Vec<WorkerResult>,
@@ -96,7 +98,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
             protocol: "tcp echo".into(),
             own_server: config.url.is_none(),
         },
-        config: settings(config, &outcome.cleared),
+        config: settings(config, &outcome),
         phases: phases(&outcome.lengths),
         load: load(config, &total, outcome.lengths.measured),
         connections: connections(config, &outcome.results, &mut total),
@@ -164,7 +166,8 @@ fn drivers(outcome: &Outcome) -> Vec<DriverUsed> {
     drivers
 }
 
-fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
+fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
+    let cleared = &outcome.cleared;
     let (connects, period) = config.connect_speed.connects_in(cleared.connections);
     let open = config.open_loop.as_ref();
     Config {
@@ -183,9 +186,9 @@ fn settings(config: &RunConfig, cleared: &Cleared) -> Config {
         reconnect: if config.churn.reconnects { "always" } else { "never" }.into(),
         idle: config.idle,
         verify: config.verify,
-        sources: Vec::new(),
-        cpus: Vec::new(),
         percentiles: config.content.percentiles.clone(),
+        sources: outcome.sources.clone(),
+        cpus: config.cpus.clone(),
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,

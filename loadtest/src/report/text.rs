@@ -73,9 +73,13 @@ fn header(report: &Report) -> String {
         Some(available) => format!("{} of {}", grouped(limits.ports_needed), grouped(available)),
         None => grouped(limits.ports_needed),
     };
+    let sources = match &config.sources[..] {
+        [] => String::new(),
+        sources => format!(" from each of {}", sources.join(", ")),
+    };
     let _ = writeln!(
         text,
-        "ports {ports}   fds {} of {}   ramp {} connects/s, {} in flight at most",
+        "ports {ports}{sources}   fds {} of {}   ramp {} connects/s, {} in flight at most",
         grouped(limits.files_needed),
         grouped(limits.files_limit),
         grouped(config.connects_per_s.round() as u64),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use ringloop::net::{ReadHalf, TcpStream, WriteHalf};
 use ringloop::time::Sleep;
 
+use super::connect;
 use super::dispatch::Turn;
 use super::state::{Attempt, Fate, Worker};
 use crate::cli::CloseStyle;
@@ -69,8 +70,8 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
 }
 
 /// Connects and stays silent. Whatever comes is not expected.
-pub(super) async fn idle(worker: Rc<Worker>, permit: ConnectPermit) {
-    let (mut stream, took) = match connect(&worker, permit).await {
+pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
+    let (mut stream, took) = match reach(&worker, index, permit).await {
         Ok(connected) => connected,
         Err(failure) => return worker.idle_failed(failure),
     };
@@ -88,7 +89,7 @@ async fn open(
     permit: ConnectPermit,
     attempt: Attempt,
 ) -> Option<TcpStream> {
-    match connect(worker, permit).await {
+    match reach(worker, index, permit).await {
         Ok((stream, took)) => {
             worker.opened(index, took, attempt);
             Some(stream)
@@ -101,10 +102,15 @@ async fn open(
 }
 
 /// Connects, and says how long that took.
-async fn connect(worker: &Worker, permit: ConnectPermit) -> Result<(TcpStream, Duration), Failure> {
+async fn reach(
+    worker: &Worker,
+    index: u32,
+    permit: ConnectPermit,
+) -> Result<(TcpStream, Duration), Failure> {
     let (addr, patience) = (worker.plan().addr, worker.plan().connect_timeout);
+    let source = worker.source_of(index);
     let started = Instant::now();
-    let connected = TcpStream::connect_timeout(addr, patience).await;
+    let connected = connect::connect(addr, source, patience).await;
     let took = started.elapsed();
     drop(permit);
     // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.

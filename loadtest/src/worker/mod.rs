@@ -15,13 +15,14 @@
 //! may read its clock once per turn, and the time a reply waits within a turn is part of the answer.
 
 mod accounts;
+mod connect;
 mod connection;
 mod dispatch;
 mod intervals;
 mod state;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,7 @@ use crate::load::{Churn, Think};
 use crate::procfs;
 use crate::published::Published;
 use crate::schedule::{ConnectPace, Window};
+use crate::sys;
 
 /// What one worker is to do.
 #[derive(Clone, Debug)]
@@ -47,6 +49,10 @@ pub(crate) struct Plan {
     pub(crate) worker: u32,
     pub(crate) threads: u32,
     pub(crate) addr: SocketAddr,
+    /// Taken in turn by the connections of all workers; empty if the kernel is to choose.
+    pub(crate) sources: Arc<[IpAddr]>,
+    /// The processor to run on.
+    pub(crate) cpu: Option<u32>,
     /// Its own, of all workers' `connections_total`.
     pub(crate) connections: u32,
     pub(crate) connections_total: u32,
@@ -108,6 +114,15 @@ pub(crate) fn builder(driver: Driver, connections: u32) -> ringloop::Builder {
 }
 
 fn work(plan: Plan, links: Links) {
+    if let Some(cpu) = plan.cpu
+        && let Err(error) = sys::pin_thread(cpu)
+    {
+        let line = format!("cannot run on processor {cpu} alone: {error}");
+        let _ = links.events.send(Event::SetupFailed(line));
+        return;
+    }
+    // Where it is forbidden messages leave some microseconds later, and the send lag says so.
+    let _ = sys::set_timer_slack_ns(1);
     let panics = Arc::new(AtomicU64::new(0));
     let hook_panics = Arc::clone(&panics);
     let runtime = builder(plan.driver, plan.connections)
@@ -194,7 +209,7 @@ async fn open_all(worker: Rc<Worker>) {
         if index < talking {
             drop(ringloop::spawn(connection::live(Rc::clone(&worker), index, permit)));
         } else {
-            drop(ringloop::spawn(connection::idle(Rc::clone(&worker), permit)));
+            drop(ringloop::spawn(connection::idle(Rc::clone(&worker), index, permit)));
         }
     }
     worker.all_connects_started();

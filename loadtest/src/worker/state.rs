@@ -10,6 +10,7 @@ mod ending;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -175,6 +176,13 @@ impl Worker {
     /// The number of a connection among those of all workers.
     pub(super) fn number_of(&self, index: u32) -> u64 {
         u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker)
+    }
+
+    /// The address that a connection comes from.
+    pub(super) fn source_of(&self, index: u32) -> Option<IpAddr> {
+        let sources = &self.plan.sources;
+        let count = u64::try_from(sources.len()).expect("a usize fits");
+        (count > 0).then(|| sources[(self.number_of(index) % count) as usize])
     }
 
     /// The seed of what is random about a connection.

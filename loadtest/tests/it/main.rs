@@ -17,5 +17,6 @@ mod run;
 mod sandbox;
 mod serve;
 mod signals;
+mod sources;
 mod targets;
 mod verify;

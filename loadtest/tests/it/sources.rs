@@ -1,0 +1,83 @@
+//! Where connections come from.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::common::{assert_exit, json, loadtest, stdout};
+use crate::targets::Counter;
+
+/// Goal: the addresses are used in turn, over all workers, and a connection that comes back keeps its
+/// own.
+///
+/// Method: six connections on two workers from three addresses, two messages each per connection; the
+/// target counts connections by address.
+///
+/// Kills: one worker, one address; the kernel's choice after a reconnect.
+#[test]
+fn sources_take_turns() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let peers: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let seen = Arc::clone(&peers);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let peer = stream.peer_addr().unwrap().ip().to_string();
+            *seen.lock().unwrap().entry(peer).or_default() += 1;
+            thread::spawn(move || Counter::default().echo(stream, || ()));
+        }
+    });
+    let sources = ["--source", "127.0.0.5-127.0.0.6", "--source", "127.0.0.9"];
+    let common = ["-c", "6", "-t", "2", "-n", "600", "--warmup", "0", "--format", "json", &url];
+    let report = json(&loadtest(&[&common[..], &sources].concat()));
+    assert_eq!(report["load"]["completed"], 600, "{}", report["failures"]);
+    assert_eq!(
+        report["config"]["sources"],
+        serde_json::json!(["127.0.0.5-127.0.0.6", "127.0.0.9"])
+    );
+    let peers_now = std::mem::take(&mut *peers.lock().unwrap());
+    let addresses = ["127.0.0.5", "127.0.0.6", "127.0.0.9"].map(str::to_owned);
+    assert_eq!(peers_now, addresses.clone().map(|address| (address, 2)).into());
+
+    let churn = [&common[..], &sources, &["-r", "2"]].concat();
+    let report = json(&loadtest(&churn));
+    assert_eq!(report["load"]["completed"], 600, "{}", report["failures"]);
+    let peers_now = peers.lock().unwrap();
+    assert_eq!(peers_now.keys().collect::<Vec<_>>(), addresses.iter().collect::<Vec<_>>());
+    assert!(peers_now.values().sum::<u32>() >= 300);
+}
+
+/// Goal: an address that is not ours is an error of the connect, with its errno.
+///
+/// Method: connect from an address of a documentation network.
+///
+/// Kills: falling back to another address in silence.
+#[test]
+fn a_source_that_is_not_ours() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let output = loadtest(&["-c", "2", "--source", "192.0.2.1", "--format", "json", &url]);
+    assert_exit(&output, 3);
+    let row = &json(&output)["failures"][0];
+    assert_eq!((&row["stage"], &row["errno"]), (&"connect".into(), &"EADDRNOTAVAIL".into()));
+}
+
+/// Goal: workers run where they were told, and a processor that does not exist is said.
+///
+/// Method: pin to a processor that exists, and to one that hardly does.
+///
+/// Kills: pinning that is parsed and forgotten.
+#[test]
+fn pinning() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
+    let list = line.split_ascii_whitespace().nth(1).unwrap();
+    let cpu = list.split([',', '-']).next().unwrap();
+    let output = loadtest(&["-c", "2", "-n", "10", "--warmup", "0", "--pin", cpu]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("completed 10"));
+    let output = loadtest(&["-c", "2", "-n", "10", "--pin", "1023"]);
+    assert_exit(&output, 1);
+    assert!(crate::common::stderr(&output).contains("processor 1023"));
+}
