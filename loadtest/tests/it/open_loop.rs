@@ -283,3 +283,28 @@ fn the_summary_of_an_open_loop() {
     let body = &text[text.find("\nLoad").unwrap()..];
     assert_eq!(fates.map(|fate| number_after(body, fate)).iter().sum::<u64>(), scheduled);
 }
+
+/// Goal: what a connection was given and could not send any more was never sent, and is counted.
+///
+/// Method: the target reads nothing, and one message is more than all buffers on the way hold. The
+/// first is on its way for ever, the second waits behind it, and two more are given to the connection,
+/// which has four places.
+///
+/// Kills: looking for messages only in the schedule and on the way.
+#[test]
+fn what_was_handed_out_and_not_sent() {
+    let url = target(|stream| {
+        let _open = stream;
+        loop {
+            std::thread::park();
+        }
+    });
+    let large = ["-c", "1", "-p", "4", "-s", "16MiB", "--timeout", "60s", "--warmup", "0"];
+    let report = run(
+        &[&large[..], &["-n", "10", "-R", "100", "-d", "1s", "--drain", "0", &url]].concat(),
+        3,
+    );
+    assert_eq!(report["load"]["scheduled"], 10);
+    assert_eq!(report["load"]["in_flight"], 2);
+    assert_eq!(report["load"]["never_sent"], 8);
+}

@@ -11,7 +11,7 @@ use crate::targets::Counter;
 /// Goal: the addresses are used in turn, over all workers, and a connection that comes back keeps its
 /// own.
 ///
-/// Method: six connections on two workers from three addresses, two messages each per connection; the
+/// Method: six connections on two workers from four addresses, two messages each per connection; the
 /// target counts connections by address.
 ///
 /// Kills: one worker, one address; the kernel's choice after a reconnect.
@@ -28,23 +28,26 @@ fn sources_take_turns() {
             thread::spawn(move || Counter::default().echo(stream, || ()));
         }
     });
-    let sources = ["--source", "127.0.0.5-127.0.0.6", "--source", "127.0.0.9"];
+    let sources = ["--source", "127.0.0.5-127.0.0.6", "--source", "127.0.0.9-127.0.0.10"];
     let common = ["-c", "6", "-t", "2", "-n", "600", "--warmup", "0", "--format", "json", &url];
     let report = json(&loadtest(&[&common[..], &sources].concat()));
     assert_eq!(report["load"]["completed"], 600, "{}", report["failures"]);
     assert_eq!(
         report["config"]["sources"],
-        serde_json::json!(["127.0.0.5-127.0.0.6", "127.0.0.9"])
+        serde_json::json!(["127.0.0.5-127.0.0.6", "127.0.0.9-127.0.0.10"])
     );
     let peers_now = std::mem::take(&mut *peers.lock().unwrap());
-    let addresses = ["127.0.0.5", "127.0.0.6", "127.0.0.9"].map(str::to_owned);
-    assert_eq!(peers_now, addresses.clone().map(|address| (address, 2)).into());
+    // Six connections over four addresses: the first two get one more.
+    let shares = [("127.0.0.5", 2), ("127.0.0.6", 2), ("127.0.0.9", 1), ("127.0.0.10", 1)];
+    let shares: BTreeMap<String, u32> =
+        shares.map(|(address, count)| (address.to_owned(), count)).into();
+    assert_eq!(peers_now, shares);
 
     let churn = [&common[..], &sources, &["-r", "2"]].concat();
     let report = json(&loadtest(&churn));
     assert_eq!(report["load"]["completed"], 600, "{}", report["failures"]);
     let peers_now = peers.lock().unwrap();
-    assert_eq!(peers_now.keys().collect::<Vec<_>>(), addresses.iter().collect::<Vec<_>>());
+    assert!(peers_now.keys().eq(shares.keys()), "{peers_now:?}");
     assert!(peers_now.values().sum::<u32>() >= 300);
 }
 
