@@ -2,12 +2,15 @@
 //!
 //! A usage error is one line on stderr and exit code 2.
 
+mod http;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::http::HttpArgs;
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
 use crate::load::{Rate, Stages, Think};
@@ -45,7 +48,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What to test: tcp://host:port
+    /// What to test: tcp://host:port (an echo) or http://host:port/path
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
 
@@ -83,9 +86,9 @@ pub(crate) struct RunArgs {
     /// Pause between a reply and the next message (closed loop)
     #[arg(long, value_name = "T|A..B|exp:T", conflicts_with_all = ["rate", "stages", "pipeline"])]
     pub(crate) think: Option<Think>,
-    /// Message size in bytes
-    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
-    pub(crate) size: u32,
+    /// Message size in bytes, of an echo (default 64)
+    #[arg(short, long, value_name = "BYTES", value_parser = units::size)]
+    pub(crate) size: Option<u32>,
     /// Load before the measured window, reported apart
     #[arg(long, value_name = "T", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
@@ -128,7 +131,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = CloseStyle::Fin)]
     pub(crate) close: CloseStyle,
     /// Whether a connection that has ended is opened again (default always if connections are to be
-    /// closed, else never)
+    /// closed or speak HTTP, else never)
     #[arg(long, value_enum)]
     pub(crate) reconnect: Option<ReconnectStyle>,
     /// Connections besides that never send
@@ -145,6 +148,9 @@ pub(crate) struct RunArgs {
     /// Processors for the workers, in turn
     #[arg(long, value_name = "CPUS", value_parser = units::cpus)]
     pub(crate) pin: Option<Cpus>,
+
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
 
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]

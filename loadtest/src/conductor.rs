@@ -209,6 +209,7 @@ impl Conductor {
                 connections: share(cleared.connections, worker, threads),
                 connections_total: cleared.connections,
                 message_size: config.message_size,
+                http: config.http.clone(),
                 load: load(config),
                 pipeline: config.pipeline,
                 think: config.think,

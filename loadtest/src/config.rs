@@ -1,10 +1,14 @@
 //! A run as it was asked for: the command line's values, checked against each other.
 
+mod http;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
+use crate::protocol::http::Exchange;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
 use crate::target::Url;
@@ -16,6 +20,9 @@ const CONNECTIONS_TO_URL: u32 = 50;
 
 /// Connections of the canonical workload, to our own server.
 const CONNECTIONS_TO_OWN_SERVER: u32 = 10_000;
+
+/// Size of a message to an echo by default.
+const MESSAGE_SIZE: u32 = 64;
 
 /// An unpaced burst of thousands of connects overflows any accept queue, and the lost SYNs come back
 /// after 1 s and 3 s, looking like latency.
@@ -49,7 +56,10 @@ pub(crate) struct RunConfig {
     pub(crate) url: Option<Url>,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
+    /// Of an echo.
     pub(crate) message_size: u32,
+    /// `None` is an echo.
+    pub(crate) http: Option<Arc<Exchange>>,
     /// `None` is a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
     pub(crate) pipeline: u32,
@@ -145,6 +155,8 @@ impl RunConfig {
                 "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
             ));
         }
+        let http = http::exchange(&args)?;
+        let is_http = http.is_some();
         let connect_speed = match (args.ramp, args.connect_rate) {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
@@ -154,7 +166,8 @@ impl RunConfig {
             url: args.url,
             connections,
             threads: args.threads,
-            message_size: args.size,
+            message_size: args.size.unwrap_or(MESSAGE_SIZE),
+            http,
             open_loop: has_schedule.then_some(OpenLoop {
                 rate: args.rate,
                 stages: args.stages,
@@ -173,7 +186,10 @@ impl RunConfig {
                 close: args.close,
                 reconnects: match args.reconnect {
                     Some(style) => style == ReconnectStyle::Always,
-                    None => args.requests_per_conn.is_some() || args.conn_lifetime.is_some(),
+                    // Servers of HTTP close connections when they see fit.
+                    None => {
+                        args.requests_per_conn.is_some() || args.conn_lifetime.is_some() || is_http
+                    }
                 },
             },
             idle: args.idle,

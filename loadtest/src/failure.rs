@@ -46,12 +46,19 @@ pub(crate) enum Class {
     Order,
     /// The reply to a message of another connection (`--verify`).
     CrossTalk,
+    /// A reply with a status that was not expected. The connection goes on.
+    Status,
+    /// No reply of the protocol at all.
+    Malformed,
+    /// The peer said that it closes the connection after a reply, and what waited behind that reply
+    /// gets none. Without a message it is no error.
+    Closed,
     /// Anything else; the errno says what.
     Io,
 }
 
 impl Class {
-    pub(crate) const ALL: [Class; 10] = [
+    pub(crate) const ALL: [Class; 13] = [
         Class::Refused,
         Class::Unreachable,
         Class::Timeout,
@@ -61,6 +68,9 @@ impl Class {
         Class::Mismatch,
         Class::Order,
         Class::CrossTalk,
+        Class::Status,
+        Class::Malformed,
+        Class::Closed,
         Class::Io,
     ];
 
@@ -75,6 +85,9 @@ impl Class {
             Class::Mismatch => "mismatch",
             Class::Order => "order",
             Class::CrossTalk => "cross-talk",
+            Class::Status => "status",
+            Class::Malformed => "malformed",
+            Class::Closed => "closed",
             Class::Io => "io",
         }
     }
@@ -86,12 +99,19 @@ pub(crate) struct Failure {
     pub(crate) stage: Stage,
     pub(crate) class: Class,
     pub(crate) errno: Option<i32>,
+    /// What the reply said, of [`Class::Status`].
+    pub(crate) status: Option<u16>,
 }
 
 impl Failure {
     /// A failure that no system call reported.
-    pub(crate) fn of(stage: Stage, class: Class) -> Failure {
-        Failure { stage, class, errno: None }
+    pub(crate) const fn of(stage: Stage, class: Class) -> Failure {
+        Failure { stage, class, errno: None, status: None }
+    }
+
+    /// A reply that says that it is not what was asked for.
+    pub(crate) const fn of_status(status: u16) -> Failure {
+        Failure { status: Some(status), ..Failure::of(Stage::Recv, Class::Status) }
     }
 
     pub(crate) fn from_io(stage: Stage, error: &io::Error) -> Failure {
@@ -107,12 +127,11 @@ impl Failure {
             None if error.kind() == io::ErrorKind::TimedOut => Class::Timeout,
             None => Class::Io,
         };
-        Failure { stage, class, errno }
+        Failure { stage, class, errno, status: None }
     }
 
     /// A reply that did not come within our own patience: no system call failed.
-    pub(crate) const REPLY_TIMEOUT: Failure =
-        Failure { stage: Stage::Recv, class: Class::Timeout, errno: None };
+    pub(crate) const REPLY_TIMEOUT: Failure = Failure::of(Stage::Recv, Class::Timeout);
 
     pub(crate) fn errno_name(&self) -> Option<String> {
         self.errno.map(errno::name)

@@ -17,6 +17,7 @@
 //! * The display costs the workers nothing: `published`.
 //! * When the generator is the bottleneck, the report says so: `report::Generator`.
 
+mod chunked;
 mod cli;
 mod conductor;
 mod config;

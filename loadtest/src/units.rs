@@ -76,13 +76,15 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     Ok(thousandths as f64 / 1e3)
 }
 
+/// The longest message.
+pub(crate) const SIZE_MAX: u32 = 16 << 20;
+
 /// A size in bytes of at least one: `64`, `4k` (4 000), `4KiB` (4 096).
 pub(crate) fn size(text: &str) -> Result<u32, String> {
-    const SIZE_MAX: u64 = 16 << 20;
     let units = [("kib", 1 << 10), ("mib", 1 << 20), ("k", 1_000), ("m", 1_000_000)];
     match scaled(text, &units)? {
         0 => Err("must be at least 1 byte".to_owned()),
-        value if value > SIZE_MAX => Err("is too large, at most 16MiB".to_owned()),
+        value if value > u64::from(SIZE_MAX) => Err("is too large, at most 16MiB".to_owned()),
         value => Ok(u32::try_from(value).expect("bounded above")),
     }
 }

@@ -225,7 +225,7 @@ mod tests {
                 let outcome = pieces.find_map(|piece| match echo.decode(&mut talk, piece) {
                     Ok(Step::Partial) => None,
                     Ok(Step::Complete { used }) => Some(Ok(used)),
-                    Err(failure) => Some(Err(failure.class)),
+                    Ok(Step::Unexpected { failure, .. }) | Err(failure) => Some(Err(failure.class)),
                 });
                 outcome.expect("a whole message")
             };

@@ -12,27 +12,34 @@
 //! | [`Protocol::begin`] | once per connection, when it has opened |
 //! | [`Protocol::encode`] | for each message, when it is sent |
 //! | [`Protocol::decode`] | with received bytes, again with the rest while replies are complete |
-//! | [`Protocol::ended`] | when the peer has finished sending and a message waits for its reply |
+//! | [`Protocol::is_over`] | after each reply that is complete |
+//! | [`Protocol::ended`] | when the peer has finished sending |
 //!
-//! A [`Failure`] ends the connection, and with it every message that is outstanding there.
+//! A [`Failure`] ends the connection, and with it every message that is outstanding there; the one of
+//! a [`Step::Unexpected`] is that of a single message.
 
 mod echo;
+pub(crate) mod http;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use self::echo::Echo;
+use self::http::{Exchange, Http};
 use crate::failure::Failure;
 
 /// Which protocol a worker speaks. One value per worker, shared by its connections.
 #[derive(Debug)]
 pub(crate) enum Protocol {
     Echo(Echo),
+    Http(Http),
 }
 
 /// What is remembered of one connection.
 #[derive(Debug)]
 pub(crate) enum Conversation {
     Echo(echo::Talk),
+    Http(http::Talk),
 }
 
 /// What received bytes were.
@@ -43,6 +50,9 @@ pub(crate) enum Step {
     Partial,
     /// The end of the reply to the oldest outstanding message. Bytes after `used` are not looked at.
     Complete { used: usize },
+    /// The same, and the reply is not the one that was wanted: its message has failed, and the
+    /// connection goes on.
+    Unexpected { used: usize, failure: Failure },
 }
 
 impl Protocol {
@@ -51,10 +61,15 @@ impl Protocol {
         Protocol::Echo(Echo::new(message_size as usize, run_id))
     }
 
+    pub(crate) fn http(exchange: &Arc<Exchange>) -> Protocol {
+        Protocol::Http(Http::new(Arc::clone(exchange)))
+    }
+
     /// `connection` is the connection's number among all of the run.
     pub(crate) fn begin(&self, connection: u64) -> Conversation {
         match self {
             Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),
+            Protocol::Http(_) => Conversation::Http(http::Talk::default()),
         }
     }
 
@@ -62,6 +77,8 @@ impl Protocol {
     pub(crate) fn encode(&self, conversation: &mut Conversation) -> Rc<[u8]> {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.encode(talk),
+            (Protocol::Http(http), Conversation::Http(_)) => http.encode(),
+            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
         }
     }
 
@@ -73,13 +90,28 @@ impl Protocol {
     ) -> Result<Step, Failure> {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.decode(talk, bytes),
+            (Protocol::Http(http), Conversation::Http(talk)) => http.decode(talk, bytes),
+            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
         }
     }
 
-    /// What an end of the stream means for the reply that is awaited.
-    pub(crate) fn ended(&self, conversation: &Conversation) -> Failure {
+    /// Whether the reply that was just complete is the last one on this connection, because the peer
+    /// closes it then.
+    pub(crate) fn is_over(&self, conversation: &Conversation) -> bool {
+        match conversation {
+            Conversation::Echo(_) => false,
+            Conversation::Http(talk) => talk.is_over(),
+        }
+    }
+
+    /// What an end of the stream means for the reply that is awaited. It may be that reply's end.
+    pub(crate) fn ended(&self, conversation: &mut Conversation) -> Result<Step, Failure> {
         match (self, conversation) {
-            (Protocol::Echo(_), Conversation::Echo(talk)) => talk.ended(),
+            (Protocol::Echo(_), Conversation::Echo(talk)) => Err(talk.ended()),
+            (Protocol::Http(http), Conversation::Http(talk)) => http.ended(talk),
+            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
         }
     }
 }
+
+const OF_ANOTHER: &str = "a conversation is begun by the protocol that goes on with it";

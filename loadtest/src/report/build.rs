@@ -95,7 +95,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         target: Target {
             url: outcome.url.clone(),
             address: outcome.address.clone(),
-            protocol: "tcp echo".into(),
+            protocol: if config.http.is_some() { "http/1.1" } else { "tcp echo" }.into(),
             own_server: config.url.is_none(),
         },
         config: settings(config, &outcome),
@@ -192,7 +192,16 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,
-        message_bytes: config.message_size,
+        message_bytes: match &config.http {
+            Some(exchange) => u32::try_from(exchange.request().len()).expect("bounded by config"),
+            None => config.message_size,
+        },
+        http: config.http.as_ref().map(|exchange| HttpSettings {
+            method: exchange.method().into(),
+            fields: exchange.fields().iter().map(ToString::to_string).collect(),
+            body_bytes: exchange.body_len(),
+            expect_status: exchange.expected().to_string(),
+        }),
         duration_s: config.duration.as_secs_f64(),
         warmup_s: config.warmup.as_secs_f64(),
         drain_s: config.drain.as_secs_f64(),
@@ -230,7 +239,6 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
             *by_class.entry(row.failure.class.name().into()).or_default() += row.measured;
         }
     }
-    let size = u64::from(config.message_size);
     let seconds = measured.as_secs_f64();
     let per_second = |count| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     Load {
@@ -244,8 +252,8 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
         offered_rate: config.open_loop.as_ref().map(|_| per_second(scheduled)),
         achieved_rate: per_second(completed),
         achieved_rate_ci: None,
-        bytes_sent: sent * size,
-        bytes_received: completed * size,
+        bytes_sent: total.traffic.sent,
+        bytes_received: total.traffic.received,
         warmup_completed,
     }
 }
@@ -286,6 +294,7 @@ fn failure_rows(table: &FailureTable) -> Vec<FailureRow> {
         stage: row.failure.stage.name().into(),
         class: row.failure.class.name().into(),
         errno: row.failure.errno_name(),
+        status: row.failure.status,
         count: row.total,
         measured: row.measured,
     });

@@ -245,6 +245,7 @@ fn config() -> Config {
         connections: 10,
         threads: 1,
         message_bytes: 64,
+        http: None,
         duration_s: 10.0,
         warmup_s: 1.0,
         drain_s: 2.0,

@@ -146,7 +146,10 @@ pub(crate) struct Config {
     pub(crate) connections_asked: u32,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
+    /// Of each message; of HTTP, the whole request.
     pub(crate) message_bytes: u32,
+    /// What was asked, of an `http://` target.
+    pub(crate) http: Option<HttpSettings>,
     pub(crate) duration_s: f64,
     pub(crate) warmup_s: f64,
     pub(crate) drain_s: f64,
@@ -155,6 +158,17 @@ pub(crate) struct Config {
     pub(crate) connect_timeout_s: f64,
     pub(crate) timeout_s: f64,
     pub(crate) nodelay: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HttpSettings {
+    pub(crate) method: String,
+    /// As `--header` had them: `name: value`.
+    pub(crate) fields: Vec<String>,
+    /// `None` without a body.
+    pub(crate) body_bytes: Option<u64>,
+    /// As `--expect-status` has it.
+    pub(crate) expect_status: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -321,6 +335,8 @@ pub(crate) struct FailureRow {
     pub(crate) stage: String,
     pub(crate) class: String,
     pub(crate) errno: Option<String>,
+    /// What an HTTP reply said, of the class `status`.
+    pub(crate) status: Option<u16>,
     pub(crate) count: u64,
     /// Of these, messages sent in the measured window.
     pub(crate) measured: u64,
@@ -487,9 +503,10 @@ impl Distribution {
 }
 
 impl FailureRow {
-    /// `recv reset ECONNRESET 12`
+    /// `recv reset ECONNRESET 12`, `recv status 503: 12`
     pub(crate) fn describe(&self) -> String {
         let errno = self.errno.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        format!("{} {}{errno} {}", self.stage, self.class, self.count)
+        let status = self.status.map(|status| format!(" {status}:")).unwrap_or_default();
+        format!("{} {}{errno}{status} {}", self.stage, self.class, self.count)
     }
 }

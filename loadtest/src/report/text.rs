@@ -58,7 +58,8 @@ fn header(report: &Report) -> String {
     let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
     let _ = writeln!(
         text,
-        "{}   {nodelay}   {} conns{}   {} {workers}",
+        "{}{}   {nodelay}   {} conns{}   {} {workers}",
+        config.http.as_ref().map(|http| format!("{} ", http.method)).unwrap_or_default(),
         bytes(config.message_bytes.into()),
         grouped(config.connections.into()),
         if config.pipeline > 1 { format!(" x {}", config.pipeline) } else { String::new() },
@@ -197,7 +198,7 @@ fn latency(latencies: &Latencies, percentiles: &[f64]) -> String {
     let Latencies { response, service, connect: _ } = latencies;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
-        return "Latency      no message was sent in the measured window\n".to_owned();
+        return "Latency      no message of the measured window has a time\n".to_owned();
     };
     let row = |name: &str, figure: &dyn Fn(&Distribution) -> f64| {
         let figures: Vec<String> =

@@ -5,12 +5,13 @@ use hdrhistogram::Histogram;
 use crate::failure::FailureTable;
 use crate::stats;
 use crate::timeline::Totals;
-use crate::worker::{Accounts, Counts, IdleCounts, WorkerResult};
+use crate::worker::{Accounts, Counts, IdleCounts, Traffic, WorkerResult};
 
 /// The sum of the workers' results.
 #[derive(Debug)]
 pub(super) struct Total {
     pub(super) accounts: Accounts,
+    pub(super) traffic: Traffic,
     /// What the intervals say, to be compared with the accounts.
     pub(super) counts: Counts,
     pub(super) failures: FailureTable,
@@ -35,6 +36,7 @@ impl Total {
         };
         let mut total = Total {
             accounts: Accounts { scheduled: counts.scheduled, ..Accounts::default() },
+            traffic: Traffic::default(),
             counts,
             failures: FailureTable::default(),
             response,
@@ -48,6 +50,7 @@ impl Total {
         };
         for result in results {
             total.accounts.merge(&result.accounts);
+            total.traffic.merge(result.traffic);
             total.failures.merge(&result.failures);
             stats::merge(&mut total.service, &result.service);
             stats::merge(&mut total.connect, &result.connect);

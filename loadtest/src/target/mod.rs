@@ -13,9 +13,21 @@ use crate::exit::{Exit, Stop};
 /// A target as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
+    scheme: Scheme,
     host: String,
     port: u16,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scheme {
+    Tcp,
+    Http {
+        /// Path and query, as they are sent.
+        path: String,
+    },
+}
+
+const HTTP_PORT: u16 = 80;
 
 impl Url {
     /// Looks the host up and picks the address to test.
@@ -41,6 +53,25 @@ impl Url {
             }
         }
     }
+
+    /// Path and query of an HTTP target; `None` of another.
+    pub(crate) fn http_path(&self) -> Option<&str> {
+        match &self.scheme {
+            Scheme::Http { path } => Some(path),
+            Scheme::Tcp => None,
+        }
+    }
+
+    /// The host as HTTP names it: with the port unless that goes without saying.
+    pub(crate) fn http_host(&self) -> String {
+        let (open, close) = self.brackets();
+        let port = if self.port == HTTP_PORT { String::new() } else { format!(":{}", self.port) };
+        format!("{open}{}{close}{port}", self.host)
+    }
+
+    fn brackets(&self) -> (&'static str, &'static str) {
+        if self.host.contains(':') { ("[", "]") } else { ("", "") }
+    }
 }
 
 impl FromStr for Url {
@@ -48,17 +79,37 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Url, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("a target is written tcp://host:port".to_owned());
+            return Err("a target is written tcp://host:port or http://host:port/path".to_owned());
         };
-        if scheme != "tcp" {
-            return Err(format!("{scheme}:// is not spoken here; use tcp://host:port"));
-        }
-        let Some((host, port)) = rest.rsplit_once(':') else {
-            return Err("the port is missing: use tcp://host:port".to_owned());
+        let (authority, scheme) = match scheme {
+            "tcp" => (rest, Scheme::Tcp),
+            "http" => {
+                let (authority, path) =
+                    rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+                (authority, Scheme::Http { path: http_path(path)? })
+            }
+            "https" => return Err("https:// is not built in; use http://".to_owned()),
+            _ => {
+                return Err(format!(
+                    "{scheme}:// is not spoken here; use tcp://host:port or http://host:port/path"
+                ));
+            }
         };
-        let port: u16 = match port.parse() {
-            Ok(0) | Err(_) => return Err(format!("'{port}' is not a port from 1 to 65535")),
-            Ok(port) => port,
+        let has_port = !authority.ends_with(']') && authority.contains(':');
+        let (host, port) = match (&scheme, authority.rsplit_once(':')) {
+            (_, Some((host, port))) if has_port => (host, Some(port)),
+            (Scheme::Http { .. }, _) => (authority, None),
+            (Scheme::Tcp, _) => {
+                return Err("the port is missing: use tcp://host:port".to_owned());
+            }
+        };
+        let port = match port.map(str::parse) {
+            None => HTTP_PORT,
+            Some(Ok(port)) if port > 0 => port,
+            Some(_) => {
+                let port = port.unwrap_or_default();
+                return Err(format!("'{port}' is not a port from 1 to 65535"));
+            }
         };
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(bracketed) => bracketed,
@@ -67,19 +118,33 @@ impl FromStr for Url {
             }
             None => host,
         };
-        if host.is_empty() || host.contains(['/', '@', '[', ']', ' ']) {
+        let is_odd =
+            |char: char| "/@[]".contains(char) || char.is_whitespace() || char.is_control();
+        if host.is_empty() || host.contains(is_odd) {
             return Err(format!("'{host}' is not a host: use tcp://host:port"));
         }
-        Ok(Url { host: host.to_owned(), port })
+        Ok(Url { scheme, host: host.to_owned(), port })
     }
+}
+
+/// What a request asks for: the rest of a URL without its fragment, which is nobody's but the client's.
+fn http_path(rest: &str) -> Result<String, String> {
+    let rest = rest.split_once('#').map_or(rest, |(path, _fragment)| path);
+    if let Some(odd) = rest.chars().find(|char| !char.is_ascii_graphic()) {
+        return Err(format!("{odd:?} cannot be in a URL as it is: write it as %XX"));
+    }
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    Ok(format!("{slash}{rest}"))
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "tcp://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "tcp://{}:{}", self.host, self.port)
+        match &self.scheme {
+            Scheme::Tcp => {
+                let (open, close) = self.brackets();
+                write!(f, "tcp://{open}{}{close}:{}", self.host, self.port)
+            }
+            Scheme::Http { path } => write!(f, "http://{}{path}", self.http_host()),
         }
     }
 }
@@ -95,12 +160,29 @@ mod tests {
     /// Kills: splitting an IPv6 address at its first colon; accepting port 0 or a path.
     #[test]
     fn urls() {
-        for good in ["tcp://127.0.0.1:7000", "tcp://localhost:1", "tcp://[::1]:65535"] {
+        for good in [
+            "tcp://127.0.0.1:7000",
+            "tcp://localhost:1",
+            "tcp://[::1]:65535",
+            "http://localhost/",
+            "http://[::1]:8080/a/b?c=/d",
+        ] {
             assert_eq!(good.parse::<Url>().unwrap().to_string(), good);
         }
         for (bad, word) in [
             ("127.0.0.1:7000", "tcp://host:port"),
-            ("http://x:80", "http://"),
+            ("ftp://x:80", "ftp://"),
+            ("https://x", "https:// is not built in"),
+            ("http://x:y/", "port"),
+            ("http://x:0", "port"),
+            ("http://u@x/", "host"),
+            ("http:///x", "host"),
+            ("http://x/a b", "%XX"),
+            ("http://x/\r\nb", "%XX"),
+            ("http://x/ä", "%XX"),
+            ("http://x\r\n:1/", "host"),
+            ("http://::1/", "brackets"),
+            ("tcp://[::1]", "port"),
             ("tcp://x", "port"),
             ("tcp://x:0", "port"),
             ("tcp://x:70000", "port"),
@@ -112,6 +194,27 @@ mod tests {
             let message = bad.parse::<Url>().unwrap_err();
             assert!(message.contains(word), "{bad}: {message}");
         }
+    }
+
+    /// Goal: an HTTP URL is taken apart as its server wants it.
+    ///
+    /// Method: with and without port, path, query and fragment.
+    ///
+    /// Kills: sending the fragment; a port in `Host` that goes without saying; a path that is empty.
+    #[test]
+    fn http_urls() {
+        for (text, host, path) in [
+            ("http://x", "x", "/"),
+            ("http://x:80/a", "x", "/a"),
+            ("http://x:81?q", "x:81", "/?q"),
+            ("http://[::1]", "[::1]", "/"),
+            ("http://[::1]:81/a?b:c#d/e", "[::1]:81", "/a?b:c"),
+            ("http://x#d", "x", "/"),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!((url.http_host().as_str(), url.http_path()), (host, Some(path)), "{text}");
+        }
+        assert_eq!("tcp://x:80".parse::<Url>().unwrap().http_path(), None);
     }
 
     /// Goal: an address needs no lookup and is used as it is.

@@ -106,6 +106,21 @@ impl Accounts {
     }
 }
 
+/// Bytes of the messages of the measured window, and of their replies that were complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl Traffic {
+    pub(crate) fn merge(&mut self, other: Traffic) {
+        let Traffic { sent, received } = other;
+        self.sent += sent;
+        self.received += received;
+    }
+}
+
 /// What became of the connections that never send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IdleCounts {
@@ -118,6 +133,7 @@ pub(crate) struct IdleCounts {
 pub(crate) struct WorkerResult {
     pub(crate) worker: u32,
     pub(crate) accounts: Accounts,
+    pub(crate) traffic: Traffic,
     pub(crate) failures: FailureTable,
     /// In a closed loop empty: its service times are those of the intervals.
     pub(crate) service: Histogram<u64>,

@@ -47,8 +47,8 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
         let ended = talk(&worker, index, &mut stream).await;
         match (&ended, churn.close) {
             (Ended::Retired, CloseStyle::Fin) => _ = stream.close().await,
-            (Ended::Retired, CloseStyle::Rst) => stream.abort(),
-            (Ended::Failed { .. }, _) => drop(stream),
+            (Ended::Failed { .. }, CloseStyle::Fin) => drop(stream),
+            (_, CloseStyle::Rst) => stream.abort(),
         }
         let needs_pause = match ended {
             Ended::Retired => {
@@ -153,8 +153,14 @@ async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
     let clock = Clock::default();
     let conversation = RefCell::new(worker.protocol().begin(worker.number_of(index)));
     let was_served = Cell::new(false);
-    let link =
-        Link { worker, index, clock: &clock, conversation: &conversation, was_served: &was_served };
+    let link = Link {
+        worker,
+        index,
+        clock: &clock,
+        conversation: &conversation,
+        reply_len: Cell::new(0),
+        was_served: &was_served,
+    };
     let failed = |fate| Ended::Failed { fate, was_served: was_served.get() };
     let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
     let (reader, writer) = stream.split();
@@ -188,6 +194,8 @@ struct Link<'a> {
     index: u32,
     clock: &'a Clock,
     conversation: &'a RefCell<Conversation>,
+    /// Bytes of the reply that is being read.
+    reply_len: Cell<u64>,
     was_served: &'a Cell<bool>,
 }
 
@@ -205,7 +213,7 @@ impl Link<'_> {
             }
             let due = self.turn().await;
             let message = self.worker.protocol().encode(&mut self.conversation.borrow_mut());
-            self.worker.sent(self.index, due, self.clock.now());
+            self.worker.sent(self.index, due, message.len(), self.clock.now());
             writer.send(message).await.map_err(|error| Failure::from_io(Stage::Send, &error))?;
         }
     }
@@ -261,31 +269,55 @@ impl Link<'_> {
 
     /// Takes what has arrived: parts of replies, several of them, or the end of the stream.
     fn take(&self, mut bytes: &[u8]) -> Result<(), Failure> {
+        let protocol = self.worker.protocol();
         let mut conversation = self.conversation.borrow_mut();
         if bytes.is_empty() {
-            return Err(self.worker.protocol().ended(&conversation));
+            self.settle(protocol.ended(&mut conversation)?);
+            return Err(CLOSED);
         }
         while !bytes.is_empty() {
             let outstanding = self.worker.outstanding(self.index);
             if outstanding == 0 {
                 return Err(Failure::of(Stage::Recv, Class::Mismatch));
             }
-            match self.worker.protocol().decode(&mut conversation, bytes)? {
-                Step::Partial => return Ok(()),
-                // Bytes after the last reply that was asked for spoil it.
-                Step::Complete { used } if outstanding == 1 && used < bytes.len() => {
-                    return Err(Failure::of(Stage::Recv, Class::Mismatch));
-                }
-                Step::Complete { used } => {
-                    self.worker.replied(self.index, self.clock.now());
-                    self.was_served.set(true);
-                    bytes = &bytes[used..];
-                }
+            let step = protocol.decode(&mut conversation, bytes)?;
+            let used = match step {
+                Step::Partial => bytes.len(),
+                Step::Complete { used } | Step::Unexpected { used, .. } => used,
+            };
+            self.reply_len.set(self.reply_len.get() + used as u64);
+            bytes = &bytes[used..];
+            // Bytes after the last reply that was asked for spoil it.
+            if outstanding == 1 && !bytes.is_empty() {
+                return Err(Failure::of(Stage::Recv, Class::Mismatch));
+            }
+            if self.settle(step) && protocol.is_over(&conversation) {
+                return Err(CLOSED);
             }
         }
         Ok(())
     }
+
+    /// Says whether the oldest message has found its fate.
+    fn settle(&self, step: Step) -> bool {
+        let (index, now) = (self.index, self.clock.now());
+        let failure = match step {
+            Step::Partial => return false,
+            Step::Complete { .. } => None,
+            Step::Unexpected { failure, .. } => Some(failure),
+        };
+        let reply_len = self.reply_len.replace(0);
+        match failure {
+            None => self.worker.replied(index, reply_len, now),
+            Some(failure) => self.worker.replied_wrong(index, reply_len, failure, now),
+        }
+        self.was_served.set(true);
+        true
+    }
 }
+
+/// The end of a connection that the peer has announced.
+const CLOSED: Failure = Failure::of(Stage::Recv, Class::Closed);
 
 /// Ends a connection whose oldest message has waited for too long.
 ///

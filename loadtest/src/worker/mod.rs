@@ -30,7 +30,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::accounts::{Accounts, IdleCounts, WorkerResult};
+pub(crate) use self::accounts::{Accounts, IdleCounts, Traffic, WorkerResult};
 pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
 pub(crate) use self::intervals::{Counts, Part, Phase};
 use self::state::Worker;
@@ -39,6 +39,7 @@ use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
 use crate::load::{Churn, Think};
 use crate::procfs;
+use crate::protocol::http::Exchange;
 use crate::published::Published;
 use crate::schedule::{ConnectPace, Window};
 use crate::sys;
@@ -57,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) connections: u32,
     pub(crate) connections_total: u32,
     pub(crate) message_size: u32,
+    /// What is asked of a target that speaks HTTP. `None` is an echo of `message_size`.
+    pub(crate) http: Option<Arc<Exchange>>,
     pub(crate) load: Load,
     /// Messages that a connection may have outstanding.
     pub(crate) pipeline: u32,

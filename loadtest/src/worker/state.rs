@@ -19,7 +19,7 @@ use hdrhistogram::Histogram;
 
 pub(super) use self::connecting::Attempt;
 use self::connecting::Ramp;
-use super::accounts::{Accounts, IdleCounts};
+use super::accounts::{Accounts, IdleCounts, Traffic};
 use super::dispatch::{Dispatch, Load, Next, Turn};
 use super::intervals::{Phase, Recorder};
 use super::{Links, Plan};
@@ -57,6 +57,7 @@ pub(super) struct Worker {
     quota: Cell<Option<u64>>,
     slots: RefCell<Vec<Slot>>,
     accounts: RefCell<Accounts>,
+    traffic: Cell<Traffic>,
     failures: RefCell<FailureTable>,
     recorder: RefCell<Option<Recorder>>,
     /// Of an open loop; in a closed one the recorder has the service times.
@@ -123,7 +124,10 @@ impl Worker {
         let mut slots = Vec::new();
         slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
-            protocol: Protocol::echo(plan.message_size, plan.run_id),
+            protocol: match &plan.http {
+                Some(exchange) => Protocol::http(exchange),
+                None => Protocol::echo(plan.message_size, plan.run_id),
+            },
             connect_gate: ConnectGate::new(plan.connects_in_flight_max),
             start_gate: StartGate::new(plan.connections),
             ramp: RefCell::new(Ramp::new()),
@@ -139,6 +143,7 @@ impl Worker {
             quota: Cell::new(plan.requests_max),
             slots: RefCell::new(slots),
             accounts: RefCell::new(Accounts::default()),
+            traffic: Cell::new(Traffic::default()),
             failures: RefCell::new(FailureTable::default()),
             recorder: RefCell::new(None),
             service: RefCell::new(stats::new_histogram()),
@@ -289,8 +294,11 @@ impl Worker {
 
     // Messages.
 
-    pub(super) fn sent(&self, index: u32, due: Instant, now: Instant) {
+    pub(super) fn sent(&self, index: u32, due: Instant, len: usize, now: Instant) {
         let is_measured = self.window.get().is_some_and(|window| window.holds(due));
+        if is_measured {
+            self.moved(Traffic { sent: len as u64, received: 0 });
+        }
         self.accounts.borrow_mut().sent += u64::from(is_measured);
         let slot = &mut self.slots.borrow_mut()[index as usize];
         if self.is_open_loop() {
@@ -310,7 +318,7 @@ impl Worker {
     }
 
     /// The reply to the oldest message of the connection is complete.
-    pub(super) fn replied(&self, index: u32, now: Instant) {
+    pub(super) fn replied(&self, index: u32, len: u64, now: Instant) {
         let message = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             let message = slot.outstanding.pop_front().expect("a reply follows a message");
@@ -319,12 +327,12 @@ impl Worker {
             slot.free_since.get_or_insert(now);
             message
         };
-        {
-            let mut accounts = self.accounts.borrow_mut();
-            match message.is_measured {
-                true => accounts.completed += 1,
-                false => accounts.warmup_completed += 1,
+        match message.is_measured {
+            true => {
+                self.accounts.borrow_mut().completed += 1;
+                self.moved(Traffic { sent: 0, received: len });
             }
+            false => self.accounts.borrow_mut().warmup_completed += 1,
         }
         let took = now.duration_since(message.due);
         if self.is_open_loop() && message.is_measured {
@@ -336,6 +344,27 @@ impl Worker {
         });
         self.links.published.reply(took);
         self.settled(1);
+    }
+
+    /// The reply to the oldest message of the connection is complete, and not the one that was wanted.
+    pub(super) fn replied_wrong(&self, index: u32, len: u64, failure: Failure, now: Instant) {
+        let message = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            slot.free_since.get_or_insert(now);
+            slot.outstanding.pop_front().expect("a reply follows a message")
+        };
+        if message.is_measured {
+            self.moved(Traffic { sent: 0, received: len });
+        }
+        self.links.published.errors.add_one();
+        self.failed(message, failure);
+        self.settled(1);
+    }
+
+    fn moved(&self, more: Traffic) {
+        let mut traffic = self.traffic.get();
+        traffic.merge(more);
+        self.traffic.set(traffic);
     }
 
     pub(super) fn outstanding(&self, index: u32) -> usize {

@@ -51,7 +51,22 @@ fn bad_arguments() {
         (&["--threshold", "p(99)<5"][..], "did you mean 5ms?"),
         (&["--threshold", "p99<5ms"][..], "did you mean p(99)?"),
         (&["--threshold", ""][..], "no comparison"),
-        (&["http://127.0.0.1:80"][..], "tcp://"),
+        (&["ftp://127.0.0.1:80"][..], "tcp://"),
+        (&["https://127.0.0.1:80"][..], "https:// is not built in"),
+        (&["http://127.0.0.1:80/a b"][..], "%XX"),
+        (&["http://a", "-X", "GET /"][..], "no method"),
+        (&["http://a", "-X", "CONNECT"][..], "CONNECT"),
+        (&["http://a", "-H", "name"][..], "Name: value"),
+        (&["http://a", "-H", "a: b\r\nc: d"][..], "line break"),
+        (&["http://a", "-H", "Content-Length: 5"][..], "--body"),
+        (&["http://a", "-H", "Connection: close", "-p", "2"][..], "--pipeline 2"),
+        (&["http://a", "--expect-status", "20x"][..], "20x"),
+        (&["http://a", "-s", "5"][..], "--size"),
+        (&["http://a", "--verify"][..], "--verify"),
+        (&["tcp://a:1", "-X", "GET"][..], "--method"),
+        (&["tcp://a:1", "-H", "a: b"][..], "--header"),
+        (&["-b", "x"][..], "--body"),
+        (&["--expect-status", "200"][..], "--expect-status"),
         (&["tcp://127.0.0.1"][..], "port"),
         (&["tcp://127.0.0.1:0"][..], "port"),
         (&["tcp://a:1", "tcp://b:1"][..], "tcp://b:1"),
@@ -192,4 +207,16 @@ fn an_unwritable_report() {
     let output = loadtest(&["--json", "/nonexistent/report.json", &nobody()]);
     assert_exit(&output, 1);
     assert!(stderr(&output).contains("cannot write /nonexistent/report.json"));
+}
+
+/// Goal: a body that cannot be read is found out before the run, with exit code 1.
+///
+/// Method: a file that does not exist; a target where nobody listens, which would be exit 3.
+///
+/// Kills: sending the file's name; an empty body.
+#[test]
+fn an_unreadable_body() {
+    let output = loadtest(&["http://127.0.0.2:1/", "-b", "@/nonexistent/body"]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("cannot read /nonexistent/body"), "{}", stderr(&output));
 }

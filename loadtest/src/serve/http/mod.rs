@@ -11,7 +11,6 @@
 //! **Absent on purpose.** `Date`: with it, two replies would not be the same bytes, and a tester
 //! could not compare them. Time limits for slow peers: whoever tests decides how slow to be.
 
-mod chunked;
 mod reply;
 mod request;
 mod route;

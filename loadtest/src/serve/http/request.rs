@@ -7,7 +7,7 @@
 //!
 //! **Absent on purpose**: sockets and routes.
 
-use super::chunked::{Chunked, Progress};
+use crate::chunked::{Broken, Chunked, Progress};
 
 /// The longest head: request line, fields and the empty line.
 pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
@@ -42,6 +42,15 @@ pub(super) enum Refusal {
     Malformed,
     /// 431
     TooLarge,
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Refusal {
+        match broken {
+            Broken::Malformed => Refusal::Malformed,
+            Broken::TooLarge => Refusal::TooLarge,
+        }
+    }
 }
 
 /// What the bytes so far amount to.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{FAILED_CONNECTS_MAX, Fate, Worker, record};
 use crate::control::Event;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 
 /// How far the connects are.
 #[derive(Debug)]
@@ -190,8 +190,12 @@ impl Worker {
 
     /// A connection has failed, and with it all that was outstanding there.
     pub(in crate::worker) fn lost(&self, index: u32, fate: Fate, now: Instant) {
-        self.lost.set(self.lost.get() + 1);
         let outstanding = self.forget(index);
+        // A peer may close what nobody waits for, as long as another connection takes its place.
+        let is_orderly = outstanding.is_empty()
+            && self.plan.churn.reconnects
+            && matches!(fate, Fate::Failed(failure) if failure.class == Class::Closed);
+        self.lost.set(self.lost.get() + u32::from(!is_orderly));
         if outstanding.is_empty()
             && let Fate::Failed(failure) = fate
         {

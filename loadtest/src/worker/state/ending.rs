@@ -47,6 +47,7 @@ impl Worker {
         WorkerResult {
             worker: self.plan.worker,
             accounts: *self.accounts.borrow(),
+            traffic: self.traffic.get(),
             failures: self.failures.take(),
             service: self.service.replace(stats::new_histogram()),
             connect: self.connect.replace(stats::new_histogram()),

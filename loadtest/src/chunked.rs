@@ -1,4 +1,5 @@
-//! A chunked body, skipped: sizes, data, trailers, whatever pieces they come in.
+//! A chunked body of HTTP/1.1, skipped: sizes, data, trailers, whatever pieces they come in. Of
+//! requests to `serve http` and of replies to the HTTP that `protocol` speaks.
 //!
 //! ```text
 //!  Size ──;──▶ Extension ──CR──▶ SizeEnd ──LF──▶ Data ──▶ DataCr ──CR──▶ DataLf ──LF──▶ Size
@@ -8,11 +9,19 @@
 //!                                               TrailerLine ──CR──▶ TrailerLf
 //! ```
 
-use super::request::{HEAD_LEN_MAX, Refusal};
+/// The longest line of a size, and all trailers together.
+const LINES_LEN_MAX: usize = 16 << 10;
+
+/// Why the rest of a body cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    Malformed,
+    TooLarge,
+}
 
 /// Where in a chunked body the reader is.
 #[derive(Debug, Default)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     /// The size of the chunk, as far as it is known; then what is left of its data.
     left: u64,
@@ -37,7 +46,7 @@ enum State {
 
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// All bytes are used and the body goes on.
     Goes,
     /// The body's last byte was the one before `used`.
@@ -45,7 +54,7 @@ pub(super) enum Progress {
 }
 
 impl Chunked {
-    pub(super) fn skip(&mut self, bytes: &[u8]) -> Result<Progress, Refusal> {
+    pub(crate) fn skip(&mut self, bytes: &[u8]) -> Result<Progress, Broken> {
         let mut at = 0;
         while at < bytes.len() {
             if self.state == State::Data {
@@ -67,18 +76,18 @@ impl Chunked {
     }
 
     /// Takes one byte that is not data. True if it was the body's last.
-    fn step(&mut self, byte: u8) -> Result<bool, Refusal> {
+    fn step(&mut self, byte: u8) -> Result<bool, Broken> {
         self.line_len += 1;
-        if self.line_len > HEAD_LEN_MAX {
-            return Err(Refusal::TooLarge);
+        if self.line_len > LINES_LEN_MAX {
+            return Err(Broken::TooLarge);
         }
         self.state = match (self.state, byte) {
             // A size has a digit.
             (State::Size, b'\r') if self.line_len > 1 => State::SizeEnd,
             (State::Size, b';' | b' ' | b'\t') if self.line_len > 1 => State::Extension,
             (State::Size, digit) => {
-                let digit = char::from(digit).to_digit(16).ok_or(Refusal::Malformed)?;
-                let shifted = self.left.checked_mul(16).ok_or(Refusal::Malformed)?;
+                let digit = char::from(digit).to_digit(16).ok_or(Broken::Malformed)?;
+                let shifted = self.left.checked_mul(16).ok_or(Broken::Malformed)?;
                 self.left = shifted + u64::from(digit);
                 State::Size
             }
@@ -109,7 +118,7 @@ impl Chunked {
                 | State::TrailerLf
                 | State::LastLf,
                 _,
-            ) => return Err(Refusal::Malformed),
+            ) => return Err(Broken::Malformed),
         };
         Ok(false)
     }

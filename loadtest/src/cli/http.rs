@@ -1,0 +1,22 @@
+//! What is asked of an `http://` target.
+
+use clap::Args;
+
+use crate::protocol::http::{Field, Method, Statuses};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "HTTP")]
+pub(crate) struct HttpArgs {
+    /// Method of the request (default GET, or POST with a body)
+    #[arg(short = 'X', long)]
+    pub(crate) method: Option<Method>,
+    /// A header of the request, 'Name: value' (may be given several times)
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub(crate) fields: Vec<Field>,
+    /// Body of the request: the text itself, or @FILE
+    #[arg(short, long, value_name = "TEXT|@FILE")]
+    pub(crate) body: Option<String>,
+    /// Statuses that are right; a reply with another one is an error (default 2xx)
+    #[arg(long, value_name = "200,404,5xx")]
+    pub(crate) expect_status: Option<Statuses>,
+}

@@ -1,0 +1,70 @@
+//! From the options of an `http://` target to the request that is sent.
+
+use std::fs;
+use std::sync::Arc;
+
+use crate::cli::{HttpArgs, RunArgs};
+use crate::exit::{Exit, Stop};
+use crate::protocol::http::{Exchange, Method};
+use crate::units::SIZE_MAX;
+
+/// What is asked of the target; `None` if it does not speak HTTP.
+pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
+    let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+    let HttpArgs { method, fields, body, expect_status } = &args.http;
+    let Some((url, path)) = args.url.as_ref().and_then(|url| Some((url, url.http_path()?))) else {
+        let given = [
+            ("--method", method.is_some()),
+            ("--header", !fields.is_empty()),
+            ("--body", body.is_some()),
+            ("--expect-status", expect_status.is_some()),
+        ];
+        return match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => usage(format!("{option} needs a target that is http://")),
+            None => Ok(None),
+        };
+    };
+    for (option, is_given) in [("--size", args.size.is_some()), ("--verify", args.verify)] {
+        if is_given {
+            return usage(format!("{option} is for an echo, and {url} is none"));
+        }
+    }
+    for name in ["content-length", "transfer-encoding"] {
+        if fields.iter().any(|field| field.is(name)) {
+            return usage(format!("--header {name}: is said by itself, from the --body"));
+        }
+    }
+    let body = body.as_deref().map(read_body).transpose()?;
+    let method = method
+        .clone()
+        .unwrap_or_else(|| if body.is_some() { Method::post() } else { Method::get() });
+    let exchange = Exchange::new(
+        method,
+        path,
+        &url.http_host(),
+        fields.clone(),
+        body.as_deref(),
+        expect_status.clone().unwrap_or_default(),
+    );
+    if exchange.closes_connections() && args.pipeline > 1 {
+        return usage(format!(
+            "--pipeline {} is more than the one request of a connection that is to be closed",
+            args.pipeline
+        ));
+    }
+    Ok(Some(Arc::new(exchange)))
+}
+
+/// The text itself, or what is in a file.
+fn read_body(text: &str) -> Result<Vec<u8>, Stop> {
+    let body = match text.strip_prefix('@') {
+        None => text.as_bytes().to_vec(),
+        Some(path) => fs::read(path)
+            .map_err(|error| Stop::could_not_run(format!("cannot read {path}: {error}")))?,
+    };
+    if body.len() > SIZE_MAX as usize {
+        let line = format!("--body has {} bytes, {SIZE_MAX} are the most", body.len());
+        return Err(Stop::new(Exit::Usage, line));
+    }
+    Ok(body)
+}

@@ -1,0 +1,203 @@
+//! What is asked and which answers are right: the bytes of the request, made once.
+//!
+//! Everything that comes from the command line is checked here for what would make another request of
+//! it: a line break in a field, a space in a path.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Statuses;
+
+/// A request and what is known of its replies.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    request: Box<[u8]>,
+    method: Method,
+    fields: Vec<Field>,
+    body_len: Option<u64>,
+    expected: Statuses,
+}
+
+/// A method that is sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Method(String);
+
+/// A field of the head, as `--header` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    name: String,
+    value: String,
+}
+
+impl Exchange {
+    /// A request for `target` at `host`. A field that the head has anyway takes its place.
+    pub(crate) fn new(
+        method: Method,
+        target: &str,
+        host: &str,
+        fields: Vec<Field>,
+        body: Option<&[u8]>,
+        expected: Statuses,
+    ) -> Exchange {
+        let mut head = format!("{} {target} HTTP/1.1\r\n", method.0);
+        if !fields.iter().any(|field| field.is("host")) {
+            head += &format!("Host: {host}\r\n");
+        }
+        for Field { name, value } in &fields {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if let Some(body) = body {
+            head += &format!("Content-Length: {}\r\n", body.len());
+        }
+        head += "\r\n";
+        let request = [head.as_bytes(), body.unwrap_or_default()].concat().into();
+        let body_len = body.map(|body| body.len() as u64);
+        Exchange { request, method, fields, body_len, expected }
+    }
+
+    pub(crate) fn request(&self) -> &[u8] {
+        &self.request
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        &self.method.0
+    }
+
+    pub(crate) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    pub(crate) fn body_len(&self) -> Option<u64> {
+        self.body_len
+    }
+
+    pub(crate) fn expected(&self) -> &Statuses {
+        &self.expected
+    }
+
+    /// Whether the request asks the peer to close the connection after its reply.
+    pub(crate) fn closes_connections(&self) -> bool {
+        self.fields.iter().any(Field::closes_connections)
+    }
+
+    /// Whether replies have no body, whatever their heads say.
+    pub(super) fn is_head(&self) -> bool {
+        self.method.0 == "HEAD"
+    }
+
+    pub(super) fn expects(&self, status: u16) -> bool {
+        self.expected.contain(status)
+    }
+}
+
+impl Method {
+    pub(crate) fn get() -> Method {
+        Method("GET".to_owned())
+    }
+
+    pub(crate) fn post() -> Method {
+        Method("POST".to_owned())
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Method, String> {
+        match text {
+            "CONNECT" => Err("CONNECT makes a tunnel, and is not spoken here".to_owned()),
+            text if is_token(text) => Ok(Method(text.to_owned())),
+            text => Err(format!("'{text}' is no method")),
+        }
+    }
+}
+
+impl Field {
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    fn closes_connections(&self) -> bool {
+        let is_close = |option: &str| option.trim().eq_ignore_ascii_case("close");
+        self.is("connection") && self.value.split(',').any(is_close)
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.value)
+    }
+}
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Field, String> {
+        let Some((name, value)) = text.split_once(':') else {
+            return Err("a header is written 'Name: value'".to_owned());
+        };
+        if !is_token(name) {
+            return Err(format!("'{name}' is no name of a header"));
+        }
+        let value = value.trim_matches([' ', '\t']);
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(format!("the value of {name} has a line break or another control in it"));
+        }
+        Ok(Field { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// What a method or the name of a field is made of.
+fn is_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[&str], body: Option<&[u8]>) -> String {
+        let fields: Vec<Field> = fields.iter().map(|text| text.parse().unwrap()).collect();
+        let method = body.map_or_else(Method::get, |_| Method::post());
+        let exchange = Exchange::new(method, "/a?b", "host:81", fields, body, Statuses::default());
+        String::from_utf8(exchange.request().to_vec()).unwrap()
+    }
+
+    /// Goal: the request is these bytes and no others.
+    ///
+    /// Method: bare, with fields, with a host of one's own, with a body, with one that is empty.
+    ///
+    /// Kills: two hosts; a body whose length is not said; `Content-Length` on every GET.
+    #[test]
+    fn requests() {
+        assert_eq!(request(&[], None), "GET /a?b HTTP/1.1\r\nHost: host:81\r\n\r\n");
+        assert_eq!(
+            request(&["X-A:  1 2\t", "x-b:"], None),
+            "GET /a?b HTTP/1.1\r\nHost: host:81\r\nX-A: 1 2\r\nx-b: \r\n\r\n"
+        );
+        assert_eq!(request(&["HOST: other"], None), "GET /a?b HTTP/1.1\r\nHOST: other\r\n\r\n");
+        let head = "POST /a?b HTTP/1.1\r\nHost: host:81\r\nContent-Length: ";
+        assert_eq!(request(&[], Some(b"body\0")), format!("{head}5\r\n\r\nbody\0"));
+        assert_eq!(request(&[], Some(b"")), format!("{head}0\r\n\r\n"));
+    }
+
+    /// Goal: nothing on the command line can end a line of the head, or be taken for another part.
+    ///
+    /// Method: methods and fields that would.
+    ///
+    /// Kills: a check of the value alone, or of the name alone; splitting at the last colon.
+    #[test]
+    fn what_would_be_another_request_is_refused() {
+        for bad in ["", "GET /x", "G\r\n", "CONNECT", "GÉT"] {
+            assert!(bad.parse::<Method>().is_err(), "{bad:?}");
+        }
+        for bad in ["", "name", ": value", "na me: x", "name : x", "name: a\r\nb: c", "n: a\0"] {
+            assert!(bad.parse::<Field>().is_err(), "{bad:?}");
+        }
+        let field: Field = "A: b: c".parse().unwrap();
+        assert_eq!((field.name.as_str(), field.value.as_str()), ("A", "b: c"));
+        assert!("connection: x, Close".parse::<Field>().unwrap().closes_connections());
+        assert!(!"connection: closed".parse::<Field>().unwrap().closes_connections());
+    }
+}

@@ -1,0 +1,154 @@
+//! Heads of replies, whole or in pieces, and what they say about the rest.
+
+use super::{Exchange, FIELDS_MAX, HEAD_LEN_MAX, MALFORMED, is_interim};
+use crate::failure::Failure;
+
+/// Every head begins so. What does not is known to be something else before its first line ends.
+const BEGIN: &[u8] = b"HTTP/1.";
+
+/// What matters of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) body: Body,
+    /// The peer closes the connection after this reply.
+    pub(super) is_last: bool,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    Sized(u64),
+    Chunked,
+    UntilEnd,
+}
+
+/// Keeps the beginning of a head that has not come whole.
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    kept: Vec<u8>,
+}
+
+impl HeadReader {
+    /// Whether nothing of a head has come yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept_len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Goes on with `bytes`. Says how many of them were the rest of the head; `None` if all were and
+    /// there is more to come.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        exchange: &Exchange,
+    ) -> Result<Option<(usize, Head)>, Failure> {
+        // Most heads come whole, and are read where they lie.
+        if self.kept.is_empty() {
+            let window = &bytes[..bytes.len().min(HEAD_LEN_MAX)];
+            let parsed = parse(window, window, exchange)?;
+            if parsed.is_none() {
+                self.kept.extend_from_slice(window);
+            }
+            return Ok(parsed);
+        }
+        let kept_len = self.kept.len();
+        let added = &bytes[..bytes.len().min(HEAD_LEN_MAX - kept_len)];
+        self.kept.extend_from_slice(added);
+        let parsed = parse(&self.kept, added, exchange)?;
+        Ok(parsed.map(|(len, head)| {
+            self.kept = Vec::new();
+            (len - kept_len, head)
+        }))
+    }
+}
+
+/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it is
+/// not whole.
+fn parse(
+    window: &[u8],
+    added: &[u8],
+    exchange: &Exchange,
+) -> Result<Option<(usize, Head)>, Failure> {
+    if !window.starts_with(&BEGIN[..BEGIN.len().min(window.len())]) {
+        return Err(MALFORMED);
+    }
+    let is_full = window.len() == HEAD_LEN_MAX;
+    // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
+    // for each byte.
+    if !is_full && !added.contains(&b'\n') {
+        return Ok(None);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut head = httparse::Response::new(&mut fields);
+    match head.parse(window) {
+        Ok(httparse::Status::Complete(len)) => Ok(Some((len, understand(&head, exchange)?))),
+        Ok(httparse::Status::Partial) if !is_full => Ok(None),
+        Ok(httparse::Status::Partial) | Err(_) => Err(MALFORMED),
+    }
+}
+
+/// What the fields of a whole head mean. Where they contradict each other, a guess could take a part of
+/// a body for the next reply: it is refused.
+fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<Head, Failure> {
+    let status = head.code.expect("the head is whole");
+    let is_modern = head.version.expect("the head is whole") == 1;
+    let (mut is_closing, mut is_kept) = (false, is_modern);
+    let (mut length, mut codings, mut last_is_chunked) = (None, 0_u32, false);
+    for field in &*head.headers {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        let parts = || field.value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        if is("content-length") {
+            for part in parts() {
+                let value = decimal(part)?;
+                if length.replace(value).is_some_and(|before| before != value) {
+                    return Err(MALFORMED);
+                }
+            }
+        } else if is("transfer-encoding") {
+            for part in parts().filter(|part| !part.is_empty()) {
+                // Chunks are the outermost coding, and the only one that says where it ends.
+                if last_is_chunked {
+                    return Err(MALFORMED);
+                }
+                codings += 1;
+                last_is_chunked = part.eq_ignore_ascii_case(b"chunked");
+            }
+        } else if is("connection") {
+            for option in parts() {
+                is_closing |= option.eq_ignore_ascii_case(b"close");
+                is_kept |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+    }
+    if codings > 0 && (length.is_some() || !is_modern) {
+        return Err(MALFORMED);
+    }
+    let is_bodiless = exchange.is_head() || status < 200 || matches!(status, 204 | 304);
+    let body = match length {
+        _ if is_bodiless => Body::Sized(0),
+        _ if last_is_chunked => Body::Chunked,
+        Some(length) => Body::Sized(length),
+        None => Body::UntilEnd,
+    };
+    let ends_http = status < 200 && !is_interim(status);
+    let is_last = is_closing
+        || !is_kept
+        || ends_http
+        || body == Body::UntilEnd
+        || exchange.closes_connections();
+    Ok(Head { status, body, is_last })
+}
+
+fn decimal(digits: &[u8]) -> Result<u64, Failure> {
+    // `parse` would take a sign.
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(MALFORMED);
+    }
+    let text = std::str::from_utf8(digits).map_err(|_| MALFORMED)?;
+    text.parse().map_err(|_| MALFORMED)
+}

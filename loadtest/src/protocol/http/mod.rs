@@ -1,0 +1,162 @@
+//! HTTP/1.1: one request, over and over, and replies of any form.
+//!
+//! ```text
+//!         ┌─ 1xx ─┐                    ┌▶ nothing, length 0 ─────────────────▶ complete
+//!         ▼       │                    ├▶ Sized ──── the last byte ──────────▶ complete
+//!        Head ────┴── head is whole ───┼▶ Chunked ── the last chunk's end ───▶ complete
+//!                                      └▶ UntilEnd ─ the end of the stream ──▶ complete
+//! ```
+//!
+//! A reply of another status than expected is an error of its message alone: the connection goes on,
+//! and the message has no latency, because an answer in error is often the faster one. What is no HTTP
+//! ends the connection.
+//!
+//! **Invariant.** What comes out does not depend on how the bytes were cut
+//! (`tests::cuts_change_nothing`). Bodies are skipped, not kept; of a head that comes in pieces at
+//! most [`HEAD_LEN_MAX`] bytes are.
+
+mod exchange;
+mod head;
+mod statuses;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub(crate) use self::exchange::{Exchange, Field, Method};
+use self::head::{Body, Head, HeadReader};
+pub(crate) use self::statuses::Statuses;
+use super::Step;
+use crate::chunked::{Broken, Chunked, Progress};
+use crate::failure::{Class, Failure, Stage};
+
+/// The longest head of a reply: status line, fields and the empty line.
+const HEAD_LEN_MAX: usize = 64 << 10;
+
+/// The most fields in a head.
+const FIELDS_MAX: usize = 128;
+
+/// What all connections of a worker send and expect.
+#[derive(Debug)]
+pub(crate) struct Http {
+    request: Rc<[u8]>,
+    exchange: Arc<Exchange>,
+}
+
+/// One connection's replies.
+#[derive(Debug, Default)]
+pub(crate) struct Talk {
+    part: Part,
+    head: HeadReader,
+    /// Of the reply that is being read.
+    status: u16,
+    /// The reply that is being read, or was read last, is the last one here.
+    is_last: bool,
+}
+
+/// Which part of a reply comes next.
+#[derive(Debug, Default)]
+enum Part {
+    #[default]
+    Head,
+    /// At least 1.
+    Sized {
+        left: u64,
+    },
+    Chunked(Chunked),
+    UntilEnd,
+}
+
+impl Http {
+    pub(super) fn new(exchange: Arc<Exchange>) -> Http {
+        Http { request: exchange.request().into(), exchange }
+    }
+
+    pub(super) fn encode(&self) -> Rc<[u8]> {
+        Rc::clone(&self.request)
+    }
+
+    pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            match &mut talk.part {
+                Part::Head => {
+                    let Some((len, head)) = talk.head.advance(rest, &self.exchange)? else {
+                        return Ok(Step::Partial);
+                    };
+                    used += len;
+                    if let Some(step) = self.begin(talk, head, used) {
+                        return Ok(step);
+                    }
+                }
+                Part::Sized { left } => {
+                    let len = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    *left -= len as u64;
+                    return Ok(match left {
+                        0 => self.complete(talk, used + len),
+                        _ => Step::Partial,
+                    });
+                }
+                Part::Chunked(body) => {
+                    return Ok(match body.skip(rest).map_err(|_: Broken| MALFORMED)? {
+                        Progress::Ended { used: len } => self.complete(talk, used + len),
+                        Progress::Goes => Step::Partial,
+                    });
+                }
+                Part::UntilEnd => return Ok(Step::Partial),
+            }
+        }
+    }
+
+    /// The end of the stream is the end of a reply that is read until there.
+    pub(super) fn ended(&self, talk: &mut Talk) -> Result<Step, Failure> {
+        match talk.part {
+            Part::UntilEnd => Ok(self.complete(talk, 0)),
+            Part::Head if talk.head.is_empty() => Err(Failure::of(Stage::Recv, Class::Eof)),
+            Part::Head | Part::Sized { .. } | Part::Chunked(_) => {
+                Err(Failure::of(Stage::Recv, Class::Short))
+            }
+        }
+    }
+
+    /// A head is whole. Says so if the reply is, too.
+    fn begin(&self, talk: &mut Talk, head: Head, used: usize) -> Option<Step> {
+        let Head { status, body, is_last } = head;
+        if is_interim(status) {
+            return None;
+        }
+        talk.status = status;
+        talk.is_last = is_last;
+        talk.part = match body {
+            Body::Sized(0) => return Some(self.complete(talk, used)),
+            Body::Sized(left) => Part::Sized { left },
+            Body::Chunked => Part::Chunked(Chunked::default()),
+            Body::UntilEnd => Part::UntilEnd,
+        };
+        None
+    }
+
+    fn complete(&self, talk: &mut Talk, used: usize) -> Step {
+        talk.part = Part::Head;
+        match self.exchange.expects(talk.status) {
+            true => Step::Complete { used },
+            false => Step::Unexpected { used, failure: Failure::of_status(talk.status) },
+        }
+    }
+}
+
+impl Talk {
+    pub(super) fn is_over(&self) -> bool {
+        self.is_last
+    }
+}
+
+const MALFORMED: Failure = Failure::of(Stage::Recv, Class::Malformed);
+
+/// Whether another head follows. After `101` it is not HTTP that follows.
+fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
+}
+
+#[cfg(test)]
+mod tests;
