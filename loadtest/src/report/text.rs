@@ -17,7 +17,7 @@ const BETWEEN_COLUMNS: &str = "     ";
 
 pub(super) fn render(report: &Report) -> String {
     let mut sections = vec![header(report), load(report), connections(report)];
-    sections.push(latency(&report.latency_us, &report.config.percentiles) + &confidence(report));
+    sections.push(latency(report) + &confidence(report));
     let mut health = errors(report);
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
@@ -194,11 +194,15 @@ fn connections(report: &Report) -> String {
 }
 
 /// Percentiles on the left, bars on the right: of the response times if there are any.
-fn latency(latencies: &Latencies, percentiles: &[f64]) -> String {
-    let Latencies { response, service, connect: _ } = latencies;
+fn latency(report: &Report) -> String {
+    let Latencies { response, service, connect: _ } = &report.latency_us;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
-        return "Latency      no message of the measured window has a time\n".to_owned();
+        let none = match report.load.sent {
+            0 => "no message was sent in the measured window",
+            _ => "no message of the measured window was answered as it should be",
+        };
+        return format!("Latency      {none}\n");
     };
     let row = |name: &str, figure: &dyn Fn(&Distribution) -> f64| {
         let figures: Vec<String> =
@@ -206,7 +210,7 @@ fn latency(latencies: &Latencies, percentiles: &[f64]) -> String {
         format!("    {name:<7}{}", figures.join(BETWEEN_COLUMNS))
     };
     let mut left: Vec<String> = vec![String::new()];
-    for (name, _) in first.shown(percentiles) {
+    for (name, _) in first.shown(&report.config.percentiles) {
         left.push(row(&name, &|column| column.percentiles[&name]));
     }
     left.push(row("max", &|column| column.max));

@@ -9,6 +9,7 @@ mod doctor;
 mod drivers;
 mod faults;
 mod gates;
+mod http;
 mod open_loop;
 mod outputs;
 mod own_server;
