@@ -1,4 +1,4 @@
-//! Time by latency, as dark as there were messages: modes and pauses that percentiles hide.
+//! Time by latency, as strong in colour as there were messages: modes and pauses that percentiles hide.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const COLUMNS_MAX: usize = 160;
 /// Rows to a doubling of latency.
 const ROWS_PER_DOUBLING: f64 = 4.0;
 
-/// How many degrees of darkness the style sheet has.
+/// How many degrees of strength the style sheet has.
 const DEGREES: f64 = 9.0;
 
 /// Intervals that became one column.
@@ -37,7 +37,8 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     let fullest = fullest.unwrap_or(1);
     let y = Scale::Log { from: bottom_us(first), to: bottom_us(last + 1) };
     let mut chart = over_time(page, 320.0, y, "heat map of latency over time");
-    let ticks = |value: f64| tick_time(value);
+    chart.y_axis("latency (log)", tick_time);
+    time_axis(&mut chart, page);
     for column in &columns {
         for (row, count) in &column.rows {
             let (low, high) = (bottom_us(*row), bottom_us(row + 1));
@@ -46,14 +47,12 @@ pub(super) fn panel(page: &Page<'_>) -> String {
             chart.block(&class, (column.from_s, low), (column.to_s, high), &title);
         }
     }
-    chart.y_axis("latency (log)", ticks);
-    time_axis(&mut chart, page);
     let caption = format!(
-        "The darker, the more messages, logarithmically: the darkest cell has {}.",
+        "The stronger the colour, the more messages, logarithmically: the fullest cell has {}.",
         grouped(fullest)
     );
     let sentence = "Every message that was answered or given up, by when and by how long it took.";
-    section("Latency over time", sentence, &figure(&chart.finish(), &caption))
+    section("Heat map of latency", sentence, &figure(&chart.finish(), &caption))
 }
 
 fn columns(page: &Page<'_>) -> Vec<Column> {

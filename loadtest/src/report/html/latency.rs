@@ -62,12 +62,14 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     }
     let sentence = if latencies.response.is_some() {
         "Response time is counted from the moment the schedule wanted a message sent, service time \
-         from when it was sent: what lies between them is waiting for a free place on a connection."
+         from when it was sent: between them lie the wait for a free place on a connection and the \
+         generator's own lateness."
     } else {
         "A closed loop: service times, from the actual send, of a target under full load. Nobody \
          waits in a queue here, so this is not what users of an independent load would see."
     };
-    let caption = "Both axes are logarithmic. The curve ends where one sample is left.";
+    let caption = "Every further nine has the same room. The curve ends where one sample is left; upright bars are \
+                   confidence intervals.";
     let content = figure(&plot(&curves), caption) + &table(page);
     section("Latency by percentile", sentence, &content)
 }
@@ -80,7 +82,7 @@ pub(super) fn plot(curves: &[Curve]) -> String {
     let label = "latency by percentile";
     let x = Scale::Log { from: 1.0, to: last };
     let mut chart = Chart::new(WIDE, 380.0, x, Scale::log_around(lowest, highest), label);
-    chart.y_axis("latency", tick_time);
+    chart.y_axis("latency (log)", tick_time);
     chart.x_axis("percentile", &nines(last));
     let classes = (0..curves.len()).map(|index| format!("c{}", index % COLOURS + 1));
     let classes: Vec<String> = classes.collect();

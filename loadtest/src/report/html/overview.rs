@@ -19,7 +19,7 @@ pub(super) fn strip(page: &Page<'_>) -> String {
     if report.name.is_none() {
         about.remove(0); // it is the title
     }
-    let _ = writeln!(text, "<p class=\"sub\">{}</p>", about.join(" · "));
+    let _ = writeln!(text, "<p class=\"sub\">{}<br/>{}</p>", about.join(" · "), load(page));
     if !report.labels.is_empty() {
         text += "<p class=\"sub\">";
         for (key, value) in &report.labels {
@@ -42,6 +42,27 @@ pub(super) fn strip(page: &Page<'_>) -> String {
         let _ = writeln!(text, "<p class=\"alert\">{}</p>", escape(note));
     }
     text + "</header>\n"
+}
+
+/// What was asked of the target.
+fn load(page: &Page<'_>) -> String {
+    let config = &page.report.config;
+    let mut parts = vec![
+        format!("{} connections", page.count("/config/connections")),
+        format!("workers: {}", page.count("/config/threads")),
+        format!("messages of {}", page.bytes("/config/message_bytes")),
+        format!("pipeline {}", page.count("/config/pipeline")),
+    ];
+    if let Some(index) = page.report.phases.iter().position(|phase| phase.name == "measured") {
+        parts.push(format!("measured for {}", page.seconds(&format!("/phases/{index}/seconds"))));
+    }
+    if let Some(rate) = &config.rate {
+        let arrivals = config.arrivals.as_deref().unwrap_or_default();
+        let dispatch = config.dispatch.as_deref().unwrap_or_default();
+        let open = format!("{rate}, {arrivals}, dispatch {dispatch}");
+        parts.insert(0, escape(&open));
+    }
+    parts.join(" · ")
 }
 
 fn result_cards(page: &Page<'_>) -> String {

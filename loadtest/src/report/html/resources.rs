@@ -49,7 +49,14 @@ fn generator(page: &Page<'_>) -> String {
 fn server(page: &Page<'_>) -> String {
     let Some(server) = &page.report.server else { return String::new() };
     facts(&[
-        ("process", format!("{} {}", page.count("/server/pid"), escape(&server.kind))),
+        (
+            "process",
+            format!(
+                "{} {}",
+                page.figure("/server/pid", |pid| pid.to_string()),
+                escape(&server.kind)
+            ),
+        ),
         ("driver", escape(&server.driver.to_string())),
         ("processor", page.percent("/server/cpu_percent")),
         ("processor time per message", page.time("/server/cpu_us_per_message")),

@@ -49,10 +49,17 @@ pub(super) fn time_axis(chart: &mut Chart, page: &Page<'_>) {
     chart.x_axis("seconds", &ticks);
 }
 
+/// The intervals that are long enough for a rate or a percentile to mean something: what a quick drain
+/// leaves is not.
+fn long_enough<'a>(page: &Page<'a>) -> impl Iterator<Item = &'a Interval> + use<'a> {
+    let least_s = page.report.config.interval_s / 5.0;
+    page.report.intervals.iter().filter(move |interval| interval.length_s >= least_s)
+}
+
 /// A staircase: what was true of a whole interval.
 fn steps(page: &Page<'_>, value: impl Fn(&Interval) -> f64) -> Vec<Option<(f64, f64)>> {
     let mut points = Vec::new();
-    for interval in &page.report.intervals {
+    for interval in long_enough(page) {
         let value = value(interval);
         points.extend([Some((interval.t_s, value)), Some((interval.end_s(), value))]);
     }
@@ -64,7 +71,7 @@ fn per_second(count: u64, interval: &Interval) -> f64 {
 }
 
 fn largest(page: &Page<'_>, value: impl Fn(&Interval) -> f64) -> f64 {
-    page.report.intervals.iter().map(value).fold(0.0, f64::max)
+    long_enough(page).map(value).fold(0.0, f64::max)
 }
 
 fn rates(page: &Page<'_>) -> String {
@@ -95,8 +102,7 @@ fn latencies(page: &Page<'_>) -> String {
         ("c4", "p99.9", |interval| interval.p99_9),
         ("c1", "max", |interval| interval.max),
     ];
-    let intervals = &page.report.intervals;
-    let all = || lines.iter().flat_map(|(_, _, of)| intervals.iter().filter_map(of));
+    let all = || lines.iter().flat_map(|(_, _, of)| long_enough(page).filter_map(of));
     let lowest = all().fold(f64::INFINITY, f64::min);
     if !lowest.is_finite() {
         return String::new();
@@ -107,7 +113,7 @@ fn latencies(page: &Page<'_>) -> String {
     time_axis(&mut chart, page);
     for (class, _, of) in &lines {
         let middle = |interval: &Interval| interval.t_s + interval.length_s / 2.0;
-        let points = intervals.iter().map(|interval| Some((middle(interval), of(interval)?)));
+        let points = long_enough(page).map(|interval| Some((middle(interval), of(interval)?)));
         chart.line(class, points);
     }
     chart.legend(&lines.map(|(class, name, _)| (class, name)));
@@ -115,7 +121,8 @@ fn latencies(page: &Page<'_>) -> String {
 }
 
 fn failures(page: &Page<'_>) -> String {
-    let max = largest(page, |interval| (interval.errors + interval.timed_out) as f64);
+    let failed = page.report.intervals.iter().map(|interval| interval.errors + interval.timed_out);
+    let max = failed.max().unwrap_or(0) as f64;
     let mut chart = over_time(page, 190.0, Scale::from_zero(max), "failures over time");
     chart.y_axis("failures", tick_number);
     time_axis(&mut chart, page);
@@ -137,12 +144,12 @@ fn failures(page: &Page<'_>) -> String {
 
 fn open_connections(page: &Page<'_>) -> String {
     let open = |interval: &Interval| f64::from(interval.open_connections);
-    let y = Scale::from_zero(largest(page, open));
+    let intervals = &page.report.intervals;
+    let y = Scale::from_zero(intervals.iter().map(open).fold(0.0, f64::max));
     let mut chart = over_time(page, 170.0, y, "open connections over time");
     chart.y_axis("connections", tick_number);
     time_axis(&mut chart, page);
-    let points = page.report.intervals.iter();
-    chart.line("c3", points.map(|interval| Some((interval.end_s(), open(interval)))));
+    chart.line("c3", intervals.iter().map(|interval| Some((interval.end_s(), open(interval)))));
     chart.legend(&[("c3", "open")]);
     chart.finish()
 }

@@ -14,7 +14,7 @@ pub(super) const HALF: f64 = 450.0;
 
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 30.0;
+const TOP: f64 = 38.0;
 const BOTTOM: f64 = 42.0;
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,11 @@ impl Scale {
             }
         }
     }
+}
+
+/// About as wide as a text becomes, in any ordinary font.
+fn text_width(text: &str) -> f64 {
+    text.chars().count() as f64 * 6.9
 }
 
 /// 1, 2 or 5 times a power of ten, at most `value`.
@@ -152,15 +157,25 @@ impl Chart {
     /// Labels below, at these places; `name` stands under them.
     pub(super) fn x_axis(&mut self, name: &str, ticks: &[(f64, String)]) {
         let (bottom, right) = (self.height - BOTTOM, self.width - RIGHT);
+        let mut free_from = 0.0;
         for (tick, text) in ticks {
             let x = self.x(*tick);
             let _ = write!(
                 self.body,
-                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.1}\" y2=\"{bottom:.1}\"/>\
-                 <text class=\"tick middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
-                bottom + 16.0,
-                escape(text)
+                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.1}\" y2=\"{bottom:.1}\"/>"
             );
+            // A label without room is left out; its line stays.
+            let half = text_width(text) / 2.0;
+            let middle = x.min(self.width - half);
+            if middle - half >= free_from {
+                let _ = write!(
+                    self.body,
+                    "<text class=\"tick middle\" x=\"{middle:.1}\" y=\"{:.1}\">{}</text>",
+                    bottom + 18.0,
+                    escape(text)
+                );
+                free_from = middle + half + 8.0;
+            }
         }
         let _ = write!(
             self.body,
@@ -180,7 +195,7 @@ impl Chart {
                 "<text class=\"key end\" x=\"{x:.1}\" y=\"14\">{}</text>",
                 escape(text)
             );
-            x -= text.chars().count() as f64 * 6.9 + 8.0;
+            x -= text_width(text) + 8.0;
             let _ = write!(
                 self.body,
                 "<line class=\"line {class}\" x1=\"{:.1}\" x2=\"{x:.1}\" y1=\"10\" y2=\"10\"/>",
@@ -239,12 +254,12 @@ impl Chart {
             x2 - x1,
             bottom - TOP
         );
-        if x2 - x1 > name.len() as f64 * 7.0 {
+        if x2 - x1 > text_width(name) {
             let _ = write!(
                 self.body,
                 "<text class=\"phase-name middle\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
                 (x1 + x2) / 2.0,
-                TOP + 13.0
+                TOP - 5.0
             );
         }
     }
