@@ -222,6 +222,21 @@ mod tests {
         assert_eq!(interval(draws.rate, draws.blocks), [100.0, 100.0]);
     }
 
+    /// Goal: a draw is as large as the run: fewer blocks would claim less than the run shows.
+    ///
+    /// Method: half of ten blocks with 100 messages, half with none. The rate of a draw is 50 with a
+    /// standard deviation of 50/√10 = 15.8; that of a thousand draws is known to two percent.
+    ///
+    /// Kills: drawing eight blocks (17.7) or twelve (14.4).
+    #[test]
+    fn draws_are_as_large_as_the_run() {
+        let block = |completed| Block { completed, seconds: 1.0, ..Block::default() };
+        let blocks: Vec<Block> = [0, 100].map(block).into_iter().cycle().take(10).collect();
+        let rates = resample(&blocks, &[], 1).unwrap().rate;
+        let variance = rates.iter().map(|rate| (rate - 50.0).powi(2)).sum::<f64>() / DRAWS as f64;
+        assert!((15.1..16.6).contains(&variance.sqrt()), "{}", variance.sqrt());
+    }
+
     /// Goal: the same run and seed give the same interval, another seed another.
     ///
     /// Method: three times.
