@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::http::HttpArgs;
+use crate::compare::CompareArgs;
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
 use crate::load::{Rate, Stages, Think};
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Say what a run would find on this machine, without running
     Doctor(DoctorArgs),
+    /// Say whether a run was faster than another, or whether it was noise
+    Compare(CompareArgs),
     /// Show reports that were written with --json, in any form
     Report(ReportArgs),
 }

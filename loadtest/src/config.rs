@@ -128,6 +128,13 @@ impl RunConfig {
         if !has_schedule && args.dispatch != DispatchStyle::Any {
             return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
         }
+        let of_responses = |gate: &&Gate| gate.is_of_responses();
+        if let Some(gate) = args.thresholds.iter().find(of_responses).filter(|_| !has_schedule) {
+            return usage(format!(
+                "--threshold '{}': a closed loop has no response times (no --rate): use service",
+                gate.text
+            ));
+        }
         if args.requests.is_some_and(|requests| requests < u64::from(args.threads)) {
             return usage(format!("--requests is less than one for each of {}", args.threads));
         }

@@ -19,6 +19,7 @@
 
 mod chunked;
 mod cli;
+mod compare;
 mod conductor;
 mod config;
 mod control;
@@ -51,6 +52,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, DoctorArgs, DoctorFormat, ReportArgs};
+use crate::compare::CompareArgs;
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
 use crate::report::Report;
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Ok(None) => Ok(0),
         Ok(Some(Cli { command: Some(Command::Serve(args)), .. })) => serve::run(&args).map(|()| 0),
         Ok(Some(Cli { command: Some(Command::Doctor(args)), .. })) => examine(&args),
+        Ok(Some(Cli { command: Some(Command::Compare(args)), .. })) => compare(&args),
         Ok(Some(Cli { command: Some(Command::Report(args)), .. })) => show(&args),
         Ok(Some(Cli { command: None, run })) => {
             RunConfig::new(run).and_then(|config| test(&config))
@@ -97,6 +100,12 @@ fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
         DoctorFormat::Quiet => {}
     }
     Ok(checkup.exit_code)
+}
+
+fn compare(args: &CompareArgs) -> Result<u8, Stop> {
+    let (text, exit) = compare::run(args)?;
+    to_stdout(&text)?;
+    Ok(exit.code())
 }
 
 /// A report of an earlier run, in other forms.

@@ -1,7 +1,7 @@
 //! Latency histograms and the numbers drawn from them. Nanoseconds everywhere.
 
 pub(crate) mod bootstrap;
-mod student;
+pub(crate) mod student;
 
 use hdrhistogram::Histogram;
 

@@ -111,6 +111,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals,
+        reps: Vec::new(),
         failures: failure_rows(&total.failures),
         generator: generator(&outcome, &total),
         server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),

@@ -77,6 +77,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals: Vec::new(),
+        reps: Vec::new(),
         failures: Vec::new(),
         generator: Generator {
             drivers: Vec::new(),

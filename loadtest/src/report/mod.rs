@@ -59,6 +59,9 @@ pub(crate) struct Report {
     pub(crate) confidence: Confidence,
     /// The run in pieces of `--interval`, in order of time.
     pub(crate) intervals: Vec<Interval>,
+    /// Each run of `--reps`; empty if there was one only.
+    #[serde(default)]
+    pub(crate) reps: Vec<Rep>,
     /// Every kind of failure, of the whole run.
     pub(crate) failures: Vec<FailureRow>,
     pub(crate) generator: Generator,
@@ -319,6 +322,20 @@ pub(crate) struct Interval {
     pub(crate) send_lag_p99: Option<f64>,
     /// As in [`Distribution`]; `null` if nothing was answered.
     pub(crate) hdr_v2: Option<String>,
+}
+
+/// One of several runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Rep {
+    pub(crate) started_at: String,
+    pub(crate) achieved_rate: f64,
+    /// Of the latencies the run is about ([`Report::headline`]), in microseconds, by name.
+    pub(crate) percentiles: BTreeMap<String, f64>,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) never_sent: u64,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

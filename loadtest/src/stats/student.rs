@@ -1,4 +1,5 @@
-//! Student's t and the normal distribution, as far as 95 % intervals need them.
+//! Student's t and the normal distribution, as far as 95 % intervals need them; and what a handful of
+//! runs says about the next.
 
 /// The 97.5th percentile of Student's t for 1 to 30 degrees of freedom.
 const T95: [f64; 30] = [
@@ -28,6 +29,48 @@ pub(super) fn normal_below(z: f64) -> f64 {
     if z < 0.0 { beyond } else { 1.0 - beyond }
 }
 
+/// A figure measured several times, each time in a run of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Repeated {
+    pub(crate) runs: usize,
+    pub(crate) mean: f64,
+    /// Of the mean, squared.
+    error_squared: f64,
+}
+
+impl Repeated {
+    /// `None` for fewer than two runs, which say nothing about how much runs differ.
+    pub(crate) fn of(values: &[f64]) -> Option<Repeated> {
+        let runs = values.len();
+        if runs < 2 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / runs as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let variance = squares / (runs - 1) as f64;
+        Some(Repeated { runs, mean, error_squared: variance / runs as f64 })
+    }
+
+    /// 95 %, of the mean.
+    pub(crate) fn interval(&self) -> [f64; 2] {
+        let half = t95((self.runs - 1) as f64) * self.error_squared.sqrt();
+        [self.mean - half, self.mean + half]
+    }
+
+    /// 95 %, of how much the mean of `other` is larger (Welch).
+    pub(crate) fn difference(&self, other: &Repeated) -> [f64; 2] {
+        let (a, b) = (self.error_squared, other.error_squared);
+        let difference = other.mean - self.mean;
+        if a + b == 0.0 {
+            return [difference, difference];
+        }
+        let part = |squared: f64, runs: usize| squared * squared / (runs - 1) as f64;
+        let degrees = (a + b).powi(2) / (part(a, self.runs) + part(b, other.runs));
+        let half = t95(degrees.max(1.0)) * (a + b).sqrt();
+        [difference - half, difference + half]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +90,27 @@ mod tests {
         for (z, below) in [(0.0, 0.5), (-1.96, 0.024_998), (1.96, 0.975_002), (-3.0, 0.001_350)] {
             assert!((normal_below(z) - below).abs() < 1e-6, "{z}: {}", normal_below(z));
         }
+    }
+
+    /// Goal: intervals of a few runs are those of the textbook.
+    ///
+    /// Method: values whose mean and spread are simple: 10, 12, 14 have a variance of 4.
+    ///
+    /// Kills: dividing by n instead of n − 1; the deviation of one run for that of the mean.
+    #[test]
+    fn runs_differ() {
+        let runs = Repeated::of(&[10.0, 12.0, 14.0]).unwrap();
+        let half = 4.303 * (4.0f64 / 3.0).sqrt();
+        assert_eq!(runs.interval(), [12.0 - half, 12.0 + half]);
+        assert_eq!(Repeated::of(&[1.0]), None);
+
+        // Equal spreads and counts: twice the degrees of freedom.
+        let slower = Repeated::of(&[20.0, 22.0, 24.0]).unwrap();
+        let half = 2.776 * (8.0f64 / 3.0).sqrt();
+        let [low, high] = runs.difference(&slower);
+        assert!((low - (10.0 - half)).abs() < 1e-9 && (high - (10.0 + half)).abs() < 1e-9);
+
+        let steady = Repeated::of(&[5.0, 5.0]).unwrap();
+        assert_eq!(steady.difference(&steady), [0.0, 0.0]);
     }
 }

@@ -12,14 +12,14 @@ pub(crate) use self::judge::judge_all;
 pub(crate) struct Gate {
     /// As it was typed.
     pub(crate) text: String,
-    pub(crate) figure: Figure,
+    figure: Figure,
     relation: Relation,
     limit: Limit,
 }
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Figure {
+enum Figure {
     Latency(Latency, Statistic),
     /// Replies per second of the measured window.
     Rate,
@@ -31,7 +31,7 @@ pub(crate) enum Figure {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Latency {
+enum Latency {
     /// Response times of an open loop, service times of a closed one.
     Main,
     Response,
@@ -40,7 +40,7 @@ pub(crate) enum Latency {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Statistic {
+enum Statistic {
     Min,
     Mean,
     Max,
@@ -48,7 +48,7 @@ pub(crate) enum Statistic {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failed {
+enum Failed {
     /// Errors and timeouts.
     Any,
     Timeouts,
@@ -70,6 +70,13 @@ enum Limit {
     Value(f64),
     /// As many as the run has.
     Connections,
+}
+
+impl Gate {
+    /// Whether only an open loop has the figure.
+    pub(crate) fn is_of_responses(&self) -> bool {
+        matches!(self.figure, Figure::Latency(Latency::Response, _))
+    }
 }
 
 impl Relation {

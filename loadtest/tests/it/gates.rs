@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::common::{Running, assert_exit, json, loadtest, nobody, stderr, stdout};
+use crate::common::{Running, assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout};
 
 /// A run that is over soon, on a server of its own.
 const SHORT: [&str; 8] = ["-c", "5", "-d", "1s", "--warmup", "100ms", "--drain", "60s"];
@@ -96,4 +96,83 @@ fn an_interrupted_run_is_not_judged() {
     assert_eq!(status.code(), Some(130), "{text}");
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["thresholds"].as_array().unwrap().len(), 0);
+}
+
+/// Goal: a run compared with itself is the same, and a comparison can fail a script.
+///
+/// Method: one run of six intervals; compare it with itself; then with a copy whose kernel was
+/// edited, under a limit, which nothing but comparable runs can keep.
+///
+/// Kills: a difference out of random draws; exit 0 where nothing could be judged.
+#[test]
+fn a_run_is_compared() {
+    let base = scratch_file("base.json");
+    let base_name = base.to_str().unwrap();
+    let arguments = ["--interval", "100ms", "--json", base_name, "--format", "quiet"];
+    assert_exit(&loadtest(&short(&arguments)), 0);
+    let text = std::fs::read_to_string(&base).unwrap();
+
+    let output = loadtest(&["compare", base_name, base_name, "--max-regression", "p99=0%"]);
+    let shown = stdout(&output);
+    if text.contains("\"verdict\": \"saturated\"") {
+        // A machine that is busy elsewhere; the comparison says so, and that is all it can say.
+        assert_exit(&output, 99);
+        assert!(shown.contains("generator saturated"), "{shown}");
+    } else {
+        assert_exit(&output, 0);
+        assert!(shown.contains("from 10 and 10 blocks of one run each"), "{shown}");
+        for metric in ["rate", "p50", "p90", "p99"] {
+            let row = shown.lines().find(|line| line.starts_with(&format!("{metric} "))).unwrap();
+            assert!(row.ends_with("not significant") && row.contains("+0.0 % ["), "{row}");
+        }
+    }
+
+    let mut edited: Value = serde_json::from_str(&text).unwrap();
+    edited["env"]["kernel"] = "2.4.0".into();
+    let new = scratch_file("new.json");
+    let new_name = new.to_str().unwrap();
+    std::fs::write(&new, edited.to_string()).unwrap();
+    assert_exit(&loadtest(&["compare", base_name, new_name]), 0);
+    let output =
+        loadtest(&["compare", base_name, base_name, new_name, "--max-regression", "p99=9%"]);
+    assert_exit(&output, 99);
+    let shown = stdout(&output);
+    assert!(shown.contains("incomparable: different kernel: "), "{shown}");
+    assert!(shown.contains("FAIL  p99 cannot be judged: the runs are incomparable\n(exit 99)"));
+    for path in [base, new] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// Goal: files that are no report are exit 2 with one line, files that cannot be read exit 1.
+///
+/// Method: no file; JSON of something else; a report of a schema to come; one with a field missing.
+///
+/// Kills: a panic; a comparison with half a report.
+#[test]
+fn not_every_file_is_a_report() {
+    let output = loadtest(&["compare", "/nonexistent/base.json", "/nonexistent/new.json"]);
+    assert_exit(&output, 1);
+    assert!(
+        stderr(&output).contains("cannot read /nonexistent/base.json: "),
+        "{}",
+        stderr(&output)
+    );
+    for (text, wanted) in [
+        ("", "is not JSON"),
+        ("{}", "has no schema_version"),
+        ("[1, 2]", "has no schema_version"),
+        ("{\"schema_version\": 2}", "has schema_version 2, this program reads 1"),
+        ("{\"schema_version\": 1}", "is not a report: missing field `tool`"),
+    ] {
+        let path = scratch_file("other.json");
+        std::fs::write(&path, text).unwrap();
+        let name = path.to_str().unwrap();
+        let output = loadtest(&["compare", name, name]);
+        std::fs::remove_file(&path).unwrap();
+        assert_exit(&output, 2);
+        let line = stderr(&output);
+        assert!(line.lines().count() == 1 && line.contains(wanted), "{line}");
+        assert_eq!(stdout(&output), "");
+    }
 }

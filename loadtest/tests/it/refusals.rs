@@ -76,7 +76,12 @@ fn bad_arguments() {
         (&["--timeseries", "x.txt"][..], ".ndjson or .csv"),
         (&["--hlog", "x", "--hgrm", "x"][..], "two outputs go to one file: x"),
         (&["report"][..], "RUN.json"),
-        (&["serve"][..], "KIND"),
+        (&["compare"][..], "BASE.json"),
+        (&["compare", "a.json"][..], "NEW.json"),
+        (&["compare", "a", "b", "--max-regression", "p9=1%"][..], "'p9' is not compared"),
+        (&["compare", "a", "b", "--max-regression", "p99=1%,rate=5"][..], "did you mean 5%?"),
+        (&["compare", "Cargo.toml", "b"][..], "Cargo.toml is not JSON"),
+        (&["--threshold", "response max<1s"][..], "closed loop has no response times"),
         (&["doctor", "-c", "0"][..], "at least 1"),
         (&["doctor", "-d", "1s"][..], "-d"),
     ] {
