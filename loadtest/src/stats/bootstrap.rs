@@ -297,7 +297,7 @@ mod tests {
         for _ in 0..6 {
             total.add(&histogram).unwrap();
         }
-        let percentiles = [1.0, 50.0, 90.0, 99.0];
+        let percentiles: Vec<f64> = (1..990).map(|tenths| f64::from(tenths) / 10.0).collect();
         let draws = resample(&vec![block; 6], &percentiles, 1).unwrap();
         for (percentile, figures) in percentiles.into_iter().zip(draws.percentiles) {
             let wanted = total.value_at_percentile(percentile) as f64;
