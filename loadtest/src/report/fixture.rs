@@ -169,6 +169,7 @@ pub(crate) fn open_loop() -> Report {
     report.failures = vec![FailureRow {
         stage: "recv".to_owned(),
         class: "reset".to_owned(),
+        status: None,
         errno: Some("ECONNRESET".to_owned()),
         count: 3,
         measured: 3,
