@@ -19,6 +19,7 @@ mod hlog;
 mod html;
 mod json;
 pub(crate) mod outputs;
+mod settings;
 mod text;
 mod timeseries;
 mod total;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::distribution::percentile_name;
+pub(crate) use self::settings::{Config, HttpSettings};
 use crate::driver::DriverUsed;
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -112,66 +114,6 @@ pub(crate) struct Target {
     pub(crate) address: String,
     pub(crate) protocol: String,
     pub(crate) own_server: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Config {
-    /// [`CLOSED_LOOP`] or [`OPEN_LOOP`].
-    pub(crate) mode: String,
-    /// `50 000/s`, `from 1 000/s to 5 000/s` or `stages 10s:100 60s:500`, of an open loop.
-    pub(crate) rate: Option<String>,
-    /// `constant` or `poisson`, of an open loop.
-    pub(crate) arrivals: Option<String>,
-    /// `any` or `per-conn`, of an open loop.
-    pub(crate) dispatch: Option<String>,
-    /// Messages that a connection may have outstanding.
-    pub(crate) pipeline: u32,
-    pub(crate) seed: u64,
-    pub(crate) interval_s: f64,
-    /// `--requests`: the run ends when so many are done.
-    pub(crate) requests_max: Option<u64>,
-    pub(crate) think: Option<String>,
-    pub(crate) requests_per_conn: Option<u64>,
-    pub(crate) conn_lifetime_s: Option<f64>,
-    /// `fin` or `rst`.
-    pub(crate) close: String,
-    /// `always` or `never`.
-    pub(crate) reconnect: String,
-    pub(crate) idle: u32,
-    /// Whether each message was unlike every other (`--verify`).
-    pub(crate) verify: bool,
-    /// Local addresses that the connections were spread over; empty if the kernel chose.
-    pub(crate) sources: Vec<String>,
-    /// Processors that the workers were pinned to; empty if the kernel chose.
-    pub(crate) cpus: Vec<u32>,
-    /// What the summary shows (`--percentiles`); distributions have these and the default ones.
-    pub(crate) percentiles: Vec<f64>,
-    pub(crate) connections_asked: u32,
-    pub(crate) connections: u32,
-    pub(crate) threads: u32,
-    /// Of each message; of HTTP, the whole request.
-    pub(crate) message_bytes: u32,
-    /// What was asked, of an `http://` target.
-    pub(crate) http: Option<HttpSettings>,
-    pub(crate) duration_s: f64,
-    pub(crate) warmup_s: f64,
-    pub(crate) drain_s: f64,
-    pub(crate) connects_per_s: f64,
-    pub(crate) connects_in_flight_max: u32,
-    pub(crate) connect_timeout_s: f64,
-    pub(crate) timeout_s: f64,
-    pub(crate) nodelay: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct HttpSettings {
-    pub(crate) method: String,
-    /// As `--header` had them: `name: value`.
-    pub(crate) fields: Vec<String>,
-    /// `None` without a body.
-    pub(crate) body_bytes: Option<u64>,
-    /// As `--expect-status` has it.
-    pub(crate) expect_status: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -52,17 +52,18 @@ fn failures(page: &Page<'_>) -> String {
     if rows.is_empty() {
         return "<p>No failure of any kind in the whole run.</p>\n".to_owned();
     }
-    let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno</th>\
+    let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno or status</th>\
                     <th class=\"n\">whole run</th><th class=\"n\">measured window</th></tr>\n"
         .to_owned();
     for (index, row) in rows.iter().enumerate() {
+        let status = row.status.map(|status| status.to_string());
         let _ = writeln!(
             text,
             "<tr><td class=\"bad\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td></tr>",
             escape(&row.class),
             escape(&row.stage),
-            escape(row.errno.as_deref().unwrap_or("–")),
+            escape(row.errno.as_deref().or(status.as_deref()).unwrap_or("–")),
             page.count(&format!("/failures/{index}/count")),
             page.count(&format!("/failures/{index}/measured"))
         );
