@@ -133,7 +133,7 @@ problems() {
         $2 == 0 && $3 + $5 == 0 { print "cell " $1 ": nothing was run" }'
     if [[ $expect == uring ]]; then
         said "$series" RESULT | awk '$5 > 0 { print "cell " $1 ": " $5 " skipped" }'
-        grep '^SKIP' "$log" || true
+        grep -o 'SKIP.*' "$log" | sort -u || true
     fi
     grep '^DMESG ' "$log" || true
 }

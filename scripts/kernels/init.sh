@@ -58,7 +58,7 @@ cell() {
     wait $process
     status=$?
     kill $watchdog
-    wait $watchdog
+    wait $watchdog 2>/dev/null
     grep -v '\.\.\. ok$' /tmp/output | grep -v '^$'
     # Of `test result: ok. 7 passed; 0 failed; 1 ignored; …`, of which there may be several.
     counts=$(awk '/^test result: / { passed += $4; failed += $6; skipped += $8 }
