@@ -37,6 +37,8 @@ check() { # check ARGUMENTS...: a run with them, compared
     compare "$out/run.json" "$out/run.hlog" "$out/run.hgrm"
 }
 
+# Response times, of which some are ages of messages that never left.
+check -c 4 -R 1m --warmup 0 --drain 100ms
 check -c 50
 python3 - "$out" <<'PYTHON'
 import json, sys

@@ -92,7 +92,11 @@ fn result_cards(page: &Page<'_>) -> String {
         None => text += &card("bad", "no reply", &["nothing was measured".to_owned()]),
     }
     let failed = load.errors.total + load.timed_out;
-    let class = if failed == 0 { "good" } else { "bad" };
+    let class = match (failed, load.never_sent + load.in_flight) {
+        (0, 0) => "good",
+        (0, _) => "warn",
+        _ => "bad",
+    };
     text + &card(
         class,
         &page.count("/load/errors/total"),

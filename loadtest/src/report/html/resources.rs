@@ -68,10 +68,14 @@ fn server(page: &Page<'_>) -> String {
     ])
 }
 
+/// Below this, lateness is no longer worth room on a logarithmic axis.
+const SEND_LAG_FLOOR_US: f64 = 1.0;
+
 /// How late messages left, over time, where that was measured.
 fn send_lag(page: &Page<'_>) -> String {
     let intervals = &page.report.intervals;
-    let lags = || intervals.iter().filter_map(|interval| interval.send_lag_p99);
+    let shown = |lag: Option<f64>| lag.map(|us| us.max(SEND_LAG_FLOOR_US));
+    let lags = || intervals.iter().filter_map(|interval| shown(interval.send_lag_p99));
     let lowest = lags().fold(f64::INFINITY, f64::min);
     if !lowest.is_finite() {
         return String::new();
@@ -80,9 +84,9 @@ fn send_lag(page: &Page<'_>) -> String {
     let mut chart = over_time(page, 190.0, y, "send lag over time");
     chart.y_axis("send lag p99 (log)", tick_time);
     time_axis(&mut chart, page);
-    let points = intervals
-        .iter()
-        .map(|interval| Some((interval.t_s + interval.length_s / 2.0, interval.send_lag_p99?)));
+    let points = intervals.iter().map(|interval| {
+        Some((interval.t_s + interval.length_s / 2.0, shown(interval.send_lag_p99)?))
+    });
     chart.line("c3", points);
     let caption = "How late messages left although there was a place for them: the generator's own \
                    part of the response times.";

@@ -12,7 +12,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "Zero is the beginning of the measured window; what is shaded is in no other figure \
                     of this report, except that replies in the drain count for their messages.";
     let mut content = figure(&rates(page), "Messages per second.");
-    content += &figure(&latencies(page), latency_caption(page));
+    content += &latencies(page);
     content += &if intervals.iter().all(|interval| interval.errors + interval.timed_out == 0) {
         "<p class=\"note\">No error and no time-out in any interval.</p>\n".to_owned()
     } else {
@@ -105,7 +105,8 @@ fn latencies(page: &Page<'_>) -> String {
     let all = || lines.iter().flat_map(|(_, _, of)| long_enough(page).filter_map(of));
     let lowest = all().fold(f64::INFINITY, f64::min);
     if !lowest.is_finite() {
-        return String::new();
+        return "<p class=\"note\">No message was answered or given up in any interval.</p>\n"
+            .to_owned();
     }
     let y = Scale::log_around(lowest, all().fold(0.0, f64::max));
     let mut chart = over_time(page, 290.0, y, "latency over time");
@@ -117,7 +118,7 @@ fn latencies(page: &Page<'_>) -> String {
         chart.line(class, points);
     }
     chart.legend(&lines.map(|(class, name, _)| (class, name)));
-    chart.finish()
+    figure(&chart.finish(), latency_caption(page))
 }
 
 fn failures(page: &Page<'_>) -> String {

@@ -81,7 +81,7 @@ impl Scale {
 
 /// About as wide as a text becomes, in any ordinary font.
 fn text_width(text: &str) -> f64 {
-    text.chars().count() as f64 * 6.9
+    text.chars().count() as f64 * 7.4
 }
 
 /// 1, 2 or 5 times a power of ten, at most `value`.
@@ -190,18 +190,16 @@ impl Chart {
     pub(super) fn legend(&mut self, entries: &[(&str, &str)]) {
         let mut x = self.width - RIGHT;
         for (class, text) in entries.iter().rev() {
+            x -= 24.0 + text_width(text);
             let _ = write!(
                 self.body,
-                "<text class=\"key end\" x=\"{x:.1}\" y=\"14\">{}</text>",
+                "<line class=\"line {class}\" x1=\"{x:.1}\" x2=\"{:.1}\" y1=\"10\" y2=\"10\"/>\
+                 <text class=\"key\" x=\"{:.1}\" y=\"14\">{}</text>",
+                x + 18.0,
+                x + 24.0,
                 escape(text)
             );
-            x -= text_width(text) + 8.0;
-            let _ = write!(
-                self.body,
-                "<line class=\"line {class}\" x1=\"{:.1}\" x2=\"{x:.1}\" y1=\"10\" y2=\"10\"/>",
-                x - 18.0
-            );
-            x -= 34.0;
+            x -= 10.0;
         }
     }
 

@@ -187,6 +187,8 @@ fn nothing_to_show() {
             ..interval.clone()
         };
     });
-    parsed(&report.to_html());
+    let page = report.to_html();
+    parsed(&page);
+    assert!(page.contains("No message was answered or given up in any interval."));
     parsed(&Report::several_to_html(&[report, fixture::closed_loop()]));
 }
