@@ -10,16 +10,17 @@
 # Naming the target keeps the flags away from build scripts. The standard library is the ordinary
 # one, uninstrumented.
 #
-# There are no suppressions. A suppression names where memory was allocated, and what an undrained
-# teardown leaks on purpose was allocated all over. So the two tests that provoke one, and whose names
-# begin with `an_undrained_`, are skipped here; `cargo test` runs them.
+# There are no suppressions. A suppression names where memory was allocated, and what is leaked on purpose
+# (behind an undrained teardown, a failed driver, a probe that was given up) was allocated all over. So
+# the tests that provoke such a leak run by themselves, where leaks are not counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export RUSTC_BOOTSTRAP=1 # `-Z` flags on a stable compiler
 export RUSTFLAGS="-Zsanitizer=address -Cdebuginfo=1 ${RUSTFLAGS:-}"
 export RINGLOOP_STORM="${RINGLOOP_STORM:-20000}" # the sanitizer looks closer, not longer
-export ASAN_OPTIONS="detect_leaks=1:halt_on_error=1:${ASAN_OPTIONS:-}"
+ASAN_OPTIONS_OWN="halt_on_error=1:${ASAN_OPTIONS:-}"
+export ASAN_OPTIONS="detect_leaks=1:$ASAN_OPTIONS_OWN"
 
 target=x86_64-unknown-linux-gnu
 if [[ "$(uname -m)" != x86_64 ]]; then
@@ -27,5 +28,16 @@ if [[ "$(uname -m)" != x86_64 ]]; then
     exit 0
 fi
 
-exec cargo test -p ringloop --lib --tests --no-fail-fast \
-    --target "$target" --target-dir target/asan -- --skip an_undrained_ "$@"
+leaky=(an_undrained_ breaking:: a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe
+    a_forgotten_wait_keeps_nothing)
+skips=()
+for name in "${leaky[@]}"; do
+    skips+=(--skip "$name")
+done
+
+suite() {
+    cargo test -p ringloop --no-fail-fast --target "$target" --target-dir target/asan "$@"
+}
+
+suite --lib --tests -- "${skips[@]}" "$@"
+ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS_OWN" suite --lib -- "${leaky[@]}"
