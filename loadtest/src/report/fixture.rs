@@ -148,7 +148,10 @@ pub(crate) fn open_loop() -> Report {
         scheduled: 360,
         sent: 358,
         completed: 350,
-        errors: LoadErrors { total: 3, by_class: [("reset".to_owned(), 3)].into() },
+        errors: LoadErrors {
+            total: 3,
+            by_class: [("reset".to_owned(), 2), ("status".to_owned(), 1)].into(),
+        },
         timed_out: 4,
         in_flight: 1,
         never_sent: 2,
@@ -166,14 +169,16 @@ pub(crate) fn open_loop() -> Report {
     for (t_s, part) in (0_u8..).zip(&parts) {
         report.intervals.push(interval(f64::from(t_s), "measured", part));
     }
-    report.failures = vec![FailureRow {
+    let failure = |class: &str, errno: Option<&str>, status, count| FailureRow {
         stage: "recv".to_owned(),
-        class: "reset".to_owned(),
-        status: None,
-        errno: Some("ECONNRESET".to_owned()),
-        count: 3,
-        measured: 3,
-    }];
+        class: class.to_owned(),
+        errno: errno.map(str::to_owned),
+        status,
+        count,
+        measured: count,
+    };
+    report.failures =
+        vec![failure("reset", Some("ECONNRESET"), None, 2), failure("status", None, Some(503), 1)];
     report.generator.send_lag_us = Some(SendLag { p50: 2.0, p99: 6.5, max: 900.0 });
     let gate = |expr: &str, value, ok| Threshold {
         expr: expr.to_owned(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Page, escape, section};
+use crate::report::FailureRow;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "The messages of the measured window; the fates add up.";
@@ -56,14 +57,16 @@ fn failures(page: &Page<'_>) -> String {
                     <th class=\"n\">whole run</th><th class=\"n\">measured window</th></tr>\n"
         .to_owned();
     for (index, row) in rows.iter().enumerate() {
-        let status = row.status.map(|status| status.to_string());
+        // Without `..`, so that whatever else a failure gets to say is shown.
+        let FailureRow { stage, class, errno, status, count: _, measured: _ } = row;
+        let said = errno.clone().or(status.map(|status| status.to_string()));
         let _ = writeln!(
             text,
             "<tr><td class=\"bad\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td></tr>",
-            escape(&row.class),
-            escape(&row.stage),
-            escape(row.errno.as_deref().or(status.as_deref()).unwrap_or("–")),
+            escape(class),
+            escape(stage),
+            escape(said.as_deref().unwrap_or("–")),
             page.count(&format!("/failures/{index}/count")),
             page.count(&format!("/failures/{index}/measured"))
         );

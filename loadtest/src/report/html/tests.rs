@@ -120,6 +120,8 @@ fn figures_are_those_of_the_json() {
         "value=\"900.0\">900 µs</data>",
         "value=\"450.0\">450 µs</data>",
         "value=\"0.998\">0.998</data>",
+        "<td>ECONNRESET</td>",
+        "<td>503</td>",
         "value=\"42991616\">41.0 MiB</data>",
     ] {
         assert!(page.contains(shown), "no {shown}");
