@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::http::HttpArgs;
+use crate::campaign::{AbArgs, CampaignArgs};
 use crate::compare::CompareArgs;
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
 use crate::exit::{Exit, Stop};
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Say whether a run was faster than another, or whether it was noise
     Compare(CompareArgs),
+    /// Start two servers by turns, ABBA, and say whether one is faster
+    Ab(AbArgs),
     /// Show reports that were written with --json, in any form
     Report(ReportArgs),
 }
@@ -154,6 +157,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) http: HttpArgs,
+
+    #[command(flatten)]
+    pub(crate) campaign: CampaignArgs,
 
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]
@@ -293,7 +299,7 @@ pub(crate) fn parse() -> Result<Option<Cli>, Stop> {
 }
 
 /// Clap's message without its usage paragraph, joined into one line.
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let lines: Vec<&str> = message
         .lines()
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))

@@ -5,6 +5,7 @@ mod http;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::campaign::CampaignArgs;
 use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
@@ -80,6 +81,7 @@ pub(crate) struct RunConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) timeout: Duration,
     pub(crate) thresholds: Vec<Gate>,
+    pub(crate) campaign: CampaignArgs,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
     pub(crate) outputs: OutputArgs,
@@ -129,7 +131,12 @@ impl RunConfig {
             return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
         }
         let of_responses = |gate: &&Gate| gate.is_of_responses();
-        if let Some(gate) = args.thresholds.iter().find(of_responses).filter(|_| !has_schedule) {
+        if let Some(gate) = args
+            .thresholds
+            .iter()
+            .find(of_responses)
+            .filter(|_| !has_schedule && !args.campaign.find_max)
+        {
             return usage(format!(
                 "--threshold '{}': a closed loop has no response times (no --rate): use service",
                 gate.text
@@ -168,6 +175,7 @@ impl RunConfig {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
         };
+        args.campaign.check(has_schedule)?;
         args.outputs.check()?;
         Ok(RunConfig {
             url: args.url,
@@ -210,7 +218,9 @@ impl RunConfig {
             connects_in_flight_max: args.connect_concurrency,
             connect_timeout: args.connect_timeout,
             timeout: args.timeout,
-            thresholds: args.thresholds,
+            // The whole is judged, not its parts.
+            thresholds: if args.campaign.as_part { Vec::new() } else { args.thresholds },
+            campaign: args.campaign,
             fit: args.fit,
             driver: args.driver,
             outputs: args.outputs,

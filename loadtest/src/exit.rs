@@ -26,6 +26,21 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The inverse of [`Exit::code`].
+    pub(crate) fn of_code(code: u8) -> Option<Exit> {
+        let all = [
+            Exit::Ok,
+            Exit::CouldNotRun,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Preflight,
+            Exit::Breached,
+            Exit::Interrupted,
+            Exit::Terminated,
+        ];
+        all.into_iter().find(|exit| exit.code() == code)
+    }
+
     pub(crate) fn code(self) -> u8 {
         self as u8
     }

@@ -5,6 +5,7 @@
 //!                               │      ◀──events, published──       protocol, schedule, failure
 //!                               ▼
 //!                report (build ▶ text, json)      target (URL, own server) ──▶ serve (child process)
+//! campaign: several runs, each a child process; compare: two reports; threshold: gates on one
 //! doctor: what a run would find, from the same pre-flight check and the same drivers
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! * The display costs the workers nothing: `published`.
 //! * When the generator is the bottleneck, the report says so: `report::Generator`.
 
+mod campaign;
 mod chunked;
 mod cli;
 mod compare;
@@ -52,7 +54,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, DoctorArgs, DoctorFormat, ReportArgs};
-use crate::compare::CompareArgs;
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
 use crate::report::Report;
@@ -63,7 +64,8 @@ fn main() -> ExitCode {
         Ok(None) => Ok(0),
         Ok(Some(Cli { command: Some(Command::Serve(args)), .. })) => serve::run(&args).map(|()| 0),
         Ok(Some(Cli { command: Some(Command::Doctor(args)), .. })) => examine(&args),
-        Ok(Some(Cli { command: Some(Command::Compare(args)), .. })) => compare(&args),
+        Ok(Some(Cli { command: Some(Command::Compare(args)), .. })) => tell(compare::run(&args)),
+        Ok(Some(Cli { command: Some(Command::Ab(args)), .. })) => tell(campaign::ab(&args)),
         Ok(Some(Cli { command: Some(Command::Report(args)), .. })) => show(&args),
         Ok(Some(Cli { command: None, run })) => {
             RunConfig::new(run).and_then(|config| test(&config))
@@ -80,8 +82,24 @@ fn main() -> ExitCode {
 }
 
 fn test(config: &RunConfig) -> Result<u8, Stop> {
+    if config.campaign.as_part {
+        let report = conductor::run(config)?;
+        to_stdout(&report.to_json())?;
+        return Ok(report.exit_code);
+    }
     let outputs = Outputs::open(&config.outputs)?;
-    let report = conductor::run(config)?;
+    let baseline = match &config.campaign.baseline {
+        Some(path) => Some((path, compare::read(path)?)),
+        None => None,
+    };
+    let mut report = match &config.campaign {
+        campaign if campaign.find_max => campaign::find_max(config)?,
+        campaign if campaign.reps > 1 => campaign::repeat(config)?,
+        _ => conductor::run(config)?,
+    };
+    if let Some((path, baseline)) = baseline {
+        compare::settle(path, &baseline, &config.campaign.max_regression, &mut report);
+    }
     publish(&config.outputs, outputs, &report)?;
     for error in &report.internal_errors {
         eprintln!("loadtest: internal error: {error}");
@@ -102,8 +120,9 @@ fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
     Ok(checkup.exit_code)
 }
 
-fn compare(args: &CompareArgs) -> Result<u8, Stop> {
-    let (text, exit) = compare::run(args)?;
+/// Prints what was found out.
+fn tell(found: Result<(String, Exit), Stop>) -> Result<u8, Stop> {
+    let (text, exit) = found?;
     to_stdout(&text)?;
     Ok(exit.code())
 }

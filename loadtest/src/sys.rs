@@ -1,4 +1,4 @@
-//! Limits, processors, timer slack and one socket option: the only calls in this crate that need
+//! Limits, processors, timer slack, signals and one socket option: the only calls in this crate that need
 //! unsafe code.
 //!
 //! **Absent on purpose.** Everything else about the machine is read from `/proc` (`procfs`), which
@@ -84,6 +84,24 @@ pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 fn checked(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends a signal to a process of ours; 0 is nobody; one that is gone already needs none.
+pub(crate) fn signal(pid: u32, signal: i32) {
+    send(libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
+}
+
+/// Sends a signal to a process group that we made.
+pub(crate) fn signal_group(pid: u32, signal: i32) {
+    send(-libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
+}
+
+fn send(to: libc::pid_t, signal: i32) {
+    // 0 would be our own group, and -1 everybody.
+    if !(-1..=0).contains(&to) {
+        // SAFETY: takes two numbers and touches no memory of ours.
+        let _ = unsafe { libc::kill(to, signal) };
+    }
 }
 
 #[cfg(test)]

@@ -11,15 +11,16 @@ mod same;
 mod text;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use self::metric::{METRICS, Metric, Side};
-pub(crate) use self::regression::{Limit, breaches};
+pub(crate) use self::regression::Limit;
+use self::regression::breaches;
 use crate::exit::{Exit, Stop};
-use crate::report::Report;
+use crate::report::{Baseline, Report};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
@@ -40,21 +41,57 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit), Stop> {
     let mut sections = Vec::new();
     let mut exit = Exit::Ok;
     for path in &args.new {
-        let comparison = compare(&base, &read(path)?);
         let names = [args.base.display().to_string(), path.display().to_string()];
-        let mut section = comparison.to_text(&names);
-        let breaches = breaches(&comparison, &args.max_regression);
-        if !breaches.is_empty() {
-            exit = Exit::Breached;
-            section += &format!("\n{}", regression::to_text(&breaches));
+        let (section, judged) = judge(&base, &read(path)?, &names, &args.max_regression);
+        if judged != Exit::Ok {
+            exit = judged;
         }
         sections.push(section);
     }
     Ok((sections.join("\n"), exit))
 }
 
+/// Two runs under their names: the table, what was breached, and the exit code for it.
+pub(crate) fn judge(
+    base: &Report,
+    new: &Report,
+    names: &[String; 2],
+    limits: &[Limit],
+) -> (String, Exit) {
+    let comparison = compare(base, new);
+    let text = comparison.to_text(names);
+    let breaches = breaches(&comparison, limits);
+    if breaches.is_empty() {
+        return (text, Exit::Ok);
+    }
+    (format!("{text}\n{}", regression::to_text(&breaches)), Exit::Breached)
+}
+
+/// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.
+pub(crate) fn settle(file: &Path, base: &Report, limits: &[Limit], report: &mut Report) {
+    let comparison = compare(base, report);
+    let mut breaches = breaches(&comparison, limits);
+    // What an interrupted run would have become, nobody knows.
+    if report.interrupted {
+        breaches.clear();
+    }
+    if !breaches.is_empty() && report.exit_code == Exit::Ok.code() {
+        report.exit_code = Exit::Breached.code();
+    }
+    report.baseline = Some(Baseline { file: file.display().to_string(), comparison, breaches });
+}
+
+/// The baseline's part of a report.
+pub(crate) fn baseline_text(baseline: &Baseline) -> String {
+    let mut text = baseline.comparison.to_text(&[baseline.file.clone(), "this run".to_owned()]);
+    if !baseline.breaches.is_empty() {
+        text += &regression::to_text(&baseline.breaches);
+    }
+    text
+}
+
 /// A report of an earlier run.
-pub(crate) fn read(path: &PathBuf) -> Result<Report, Stop> {
+pub(crate) fn read(path: &Path) -> Result<Report, Stop> {
     let shown = path.display();
     let text = fs::read_to_string(path)
         .map_err(|error| Stop::could_not_run(format!("cannot read {shown}: {error}")))?;

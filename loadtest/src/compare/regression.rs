@@ -38,7 +38,7 @@ impl Limit {
 ///
 /// A change beyond the limit that may be noise is none. Where nothing says how much noise there is,
 /// the figure alone decides; and where nothing can be compared, nothing was kept.
-pub(crate) fn breaches(comparison: &Comparison, limits: &[Limit]) -> Vec<String> {
+pub(super) fn breaches(comparison: &Comparison, limits: &[Limit]) -> Vec<String> {
     let mut lines = Vec::new();
     for Limit { metric, more_is_better, percent } in limits {
         let row = comparison.rows.iter().find(|row| row.metric == *metric);

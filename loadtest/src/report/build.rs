@@ -112,6 +112,8 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals,
         reps: Vec::new(),
+        find_max: None,
+        baseline: None,
         failures: failure_rows(&total.failures),
         generator: generator(&outcome, &total),
         server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),
@@ -123,11 +125,8 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
     };
     report.notes = notes(&report, &outcome, &total);
     confidence::add_to(&mut report);
-    // What an interrupted run would have become, nobody knows.
-    if !report.interrupted {
-        report.thresholds = threshold::judge_all(&config.thresholds, &report);
-    }
     report.exit_code = exit(&report, outcome.signal).code();
+    threshold::settle(&config.thresholds, &mut report);
     report
 }
 
@@ -136,7 +135,6 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
         _ if !report.internal_errors.is_empty() => Exit::CouldNotRun,
         Some(signal) => signals::exit_of(signal),
         None if report.connections.served == 0 => Exit::Unreachable,
-        None if report.thresholds.iter().any(|gate| !gate.ok) => Exit::Breached,
         None => Exit::Ok,
     }
 }

@@ -78,6 +78,8 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals: Vec::new(),
         reps: Vec::new(),
+        find_max: None,
+        baseline: None,
         failures: Vec::new(),
         generator: Generator {
             drivers: Vec::new(),

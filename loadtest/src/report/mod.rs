@@ -23,6 +23,7 @@ mod settings;
 mod text;
 mod timeseries;
 mod total;
+mod verdicts;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ use serde::{Deserialize, Serialize};
 
 use self::distribution::percentile_name;
 pub(crate) use self::settings::{Config, HttpSettings};
+pub(crate) use self::text::value_text;
+pub(crate) use self::verdicts::{Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict};
 use crate::driver::DriverUsed;
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -64,6 +67,12 @@ pub(crate) struct Report {
     /// Each run of `--reps`; empty if there was one only.
     #[serde(default)]
     pub(crate) reps: Vec<Rep>,
+    /// What `--find-max` found.
+    #[serde(default)]
+    pub(crate) find_max: Option<FindMax>,
+    /// How the run stands to that of `--baseline`.
+    #[serde(default)]
+    pub(crate) baseline: Option<Baseline>,
     /// Every kind of failure, of the whole run.
     pub(crate) failures: Vec<FailureRow>,
     pub(crate) generator: Generator,
@@ -214,15 +223,6 @@ pub(crate) struct Latencies {
     pub(crate) connect: Option<Distribution>,
 }
 
-/// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Confidence {
-    pub(crate) blocks: usize,
-    pub(crate) block_s: f64,
-    /// Why there are no confidence intervals, if there are none.
-    pub(crate) missing: Option<String>,
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Distribution {
     pub(crate) samples: u64,
@@ -264,20 +264,6 @@ pub(crate) struct Interval {
     pub(crate) send_lag_p99: Option<f64>,
     /// As in [`Distribution`]; `null` if nothing was answered.
     pub(crate) hdr_v2: Option<String>,
-}
-
-/// One of several runs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Rep {
-    pub(crate) started_at: String,
-    pub(crate) achieved_rate: f64,
-    /// Of the latencies the run is about ([`Report::headline`]), in microseconds, by name.
-    pub(crate) percentiles: BTreeMap<String, f64>,
-    pub(crate) completed: u64,
-    pub(crate) errors: u64,
-    pub(crate) timed_out: u64,
-    pub(crate) never_sent: u64,
-    pub(crate) verdict: Verdict,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -327,28 +313,6 @@ pub(crate) struct SendLag {
     pub(crate) max: f64,
 }
 
-/// From the least to the most alarming.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
-    Unknown,
-    Healthy,
-    Marginal,
-    Saturated,
-}
-
-impl Verdict {
-    /// As in the JSON.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Verdict::Unknown => "unknown",
-            Verdict::Healthy => "healthy",
-            Verdict::Marginal => "marginal",
-            Verdict::Saturated => "saturated",
-        }
-    }
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Server {
     pub(crate) pid: u32,
@@ -364,16 +328,6 @@ pub(crate) struct Server {
     pub(crate) listen_overflows: Option<u64>,
     pub(crate) listen_drops: Option<u64>,
     pub(crate) retransmits: Option<u64>,
-}
-
-/// A gate, and how the run stood to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Threshold {
-    pub(crate) expr: String,
-    /// `null` if the run has no such figure, which fails the gate.
-    pub(crate) value: Option<f64>,
-    pub(crate) unit: String,
-    pub(crate) ok: bool,
 }
 
 impl Report {

@@ -1,17 +1,18 @@
 //! The report as text for a terminal of 100 columns.
 
 mod bars;
+mod verdicts;
 
 use std::fmt::Write as _;
 
 use self::bars::{bar, scale};
+pub(crate) use self::verdicts::value_text;
+use self::verdicts::{confidence, find_max, reps, thresholds};
 use super::figures::{bytes, grouped, seconds, time_us};
-use super::{Config, Distribution, Generator, Latencies, Report, Server, Threshold, Verdict};
+use super::{Config, Distribution, Generator, Latencies, Report, Server, Verdict};
+use crate::compare;
 use crate::driver::DriverUsed;
 use crate::failure::Class;
-
-/// Confidence intervals that have a place in the summary; JSON has them all.
-const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
 
 const BETWEEN_COLUMNS: &str = "     ";
 
@@ -31,6 +32,15 @@ pub(super) fn render(report: &Report) -> String {
     }
     if !report.thresholds.is_empty() {
         sections.push(thresholds(&report.thresholds, report.exit_code));
+    }
+    if !report.reps.is_empty() {
+        sections.push(reps(&report.reps));
+    }
+    if let Some(found) = &report.find_max {
+        sections.push(find_max(found, report.exit_code));
+    }
+    if let Some(baseline) = &report.baseline {
+        sections.push(compare::baseline_text(baseline));
     }
     if report.interrupted {
         sections.push(format!("interrupted (exit {})\n", report.exit_code));
@@ -246,41 +256,6 @@ fn latency(report: &Report) -> String {
     text
 }
 
-/// How exact the figures are, or why nobody can say.
-fn confidence(report: &Report) -> String {
-    let confidence = &report.confidence;
-    if let Some(reason) = &confidence.missing {
-        return format!("  no confidence intervals: {reason}\n");
-    }
-    let Some(main) = report.latency_us.main() else { return String::new() };
-    let mut parts: Vec<String> = CONFIDENCE_SHOWN
-        .iter()
-        .filter_map(|name| Some((name, main.ci.get(*name)?)))
-        .map(|(name, bounds)| format!("{name} {}", bounds_us(*bounds)))
-        .collect();
-    if let Some([low, high]) = report.load.achieved_rate_ci {
-        let [low, high] = [low, high].map(|rate| grouped(rate.round() as u64));
-        parts.push(format!("rate [{low}, {high}] msg/s"));
-    }
-    format!(
-        "  95 % CI  {}   ({} × {} s block bootstrap)\n",
-        parts.join("   "),
-        confidence.blocks,
-        confidence.block_s
-    )
-}
-
-/// `[301, 339] µs`
-fn bounds_us([low, high]: [f64; 2]) -> String {
-    let (low, high) = (time_us(low), time_us(high));
-    match (low.split_once(' '), high.split_once(' ')) {
-        (Some((low, low_unit)), Some((high, high_unit))) if low_unit == high_unit => {
-            format!("[{low}, {high}] {high_unit}")
-        }
-        _ => format!("[{low}, {high}]"),
-    }
-}
-
 fn errors(report: &Report) -> String {
     if report.failures.is_empty() {
         let is_told = |class: &&Class| {
@@ -346,39 +321,9 @@ fn server(server: &Server) -> String {
     text
 }
 
-fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
-    let expr_width = rows.iter().map(|row| row.expr.chars().count()).max().unwrap_or_default();
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        let label = if index == 0 { "Thresholds" } else { "" };
-        let verdict = if row.ok { "ok" } else { "FAIL" };
-        let value = row.value.map_or_else(|| "no such figure".to_owned(), |v| figure(v, &row.unit));
-        let _ = writeln!(text, "{label:<13}{verdict:<6}{:<expr_width$}   {value}", row.expr);
-    }
-    let failed = rows.iter().filter(|row| !row.ok).count();
-    if failed > 0 {
-        let _ = writeln!(text, "{failed} of {} thresholds failed (exit {exit_code})", rows.len());
-    }
-    text
-}
-
-/// A value in the unit of its gate.
-pub(super) fn figure(value: f64, unit: &str) -> String {
-    match unit {
-        "us" => time_us(value),
-        // Three digits would show 0.1004 % beside a limit of 0.1 % as the limit.
-        "%" => {
-            let digits = format!("{value:.5}");
-            format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        unit => format!("{} {unit}", grouped(value.round() as u64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Confidence, fixture};
 
     /// Goal: the headline names every driver that ran, and says each thing once.
     ///
@@ -401,64 +346,5 @@ mod tests {
         assert_eq!(drivers(&mixed, None), "a, because x; b, because y");
         let all = "a, because x; b, because y; server a, because x";
         assert_eq!(drivers(&mixed, Some(&alike)), all);
-    }
-
-    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there are
-    /// none.
-    ///
-    /// Method: bounds of one unit and of two; a run without; a run too short.
-    ///
-    /// Kills: one unit for two bounds; an empty line.
-    #[test]
-    fn confidence_is_shown() {
-        assert_eq!(bounds_us([301.2, 339.4]), "[301, 339] µs");
-        assert_eq!(bounds_us([950.0, 1_100.0]), "[950 µs, 1.10 ms]");
-        let mut report = fixture::report(&[100, 200]);
-        report.confidence = Confidence { blocks: 30, block_s: 1.0, missing: None };
-        report.load.achieved_rate_ci = Some([49_000.4, 51_000.0]);
-        let service = report.latency_us.service.as_mut().unwrap();
-        service.ci.insert("p50".into(), [90.0, 110.0]);
-        service.ci.insert("p99".into(), [301.2, 1_500.0]);
-        assert_eq!(
-            confidence(&report),
-            "  95 % CI  p50 [90.0, 110] µs   p99 [301 µs, 1.50 ms]   rate [49 000, 51 000] msg/s   \
-             (30 × 1 s block bootstrap)\n"
-        );
-        report.confidence.missing = Some("1 interval was measured".into());
-        let line = "  no confidence intervals: 1 interval was measured\n";
-        assert_eq!(confidence(&report), line);
-    }
-
-    /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the section
-    /// says how many failed.
-    ///
-    /// Method: a row of each unit, one of them failed, one without a value; then none failed.
-    ///
-    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that passed.
-    #[test]
-    fn gates_show_their_values() {
-        let row = |expr: &str, value, unit: &str, ok| Threshold {
-            expr: expr.to_owned(),
-            value,
-            unit: unit.to_owned(),
-            ok,
-        };
-        let rows = [
-            row("p(99)<1ms", Some(318.2), "us", true),
-            row("errors rate<0.1%", Some(0.1004), "%", false),
-            row("rate>=49k", Some(49_998.4), "msg/s", true),
-            row("errors rate<1%", Some(0.0), "%", true),
-            row("response max<1s", None, "us", false),
-        ];
-        assert_eq!(
-            thresholds(&rows, 99),
-            "Thresholds   ok    p(99)<1ms          318 µs\n             \
-             FAIL  errors rate<0.1%   0.1004 %\n             \
-             ok    rate>=49k          49 998 msg/s\n             \
-             ok    errors rate<1%     0 %\n             \
-             FAIL  response max<1s    no such figure\n\
-             2 of 5 thresholds failed (exit 99)\n"
-        );
-        assert!(!thresholds(&rows[..1], 0).contains("failed"));
     }
 }

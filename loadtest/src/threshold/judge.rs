@@ -5,11 +5,6 @@ use hdrhistogram::Histogram;
 use super::{Failed, Figure, Gate, Latency, Limit, Statistic};
 use crate::report::{Distribution, Latencies, Load, Report, Threshold};
 
-/// A row for each gate, in their order.
-pub(crate) fn judge_all(gates: &[Gate], report: &Report) -> Vec<Threshold> {
-    gates.iter().map(|gate| gate.judge(report)).collect()
-}
-
 impl Gate {
     /// A figure that the run does not have is a failure: a gate that cannot be seen is not met.
     pub(crate) fn judge(&self, report: &Report) -> Threshold {

@@ -5,7 +5,21 @@
 mod grammar;
 mod judge;
 
-pub(crate) use self::judge::judge_all;
+use crate::exit::Exit;
+use crate::report::Report;
+
+/// Judges a run and lets a gate that is not met decide its exit code, if nothing worse has.
+pub(crate) fn settle(gates: &[Gate], report: &mut Report) {
+    // What an interrupted run would have become, nobody knows.
+    if report.interrupted {
+        return;
+    }
+    report.thresholds = gates.iter().map(|gate| gate.judge(report)).collect();
+    let is_met = report.thresholds.iter().all(|row| row.ok);
+    if !is_met && report.exit_code == Exit::Ok.code() {
+        report.exit_code = Exit::Breached.code();
+    }
+}
 
 /// One expression of the command line.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ fn thresholds(page: &Page<'_>) -> String {
     for (index, threshold) in thresholds.iter().enumerate() {
         let (class, word) = if threshold.ok { ("good", "ok") } else { ("bad", "FAILED") };
         let place = format!("/thresholds/{index}/value");
-        let value = page.figure(&place, |value| text::figure(value, &threshold.unit));
+        let value = page.figure(&place, |value| text::value_text(value, &threshold.unit));
         let _ = writeln!(
             rows,
             "<tr><td class=\"{class}\">{word}</td><td>{}</td><td class=\"n\">{value}</td></tr>",

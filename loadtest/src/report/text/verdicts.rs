@@ -1,0 +1,250 @@
+//! What is concluded from the figures: their confidence, the gates, and what several runs say.
+
+use std::fmt::Write as _;
+
+use super::super::figures::{grouped, time_us};
+use super::super::{FindMax, Rep, Report, Threshold};
+use crate::stats::student::Repeated;
+
+/// Confidence intervals that have a place in the summary; JSON has them all.
+const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
+
+/// How exact the figures are, or why nobody can say.
+pub(super) fn confidence(report: &Report) -> String {
+    let confidence = &report.confidence;
+    if let Some(reason) = &confidence.missing {
+        return format!("  no confidence intervals: {reason}\n");
+    }
+    let Some(main) = report.latency_us.main() else { return String::new() };
+    let mut parts: Vec<String> = CONFIDENCE_SHOWN
+        .iter()
+        .filter_map(|name| Some((name, main.ci.get(*name)?)))
+        .map(|(name, bounds)| format!("{name} {}", bounds_us(*bounds)))
+        .collect();
+    if let Some([low, high]) = report.load.achieved_rate_ci {
+        let [low, high] = [low, high].map(|rate| grouped(rate.round() as u64));
+        parts.push(format!("rate [{low}, {high}] msg/s"));
+    }
+    format!(
+        "  95 % CI  {}   ({} × {} s block bootstrap)\n",
+        parts.join("   "),
+        confidence.blocks,
+        confidence.block_s
+    )
+}
+
+/// `[301, 339] µs`
+fn bounds_us([low, high]: [f64; 2]) -> String {
+    let (low, high) = (time_us(low), time_us(high));
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((low, low_unit)), Some((high, high_unit))) if low_unit == high_unit => {
+            format!("[{low}, {high}] {high_unit}")
+        }
+        _ => format!("[{low}, {high}]"),
+    }
+}
+
+pub(super) fn reps(reps: &[Rep]) -> String {
+    let mut text = String::new();
+    for (index, rep) in reps.iter().enumerate() {
+        let label = if index == 0 { "Runs" } else { "" };
+        let rate = grouped(rep.achieved_rate.round() as u64);
+        let _ = write!(text, "{label:<13}{rate}/s");
+        for name in CONFIDENCE_SHOWN {
+            if let Some(us) = rep.percentiles.get(name) {
+                let _ = write!(text, "   {name} {}", time_us(*us));
+            }
+        }
+        let _ = writeln!(text, "   errors {}", grouped(rep.errors + rep.timed_out));
+    }
+    let mut parts = Vec::new();
+    for name in CONFIDENCE_SHOWN {
+        let values: Vec<f64> =
+            reps.iter().filter_map(|rep| rep.percentiles.get(name).copied()).collect();
+        if let Some(repeated) = Repeated::of(&values) {
+            // A time is not negative, whatever the interval says.
+            let bounds = bounds_us(repeated.interval().map(|bound| bound.max(0.0)));
+            parts.push(format!("{name} {} {bounds}", time_us(repeated.mean)));
+        }
+    }
+    let _ = writeln!(text, "  mean and 95 % CI from run to run: {}", parts.join("   "));
+    text
+}
+
+pub(super) fn find_max(found: &FindMax, exit_code: u8) -> String {
+    let mut text = String::new();
+    for (index, step) in found.steps.iter().enumerate() {
+        let label = if index == 0 { "Find max" } else { "" };
+        let _ = writeln!(text, "{label:<13}{}", step.describe().trim_start());
+    }
+    let slo = &found.slo;
+    let _ = match found.rate {
+        Some(rate) => {
+            let why = match found.limited_by.as_str() {
+                "range" => "; the end of --find-range, it may be more",
+                "generator" => "; beyond it the generator was saturated, the target may take more",
+                _ => "",
+            };
+            writeln!(text, "{}/s is the highest rate with {slo}{why}", grouped(rate as u64))
+        }
+        None => writeln!(text, "no rate of --find-range meets {slo} (exit {exit_code})"),
+    };
+    text
+}
+
+pub(super) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
+    let expr_width = rows.iter().map(|row| row.expr.chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let label = if index == 0 { "Thresholds" } else { "" };
+        let verdict = if row.ok { "ok" } else { "FAIL" };
+        let value =
+            row.value.map_or_else(|| "no such figure".to_owned(), |v| value_text(v, &row.unit));
+        let _ = writeln!(text, "{label:<13}{verdict:<6}{:<expr_width$}   {value}", row.expr);
+    }
+    let failed = rows.iter().filter(|row| !row.ok).count();
+    if failed > 0 {
+        let _ = writeln!(text, "{failed} of {} thresholds failed (exit {exit_code})", rows.len());
+    }
+    text
+}
+
+/// A value in the unit of its gate.
+pub(crate) fn value_text(value: f64, unit: &str) -> String {
+    match unit {
+        "us" => time_us(value),
+        // Three digits would show 0.1004 % beside a limit of 0.1 % as the limit.
+        "%" => {
+            let digits = format!("{value:.5}");
+            format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+        }
+        unit => format!("{} {unit}", grouped(value.round() as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Confidence, FindStep, Verdict, fixture};
+
+    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there are
+    /// none.
+    ///
+    /// Method: bounds of one unit and of two; a run without; a run too short.
+    ///
+    /// Kills: one unit for two bounds; an empty line.
+    #[test]
+    fn confidence_is_shown() {
+        assert_eq!(bounds_us([301.2, 339.4]), "[301, 339] µs");
+        assert_eq!(bounds_us([950.0, 1_100.0]), "[950 µs, 1.10 ms]");
+        let mut report = fixture::report(&[100, 200]);
+        report.confidence = Confidence { blocks: 30, block_s: 1.0, missing: None };
+        report.load.achieved_rate_ci = Some([49_000.4, 51_000.0]);
+        let service = report.latency_us.service.as_mut().unwrap();
+        service.ci.insert("p50".into(), [90.0, 110.0]);
+        service.ci.insert("p99".into(), [301.2, 1_500.0]);
+        assert_eq!(
+            confidence(&report),
+            "  95 % CI  p50 [90.0, 110] µs   p99 [301 µs, 1.50 ms]   rate [49 000, 51 000] msg/s   \
+             (30 × 1 s block bootstrap)\n"
+        );
+        report.confidence.missing = Some("1 interval was measured".into());
+        let line = "  no confidence intervals: 1 interval was measured\n";
+        assert_eq!(confidence(&report), line);
+    }
+
+    /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the section
+    /// says how many failed.
+    ///
+    /// Method: a row of each unit, one of them failed, one without a value; then none failed.
+    ///
+    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that passed.
+    #[test]
+    fn gates_show_their_values() {
+        let row = |expr: &str, value, unit: &str, ok| Threshold {
+            expr: expr.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            ok,
+        };
+        let rows = [
+            row("p(99)<1ms", Some(318.2), "us", true),
+            row("errors rate<0.1%", Some(0.1004), "%", false),
+            row("rate>=49k", Some(49_998.4), "msg/s", true),
+            row("errors rate<1%", Some(0.0), "%", true),
+            row("response max<1s", None, "us", false),
+        ];
+        assert_eq!(
+            thresholds(&rows, 99),
+            "Thresholds   ok    p(99)<1ms          318 µs\n             \
+             FAIL  errors rate<0.1%   0.1004 %\n             \
+             ok    rate>=49k          49 998 msg/s\n             \
+             ok    errors rate<1%     0 %\n             \
+             FAIL  response max<1s    no such figure\n\
+             2 of 5 thresholds failed (exit 99)\n"
+        );
+        assert!(!thresholds(&rows[..1], 0).contains("failed"));
+    }
+
+    /// Goal: several runs are shown one by one, with how much they differ.
+    ///
+    /// Method: three runs of known figures, one without any.
+    ///
+    /// Kills: the mean of another percentile; a negative time; timeouts that are no errors.
+    #[test]
+    fn runs_are_listed() {
+        let rep = |p99: Option<f64>| Rep {
+            started_at: String::new(),
+            achieved_rate: 1_234.4,
+            percentiles: p99.map(|us| ("p99".to_owned(), us)).into_iter().collect(),
+            completed: 9,
+            errors: 1,
+            timed_out: 2,
+            never_sent: 0,
+            verdict: Verdict::Healthy,
+        };
+        assert_eq!(
+            reps(&[rep(Some(10.0)), rep(Some(14.0)), rep(None)]),
+            "Runs         1 234/s   p99 10.0 µs   errors 3\n             \
+             1 234/s   p99 14.0 µs   errors 3\n             \
+             1 234/s   errors 3\n  \
+             mean and 95 % CI from run to run: p99 12.0 µs [0 ns, 37.4 µs]\n"
+        );
+    }
+
+    /// Goal: a search says what it found and what kept it from finding more.
+    ///
+    /// Method: one that found the level's limit, the generator's, the range's end, and nothing.
+    ///
+    /// Kills: the target blamed for the generator's limit; a rate where there is none.
+    #[test]
+    fn searches_end_with_a_sentence() {
+        let found = |rate, limited_by: &str| FindMax {
+            slo: "p(99)<1ms".to_owned(),
+            rate,
+            limited_by: limited_by.to_owned(),
+            steps: vec![FindStep {
+                rate: 20_000.0,
+                achieved_rate: 19_998.2,
+                value: Some(318.0),
+                unit: "us".to_owned(),
+                generator: Verdict::Saturated,
+                ok: true,
+            }],
+        };
+        let text = find_max(&found(Some(20_000.0), "slo"), 0);
+        assert_eq!(
+            text,
+            "Find max     20 000/s  ok    achieved     19 998/s   318 µs   generator SATURATED\n\
+             20 000/s is the highest rate with p(99)<1ms\n"
+        );
+        for (rate, limited_by, wanted) in [
+            (Some(5.0), "range", "it may be more"),
+            (Some(5.0), "generator", "the target may take more"),
+            (None, "slo", "no rate of --find-range meets p(99)<1ms (exit 99)"),
+        ] {
+            let text = find_max(&found(rate, limited_by), 99);
+            assert!(text.contains(wanted), "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The part of the report's schema that holds conclusions: how sure the figures are, gates, and what
+//! several runs say together.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::Comparison;
+
+/// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Confidence {
+    pub(crate) blocks: usize,
+    pub(crate) block_s: f64,
+    /// Why there are no confidence intervals, if there are none.
+    pub(crate) missing: Option<String>,
+}
+
+/// A gate, and how the run stood to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Threshold {
+    pub(crate) expr: String,
+    /// `null` if the run has no such figure, which fails the gate.
+    pub(crate) value: Option<f64>,
+    pub(crate) unit: String,
+    pub(crate) ok: bool,
+}
+
+/// One of several runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Rep {
+    pub(crate) started_at: String,
+    pub(crate) achieved_rate: f64,
+    /// Of the latencies the run is about ([`Report::headline`]), in microseconds, by name.
+    pub(crate) percentiles: BTreeMap<String, f64>,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) never_sent: u64,
+    pub(crate) verdict: Verdict,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FindMax {
+    pub(crate) slo: String,
+    /// The highest that met it; `null` if not even the lowest did.
+    pub(crate) rate: Option<f64>,
+    /// `slo`, `generator` or `range`.
+    pub(crate) limited_by: String,
+    /// In the order in which they were tried.
+    pub(crate) steps: Vec<FindStep>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FindStep {
+    pub(crate) rate: f64,
+    pub(crate) achieved_rate: f64,
+    /// Of the figure that the SLO is about.
+    pub(crate) value: Option<f64>,
+    pub(crate) unit: String,
+    pub(crate) generator: Verdict,
+    pub(crate) ok: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Baseline {
+    pub(crate) file: String,
+    pub(crate) comparison: Comparison,
+    /// A line for each limit of `--max-regression` that was not kept.
+    pub(crate) breaches: Vec<String>,
+}
+
+/// How the generator fared, from the least to the most alarming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    Unknown,
+    Healthy,
+    Marginal,
+    Saturated,
+}
+
+impl Verdict {
+    /// As in the JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Healthy => "healthy",
+            Verdict::Marginal => "marginal",
+            Verdict::Saturated => "saturated",
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Several runs that answer one question.
+
+use serde_json::Value;
+
+use crate::common::{
+    PROGRAM, Running, assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout,
+};
+
+const SHORT: [&str; 10] =
+    ["-c", "3", "-d", "500ms", "--warmup", "50ms", "--drain", "60s", "--interval", "50ms"];
+
+fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&SHORT[..], arguments].concat()
+}
+
+/// Goal: repeated runs become one report, which is judged once and is as good a baseline as any.
+///
+/// Method: three runs under a gate that none meets, written as JSON; then two more compared with it,
+/// with limits that no run breaches.
+///
+/// Kills: stopping at the first run that misses a gate; a part that writes the file of the whole; a
+/// baseline that is read after it was overwritten.
+#[test]
+fn runs_are_repeated_and_compared() {
+    let path = scratch_file("reps.json");
+    let name = path.to_str().unwrap();
+    let output = loadtest(&short(&["--reps", "3", "--threshold", "max<0s", "--json", name]));
+    assert_exit(&output, 99);
+    assert_eq!(stderr(&output).lines().filter(|line| line.starts_with("run ")).count(), 3);
+    let text = stdout(&output);
+    assert!(text.contains("mean and 95 % CI from run to run: p50 "), "{text}");
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let reps = report["reps"].as_array().unwrap();
+    assert_eq!(reps.len(), 3);
+    assert!(reps.iter().any(|rep| rep["completed"] == report["load"]["completed"]));
+    assert_eq!(report["thresholds"].as_array().unwrap().len(), 1);
+    assert_eq!(report["exit_code"], 99);
+    let command = report["command"].as_array().unwrap();
+    assert!(command.iter().all(|word| word != "--as-part"), "{command:?}");
+
+    let arguments = ["--reps", "2", "--baseline", name, "--max-regression", "p99=1000000%"];
+    let output = loadtest(&short(&[&arguments[..], &["--json", name]].concat()));
+    let text = stdout(&output);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let compared = &report["baseline"]["comparison"];
+    assert_eq!(compared["basis"], "95 % CI from 3 and 2 runs");
+    assert_eq!(report["baseline"]["file"], name);
+    // A busy machine saturates the generator, and then nothing can be judged.
+    let is_comparable = compared["incomparable"].as_array().unwrap().is_empty();
+    assert_exit(&output, if is_comparable { 0 } else { 99 });
+    assert!(text.contains(&format!("base  {name}\nnew   this run\n")), "{text}");
+}
+
+/// Goal: a series in which nobody answers ends with its first run, and says so as one run does.
+///
+/// Method: five runs to where nobody listens.
+///
+/// Kills: four more; exit 0.
+#[test]
+fn a_series_ends_with_what_cannot_work() {
+    let output = loadtest(&["-c", "1", "--reps", "5", &nobody()]);
+    assert_exit(&output, 3);
+    assert!(stderr(&output).contains("nobody answers at "), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("run 2"), "{}", stderr(&output));
+}
+
+/// Goal: a signal ends a series with the report of what there was, and the run that takes place hears
+/// of it although only the program was told.
+///
+/// Method: signal the parent alone while its first run, of an hour, takes place.
+///
+/// Kills: a run that goes on alone; another run after it; an exit code other than 130.
+#[test]
+fn a_signal_ends_a_series() {
+    let mut run = Running::start(&[
+        "-c",
+        "2",
+        "-d",
+        "1h",
+        "--warmup",
+        "0",
+        "--reps",
+        "5",
+        "--progress",
+        "plain",
+        "--format",
+        "json",
+    ]);
+    run.wait_for_line("/3600s");
+    crate::common::kill(run.pid(), "INT");
+    let (status, text) = run.end();
+    assert_eq!(status.code(), Some(130), "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["exit_code"], 130);
+}
+
+/// Goal: the search tries rates in its range, from below, and reports what each was.
+///
+/// Method: a level that every rate meets, and one that none does, in a range that even a slow machine
+/// serves.
+///
+/// Kills: a rate that was not asked for; exit 0 when nothing was found.
+#[test]
+fn the_highest_rate_is_found() {
+    let search = |slo: &str| {
+        let arguments = ["--find-max", "--slo", slo, "--find-range", "20:50", "--find-step"];
+        let more = ["200ms", "-c", "3", "--warmup", "50ms", "--drain", "60s", "--format", "json"];
+        loadtest(&[&arguments[..], &more].concat())
+    };
+    let output = search("served>=0");
+    let found = &json(&output)["find_max"];
+    let rates: Vec<f64> = found["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["rate"].as_f64().unwrap())
+        .collect();
+    assert_exit(&output, 0);
+    assert_eq!((found["rate"].as_f64(), rates), (Some(50.0), vec![20.0, 40.0, 50.0]));
+    assert_eq!(found["limited_by"], "range");
+
+    let output = search("response max<0s");
+    assert_exit(&output, 99);
+    let found = &json(&output)["find_max"];
+    assert!(found["rate"].is_null());
+    assert_eq!(found["steps"].as_array().unwrap().len(), 1);
+}
+
+/// An address that is free, on which two servers can listen one after the other.
+fn free_address() -> String {
+    nobody().strip_prefix("tcp://").unwrap().to_owned()
+}
+
+/// Goal: two servers are started by turns, never both, and compared; none is left behind.
+///
+/// Method: two of our own, ABBA; each behind a shell that does more than start it.
+///
+/// Kills: testing one server twice; a server that outlives its turn (the next could not listen); the
+/// wrong order.
+#[test]
+fn two_servers_are_compared() {
+    let addr = free_address();
+    let server = |driver: &str| {
+        format!("true; {PROGRAM} serve echo --driver {driver} --listen {addr}; true")
+    };
+    let (base, new) = (server("epoll"), server("epoll --connections 99"));
+    let url = format!("tcp://{addr}");
+    let arguments = ["ab", "--reps", "2", "--base", &base, "--new", &new, "--"];
+    let output = loadtest(&[&arguments[..], &short(&[&url])].concat());
+    assert_exit(&output, 0);
+    let turns: Vec<&str> = stderr(&output)
+        .lines()
+        .filter(|line| line.starts_with("run "))
+        .filter_map(|line| line.split_whitespace().nth(4))
+        .collect();
+    assert_eq!(turns, ["base", "new", "new", "base"], "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with(&format!("base  {base}\nnew   {new}\n")), "{text}");
+    assert!(text.contains("95 % CI from 2 and 2 runs"), "{text}");
+    assert!(std::net::TcpStream::connect(&addr).is_err(), "a server was left behind");
+}
+
+/// Goal: a server that does not come up, or that somebody else already is, is exit 1 with one line.
+///
+/// Method: a command that fails, and an address where another program listens.
+///
+/// Kills: waiting for a server that has ended; measuring the wrong one.
+#[test]
+fn servers_that_cannot_be_tested() {
+    let url = nobody();
+    let output = loadtest(&["ab", "--base", "exit 7", "--new", "true", "--", "-c", "1", &url]);
+    assert_exit(&output, 1);
+    let line = stderr(&output);
+    assert!(line.contains("'exit 7' ended before it listened at tcp://"), "{line}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", taken.local_addr().unwrap());
+    let output = loadtest(&["ab", "--base", "true", "--new", "true", "--", "-c", "1", &url]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("is taken already"), "{}", stderr(&output));
+}
