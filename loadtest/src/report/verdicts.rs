@@ -31,7 +31,7 @@ pub(crate) struct Threshold {
 pub(crate) struct Rep {
     pub(crate) started_at: String,
     pub(crate) achieved_rate: f64,
-    /// Of the latencies the run is about ([`Report::headline`]), in microseconds, by name.
+    /// Of the latencies the run is about ([`Report::headline`](super::Report::headline)), in microseconds, by name.
     pub(crate) percentiles: BTreeMap<String, f64>,
     pub(crate) completed: u64,
     pub(crate) errors: u64,
