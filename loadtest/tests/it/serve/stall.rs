@@ -62,9 +62,10 @@ fn watch(mut stream: TcpStream, first: Duration) {
         };
         let (end, next) = (begin + length, begin + period);
         let is_inside = begin + CLOCKS_APART < sent_at && sent_at + CLOCKS_APART < end;
-        if sent_at + length / 4 > next {
+        let is_beginning = begin <= sent_at && sent_at <= begin + CLOCKS_APART;
+        if sent_at + length / 4 > next || is_beginning {
             // A message that is under way when a stall begins says nothing, and would keep us from
-            // sending one in the stall.
+            // sending one in the stall. So does one that the clocks may disagree about.
             thread::yield_now();
             continue;
         }
