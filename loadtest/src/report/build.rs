@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::Histogram;
 
 use super::distribution::{distribution, us};
+use super::health::Signs;
 use super::total::Total;
 use super::*;
 use crate::cli::name_of;
@@ -22,14 +23,6 @@ use crate::stats;
 use crate::threshold;
 use crate::timeline::{Timeline, Totals};
 use crate::worker::{Accounts, WorkerResult};
-
-/// A worker that ran or waited for a processor longer than this has no time left to be punctual.
-const BUSY_MARGINAL_PERCENT: f64 = 75.0;
-const BUSY_SATURATED_PERCENT: f64 = 90.0;
-
-/// The 99th percentile of the send lag.
-const LAG_MARGINAL_NS: u64 = 200_000;
-const LAG_SATURATED_NS: u64 = 2_000_000;
 
 /// A lost SYN is sent again after one second.
 const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
@@ -308,14 +301,13 @@ fn generator(outcome: &Outcome, total: &Total) -> Generator {
     let cpu_percent: Vec<f64> = times.iter().map(|time| percent(time.ran_ns)).collect();
     let waits = times.iter().map(|time| percent(time.waited_ns));
     let busy = times.iter().map(|time| percent(time.ran_ns + time.waited_ns));
+    let (verdict, verdict_reason) = Signs::of(total, busy).verdict();
     Generator {
         drivers: drivers(outcome),
-        verdict: verdict(busy).max(verdict_of_lag(total)),
-        send_lag_us: Some(&total.send_lag).filter(|lag| !lag.is_empty()).map(|lag| SendLag {
-            p50: us(lag.value_at_percentile(50.0)),
-            p99: us(lag.value_at_percentile(99.0)),
-            max: us(lag.max()),
-        }),
+        verdict,
+        verdict_reason,
+        send_lag_us: lag(&total.send_lag),
+        loop_lag_us: lag(&total.loop_lag),
         run_queue_wait_percent: waits.fold(None, |worst: Option<f64>, wait| {
             Some(worst.map_or(wait, |worst| worst.max(wait)))
         }),
@@ -326,29 +318,12 @@ fn generator(outcome: &Outcome, total: &Total) -> Generator {
     }
 }
 
-/// The busiest worker decides: its connections are the ones that are measured late.
-fn verdict(busy_percent: impl Iterator<Item = f64>) -> Verdict {
-    match busy_percent.fold(f64::NAN, f64::max) {
-        busy if busy.is_nan() => Verdict::Unknown,
-        busy if busy >= BUSY_SATURATED_PERCENT => Verdict::Saturated,
-        busy if busy >= BUSY_MARGINAL_PERCENT => Verdict::Marginal,
-        _ => Verdict::Healthy,
-    }
-}
-
-/// How punctual the sends were. Lag counts when it is a part of the response times that a reader of
-/// these would care about: a tenth is a smudge, half of them is another measurement.
-fn verdict_of_lag(total: &Total) -> Verdict {
-    let p99 = |histogram: &Histogram<u64>| histogram.value_at_percentile(99.0);
-    let Some(response) = &total.response else { return Verdict::Unknown };
-    if total.send_lag.is_empty() {
-        return Verdict::Unknown;
-    }
-    match (p99(&total.send_lag), p99(response)) {
-        (lag, response) if lag >= LAG_SATURATED_NS && lag >= response / 2 => Verdict::Saturated,
-        (lag, response) if lag >= LAG_MARGINAL_NS && lag >= response / 10 => Verdict::Marginal,
-        _ => Verdict::Healthy,
-    }
+fn lag(histogram: &Histogram<u64>) -> Option<Lag> {
+    Some(histogram).filter(|lag| !lag.is_empty()).map(|lag| Lag {
+        p50: us(lag.value_at_percentile(50.0)),
+        p99: us(lag.value_at_percentile(99.0)),
+        max: us(lag.max()),
+    })
 }
 
 fn server(sample: &ServerSample, lengths: &Lengths, total: &Total) -> Server {
@@ -403,23 +378,4 @@ fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
         );
     }
     notes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: the verdict follows the busiest worker, and says so when it cannot know.
-    ///
-    /// Method: one row per verdict.
-    ///
-    /// Kills: averaging over workers; calling no reading healthy.
-    #[test]
-    fn the_busiest_worker_decides() {
-        let verdict = |busy: &[f64]| verdict(busy.iter().copied());
-        assert_eq!(verdict(&[]), Verdict::Unknown);
-        assert_eq!(verdict(&[10.0, 20.0]), Verdict::Healthy);
-        assert_eq!(verdict(&[10.0, 80.0]), Verdict::Marginal);
-        assert_eq!(verdict(&[99.0, 1.0]), Verdict::Saturated);
-    }
 }

@@ -84,7 +84,9 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         generator: Generator {
             drivers: Vec::new(),
             verdict: Verdict::Healthy,
+            verdict_reason: None,
             send_lag_us: None,
+            loop_lag_us: None,
             cpu_percent: vec![50.0],
             run_queue_wait_percent: None,
             cq_overflows: 0,
@@ -181,7 +183,8 @@ pub(crate) fn open_loop() -> Report {
     };
     report.failures =
         vec![failure("reset", Some("ECONNRESET"), None, 2), failure("status", None, Some(503), 1)];
-    report.generator.send_lag_us = Some(SendLag { p50: 2.0, p99: 6.5, max: 900.0 });
+    report.generator.send_lag_us = Some(Lag { p50: 2.0, p99: 6.5, max: 900.0 });
+    report.generator.loop_lag_us = Some(Lag { p50: 1.0, p99: 7.5, max: 800.0 });
     let gate = |expr: &str, value, ok| Threshold {
         expr: expr.to_owned(),
         value: Some(value),

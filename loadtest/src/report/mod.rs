@@ -14,6 +14,7 @@ pub(crate) mod figures;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod health;
 mod hgrm;
 mod hlog;
 mod html;
@@ -293,9 +294,16 @@ pub(crate) struct Generator {
     /// Of the workers, each once.
     pub(crate) drivers: Vec<DriverUsed>,
     pub(crate) verdict: Verdict,
+    /// Why it is no better.
+    #[serde(default)]
+    pub(crate) verdict_reason: Option<String>,
     /// How late messages left although there was a place for them: this program's own part of the
     /// response times. `null` in a closed loop.
-    pub(crate) send_lag_us: Option<SendLag>,
+    pub(crate) send_lag_us: Option<Lag>,
+    /// How late the workers' loops came to a timer that rang at fixed times, a hundred times a second:
+    /// what anything may have waited for this program.
+    #[serde(default)]
+    pub(crate) loop_lag_us: Option<Lag>,
     /// Of one core, per worker, in the measured window.
     pub(crate) cpu_percent: Vec<f64>,
     /// Runnable but without a processor, the worst worker.
@@ -307,7 +315,7 @@ pub(crate) struct Generator {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct SendLag {
+pub(crate) struct Lag {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,

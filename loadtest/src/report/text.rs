@@ -9,7 +9,7 @@ use self::bars::{bar, scale};
 pub(crate) use self::verdicts::value_text;
 use self::verdicts::{confidence, find_max, reps, thresholds};
 use super::figures::{bytes, grouped, seconds, time_us};
-use super::{Config, Distribution, Generator, Latencies, Report, Server, Verdict};
+use super::{Config, Distribution, Generator, Lag, Latencies, Report, Server, Verdict};
 use crate::compare;
 use crate::driver::DriverUsed;
 use crate::failure::Class;
@@ -295,12 +295,15 @@ fn generator(generator: &Generator) -> String {
         .map(|wait| format!("   run queue wait {wait:.1} %"))
         .unwrap_or_default();
     let rss = generator.rss_bytes.map(|rss| format!("   rss {}", bytes(rss))).unwrap_or_default();
-    let lag = generator
-        .send_lag_us
-        .map(|lag| format!("   send lag p99 {}, max {}", time_us(lag.p99), time_us(lag.max)))
-        .unwrap_or_default();
+    let lag = |name, lag: Option<Lag>| {
+        lag.map(|lag| format!("   {name} lag p99 {}, max {}", time_us(lag.p99), time_us(lag.max)))
+            .unwrap_or_default()
+    };
+    let (send, turn) = (lag("send", generator.send_lag_us), lag("loop", generator.loop_lag_us));
+    let reason = generator.verdict_reason.as_ref();
+    let reason = reason.map(|reason| format!("             {reason}\n")).unwrap_or_default();
     format!(
-        "Generator    {verdict}{cpu}{lag}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n",
+        "Generator    {verdict}{cpu}{send}{turn}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n{reason}",
         grouped(generator.cq_overflows),
         grouped(generator.enobufs)
     )

@@ -187,6 +187,22 @@ impl Dispatch {
         }
     }
 
+    /// Since when the connection that is free for the longest has been. `since_of` is asked about
+    /// those in the queue; who has no place any more leaves it.
+    pub(super) fn free_since(
+        &mut self,
+        mut since_of: impl FnMut(u32) -> Option<Instant>,
+    ) -> Option<Instant> {
+        let Kind::Any(pool) = &mut self.kind else { return None };
+        loop {
+            let since = since_of(*pool.free.front()?);
+            if since.is_some() {
+                return since;
+            }
+            pool.free.pop_front();
+        }
+    }
+
     /// Takes the next message that is due, if a connection is free for it.
     pub(super) fn hand_out(
         &mut self,
@@ -313,5 +329,39 @@ fn poll(worker: &Worker, alarm: &mut Sleep, cx: &mut Context<'_>) -> Poll<()> {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the place that has been free for the longest is found, past those that are taken.
+    ///
+    /// Method: three in the queue of which the first has no place any more: asked for once, it is gone
+    /// from the queue; the second stays.
+    ///
+    /// Kills: a place that is taken still counted as free, which would blame the generator; a free one
+    /// lost from the queue, which would starve it.
+    #[test]
+    fn the_longest_free() {
+        let curve = Arc::new(RateCurve::new(1_000.0, &[]));
+        let rule = DispatchRule::Any;
+        let load = OpenLoad { curve, spacing: Spacing::Constant, rule };
+        let streams = load.streams(0, 1, 3, 3);
+        let mut dispatch = Dispatch::new(&Load::Open(load), streams, 3);
+        for index in [2, 0, 1] {
+            dispatch.queue(index);
+        }
+        let at = Instant::now();
+        let mut asked = Vec::new();
+        let mut look = |index| {
+            asked.push(index);
+            (index == 0).then_some(at)
+        };
+        assert_eq!(dispatch.free_since(&mut look), Some(at));
+        assert_eq!(dispatch.free_since(&mut look), Some(at));
+        assert_eq!(asked, [2, 0, 0]);
+        assert_eq!(dispatch.free_since(|_| None), None);
     }
 }

@@ -18,6 +18,7 @@ mod accounts;
 mod connect;
 mod connection;
 mod dispatch;
+mod heartbeat;
 mod intervals;
 mod state;
 
@@ -183,6 +184,7 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
 fn drive(worker: &Rc<Worker>, window: Window) {
     worker.drive(window);
     drop(ringloop::spawn(close_intervals(Rc::clone(worker))));
+    drop(ringloop::spawn(heartbeat::run(Rc::clone(worker))));
     if worker.dispatch().needs_dispatcher() {
         drop(ringloop::spawn(dispatch::run(Rc::clone(worker))));
     }

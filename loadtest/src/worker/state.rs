@@ -63,6 +63,7 @@ pub(super) struct Worker {
     /// Of an open loop; in a closed one the recorder has the service times.
     service: RefCell<Histogram<u64>>,
     connect: RefCell<Histogram<u64>>,
+    loop_lag: RefCell<Histogram<u64>>,
 }
 
 /// What the main thread counts workers by: told once each.
@@ -148,6 +149,7 @@ impl Worker {
             recorder: RefCell::new(None),
             service: RefCell::new(stats::new_histogram()),
             connect: RefCell::new(stats::new_histogram()),
+            loop_lag: RefCell::new(stats::new_lag_histogram()),
             plan,
             links,
         }
@@ -221,6 +223,14 @@ impl Worker {
         self.tell_if_lost();
     }
 
+    pub(super) fn window(&self) -> Option<Window> {
+        self.window.get()
+    }
+
+    pub(super) fn record_loop_lag(&self, lag: Duration) {
+        record(&self.loop_lag, lag);
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.drained_at.get().is_some()
     }
@@ -234,23 +244,41 @@ impl Worker {
     ///
     /// `Later` means that the connection will be woken, if ever.
     pub(super) fn turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
-        let slot = &mut self.slots.borrow_mut()[index as usize];
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[index as usize];
         if slot.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
             slot.waker = Some(cx.waker().clone());
         }
         if let Some(due) = slot.assigned.pop_front() {
+            let place_since = slot.free_since.unwrap_or(now);
+            drop(slots);
+            self.left(due, place_since, now);
             return Turn::Now { due };
         }
         let Some(window) = self.window.get() else { return Turn::Later };
         if !slot.may_send(&self.plan) || self.is_draining() || self.quota.get() == Some(0) {
             return Turn::Later;
         }
-        slot.free_since.get_or_insert(now);
+        let place_since = *slot.free_since.get_or_insert(now);
         let turn = self.dispatch().turn(index, &mut slot.is_queued, now, window.until);
         if let Turn::Now { due } = turn {
             self.taken(due, window);
+            // Others may have been free for longer: one of them could have sent it before.
+            let others = self.dispatch().free_since(|index| slots[index as usize].look(&self.plan));
+            drop(slots);
+            self.left(due, others.map_or(place_since, |others| others.min(place_since)), now);
         }
         turn
+    }
+
+    /// A message is about to leave. It is late because of us: not before it was due, and not before
+    /// there was a place for it.
+    fn left(&self, due: Instant, place_since: Instant, now: Instant) {
+        if self.is_open_loop() {
+            let is_measured = self.window.get().is_some_and(|window| window.holds(due));
+            let lag = now.saturating_duration_since(due.max(place_since));
+            self.record(is_measured, |recorder| recorder.record_lag(lag));
+        }
     }
 
     fn taken(&self, due: Instant, window: Window) {
@@ -301,13 +329,7 @@ impl Worker {
         }
         self.accounts.borrow_mut().sent += u64::from(is_measured);
         let slot = &mut self.slots.borrow_mut()[index as usize];
-        if self.is_open_loop() {
-            // Late because of us: not before it was due, and not before there was a place for it.
-            let possible_at = slot.free_since.map_or(due, |since| since.max(due));
-            self.record(is_measured, |recorder| {
-                recorder.record_lag(now.saturating_duration_since(possible_at));
-            });
-        } else {
+        if !self.is_open_loop() {
             self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
         }
         slot.outstanding.push_back(Message { due, sent_at: now, is_measured });
@@ -449,6 +471,14 @@ impl Worker {
 }
 
 impl Slot {
+    /// Since when this connection, which is first in the queue, has had a place. If it has none it
+    /// leaves the queue.
+    fn look(&mut self, plan: &Plan) -> Option<Instant> {
+        let since = self.free_since.filter(|_| self.is_open && self.may_send(plan));
+        self.is_queued = since.is_some();
+        since
+    }
+
     fn may_send(&self, plan: &Plan) -> bool {
         let left = |max| self.sent_here + (self.assigned.len() as u64) < max;
         self.has_place(plan.pipeline)

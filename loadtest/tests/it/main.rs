@@ -10,6 +10,7 @@ mod doctor;
 mod drivers;
 mod faults;
 mod gates;
+mod health;
 mod http;
 mod open_loop;
 mod outputs;

@@ -23,8 +23,12 @@ fn generator(page: &Page<'_>) -> String {
     let workers = 0..generator.cpu_percent.len();
     let cpu: Vec<String> =
         workers.map(|index| page.percent(&format!("/generator/cpu_percent/{index}"))).collect();
+    let mut verdict = generator.verdict.name().to_owned();
+    if let Some(reason) = &generator.verdict_reason {
+        verdict = format!("{verdict}: {}", escape(reason));
+    }
     let mut rows = vec![
-        ("verdict", generator.verdict.name().to_owned()),
+        ("verdict", verdict),
         ("driver", drivers.join("; ")),
         ("processor, by worker", cpu.join(", ")),
         ("waited for a processor", page.percent("/generator/run_queue_wait_percent")),
@@ -32,16 +36,16 @@ fn generator(page: &Page<'_>) -> String {
         ("ENOBUFS", page.count("/generator/enobufs")),
         ("memory", page.bytes("/generator/rss_bytes")),
     ];
+    let mut lag = |name, pointer: &str| {
+        let time = |figure: &str| page.time(&format!("/generator/{pointer}/{figure}"));
+        let (p50, p99, max) = (time("p50"), time("p99"), time("max"));
+        rows.push((name, format!("p50 {p50}, p99 {p99}, max {max}")));
+    };
     if generator.send_lag_us.is_some() {
-        rows.push((
-            "send lag",
-            format!(
-                "p50 {}, p99 {}, max {}",
-                page.time("/generator/send_lag_us/p50"),
-                page.time("/generator/send_lag_us/p99"),
-                page.time("/generator/send_lag_us/max")
-            ),
-        ));
+        lag("send lag", "send_lag_us");
+    }
+    if generator.loop_lag_us.is_some() {
+        lag("loop lag", "loop_lag_us");
     }
     facts(&rows)
 }
