@@ -43,7 +43,7 @@ pub(crate) struct ServeArgs {
 pub(crate) enum ServeKind {
     /// Send every byte back
     Echo(MessageArgs),
-    /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /count
+    /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
     Http(HttpArgs),
     /// Take every byte and answer nothing
     Sink(MessageArgs),

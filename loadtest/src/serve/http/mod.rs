@@ -18,7 +18,7 @@ mod route;
 use std::io;
 use std::mem;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringloop::net::TcpStream;
 use ringloop::time::timeout;
@@ -65,6 +65,14 @@ impl Http {
         let mut connection = Connection { http: &self, stream, out };
         // A peer's failure is its own matter.
         let _ = connection.run().await;
+    }
+}
+
+/// Keeps the whole thread busy, as a handler that computes does: nobody else is served meanwhile.
+fn work_for(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 
@@ -117,9 +125,12 @@ impl Connection<'_> {
     async fn answer(&mut self, request: &Request) -> io::Result<After> {
         let Http { worker, root, code: _ } = self.http;
         let route = Route::of(&request.target);
+        if let Route::Busy { us } = route {
+            work_for(Duration::from_micros(us));
+        }
         let reply = match request.method {
             Method::Get | Method::Head | Method::Post => match route {
-                Route::Root => Reply::ok(Body::Fixed(Rc::clone(root))),
+                Route::Root | Route::Busy { .. } => Reply::ok(Body::Fixed(Rc::clone(root))),
                 Route::Bytes(len) => Reply::ok(Body::Coded { len }),
                 Route::Chunked(len) => Reply::ok(Body::Chunks { len }),
                 Route::Status(code) => Reply::of_status(code),

@@ -1,5 +1,8 @@
 //! Where requests go. Pure: a target in, a route out.
 
+/// The longest that `/busy/US` works.
+pub(super) const BUSY_MAX_US: u64 = 1_000_000;
+
 /// The longest body that `/bytes/N` and `/chunked/N` give.
 pub(super) const BODY_LEN_MAX: u64 = 1 << 30;
 
@@ -13,6 +16,10 @@ pub(super) enum Route {
     Chunked(u64),
     /// `/status/CODE`: that status, 200 to 599.
     Status(u16),
+    /// `/busy/US`: as `/`, after so many microseconds of work.
+    Busy {
+        us: u64,
+    },
     /// `/count`: the server's counters as JSON.
     Count,
     Unknown,
@@ -44,6 +51,7 @@ impl Route {
         match name {
             "bytes" => (number <= BODY_LEN_MAX).then_some(Route::Bytes(number)),
             "chunked" => (number <= BODY_LEN_MAX).then_some(Route::Chunked(number)),
+            "busy" => (number <= BUSY_MAX_US).then_some(Route::Busy { us: number }),
             "status" => {
                 let code = u16::try_from(number).ok()?;
                 (200..=599).contains(&code).then_some(Route::Status(code))
@@ -73,6 +81,7 @@ mod tests {
             ("/bytes/0", Route::Bytes(0)),
             ("/bytes/1073741824", Route::Bytes(BODY_LEN_MAX)),
             ("/chunked/5?x", Route::Chunked(5)),
+            ("/busy/1000000", Route::Busy { us: BUSY_MAX_US }),
             ("/status/200", Route::Status(200)),
             ("/status/599", Route::Status(599)),
         ] {
@@ -90,6 +99,7 @@ mod tests {
             "/bytes/+5",
             "/bytes/5/",
             "/bytes/1073741825",
+            "/busy/1000001",
             "/bytes/99999999999999999999",
             "/status/199",
             "/status/600",
