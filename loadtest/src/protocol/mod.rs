@@ -65,7 +65,7 @@ impl Protocol {
         Protocol::Http(Http::new(Arc::clone(exchange)))
     }
 
-    /// `connection` is the connection's number among all of the run.
+    /// `connection` is a number that no other connection of the run has or had.
     pub(crate) fn begin(&self, connection: u64) -> Conversation {
         match self {
             Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),

@@ -151,7 +151,7 @@ impl Clock {
 /// as it can: closing thousands then would disturb the last replies of the others.
 async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
     let clock = Clock::default();
-    let conversation = RefCell::new(worker.protocol().begin(worker.number_of(index)));
+    let conversation = RefCell::new(worker.protocol().begin(worker.number_of_conversation()));
     let was_served = Cell::new(false);
     let link = Link {
         worker,

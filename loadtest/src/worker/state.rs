@@ -43,6 +43,8 @@ pub(super) struct Worker {
     ramp: RefCell<Ramp>,
     lost: Cell<u32>,
     reconnects: Cell<u64>,
+    /// Begun on this worker's connections so far, those that are over included.
+    conversations: Cell<u64>,
     idle: Cell<IdleCounts>,
     /// The same moment on both clocks.
     clocks: (Instant, ringloop::time::Instant),
@@ -134,6 +136,7 @@ impl Worker {
             ramp: RefCell::new(Ramp::new()),
             lost: Cell::new(0),
             reconnects: Cell::new(0),
+            conversations: Cell::new(0),
             idle: Cell::new(IdleCounts::default()),
             clocks: (Instant::now(), ringloop::time::Instant::now()),
             dispatch: RefCell::new(Dispatch::new(&plan.load, streams, plan.connections)),
@@ -183,6 +186,14 @@ impl Worker {
     /// The number of a connection among those of all workers.
     pub(super) fn number_of(&self, index: u32) -> u64 {
         u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker)
+    }
+
+    /// A number that no other conversation of the run has: a connection that is opened again is
+    /// another one, and a reply to its predecessor is somebody else's.
+    pub(super) fn number_of_conversation(&self) -> u64 {
+        let number = self.conversations.get();
+        self.conversations.set(number + 1);
+        number * u64::from(self.plan.threads) + u64::from(self.plan.worker)
     }
 
     /// The address that a connection comes from.

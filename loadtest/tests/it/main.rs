@@ -12,6 +12,7 @@ mod faults;
 mod gates;
 mod health;
 mod http;
+mod lossy;
 mod open_loop;
 mod outputs;
 mod own_server;

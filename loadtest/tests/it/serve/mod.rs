@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::common::{HUNG, PROGRAM, kill, within};
 
 /// The drivers that every target has to work on.
-const DRIVERS: [&str; 2] = ["uring", "epoll"];
+pub(crate) const DRIVERS: [&str; 2] = ["uring", "epoll"];
 
 /// A running target. Killed when dropped.
 #[derive(Debug)]
