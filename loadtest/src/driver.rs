@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Driver;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct DriverUsed {
     /// `io_uring` or `epoll`.
     pub(crate) kind: String,

@@ -38,6 +38,8 @@ mod protocol;
 mod published;
 mod report;
 mod schedule;
+#[cfg(test)]
+mod schema;
 mod serve;
 mod signals;
 mod sources;

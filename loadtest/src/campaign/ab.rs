@@ -10,7 +10,7 @@ use super::Runner;
 use super::reps::{combine, line};
 use super::server::Server;
 use crate::cli::Cli;
-use crate::compare::{self, Limit};
+use crate::compare::{Compared, Format, Limit};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
 use crate::report::Report;
@@ -31,6 +31,9 @@ pub(crate) struct AbArgs {
     /// What may become worse by how much, or exit 99: p99=10%,rate=5%
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Limit::parse)]
     max_regression: Vec<Limit>,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
     /// Options of each run, and the URL where both servers listen
     #[arg(last = true, value_name = "RUN OPTIONS", required = true)]
     run: Vec<OsString>,
@@ -62,8 +65,8 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
         reports[side].push(report);
     }
     let [base, new] = reports.map(combine);
-    let names = commands.map(|command| command.to_string());
-    Ok(compare::judge(&base, &new, &names, &args.max_regression))
+    let (base, new) = ((args.base.clone(), &base), (args.new.clone(), &new));
+    Ok(Compared::of(base, &[new], &args.max_regression).print(args.format))
 }
 
 /// Whose turn it is: base is 0, new is 1.

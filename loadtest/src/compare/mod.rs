@@ -5,6 +5,7 @@
 //! (`--reps`) are compared by how much runs differ; single ones by how much their intervals do, which
 //! cannot show what changes from run to run, and the text says so.
 
+mod compared;
 mod metric;
 mod regression;
 mod same;
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::compared::{Compared, Format};
 use self::metric::{METRICS, Metric, Side};
 pub(crate) use self::regression::Limit;
 use self::regression::breaches;
 use crate::exit::{Exit, Stop};
-use crate::report::{Baseline, Report};
+use crate::report::{Baseline, OutputFile, Report};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
@@ -33,38 +35,29 @@ pub(crate) struct CompareArgs {
     /// What may become worse by how much, or exit 99: p99=10%,rate=5%
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Limit::parse)]
     pub(crate) max_regression: Vec<Limit>,
+    /// What to print on stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Write a page with charts of all of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// What `loadtest compare` prints, and its exit code.
 pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit), Stop> {
-    let base = read(&args.base)?;
-    let mut sections = Vec::new();
-    let mut exit = Exit::Ok;
+    let mut reports = vec![read(&args.base)?];
     for path in &args.new {
-        let names = [args.base.display().to_string(), path.display().to_string()];
-        let (section, judged) = judge(&base, &read(path)?, &names, &args.max_regression);
-        if judged != Exit::Ok {
-            exit = judged;
-        }
-        sections.push(section);
+        reports.push(read(path)?);
     }
-    Ok((sections.join("\n"), exit))
-}
-
-/// Two runs under their names: the table, what was breached, and the exit code for it.
-pub(crate) fn judge(
-    base: &Report,
-    new: &Report,
-    names: &[String; 2],
-    limits: &[Limit],
-) -> (String, Exit) {
-    let comparison = compare(base, new);
-    let text = comparison.to_text(names);
-    let breaches = breaches(&comparison, limits);
-    if breaches.is_empty() {
-        return (text, Exit::Ok);
+    let page = args.html.as_deref().map(OutputFile::open).transpose()?;
+    let name = |path: &PathBuf| path.display().to_string();
+    let (base, new) = reports.split_first().expect("there is a base");
+    let new: Vec<_> = args.new.iter().map(name).zip(new).collect();
+    let compared = Compared::of((name(&args.base), base), &new, &args.max_regression);
+    if let Some(page) = page {
+        page.write(&Report::several_to_html(&reports))?;
     }
-    (format!("{text}\n{}", regression::to_text(&breaches)), Exit::Breached)
+    Ok(compared.print(args.format))
 }
 
 /// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.
@@ -100,6 +93,7 @@ pub(crate) fn read(path: &Path) -> Result<Report, Stop> {
 
 /// Two runs beside each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Comparison {
     pub(crate) rows: Vec<Row>,
     /// What the confidence intervals rest on, or why there are none.
@@ -111,6 +105,7 @@ pub(crate) struct Comparison {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Row {
     pub(crate) metric: String,
     pub(crate) base: Option<f64>,
@@ -124,6 +119,7 @@ pub(crate) struct Row {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     Faster,

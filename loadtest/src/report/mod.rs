@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::distribution::percentile_name;
+pub(crate) use self::file::OutputFile;
 pub(crate) use self::settings::{Config, HttpSettings};
 pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict};
@@ -45,6 +46,7 @@ pub(crate) const CLOSED_LOOP: &str = "closed loop (saturation)";
 pub(crate) const OPEN_LOOP: &str = "open loop";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) tool: Tool,
@@ -90,6 +92,7 @@ pub(crate) struct Report {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Tool {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -102,6 +105,7 @@ impl Tool {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Env {
     pub(crate) kernel: Option<String>,
     pub(crate) cpu: Option<String>,
@@ -111,6 +115,7 @@ pub(crate) struct Env {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct EnvLimits {
     pub(crate) files_needed: u64,
     pub(crate) files_limit: u64,
@@ -119,6 +124,7 @@ pub(crate) struct EnvLimits {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) address: String,
@@ -127,6 +133,7 @@ pub(crate) struct Target {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Phase {
     pub(crate) name: String,
     /// How long it really took.
@@ -136,6 +143,7 @@ pub(crate) struct Phase {
 /// The messages of the measured window, which are those *due* in it (open loop) or sent in it (closed
 /// loop). `scheduled` is the sum of the five fates; `sent` leaves out those never sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Load {
     /// In a closed loop the same as `sent`.
     pub(crate) scheduled: u64,
@@ -159,6 +167,7 @@ pub(crate) struct Load {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct LoadErrors {
     pub(crate) total: u64,
     #[serde(flatten)]
@@ -166,6 +175,7 @@ pub(crate) struct LoadErrors {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Connections {
     pub(crate) asked: u32,
     /// Connects begun; fewer than asked if nobody was there or the run was interrupted.
@@ -187,6 +197,7 @@ pub(crate) struct Connections {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct IdleConnections {
     pub(crate) asked: u32,
     /// At the end.
@@ -196,6 +207,7 @@ pub(crate) struct IdleConnections {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct PerConnection {
     pub(crate) min: u64,
     pub(crate) p50: u64,
@@ -207,6 +219,7 @@ pub(crate) struct PerConnection {
 
 /// Connections with so many replies, from `from` to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RepliesBar {
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -214,6 +227,7 @@ pub(crate) struct RepliesBar {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Latencies {
     /// From the moment the schedule wanted it sent to the last byte of the reply. Only of an open
     /// loop: a closed one has no schedule, and no correction is invented for it.
@@ -225,6 +239,7 @@ pub(crate) struct Latencies {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Distribution {
     pub(crate) samples: u64,
     /// Of these, waits that we ended: their true value is larger.
@@ -244,6 +259,7 @@ pub(crate) struct Distribution {
 /// A piece of the run. Its latencies are those of messages that were answered or given up in it:
 /// response times in an open loop, service times in a closed one, in microseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Interval {
     /// Its beginning, from the beginning of the measured window: negative in the warm-up.
     pub(crate) t_s: f64,
@@ -268,6 +284,7 @@ pub(crate) struct Interval {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct BarRow {
     pub(crate) over_us: u64,
     /// `null` in the last row of a chart with a long tail.
@@ -277,6 +294,7 @@ pub(crate) struct BarRow {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FailureRow {
     pub(crate) stage: String,
     pub(crate) class: String,
@@ -290,6 +308,7 @@ pub(crate) struct FailureRow {
 
 /// How this program itself fared: figures of a saturated generator describe the generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Generator {
     /// Of the workers, each once.
     pub(crate) drivers: Vec<DriverUsed>,
@@ -315,6 +334,7 @@ pub(crate) struct Generator {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lag {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
@@ -322,6 +342,7 @@ pub(crate) struct Lag {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Server {
     pub(crate) pid: u32,
     pub(crate) kind: String,

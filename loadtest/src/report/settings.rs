@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Config {
     /// [`super::CLOSED_LOOP`] or [`super::OPEN_LOOP`].
     pub(crate) mode: String,
@@ -53,6 +54,7 @@ pub(crate) struct Config {
 
 /// What was asked of an `http://` target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct HttpSettings {
     pub(crate) method: String,
     /// As `--header` had them: `name: value`.

@@ -9,6 +9,7 @@ use crate::compare::Comparison;
 
 /// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Confidence {
     pub(crate) blocks: usize,
     pub(crate) block_s: f64,
@@ -18,6 +19,7 @@ pub(crate) struct Confidence {
 
 /// A gate, and how the run stood to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Threshold {
     pub(crate) expr: String,
     /// `null` if the run has no such figure, which fails the gate.
@@ -28,6 +30,7 @@ pub(crate) struct Threshold {
 
 /// One of several runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Rep {
     pub(crate) started_at: String,
     pub(crate) achieved_rate: f64,
@@ -41,6 +44,7 @@ pub(crate) struct Rep {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FindMax {
     pub(crate) slo: String,
     /// The highest that met it; `null` if not even the lowest did.
@@ -52,6 +56,7 @@ pub(crate) struct FindMax {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FindStep {
     pub(crate) rate: f64,
     pub(crate) achieved_rate: f64,
@@ -63,6 +68,7 @@ pub(crate) struct FindStep {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Baseline {
     pub(crate) file: String,
     pub(crate) comparison: Comparison,
@@ -72,6 +78,7 @@ pub(crate) struct Baseline {
 
 /// How the generator fared, from the least to the most alarming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Unknown,

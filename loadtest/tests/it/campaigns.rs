@@ -162,6 +162,30 @@ fn two_servers_are_compared() {
     assert!(std::net::TcpStream::connect(&addr).is_err(), "a server was left behind");
 }
 
+/// Goal: what two servers are to each other can be read by programs.
+///
+/// Method: one run of each, as JSON, with a limit that nothing can breach but incomparable runs.
+///
+/// Kills: a table in place of JSON; the commands exchanged.
+#[test]
+fn two_servers_are_compared_for_programs() {
+    let addr = free_address();
+    let server = |driver: &str| format!("exec {PROGRAM} serve echo --listen {addr} {driver}");
+    let (base, new) = (server("--driver epoll"), server("--driver auto"));
+    let url = format!("tcp://{addr}");
+    let limit = ["--max-regression", "p99=1000000%", "--format", "json"];
+    let arguments = ["ab", "--reps", "1", "--base", &base, "--new", &new];
+    let output = loadtest(&[&arguments[..], &limit, &["--"], &short(&[&url])].concat());
+    let found = json(&output);
+    assert_eq!(found["base"], base.as_str());
+    let compared = found["compared"].as_array().unwrap();
+    assert_eq!((compared.len(), &compared[0]["new"]), (1, &new.as_str().into()));
+    // A busy machine saturates the generator, and then nothing can be judged.
+    let is_comparable = compared[0]["comparison"]["incomparable"].as_array().unwrap().is_empty();
+    assert_exit(&output, if is_comparable { 0 } else { 99 });
+    assert_eq!(found["exit_code"], if is_comparable { 0 } else { 99 });
+}
+
 /// Goal: a server that does not come up, or that somebody else already is, is exit 1 with one line.
 ///
 /// Method: a command that fails, and an address where another program listens.

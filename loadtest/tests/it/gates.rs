@@ -176,3 +176,44 @@ fn not_every_file_is_a_report() {
         assert_eq!(stdout(&output), "");
     }
 }
+
+/// Goal: a comparison can be read by programs, and looked at; both have all of the runs.
+///
+/// Method: one run and two copies, one of them of another kernel, under a limit; the JSON, and the
+/// page.
+///
+/// Kills: the first or the last of several only; an exit code in the JSON that is not the program's;
+/// a table in place of JSON.
+#[test]
+fn a_comparison_for_programs() {
+    let [base, other, page] = ["c-base.json", "c-other.json", "c.html"].map(scratch_file);
+    let [base_name, other_name, page_name] = [&base, &other, &page].map(|p| p.to_str().unwrap());
+    assert_exit(&loadtest(&short(&["--json", base_name, "--format", "quiet"])), 0);
+    let text = std::fs::read_to_string(&base).unwrap();
+    let mut edited: Value = serde_json::from_str(&text).unwrap();
+    edited["env"]["kernel"] = "2.4.0".into();
+    std::fs::write(&other, edited.to_string()).unwrap();
+
+    let arguments = ["compare", base_name, base_name, other_name, "--format", "json"];
+    let output = loadtest(&arguments);
+    assert_exit(&output, 0);
+    assert_eq!(json(&output)["exit_code"], 0);
+    let more = ["--max-regression", "p99=9%", "--html", page_name];
+    let output = loadtest(&[&arguments[..], &more].concat());
+    assert_exit(&output, 99);
+    let found = json(&output);
+    assert_eq!((&found["exit_code"], &found["schema_version"]), (&99.into(), &1.into()));
+    assert_eq!(found["base"], base_name);
+    let compared = found["compared"].as_array().unwrap();
+    assert_eq!(compared.len(), 2);
+    assert_eq!([&compared[0]["new"], &compared[1]["new"]], [base_name, other_name]);
+    let last = &compared[1];
+    assert_eq!(last["comparison"]["rows"][0]["metric"], "rate");
+    assert_eq!(last["comparison"]["rows"][0]["verdict"], "incomparable");
+    assert_eq!(last["breaches"][0], "p99 cannot be judged: the runs are incomparable");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<title>loadtest: 3 runs</title>"));
+    for path in [base, other, page] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
