@@ -127,6 +127,15 @@ pub(crate) struct RunArgs {
     #[arg(long = "threshold", value_name = "EXPR", value_parser = Gate::parse)]
     pub(crate) thresholds: Vec<Gate>,
 
+    /// End the run early and exit 99 when this does not hold of what was measured so far; judged at
+    /// the end of each --interval (may be given several times)
+    #[arg(long, value_name = "EXPR", value_parser = Gate::parse)]
+    pub(crate) abort_on: Vec<Gate>,
+    /// Measure for so long before --abort-on is judged
+    #[arg(long, value_name = "T", default_value = "0", value_parser = units::duration)]
+    #[arg(requires = "abort_on")]
+    pub(crate) abort_delay: Duration,
+
     /// Close a connection after so many messages
     #[arg(short = 'r', long, value_name = "N", value_parser = units::requests)]
     pub(crate) requests_per_conn: Option<u64>,

@@ -23,14 +23,15 @@ use crate::preflight::{self, Cleared, Limits};
 use crate::procfs::{self, CpuTime};
 use crate::progress::{Progress, Stage};
 use crate::published::{Published, Snapshot};
-use crate::report::Report;
 use crate::report::build::{self, Lengths, Outcome, ServerSample};
 use crate::report::figures::grouped;
+use crate::report::{Aborted, Report};
 use crate::schedule::{ConnectPace, Window, share, share_of};
 use crate::signals;
 use crate::sources::{self, SourceRange};
 use crate::target::OwnServer;
-use crate::timeline::{Schedule, Timeline};
+use crate::threshold::{SoFar, Watch};
+use crate::timeline::{Schedule, Timeline, Totals};
 use crate::worker::{self, Links, Load, Plan, WorkerResult};
 
 /// How long the workers may take for their results; they only have to add up.
@@ -85,6 +86,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         worker_times: conductor.usage.worker_times(),
         server: own_server.as_ref().map(|server| conductor.usage.server_sample(server)),
         signal: conductor.tally.signal,
+        aborted: conductor.tally.aborted.take(),
         notes,
     };
     Ok(build::build(config, outcome))
@@ -151,6 +153,8 @@ struct Conductor {
     progress: Progress,
     tally: Tally,
     usage: Usage,
+    /// What ends the measured window early; empty outside of it.
+    watch: Watch,
 }
 
 /// What the workers have said so far.
@@ -165,6 +169,9 @@ struct Tally {
     timeline: Option<Timeline>,
     results: Vec<WorkerResult>,
     signal: Option<i32>,
+    /// How much of the measured window is complete since it was looked at.
+    measured: Option<Duration>,
+    aborted: Option<Aborted>,
 }
 
 #[must_use]
@@ -185,6 +192,7 @@ impl Conductor {
             progress: Progress::new(config.progress),
             tally: Tally::default(),
             usage: Usage::default(),
+            watch: Watch::default(),
         }
     }
 
@@ -262,7 +270,9 @@ impl Conductor {
             self.tally.timeline = Some(self.timeline(config, window));
             self.control.issue(Command::Drive(window));
             let over = |tally: &Tally, threads| {
-                tally.signal.is_some() || (tally.lost + tally.spent) as usize >= threads
+                tally.signal.is_some()
+                    || tally.aborted.is_some()
+                    || (tally.lost + tally.spent) as usize >= threads
             };
 
             let warmup = View::Warmup { from: driven_at, of: config.warmup };
@@ -270,7 +280,9 @@ impl Conductor {
             self.usage.begin(&self.tally.ready, server_pid);
             if waited == Waited::Deadline {
                 let measured = View::Measured { from, of: config.duration };
+                self.watch = config.watch.clone();
                 let _ = self.wait(Some(measured), Some(window.until), over)?;
+                self.watch = Watch::default();
             }
             self.usage.end(&self.tally.ready, server_pid);
             window.cut(Instant::now());
@@ -343,13 +355,27 @@ impl Conductor {
                 (Some(deadline), Some(due)) => self.inbox.recv_timeout(deadline.min(due) - now),
             };
             match event {
-                Ok(event) => self.tally.take(event)?,
+                Ok(event) => {
+                    self.tally.take(event)?;
+                    self.judge();
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     unreachable!("the signal thread holds a sender")
                 }
             }
         }
+    }
+
+    /// Looks whether the run is to end early, when there is something new to look at.
+    fn judge(&mut self) {
+        let Some(elapsed) = self.tally.measured.take() else { return };
+        let timeline = self.tally.timeline.as_ref().expect("it has measured something");
+        let Totals { latency, counts, send_lag: _ } = timeline.so_far();
+        let served = Snapshot::take(self.published.iter().map(Arc::as_ref)).served;
+        let connections = self.connections;
+        let so_far = SoFar { elapsed, counts, latency, served, connections };
+        self.tally.aborted = self.tally.aborted.take().or_else(|| self.watch.judge(&so_far));
     }
 
     fn draw(&mut self, view: Option<View>) {
@@ -368,7 +394,7 @@ impl Tally {
             Event::Ramped => self.ramped += 1,
             Event::Interval { worker, part } => {
                 let timeline = self.timeline.as_mut().expect("intervals begin with the load");
-                timeline.take(worker, *part);
+                self.measured = timeline.take(worker, *part).or(self.measured);
             }
             Event::Spent => self.spent += 1,
             Event::Lost => self.lost += 1,

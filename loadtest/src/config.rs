@@ -13,7 +13,7 @@ use crate::protocol::http::Exchange;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
 use crate::target::Url;
-use crate::threshold::Gate;
+use crate::threshold::{Gate, Watch};
 use crate::units::DURATION_MAX;
 
 /// Connections when a URL is given; somebody else's server is not to be flooded by default.
@@ -81,6 +81,7 @@ pub(crate) struct RunConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) timeout: Duration,
     pub(crate) thresholds: Vec<Gate>,
+    pub(crate) watch: Watch,
     pub(crate) campaign: CampaignArgs,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
@@ -169,6 +170,9 @@ impl RunConfig {
                 "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
             ));
         }
+        let is_open_loop = has_schedule || args.campaign.find_max;
+        let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
+            .map_err(|line| Stop::new(Exit::Usage, line))?;
         let http = http::exchange(&args)?;
         let is_http = http.is_some();
         let connect_speed = match (args.ramp, args.connect_rate) {
@@ -220,6 +224,7 @@ impl RunConfig {
             timeout: args.timeout,
             // The whole is judged, not its parts.
             thresholds: if args.campaign.as_part { Vec::new() } else { args.thresholds },
+            watch,
             campaign: args.campaign,
             fit: args.fit,
             driver: args.driver,

@@ -106,6 +106,9 @@ fn test(config: &RunConfig) -> Result<u8, Stop> {
     for error in &report.internal_errors {
         eprintln!("loadtest: internal error: {error}");
     }
+    if let Some(aborted) = &report.aborted {
+        eprintln!("loadtest: {}", aborted.describe());
+    }
     if let Some(line) = report.unreachable() {
         eprintln!("loadtest: {line}");
     }

@@ -46,6 +46,8 @@ pub(crate) struct Published {
     pub(crate) refused: Counter,
     /// Connections open now.
     pub(crate) alive: Counter,
+    /// Connections with at least one reply.
+    pub(crate) served: Counter,
     /// Replies since the start, warm-up included.
     pub(crate) replies: Counter,
     /// Messages that ended in an error or a timeout, warm-up included.
@@ -59,6 +61,7 @@ impl Published {
             opened: Counter::default(),
             refused: Counter::default(),
             alive: Counter::default(),
+            served: Counter::default(),
             replies: Counter::default(),
             errors: Counter::default(),
             buckets: std::array::from_fn(|_| Counter::default()),
@@ -77,6 +80,7 @@ pub(crate) struct Snapshot {
     pub(crate) opened: u64,
     pub(crate) refused: u64,
     pub(crate) alive: u64,
+    pub(crate) served: u64,
     pub(crate) replies: u64,
     pub(crate) errors: u64,
     buckets: [u64; BUCKETS],
@@ -84,16 +88,25 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn zero() -> Snapshot {
-        Snapshot { opened: 0, refused: 0, alive: 0, replies: 0, errors: 0, buckets: [0; BUCKETS] }
+        Snapshot {
+            opened: 0,
+            refused: 0,
+            alive: 0,
+            served: 0,
+            replies: 0,
+            errors: 0,
+            buckets: [0; BUCKETS],
+        }
     }
 
     pub(crate) fn take<'a>(workers: impl Iterator<Item = &'a Published>) -> Snapshot {
         let mut sum = Snapshot::zero();
         for worker in workers {
-            let Published { opened, refused, alive, replies, errors, buckets } = worker;
+            let Published { opened, refused, alive, served, replies, errors, buckets } = worker;
             sum.opened += opened.get();
             sum.refused += refused.get();
             sum.alive += alive.get();
+            sum.served += served.get();
             sum.replies += replies.get();
             sum.errors += errors.get();
             for (total, bucket) in sum.buckets.iter_mut().zip(buckets) {

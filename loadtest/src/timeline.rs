@@ -88,7 +88,8 @@ impl Timeline {
         }
     }
 
-    pub(crate) fn take(&mut self, worker: u32, mut part: Part) {
+    /// Says how much of the measured window is complete, if it is more by this part.
+    pub(crate) fn take(&mut self, worker: u32, mut part: Part) -> Option<Duration> {
         if let Some(schedules) = &mut self.schedules {
             part.counts.scheduled = schedules[worker as usize].scheduled(self.origin, &part);
         }
@@ -97,10 +98,17 @@ impl Timeline {
             Some(begun) => begun.add(part),
             None => _ = self.begun.insert(key, Begun::from(part)),
         }
-        if self.begun[&key].parts == self.threads {
-            let begun = self.begun.remove(&key).expect("looked at above");
-            self.complete(key.0, &begun);
+        if self.begun[&key].parts < self.threads {
+            return None;
         }
+        let begun = self.begun.remove(&key).expect("looked at above");
+        self.complete(key.0, &begun);
+        (key.0 == Phase::Measured).then(|| begun.until - self.measured_from)
+    }
+
+    /// The sums of the intervals that are complete, without the warm-up.
+    pub(crate) fn so_far(&self) -> &Totals {
+        &self.totals
     }
 
     /// The intervals and their sums. Workers that were cut short may have fewer intervals than others.
@@ -245,11 +253,13 @@ mod tests {
         let from = Instant::now() + SECOND;
         let window = Window { from, until: from + 2 * SECOND };
         let mut timeline = Timeline::new(2, window, SECOND, None);
-        timeline.take(0, part(Phase::Warmup, 0, from - SECOND, 9_000, 100));
-        timeline.take(0, part(Phase::Measured, 0, from, 1_000_000, 10));
-        timeline.take(0, part(Phase::Measured, 1, from + SECOND, 3_000_000, 10));
-        timeline.take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100));
-        timeline.take(1, part(Phase::Measured, 0, from, 2_000_000, 30));
+        let mut take = |worker, part| timeline.take(worker, part);
+        assert_eq!(take(0, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(0, part(Phase::Measured, 0, from, 1_000_000, 10)), None);
+        assert_eq!(take(0, part(Phase::Measured, 1, from + SECOND, 3_000_000, 10)), None);
+        assert_eq!(take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(1, part(Phase::Measured, 0, from, 2_000_000, 30)), Some(SECOND));
+        assert_eq!(timeline.so_far().counts.completed, 40, "neither warm-up nor half intervals");
         let (rows, totals) = timeline.finish();
         let seen: Vec<_> = rows
             .iter()

@@ -13,7 +13,7 @@ use crate::cli::Cli;
 use crate::compare::{Compared, Format, Limit};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
-use crate::report::Report;
+use crate::report::{Aborted, Report};
 use crate::target::Url;
 use crate::{signals, units};
 
@@ -59,7 +59,9 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
         eprintln!("run {} of {}: {name:<4}   {}", turn + 1, args.reps * 2, line(&report));
         if report.exit_code != Exit::Ok.code() {
             let exit = Exit::of_code(report.exit_code).unwrap_or(Exit::CouldNotRun);
-            let why = report.unreachable().unwrap_or_else(|| report.internal_errors.join(", "));
+            let aborted = report.aborted.as_ref().map(Aborted::describe);
+            let why = aborted.or_else(|| report.unreachable());
+            let why = why.unwrap_or_else(|| report.internal_errors.join(", "));
             return Err(Stop::new(exit, format!("a run of {name} failed: {why}")));
         }
         reports[side].push(report);

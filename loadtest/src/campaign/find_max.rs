@@ -40,7 +40,8 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         if let Some(signal) = runner.interrupted() {
             return Err(Stop::new(signals::exit_of(signal), "interrupted"));
         }
-        if report.exit_code != Exit::Ok.code() {
+        // A rate at which --abort-on ended the run is one that did not do.
+        if report.exit_code != Exit::Ok.code() && report.aborted.is_none() {
             return Ok(report);
         }
         let row = slo.judge(&report);
@@ -51,7 +52,9 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
             value: row.value,
             unit: row.unit,
             generator: report.generator.verdict,
-            ok: row.ok && report.load.achieved_rate >= offered * ACHIEVED_MIN,
+            ok: row.ok
+                && report.aborted.is_none()
+                && report.load.achieved_rate >= offered * ACHIEVED_MIN,
         };
         eprintln!("{}", step.describe());
         search.tried(rate, step.ok);

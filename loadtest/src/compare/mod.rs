@@ -64,8 +64,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit), Stop> {
 pub(crate) fn settle(file: &Path, base: &Report, limits: &[Limit], report: &mut Report) {
     let comparison = compare(base, report);
     let mut breaches = breaches(&comparison, limits);
-    // What an interrupted run would have become, nobody knows.
-    if report.interrupted {
+    // What a run that was ended early would have become, nobody knows.
+    if report.ended_early() {
         breaches.clear();
     }
     if !breaches.is_empty() && report.exit_code == Exit::Ok.code() {

@@ -47,6 +47,7 @@ pub(crate) struct Outcome {
     pub(crate) worker_times: Vec<Option<CpuTime>>,
     pub(crate) server: Option<ServerSample>,
     pub(crate) signal: Option<i32>,
+    pub(crate) aborted: Option<Aborted>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -106,6 +107,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         intervals,
         reps: Vec::new(),
         find_max: None,
+        aborted: outcome.aborted.clone(),
         baseline: None,
         failures: failure_rows(&total.failures),
         generator: generator(&outcome, &total),
@@ -127,6 +129,7 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
     match signal {
         _ if !report.internal_errors.is_empty() => Exit::CouldNotRun,
         Some(signal) => signals::exit_of(signal),
+        None if report.aborted.is_some() => Exit::Breached,
         None if report.connections.served == 0 => Exit::Unreachable,
         None => Exit::Ok,
     }

@@ -79,6 +79,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         intervals: Vec::new(),
         reps: Vec::new(),
         find_max: None,
+        aborted: None,
         baseline: None,
         failures: Vec::new(),
         generator: Generator {

@@ -34,7 +34,9 @@ use self::distribution::percentile_name;
 pub(crate) use self::file::OutputFile;
 pub(crate) use self::settings::{Config, HttpSettings};
 pub(crate) use self::text::value_text;
-pub(crate) use self::verdicts::{Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict};
+pub(crate) use self::verdicts::{
+    Aborted, Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict,
+};
 use crate::driver::DriverUsed;
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -73,6 +75,9 @@ pub(crate) struct Report {
     /// What `--find-max` found.
     #[serde(default)]
     pub(crate) find_max: Option<FindMax>,
+    /// What ended the run early, if `--abort-on` did.
+    #[serde(default)]
+    pub(crate) aborted: Option<Aborted>,
     /// How the run stands to that of `--baseline`.
     #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
@@ -401,6 +406,11 @@ impl Report {
         }
     }
 
+    /// By a signal or by `--abort-on`: what it would have become, nobody knows.
+    pub(crate) fn ended_early(&self) -> bool {
+        self.interrupted || self.aborted.is_some()
+    }
+
     /// When the measured window began, from the beginning of the run.
     pub(crate) fn measured_from_s(&self) -> f64 {
         self.phases
@@ -413,7 +423,7 @@ impl Report {
     /// Why there is nothing to show, if there is nothing: one line.
     pub(crate) fn unreachable(&self) -> Option<String> {
         let connections = &self.connections;
-        if connections.served > 0 || self.interrupted {
+        if connections.served > 0 || self.ended_early() {
             return None;
         }
         let failures: Vec<String> = self.failures.iter().map(FailureRow::describe).collect();

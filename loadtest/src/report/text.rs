@@ -42,6 +42,9 @@ pub(super) fn render(report: &Report) -> String {
     if let Some(baseline) = &report.baseline {
         sections.push(compare::baseline_text(baseline));
     }
+    if let Some(aborted) = &report.aborted {
+        sections.push(format!("{} (exit {})\n", aborted.describe(), report.exit_code));
+    }
     if report.interrupted {
         sections.push(format!("interrupted (exit {})\n", report.exit_code));
     }

@@ -28,6 +28,18 @@ pub(crate) struct Threshold {
     pub(crate) ok: bool,
 }
 
+/// The gate of `--abort-on` that ended the run early.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Aborted {
+    pub(crate) expr: String,
+    /// Of its figure, over what was measured until then.
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    /// From the beginning of the measured window.
+    pub(crate) at_s: f64,
+}
+
 /// One of several runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

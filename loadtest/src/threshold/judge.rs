@@ -1,45 +1,95 @@
-//! How a report stands to a gate.
+//! How a report stands to a gate, and how a run does that is not over.
 
 use hdrhistogram::Histogram;
 
 use super::{Failed, Figure, Gate, Latency, Limit, Statistic};
-use crate::report::{Distribution, Latencies, Load, Report, Threshold};
+use crate::report::{Distribution, Latencies, Report, Threshold};
+
+/// What has the figures that gates are about.
+pub(super) trait Figures {
+    /// In microseconds.
+    fn latency(&self, latency: Latency, statistic: Statistic) -> Option<f64>;
+    /// Messages per second.
+    fn rate(&self) -> Option<f64>;
+    fn scheduled(&self) -> u64;
+    /// Without those that timed out.
+    fn errors(&self) -> u64;
+    fn timed_out(&self) -> u64;
+    fn served(&self) -> u64;
+    fn connections(&self) -> u32;
+}
 
 impl Gate {
     /// A figure that the run does not have is a failure: a gate that cannot be seen is not met.
     pub(crate) fn judge(&self, report: &Report) -> Threshold {
         let value = self.figure.of(report);
-        let limit = match self.limit {
-            Limit::Value(limit) => limit,
-            Limit::Connections => f64::from(report.config.connections),
-        };
         Threshold {
             expr: self.text.clone(),
             value,
             unit: self.figure.unit().to_owned(),
-            ok: value.is_some_and(|value| self.relation.holds(value, limit)),
+            ok: value.is_some_and(|value| self.holds(value, report)),
         }
+    }
+
+    /// The value by which it is broken, if it is. One that is not there yet breaks nothing.
+    pub(super) fn broken_by(&self, figures: &impl Figures) -> Option<f64> {
+        self.figure.of(figures).filter(|value| !self.holds(*value, figures))
+    }
+
+    fn holds(&self, value: f64, figures: &impl Figures) -> bool {
+        let limit = match self.limit {
+            Limit::Value(limit) => limit,
+            Limit::Connections => f64::from(figures.connections()),
+        };
+        self.relation.holds(value, limit)
+    }
+}
+
+impl Figures for Report {
+    fn latency(&self, latency: Latency, statistic: Statistic) -> Option<f64> {
+        statistic.of(latency.distribution(&self.latency_us)?)
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(self.load.achieved_rate)
+    }
+
+    fn scheduled(&self) -> u64 {
+        self.load.scheduled
+    }
+
+    fn errors(&self) -> u64 {
+        self.load.errors.total
+    }
+
+    fn timed_out(&self) -> u64 {
+        self.load.timed_out
+    }
+
+    fn served(&self) -> u64 {
+        self.connections.served.into()
+    }
+
+    fn connections(&self) -> u32 {
+        self.config.connections
     }
 }
 
 impl Figure {
-    fn of(self, report: &Report) -> Option<f64> {
-        let load = &report.load;
+    fn of(self, figures: &impl Figures) -> Option<f64> {
         match self {
-            Figure::Latency(latency, statistic) => {
-                statistic.of(latency.distribution(&report.latency_us)?)
-            }
-            Figure::Rate => Some(load.achieved_rate),
-            Figure::Share(failed) if load.scheduled > 0 => {
-                Some(failed.count(load) as f64 * 100.0 / load.scheduled as f64)
+            Figure::Latency(latency, statistic) => figures.latency(latency, statistic),
+            Figure::Rate => figures.rate(),
+            Figure::Share(failed) if figures.scheduled() > 0 => {
+                Some(failed.count(figures) as f64 * 100.0 / figures.scheduled() as f64)
             }
             Figure::Share(_) => None,
-            Figure::Count(failed) => Some(failed.count(load) as f64),
-            Figure::Served => Some(report.connections.served.into()),
+            Figure::Count(failed) => Some(failed.count(figures) as f64),
+            Figure::Served => Some(figures.served() as f64),
         }
     }
 
-    fn unit(self) -> &'static str {
+    pub(super) fn unit(self) -> &'static str {
         match self {
             Figure::Latency(..) => "us",
             Figure::Rate => "msg/s",
@@ -77,10 +127,10 @@ impl Statistic {
 }
 
 impl Failed {
-    fn count(self, load: &Load) -> u64 {
+    fn count(self, figures: &impl Figures) -> u64 {
         match self {
-            Failed::Any => load.errors.total + load.timed_out,
-            Failed::Timeouts => load.timed_out,
+            Failed::Any => figures.errors() + figures.timed_out(),
+            Failed::Timeouts => figures.timed_out(),
         }
     }
 }

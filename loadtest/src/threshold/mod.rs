@@ -1,17 +1,21 @@
 //! Gates: what a run has to fulfil, as `p(99)<5ms`, and whether it did.
 //!
 //! [`Gate::parse`] knows the language and no report; [`Gate::judge`] knows the report and no text.
+//! [`Watch`] judges a run that is not over.
 
+mod abort;
 mod grammar;
 mod judge;
+
+pub(crate) use self::abort::{SoFar, Watch};
 
 use crate::exit::Exit;
 use crate::report::Report;
 
 /// Judges a run and lets a gate that is not met decide its exit code, if nothing worse has.
 pub(crate) fn settle(gates: &[Gate], report: &mut Report) {
-    // What an interrupted run would have become, nobody knows.
-    if report.interrupted {
+    // What a run that was ended early would have become, nobody knows.
+    if report.ended_early() {
         return;
     }
     report.thresholds = gates.iter().map(|gate| gate.judge(report)).collect();

@@ -10,6 +10,7 @@ mod ending;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
+use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -355,7 +356,9 @@ impl Worker {
         let message = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             let message = slot.outstanding.pop_front().expect("a reply follows a message");
-            slot.was_served = true;
+            if !mem::replace(&mut slot.was_served, true) {
+                self.links.published.served.add_one();
+            }
             slot.replies += u64::from(message.is_measured);
             slot.free_since.get_or_insert(now);
             message

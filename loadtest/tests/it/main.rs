@@ -3,6 +3,7 @@
 //! Every test runs the real binary over loopback. None sleeps: a test waits for a line, for the end of
 //! a stream or for an exit, and its verdict depends on no duration.
 
+mod abort;
 mod campaigns;
 mod churn;
 mod common;

@@ -35,6 +35,9 @@ pub(super) fn strip(page: &Page<'_>) -> String {
         text += "<p class=\"alert\">The run was interrupted: it is shorter than it was to be, and no \
                  gate was judged.</p>\n";
     }
+    if let Some(aborted) = &report.aborted {
+        let _ = writeln!(text, "<p class=\"alert\">{}</p>", escape(&aborted.describe()));
+    }
     for line in &report.internal_errors {
         let _ = writeln!(text, "<p class=\"alert\">internal error: {}</p>", escape(line));
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::super::figures::{grouped, time_us};
-use super::super::{FindMax, Rep, Report, Threshold};
+use super::super::figures::{grouped, seconds, time_us};
+use super::super::{Aborted, FindMax, Rep, Report, Threshold};
 use crate::stats::student::Repeated;
 
 /// Confidence intervals that have a place in the summary; JSON has them all.
@@ -107,6 +107,18 @@ pub(super) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
         let _ = writeln!(text, "{failed} of {} thresholds failed (exit {exit_code})", rows.len());
     }
     text
+}
+
+impl Aborted {
+    /// `aborted after 3.00 s: errors rate<1% does not hold: 12 %`
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "aborted after {}: {} does not hold: {}",
+            seconds(self.at_s),
+            self.expr,
+            value_text(self.value, &self.unit)
+        )
+    }
 }
 
 /// A value in the unit of its gate.

@@ -1,0 +1,156 @@
+//! `--abort-on`: runs that end early by themselves, and runs that do not.
+//!
+//! A run that would last an hour has been ended by its gate if it ends at all.
+
+use serde_json::Value;
+
+use crate::common::{assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout};
+use crate::serve::Target;
+use crate::targets::{hold, target};
+
+/// A target that resets connections at their third message, and its URL.
+fn resetting() -> (Target, String) {
+    let target = Target::start(&["lossy", "--fault", "reset:3"]);
+    let url = format!("tcp://{}", target.addr);
+    (target, url)
+}
+
+const ENDLESS: [&str; 10] =
+    ["-c", "4", "-d", "1h", "--warmup", "0", "--interval", "50ms", "--reconnect", "always"];
+
+fn endless<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&ENDLESS[..], arguments].concat()
+}
+
+/// Goal: the first gate that is broken ends the run, with its report, one line, and exit 99.
+///
+/// Method: errors that come from the first moment on, in a closed and an open loop, under a gate that
+/// holds and one that does not; a threshold besides, which nobody judges then. As JSON and as text.
+///
+/// Kills: waiting out the hour; the wrong gate named; an exit code of an interrupted or a good run; a
+/// report without figures; judging gates on a run that was cut short.
+#[test]
+fn a_broken_gate_ends_the_run() {
+    let (_target, url) = resetting();
+    let gates = ["--abort-on", "errors rate<=100%", "--abort-on", "errors count<3"];
+    let more = ["--threshold", "errors count<1", &url];
+    for load in [&[][..], &["-R", "500"], &["-R", "500", "-t", "2"]] {
+        let arguments = [&endless(&gates)[..], &more, load, &["--format", "json"]].concat();
+        let output = loadtest(&arguments);
+        assert_exit(&output, 99);
+        let report = json(&output);
+        let aborted = &report["aborted"];
+        assert_eq!(
+            (&aborted["expr"], &aborted["unit"]),
+            (&"errors count<3".into(), &"messages".into())
+        );
+        let (value, at_s) = (aborted["value"].as_f64().unwrap(), aborted["at_s"].as_f64().unwrap());
+        let load = &report["load"];
+        assert!(value >= 3.0 && value <= load["errors"]["total"].as_f64().unwrap(), "{report:#}");
+        let measured = report["phases"].as_array().unwrap();
+        let measured = measured.iter().find(|phase| phase["name"] == "measured").unwrap();
+        assert!(at_s > 0.0 && at_s <= measured["seconds"].as_f64().unwrap(), "{aborted}");
+        assert_eq!((&report["interrupted"], &report["exit_code"]), (&false.into(), &99.into()));
+        assert_eq!(report["thresholds"], Value::Array(Vec::new()));
+        assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
+        let fates = ["completed", "timed_out", "in_flight", "never_sent"];
+        let fates: u64 = fates.iter().map(|fate| load[fate].as_u64().unwrap()).sum();
+        let all = fates + load["errors"]["total"].as_u64().unwrap();
+        assert_eq!(load["scheduled"], all);
+        assert!(load["completed"].as_u64().unwrap() > 0);
+        let line = stderr(&output);
+        assert!(
+            line.starts_with("loadtest: aborted after ") && line.lines().count() == 1,
+            "{line}"
+        );
+        assert!(line.contains(": errors count<3 does not hold: "), "{line}");
+    }
+    let output = loadtest(&[&endless(&gates)[..], &more].concat());
+    assert_exit(&output, 99);
+    let text = stdout(&output);
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("aborted after ") && last.ends_with(" (exit 99)"), "{text}");
+    assert!(!text.contains("Thresholds"), "{text}");
+}
+
+/// Goal: gates that hold end nothing, and neither do broken ones before their time, in the warm-up or
+/// after the window.
+///
+/// Method: runs that end by their number of messages, against errors all the time: a gate that holds;
+/// one that is broken, with a delay of an hour; one that is broken, where all that is measured fits
+/// into the first interval.
+///
+/// Kills: aborting on a gate that holds; a delay that is not kept; judging what was not measured.
+#[test]
+fn other_gates_do_not() {
+    let (_target, url) = resetting();
+    for gates in [
+        &["--abort-on", "errors rate<=100%", "--abort-on", "rate>0"][..],
+        &["--abort-on", "errors count<1", "--abort-delay", "1h"],
+        &["--abort-on", "errors count<1", "--interval", "1h"],
+    ] {
+        let common = ["-c", "4", "-n", "300", "--interval", "10ms", "--reconnect", "always"];
+        let common = [&common[..], &["--warmup", "50ms", "--format", "json", &url]].concat();
+        let output = loadtest(&[&common[..], gates].concat());
+        assert_exit(&output, 0);
+        let report = json(&output);
+        assert!(report["aborted"].is_null(), "{report:#}");
+        assert_eq!(report["load"]["scheduled"], 300);
+        assert!(report["load"]["errors"]["total"].as_u64().unwrap() > 0);
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+/// Goal: a target that accepts and never answers is given up by the gate, and not called unreachable.
+///
+/// Method: nobody is ever served, and no timeout comes; nobody there at all is exit 3 as without.
+///
+/// Kills: a served count that is not looked at during the run; 3 in place of 99, and the other way
+/// round.
+#[test]
+fn nobody_served() {
+    let url = target(hold);
+    let arguments = ["--timeout", "60s", "--drain", "0", "--abort-on", "served==connections"];
+    let output = loadtest(&endless(&[&arguments[..], &["--format", "json", &url]].concat()));
+    assert_exit(&output, 99);
+    let report = json(&output);
+    assert_eq!(report["aborted"]["value"], 0.0);
+    assert_eq!(report["load"]["in_flight"], 4);
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert_exit(&loadtest(&endless(&["--abort-on", "served>0", &nobody()])), 3);
+}
+
+/// Goal: a gate ends the run of a series in which it breaks, and with it the series; a rate at which
+/// it breaks is one that `--find-max` does not find; a report that was aborted can be shown again.
+///
+/// Method: a series against a target with errors; a search in which nothing is good enough.
+///
+/// Kills: four more runs; a search that ends without what it found; losing the gate on the way.
+#[test]
+fn campaigns_end_too() {
+    let (_target, url) = resetting();
+    let path = scratch_file("aborted.json");
+    let name = path.to_str().unwrap();
+    let gate = ["--abort-on", "errors count<1", "--json", name, &url];
+    let output = loadtest(&endless(&[&["--reps", "5"], &gate[..]].concat()));
+    assert_exit(&output, 99);
+    let lines: Vec<&str> = stderr(&output).lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("run 1 of 5: ") && lines[1].contains("aborted after "),
+        "{lines:?}"
+    );
+    let shown = loadtest(&["report", name]);
+    assert_exit(&shown, 0);
+    assert!(stdout(&shown).ends_with(" (exit 99)\n"), "{}", stdout(&shown));
+
+    let search = ["--find-max", "--slo", "served>=0", "--find-range", "50:100"];
+    let more = ["--find-step", "1h", "-c", "2", "--warmup", "0", "--interval", "50ms"];
+    let always = ["--reconnect", "always"];
+    let output = loadtest(&[&search[..], &more, &always, &gate].concat());
+    assert_exit(&output, 99);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let steps = report["find_max"]["steps"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["ok"]), (1, &false.into()), "{report:#}");
+}
