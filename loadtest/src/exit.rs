@@ -50,7 +50,7 @@ impl Exit {
 #[derive(Debug)]
 pub(crate) struct Stop {
     pub(crate) exit: Exit,
-    /// One line, without the program's name and without a full stop.
+    /// One line, without the program's name and without a full stop. Empty if somebody has said it.
     pub(crate) line: String,
 }
 

@@ -77,7 +77,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
-            eprintln!("loadtest: {stop}");
+            if !stop.line.is_empty() {
+                eprintln!("loadtest: {stop}");
+            }
             ExitCode::from(stop.exit.code())
         }
     }

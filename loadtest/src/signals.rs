@@ -19,6 +19,15 @@ const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// Calls `on_first` with the first signal's number.
 pub(crate) fn watch(on_first: impl Fn(i32) + Send + 'static) -> Result<(), Stop> {
+    watch_and_clean_up(on_first, || ())
+}
+
+/// Calls `on_first` with the first signal's number, and `clean_up` before the second one ends the
+/// process.
+pub(crate) fn watch_and_clean_up(
+    on_first: impl Fn(i32) + Send + 'static,
+    clean_up: impl Fn() + Send + 'static,
+) -> Result<(), Stop> {
     let failed =
         |error: io::Error| Stop::could_not_run(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
@@ -28,7 +37,10 @@ pub(crate) fn watch(on_first: impl Fn(i32) + Send + 'static) -> Result<(), Stop>
             match requests.arrived(Instant::now()) {
                 Request::Asks => on_first(signal),
                 Request::Repeats => {}
-                Request::Insists => process::exit(exit_of(signal).code().into()),
+                Request::Insists => {
+                    clean_up();
+                    process::exit(exit_of(signal).code().into());
+                }
             }
         }
     };

@@ -47,14 +47,15 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
     let mut reports: [Vec<Report>; 2] = [Vec::new(), Vec::new()];
     for (turn, side) in order(args.reps).enumerate() {
         let server = Server::start(commands[side], &url, &runner);
-        if let Some(signal) = runner.interrupted() {
-            return Err(Stop::new(signals::exit_of(signal), "interrupted"));
+        if runner.interrupted().is_some() {
+            break;
         }
         let _server = server?;
-        let report = runner.once(&[])?;
-        if let Some(signal) = runner.interrupted() {
-            return Err(Stop::new(signals::exit_of(signal), "interrupted"));
+        let report = runner.once(&[]);
+        if runner.interrupted().is_some() {
+            break; // what was cut short is compared with nothing
         }
+        let report = report?;
         let name = ["base", "new"][side];
         eprintln!("run {} of {}: {name:<4}   {}", turn + 1, args.reps * 2, line(&report));
         if report.exit_code != Exit::Ok.code() {
@@ -66,9 +67,19 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
         }
         reports[side].push(report);
     }
+    let exit = runner.interrupted().map(signals::exit_of);
+    if let Some(exit) = exit
+        && reports.iter().any(Vec::is_empty)
+    {
+        return Err(Stop::new(exit, "interrupted before there were two runs to compare"));
+    }
     let [base, new] = reports.map(combine);
     let (base, new) = ((args.base.clone(), &base), (args.new.clone(), &new));
-    Ok(Compared::of(base, &[new], &args.max_regression).print(args.format))
+    let mut compared = Compared::of(base, &[new], &args.max_regression);
+    if let Some(exit) = exit {
+        compared.interrupt(exit);
+    }
+    Ok(compared.print(args.format))
 }
 
 /// Whose turn it is: base is 0, new is 1.

@@ -32,13 +32,18 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let (mut best, mut last) = (None, None);
     while let Some(rate) = search.next() {
         let duration = format!("{}us", campaign.find_step.as_micros());
-        let report = runner.once(&[
+        let report = match runner.once(&[
             format!("--rate={rate}"),
             format!("--duration={duration}"),
             format!("--seed={}", config.seed),
-        ])?;
-        if let Some(signal) = runner.interrupted() {
-            return Err(Stop::new(signals::exit_of(signal), "interrupted"));
+        ]) {
+            Err(_) if runner.interrupted().is_some() && !steps.is_empty() => break,
+            report => report?,
+        };
+        if runner.interrupted().is_some() {
+            // Cut short, it says nothing about its rate; but without another it is what there is.
+            last = last.or(Some(report));
+            break;
         }
         // A rate at which --abort-on ended the run is one that did not do.
         if report.exit_code != Exit::Ok.code() && report.aborted.is_none() {
@@ -68,19 +73,24 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let rate = search.passed;
     let saturated = steps.iter().any(|step| !step.ok && step.generator == Verdict::Saturated);
     let missed = rate.is_none();
+    let signal = runner.interrupted();
     let mut report = best.or(last).expect("at least one rate was tried");
     report.command = own_command();
     report.find_max = Some(FindMax {
         slo: slo.text.clone(),
         rate,
         limited_by: match (rate, search.missed) {
+            _ if signal.is_some() => "interrupted".to_owned(),
             (Some(_), None) => "range".to_owned(),
             _ if saturated => "generator".to_owned(),
             _ => "slo".to_owned(),
         },
         steps,
     });
-    if missed {
+    if let Some(signal) = signal {
+        report.interrupted = true;
+        report.exit_code = signals::exit_of(signal).code();
+    } else if missed {
         report.exit_code = Exit::Breached.code();
     }
     Ok(report)

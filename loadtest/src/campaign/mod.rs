@@ -86,21 +86,32 @@ pub(crate) struct Runner {
     signal: Arc<AtomicI32>,
     /// The process id of the run that takes place, or 0.
     running: Arc<AtomicU32>,
+    /// The process group of the server that is tested, or 0.
+    server: Arc<AtomicU32>,
 }
 
 impl Runner {
     /// `options` are those of a run, without the program's name.
     pub(crate) fn new(options: Vec<OsString>) -> Result<Runner, Stop> {
-        let (signal, running) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicU32::new(0)));
+        let signal = Arc::new(AtomicI32::new(0));
+        let [running, server] = [0; 2].map(|none| Arc::new(AtomicU32::new(none)));
         let (asked, child) = (Arc::clone(&signal), Arc::clone(&running));
+        let left_behind = (Arc::clone(&running), Arc::clone(&server));
         // A terminal tells the whole group, `kill` only us. The run takes both for one request.
         //
         // SeqCst, here and in `once`: either the run sees the signal or the signal finds the run.
-        signals::watch(move |number| {
+        let on_first = move |number| {
             asked.store(number, Ordering::SeqCst);
             sys::signal(child.load(Ordering::SeqCst), number);
-        })?;
-        Ok(Runner { options, signal, running })
+        };
+        // Nobody else would end them: this process does not get to its destructors.
+        let clean_up = move || {
+            let (running, server) = &left_behind;
+            sys::signal(running.load(Ordering::SeqCst), libc::SIGKILL);
+            sys::signal_group(server.load(Ordering::SeqCst), libc::SIGKILL);
+        };
+        signals::watch_and_clean_up(on_first, clean_up)?;
+        Ok(Runner { options, signal, running, server })
     }
 
     /// One run with `more` options, to its end.
@@ -129,10 +140,18 @@ impl Runner {
         let status = child.wait().map_err(|error| failed("wait for", error))?;
         read.map_err(|error| failed("read the report of", error))?;
         if text.is_empty() {
-            // It has said why on stderr, which is ours.
+            // A signal may come before it listens to any.
+            if let Some(signal) = self.interrupted() {
+                return Err(Stop::new(signals::exit_of(signal), "interrupted"));
+            }
             let code = status.code().and_then(|code| u8::try_from(code).ok());
-            let exit = code.and_then(Exit::of_code).unwrap_or(Exit::CouldNotRun);
-            return Err(Stop::new(exit, format!("a run ended without a report ({status})")));
+            return Err(match code.and_then(Exit::of_code) {
+                Some(Exit::Ok) | None => {
+                    Stop::could_not_run(format!("a run ended without a report ({status})"))
+                }
+                // It has said why on stderr, which is ours.
+                Some(exit) => Stop::new(exit, ""),
+            });
         }
         Report::from_json(&text)
             .map_err(|why| Stop::could_not_run(format!("internal error: what a run wrote {why}")))

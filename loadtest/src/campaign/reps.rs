@@ -13,8 +13,13 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
     for number in 1..=config.campaign.reps {
-        let report = runner.once(&[])?;
-        eprintln!("run {number} of {}: {}", config.campaign.reps, line(&report));
+        let report = match runner.once(&[]) {
+            Err(_) if runner.interrupted().is_some() && number > 1 => break,
+            report => report?,
+        };
+        if report.unreachable().is_none() {
+            eprintln!("run {number} of {}: {}", config.campaign.reps, line(&report));
+        }
         let is_last = report.exit_code != Exit::Ok.code() || runner.interrupted().is_some();
         reports.push(report);
         if is_last {

@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Server {
     child: Child,
     url: Url,
+    /// Where its process group is noted, for whoever has to end the program at once.
+    noted: Arc<AtomicU32>,
 }
 
 impl Server {
@@ -42,7 +46,9 @@ impl Server {
             .process_group(0)
             .spawn()
             .map_err(|error| Stop::could_not_run(format!("cannot start '{command}': {error}")))?;
-        let mut server = Server { child, url: url.clone() };
+        let noted = Arc::clone(&runner.server);
+        noted.store(child.id(), Ordering::SeqCst);
+        let mut server = Server { child, url: url.clone(), noted };
         let begun = Instant::now();
         while !is_open(url)? {
             let failed = |why: String| Err(Stop::could_not_run(format!("'{command}' {why}")));
@@ -86,6 +92,7 @@ impl Drop for Server {
         // Also for what the command has started and left behind.
         sys::signal_group(self.child.id(), libc::SIGKILL);
         self.wait_for_end();
+        self.noted.store(0, Ordering::SeqCst);
         let _ = self.child.wait();
     }
 }

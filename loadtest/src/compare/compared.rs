@@ -27,6 +27,7 @@ pub(crate) struct Compared {
     base: String,
     /// In the order in which they were named.
     compared: Vec<WithBase>,
+    interrupted: bool,
     exit_code: u8,
 }
 
@@ -59,16 +60,27 @@ impl Compared {
             tool: Tool::this(),
             base: base_name,
             compared,
+            interrupted: false,
             exit_code: if is_kept { Exit::Ok } else { Exit::Breached }.code(),
         }
+    }
+
+    /// More runs were to come, and no limit is judged by those that there were.
+    pub(crate) fn interrupt(&mut self, exit: Exit) {
+        self.interrupted = true;
+        self.exit_code = exit.code();
+        self.compared.iter_mut().for_each(|one| one.breaches.clear());
     }
 
     /// What to print, and the exit code.
     pub(crate) fn print(&self, format: Format) -> (String, Exit) {
         let text = match format {
             Format::Text => {
-                let sections: Vec<String> =
+                let mut sections: Vec<String> =
                     self.compared.iter().map(|one| self.text(one)).collect();
+                if self.interrupted {
+                    sections.push(format!("interrupted (exit {})\n", self.exit_code));
+                }
                 sections.join("\n")
             }
             Format::Json => {

@@ -61,7 +61,7 @@ pub(crate) struct FindMax {
     pub(crate) slo: String,
     /// The highest that met it; `null` if not even the lowest did.
     pub(crate) rate: Option<f64>,
-    /// `slo`, `generator` or `range`.
+    /// `slo`, `generator`, `range` or `interrupted`.
     pub(crate) limited_by: String,
     /// In the order in which they were tried.
     pub(crate) steps: Vec<FindStep>,

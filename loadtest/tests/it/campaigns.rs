@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::common::{
-    PROGRAM, Running, assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout,
+    PROGRAM, Running, assert_exit, json, kill, loadtest, nobody, scratch_file, stderr, stdout,
+    within,
 };
 
 const SHORT: [&str; 10] =
@@ -70,30 +71,55 @@ fn a_series_ends_with_what_cannot_work() {
 ///
 /// Method: signal the parent alone while its first run, of an hour, takes place.
 ///
-/// Kills: a run that goes on alone; another run after it; an exit code other than 130.
+/// Kills: a run that goes on alone; another run after it; an exit code other than the signal's.
 #[test]
 fn a_signal_ends_a_series() {
-    let mut run = Running::start(&[
-        "-c",
-        "2",
-        "-d",
-        "1h",
-        "--warmup",
-        "0",
-        "--reps",
-        "5",
-        "--progress",
-        "plain",
-        "--format",
-        "json",
-    ]);
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let common = ["-c", "2", "-d", "1h", "--warmup", "0", "--reps", "5"];
+        let shown = ["--progress", "plain", "--format", "json"];
+        let mut run = Running::start(&[&common[..], &shown].concat());
+        run.wait_for_line("/3600s");
+        kill(run.pid(), signal);
+        let (status, text) = run.end();
+        assert_eq!(status.code(), Some(code), "{text}");
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(report["interrupted"], true);
+        assert_eq!(report["exit_code"], code);
+    }
+}
+
+/// Goal: a signal ends a search with what it has found.
+///
+/// Method: signal it when its second step has begun, of a rate that takes an hour; the first was one
+/// that any target meets. Then in the first step of another search.
+///
+/// Kills: losing the steps that were made; counting one that was cut short; exit 0 or 99.
+#[test]
+fn a_signal_ends_a_search() {
+    let search = |arguments: &[&str]| {
+        let common = ["--find-max", "--slo", "served>=0", "-c", "2", "--warmup", "0"];
+        let shown = ["--progress", "plain", "--format", "json", "--drain", "60s"];
+        Running::start(&[&common[..], &shown, arguments].concat())
+    };
+    let interrupted = |run: Running| {
+        kill(run.pid(), "INT");
+        let (status, text) = run.end();
+        assert_eq!(status.code(), Some(130), "{text}");
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&report["interrupted"], &report["exit_code"]), (&true.into(), &130.into()));
+        assert_eq!(report["find_max"]["limited_by"], "interrupted");
+        report["find_max"].clone()
+    };
+    let mut run = search(&["--find-range", "20:40", "--find-step", "3s"]);
+    run.wait_for_line("20/s  ok ");
+    run.wait_for_line("/3.0s");
+    let found = interrupted(run);
+    assert_eq!((&found["rate"], found["steps"].as_array().unwrap().len()), (&20.0.into(), 1));
+
+    let mut run = search(&["--find-range", "20:40", "--find-step", "1h"]);
     run.wait_for_line("/3600s");
-    crate::common::kill(run.pid(), "INT");
-    let (status, text) = run.end();
-    assert_eq!(status.code(), Some(130), "{text}");
-    let report: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(report["interrupted"], true);
-    assert_eq!(report["exit_code"], 130);
+    let found = interrupted(run);
+    assert_eq!((&found["rate"], &found["steps"]), (&Value::Null, &Value::Array(Vec::new())));
 }
 
 /// Goal: the search tries rates in its range, from below, and reports what each was.
@@ -160,6 +186,57 @@ fn two_servers_are_compared() {
     assert!(text.starts_with(&format!("base  {base}\nnew   {new}\n")), "{text}");
     assert!(text.contains("95 % CI from 2 and 2 runs"), "{text}");
     assert!(std::net::TcpStream::connect(&addr).is_err(), "a server was left behind");
+}
+
+/// Goal: a signal ends a comparison of servers with what can be compared, and no server is left behind.
+///
+/// Method: signal when the third of many runs takes place, and in the first one.
+///
+/// Kills: losing what was measured; a comparison with a run that was cut short; exit 0.
+#[test]
+fn a_signal_ends_a_comparison() {
+    for (turn, wanted) in [(3, "\ninterrupted (exit 130)\n"), (1, "")] {
+        let addr = free_address();
+        let server = format!("{PROGRAM} serve echo --listen {addr}; true");
+        let url = format!("tcp://{addr}");
+        let ab = ["ab", "--reps", "1k", "--base", &server, "--new", &server, "--"];
+        let mut run = Running::start(&[&ab[..], &short(&["--progress", "plain", &url])].concat());
+        if turn > 1 {
+            run.wait_for_line(&format!("run {} of 2000: ", turn - 1));
+        }
+        run.wait_for_line("ramp ");
+        kill(run.pid(), "INT");
+        let (status, text) = run.end();
+        assert_eq!(status.code(), Some(130), "{text}");
+        assert!(text.ends_with(wanted) && text.is_empty() == wanted.is_empty(), "{text}");
+        assert!(std::net::TcpStream::connect(&addr).is_err(), "a server was left behind");
+    }
+}
+
+/// Goal: whoever insists ends a comparison at once, with its run and its server.
+///
+/// Method: a server that never answers holds the run's drain for an hour; interrupt until the program
+/// ends, and see that nobody holds its stderr or listens any more.
+///
+/// Kills: a server, in a process group of its own, that outlives the program; a run that does.
+#[test]
+fn the_second_signal_leaves_nobody_behind() {
+    let addr = free_address();
+    let server = format!("{PROGRAM} serve sink --listen {addr}; true");
+    let url = format!("tcp://{addr}");
+    let ab = ["ab", "--base", &server, "--new", "x", "--", "-c", "2", "-d", "1h", "--warmup", "0"];
+    let patience = ["--drain", "1h", "--timeout", "60s", "--progress", "plain", &url];
+    let mut run = Running::start(&[&ab[..], &patience].concat());
+    run.wait_for_line("/3600s");
+    kill(run.pid(), "INT");
+    run.wait_for_line("drain ");
+    while run.is_running() {
+        kill(run.pid(), "INT");
+    }
+    run.kill_and_wait_for_stderr();
+    // The kernel closes a killed program's sockets after its stderr.
+    let is_gone = move || while std::net::TcpStream::connect(&addr).is_ok() {};
+    within("a server was left behind", is_gone, || ());
 }
 
 /// Goal: what two servers are to each other can be read by programs.

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use serde_json::Value;
+
 use crate::common::{Running, kill};
 
 /// A run that would last an hour, and shows its phases.
@@ -52,6 +54,54 @@ fn a_signal_in_the_ramp() {
     assert_eq!(status.code(), Some(130), "{text}");
     assert!(text.contains("sent 0 | completed 0"), "{text}");
     assert!(text.contains("no message was sent in the measured window"), "{text}");
+}
+
+/// Goal: a run interrupted in its warm-up has measured nothing, and says so.
+///
+/// Method: interrupt in a warm-up that would take an hour, after a second of it.
+///
+/// Kills: waiting for the warm-up; its replies among the figures.
+#[test]
+fn a_signal_in_the_warm_up() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let mut run = endless(&["--warmup", "1h", "--format", "json"]);
+        run.wait_for_line("warm-up ");
+        run.wait_for_line("warm-up "); // a second of it is over
+        run.signal_group(signal);
+        let (status, text) = run.end();
+        assert_eq!(status.code(), Some(code), "{text}");
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let load = &report["load"];
+        assert_eq!((&load["scheduled"], &load["completed"]), (&0.into(), &0.into()), "{load}");
+        assert!(load["warmup_completed"].as_u64().unwrap() > 0, "{load}");
+        assert_eq!((&report["interrupted"], &report["exit_code"]), (&true.into(), &code.into()));
+        assert!(report["latency_us"]["service"].is_null());
+        assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
+    }
+}
+
+/// Goal: the first signal ends the wait for the last replies, and the report has them as unanswered.
+///
+/// Method: a target that never answers holds the drain for an hour; the first signal comes then.
+///
+/// Kills: a first signal that only the second one makes good; a drain that ends with the window's own
+/// signal.
+#[test]
+fn a_signal_in_the_drain() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", silent.local_addr().unwrap());
+        let patience = ["--drain", "1h", "--timeout", "60s", "-d", "300ms", "--warmup", "0"];
+        let mut run = endless(&[&patience[..], &["--format", "json", &url]].concat());
+        run.wait_for_line("drain ");
+        kill(run.pid(), signal);
+        let (status, text) = run.end();
+        assert_eq!(status.code(), Some(code), "{text}");
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let load = &report["load"];
+        assert_eq!((&load["in_flight"], &load["scheduled"]), (&5.into(), &5.into()), "{load}");
+        assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
+    }
 }
 
 /// Goal: whoever insists ends the program at once.

@@ -81,11 +81,15 @@ pub(super) fn find_max(found: &FindMax, exit_code: u8) -> String {
     let _ = match found.rate {
         Some(rate) => {
             let why = match found.limited_by.as_str() {
+                "interrupted" => " so far",
                 "range" => "; the end of --find-range, it may be more",
                 "generator" => "; beyond it the generator was saturated, the target may take more",
                 _ => "",
             };
             writeln!(text, "{}/s is the highest rate with {slo}{why}", grouped(rate as u64))
+        }
+        None if found.limited_by == "interrupted" => {
+            writeln!(text, "no rate was found to meet {slo} so far")
         }
         None => writeln!(text, "no rate of --find-range meets {slo} (exit {exit_code})"),
     };
