@@ -337,6 +337,47 @@ mod tests {
         assert!(cli.command.is_none());
     }
 
+    /// Goal: every option of every command that is no name or path refuses what makes no sense, in one
+    /// line that says which option it was.
+    ///
+    /// Method: walk through the definitions; nonsense for each.
+    ///
+    /// Kills: an option added as text that is looked at too late; a parser that takes anything.
+    #[test]
+    fn nonsense_is_refused_everywhere() {
+        let free_text = [
+            std::any::TypeId::of::<PathBuf>(),
+            std::any::TypeId::of::<String>(),
+            std::any::TypeId::of::<std::ffi::OsString>(),
+        ];
+        let mut refused = 0;
+        let mut walk = vec![(vec!["loadtest".to_owned()], Cli::command())];
+        while let Some((words, command)) = walk.pop() {
+            for argument in command.get_arguments() {
+                let parsed_as = argument.get_value_parser().type_id();
+                let is_free = free_text.iter().any(|free| parsed_as == *free);
+                let Some(name) = argument.get_long() else { continue };
+                if is_free || !argument.get_action().takes_values() {
+                    continue;
+                }
+                let option = format!("--{name}=?!");
+                let arguments = words.iter().chain([&option]);
+                let line = match Cli::try_parse_from(arguments) {
+                    Ok(_) => panic!("{words:?} takes {option}"),
+                    Err(error) => one_line(&error.to_string()),
+                };
+                assert!(!line.contains('\n') && line.contains(&format!("--{name} ")), "{line}");
+                assert!(line.contains("?!"), "{line}");
+                refused += 1;
+            }
+            for subcommand in command.get_subcommands() {
+                let words = [&words[..], &[subcommand.get_name().to_owned()]].concat();
+                walk.push((words, subcommand.clone()));
+            }
+        }
+        assert!(refused > 50, "{refused} options were looked at");
+    }
+
     /// Goal: a usage error is one line that keeps the value, the option and the reason.
     ///
     /// Method: three mistakes, each rendered.

@@ -296,7 +296,7 @@ impl Conductor {
         // Who was patient until now need not be. A signal that began the drain does not end it.
         let was_asked = self.tally.signal.is_some();
         let drained = |tally: &Tally, threads| {
-            tally.drained as usize == threads || tally.signal.is_some() > was_asked
+            tally.drained as usize == threads || (tally.signal.is_some() && !was_asked)
         };
         let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
         lengths.drain = drained_from.elapsed();

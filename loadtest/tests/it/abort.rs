@@ -103,12 +103,13 @@ fn other_gates_do_not() {
 
 /// Goal: a target that accepts and never answers is given up by the gate, and not called unreachable.
 ///
-/// Method: nobody is ever served, and no timeout comes; nobody there at all is exit 3 as without.
+/// Method: nobody is ever served, and no timeout comes; nobody there at all is exit 3 as without. And
+/// a target that serves all, which breaks the opposite gate.
 ///
 /// Kills: a served count that is not looked at during the run; 3 in place of 99, and the other way
 /// round.
 #[test]
-fn nobody_served() {
+fn who_is_served() {
     let url = target(hold);
     let arguments = ["--timeout", "60s", "--drain", "0", "--abort-on", "served==connections"];
     let output = loadtest(&endless(&[&arguments[..], &["--format", "json", &url]].concat()));
@@ -118,6 +119,10 @@ fn nobody_served() {
     assert_eq!(report["load"]["in_flight"], 4);
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
     assert_exit(&loadtest(&endless(&["--abort-on", "served>0", &nobody()])), 3);
+
+    let output = loadtest(&endless(&["--abort-on", "served<4", "--format", "json"]));
+    assert_exit(&output, 99);
+    assert_eq!(json(&output)["aborted"]["value"], 4.0);
 }
 
 /// Goal: a gate ends the run of a series in which it breaks, and with it the series; a rate at which

@@ -213,6 +213,10 @@ fn a_comparison_for_programs() {
     assert_eq!(last["breaches"][0], "p99 cannot be judged: the runs are incomparable");
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>loadtest: 3 runs</title>"));
+    let output = loadtest(&["compare", base_name, base_name, "--html", "/nonexistent/page"]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("cannot write /nonexistent/page"), "{}", stderr(&output));
+    assert_eq!((stdout(&output), stderr(&output).lines().count()), ("", 1));
     for path in [base, other, page] {
         std::fs::remove_file(path).unwrap();
     }

@@ -9,6 +9,7 @@ mod churn;
 mod common;
 mod doctor;
 mod drivers;
+mod exits;
 mod faults;
 mod gates;
 mod health;
