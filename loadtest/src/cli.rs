@@ -14,6 +14,7 @@ pub(crate) use self::http::HttpArgs;
 use crate::campaign::{AbArgs, CampaignArgs};
 use crate::compare::CompareArgs;
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
+use crate::evidence::SampleServer;
 use crate::exit::{Exit, Stop};
 use crate::load::{Rate, Stages, Think};
 use crate::report::outputs::{ContentArgs, OutputArgs};
@@ -176,6 +177,10 @@ pub(crate) struct RunArgs {
     /// Which driver the workers' loops use
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
+    /// Whose processor time, memory and descriptors are reported: of the process that listens at the
+    /// target's address, if it is on this machine; of another one; or none
+    #[arg(long, value_name = "auto|PID|none", default_value_t = SampleServer::Auto)]
+    pub(crate) sample_server: SampleServer,
 
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,

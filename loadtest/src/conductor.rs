@@ -18,12 +18,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::RunConfig;
 use crate::control::{Command, Control, Event, Ready};
+use crate::evidence::Sampler;
 use crate::exit::{Exit, Stop};
 use crate::preflight::{self, Cleared, Limits};
 use crate::procfs::{self, CpuTime};
 use crate::progress::{Progress, Stage};
 use crate::published::{Published, Snapshot};
-use crate::report::build::{self, Lengths, Outcome, ServerSample};
+use crate::report::build::{self, Lengths, Outcome};
 use crate::report::figures::grouped;
 use crate::report::{Aborted, Report};
 use crate::schedule::{ConnectPace, Window, share, share_of};
@@ -63,12 +64,14 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     };
     let url = config.url.as_ref().map_or_else(|| format!("tcp://{addr}"), ToString::to_string);
 
+    let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), addr)?;
     let mut conductor = Conductor::new(config, &cleared, inbox);
     conductor.start_workers(config, &cleared, (addr, addresses), events)?;
-    let lengths = conductor.walk(config, own_server.as_ref().map(OwnServer::pid))?;
+    let lengths = conductor.walk(config, &mut sampler)?;
+    let evidence = sampler.finish();
     let results = conductor.finish()?;
 
-    let mut notes = Vec::new();
+    let mut notes = evidence.notes;
     if let Some(status) = own_server.as_mut().and_then(OwnServer::ended) {
         notes.push(format!("our own server ended before the test did ({status})"));
     }
@@ -84,7 +87,8 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         timeline: conductor.tally.timeline.take(),
         rss_bytes: conductor.usage.own_rss_bytes,
         worker_times: conductor.usage.worker_times(),
-        server: own_server.as_ref().map(|server| conductor.usage.server_sample(server)),
+        server: evidence.server,
+        tcp: evidence.tcp,
         signal: conductor.tally.signal,
         aborted: conductor.tally.aborted.take(),
         notes,
@@ -252,7 +256,7 @@ impl Conductor {
     }
 
     /// Walks through the phases and says how long each took.
-    fn walk(&mut self, config: &RunConfig, server_pid: Option<u32>) -> Result<Lengths, Stop> {
+    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<Lengths, Stop> {
         let mut lengths = Lengths::default();
         let begun = Instant::now();
         self.control.issue(Command::Open);
@@ -277,14 +281,16 @@ impl Conductor {
 
             let warmup = View::Warmup { from: driven_at, of: config.warmup };
             let waited = self.wait(Some(warmup), Some(window.from), over)?;
-            self.usage.begin(&self.tally.ready, server_pid);
+            self.usage.begin(&self.tally.ready);
+            sampler.begin_window();
             if waited == Waited::Deadline {
                 let measured = View::Measured { from, of: config.duration };
                 self.watch = config.watch.clone();
                 let _ = self.wait(Some(measured), Some(window.until), over)?;
                 self.watch = Watch::default();
             }
-            self.usage.end(&self.tally.ready, server_pid);
+            self.usage.end(&self.tally.ready);
+            sampler.end_window();
             window.cut(Instant::now());
             lengths.warmup = window.from - driven_at;
             lengths.measured = window.len();
@@ -438,28 +444,22 @@ impl View {
     }
 }
 
-/// Processor time at both ends of the measured window.
+/// Our own processor time at both ends of the measured window.
 #[derive(Debug, Default)]
 struct Usage {
     workers_before: Vec<Option<CpuTime>>,
     workers_after: Vec<Option<CpuTime>>,
-    server_before: Option<CpuTime>,
-    server_after: Option<CpuTime>,
-    server_rss_bytes: Option<u64>,
     own_rss_bytes: Option<u64>,
 }
 
 impl Usage {
-    fn begin(&mut self, ready: &[Ready], server_pid: Option<u32>) {
+    fn begin(&mut self, ready: &[Ready]) {
         self.workers_before = Usage::of_workers(ready);
-        self.server_before = server_pid.and_then(procfs::process_time);
     }
 
-    fn end(&mut self, ready: &[Ready], server_pid: Option<u32>) {
+    fn end(&mut self, ready: &[Ready]) {
         self.workers_after = Usage::of_workers(ready);
-        self.server_after = server_pid.and_then(procfs::process_time);
         self.own_rss_bytes = procfs::resident_bytes(std::process::id());
-        self.server_rss_bytes = server_pid.and_then(procfs::resident_bytes);
     }
 
     fn of_workers(ready: &[Ready]) -> Vec<Option<CpuTime>> {
@@ -469,15 +469,5 @@ impl Usage {
     fn worker_times(&self) -> Vec<Option<CpuTime>> {
         let pairs = self.workers_before.iter().zip(&self.workers_after);
         pairs.map(|(before, after)| Some((*after)?.since((*before)?))).collect()
-    }
-
-    fn server_sample(&self, server: &OwnServer) -> ServerSample {
-        let time = self.server_before.zip(self.server_after);
-        ServerSample {
-            pid: server.pid(),
-            driver: server.driver().clone(),
-            time: time.map(|(before, after)| after.since(before)),
-            rss_bytes: self.server_rss_bytes,
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::campaign::CampaignArgs;
 use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs};
+use crate::evidence::SampleServer;
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
 use crate::protocol::http::Exchange;
@@ -85,6 +86,7 @@ pub(crate) struct RunConfig {
     pub(crate) campaign: CampaignArgs,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
+    pub(crate) sample_server: SampleServer,
     pub(crate) outputs: OutputArgs,
     pub(crate) content: ContentArgs,
     pub(crate) progress: ProgressStyle,
@@ -228,6 +230,7 @@ impl RunConfig {
             campaign: args.campaign,
             fit: args.fit,
             driver: args.driver,
+            sample_server: args.sample_server,
             outputs: args.outputs,
             content: args.content,
             progress: args.progress,

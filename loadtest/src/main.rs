@@ -28,6 +28,7 @@ mod control;
 mod doctor;
 mod driver;
 mod errno;
+mod evidence;
 mod exit;
 mod failure;
 mod load;

@@ -1,7 +1,11 @@
-//! What `/proc` says about the machine, this process and the server it started.
+//! What `/proc` says about the machine, this process and the one that is tested.
 //!
 //! Everything here is a reading that may be missing (another kernel configuration, a container that
 //! hides a file): each function returns `Option`, and the report says "unknown" instead of guessing.
+
+pub(crate) mod counters;
+pub(crate) mod process;
+pub(crate) mod sockets;
 
 use std::fs;
 use std::path::Path;
@@ -29,19 +33,6 @@ pub(crate) fn thread_time(thread_id: u32) -> Option<CpuTime> {
     read_schedstat(Path::new(&format!("/proc/self/task/{thread_id}/schedstat")))
 }
 
-/// Time used by all running threads of the process `pid`.
-pub(crate) fn process_time(pid: u32) -> Option<CpuTime> {
-    let mut total = CpuTime::default();
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        // A thread may end between being listed and being read.
-        if let Some(time) = read_schedstat(&entry.ok()?.path().join("schedstat")) {
-            total.ran_ns += time.ran_ns;
-            total.waited_ns += time.waited_ns;
-        }
-    }
-    Some(total)
-}
-
 fn read_schedstat(path: &Path) -> Option<CpuTime> {
     let text = fs::read_to_string(path).ok()?;
     let mut fields = text.split_ascii_whitespace();
@@ -62,6 +53,15 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Descriptors that the process `pid` holds.
+pub(crate) fn descriptors(pid: u32) -> Option<u64> {
+    let path = format!("/proc/{pid}/fd");
+    match fs::metadata(&path).ok()?.len() {
+        0 => Some(fs::read_dir(&path).ok()?.count() as u64), // Linux before 6.2
+        count => Some(count),
+    }
 }
 
 /// Descriptors that this process holds right now.
@@ -93,20 +93,33 @@ pub(crate) fn processor() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
 
     /// Goal: readings of this very process are found and plausible.
     ///
-    /// Method: read time, memory and ports of the test process, which has some of each.
+    /// Method: read memory and ports of the test process; descriptors of a child that has said
+    /// something, so it is done with opening files.
     ///
-    /// Kills: swapped fields of `schedstat`; reading kB as bytes.
+    /// Kills: reading kB as bytes; the size of a directory for the number of its entries; counting our
+    /// own descriptors.
     #[test]
     fn this_process_can_be_read() {
         let pid = std::process::id();
-        assert!(process_time(pid).unwrap().ran_ns > 0);
         assert!(thread_time(thread_id().unwrap()).is_some());
         assert!(resident_bytes(pid).unwrap() > 100 * 1024);
         let (low, high) = local_ports().unwrap();
         assert!(low < high);
+
+        let mut cat = Command::new("cat");
+        let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        cat.stdin.as_ref().unwrap().write_all(b"!").unwrap();
+        cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let listed = fs::read_dir(format!("/proc/{}/fd", cat.id())).unwrap().count();
+        assert!(listed >= 3);
+        assert_eq!(descriptors(cat.id()), Some(listed as u64));
+        drop(cat.stdin.take());
+        cat.wait().unwrap();
     }
 
     /// Goal: a missing process is "unknown", not a panic and not zero.
@@ -116,7 +129,7 @@ mod tests {
     /// Kills: unwrapping a read; defaulting to zero.
     #[test]
     fn a_missing_process_is_unknown() {
-        assert_eq!(process_time(0), None);
+        assert_eq!(descriptors(0), None);
         assert_eq!(resident_bytes(0), None);
     }
 }

@@ -55,9 +55,9 @@ pub(super) fn differences(base: &Report, new: &Report) -> Vec<String> {
         }
     };
     let seconds = |seconds: f64| format!("{seconds} s");
-    let server = |report: &Report| match &report.server {
-        Some(server) => server.driver.kind.clone(),
-        None => "unknown".to_owned(),
+    let server = |report: &Report| {
+        let driver = report.server.as_ref().and_then(|server| server.driver.as_ref());
+        driver.map_or_else(|| "unknown".to_owned(), |driver| driver.kind.clone())
     };
     note("tool", base.tool.version.clone(), new.tool.version.clone());
     note("driver of the generator", base.env.driver.clone(), new.env.driver.clone());

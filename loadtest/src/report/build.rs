@@ -14,9 +14,11 @@ use crate::cli::name_of;
 use crate::config::RunConfig;
 use crate::control::Ready;
 use crate::driver::DriverUsed;
+use crate::evidence::ServerSample;
 use crate::exit::Exit;
 use crate::failure::{Class, Failure, FailureTable};
 use crate::preflight::Cleared;
+use crate::procfs::counters::TcpCounters;
 use crate::procfs::{self, CpuTime};
 use crate::signals;
 use crate::stats;
@@ -46,6 +48,8 @@ pub(crate) struct Outcome {
     /// Of each worker, in the measured window.
     pub(crate) worker_times: Vec<Option<CpuTime>>,
     pub(crate) server: Option<ServerSample>,
+    /// Of the network namespace, during the whole run.
+    pub(crate) tcp: TcpCounters,
     pub(crate) signal: Option<i32>,
     pub(crate) aborted: Option<Aborted>,
     pub(crate) notes: Vec<String>,
@@ -58,15 +62,6 @@ pub(crate) struct Lengths {
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
     pub(crate) drain: Duration,
-}
-
-/// What our own server used in the measured window.
-#[derive(Clone, Debug)]
-pub(crate) struct ServerSample {
-    pub(crate) pid: u32,
-    pub(crate) driver: DriverUsed,
-    pub(crate) time: Option<CpuTime>,
-    pub(crate) rss_bytes: Option<u64>,
 }
 
 /// Builds the report of a run that reached its end, or was interrupted.
@@ -111,7 +106,10 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         baseline: None,
         failures: failure_rows(&total.failures),
         generator: generator(&outcome, &total),
-        server: outcome.server.as_ref().map(|sample| server(sample, &outcome.lengths, &total)),
+        server: outcome.server.as_ref().map(|sample| {
+            Server::of(sample, outcome.tcp, outcome.lengths.measured, total.accounts.completed)
+        }),
+        network: Some(Network::of(outcome.tcp)),
         thresholds: Vec::new(),
         notes: Vec::new(),
         internal_errors,
@@ -329,24 +327,6 @@ fn lag(histogram: &Histogram<u64>) -> Option<Lag> {
     })
 }
 
-fn server(sample: &ServerSample, lengths: &Lengths, total: &Total) -> Server {
-    let window_ns = lengths.measured.as_nanos() as f64;
-    let ran_ns = sample.time.map(|time| time.ran_ns as f64);
-    let completed = total.accounts.completed as f64;
-    Server {
-        pid: sample.pid,
-        kind: "echo".into(),
-        driver: sample.driver.clone(),
-        cpu_percent: ran_ns.filter(|_| window_ns > 0.0).map(|ran| ran * 100.0 / window_ns),
-        cpu_us_per_message: ran_ns.filter(|_| completed > 0.0).map(|ran| ran / 1e3 / completed),
-        rss_bytes: sample.rss_bytes,
-        fds: None,
-        listen_overflows: None,
-        listen_drops: None,
-        retransmits: None,
-    }
-}
-
 fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
     let mut notes = outcome.notes.clone();
     notes.extend(outcome.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
@@ -368,6 +348,13 @@ fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
             "{} connects took 1 s or more: SYNs were lost and sent again (accept queue too short?); \
              try a lower --connect-rate or --connect-concurrency",
             figures::grouped(slow)
+        ));
+    }
+    if let Some(overflows @ 1..) = outcome.tcp.listen_overflows {
+        notes.push(format!(
+            "an accept queue was full {} times (of any listener in this network namespace): the \
+             connects that came then had to be sent again, or failed",
+            figures::grouped(overflows)
         ));
     }
     if connections.opened > 0 && connections.lost == connections.opened {

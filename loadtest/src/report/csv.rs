@@ -67,9 +67,26 @@ const COLUMNS: &[(&str, Figure)] = &[
     ("exit_code", |report| report.exit_code.to_string()),
 ];
 
+/// Behind the latencies: columns that came later.
+const LATER_COLUMNS: &[(&str, Figure)] = &[
+    ("server_fds", |report| optional(server(report, |server| server.fds))),
+    ("server_voluntary_switches", |report| {
+        optional(server(report, |server| server.voluntary_switches))
+    }),
+    ("server_involuntary_switches", |report| {
+        optional(server(report, |server| server.involuntary_switches))
+    }),
+    ("listen_overflows", |report| optional(network(report, |tcp| tcp.listen_overflows))),
+    ("listen_drops", |report| optional(network(report, |tcp| tcp.listen_drops))),
+    ("retransmits", |report| optional(network(report, |tcp| tcp.retransmits))),
+    ("syn_retransmits", |report| optional(network(report, |tcp| tcp.syn_retransmits))),
+    ("established_resets", |report| optional(network(report, |tcp| tcp.established_resets))),
+    ("resets_sent", |report| optional(network(report, |tcp| tcp.resets_sent))),
+];
+
 pub(super) fn render(report: &Report) -> String {
-    let (mut names, mut values): (Vec<String>, Vec<String>) =
-        COLUMNS.iter().map(|(name, figure)| ((*name).to_owned(), quoted(&figure(report)))).unzip();
+    let cell = |(name, figure): &(&str, Figure)| ((*name).to_owned(), quoted(&figure(report)));
+    let (mut names, mut values): (Vec<String>, Vec<String>) = COLUMNS.iter().map(cell).unzip();
     let latencies = &report.latency_us;
     for (kind, distribution) in [
         ("response", &latencies.response),
@@ -80,6 +97,10 @@ pub(super) fn render(report: &Report) -> String {
             names.push(name);
             values.push(value);
         }
+    }
+    for (name, value) in LATER_COLUMNS.iter().map(cell) {
+        names.push(name);
+        values.push(value);
     }
     format!("{}\n{}\n", names.join(","), values.join(","))
 }
@@ -102,6 +123,10 @@ fn latency_columns(kind: &str, distribution: Option<&Distribution>) -> Vec<(Stri
 
 fn server<T>(report: &Report, figure: fn(&super::Server) -> Option<T>) -> Option<T> {
     report.server.as_ref().and_then(figure)
+}
+
+fn network(report: &Report, counter: fn(&super::Network) -> Option<u64>) -> Option<u64> {
+    report.network.as_ref().and_then(counter)
 }
 
 fn optional<T: ToString>(value: Option<T>) -> String {
@@ -165,6 +190,10 @@ mod tests {
         assert_eq!(value("labels"), "build=x<y&z");
         assert_eq!((value("scheduled"), value("never_sent"), value("errors")), ("360", "2", "3"));
         assert_eq!((value("thresholds"), value("thresholds_failed")), ("2", "1"));
+        assert_eq!((value("server_fds"), value("server_involuntary_switches")), ("20", "67"));
+        assert_eq!((value("listen_overflows"), value("listen_drops")), ("3", "4"));
+        assert_eq!((value("retransmits"), value("syn_retransmits")), ("5", "6"));
+        assert_eq!((value("established_resets"), value("resets_sent")), ("7", "8"));
         assert_eq!((value("response_samples"), value("response_censored")), ("350", "7"));
         let p99_9 = report.latency_us.response.unwrap().percentiles["p99.9"].to_string();
         assert_eq!(value("response_p99_9_us"), p99_9);

@@ -95,6 +95,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             rss_bytes: None,
         },
         server: None,
+        network: None,
         thresholds: Vec::new(),
         notes: Vec::new(),
         internal_errors: Vec::new(),
@@ -221,15 +222,26 @@ pub(crate) fn closed_loop() -> Report {
     report.generator.rss_bytes = Some(41 << 20);
     report.server = Some(Server {
         pid: 4242,
+        pids: vec![4242],
         kind: "echo".to_owned(),
-        driver,
+        driver: Some(driver),
         cpu_percent: Some(88.0),
         cpu_us_per_message: Some(17.6),
         rss_bytes: Some(40 << 20),
         fds: Some(20),
-        listen_overflows: Some(0),
-        listen_drops: Some(0),
-        retransmits: Some(0),
+        voluntary_switches: Some(12_345),
+        involuntary_switches: Some(67),
+        listen_overflows: Some(3),
+        listen_drops: Some(4),
+        retransmits: Some(5),
+    });
+    report.network = Some(Network {
+        listen_overflows: Some(3),
+        listen_drops: Some(4),
+        retransmits: Some(5),
+        syn_retransmits: Some(6),
+        established_resets: Some(7),
+        resets_sent: Some(8),
     });
     report
 }

@@ -24,3 +24,38 @@ pub(super) fn parse(text: &str) -> Result<Report, String> {
     }
     serde_json::from_value(value).map_err(|error| format!("is not a report: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    /// What a report of this schema did not have from the beginning, by object and name.
+    const ADDED: &[(&str, &str)] = &[
+        ("", "network"),
+        ("/server", "pids"),
+        ("/server", "voluntary_switches"),
+        ("/server", "involuntary_switches"),
+    ];
+
+    /// Goal: a report from before a field was added is read, and is the same otherwise.
+    ///
+    /// Method: a report without any such field, read and written again.
+    ///
+    /// Kills: a new field that old reports would have to have.
+    #[test]
+    fn older_reports_are_read() {
+        let mut old = serde_json::to_value(fixture::open_loop()).unwrap();
+        for (object, name) in ADDED {
+            let object = old.pointer_mut(object).unwrap().as_object_mut().unwrap();
+            assert!(object.remove(*name).is_some(), "{name}");
+        }
+        let report = parse(&old.to_string()).unwrap();
+        let mut read = serde_json::to_value(report).unwrap();
+        for (object, name) in ADDED {
+            let object = read.pointer_mut(object).unwrap().as_object_mut().unwrap();
+            object.remove(*name);
+        }
+        assert_eq!(read, old);
+    }
+}

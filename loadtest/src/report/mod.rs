@@ -20,6 +20,7 @@ mod hlog;
 mod html;
 mod json;
 pub(crate) mod outputs;
+mod server;
 mod settings;
 mod text;
 mod timeseries;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::distribution::percentile_name;
 pub(crate) use self::file::OutputFile;
+pub(crate) use self::server::{Network, Server};
 pub(crate) use self::settings::{Config, HttpSettings};
 pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{
@@ -86,6 +88,9 @@ pub(crate) struct Report {
     pub(crate) generator: Generator,
     /// The process that was tested, if it is known.
     pub(crate) server: Option<Server>,
+    /// What the kernel counted about TCP.
+    #[serde(default)]
+    pub(crate) network: Option<Network>,
     /// The gates that were judged, in the order they were given.
     pub(crate) thresholds: Vec<Threshold>,
     /// What a reader should know before trusting the figures.
@@ -344,24 +349,6 @@ pub(crate) struct Lag {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Server {
-    pub(crate) pid: u32,
-    pub(crate) kind: String,
-    pub(crate) driver: DriverUsed,
-    /// Of one core, in the measured window.
-    pub(crate) cpu_percent: Option<f64>,
-    pub(crate) cpu_us_per_message: Option<f64>,
-    /// At the end of the measured window.
-    pub(crate) rss_bytes: Option<u64>,
-    pub(crate) fds: Option<u64>,
-    /// Of its network namespace, in the measured window: connections that found the accept queue full.
-    pub(crate) listen_overflows: Option<u64>,
-    pub(crate) listen_drops: Option<u64>,
-    pub(crate) retransmits: Option<u64>,
 }
 
 impl Report {

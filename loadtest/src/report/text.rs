@@ -1,6 +1,7 @@
 //! The report as text for a terminal of 100 columns.
 
 mod bars;
+mod target;
 mod verdicts;
 
 use std::fmt::Write as _;
@@ -9,7 +10,7 @@ use self::bars::{bar, scale};
 pub(crate) use self::verdicts::value_text;
 use self::verdicts::{confidence, find_max, reps, thresholds};
 use super::figures::{bytes, grouped, seconds, time_us};
-use super::{Config, Distribution, Generator, Lag, Latencies, Report, Server, Verdict};
+use super::{Config, Distribution, Generator, Lag, Latencies, Report, Verdict};
 use crate::compare;
 use crate::driver::DriverUsed;
 use crate::failure::Class;
@@ -22,7 +23,10 @@ pub(super) fn render(report: &Report) -> String {
     let mut health = errors(report);
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
-        health += &self::server(server);
+        health += &target::server(server);
+    }
+    if let Some(network) = &report.network {
+        health += &target::network(network, report.server.is_some());
     }
     sections.push(health);
     let notes: Vec<String> =
@@ -57,7 +61,10 @@ fn header(report: &Report) -> String {
         "ringloop loadtest {}   {}   driver {}\n",
         report.tool.version,
         report.target.protocol,
-        drivers(&report.generator.drivers, report.server.as_ref().map(|server| &server.driver))
+        drivers(
+            &report.generator.drivers,
+            report.server.as_ref().and_then(|server| server.driver.as_ref())
+        )
     );
     let _ = writeln!(text, "{}   {}", report.target.url, report.started_at);
     let _ = writeln!(text, "{}", mode(config));
@@ -310,21 +317,6 @@ fn generator(generator: &Generator) -> String {
         grouped(generator.cq_overflows),
         grouped(generator.enobufs)
     )
-}
-
-fn server(server: &Server) -> String {
-    let mut text = format!("Server       pid {} {}", server.pid, server.kind);
-    if let Some(cpu) = server.cpu_percent {
-        let _ = write!(text, "   cpu {cpu:.0} % of one core");
-    }
-    if let Some(us) = server.cpu_us_per_message {
-        let _ = write!(text, " = {us:.2} µs/msg");
-    }
-    if let Some(rss) = server.rss_bytes {
-        let _ = write!(text, "   rss {}", bytes(rss));
-    }
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

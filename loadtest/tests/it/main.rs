@@ -9,6 +9,7 @@ mod churn;
 mod common;
 mod doctor;
 mod drivers;
+mod evidence;
 mod exits;
 mod faults;
 mod gates;

@@ -11,6 +11,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         content += &format!("<div><h3>Server</h3>\n{}</div>", server(page));
     }
     content += "</div>\n";
+    content += &network(page);
     content += &send_lag(page);
     let sentence = "In the measured window. Processor time is of one core.";
     section("Generator and server", sentence, &content)
@@ -52,24 +53,47 @@ fn generator(page: &Page<'_>) -> String {
 
 fn server(page: &Page<'_>) -> String {
     let Some(server) = &page.report.server else { return String::new() };
-    facts(&[
-        (
-            "process",
-            format!(
-                "{} {}",
-                page.figure("/server/pid", |pid| pid.to_string()),
-                escape(&server.kind)
-            ),
-        ),
-        ("driver", escape(&server.driver.to_string())),
+    let pid = page.figure("/server/pid", |pid| pid.to_string());
+    let others = match server.pids.len() {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let mut rows = vec![("process", format!("{pid} {}{others}", escape(&server.kind)))];
+    if let Some(driver) = &server.driver {
+        rows.push(("driver", escape(&driver.to_string())));
+    }
+    rows.extend([
         ("processor", page.percent("/server/cpu_percent")),
         ("processor time per message", page.time("/server/cpu_us_per_message")),
+        (
+            "context switches",
+            format!(
+                "{} by itself, {} for others",
+                page.count("/server/voluntary_switches"),
+                page.count("/server/involuntary_switches")
+            ),
+        ),
         ("memory", page.bytes("/server/rss_bytes")),
         ("descriptors", page.count("/server/fds")),
-        ("accept queue overflows", page.count("/server/listen_overflows")),
-        ("dropped SYNs", page.count("/server/listen_drops")),
-        ("retransmitted segments", page.count("/server/retransmits")),
-    ])
+    ]);
+    facts(&rows)
+}
+
+fn network(page: &Page<'_>) -> String {
+    if page.report.network.is_none() {
+        return String::new();
+    }
+    let rows = [
+        ("accept queue overflows", page.count("/network/listen_overflows")),
+        ("dropped by listeners", page.count("/network/listen_drops")),
+        ("retransmitted segments", page.count("/network/retransmits")),
+        ("of these, SYNs", page.count("/network/syn_retransmits")),
+        ("connections that were reset", page.count("/network/established_resets")),
+        ("resets sent", page.count("/network/resets_sent")),
+    ];
+    let note = "From the first connect to the last reply, of everything in this network namespace. A \
+                dash: the target listens elsewhere.";
+    format!("<h3>TCP</h3>\n{}<p class=\"note\">{note}</p>\n", facts(&rows))
 }
 
 /// Below this, lateness is no longer worth room on a logarithmic axis.

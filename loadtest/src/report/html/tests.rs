@@ -108,8 +108,18 @@ fn figures_are_those_of_the_json() {
             let place = format!("/latency_us/{wanted}/{name}");
             assert!(places.contains(&place.as_str()), "{place}");
         }
-        for place in ["/load/scheduled", "/load/completed", "/load/errors/total", "/load/timed_out"]
-        {
+        for place in [
+            "/load/scheduled",
+            "/load/completed",
+            "/load/errors/total",
+            "/load/timed_out",
+            "/server/cpu_us_per_message",
+            "/server/fds",
+            "/server/voluntary_switches",
+            "/server/involuntary_switches",
+            "/network/listen_overflows",
+            "/network/syn_retransmits",
+        ] {
             assert!(places.contains(&place), "{place}");
         }
     }
