@@ -96,6 +96,10 @@ impl Rep {
             timed_out: load.timed_out,
             never_sent: load.never_sent,
             verdict: report.generator.verdict,
+            server_cpu_us_per_message: report
+                .server
+                .as_ref()
+                .and_then(|server| server.cpu_us_per_message),
         }
     }
 }

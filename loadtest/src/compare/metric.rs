@@ -7,22 +7,49 @@ use crate::stats::student::Repeated;
 #[derive(Debug)]
 pub(super) struct Metric {
     pub(super) name: &'static str,
-    /// `None` is the rate.
-    percentile: Option<f64>,
+    figure: Figure,
     pub(super) more_is_better: bool,
 }
 
-const fn latency(name: &'static str, percentile: f64) -> Metric {
-    Metric { name, percentile: Some(percentile), more_is_better: false }
+#[derive(Clone, Copy, Debug)]
+enum Figure {
+    Rate,
+    Latency {
+        percentile: f64,
+    },
+    /// Of the server, per message. A run has it once and not by intervals.
+    ServerCpu,
 }
 
-pub(super) const METRICS: [Metric; 5] = [
-    Metric { name: "rate", percentile: None, more_is_better: true },
+const fn latency(name: &'static str, percentile: f64) -> Metric {
+    Metric { name, figure: Figure::Latency { percentile }, more_is_better: false }
+}
+
+pub(super) const METRICS: [Metric; 6] = [
+    Metric { name: "rate", figure: Figure::Rate, more_is_better: true },
     latency("p50", 50.0),
     latency("p90", 90.0),
     latency("p99", 99.0),
     latency("p99.9", 99.9),
+    Metric { name: "server-cpu", figure: Figure::ServerCpu, more_is_better: false },
 ];
+
+impl Metric {
+    fn percentile(&self) -> Option<f64> {
+        match self.figure {
+            Figure::Latency { percentile } => Some(percentile),
+            Figure::Rate | Figure::ServerCpu => None,
+        }
+    }
+
+    /// Whether the comparison is about it: servers that nobody could sample have no row.
+    pub(super) fn is_told(&self, sides: [&Side<'_>; 2]) -> bool {
+        match self.figure {
+            Figure::Rate | Figure::Latency { .. } => true,
+            Figure::ServerCpu => sides.iter().any(|side| side.value(self).is_some()),
+        }
+    }
+}
 
 /// One of the two.
 #[derive(Debug)]
@@ -35,7 +62,7 @@ pub(super) struct Side<'a> {
 impl<'a> Side<'a> {
     /// `number` tells the two sides' random draws apart.
     pub(super) fn new(report: &'a Report, number: u64) -> Side<'a> {
-        let percentiles: Vec<f64> = METRICS.iter().filter_map(|metric| metric.percentile).collect();
+        let percentiles: Vec<f64> = METRICS.iter().filter_map(Metric::percentile).collect();
         let blocks = confidence::blocks(report);
         Side { report, draws: bootstrap::resample(&blocks, &percentiles, number) }
     }
@@ -49,9 +76,12 @@ impl<'a> Side<'a> {
         if let Some(repeated) = self.repeated(metric) {
             return Some(repeated.mean);
         }
-        match metric.percentile {
-            None => Some(self.report.load.achieved_rate),
-            Some(_) => self.report.headline()?.1.percentiles.get(metric.name).copied(),
+        match metric.figure {
+            Figure::Rate => Some(self.report.load.achieved_rate),
+            Figure::Latency { .. } => {
+                self.report.headline()?.1.percentiles.get(metric.name).copied()
+            }
+            Figure::ServerCpu => self.report.server.as_ref()?.cpu_us_per_message,
         }
     }
 
@@ -60,9 +90,10 @@ impl<'a> Side<'a> {
             .report
             .reps
             .iter()
-            .map(|rep| match metric.percentile {
-                None => Some(rep.achieved_rate),
-                Some(_) => rep.percentiles.get(metric.name).copied(),
+            .map(|rep| match metric.figure {
+                Figure::Rate => Some(rep.achieved_rate),
+                Figure::Latency { .. } => rep.percentiles.get(metric.name).copied(),
+                Figure::ServerCpu => rep.server_cpu_us_per_message,
             })
             .collect();
         Repeated::of(&values?)
@@ -71,10 +102,11 @@ impl<'a> Side<'a> {
     /// In the order of the draws.
     fn drawn(&self, metric: &Metric) -> Option<Vec<f64>> {
         let draws = self.draws.as_ref()?;
-        match metric.percentile {
-            None => Some(draws.rate.clone()),
-            Some(_) => {
-                let place = METRICS.iter().filter(|other| other.percentile.is_some());
+        match metric.figure {
+            Figure::Rate => Some(draws.rate.clone()),
+            Figure::ServerCpu => None,
+            Figure::Latency { .. } => {
+                let place = METRICS.iter().filter(|other| other.percentile().is_some());
                 let place = place.into_iter().position(|other| other.name == metric.name)?;
                 let figures_ns = draws.percentiles[place].as_ref()?;
                 Some(figures_ns.iter().map(|ns| ns / 1e3).collect())

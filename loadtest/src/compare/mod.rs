@@ -136,6 +136,7 @@ pub(crate) fn compare(base: &Report, new: &Report) -> Comparison {
     let incomparable = same::incomparable(base, new);
     let rows = METRICS
         .iter()
+        .filter(|metric| metric.is_told([&before, &after]))
         .map(|metric| row(metric, &before, &after, !incomparable.is_empty()))
         .collect();
     Comparison {
@@ -239,6 +240,46 @@ mod tests {
         assert_eq!(verdicts(&fast, &slow)[0], ("rate".to_owned(), Verdict::Slower));
     }
 
+    /// Goal: what a message costs the server is compared, and less is better; without a server there is
+    /// no such row, and a limit on it was not kept.
+    ///
+    /// Method: single runs, which have one figure each and so no interval; repeated ones; runs whose
+    /// server nobody could see.
+    ///
+    /// Kills: more processor time as the better figure; an interval of latencies for it; a row of
+    /// nothing; a limit that passes because there is nothing to judge.
+    #[test]
+    fn the_server_has_its_costs() {
+        let with_server = |us: f64, reps: [f64; 3]| {
+            let mut report = with_reps(run(1_000), &[100.0; 3], &[9.0; 3]);
+            report.server = fixture::closed_loop().server;
+            report.server.as_mut().unwrap().cpu_us_per_message = Some(us);
+            for (rep, us) in report.reps.iter_mut().zip(reps) {
+                rep.server_cpu_us_per_message = Some(us);
+            }
+            report
+        };
+        let limits = [Limit::parse("server-cpu=10%").unwrap()];
+        let (base, new) = (with_server(7.0, [5.0, 5.1, 5.2]), with_server(7.0, [8.0, 8.1, 8.2]));
+        let comparison = compare(&base, &new);
+        let row = comparison.rows.last().unwrap();
+        assert_eq!((row.metric.as_str(), row.verdict), ("server-cpu", Verdict::Slower));
+        assert_eq!((row.base.unwrap() * 10.0).round(), 51.0);
+        assert_eq!(breaches(&comparison, &limits).len(), 1);
+        assert_eq!(breaches(&compare(&new, &base), &limits), [""; 0]);
+
+        let single = |us| Report { reps: Vec::new(), ..with_server(us, [0.0; 3]) };
+        let comparison = compare(&single(4.0), &single(5.0));
+        let row = comparison.rows.last().unwrap();
+        assert_eq!((row.change_percent, row.verdict), (Some(25.0), Verdict::Unknown));
+        assert!(comparison.to_text(&["a".into(), "b".into()]).contains("4.00 µs"));
+
+        let comparison = compare(&run(1_000), &run(1_000));
+        assert!(comparison.rows.iter().all(|row| row.metric != "server-cpu"));
+        let lines = breaches(&comparison, &limits);
+        assert_eq!(lines, ["server-cpu cannot be judged: a run has no such figure"]);
+    }
+
     fn with_reps(mut report: Report, rates: &[f64], p99s: &[f64]) -> Report {
         let rep = |(rate, p99): (&f64, &f64)| Rep {
             started_at: String::new(),
@@ -249,6 +290,7 @@ mod tests {
             timed_out: 0,
             never_sent: 0,
             verdict: crate::report::Verdict::Healthy,
+            server_cpu_us_per_message: None,
         };
         report.reps = rates.iter().zip(p99s).map(rep).collect();
         report

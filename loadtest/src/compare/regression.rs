@@ -42,9 +42,9 @@ pub(super) fn breaches(comparison: &Comparison, limits: &[Limit]) -> Vec<String>
     let mut lines = Vec::new();
     for Limit { metric, more_is_better, percent } in limits {
         let row = comparison.rows.iter().find(|row| row.metric == *metric);
-        let row = row.expect("there is a row for every metric");
-        let worse = row.change_percent.map(|change| if *more_is_better { -change } else { change });
-        match (row.verdict, worse) {
+        let change = row.and_then(|row| row.change_percent);
+        let worse = change.map(|change| if *more_is_better { -change } else { change });
+        match (row.map_or(Verdict::Unknown, |row| row.verdict), worse) {
             (Verdict::Incomparable, _) => {
                 lines.push(format!("{metric} cannot be judged: the runs are incomparable"));
             }

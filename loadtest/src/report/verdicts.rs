@@ -53,6 +53,8 @@ pub(crate) struct Rep {
     pub(crate) timed_out: u64,
     pub(crate) never_sent: u64,
     pub(crate) verdict: Verdict,
+    #[serde(default)]
+    pub(crate) server_cpu_us_per_message: Option<f64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -218,6 +218,7 @@ mod tests {
             timed_out: 2,
             never_sent: 0,
             verdict: Verdict::Healthy,
+            server_cpu_us_per_message: None,
         };
         assert_eq!(
             reps(&[rep(Some(10.0)), rep(Some(14.0)), rep(None)]),
