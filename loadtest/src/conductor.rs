@@ -292,6 +292,7 @@ impl Conductor {
             self.usage.end(&self.tally.ready);
             sampler.end_window();
             window.cut(Instant::now());
+            lengths.measured_from = Some(window.from);
             lengths.warmup = window.from - driven_at;
             lengths.measured = window.len();
         }

@@ -3,7 +3,10 @@
 //! "read 3268" tells nobody anything. Every failure of a connection becomes one [`Failure`], and
 //! equal failures are counted together.
 
+use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use crate::errno;
 
@@ -138,7 +141,63 @@ impl Failure {
     }
 }
 
-/// How often one kind of failure happened.
+/// Where a failure can be looked for: in the target's log, in a trace of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Example {
+    /// The connection's number among all of the run.
+    pub(crate) connection: u64,
+    pub(crate) local: Option<Local>,
+    pub(crate) surprise: Option<Surprise>,
+}
+
+/// Our end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Local {
+    Socket(SocketAddr),
+    /// It never opened, so its port is anybody's by now.
+    Source(IpAddr),
+}
+
+/// Bytes that came instead of others, or of none: the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Surprise {
+    /// Where the first one is in the reply.
+    position: u64,
+    bytes: [u8; Surprise::MAX],
+    len: u8,
+    has_more: bool,
+}
+
+impl Surprise {
+    const MAX: usize = 16;
+
+    pub(crate) fn of(position: u64, all: &[u8]) -> Surprise {
+        let len = all.len().min(Surprise::MAX);
+        let mut bytes = [0; Surprise::MAX];
+        bytes[..len].copy_from_slice(&all[..len]);
+        Surprise { position, bytes, len: len as u8, has_more: len < all.len() }
+    }
+}
+
+impl fmt::Display for Surprise {
+    /// As Rust writes bytes, so that text is legible and nothing else is lost.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.bytes[..usize::from(self.len)].escape_ascii();
+        let more = if self.has_more { "…" } else { "" };
+        write!(f, "\"{shown}\"{more} at byte {}", self.position)
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Local::Socket(addr) => addr.fmt(f),
+            Local::Source(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// How often one kind of failure happened, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailureCount {
     pub(crate) failure: Failure,
@@ -146,6 +205,10 @@ pub(crate) struct FailureCount {
     pub(crate) total: u64,
     /// Of these, messages that were sent in the measured window.
     pub(crate) measured: u64,
+    pub(crate) first_at: Instant,
+    pub(crate) last_at: Instant,
+    /// The first one.
+    pub(crate) example: Example,
 }
 
 /// Counts failures by kind. Its size is bounded by the kinds there are, never by how many happen.
@@ -155,8 +218,21 @@ pub(crate) struct FailureTable {
 }
 
 impl FailureTable {
-    pub(crate) fn count(&mut self, failure: Failure, is_measured: bool) {
-        self.add(FailureCount { failure, total: 1, measured: u64::from(is_measured) });
+    pub(crate) fn count(
+        &mut self,
+        failure: Failure,
+        is_measured: bool,
+        at: Instant,
+        example: Example,
+    ) {
+        self.add(FailureCount {
+            failure,
+            total: 1,
+            measured: u64::from(is_measured),
+            first_at: at,
+            last_at: at,
+            example,
+        });
     }
 
     pub(crate) fn merge(&mut self, other: &FailureTable) {
@@ -172,11 +248,20 @@ impl FailureTable {
 
     fn add(&mut self, count: FailureCount) {
         match self.rows.binary_search_by_key(&count.failure, |row| row.failure) {
-            Ok(index) => {
-                self.rows[index].total += count.total;
-                self.rows[index].measured += count.measured;
-            }
+            Ok(index) => self.rows[index].merge(count),
             Err(index) => self.rows.insert(index, count),
+        }
+    }
+}
+
+impl FailureCount {
+    fn merge(&mut self, other: FailureCount) {
+        self.total += other.total;
+        self.measured += other.measured;
+        self.last_at = self.last_at.max(other.last_at);
+        if other.first_at < self.first_at {
+            self.first_at = other.first_at;
+            self.example = other.example;
         }
     }
 }
@@ -184,6 +269,7 @@ impl FailureTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     /// Goal: errno decides the class, and an error without one still has a class.
     ///
@@ -204,28 +290,53 @@ mod tests {
         assert_eq!((late.class, late.errno_name()), (Class::Timeout, None));
     }
 
-    /// Goal: equal failures share a row, different ones do not, and merging adds both columns.
+    /// Goal: equal failures share a row, different ones do not; merging adds both columns, and keeps
+    /// the first and the last moment with the first one's example.
     ///
-    /// Method: count into two tables, merge, read the rows.
+    /// Method: count into two tables at known times, merge them in either order, read the rows.
     ///
-    /// Kills: a key that ignores the stage or the errno; merging only the totals.
+    /// Kills: a key that ignores the stage or the errno; merging only the totals; the example of the
+    /// worker that is merged last; a last moment that is the first one's.
     #[test]
     fn equal_failures_are_counted_together() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let on = |connection| Example { connection, ..Example::default() };
         let reset = Failure::from_io(Stage::Send, &io::Error::from_raw_os_error(libc::EPIPE));
         let eof = Failure::of(Stage::Recv, Class::Eof);
         let mut table = FailureTable::default();
-        table.count(eof, true);
-        table.count(reset, false);
+        table.count(eof, true, at(5), on(7));
+        table.count(reset, false, at(6), on(8));
         let mut other = FailureTable::default();
-        other.count(eof, true);
-        other.count(eof, false);
-        table.merge(&other);
-        assert_eq!(
-            table.rows(),
-            [
-                FailureCount { failure: reset, total: 1, measured: 0 },
-                FailureCount { failure: eof, total: 3, measured: 2 },
-            ]
-        );
+        other.count(eof, true, at(3), on(1));
+        other.count(eof, false, at(4), on(2));
+        let row = |failure, total, measured, [first, last]: [u64; 2], connection| FailureCount {
+            failure,
+            total,
+            measured,
+            first_at: at(first),
+            last_at: at(last),
+            example: on(connection),
+        };
+        for [into, from] in [[&table, &other], [&other, &table]] {
+            let mut merged = into.clone();
+            merged.merge(from);
+            let wanted = [row(reset, 1, 0, [6, 6], 8), row(eof, 3, 2, [3, 5], 1)];
+            assert_eq!(merged.rows(), wanted);
+        }
+    }
+
+    /// Goal: what came instead of a reply is shown, whatever it was, and is short.
+    ///
+    /// Method: text with a line's end, bytes that are none, as many as there is room for, and more.
+    ///
+    /// Kills: a control character that reaches the terminal; a beginning that passes for the whole.
+    #[test]
+    fn surprises_are_legible() {
+        let shown = |bytes: &[u8]| Surprise::of(9, bytes).to_string();
+        assert_eq!(shown(b"HTTP/1.1\r\n"), r#""HTTP/1.1\r\n" at byte 9"#);
+        assert_eq!(shown(b"\x00\xff\"\x1b"), r#""\x00\xff\"\x1b" at byte 9"#);
+        assert_eq!(shown(b"0123456789abcdef"), "\"0123456789abcdef\" at byte 9");
+        assert_eq!(shown(b"0123456789abcdefg"), "\"0123456789abcdef\"… at byte 9");
     }
 }

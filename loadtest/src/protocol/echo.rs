@@ -82,14 +82,25 @@ impl Echo {
     pub(super) fn encode(&self, talk: &mut Talk) -> Rc<[u8]> {
         let seq = talk.sent;
         talk.sent += 1;
+        self.message(talk.connection, seq)
+    }
+
+    fn message(&self, connection: u64, seq: u64) -> Rc<[u8]> {
         let Some(run_id) = self.run_id else { return Rc::clone(&self.message) };
-        let name = Name { seq, connection: talk.connection, run_id };
+        let name = Name { seq, connection, run_id };
         let named = name.to_bytes();
         let byte = |position: usize| match named.get(position) {
             Some(byte) => *byte,
             None => name.byte(position),
         };
         (0..self.message.len()).map(byte).collect()
+    }
+
+    /// The first of these bytes that is not the reply's; the first of all if it is none of them.
+    pub(super) fn wrong_from(&self, talk: &Talk, bytes: &[u8]) -> usize {
+        let wanted = self.message(talk.connection, talk.completed);
+        let mut pairs = bytes.iter().zip(&wanted[talk.received_len..]);
+        pairs.position(|(byte, wanted)| byte != wanted).unwrap_or(0)
     }
 
     pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {

@@ -12,6 +12,7 @@
 //! | [`Protocol::begin`] | once per connection, when it has opened |
 //! | [`Protocol::encode`] | for each message, when it is sent |
 //! | [`Protocol::decode`] | with received bytes, again with the rest while replies are complete |
+//! | [`Protocol::wrong_from`] | when received bytes are refused |
 //! | [`Protocol::is_over`] | after each reply that is complete |
 //! | [`Protocol::ended`] | when the peer has finished sending |
 //!
@@ -91,6 +92,15 @@ impl Protocol {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.decode(talk, bytes),
             (Protocol::Http(http), Conversation::Http(talk)) => http.decode(talk, bytes),
+            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
+        }
+    }
+
+    /// Where `bytes`, which `decode` has just refused, begin to be wrong, as far as that can be told.
+    pub(crate) fn wrong_from(&self, conversation: &Conversation, bytes: &[u8]) -> usize {
+        match (self, conversation) {
+            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.wrong_from(talk, bytes),
+            (Protocol::Http(_), Conversation::Http(_)) => 0,
             (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 
@@ -16,7 +16,7 @@ use crate::control::Ready;
 use crate::driver::DriverUsed;
 use crate::evidence::ServerSample;
 use crate::exit::Exit;
-use crate::failure::{Class, Failure, FailureTable};
+use crate::failure::{Class, Failure};
 use crate::preflight::Cleared;
 use crate::procfs::counters::TcpCounters;
 use crate::procfs::{self, CpuTime};
@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
 /// How long each phase really took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lengths {
+    /// `None` if nothing was ever measured.
+    pub(crate) measured_from: Option<Instant>,
     pub(crate) ramp: Duration,
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
@@ -104,7 +106,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         find_max: None,
         aborted: outcome.aborted.clone(),
         baseline: None,
-        failures: failure_rows(&total.failures),
+        failures: failures::rows(&total.failures, outcome.lengths.measured_from),
         generator: generator(&outcome, &total),
         server: outcome.server.as_ref().map(|sample| {
             Server::of(sample, outcome.tcp, outcome.lengths.measured, total.accounts.completed)
@@ -207,7 +209,7 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
 }
 
 fn phases(lengths: &Lengths) -> Vec<Phase> {
-    let Lengths { ramp, warmup, measured, drain } = lengths;
+    let Lengths { measured_from: _, ramp, warmup, measured, drain } = lengths;
     [("ramp", ramp), ("warm-up", warmup), ("measured", measured), ("drain", drain)]
         .map(|(name, length)| Phase { name: name.into(), seconds: length.as_secs_f64() })
         .into()
@@ -280,18 +282,6 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             bars: stats::replies_bars(&total.replies),
         }),
     }
-}
-
-fn failure_rows(table: &FailureTable) -> Vec<FailureRow> {
-    let rows = table.rows().iter().map(|row| FailureRow {
-        stage: row.failure.stage.name().into(),
-        class: row.failure.class.name().into(),
-        errno: row.failure.errno_name(),
-        status: row.failure.status,
-        count: row.total,
-        measured: row.measured,
-    });
-    rows.collect()
 }
 
 fn generator(outcome: &Outcome, total: &Total) -> Generator {

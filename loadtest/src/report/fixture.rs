@@ -182,6 +182,13 @@ pub(crate) fn open_loop() -> Report {
         status,
         count,
         measured: count,
+        first_s: Some(0.52),
+        last_s: Some(2.81),
+        example: Some(FailureExample {
+            connection: 7,
+            local: Some("127.0.0.1:40312".to_owned()),
+            got: Some("\"<b>\" at byte 0".to_owned()),
+        }),
     };
     report.failures =
         vec![failure("reset", Some("ECONNRESET"), None, 2), failure("status", None, Some(503), 1)];

@@ -36,6 +36,9 @@ mod tests {
         ("/server", "pids"),
         ("/server", "voluntary_switches"),
         ("/server", "involuntary_switches"),
+        ("/failures/0", "first_s"),
+        ("/failures/0", "last_s"),
+        ("/failures/0", "example"),
     ];
 
     /// Goal: a report from before a field was added is read, and is the same otherwise.

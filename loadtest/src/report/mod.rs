@@ -10,6 +10,7 @@ pub(crate) mod build;
 pub(crate) mod confidence;
 mod csv;
 pub(crate) mod distribution;
+mod failures;
 pub(crate) mod figures;
 mod file;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use self::distribution::percentile_name;
+pub(crate) use self::failures::{FailureExample, FailureRow};
 pub(crate) use self::file::OutputFile;
 pub(crate) use self::server::{Network, Server};
 pub(crate) use self::settings::{Config, HttpSettings};
@@ -303,19 +305,6 @@ pub(crate) struct BarRow {
     pub(crate) percent: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct FailureRow {
-    pub(crate) stage: String,
-    pub(crate) class: String,
-    pub(crate) errno: Option<String>,
-    /// What an HTTP reply said, of the class `status`.
-    pub(crate) status: Option<u16>,
-    pub(crate) count: u64,
-    /// Of these, messages sent in the measured window.
-    pub(crate) measured: u64,
-}
-
 /// How this program itself fared: figures of a saturated generator describe the generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -438,14 +427,5 @@ impl Distribution {
             Some((name, us))
         });
         named.collect()
-    }
-}
-
-impl FailureRow {
-    /// `recv reset ECONNRESET 12`, `recv status 503: 12`
-    pub(crate) fn describe(&self) -> String {
-        let errno = self.errno.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        let status = self.status.map(|status| format!(" {status}:")).unwrap_or_default();
-        format!("{} {}{errno}{status} {}", self.stage, self.class, self.count)
     }
 }

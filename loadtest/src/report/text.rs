@@ -283,6 +283,9 @@ fn errors(report: &Report) -> String {
             let _ = write!(text, "   (in the measured window {})", grouped(row.measured));
         }
         text.push('\n');
+        if let Some(details) = row.details() {
+            let _ = writeln!(text, "               {details}");
+        }
     }
     text
 }

@@ -99,7 +99,12 @@ impl Total {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Failure, Stage};
+    use crate::failure::{Class, Example, Failure, Stage};
+    use std::time::Instant;
+
+    fn count(total: &mut Total, failure: Failure, is_measured: bool) {
+        total.failures.count(failure, is_measured, Instant::now(), Example::default());
+    }
 
     const GOOD: Accounts = Accounts {
         scheduled: 21,
@@ -165,7 +170,7 @@ mod tests {
                 total.connect.saturating_record(1_000);
             }
             for _ in 0..6 {
-                total.failures.count(Failure::of(Stage::Recv, Class::Eof), true);
+                count(&mut total, Failure::of(Stage::Recv, Class::Eof), true);
             }
             total.accounts = GOOD;
             total.replies = vec![3, 4];
@@ -185,9 +190,9 @@ mod tests {
         assert_eq!(errors(|total| total.reconnects = 1), 1);
         assert_eq!(errors(|total| total.idle.opened = 1), 1);
         assert_eq!(errors(|total| total.panics = 1), 1);
-        assert_eq!(errors(|total| total.failures.count(Failure::REPLY_TIMEOUT, true)), 1);
+        assert_eq!(errors(|total| count(total, Failure::REPLY_TIMEOUT, true)), 1);
         let mut unmeasured = good();
-        unmeasured.failures.count(Failure::of(Stage::Recv, Class::Short), false);
+        count(&mut unmeasured, Failure::of(Stage::Recv, Class::Short), false);
         assert_eq!(unmeasured.check().len(), 0, "failures outside the window are in no account");
     }
 }

@@ -21,7 +21,7 @@ use super::connect;
 use super::dispatch::Turn;
 use super::state::{Attempt, Fate, Worker};
 use crate::cli::CloseStyle;
-use crate::failure::{Class, Failure, Stage};
+use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
 use crate::protocol::{Conversation, Step};
 use crate::schedule::ConnectPermit;
 
@@ -45,6 +45,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             continue;
         };
         let ended = talk(&worker, index, &mut stream).await;
+        let local = stream.local_addr().ok().map(Local::Socket); // while there is one
         match (&ended, churn.close) {
             (Ended::Retired, CloseStyle::Fin) => _ = stream.close().await,
             (Ended::Failed { .. }, CloseStyle::Fin) => drop(stream),
@@ -55,8 +56,9 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
                 worker.retired(index);
                 false
             }
-            Ended::Failed { fate, was_served } => {
-                worker.lost(index, fate, Instant::now());
+            Ended::Failed { fate, was_served, surprise } => {
+                let example = Example { local, surprise, ..worker.example_of(index) };
+                worker.lost(index, fate, Instant::now(), example);
                 !was_served
             }
         };
@@ -73,14 +75,20 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
 pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
     let (mut stream, took) = match reach(&worker, index, permit).await {
         Ok(connected) => connected,
-        Err(failure) => return worker.idle_failed(failure),
+        Err(failure) => return worker.idle_failed(index, failure),
     };
     worker.idle_opened(took);
-    worker.idle_lost(match stream.recv().await {
+    let mut example = worker.example_of(index);
+    let failure = match stream.recv().await {
         Ok(bytes) if bytes.is_empty() => Failure::of(Stage::Recv, Class::Eof),
-        Ok(_) => Failure::of(Stage::Recv, Class::Mismatch),
+        Ok(bytes) => {
+            example.surprise = Some(Surprise::of(0, &bytes));
+            SURPLUS
+        }
         Err(error) => Failure::from_io(Stage::Recv, &error),
-    });
+    };
+    example.local = stream.local_addr().ok().map(Local::Socket);
+    worker.idle_lost(failure, example);
 }
 
 async fn open(
@@ -95,7 +103,7 @@ async fn open(
             Some(stream)
         }
         Err(failure) => {
-            worker.connect_failed(failure, attempt);
+            worker.connect_failed(index, failure, attempt);
             None
         }
     }
@@ -127,6 +135,7 @@ enum Ended {
     Failed {
         fate: Fate,
         was_served: bool,
+        surprise: Option<Surprise>,
     },
 }
 
@@ -153,6 +162,7 @@ async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
     let clock = Clock::default();
     let conversation = RefCell::new(worker.protocol().begin(worker.number_of_conversation()));
     let was_served = Cell::new(false);
+    let surprise = Cell::new(None);
     let link = Link {
         worker,
         index,
@@ -160,8 +170,10 @@ async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
         conversation: &conversation,
         reply_len: Cell::new(0),
         was_served: &was_served,
+        surprise: &surprise,
     };
-    let failed = |fate| Ended::Failed { fate, was_served: was_served.get() };
+    let failed =
+        |fate| Ended::Failed { fate, was_served: was_served.get(), surprise: surprise.get() };
     let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
     let (reader, writer) = stream.split();
     let mut receiving = pin!(link.receive(reader));
@@ -197,6 +209,8 @@ struct Link<'a> {
     /// Bytes of the reply that is being read.
     reply_len: Cell<u64>,
     was_served: &'a Cell<bool>,
+    /// What came and was not expected.
+    surprise: &'a Cell<Option<Surprise>>,
 }
 
 impl Link<'_> {
@@ -278,9 +292,12 @@ impl Link<'_> {
         while !bytes.is_empty() {
             let outstanding = self.worker.outstanding(self.index);
             if outstanding == 0 {
-                return Err(Failure::of(Stage::Recv, Class::Mismatch));
+                self.keep(0, bytes);
+                return Err(SURPLUS);
             }
-            let step = protocol.decode(&mut conversation, bytes)?;
+            let step = protocol.decode(&mut conversation, bytes).inspect_err(|_| {
+                self.keep(protocol.wrong_from(&conversation, bytes), bytes);
+            })?;
             let used = match step {
                 Step::Partial => bytes.len(),
                 Step::Complete { used } | Step::Unexpected { used, .. } => used,
@@ -289,13 +306,20 @@ impl Link<'_> {
             bytes = &bytes[used..];
             // Bytes after the last reply that was asked for spoil it.
             if outstanding == 1 && !bytes.is_empty() {
-                return Err(Failure::of(Stage::Recv, Class::Mismatch));
+                self.keep(0, bytes);
+                return Err(SURPLUS);
             }
             if self.settle(step) && protocol.is_over(&conversation) {
                 return Err(CLOSED);
             }
         }
         Ok(())
+    }
+
+    /// Keeps what came from `wrong_from` on, where nothing or something else was to come.
+    fn keep(&self, wrong_from: usize, bytes: &[u8]) {
+        let position = self.reply_len.get() + wrong_from as u64;
+        self.surprise.set(Some(Surprise::of(position, &bytes[wrong_from..])));
     }
 
     /// Says whether the oldest message has found its fate.
@@ -315,6 +339,9 @@ impl Link<'_> {
         true
     }
 }
+
+/// More bytes than were asked for.
+const SURPLUS: Failure = Failure::of(Stage::Recv, Class::Mismatch);
 
 /// The end of a connection that the peer has announced.
 const CLOSED: Failure = Failure::of(Stage::Recv, Class::Closed);

@@ -7,6 +7,7 @@
 
 mod connecting;
 mod ending;
+mod failing;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -382,21 +383,6 @@ impl Worker {
         self.settled(1);
     }
 
-    /// The reply to the oldest message of the connection is complete, and not the one that was wanted.
-    pub(super) fn replied_wrong(&self, index: u32, len: u64, failure: Failure, now: Instant) {
-        let message = {
-            let slot = &mut self.slots.borrow_mut()[index as usize];
-            slot.free_since.get_or_insert(now);
-            slot.outstanding.pop_front().expect("a reply follows a message")
-        };
-        if message.is_measured {
-            self.moved(Traffic { sent: 0, received: len });
-        }
-        self.links.published.errors.add_one();
-        self.failed(message, failure);
-        self.settled(1);
-    }
-
     fn moved(&self, more: Traffic) {
         let mut traffic = self.traffic.get();
         traffic.merge(more);
@@ -410,23 +396,6 @@ impl Worker {
     /// When the oldest message without a reply was sent.
     pub(super) fn oldest_sent_at(&self, index: u32) -> Option<Instant> {
         self.slots.borrow()[index as usize].outstanding.front().map(|message| message.sent_at)
-    }
-
-    fn failed(&self, message: Message, failure: Failure) {
-        self.accounts.borrow_mut().errors += u64::from(message.is_measured);
-        self.failures.borrow_mut().count(failure, message.is_measured);
-        self.record(message.is_measured, |recorder| recorder.counts.errors += 1);
-    }
-
-    /// Recorded at the time waited: the true value is longer, leaving it out would be a lie. That
-    /// holds for the younger ones on the connection too, which we gave up with the oldest.
-    fn timed_out(&self, message: Message, now: Instant) {
-        if message.is_measured {
-            self.accounts.borrow_mut().timed_out += 1;
-            self.record_censored(message, now);
-        }
-        self.failures.borrow_mut().count(Failure::REPLY_TIMEOUT, message.is_measured);
-        self.record(message.is_measured, |recorder| recorder.counts.timed_out += 1);
     }
 
     fn record_censored(&self, message: Message, now: Instant) {

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use serde_json::Value;
 
-use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, stdout};
+use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, nobody, stdout};
 use crate::targets::{SIZE, echo_times, hold, read_message, target};
 
 const CONNECTIONS: u64 = 5;
@@ -184,5 +184,54 @@ fn all_connections_lost() {
         "Errors       recv eof 4",
     ] {
         assert!(text.contains(wanted), "no '{wanted}' in:\n{text}");
+    }
+}
+
+/// Goal: of each kind of failure one learns when it was first and last noticed, and where one can look
+/// for it: the connection, our address, and what came instead.
+///
+/// Method: a target that spoils the third reply of each connection in its last byte, a silent target,
+/// one that is not there; the addresses that the target has seen are compared with the report's.
+///
+/// Kills: an address asked for when the socket is gone; the bytes before the wrong one; times from
+/// another zero; an example that the second connection overwrites; a text that leaves all this out.
+#[test]
+fn failures_can_be_looked_for() {
+    let (seen, addresses) = mpsc::channel();
+    let url = target(move |mut stream| {
+        seen.send(stream.peer_addr().unwrap().to_string()).unwrap();
+        echo_times(&mut stream, 2);
+        let mut message = read_message(&mut stream);
+        message[SIZE - 1] = 7;
+        stream.write_all(&message).unwrap();
+        hold(stream);
+    });
+    let report = json(&run(&url, &[]));
+    let addresses: Vec<String> = addresses.try_iter().collect();
+    let row = &report["failures"][0];
+    assert_eq!((&row["class"], &row["count"]), (&"mismatch".into(), &CONNECTIONS.into()));
+    let [first, last] = ["first_s", "last_s"].map(|name| row[name].as_f64().unwrap());
+    assert!(0.0 <= first && first <= last && last < 3_600.0, "{row}");
+    let example = &row["example"];
+    assert!(example["connection"].as_u64().unwrap() < CONNECTIONS, "{example}");
+    assert_eq!(example["got"], "\"\\x07\" at byte 63");
+    let local = example["local"].as_str().unwrap().to_owned();
+    assert!(addresses.contains(&local), "{local} is not among {addresses:?}");
+
+    let silent = json(&run(&target(hold), &["--timeout", "100ms"]));
+    let row = &silent["failures"][0];
+    assert_eq!((&row["class"], &row["example"]["got"]), (&"timeout".into(), &Value::Null));
+    assert!(row["first_s"].as_f64().unwrap() >= 0.09, "{row}");
+
+    let absent = json(&run(&nobody(), &["--source", "127.0.0.7"]));
+    let row = &absent["failures"][0];
+    assert_eq!((&row["class"], &row["first_s"]), (&"refused".into(), &Value::Null));
+    assert_eq!(row["example"]["local"], "127.0.0.7");
+
+    let output = loadtest(&["-c", "1", "--warmup", "0", "-d", "1h", &url]);
+    let text = stdout(&output);
+    let (_, details) = text.split_once("Errors       recv mismatch 1\n").expect(text);
+    for wanted in ["at ", " s: connection 0 from 127.0.0.1:", " got \"\\x07\" at byte 63\n"] {
+        assert!(details.contains(wanted), "no '{wanted}' in:\n{text}");
     }
 }

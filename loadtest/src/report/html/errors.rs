@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Page, escape, section};
-use crate::report::FailureRow;
+use crate::report::{FailureExample, FailureRow};
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "The messages of the measured window; the fates add up.";
@@ -54,22 +54,38 @@ fn failures(page: &Page<'_>) -> String {
         return "<p>No failure of any kind in the whole run.</p>\n".to_owned();
     }
     let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno or status</th>\
-                    <th class=\"n\">whole run</th><th class=\"n\">measured window</th></tr>\n"
+                    <th class=\"n\">whole run</th><th class=\"n\">measured window</th><th class=\"n\">first</th>\
+                    <th class=\"n\">last</th><th>the first one</th></tr>\n"
         .to_owned();
     for (index, row) in rows.iter().enumerate() {
         // Without `..`, so that whatever else a failure gets to say is shown.
-        let FailureRow { stage, class, errno, status, count: _, measured: _ } = row;
+        let FailureRow {
+            stage,
+            class,
+            errno,
+            status,
+            count: _,
+            measured: _,
+            first_s: _,
+            last_s: _,
+            example,
+        } = row;
         let said = errno.clone().or(status.map(|status| status.to_string()));
         let _ = writeln!(
             text,
             "<tr><td class=\"bad\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             escape(class),
             escape(stage),
             escape(said.as_deref().unwrap_or("–")),
             page.count(&format!("/failures/{index}/count")),
-            page.count(&format!("/failures/{index}/measured"))
+            page.count(&format!("/failures/{index}/measured")),
+            page.seconds(&format!("/failures/{index}/first_s")),
+            page.seconds(&format!("/failures/{index}/last_s")),
+            escape(&example.as_ref().map_or_else(|| "–".to_owned(), FailureExample::describe))
         );
     }
-    text + "</table>\n"
+    text += "</table>\n<p class=\"note\">First and last: from the beginning of the measured window, \
+             negative before it. Connections are numbered from 0.</p>\n";
+    text
 }

@@ -132,6 +132,8 @@ fn figures_are_those_of_the_json() {
         "value=\"0.998\">0.998</data>",
         "<td>ECONNRESET</td>",
         "<td>503</td>",
+        "<td>connection 7 from 127.0.0.1:40312 got &quot;&lt;b&gt;&quot; at byte 0</td>",
+        "value=\"2.81\">2.81 s</data>",
         "value=\"42991616\">41.0 MiB</data>",
     ] {
         assert!(page.contains(shown), "no {shown}");

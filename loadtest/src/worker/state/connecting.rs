@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FAILED_CONNECTS_MAX, Fate, Worker, record};
+use super::{FAILED_CONNECTS_MAX, Worker, record};
 use crate::control::Event;
-use crate::failure::{Class, Failure};
+use crate::failure::{Example, Failure};
 
 /// How far the connects are.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Worker {
         self.tell_if_ramped();
     }
 
-    pub(in crate::worker) fn connect_failed(&self, failure: Failure, attempt: Attempt) {
-        self.failures.borrow_mut().count(failure, false);
+    pub(in crate::worker) fn connect_failed(&self, index: u32, failure: Failure, attempt: Attempt) {
+        self.connect_failure(index, failure);
         self.links.published.refused.add_one();
         {
             let mut ramp = self.ramp.borrow_mut();
@@ -120,23 +120,23 @@ impl Worker {
         self.tell_if_ramped();
     }
 
-    pub(in crate::worker) fn idle_failed(&self, failure: Failure) {
+    pub(in crate::worker) fn idle_failed(&self, index: u32, failure: Failure) {
         self.ramp.borrow_mut().started -= 1;
         self.ramp.borrow_mut().pending -= 1;
-        self.failures.borrow_mut().count(failure, false);
+        self.connect_failure(index, failure);
         self.links.published.refused.add_one();
         self.tell_if_ramped();
     }
 
     /// A silent connection heard something, or its end. The run's own end is not meant.
-    pub(in crate::worker) fn idle_lost(&self, failure: Failure) {
+    pub(in crate::worker) fn idle_lost(&self, failure: Failure, example: Example) {
         if self.is_draining() {
             return;
         }
         let mut idle = self.idle.get();
         idle.lost += 1;
         self.idle.set(idle);
-        self.failures.borrow_mut().count(failure, false);
+        self.failures.borrow_mut().count(failure, false, Instant::now(), example);
     }
 
     fn tell_if_ramped(&self) {
@@ -188,32 +188,8 @@ impl Worker {
         self.tell_if_lost();
     }
 
-    /// A connection has failed, and with it all that was outstanding there.
-    pub(in crate::worker) fn lost(&self, index: u32, fate: Fate, now: Instant) {
-        let outstanding = self.forget(index);
-        // A peer may close what nobody waits for, as long as another connection takes its place.
-        let is_orderly = outstanding.is_empty()
-            && self.plan.churn.reconnects
-            && matches!(fate, Fate::Failed(failure) if failure.class == Class::Closed);
-        self.lost.set(self.lost.get() + u32::from(!is_orderly));
-        if outstanding.is_empty()
-            && let Fate::Failed(failure) = fate
-        {
-            self.failures.borrow_mut().count(failure, false);
-        }
-        let settled = outstanding.len() as u64;
-        for message in outstanding {
-            self.links.published.errors.add_one();
-            match fate {
-                Fate::Failed(failure) => self.failed(message, failure),
-                Fate::TimedOut => self.timed_out(message, now),
-            }
-        }
-        self.settled(settled);
-    }
-
     /// Takes what a connection leaves behind. What it was to send, another one may.
-    fn forget(&self, index: u32) -> std::collections::VecDeque<super::Message> {
+    pub(super) fn forget(&self, index: u32) -> std::collections::VecDeque<super::Message> {
         let (assigned, outstanding) = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.is_open = false;

@@ -1,0 +1,83 @@
+//! What goes wrong, and where one can look for it.
+
+use std::time::Instant;
+
+use super::{Fate, Message, Traffic, Worker};
+use crate::failure::{Class, Example, Failure, Local};
+
+impl Worker {
+    /// A connect has failed: no message was on its way.
+    pub(super) fn connect_failure(&self, index: u32, failure: Failure) {
+        let local = self.source_of(index).map(Local::Source);
+        let example = Example { local, ..self.example_of(index) };
+        self.failures.borrow_mut().count(failure, false, Instant::now(), example);
+    }
+
+    /// All that can be said of any connection.
+    pub(in crate::worker) fn example_of(&self, index: u32) -> Example {
+        Example { connection: self.number_of(index), ..Example::default() }
+    }
+
+    /// The reply to the oldest message of the connection is complete, and not the one that was wanted.
+    pub(in crate::worker) fn replied_wrong(
+        &self,
+        index: u32,
+        len: u64,
+        failure: Failure,
+        now: Instant,
+    ) {
+        let message = {
+            let slot = &mut self.slots.borrow_mut()[index as usize];
+            slot.free_since.get_or_insert(now);
+            slot.outstanding.pop_front().expect("a reply follows a message")
+        };
+        if message.is_measured {
+            self.moved(Traffic { sent: 0, received: len });
+        }
+        self.links.published.errors.add_one();
+        self.failed(message, failure, now, self.example_of(index));
+        self.settled(1);
+    }
+
+    /// A connection has failed, and with it all that was outstanding there.
+    pub(in crate::worker) fn lost(&self, index: u32, fate: Fate, now: Instant, example: Example) {
+        let outstanding = self.forget(index);
+        // A peer may close what nobody waits for, as long as another connection takes its place.
+        let is_orderly = outstanding.is_empty()
+            && self.plan.churn.reconnects
+            && matches!(fate, Fate::Failed(failure) if failure.class == Class::Closed);
+        self.lost.set(self.lost.get() + u32::from(!is_orderly));
+        if outstanding.is_empty()
+            && let Fate::Failed(failure) = fate
+        {
+            self.failures.borrow_mut().count(failure, false, now, example);
+        }
+        let settled = outstanding.len() as u64;
+        for message in outstanding {
+            self.links.published.errors.add_one();
+            match fate {
+                Fate::Failed(failure) => self.failed(message, failure, now, example),
+                Fate::TimedOut => self.timed_out(message, now, example),
+            }
+        }
+        self.settled(settled);
+    }
+
+    fn failed(&self, message: Message, failure: Failure, now: Instant, example: Example) {
+        self.accounts.borrow_mut().errors += u64::from(message.is_measured);
+        self.failures.borrow_mut().count(failure, message.is_measured, now, example);
+        self.record(message.is_measured, |recorder| recorder.counts.errors += 1);
+    }
+
+    /// Recorded at the time waited: the true value is longer, leaving it out would be a lie. That
+    /// holds for the younger ones on the connection too, which we gave up with the oldest.
+    fn timed_out(&self, message: Message, now: Instant, example: Example) {
+        if message.is_measured {
+            self.accounts.borrow_mut().timed_out += 1;
+            self.record_censored(message, now);
+        }
+        let failure = Failure::REPLY_TIMEOUT;
+        self.failures.borrow_mut().count(failure, message.is_measured, now, example);
+        self.record(message.is_measured, |recorder| recorder.counts.timed_out += 1);
+    }
+}
