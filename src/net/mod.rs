@@ -10,10 +10,10 @@
 //! completion, whatever the program drops.
 
 mod addr;
+mod stream;
 mod tcp;
 
 pub use addr::ToAddr;
-pub use tcp::{
-    Incoming, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpListenerBuilder, TcpStream,
-    WriteHalf,
-};
+pub use stream::accepting::Incoming;
+pub use stream::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+pub use tcp::{TcpListener, TcpListenerBuilder, TcpStream};

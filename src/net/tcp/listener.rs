@@ -1,23 +1,19 @@
 //! `TcpListener`.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
-use futures_core::Stream;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::TcpStream;
-use super::listening::Listening;
 use super::stream::inet_addr;
 use crate::net::ToAddr;
+use crate::net::stream::accepting::{self, Incoming};
+use crate::net::stream::listening::Listening;
 use crate::runtime::context;
-use crate::task::wait_list::Ticket;
 
 /// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
 const BACKLOG: i32 = 4096;
@@ -76,13 +72,12 @@ impl TcpListener {
     ///
     /// Only if this socket cannot accept at all. Shortages and peers that gave up are handled.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        let mut waiting = Waiting { listening: &self.listening, ticket: Ticket::default() };
-        poll_fn(|cx| waiting.poll(cx)).await
+        accepting::accept(&self.listening, TcpStream::adopt).await
     }
 
     /// The connections as a stream that never ends.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { waiting: Waiting { listening: &self.listening, ticket: Ticket::default() } }
+        Incoming::new(&self.listening, TcpStream::adopt)
     }
 
     /// The address it listens on.
@@ -116,58 +111,6 @@ impl AsRawFd for TcpListener {
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
-    }
-}
-
-/// One `accept()`: its place in the line, given up when it is dropped.
-struct Waiting<'a> {
-    listening: &'a Rc<Listening>,
-    ticket: Ticket,
-}
-
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let accepted = ready!(self.listening.poll_accept(&mut self.ticket, cx));
-        self.listening.leave(&mut self.ticket);
-        Poll::Ready(accepted.map(|fd| TcpStream::adopt(self.listening.reactor(), fd)))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.listening.leave(&mut self.ticket);
-    }
-}
-
-/// The connections of a listener, as a `Stream`. See [`TcpListener::incoming`].
-pub struct Incoming<'a> {
-    waiting: Waiting<'a>,
-}
-
-impl Incoming<'_> {
-    /// The next connection. As [`TcpListener::accept`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn next(&mut self) -> io::Result<TcpStream> {
-        // A place of its own, so that dropping the future gives it up.
-        let mut waiting = Waiting { listening: self.waiting.listening, ticket: Ticket::default() };
-        poll_fn(|cx| waiting.poll(cx)).await
-    }
-}
-
-impl Stream for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.waiting.poll(cx).map(Some)
-    }
-}
-
-impl fmt::Debug for Incoming<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").finish_non_exhaustive()
     }
 }
 

@@ -1,21 +1,13 @@
 //! TCP.
 //!
-//! The public types are thin: [`TcpListener`] over `Listening`, [`TcpStream`] and its halves over
-//! `Socket`. A `Socket` has a reading side, a writing side and a phase; each is a file.
+//! The public types are thin: [`TcpListener`] over `Listening`, [`TcpStream`] over `Socket`, both in
+//! `net::stream`. What is here is addresses and the options of TCP.
 
-mod closing;
-mod connecting;
 mod listener;
-mod listening;
-mod reading;
-mod socket;
-mod split;
 mod stream;
-mod writing;
 
 #[cfg(test)]
 mod tests;
 
-pub use listener::{Incoming, TcpListener, TcpListenerBuilder};
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+pub use listener::{TcpListener, TcpListenerBuilder};
 pub use stream::TcpStream;

@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::closing::{Close, CloseWait};
-use super::connecting;
-use super::socket::{Phase, Socket};
-use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use socket2::{Domain, Protocol, SockAddr, Type};
+
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
+use crate::net::stream::closing::{Close, CloseWait};
+use crate::net::stream::connecting;
+use crate::net::stream::socket::{Phase, Socket};
+use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
@@ -63,8 +65,11 @@ impl TcpStream {
     /// If no loop runs on this thread.
     pub async fn connect(addr: impl ToAddr) -> io::Result<TcpStream> {
         let addr = addr.to_addr()?;
+        let fd =
+            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         let reactor = Rc::clone(&context::current().reactor);
-        connecting::connect(reactor, addr).await.map(TcpStream::from_socket)
+        let socket = connecting::connect(reactor, fd.into(), SockAddr::from(addr)).await?;
+        Ok(TcpStream::from_socket(socket))
     }
 
     /// Connects to `addr`, within `duration`. Otherwise as [`connect`](TcpStream::connect).
@@ -94,7 +99,7 @@ impl TcpStream {
         TcpStream { socket: Some(socket) }
     }
 
-    pub(super) fn socket(&self) -> &Rc<Socket> {
+    fn socket(&self) -> &Rc<Socket> {
         self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 
@@ -207,13 +212,13 @@ impl TcpStream {
 
     /// Borrows the stream as two halves that can be used at the same time.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        split::borrowed(self)
+        split::borrowed(self.socket())
     }
 
     /// Splits the stream into two halves that different tasks can own. The connection closes when
     /// both have been dropped; dropping the writing half finishes sending.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        split::owned(self)
+        split::owned(Rc::clone(self.socket()), self)
     }
 
     /// Sets `TCP_NODELAY`: small packets leave at once instead of waiting for an acknowledgement.
@@ -244,7 +249,7 @@ impl TcpStream {
     }
 }
 
-pub(super) fn inet_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
+pub(super) fn inet_addr(addr: SockAddr) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
 }
 

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::*;
 use crate::driver::request::{Flags, Verb};
-use crate::net::tcp::listening::QUEUED_CONNECTIONS_MAX;
+use crate::net::stream::listening::QUEUED_CONNECTIONS_MAX;
 use crate::sys::errno;
 
 const REST_NS: u64 = 100_000_000;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::driver::request::{Flags, Verb};
 use crate::driver::uring::scripted::CancelPolicy;
-use crate::net::tcp::reading::QUEUED_BUFFERS_MAX;
+use crate::net::stream::reading::QUEUED_BUFFERS_MAX;
 use crate::sys::errno;
 
 /// Polls a `recv` once and drops it. The receive stays armed.

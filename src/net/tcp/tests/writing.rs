@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::*;
 use crate::driver::request::{Flags, Verb};
-use crate::net::tcp::writing::HIGH_WATER_BYTES;
+use crate::net::stream::writing::HIGH_WATER_BYTES;
 use crate::sys::errno;
 
 /// Goal: small writes of one turn leave in one send, in order.

@@ -1,22 +1,22 @@
 //! Reading and writing, for a whole stream and for its halves.
 //!
-//! The functions are what the methods of [`TcpStream`] and of the halves call; their promises are
-//! written there.
+//! The functions are what the methods of streams and of their halves call; the promises are written
+//! at [`TcpStream`].
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 
-use super::TcpStream;
 use super::socket::Socket;
 use crate::buf::{IoBuf, RecvBuf};
+use crate::net::TcpStream;
 
-pub(super) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
+pub(in crate::net) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
     poll_fn(|cx| socket.poll_recv(cx)).await
 }
 
-pub(super) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
+pub(in crate::net) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
         return Ok(0);
     }
@@ -30,7 +30,7 @@ pub(super) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usiz
     Ok(count)
 }
 
-pub(super) async fn read_exact(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<()> {
+pub(in crate::net) async fn read_exact(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<()> {
     let mut filling = Filling { socket, buf, filled: 0 };
     while filling.filled < filling.buf.len() {
         let count = read(socket, &mut filling.buf[filling.filled..]).await?;
@@ -59,7 +59,7 @@ impl Drop for Filling<'_> {
     }
 }
 
-pub(super) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
+pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     loop {
         let count = poll_fn(|cx| socket.poll_write(cx, rest)).await?;
@@ -70,50 +70,57 @@ pub(super) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<(
     }
 }
 
-pub(super) async fn send(socket: &Rc<Socket>, buf: impl IoBuf) -> io::Result<()> {
+pub(in crate::net) async fn send(socket: &Rc<Socket>, buf: impl IoBuf) -> io::Result<()> {
     let mut buf = Some(buf.into_out_buf());
     poll_fn(|cx| socket.poll_send(cx, &mut buf)).await
 }
 
-pub(super) async fn flush(socket: &Rc<Socket>) -> io::Result<()> {
+pub(in crate::net) async fn flush(socket: &Rc<Socket>) -> io::Result<()> {
     poll_fn(|cx| socket.poll_flush(cx)).await
 }
 
-pub(super) async fn shutdown(socket: &Rc<Socket>) -> io::Result<()> {
+pub(in crate::net) async fn shutdown(socket: &Rc<Socket>) -> io::Result<()> {
     socket.queue_fin();
     flush(socket).await
 }
 
-pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
-    let socket = stream.socket();
+pub(in crate::net) fn borrowed(socket: &Rc<Socket>) -> (ReadHalf<'_>, WriteHalf<'_>) {
     (ReadHalf { socket }, WriteHalf { socket })
 }
 
-pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(in crate::net) fn owned<S>(
+    socket: Rc<Socket>,
+    stream: S,
+) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let stream = Rc::new(stream);
-    (OwnedReadHalf { stream: Rc::clone(&stream) }, OwnedWriteHalf { stream })
+    let read_half = OwnedReadHalf { socket: Rc::clone(&socket), stream: Rc::clone(&stream) };
+    (read_half, OwnedWriteHalf { socket, stream })
 }
 
-/// The reading half of a borrowed [`TcpStream`].
+/// The reading half of a borrowed stream.
 pub struct ReadHalf<'a> {
     socket: &'a Rc<Socket>,
 }
 
-/// The writing half of a borrowed [`TcpStream`].
+/// The writing half of a borrowed stream.
 pub struct WriteHalf<'a> {
     socket: &'a Rc<Socket>,
 }
 
-/// The reading half of a [`TcpStream`] that was split for good. Dropping it throws away what has
+/// The reading half of a stream that was split for good. Dropping it throws away what has
 /// arrived and receives nothing more.
-pub struct OwnedReadHalf {
-    stream: Rc<TcpStream>,
+pub struct OwnedReadHalf<S = TcpStream> {
+    socket: Rc<Socket>,
+    /// Closes the socket with the last half.
+    stream: Rc<S>,
 }
 
-/// The writing half of a [`TcpStream`] that was split for good. Dropping it finishes sending: what
+/// The writing half of a stream that was split for good. Dropping it finishes sending: what
 /// is queued goes out, then the peer reads the end.
-pub struct OwnedWriteHalf {
-    stream: Rc<TcpStream>,
+pub struct OwnedWriteHalf<S = TcpStream> {
+    socket: Rc<Socket>,
+    /// Closes the socket with the last half.
+    stream: Rc<S>,
 }
 
 impl ReadHalf<'_> {
@@ -128,44 +135,44 @@ impl WriteHalf<'_> {
     }
 }
 
-impl OwnedReadHalf {
+impl<S> OwnedReadHalf<S> {
     fn socket(&self) -> &Rc<Socket> {
-        self.stream.socket()
+        &self.socket
     }
 
     /// The stream, for its addresses and options.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         &self.stream
     }
 }
 
-impl OwnedWriteHalf {
+impl<S> OwnedWriteHalf<S> {
     fn socket(&self) -> &Rc<Socket> {
-        self.stream.socket()
+        &self.socket
     }
 
     /// The stream, for its addresses and options.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         &self.stream
     }
 }
 
-impl Drop for OwnedReadHalf {
+impl<S> Drop for OwnedReadHalf<S> {
     fn drop(&mut self) {
         // Or what arrives would sit in the queue, in buffers that other sockets could use.
         self.socket().stop_reading();
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         self.socket().queue_fin();
     }
 }
 
 macro_rules! reading {
-    ($($half:ty),*) => {$(
-        impl $half {
+    ([$($generics:tt)*] $stream:ty) => {
+        impl<$($generics)*> $stream {
             /// As [`TcpStream::recv`].
             ///
             /// # Errors
@@ -193,18 +200,12 @@ macro_rules! reading {
                 read_exact(self.socket(), buf).await
             }
         }
-
-        impl fmt::Debug for $half {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($half)).finish_non_exhaustive()
-            }
-        }
-    )*};
+    };
 }
 
 macro_rules! writing {
-    ($($half:ty),*) => {$(
-        impl $half {
+    ([$($generics:tt)*] $stream:ty) => {
+        impl<$($generics)*> $stream {
             /// As [`TcpStream::write_all`].
             ///
             /// # Errors
@@ -241,14 +242,23 @@ macro_rules! writing {
                 shutdown(self.socket()).await
             }
         }
+    };
+}
 
-        impl fmt::Debug for $half {
+reading!([] ReadHalf<'_>);
+reading!([S] OwnedReadHalf<S>);
+writing!([] WriteHalf<'_>);
+writing!([S] OwnedWriteHalf<S>);
+
+macro_rules! debug {
+    ($($name:literal: [$($generics:tt)*] $half:ty),*) => {$(
+        impl<$($generics)*> fmt::Debug for $half {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($half)).finish_non_exhaustive()
+                f.debug_struct($name).finish_non_exhaustive()
             }
         }
     )*};
 }
 
-reading!(ReadHalf<'_>, OwnedReadHalf);
-writing!(WriteHalf<'_>, OwnedWriteHalf);
+debug!("ReadHalf": [] ReadHalf<'_>, "OwnedReadHalf": [S] OwnedReadHalf<S>);
+debug!("WriteHalf": [] WriteHalf<'_>, "OwnedWriteHalf": [S] OwnedWriteHalf<S>);

@@ -31,7 +31,7 @@ use crate::task::coop;
 
 /// Queued bytes from which on writers wait. A writer below it may queue one more piece of up to
 /// this size, so twice this is the most that `write_all` queues.
-pub(super) const HIGH_WATER_BYTES: usize = 64 * 1024;
+pub(in crate::net) const HIGH_WATER_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Writing {

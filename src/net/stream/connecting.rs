@@ -2,12 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::SockAddr;
 
 use super::closing::Close;
 use super::socket::{Phase, Socket};
@@ -38,12 +37,15 @@ impl Drop for Attempt {
     }
 }
 
-/// Connects a new socket to `addr`.
-pub(super) async fn connect(reactor: Rc<Reactor>, addr: SocketAddr) -> io::Result<Rc<Socket>> {
-    let fd = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    let socket = Socket::new(reactor, OwnedFd::from(fd), Phase::Connecting);
+/// Connects `fd`, a new socket, to `addr`.
+pub(in crate::net) async fn connect(
+    reactor: Rc<Reactor>,
+    fd: OwnedFd,
+    addr: SockAddr,
+) -> io::Result<Rc<Socket>> {
+    let socket = Socket::new(reactor, fd, Phase::Connecting);
     let mut attempt = Attempt { socket: Some(Rc::clone(&socket)) };
-    socket.start_connect(SockAddr::from(addr))?;
+    socket.start_connect(addr)?;
     poll_fn(|cx| socket.poll_connected(cx.waker())).await?;
     socket.phase.set(Phase::Open);
     attempt.socket = None;

@@ -32,7 +32,7 @@ pub(super) struct Closing {
 
 /// Somebody who awaits `close()`.
 #[derive(Default)]
-pub(super) struct CloseWait {
+pub(in crate::net) struct CloseWait {
     is_closed: Cell<bool>,
     error: RefCell<Option<io::Error>>,
     waker: RefCell<Option<Waker>>,
@@ -40,7 +40,7 @@ pub(super) struct CloseWait {
 
 /// What happens to bytes that are still queued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Close {
+pub(in crate::net) enum Close {
     SendQueued,
     /// They are dropped and the peer sees a reset.
     Reset,
@@ -48,7 +48,11 @@ pub(super) enum Close {
 
 impl Socket {
     /// Begins to close, once. The caller drops its `Rc`; the rest follows by itself.
-    pub(super) fn begin_close(self: &Rc<Self>, close: Close, waiter: Option<Rc<CloseWait>>) {
+    pub(in crate::net) fn begin_close(
+        self: &Rc<Self>,
+        close: Close,
+        waiter: Option<Rc<CloseWait>>,
+    ) {
         assert_ne!(self.phase.get(), Phase::Closing, "closed twice");
         if self.phase.replace(Phase::Closing) == Phase::Connecting {
             self.cancel_connect();
@@ -158,7 +162,7 @@ impl Closing {
 
 impl CloseWait {
     /// Waits until the descriptor has been closed.
-    pub(super) async fn wait(&self) -> io::Result<()> {
+    pub(in crate::net) async fn wait(&self) -> io::Result<()> {
         poll_fn(|cx| {
             if self.is_closed.get() {
                 return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));

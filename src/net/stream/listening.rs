@@ -41,12 +41,12 @@ use crate::task::coop;
 use crate::task::wait_list::{Left, Ticket, WaitList};
 
 /// Accepted connections that may wait for an `accept()`.
-pub(super) const QUEUED_CONNECTIONS_MAX: usize = 256;
+pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
 
 /// How long accepting rests when descriptors or memory have run out.
 const REST_NS: u64 = 100_000_000;
 
-pub(super) struct Listening {
+pub(in crate::net) struct Listening {
     reactor: Rc<Reactor>,
     queue: RefCell<VecDeque<OwnedFd>>,
     armed: Cell<Armed>,
@@ -68,7 +68,7 @@ enum Armed {
 }
 
 impl Listening {
-    pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Listening> {
+    pub(in crate::net) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Listening> {
         Rc::new(Listening {
             reactor,
             queue: RefCell::default(),
@@ -117,7 +117,7 @@ impl Listening {
     }
 
     /// No `accept()` will come again.
-    pub(super) fn close(&self) {
+    pub(in crate::net) fn close(&self) {
         self.is_closed.set(true);
         let connections = self.queue.take();
         drop(connections);

@@ -29,7 +29,7 @@ use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
 use crate::sys::errno;
 
-pub(super) struct Socket {
+pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
     pub(super) phase: Cell<Phase>,
     pub(super) reading: RefCell<Reading>,
@@ -42,7 +42,7 @@ pub(super) struct Socket {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
+pub(in crate::net) enum Phase {
     Connecting,
     Open,
     /// The program is done with it. Queued bytes are still sent, then it closes.
@@ -50,7 +50,7 @@ pub(super) enum Phase {
 }
 
 impl Socket {
-    pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd, phase: Phase) -> Rc<Socket> {
+    pub(in crate::net) fn new(reactor: Rc<Reactor>, fd: OwnedFd, phase: Phase) -> Rc<Socket> {
         Rc::new(Socket {
             reactor,
             phase: Cell::new(phase),
@@ -62,7 +62,7 @@ impl Socket {
         })
     }
 
-    pub(super) fn options(&self) -> SockRef<'_> {
+    pub(in crate::net) fn options(&self) -> SockRef<'_> {
         SockRef::from(&self.fd)
     }
 

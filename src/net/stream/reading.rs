@@ -35,7 +35,7 @@ use crate::op::recv::{self, Received};
 use crate::task::coop;
 
 /// Filled buffers that one socket may queue before its receive is cancelled.
-pub(super) const QUEUED_BUFFERS_MAX: usize = 16;
+pub(in crate::net) const QUEUED_BUFFERS_MAX: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Reading {

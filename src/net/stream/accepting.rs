@@ -1,0 +1,89 @@
+//! Taking connections from a listener: one `accept()`, and all of them as a stream.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use super::listening::Listening;
+use crate::net::TcpStream;
+use crate::reactor::Reactor;
+use crate::task::wait_list::Ticket;
+
+/// Makes a stream of a descriptor that was accepted.
+pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, OwnedFd) -> S;
+
+/// Waits for a connection.
+pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
+    let mut waiting = Waiting::new(listening, adopt);
+    poll_fn(|cx| waiting.poll(cx)).await
+}
+
+/// One `accept()`: its place in the line, given up when it is dropped.
+struct Waiting<'a, S> {
+    listening: &'a Rc<Listening>,
+    adopt: Adopt<S>,
+    ticket: Ticket,
+}
+
+impl<'a, S> Waiting<'a, S> {
+    fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Waiting<'a, S> {
+        Waiting { listening, adopt, ticket: Ticket::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
+        let accepted = ready!(self.listening.poll_accept(&mut self.ticket, cx));
+        self.listening.leave(&mut self.ticket);
+        Poll::Ready(accepted.map(|fd| (self.adopt)(self.listening.reactor(), fd)))
+    }
+}
+
+impl<S> Drop for Waiting<'_, S> {
+    fn drop(&mut self) {
+        self.listening.leave(&mut self.ticket);
+    }
+}
+
+/// The connections of a listener, as a `Stream`. See [`TcpListener::incoming`].
+///
+/// [`TcpListener::incoming`]: crate::net::TcpListener::incoming
+pub struct Incoming<'a, S = TcpStream> {
+    waiting: Waiting<'a, S>,
+}
+
+impl<'a, S> Incoming<'a, S> {
+    pub(in crate::net) fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Incoming<'a, S> {
+        Incoming { waiting: Waiting::new(listening, adopt) }
+    }
+
+    /// The next connection. As [`TcpListener::accept`].
+    ///
+    /// [`TcpListener::accept`]: crate::net::TcpListener::accept
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn next(&mut self) -> io::Result<S> {
+        // A place of its own, so that dropping the future gives it up.
+        accept(self.waiting.listening, self.waiting.adopt).await
+    }
+}
+
+impl<S> Stream for Incoming<'_, S> {
+    type Item = io::Result<S>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.waiting.poll(cx).map(Some)
+    }
+}
+
+impl<S> fmt::Debug for Incoming<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}
