@@ -12,8 +12,10 @@
 mod addr;
 mod stream;
 mod tcp;
+mod unix;
 
 pub use addr::ToAddr;
 pub use stream::accepting::Incoming;
 pub use stream::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use tcp::{TcpListener, TcpListenerBuilder, TcpStream};
+pub use unix::{UnixListener, UnixStream};

@@ -13,7 +13,8 @@
 //!   multiplies the limit after which a trial counts as hung. Both are about how much is tried, never
 //!   about how fast: no verdict depends on time. `--test-threads=1` saves memory.
 //!
-//! The binary needs loopback and `/proc`, and no other program or file.
+//! The binary needs loopback, `/proc` and a directory for temporary files, and no other program or
+//! file.
 //!
 //! **Absent on purpose.** A second concurrent reader or acceptor of one stream (I8): reading takes
 //! `&mut self`, and a stream has one reading half, so the compiler refuses it.
@@ -32,6 +33,7 @@ mod shortage;
 mod streams;
 mod teardown;
 mod threads;
+mod unix;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -87,6 +89,7 @@ const SHARED: &[&[Body]] = &[
     streams::SHARED,
     teardown::SHARED,
     threads::SHARED,
+    unix::SHARED,
 ];
 
 const ALONE: &[&[Body]] = &[

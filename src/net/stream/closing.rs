@@ -46,6 +46,15 @@ pub(in crate::net) enum Close {
     Reset,
 }
 
+/// Sends what is queued, closes, and waits until the descriptor is free. Dropping the future lets
+/// the close go on.
+pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
+    let wait = Rc::new(CloseWait::default());
+    socket.begin_close(Close::SendQueued, Some(Rc::clone(&wait)));
+    drop(socket);
+    wait.wait().await
+}
+
 impl Socket {
     /// Begins to close, once. The caller drops its `Rc`; the rest follows by itself.
     pub(in crate::net) fn begin_close(
@@ -162,7 +171,7 @@ impl Closing {
 
 impl CloseWait {
     /// Waits until the descriptor has been closed.
-    pub(in crate::net) async fn wait(&self) -> io::Result<()> {
+    async fn wait(&self) -> io::Result<()> {
         poll_fn(|cx| {
             if self.is_closed.get() {
                 return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));

@@ -43,6 +43,9 @@ use crate::task::wait_list::{Left, Ticket, WaitList};
 /// Accepted connections that may wait for an `accept()`.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
 
+/// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
+pub(in crate::net) const BACKLOG: i32 = 4096;
+
 /// How long accepting rests when descriptors or memory have run out.
 const REST_NS: u64 = 100_000_000;
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::socket::Socket;
 use crate::buf::{IoBuf, RecvBuf};
-use crate::net::TcpStream;
+use crate::net::{TcpStream, UnixStream};
 
 pub(in crate::net) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
     poll_fn(|cx| socket.poll_recv(cx)).await
@@ -247,8 +247,10 @@ macro_rules! writing {
 
 reading!([] ReadHalf<'_>);
 reading!([S] OwnedReadHalf<S>);
+reading!([] UnixStream);
 writing!([] WriteHalf<'_>);
 writing!([S] OwnedWriteHalf<S>);
+writing!([] UnixStream);
 
 macro_rules! debug {
     ($($name:literal: [$($generics:tt)*] $half:ty),*) => {$(

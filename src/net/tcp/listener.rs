@@ -12,11 +12,8 @@ use super::TcpStream;
 use super::stream::inet_addr;
 use crate::net::ToAddr;
 use crate::net::stream::accepting::{self, Incoming};
-use crate::net::stream::listening::Listening;
+use crate::net::stream::listening::{BACKLOG, Listening};
 use crate::runtime::context;
-
-/// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
-const BACKLOG: i32 = 4096;
 
 /// A TCP server socket.
 ///

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
-use crate::net::stream::closing::{Close, CloseWait};
+use crate::net::stream::closing::{self, Close};
 use crate::net::stream::connecting;
 use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -197,11 +197,7 @@ impl TcpStream {
     ///
     /// If queued bytes could not be sent, `TimedOut` if not within the builder's `linger`.
     pub async fn close(mut self) -> io::Result<()> {
-        let wait = Rc::new(CloseWait::default());
-        let socket = self.socket.take().expect("an open stream");
-        socket.begin_close(Close::SendQueued, Some(Rc::clone(&wait)));
-        drop(socket);
-        wait.wait().await
+        closing::close(self.socket.take().expect("an open stream")).await
     }
 
     /// Resets the connection. What is queued is dropped, and the peer sees `ECONNRESET`.

@@ -1,0 +1,120 @@
+//! `UnixListener`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::bound_path::BoundPath;
+use super::{UnixStream, addr};
+use crate::net::stream::accepting::{self, Incoming};
+use crate::net::stream::listening::{BACKLOG, Listening};
+use crate::runtime::context;
+
+/// A server socket within this machine.
+///
+/// It accepts as [`TcpListener`](crate::net::TcpListener) does: by itself, into a queue, so that
+/// dropping an [`accept`](UnixListener::accept) loses no connection; a shortage makes it rest.
+///
+/// Dropping the listener stops accepting, and removes the file that [`bind`](UnixListener::bind)
+/// has made, if the path still leads to it: a successor's stays. A process that is killed leaves it
+/// behind.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let listener = ringloop::net::UnixListener::bind("/run/example/hello")?;
+/// loop {
+///     let mut stream = listener.accept().await?;
+///     ringloop::spawn(async move { stream.write_all(b"hello").await });
+/// }
+/// # }
+/// ```
+pub struct UnixListener {
+    /// `None` for an abstract name, and once it has been removed.
+    path: Option<BoundPath>,
+    listening: Rc<Listening>,
+}
+
+impl UnixListener {
+    /// Listens at `path`, with a backlog of 4096, which `net.core.somaxconn` cuts. A path that
+    /// begins with `@` is not in the file system but a name of its own (an abstract address, which
+    /// ends with the socket); for a file of that name write `./@name`.
+    ///
+    /// Who may connect is decided by the file's permissions, which the umask sets.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`: `AddrInUse` if the path exists, whether or
+    /// not anybody listens there. `InvalidInput` for a path that is empty, longer than 107 bytes or
+    /// has a zero byte in it.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        let path = path.as_ref();
+        let addr = addr::to_addr(path)?;
+        let reactor = Rc::clone(&context::current().reactor);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&addr)?;
+        let is_path = addr.as_pathname().is_some();
+        let path = is_path.then(|| BoundPath::new(path)).transpose()?;
+        socket.listen(BACKLOG)?;
+        let listening = Listening::new(reactor, OwnedFd::from(socket));
+        Ok(UnixListener { path, listening })
+    }
+
+    /// Waits for a connection. As [`TcpListener::accept`](crate::net::TcpListener::accept).
+    ///
+    /// Cancel safe: a dropped `accept` loses no connection.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        accepting::accept(&self.listening, UnixStream::adopt).await
+    }
+
+    /// The connections as a stream that never ends.
+    pub fn incoming(&self) -> Incoming<'_, UnixStream> {
+        Incoming::new(&self.listening, UnixStream::adopt)
+    }
+
+    /// The address it listens on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        addr::from_addr(&SockRef::from(&*self.listening).local_addr()?)
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        drop(self.path.take()); // before the descriptor: see `bound_path`
+        self.listening.close();
+    }
+}
+
+impl AsFd for UnixListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listening.as_fd()
+    }
+}
+
+impl AsRawFd for UnixListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UnixListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! Unix sockets: streams within this machine.
+//!
+//! The public types are thin, as those of TCP are: [`UnixListener`] over `Listening`, [`UnixStream`]
+//! over `Socket`, both in `net::stream`. What is here is addresses, connecting, and the file that a
+//! listener leaves in a directory.
+
+mod addr;
+mod bound_path;
+mod connecting;
+mod listener;
+mod stream;
+
+pub use listener::UnixListener;
+pub use stream::UnixStream;

@@ -1,0 +1,180 @@
+//! `UnixStream`. Its reading and writing methods are those of every stream: `net::stream::split`.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{addr, connecting};
+use crate::net::stream::closing::{self, Close};
+use crate::net::stream::socket::{Phase, Socket};
+use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::reactor::Reactor;
+use crate::runtime::context;
+use crate::time::timeout;
+
+/// A connection within this machine.
+///
+/// Reading, writing and closing are those of [`TcpStream`](crate::net::TcpStream), with the same
+/// promises. One thing the kernel does not have here: a reset. A peer whose other side was
+/// [aborted](UnixStream::abort), or has lost bytes, reads the end, or `ECONNRESET` if bytes that it
+/// had sent were never read.
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// let mut stream = ringloop::net::UnixStream::connect("/run/example/hello").await?;
+/// stream.write_all(b"hello").await?;
+/// let reply = stream.recv().await?;
+/// println!("{} bytes", reply.len());
+/// stream.close().await
+/// # }
+/// ```
+pub struct UnixStream {
+    /// `None` once `close` or `abort` has taken it.
+    socket: Option<Rc<Socket>>,
+}
+
+impl UnixStream {
+    /// Connects to the listener at `path`, or, if it begins with `@`, to that of the abstract name
+    /// after it.
+    ///
+    /// While the listener's backlog is full it waits, as a blocking `connect(2)` does, and asks
+    /// again every 1 to 64 ms: nothing tells when there is room.
+    /// [`connect_timeout`](UnixStream::connect_timeout) sets a limit.
+    ///
+    /// Cancel safe: dropping the future closes the socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)` and `connect(2)`: `NotFound` if there is no such file,
+    /// `ConnectionRefused` if nobody listens. `InvalidInput` for a path that is empty, longer than
+    /// 107 bytes or has a zero byte in it.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        let addr = addr::to_addr(path.as_ref())?;
+        let reactor = Rc::clone(&context::current().reactor);
+        let fd = connecting::connect(&addr).await?;
+        Ok(UnixStream::adopt(&reactor, fd))
+    }
+
+    /// Connects to `path`, within `duration`. Otherwise as [`connect`](UnixStream::connect).
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` besides the others.
+    pub async fn connect_timeout(
+        path: impl AsRef<Path>,
+        duration: Duration,
+    ) -> io::Result<UnixStream> {
+        timeout(duration, UnixStream::connect(path)).await?
+    }
+
+    /// Makes a stream of a connected socket from elsewhere. The loop takes it over; a descriptor
+    /// that others share must not be read by them any more.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn from_std(stream: std::os::unix::net::UnixStream) -> UnixStream {
+        UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream))
+    }
+
+    /// Two streams that are connected to each other.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socketpair(2)`.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, other) = std::os::unix::net::UnixStream::pair()?;
+        Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
+    }
+
+    pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> UnixStream {
+        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), fd, Phase::Open)) }
+    }
+
+    pub(in crate::net) fn socket(&self) -> &Rc<Socket> {
+        self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
+    }
+
+    /// Sends what is queued, closes the connection, and returns when the descriptor is free. As
+    /// [`TcpStream::close`](crate::net::TcpStream::close).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn close(mut self) -> io::Result<()> {
+        closing::close(self.socket.take().expect("an open stream")).await
+    }
+
+    /// Closes the connection now. What is queued is dropped.
+    pub fn abort(mut self) {
+        let socket = self.socket.take().expect("an open stream");
+        socket.begin_close(Close::Reset, None);
+    }
+
+    /// Borrows the stream as two halves that can be used at the same time.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::borrowed(self.socket())
+    }
+
+    /// Splits the stream into two halves that different tasks can own. The connection closes when
+    /// both have been dropped; dropping the writing half finishes sending.
+    pub fn into_split(self) -> (OwnedReadHalf<UnixStream>, OwnedWriteHalf<UnixStream>) {
+        split::owned(Rc::clone(self.socket()), self)
+    }
+
+    /// The address of the other side. One that has connected usually has none.
+    ///
+    /// # Errors
+    ///
+    /// `ENOTCONN` if the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        addr::from_addr(&self.socket().options().peer_addr()?)
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        addr::from_addr(&self.socket().options().local_addr()?)
+    }
+}
+
+impl Drop for UnixStream {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.begin_close(Close::SendQueued, None);
+        }
+    }
+}
+
+impl AsFd for UnixStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+}
+
+impl AsRawFd for UnixStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for UnixStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixStream").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+    }
+}
