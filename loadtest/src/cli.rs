@@ -55,7 +55,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What to test: tcp://host:port (an echo) or http://host:port/path
+    /// What to test: tcp://host:port (an echo), http://host:port/path, unix:/path (an echo) or
+    /// unix:/path:http
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
 

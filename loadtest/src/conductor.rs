@@ -11,11 +11,12 @@
 //! punctual for a message to be counted right.
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::address::Address;
 use crate::config::RunConfig;
 use crate::control::{Command, Control, Event, Ready};
 use crate::evidence::Sampler;
@@ -43,9 +44,12 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let started_at = SystemTime::now();
     let mut limits = Limits::read()?;
     let given = config.url.as_ref().map(|url| url.resolve(config.connect_timeout)).transpose()?;
-    let sources = sources(config, given, &limits)?;
+    let sources = sources(config, given.as_ref(), &limits)?;
     let addresses: Arc<[IpAddr]> = sources.iter().flat_map(SourceRange::addresses).collect();
     limits.sources = (addresses.len() as u64).max(1);
+    if given.as_ref().is_some_and(Address::is_unix) {
+        limits.ports = None;
+    }
     let cleared = clear(config, &limits)?;
 
     // A worker has a handful of events to tell, then one per interval; the signals have two.
@@ -57,16 +61,16 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         None => Some(OwnServer::start(cleared.connections + config.idle, config.driver)?),
         Some(_) => None,
     };
-    let addr = match (&own_server, given) {
-        (Some(server), _) => server.addr(),
-        (None, Some(addr)) => addr,
+    let address = match (&own_server, given) {
+        (Some(server), _) => server.addr().clone(),
+        (None, Some(address)) => address,
         (None, None) => unreachable!("without a URL there is an own server"),
     };
-    let url = config.url.as_ref().map_or_else(|| format!("tcp://{addr}"), ToString::to_string);
+    let url = config.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
 
-    let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), addr)?;
+    let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), &address)?;
     let mut conductor = Conductor::new(config, &cleared, inbox);
-    conductor.start_workers(config, &cleared, (addr, addresses), events)?;
+    conductor.start_workers(config, &cleared, (&address, addresses), events)?;
     let lengths = conductor.walk(config, &mut sampler)?;
     let evidence = sampler.finish();
     let results = conductor.finish()?;
@@ -78,7 +82,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let outcome = Outcome {
         started_at,
         url,
-        address: addr.to_string(),
+        address,
         cleared,
         sources: sources.iter().map(ToString::to_string).collect(),
         ready: mem::take(&mut conductor.tally.ready),
@@ -99,11 +103,14 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
 /// The addresses to connect from: those that were given, or enough of the loopback network.
 fn sources(
     config: &RunConfig,
-    given: Option<SocketAddr>,
+    given: Option<&Address>,
     limits: &Limits,
 ) -> Result<Vec<SourceRange>, Stop> {
-    // Our own server is on loopback.
-    let target = given.map_or(Ipv4Addr::LOCALHOST.into(), |addr| addr.ip());
+    let target = match given.map(Address::ip) {
+        None => Ipv4Addr::LOCALHOST.into(), // our own server
+        Some(Some(ip)) => ip,
+        Some(None) => return Ok(Vec::new()), // a Unix socket; `config` has refused sources
+    };
     if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
         let line = format!("--source {other} and the target {target} are not of one family");
         return Err(Stop::new(Exit::Usage, line));
@@ -205,7 +212,7 @@ impl Conductor {
         &mut self,
         config: &RunConfig,
         cleared: &Cleared,
-        (addr, sources): (SocketAddr, Arc<[IpAddr]>),
+        (address, sources): (&Address, Arc<[IpAddr]>),
         events: SyncSender<Event>,
     ) -> Result<(), Stop> {
         let threads = config.threads;
@@ -215,7 +222,7 @@ impl Conductor {
             let plan = Plan {
                 worker,
                 threads,
-                addr,
+                address: address.clone(),
                 sources: Arc::clone(&sources),
                 cpu: cpu_of(config, worker),
                 connections: share(cleared.connections, worker, threads),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::campaign::CampaignArgs;
-use crate::cli::{ArrivalsStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs};
+use crate::cli::{
+    ArrivalsStyle, CloseStyle, DispatchStyle, Driver, ProgressStyle, ReconnectStyle, RunArgs,
+};
 use crate::evidence::SampleServer;
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
@@ -125,6 +127,16 @@ impl RunConfig {
                 "--connect-concurrency {} is less than one for each of {} threads",
                 args.connect_concurrency, args.threads
             ));
+        }
+        if args.url.as_ref().is_some_and(Url::is_unix) {
+            if !args.source.is_empty() {
+                return usage(
+                    "--source is for TCP: a Unix socket is reached from no address".into(),
+                );
+            }
+            if args.close == CloseStyle::Rst {
+                return usage("--close rst is for TCP: a Unix socket has no reset".into());
+            }
         }
         let has_schedule = args.rate.is_some() || args.stages.is_some();
         if !has_schedule && args.arrivals != ArrivalsStyle::Constant {

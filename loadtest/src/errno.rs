@@ -1,6 +1,6 @@
 //! Names of errno values, so that a report says `ECONNRESET` and not 104.
 
-/// The symbolic name of `errno`, or `errno N` for one that a TCP socket is not known to return.
+/// The symbolic name of `errno`, or `errno N` for one that a socket is not known to return.
 pub(crate) fn name(errno: i32) -> String {
     match known(errno) {
         Some(name) => name.to_owned(),
@@ -26,16 +26,20 @@ fn known(errno: i32) -> Option<&'static str> {
         libc::EINTR => "EINTR",
         libc::EINVAL => "EINVAL",
         libc::EIO => "EIO",
+        libc::ELOOP => "ELOOP",
         libc::EMFILE => "EMFILE",
         libc::ENETDOWN => "ENETDOWN",
         libc::ENETUNREACH => "ENETUNREACH",
         libc::ENFILE => "ENFILE",
         libc::ENOBUFS => "ENOBUFS",
+        libc::ENOENT => "ENOENT",
         libc::ENOMEM => "ENOMEM",
         libc::ENOTCONN => "ENOTCONN",
+        libc::ENOTDIR => "ENOTDIR",
         libc::EPERM => "EPERM",
         libc::EPIPE => "EPIPE",
         libc::EPROTO => "EPROTO",
+        libc::EPROTOTYPE => "EPROTOTYPE",
         libc::ETIMEDOUT => "ETIMEDOUT",
         _ => return None,
     })

@@ -12,9 +12,9 @@
 //! measured, and both ends say what was used.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::str::FromStr;
 
+use crate::address::Address;
 use crate::driver::DriverUsed;
 use crate::exit::Stop;
 use crate::procfs;
@@ -119,14 +119,17 @@ impl Sampler {
     pub(crate) fn of(
         choice: SampleServer,
         own: Option<&OwnServer>,
-        addr: SocketAddr,
+        address: &Address,
     ) -> Result<Sampler, Stop> {
-        let sockets = sockets::listening_at(addr);
+        let sockets = match address {
+            Address::Tcp(addr) => sockets::listening_at(*addr),
+            Address::Unix(path) => sockets::listening_at_path(path),
+        };
         let mut sampler = Sampler {
             subjects: Vec::new(),
             kind: String::new(),
             driver: None,
-            sees_listener: !sockets.is_empty(),
+            sees_listener: !sockets.is_empty() && !address.is_unix(),
             tcp_before: TcpCounters::default(),
             was_measured: false,
             notes: Vec::new(),
@@ -147,7 +150,7 @@ impl Sampler {
             }
             (SampleServer::Auto, None) if !sockets.is_empty() => {
                 sampler.sample(sockets::holders_of(&sockets));
-                sampler.note_who_listens(addr);
+                sampler.note_who_listens(address);
             }
             (SampleServer::Auto, None) => {} // it is elsewhere
         }
@@ -162,10 +165,10 @@ impl Sampler {
         self.kind = self.subjects.first().map(|first| first.name.clone()).unwrap_or_default();
     }
 
-    fn note_who_listens(&mut self, addr: SocketAddr) {
+    fn note_who_listens(&mut self, address: &Address) {
         if self.subjects.is_empty() {
             self.notes.push(format!(
-                "who listens at {addr} is not to be seen from here (another user's process, or \
+                "who listens at {address} is not to be seen from here (another user's process, or \
                  another container's): no figures of the server; see --sample-server PID"
             ));
         }
@@ -174,7 +177,7 @@ impl Sampler {
             let others = names.len().saturating_sub(NAMES_MAX);
             let others = if others > 0 { format!(" and {others} more") } else { String::new() };
             self.notes.push(format!(
-                "{} processes share the socket at {addr}: {}{others}; the server's figures are \
+                "{} processes share the socket at {address}: {}{others}; the server's figures are \
                  their sums, in which memory that they share counts more than once",
                 names.len(),
                 names[..names.len().min(NAMES_MAX)].join(", ")
@@ -266,8 +269,8 @@ mod tests {
         child.wait().unwrap();
     }
 
-    fn auto(addr: SocketAddr) -> Sampler {
-        Sampler::of(SampleServer::Auto, None, addr).unwrap()
+    fn auto(addr: std::net::SocketAddr) -> Sampler {
+        Sampler::of(SampleServer::Auto, None, &Address::Tcp(addr)).unwrap()
     }
 
     /// Goal: the choice is read as it is printed, and what is none is refused.
@@ -340,7 +343,7 @@ mod tests {
             let child = Command::new("sleep").arg("1000").spawn().unwrap();
             let choice = SampleServer::Pid(child.id());
             let mut child = Some(child);
-            let mut sampler = Sampler::of(choice, None, "192.0.2.1:80".parse().unwrap()).unwrap();
+            let mut sampler = Sampler::of(choice, None, &"192.0.2.1:80".parse().unwrap()).unwrap();
             let mut end_at = |moment| {
                 if moment == ends_at {
                     child.take().into_iter().for_each(end);

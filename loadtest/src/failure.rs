@@ -120,7 +120,8 @@ impl Failure {
     pub(crate) fn from_io(stage: Stage, error: &io::Error) -> Failure {
         let errno = error.raw_os_error();
         let class = match errno {
-            Some(libc::ECONNREFUSED) => Class::Refused,
+            // The second is the path of a Unix socket that is not there.
+            Some(libc::ECONNREFUSED | libc::ENOENT) => Class::Refused,
             Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
                 Class::Unreachable
             }
@@ -281,6 +282,7 @@ mod tests {
         let class =
             |errno| Failure::from_io(Stage::Recv, &io::Error::from_raw_os_error(errno)).class;
         assert_eq!(class(libc::ECONNREFUSED), Class::Refused);
+        assert_eq!(class(libc::ENOENT), Class::Refused);
         assert_eq!(class(libc::EHOSTUNREACH), Class::Unreachable);
         assert_eq!(class(libc::EPIPE), Class::Reset);
         assert_eq!(class(libc::ECONNRESET), Class::Reset);

@@ -18,6 +18,7 @@
 //! * The display costs the workers nothing: `published`.
 //! * When the generator is the bottleneck, the report says so: `report::Generator`.
 
+mod address;
 mod campaign;
 mod chunked;
 mod cli;
@@ -45,6 +46,7 @@ mod serve;
 mod signals;
 mod sources;
 mod stats;
+mod stream;
 mod sys;
 mod target;
 mod threshold;

@@ -1,6 +1,5 @@
 //! A server of somebody else's, started by a command of the user's.
 
-use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -81,8 +80,7 @@ impl Server {
 
 /// Whether somebody listens there.
 fn is_open(url: &Url) -> Result<bool, Stop> {
-    let addr = url.resolve(CONNECT_TIMEOUT)?;
-    Ok(TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT).is_ok())
+    Ok(url.resolve(CONNECT_TIMEOUT)?.try_connect(CONNECT_TIMEOUT).is_ok())
 }
 
 impl Drop for Server {

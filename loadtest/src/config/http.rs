@@ -20,7 +20,7 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
             ("--expect-status", expect_status.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
-            Some((option, _)) => usage(format!("{option} needs a target that is http://")),
+            Some((option, _)) => usage(format!("{option} needs a target that speaks HTTP")),
             None => Ok(None),
         };
     };

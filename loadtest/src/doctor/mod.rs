@@ -7,7 +7,6 @@
 mod machine;
 mod text;
 
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -100,7 +99,11 @@ pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
     let files_soft = FileLimit::read()
         .map_err(|error| Stop::could_not_run(format!("no limit of open files: {error}")))?
         .soft;
-    let limits = Limits::read()?;
+    let mut limits = Limits::read()?;
+    let is_unix = args.url.as_ref().is_some_and(Url::is_unix);
+    if is_unix {
+        limits.ports = None;
+    }
     let diagnosis = worker::builder(args.driver, connections).diagnose();
     let used = diagnosis.verdict().map(|info| DriverUsed::new(info, args.driver));
     let mut checkup = Checkup {
@@ -118,7 +121,7 @@ pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
             files_needed: preflight::files_needed(&limits, connections, THREADS),
             ports: limits.ports,
             ports_available: limits.ports_available(),
-            ports_needed: connections.into(),
+            ports_needed: if is_unix { 0 } else { connections.into() },
         },
         machine: Machine::read(Path::new("/")),
         target: args.url.as_ref().map(TargetFound::new),
@@ -237,8 +240,8 @@ impl TargetFound {
             Err(stop) => found.error = Some(stop.line),
             Ok(address) => {
                 let begun = Instant::now();
-                match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-                    Ok(_stream) => found.connect_us = Some(begun.elapsed().as_secs_f64() * 1e6),
+                match address.try_connect(CONNECT_PATIENCE) {
+                    Ok(()) => found.connect_us = Some(begun.elapsed().as_secs_f64() * 1e6),
                     Err(error) => {
                         found.error = Some(format!("nobody answers at {url}: {error}"));
                     }

@@ -64,6 +64,7 @@ fn limits(limits: &LimitsFound, connections: u32, machine: &Machine) -> String {
             grouped(available),
             grouped(limits.ports_needed)
         ),
+        _ if limits.ports_needed == 0 => "none needed".to_owned(),
         _ => "unknown".to_owned(),
     };
     let locked = machine.locked_memory.as_ref().map(|LockedMemory { soft, hard }| {

@@ -27,6 +27,24 @@ pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
     matching(&listeners, addr)
 }
 
+/// The same of a Unix socket, by its path or by `@` and its name.
+pub(crate) fn listening_at_path(path: &str) -> BTreeSet<u64> {
+    let Ok(file) = File::open("/proc/net/unix") else { return BTreeSet::new() };
+    let rows = BufReader::new(file).lines().skip(1).map_while(Result::ok);
+    rows.filter_map(|row| parse_unix(&row, path)).collect()
+}
+
+/// The inode of a row about a socket that listens at `path`.
+fn parse_unix(row: &str, path: &str) -> Option<u64> {
+    const ACCEPTS_CONNECTIONS: &str = "00010000";
+    let mut fields = row.split_ascii_whitespace();
+    let is_listener = fields.nth(3)? == ACCEPTS_CONNECTIONS;
+    let inode = fields.nth(2)?;
+    // The path is the rest of the row, spaces and all.
+    let rest = row.split_once(&format!(" {inode} "))?.1;
+    (is_listener && rest == path).then(|| inode.parse().ok())?
+}
+
 /// A socket for this very address is chosen before one for all addresses.
 fn matching(listeners: &[Listener], addr: SocketAddr) -> BTreeSet<u64> {
     const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -143,6 +161,38 @@ mod tests {
             assert_eq!(parse(row("0A").split(" 4711").next().unwrap()), None);
         }
         assert_eq!(parse_ip("0100007"), None);
+    }
+
+    /// Goal: a Unix socket that listens is found by its path or its abstract name, others are not.
+    ///
+    /// Method: a listener and a socket that is only bound, both with a space in their paths, an
+    /// abstract listener; and this process as the one that holds them.
+    ///
+    /// Kills: a bound socket taken for a listener; a path that ends at its first space; a listener
+    /// that another one's path contains.
+    #[test]
+    fn unix_sockets_are_found() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+
+        let directory = std::env::temp_dir().join(format!("ringloop-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let (listening, bound) = (path("a listener"), path("a datagram"));
+        let _listener = UnixListener::bind(&listening).unwrap();
+        let _bound = UnixDatagram::bind(&bound).unwrap();
+        let name = format!("ringloop-{}", std::process::id());
+        let _abstract =
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+
+        for found in [&listening, &format!("@{name}")] {
+            let inodes = listening_at_path(found);
+            assert_eq!(inodes.len(), 1, "{found}");
+            assert_eq!(holders_of(&inodes), [std::process::id()]);
+        }
+        assert!(listening_at_path(&bound).is_empty());
+        assert!(listening_at_path(listening.split(' ').next().unwrap()).is_empty());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     /// Goal: the sockets are those that the kernel would give a connection to.

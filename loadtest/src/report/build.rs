@@ -10,6 +10,7 @@ use super::distribution::{distribution, us};
 use super::health::Signs;
 use super::total::Total;
 use super::*;
+use crate::address::Address;
 use crate::cli::name_of;
 use crate::config::RunConfig;
 use crate::control::Ready;
@@ -34,7 +35,7 @@ const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 pub(crate) struct Outcome {
     pub(crate) started_at: SystemTime,
     pub(crate) url: String,
-    pub(crate) address: String,
+    pub(crate) address: Address,
     pub(crate) cleared: Cleared,
     /// Ranges of addresses to connect from; empty if the kernel chose.
     pub(crate) sources: Vec<String>,
@@ -85,8 +86,13 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         env: environment(config, &outcome),
         target: Target {
             url: outcome.url.clone(),
-            address: outcome.address.clone(),
-            protocol: if config.http.is_some() { "http/1.1" } else { "tcp echo" }.into(),
+            address: outcome.address.to_string(),
+            protocol: match (&config.http, &outcome.address) {
+                (Some(_), _) => "http/1.1",
+                (None, Address::Tcp(_)) => "tcp echo",
+                (None, Address::Unix(_)) => "unix echo",
+            }
+            .into(),
             own_server: config.url.is_none(),
         },
         config: settings(config, &outcome),
@@ -146,7 +152,10 @@ fn environment(config: &RunConfig, outcome: &Outcome) -> Env {
         limits: EnvLimits {
             files_needed: cleared.files_needed,
             files_limit: cleared.files_limit,
-            ports_needed: u64::from(cleared.connections) + u64::from(config.idle),
+            ports_needed: match outcome.address {
+                Address::Tcp(_) => u64::from(cleared.connections) + u64::from(config.idle),
+                Address::Unix(_) => 0,
+            },
             ports_available: cleared.ports_available,
         },
     }
@@ -204,7 +213,7 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connects_in_flight_max: config.connects_in_flight_max,
         connect_timeout_s: config.connect_timeout.as_secs_f64(),
         timeout_s: config.timeout.as_secs_f64(),
-        nodelay: true,
+        nodelay: !outcome.address.is_unix(),
     }
 }
 
@@ -334,9 +343,13 @@ fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
         _ => 0,
     };
     if slow > 0 {
+        let why = match outcome.address {
+            Address::Tcp(_) => "SYNs were lost and sent again (accept queue too short?)",
+            Address::Unix(_) => "the backlog was full",
+        };
         notes.push(format!(
-            "{} connects took 1 s or more: SYNs were lost and sent again (accept queue too short?); \
-             try a lower --connect-rate or --connect-concurrency",
+            "{} connects took 1 s or more: {why}; try a lower --connect-rate or \
+             --connect-concurrency",
             figures::grouped(slow)
         ));
     }

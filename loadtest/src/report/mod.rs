@@ -41,6 +41,7 @@ pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{
     Aborted, Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict,
 };
+use crate::address::UNIX;
 use crate::driver::DriverUsed;
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -139,9 +140,17 @@ pub(crate) struct EnvLimits {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Target {
     pub(crate) url: String,
+    /// `ip:port`, or `unix:` and a path.
     pub(crate) address: String,
     pub(crate) protocol: String,
     pub(crate) own_server: bool,
+}
+
+impl Target {
+    /// A Unix socket has no ports, no SYNs and no algorithm of Nagle's.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.address.starts_with(UNIX)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -49,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout_s: f64,
     pub(crate) timeout_s: f64,
+    /// Off on a Unix socket, which has nothing of the kind.
     pub(crate) nodelay: bool,
 }
 

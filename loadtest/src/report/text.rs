@@ -75,7 +75,11 @@ fn header(report: &Report) -> String {
         let _ = writeln!(text, "{}", names.join("   "));
     }
     let workers = if config.threads == 1 { "worker" } else { "workers" };
-    let nodelay = if config.nodelay { "TCP_NODELAY" } else { "Nagle" };
+    let nodelay = match config.nodelay {
+        _ if report.target.is_unix() => "Unix socket",
+        true => "TCP_NODELAY",
+        false => "Nagle",
+    };
     let _ = writeln!(
         text,
         "{}{}   {nodelay}   {} conns{}   {} {workers}",
@@ -89,6 +93,7 @@ fn header(report: &Report) -> String {
         report.generator.drivers.iter().map(DriverUsed::with_detail).collect();
     let _ = writeln!(text, "{}", details.join(" and "));
     let ports = match limits.ports_available {
+        _ if report.target.is_unix() => "none".to_owned(),
         Some(available) => format!("{} of {}", grouped(limits.ports_needed), grouped(available)),
         None => grouped(limits.ports_needed),
     };

@@ -2,12 +2,12 @@
 //!
 //! A kind is a subcommand, so an option of another kind is a usage error without any code here.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::fault::{Fault, Rule};
+use crate::address::Address;
 use crate::cli::Driver;
 use crate::exit::{Exit, Stop};
 use crate::units;
@@ -21,9 +21,9 @@ const THREADS_MAX: u32 = 1_024;
 pub(crate) struct ServeArgs {
     #[command(subcommand)]
     pub(crate) kind: ServeKind,
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen; port 0 takes a free one; unix:/path or unix:@name is a Unix socket
     #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:7000")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Address,
     /// Threads, each with a loop and a listener of its own; the kernel spreads the connections
     #[arg(long, global = true, value_name = "N", default_value = "1", value_parser = threads)]
     pub(crate) threads: u32,
@@ -95,7 +95,14 @@ pub(crate) struct LossyArgs {
 impl ServeArgs {
     /// What the values mean together.
     pub(super) fn check(&self) -> Result<(), Stop> {
+        let is_unix = self.listen.is_unix();
         let refused = match &self.kind {
+            _ if is_unix && self.threads > 1 => {
+                "--threads is for TCP: a Unix socket has one listener, which has one loop"
+            }
+            ServeKind::Lossy(args) if is_unix && args.has(Fault::Reset) => {
+                "--fault reset is for TCP: a Unix socket has no reset"
+            }
             ServeKind::Stall(args) if args.stall_for >= args.stall_every => {
                 "--stall-for must be shorter than --stall-every"
             }

@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use ringloop::net::TcpStream;
-
 use super::Worker;
 use super::tally::Messages;
+use crate::stream::Stream;
 
 /// Serves one peer until it closes or fails. A peer's failure is its own matter: nothing is said.
-pub(super) async fn serve(mut stream: TcpStream, worker: Rc<Worker>, size: u32) {
+pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32) {
     let tally = worker.tally();
     let mut messages = Messages::new(size);
     while let Ok(bytes) = stream.recv().await {

@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use ringloop::net::TcpStream;
-
 use super::Worker;
 use super::args::LossyArgs;
 use super::fault::{Fault, Schedule};
+use crate::stream::Stream;
 
 /// What the connections of one thread share.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ impl Lossy {
     }
 
     /// Serves one peer until it goes or a fault ends the connection.
-    pub(super) async fn serve(self: Rc<Self>, mut stream: TcpStream, connection: u64) {
+    pub(super) async fn serve(self: Rc<Self>, mut stream: Stream, connection: u64) {
         // A peer's failure is its own matter.
         let _ = self.echo(&mut stream, connection).await.map(|end| match end {
             End::Reset => stream.abort(),
@@ -32,7 +31,7 @@ impl Lossy {
         });
     }
 
-    async fn echo(&self, stream: &mut TcpStream, connection: u64) -> io::Result<End> {
+    async fn echo(&self, stream: &mut Stream, connection: u64) -> io::Result<End> {
         let tally = self.worker.tally();
         let mut schedule = Schedule::new(&self.args.faults, self.args.seed, connection);
         let mut message = vec![0; self.args.message.size as usize];
@@ -66,7 +65,7 @@ impl Lossy {
     /// Spoils the reply to `message`. Says how the connection ends, if it does.
     async fn misbehave(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         connection: u64,
         fault: Fault,
         message: &[u8],
@@ -107,7 +106,7 @@ impl Lossy {
         }
     }
 
-    async fn send(&self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    async fn send(&self, stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
         stream.write_all(bytes).await?;
         self.worker.tally().sent(bytes.len());
         Ok(())
@@ -115,7 +114,7 @@ impl Lossy {
 
     /// Ends our side, then reads until the peer ends its own: closing with unread bytes would be a
     /// reset, which is another fault.
-    async fn finish(&self, stream: &mut TcpStream) -> io::Result<End> {
+    async fn finish(&self, stream: &mut Stream) -> io::Result<End> {
         stream.shutdown().await?;
         loop {
             let bytes = stream.recv().await?;

@@ -9,8 +9,6 @@
 //!
 //! A server prints where it listens and on which driver once all of its threads do, nothing per
 //! connection, and its counters when it has stopped.
-//!
-//! **Absent on purpose.** Unix sockets: ringloop has none yet.
 
 mod args;
 mod echo;
@@ -23,14 +21,13 @@ mod stop;
 mod tally;
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringloop::Unhandled;
-use ringloop::net::{TcpListener, TcpStream};
+use ringloop::net::{TcpListener, UnixListener};
 use serde::Serialize;
 
 use self::http::Http;
@@ -38,9 +35,11 @@ use self::lossy::Lossy;
 use self::stall::Stalls;
 use self::stop::Stopper;
 use self::tally::{Board, Tally, Totals};
+use crate::address::Address;
 use crate::driver::DriverUsed;
 use crate::exit::Stop;
 use crate::signals;
+use crate::stream::{Listener, Stream};
 use crate::sys::FileLimit;
 use crate::target::Announcement;
 
@@ -65,7 +64,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
         watch_stdin(stop.clone())?;
     }
     if args.threads > 1 {
-        refuse_shared_port(args.listen)?;
+        refuse_shared_port(&args.listen)?;
     }
     let board = Board::new(threads_count);
     // Before the threads start, so that all of them stall at the same times.
@@ -109,18 +108,19 @@ fn raise_file_limit(args: &ServeArgs) -> Result<(), Stop> {
 
 /// A port that several listeners share may be shared with another server too, which would then take
 /// a part of the connections without anybody noticing. So somebody must once have had it alone.
-fn refuse_shared_port(addr: SocketAddr) -> Result<(), Stop> {
-    std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(addr, &error))
+fn refuse_shared_port(address: &Address) -> Result<(), Stop> {
+    let Address::Tcp(addr) = address else { return Ok(()) };
+    std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(address, &error))
 }
 
-fn cannot_listen(addr: SocketAddr, error: &io::Error) -> Stop {
+fn cannot_listen(addr: &Address, error: &io::Error) -> Stop {
     Stop::could_not_run(format!("cannot listen on {addr}: {error}"))
 }
 
 /// What a thread needs to start.
 struct Seat {
     index: usize,
-    addr: SocketAddr,
+    address: Address,
     args: ServeArgs,
     stalls: Option<Stalls>,
     board: Board,
@@ -135,15 +135,15 @@ fn start_all(
     board: &Board,
     stop: &Stopper,
 ) -> Result<(Announcement, Vec<Thread>), Stop> {
-    let seat = |index, addr| {
+    let seat = |index, address: &Address| {
         let (args, board, stop) = (args.clone(), board.clone(), stop.clone());
-        Seat { index, addr, args, stalls, board, stop }
+        Seat { index, address: address.clone(), args, stalls, board, stop }
     };
-    let (thread, first) = start(seat(0, args.listen))?;
+    let (thread, first) = start(seat(0, &args.listen))?;
     let mut threads = vec![thread];
     for index in 1..args.threads as usize {
         // Port 0: the first thread has picked one, the others join it there.
-        let (thread, other) = start(seat(index, first.addr))?;
+        let (thread, other) = start(seat(index, &first.addr))?;
         if other.driver.kind != first.driver.kind {
             let (first, other) = (first.driver.headline(), other.driver.headline());
             return Err(Stop::could_not_run(format!(
@@ -187,7 +187,7 @@ fn join(thread: Thread) -> Result<(), Stop> {
 
 /// A thread's work: listen, say where, accept until the server stops.
 fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
-    let Seat { index, addr, args, stalls: _, board, stop } = seat;
+    let Seat { index, address, args, stalls: _, board, stop } = seat;
     let threads_count = args.threads as usize;
     let runtime = ringloop::Builder::new()
         .driver(args.driver.choice())
@@ -200,13 +200,9 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
         .build()
         .map_err(|error| Stop::could_not_run(error.to_string()))?;
     runtime.block_on(async {
-        let failed = |error: io::Error| cannot_listen(*addr, &error);
-        let listener = TcpListener::builder()
-            .backlog(BACKLOG)
-            .reuse_port(args.threads > 1)
-            .bind(*addr)
-            .map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
+        let failed = |error: io::Error| cannot_listen(address, &error);
+        let listener = listen(address, args.threads > 1).map_err(failed)?;
+        let addr = listener.address(address).map_err(failed)?;
         let driver = DriverUsed::new(ringloop::Handle::current().driver(), args.driver);
         ready.send(Announcement { addr, driver }).expect("`start` waits");
         let worker = Rc::new(Worker { index: *index, threads_count, board: board.clone() });
@@ -214,6 +210,16 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
         stop.stopped(*index).await;
         Ok(())
     })
+}
+
+fn listen(address: &Address, is_shared: bool) -> io::Result<Listener> {
+    match address {
+        Address::Tcp(addr) => {
+            let builder = TcpListener::builder().backlog(BACKLOG).reuse_port(is_shared);
+            builder.bind(*addr).map(Listener::Tcp)
+        }
+        Address::Unix(path) => UnixListener::bind(path).map(Listener::Unix),
+    }
 }
 
 /// What all connections of a thread share.
@@ -230,7 +236,7 @@ impl Worker {
     }
 }
 
-fn spawn_acceptor(seat: &Seat, listener: TcpListener, worker: Rc<Worker>) {
+fn spawn_acceptor(seat: &Seat, listener: Listener, worker: Rc<Worker>) {
     match seat.args.kind.clone() {
         ServeKind::Echo(MessageArgs { size }) => {
             accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
@@ -259,9 +265,9 @@ fn spawn_acceptor(seat: &Seat, listener: TcpListener, worker: Rc<Worker>) {
 
 /// Runs `serve` as a task for every connection that comes. Its last argument is a number that no
 /// other connection has.
-fn accept<S, F>(listener: TcpListener, worker: Rc<Worker>, serve: S)
+fn accept<S, F>(listener: Listener, worker: Rc<Worker>, serve: S)
 where
-    S: Fn(TcpStream, Rc<Worker>, u64) -> F + 'static,
+    S: Fn(Stream, Rc<Worker>, u64) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let accept_all = async move {
@@ -270,9 +276,6 @@ where
             match listener.accept().await {
                 Ok(stream) => {
                     worker.tally().connected();
-                    // A message waits for nobody's acknowledgement. Where that cannot be set the
-                    // peer is gone already, and the first read will say so.
-                    let _ = stream.set_nodelay(true);
                     drop(ringloop::spawn(serve(stream, Rc::clone(&worker), number)));
                     number += worker.threads_count as u64;
                 }

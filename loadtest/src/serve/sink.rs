@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use ringloop::net::TcpStream;
-
 use super::Worker;
 use super::tally::Messages;
+use crate::stream::Stream;
 
 /// Reads one peer until it closes or fails.
-pub(super) async fn serve(mut stream: TcpStream, worker: Rc<Worker>, size: u32) {
+pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32) {
     let mut messages = Messages::new(size);
     while let Ok(bytes) = stream.recv().await {
         if bytes.is_empty() {

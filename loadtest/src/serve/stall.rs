@@ -10,11 +10,11 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringloop::net::TcpStream;
 use ringloop::time::{Instant, sleep_until};
 
 use super::Worker;
 use super::tally::Messages;
+use crate::stream::Stream;
 
 /// When the server stalls: for `length` from `start + k * period` on, for k = 1, 2, …
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Stalls {
     }
 }
 
-pub(super) async fn serve(mut stream: TcpStream, worker: Rc<Worker>, size: u32, stalls: Stalls) {
+pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32, stalls: Stalls) {
     let tally = worker.tally();
     let mut messages = Messages::new(size);
     while let Ok(bytes) = stream.recv().await {

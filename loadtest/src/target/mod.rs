@@ -8,14 +8,24 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) use self::own::{Announcement, OwnServer};
+use crate::address::{self, Address, UNIX};
 use crate::exit::{Exit, Stop};
 
 /// A target as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     scheme: Scheme,
-    host: String,
-    port: u16,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Host {
+        name: String,
+        port: u16,
+    },
+    /// What follows `unix:`.
+    Path(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +41,24 @@ const HTTP_PORT: u16 = 80;
 
 impl Url {
     /// Looks the host up and picks the address to test.
-    ///
+    pub(crate) fn resolve(&self, patience: Duration) -> Result<Address, Stop> {
+        match &self.place {
+            Place::Host { name, port } => self.look_up(name, *port, patience).map(Address::Tcp),
+            Place::Path(path) => Ok(Address::Unix(path.clone())),
+        }
+    }
+
     /// A name with several addresses (`localhost` is often both `::1` and `127.0.0.1`) is tried in
     /// order, because a server usually listens on one of them only. With a single address no extra
     /// connection is made: the target sees exactly the connections of the test.
-    pub(crate) fn resolve(&self, patience: Duration) -> Result<SocketAddr, Stop> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| {
-            Stop::new(Exit::Unreachable, format!("{self}: cannot resolve {}: {error}", self.host))
+    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<SocketAddr, Stop> {
+        let found = (host, port).to_socket_addrs().map_err(|error| {
+            Stop::new(Exit::Unreachable, format!("{self}: cannot resolve {host}: {error}"))
         })?;
         let addresses: Vec<SocketAddr> = found.collect();
         match addresses[..] {
             [] => {
-                let line = format!("{self}: {} has no address", self.host);
+                let line = format!("{self}: {host} has no address");
                 Err(Stop::new(Exit::Unreachable, line))
             }
             [only] => Ok(only),
@@ -54,6 +70,10 @@ impl Url {
         }
     }
 
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.place, Place::Path(_))
+    }
+
     /// Path and query of an HTTP target; `None` of another.
     pub(crate) fn http_path(&self) -> Option<&str> {
         match &self.scheme {
@@ -62,24 +82,56 @@ impl Url {
         }
     }
 
-    /// The host as HTTP names it: with the port unless that goes without saying.
+    /// The host as HTTP names it: with the port unless that goes without saying. A Unix socket has
+    /// no host; what servers expect then is this machine.
     pub(crate) fn http_host(&self) -> String {
-        let (open, close) = self.brackets();
-        let port = if self.port == HTTP_PORT { String::new() } else { format!(":{}", self.port) };
-        format!("{open}{}{close}{port}", self.host)
+        match &self.place {
+            Place::Host { name, port: HTTP_PORT } => bracketed(name),
+            Place::Host { name, port } => format!("{}:{port}", bracketed(name)),
+            Place::Path(_) => "localhost".to_owned(),
+        }
     }
 
-    fn brackets(&self) -> (&'static str, &'static str) {
-        if self.host.contains(':') { ("[", "]") } else { ("", "") }
+    /// `/path`, `/path:tcp` or `/path:http`, and what is asked for behind the last.
+    fn unix(rest: &str) -> Result<Url, String> {
+        let (path, scheme) = if let Some(path) = rest.strip_suffix(":tcp") {
+            (path, Scheme::Tcp)
+        } else if let Some((path, asked)) = split_http(rest) {
+            (path, Scheme::Http { path: http_path(asked)? })
+        } else if let Some((_, suffix)) = rest.rsplit_once(':') {
+            return Err(format!(
+                "'{suffix}' is not spoken here; use unix:/path:tcp or unix:/path:http"
+            ));
+        } else {
+            (rest, Scheme::Tcp)
+        };
+        Ok(Url { scheme, place: Place::Path(address::unix_path(path)?) })
     }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// The path of a Unix socket, and what follows `:http`.
+fn split_http(rest: &str) -> Option<(&str, &str)> {
+    const HTTP: &str = ":http";
+    let is_end = |asked: &str| asked.is_empty() || asked.starts_with(['/', '?', '#']);
+    rest.match_indices(HTTP)
+        .map(|(at, _)| (&rest[..at], &rest[at + HTTP.len()..]))
+        .find(|(_, asked)| is_end(asked))
 }
 
 impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Url, String> {
+        if let Some(rest) = text.strip_prefix(UNIX) {
+            return Url::unix(rest);
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("a target is written tcp://host:port or http://host:port/path".to_owned());
+            return Err("a target is written tcp://host:port, http://host:port/path or unix:/path"
+                .to_owned());
         };
         let (authority, scheme) = match scheme {
             "tcp" => (rest, Scheme::Tcp),
@@ -123,7 +175,7 @@ impl FromStr for Url {
         if host.is_empty() || host.contains(is_odd) {
             return Err(format!("'{host}' is not a host: use tcp://host:port"));
         }
-        Ok(Url { scheme, host: host.to_owned(), port })
+        Ok(Url { scheme, place: Place::Host { name: host.to_owned(), port } })
     }
 }
 
@@ -139,12 +191,20 @@ fn http_path(rest: &str) -> Result<String, String> {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.scheme {
-            Scheme::Tcp => {
-                let (open, close) = self.brackets();
-                write!(f, "tcp://{open}{}{close}:{}", self.host, self.port)
+        match (&self.scheme, &self.place) {
+            (Scheme::Tcp, Place::Host { name, port }) => {
+                write!(f, "tcp://{}:{port}", bracketed(name))
             }
-            Scheme::Http { path } => write!(f, "http://{}{path}", self.http_host()),
+            (Scheme::Http { path }, Place::Host { .. }) => {
+                write!(f, "http://{}{path}", self.http_host())
+            }
+            (Scheme::Tcp, Place::Path(path)) => {
+                // What speaks is said where it could be taken for another thing.
+                write!(f, "{UNIX}{path}{}", if path.contains(':') { ":tcp" } else { "" })
+            }
+            (Scheme::Http { path: asked }, Place::Path(path)) => {
+                write!(f, "{UNIX}{path}:http{}", if asked == "/" { "" } else { asked })
+            }
         }
     }
 }
@@ -166,6 +226,12 @@ mod tests {
             "tcp://[::1]:65535",
             "http://localhost/",
             "http://[::1]:8080/a/b?c=/d",
+            "unix:/a/b",
+            "unix:b",
+            "unix:@name",
+            "unix:/a:b:tcp",
+            "unix:/a:http",
+            "unix:/a:b:http/c:http?d",
         ] {
             assert_eq!(good.parse::<Url>().unwrap().to_string(), good);
         }
@@ -190,6 +256,11 @@ mod tests {
             ("tcp://:7000", "host"),
             ("tcp://x/y:7000", "host"),
             ("tcp://x:7000/", "port"),
+            ("unix:", "missing"),
+            ("unix::tcp", "missing"),
+            ("unix:/a:b", "'b' is not spoken"),
+            ("unix:/a:https", "'https' is not spoken"),
+            ("unix:/a:http/ä", "%XX"),
         ] {
             let message = bad.parse::<Url>().unwrap_err();
             assert!(message.contains(word), "{bad}: {message}");
@@ -210,6 +281,8 @@ mod tests {
             ("http://[::1]", "[::1]", "/"),
             ("http://[::1]:81/a?b:c#d/e", "[::1]:81", "/a?b:c"),
             ("http://x#d", "x", "/"),
+            ("unix:/a:http", "localhost", "/"),
+            ("unix:/a:http?q", "localhost", "/?q"),
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!((url.http_host().as_str(), url.http_path()), (host, Some(path)), "{text}");
@@ -227,6 +300,10 @@ mod tests {
         for text in ["127.0.0.1:7000", "[::1]:7000"] {
             let url: Url = format!("tcp://{text}").parse().unwrap();
             assert_eq!(url.resolve(Duration::ZERO).unwrap(), text.parse().unwrap());
+        }
+        for (text, path) in [("unix:/a", "/a"), ("unix:a:b:tcp", "a:b"), ("unix:@a:http/b", "@a")] {
+            let address = text.parse::<Url>().unwrap().resolve(Duration::ZERO).unwrap();
+            assert_eq!(address, Address::Unix(path.to_owned()), "{text}");
         }
     }
 }

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
@@ -16,6 +15,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use crate::address::Address;
 use crate::cli::Driver;
 use crate::driver::DriverUsed;
 use crate::exit::Stop;
@@ -24,7 +24,7 @@ use crate::exit::Stop;
 /// Two lines, for people and for us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
-    pub(crate) addr: SocketAddr,
+    pub(crate) addr: Address,
     pub(crate) driver: DriverUsed,
 }
 
@@ -102,8 +102,8 @@ impl OwnServer {
         }
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
-        self.announced.addr
+    pub(crate) fn addr(&self) -> &Address {
+        &self.announced.addr
     }
 
     pub(crate) fn driver(&self) -> &DriverUsed {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringloop::net::{ReadHalf, TcpStream, WriteHalf};
+use ringloop::net::{ReadHalf, WriteHalf};
 use ringloop::time::Sleep;
 
 use super::connect;
@@ -24,6 +24,7 @@ use crate::cli::CloseStyle;
 use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
 use crate::protocol::{Conversation, Step};
 use crate::schedule::ConnectPermit;
+use crate::stream::Stream;
 
 /// A connection that is reopened after it failed without a single reply waits for so long: a target
 /// that closes whatever it accepts must not be flooded.
@@ -45,7 +46,10 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             continue;
         };
         let ended = talk(&worker, index, &mut stream).await;
-        let local = stream.local_addr().ok().map(Local::Socket); // while there is one
+        let local = match ended {
+            Ended::Failed { .. } => stream.local_addr().map(Local::Socket), // while there is one
+            Ended::Retired => None,
+        };
         match (&ended, churn.close) {
             (Ended::Retired, CloseStyle::Fin) => _ = stream.close().await,
             (Ended::Failed { .. }, CloseStyle::Fin) => drop(stream),
@@ -87,7 +91,7 @@ pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
         }
         Err(error) => Failure::from_io(Stage::Recv, &error),
     };
-    example.local = stream.local_addr().ok().map(Local::Socket);
+    example.local = stream.local_addr().map(Local::Socket);
     worker.idle_lost(failure, example);
 }
 
@@ -96,7 +100,7 @@ async fn open(
     index: u32,
     permit: ConnectPermit,
     attempt: Attempt,
-) -> Option<TcpStream> {
+) -> Option<Stream> {
     match reach(worker, index, permit).await {
         Ok((stream, took)) => {
             worker.opened(index, took, attempt);
@@ -114,17 +118,17 @@ async fn reach(
     worker: &Worker,
     index: u32,
     permit: ConnectPermit,
-) -> Result<(TcpStream, Duration), Failure> {
-    let (addr, patience) = (worker.plan().addr, worker.plan().connect_timeout);
+) -> Result<(Stream, Duration), Failure> {
+    let (address, patience) = (&worker.plan().address, worker.plan().connect_timeout);
     let source = worker.source_of(index);
     let started = Instant::now();
-    let connected = connect::connect(addr, source, patience).await;
+    let connected = connect::connect(address, source, patience).await;
     let took = started.elapsed();
     drop(permit);
-    // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.
-    connected
-        .and_then(|stream| stream.set_nodelay(true).map(|()| (stream, took)))
-        .map_err(|error| Failure::from_io(Stage::Connect, &error))
+    match connected {
+        Ok(stream) => Ok((stream, took)),
+        Err(error) => Err(Failure::from_io(Stage::Connect, &error)),
+    }
 }
 
 /// How a connection ended.
@@ -158,7 +162,7 @@ impl Clock {
 
 /// Sends and receives until the connection ends. After the end of the run it stays open for as long
 /// as it can: closing thousands then would disturb the last replies of the others.
-async fn talk(worker: &Worker, index: u32, stream: &mut TcpStream) -> Ended {
+async fn talk(worker: &Worker, index: u32, stream: &mut Stream) -> Ended {
     let clock = Clock::default();
     let conversation = RefCell::new(worker.protocol().begin(worker.number_of_conversation()));
     let was_served = Cell::new(false);

@@ -23,7 +23,7 @@ mod intervals;
 mod state;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +35,7 @@ pub(crate) use self::accounts::{Accounts, IdleCounts, Traffic, WorkerResult};
 pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
 pub(crate) use self::intervals::{Counts, Part, Phase};
 use self::state::Worker;
+use crate::address::Address;
 use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
@@ -50,7 +51,7 @@ use crate::sys;
 pub(crate) struct Plan {
     pub(crate) worker: u32,
     pub(crate) threads: u32,
-    pub(crate) addr: SocketAddr,
+    pub(crate) address: Address,
     /// Taken in turn by the connections of all workers; empty if the kernel is to choose.
     pub(crate) sources: Arc<[IpAddr]>,
     /// The processor to run on.

@@ -26,4 +26,5 @@ mod serve;
 mod signals;
 mod sources;
 mod targets;
+mod unix;
 mod verify;

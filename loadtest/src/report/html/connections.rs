@@ -60,7 +60,8 @@ pub(super) fn panel(page: &Page<'_>) -> String {
 fn connect_times(page: &Page<'_>) -> String {
     let Some(connect) = &page.report.latency_us.connect else { return String::new() };
     let Some(histogram) = connect.histogram() else { return String::new() };
-    let is_slow = connect.max >= SLOW_CONNECT_US;
+    let has_syns = !page.report.target.is_unix();
+    let is_slow = has_syns && connect.max >= SLOW_CONNECT_US;
     let end = if is_slow { connect.max.max(5e6) } else { connect.max };
     let x = Scale::log_around(connect.min, end);
     let y = Scale::Linear { from: 0.0, to: 100.0 };
@@ -82,7 +83,9 @@ fn connect_times(page: &Page<'_>) -> String {
         }
     }
     chart.line("c2", points.into_iter());
-    let caption = if is_slow {
+    let caption = if !has_syns {
+        format!("Time to connect. The slowest took {}.", time_us(connect.max))
+    } else if is_slow {
         "Time to connect. The marks are where a connect ends whose SYN was lost once or twice."
             .to_owned()
     } else {

@@ -59,11 +59,14 @@ fn environment(page: &Page<'_>) -> String {
         ),
         (
             "ports",
-            format!(
-                "{} of {}",
-                page.count("/env/limits/ports_needed"),
-                page.count("/env/limits/ports_available")
-            ),
+            match report.target.is_unix() {
+                true => "none: a Unix socket".to_owned(),
+                false => format!(
+                    "{} of {}",
+                    page.count("/env/limits/ports_needed"),
+                    page.count("/env/limits/ports_available")
+                ),
+            },
         ),
         ("phases", phases.join(", ")),
         ("started", escape(&report.started_at)),

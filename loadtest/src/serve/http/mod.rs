@@ -20,13 +20,13 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringloop::net::TcpStream;
 use ringloop::time::timeout;
 
 use self::reply::{Body, Framing, Reply, write_head};
 use self::request::{Method, Reader, Refusal, Request, Step};
 use self::route::Route;
 use super::Worker;
+use crate::stream::Stream;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
 const OUT_LEN: usize = 64 << 10;
@@ -60,7 +60,7 @@ impl Http {
     }
 
     /// Serves one peer until either side ends the connection.
-    pub(super) async fn serve(self: Rc<Self>, stream: TcpStream) {
+    pub(super) async fn serve(self: Rc<Self>, stream: Stream) {
         let out = Vec::new();
         let mut connection = Connection { http: &self, stream, out };
         // A peer's failure is its own matter.
@@ -78,7 +78,7 @@ fn work_for(time: Duration) {
 
 struct Connection<'a> {
     http: &'a Http,
-    stream: TcpStream,
+    stream: Stream,
     /// Replies that wait to be sent.
     out: Vec<u8>,
 }

@@ -51,6 +51,9 @@ fn bad_arguments() {
         (&["serve", "lossy", "--fault", "lose:3"], "only drop, reset, half-close"),
         (&["serve", "lossy", "--fault", "drop:0"], "at least 1"),
         (&["serve", "lossy", "--fault", "short:3", "--size", "1"], "--size 2"),
+        (&["serve", "echo", "--listen", "unix:"], "the path is missing"),
+        (&["serve", "echo", "--listen", "unix:/a", "--threads", "2"], "--threads"),
+        (&["serve", "lossy", "--fault", "reset:3", "--listen", "unix:/a"], "--fault reset"),
     ] {
         let output = loadtest(arguments);
         assert_exit(&output, 2);
