@@ -15,6 +15,7 @@ mod echo;
 mod fault;
 mod http;
 mod lossy;
+mod parting;
 mod sink;
 mod stall;
 mod stop;

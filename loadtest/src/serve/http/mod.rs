@@ -20,12 +20,11 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringloop::time::timeout;
-
 use self::reply::{Body, Framing, Reply, write_head};
 use self::request::{Method, Reader, Refusal, Request, Step};
 use self::route::Route;
 use super::Worker;
+use super::parting::part;
 use crate::stream::Stream;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
@@ -36,11 +35,6 @@ const PIECE_LEN: usize = 16 << 10;
 
 /// Positions are coded modulo this prime, so that no power of two hides a displaced piece.
 const CODE_PERIOD: usize = 251;
-
-/// After the last reply we read on for so long and so far. Closing with unread bytes would be a
-/// reset, and the reset could overtake the reply.
-const PARTING_PATIENCE: Duration = Duration::from_secs(5);
-const PARTING_LEN: usize = 1 << 20;
 
 /// What the connections of one thread share.
 #[derive(Debug)]
@@ -207,20 +201,6 @@ impl Connection<'_> {
     /// Sends the last bytes and the end of the stream, and lets the peer read them.
     async fn part(&mut self) -> io::Result<()> {
         self.send().await?;
-        self.stream.shutdown().await?;
-        let tally = self.http.worker.tally();
-        let mut left = PARTING_LEN;
-        let read_on = async {
-            while left > 0 {
-                let bytes = self.stream.recv().await?;
-                if bytes.is_empty() {
-                    break;
-                }
-                tally.received(bytes.len());
-                left = left.saturating_sub(bytes.len());
-            }
-            Ok(())
-        };
-        timeout(PARTING_PATIENCE, read_on).await.unwrap_or(Ok(()))
+        part(&mut self.stream, self.http.worker.tally()).await
     }
 }
