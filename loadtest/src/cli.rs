@@ -85,6 +85,10 @@ pub(crate) struct RunArgs {
     /// Which connection sends the next message of an open loop
     #[arg(long, value_enum, default_value_t = DispatchStyle::Any)]
     pub(crate) dispatch: DispatchStyle,
+    /// Stay awake for so long before a message is due, to send it on time (of --dispatch any; default
+    /// 50us if there are more processors than threads, else 0)
+    #[arg(long, value_name = "T", value_parser = units::duration)]
+    pub(crate) spin: Option<Duration>,
     /// Of everything random
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,

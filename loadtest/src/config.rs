@@ -2,7 +2,9 @@
 
 mod http;
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use crate::campaign::CampaignArgs;
@@ -44,6 +46,15 @@ const INTERVALS_DEFAULT_MAX: u32 = 3_600;
 
 /// Each takes some kilobytes of memory and of the report.
 const INTERVALS_MAX: u32 = 100_000;
+
+/// Sleeping and waking takes about so long, and a message that comes in between is late. So a worker
+/// stays awake before each, unless a server may have to wait for its processor then.
+const SPIN: Duration = Duration::from_micros(50);
+
+fn spin(threads: u32) -> Duration {
+    let has_more = |cpus: NonZero<usize>| cpus.get() > threads as usize;
+    if thread::available_parallelism().is_ok_and(has_more) { SPIN } else { Duration::ZERO }
+}
 
 /// How many connections a run has.
 pub(crate) fn connections(asked: Option<u32>, url: Option<&Url>) -> u32 {
@@ -145,6 +156,9 @@ impl RunConfig {
         if !has_schedule && args.dispatch != DispatchStyle::Any {
             return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
         }
+        if args.spin.is_some() && (!has_schedule || args.dispatch != DispatchStyle::Any) {
+            return usage("--spin needs a --rate and --dispatch any".to_owned());
+        }
         let of_responses = |gate: &&Gate| gate.is_of_responses();
         if let Some(gate) = args
             .thresholds
@@ -206,6 +220,7 @@ impl RunConfig {
                 stages: args.stages,
                 arrivals: args.arrivals,
                 dispatch: args.dispatch,
+                spin: args.spin.unwrap_or_else(|| spin(args.threads)),
                 seed: args.seed,
             }),
             pipeline: args.pipeline,

@@ -36,6 +36,7 @@ pub(crate) struct OpenLoop {
     pub(crate) stages: Option<Stages>,
     pub(crate) arrivals: ArrivalsStyle,
     pub(crate) dispatch: DispatchStyle,
+    pub(crate) spin: Duration,
     pub(crate) seed: u64,
 }
 
@@ -53,6 +54,7 @@ impl OpenLoop {
             (None, _) => {}
         }
         OpenLoad {
+            spin: self.spin,
             curve: Arc::new(RateCurve::new(start, &stages)),
             spacing: match self.arrivals {
                 ArrivalsStyle::Constant => Spacing::Constant,
@@ -258,6 +260,7 @@ mod tests {
                 stages: stages.map(|text| text.parse().unwrap()),
                 arrivals: ArrivalsStyle::Constant,
                 dispatch: DispatchStyle::Any,
+                spin: Duration::ZERO,
                 seed: 1,
             };
             open.load(s(1), s(2)).curve.due(x).unwrap().as_secs_f64()

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 
 use super::distribution::{distribution, us};
-use super::health::Signs;
+use super::health::{self, Signs};
 use super::total::Total;
 use super::*;
 use crate::address::Address;
-use crate::cli::name_of;
+use crate::cli::{DispatchStyle, name_of};
 use crate::config::RunConfig;
 use crate::control::Ready;
 use crate::driver::DriverUsed;
@@ -179,6 +179,9 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         rate: open.map(ToString::to_string),
         arrivals: open.map(|open| name_of(open.arrivals)),
         dispatch: open.map(|open| name_of(open.dispatch)),
+        spin_us: open
+            .filter(|open| open.dispatch == DispatchStyle::Any)
+            .map(|open| open.spin.as_secs_f64() * 1e6),
         pipeline: config.pipeline,
         seed: config.seed,
         interval_s: config.interval.as_secs_f64(),
@@ -296,11 +299,11 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
 fn generator(outcome: &Outcome, total: &Total) -> Generator {
     let window_ns = outcome.lengths.measured.as_nanos() as f64;
     let percent = |ns: u64| ns as f64 * 100.0 / window_ns;
-    let times: Vec<CpuTime> = outcome.worker_times.iter().copied().flatten().collect();
-    let times = if window_ns > 0.0 { times } else { Vec::new() };
-    let cpu_percent: Vec<f64> = times.iter().map(|time| percent(time.ran_ns)).collect();
-    let waits = times.iter().map(|time| percent(time.waited_ns));
-    let busy = times.iter().map(|time| percent(time.ran_ns + time.waited_ns));
+    let times: Vec<(CpuTime, u64)> = if window_ns > 0.0 { times(outcome) } else { Vec::new() };
+    let cpu_percent: Vec<f64> = times.iter().map(|(time, _)| percent(time.ran_ns)).collect();
+    let spin_percent: Vec<f64> = times.iter().map(|(_, spun_ns)| percent(*spun_ns)).collect();
+    let waits = times.iter().map(|(time, _)| percent(time.waited_ns));
+    let busy = times.iter().map(|&(time, spun_ns)| percent(health::busy_ns(time, spun_ns)));
     let (verdict, verdict_reason) = Signs::of(total, busy).verdict();
     Generator {
         drivers: drivers(outcome),
@@ -312,10 +315,22 @@ fn generator(outcome: &Outcome, total: &Total) -> Generator {
             Some(worst.map_or(wait, |worst| worst.max(wait)))
         }),
         cpu_percent,
+        spin_percent,
         cq_overflows: outcome.results.iter().map(|result| result.cq_overflows).sum(),
         enobufs: outcome.results.iter().map(|result| result.enobufs).sum(),
         rss_bytes: outcome.rss_bytes,
     }
+}
+
+/// What each worker used, and how much of it for nothing, in nanoseconds; in the order of `ready`.
+fn times(outcome: &Outcome) -> Vec<(CpuTime, u64)> {
+    let spun_ns = |number: u32| {
+        let mut results = outcome.results.iter();
+        let of_worker = results.find(|result| result.worker == number);
+        of_worker.map_or(0, |result| result.spun.as_nanos() as u64)
+    };
+    let workers = outcome.worker_times.iter().zip(&outcome.ready);
+    workers.filter_map(|(time, ready)| Some(((*time)?, spun_ns(ready.worker)))).collect()
 }
 
 fn lag(histogram: &Histogram<u64>) -> Option<Lag> {

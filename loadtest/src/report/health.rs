@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use super::Verdict;
 use super::figures::time_us;
 use super::total::Total;
+use crate::procfs::CpuTime;
 
 /// A worker that ran or waited for a processor longer than this has no time left to be punctual.
 const BUSY_MARGINAL_PERCENT: f64 = 75.0;
@@ -26,10 +27,16 @@ const BUSY_SATURATED_PERCENT: f64 = 90.0;
 const LAG_MARGINAL: Duration = Duration::from_micros(200);
 const LAG_SATURATED: Duration = Duration::from_millis(2);
 
+/// How long a worker was at work or waited to be. It did not work while it spun.
+pub(super) fn busy_ns(time: CpuTime, spun_ns: u64) -> u64 {
+    // Spun is by the clock, and a worker that was put off in between did not run.
+    (time.ran_ns + time.waited_ns).saturating_sub(spun_ns)
+}
+
 /// What is known of a generator. Times are 99th percentiles; none is zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signs {
-    /// Of one processor, the busiest worker: running, or waiting to run. Its connections are the ones
+    /// Of one processor, the busiest worker: at work, or waiting to run; spinning is neither. Its connections are the ones
     /// that are measured late.
     pub(super) busy_percent: Option<f64>,
     pub(super) is_open_loop: bool,
@@ -168,6 +175,18 @@ mod tests {
         ] {
             assert_eq!(signs.verdict().0, wanted, "{signs:?}");
         }
+    }
+
+    /// Goal: spinning is no work, waiting to run is.
+    ///
+    /// Method: a worker that ran and waited; one that spun for longer than it is said to have run.
+    ///
+    /// Kills: a worker that is busy because it stays awake; an underflow.
+    #[test]
+    fn at_work() {
+        let time = CpuTime { ran_ns: 70, waited_ns: 20 };
+        assert_eq!(busy_ns(time, 40), 50);
+        assert_eq!(busy_ns(time, 91), 0);
     }
 
     /// Goal: a verdict that is not the best one says why.

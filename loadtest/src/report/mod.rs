@@ -333,6 +333,10 @@ pub(crate) struct Generator {
     pub(crate) loop_lag_us: Option<Lag>,
     /// Of one core, per worker, in the measured window.
     pub(crate) cpu_percent: Vec<f64>,
+    /// Of one core, per worker: the part of `cpu_percent` in which an open loop only waited for the
+    /// next message, so as not to miss it (`--spin`).
+    #[serde(default)]
+    pub(crate) spin_percent: Vec<f64>,
     /// Runnable but without a processor, the worst worker.
     pub(crate) run_queue_wait_percent: Option<f64>,
     pub(crate) cq_overflows: u64,

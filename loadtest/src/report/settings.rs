@@ -13,6 +13,9 @@ pub(crate) struct Config {
     pub(crate) arrivals: Option<String>,
     /// `any` or `per-conn`, of an open loop.
     pub(crate) dispatch: Option<String>,
+    /// How long before a message is due the workers stay awake, of an open loop.
+    #[serde(default)]
+    pub(crate) spin_us: Option<f64>,
     /// Messages that a connection may have outstanding.
     pub(crate) pipeline: u32,
     pub(crate) seed: u64,

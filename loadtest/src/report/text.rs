@@ -127,7 +127,9 @@ fn mode(config: &Config) -> String {
     };
     let seed =
         if arrivals == "poisson" { format!(", seed {}", config.seed) } else { String::new() };
-    format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed})", config.mode)
+    let spin = config.spin_us.filter(|us| *us > 0.0);
+    let spin = spin.map(|us| format!(", spin {}", time_us(us))).unwrap_or_default();
+    format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed}{spin})", config.mode)
 }
 
 /// The generator's driver and why it is that; and the server's, if it is ours and runs on another.
@@ -307,7 +309,11 @@ fn generator(generator: &Generator) -> String {
         .iter()
         .copied()
         .fold(None, |most: Option<f64>, cpu| Some(most.map_or(cpu, |most| most.max(cpu))));
-    let cpu = busiest.map(|cpu| format!("   cpu {cpu:.0} %")).unwrap_or_default();
+    let mut cpu = busiest.map(|cpu| format!("   cpu {cpu:.0} %")).unwrap_or_default();
+    let spun = generator.spin_percent.iter().copied().fold(0.0, f64::max);
+    if spun >= 0.5 {
+        let _ = write!(cpu, " (of it {spun:.0} % spinning)");
+    }
     let wait = generator
         .run_queue_wait_percent
         .map(|wait| format!("   run queue wait {wait:.1} %"))

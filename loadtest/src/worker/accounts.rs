@@ -154,6 +154,8 @@ pub(crate) struct WorkerResult {
     pub(crate) ramp_took: Duration,
     pub(crate) cq_overflows: u64,
     pub(crate) enobufs: u64,
+    /// Awake in the measured window with nothing to do (`--spin`).
+    pub(crate) spun: Duration,
     /// Tasks that panicked.
     pub(crate) panics: u64,
 }

@@ -38,6 +38,8 @@ pub(crate) struct OpenLoad {
     pub(crate) curve: Arc<RateCurve>,
     pub(crate) spacing: Spacing,
     pub(crate) rule: DispatchRule,
+    /// How long before a message is due the worker stays awake; of [`DispatchRule::Any`].
+    pub(crate) spin: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +141,6 @@ impl Dispatch {
 
     pub(super) fn start(&mut self, origin: Instant) {
         self.origin = Some(origin);
-    }
-
-    /// Whether a task has to hand out the messages.
-    pub(super) fn needs_dispatcher(&self) -> bool {
-        matches!(self.kind, Kind::Any(_))
     }
 
     /// Asks for a turn of connection `index`, which has a place. Messages due from `end` on are not
@@ -308,18 +305,36 @@ impl Pool {
     }
 }
 
-/// The dispatcher of a worker: sleeps until a message is due and gives it to a free connection.
-pub(super) async fn run(worker: Rc<Worker>) {
+/// The dispatcher of a worker: sleeps until a message is nearly due, stays awake until it is, and
+/// gives it to a free connection.
+pub(super) async fn run(worker: Rc<Worker>, spin: Duration) {
     let mut alarm = ringloop::time::sleep(Duration::ZERO);
-    poll_fn(|cx| poll(&worker, &mut alarm, cx)).await
+    let mut vigil = Vigil::default();
+    poll_fn(|cx| poll(&worker, spin, &mut alarm, &mut vigil, cx)).await
 }
 
-fn poll(worker: &Worker, alarm: &mut Sleep, cx: &mut Context<'_>) -> Poll<()> {
+fn poll(
+    worker: &Worker,
+    spin: Duration,
+    alarm: &mut Sleep,
+    vigil: &mut Vigil,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     loop {
-        match worker.hand_out(Instant::now()) {
+        let now = Instant::now();
+        if let Some(begun) = vigil.end(worker.deeds()) {
+            worker.spun(begun, now);
+        }
+        match worker.hand_out(now) {
             Next::Due(due) => {
                 worker.dispatch().wait(false, cx.waker());
-                alarm.reset(worker.loop_time(due));
+                let until_due = due.saturating_duration_since(now);
+                if until_due <= spin {
+                    vigil.begin(now, worker.deeds());
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                alarm.reset(worker.loop_time(due - spin));
                 if Pin::new(&mut *alarm).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -329,6 +344,24 @@ fn poll(worker: &Worker, alarm: &mut Sleep, cx: &mut Context<'_>) -> Poll<()> {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+/// Tells the turns that were spun, in which nothing was sent or received, from those with work.
+#[derive(Debug, Default)]
+struct Vigil {
+    /// When it began, and what the worker had done until then.
+    begun: Option<(Instant, u64)>,
+}
+
+impl Vigil {
+    fn begin(&mut self, now: Instant, deeds: u64) {
+        self.begun = Some((now, deeds));
+    }
+
+    /// When it began, if nothing was done since.
+    fn end(&mut self, deeds: u64) -> Option<Instant> {
+        self.begun.take().filter(|(_, before)| *before == deeds).map(|(begun, _)| begun)
     }
 }
 
@@ -347,7 +380,8 @@ mod tests {
     fn the_longest_free() {
         let curve = Arc::new(RateCurve::new(1_000.0, &[]));
         let rule = DispatchRule::Any;
-        let load = OpenLoad { curve, spacing: Spacing::Constant, rule };
+        let spin = Duration::ZERO;
+        let load = OpenLoad { curve, spacing: Spacing::Constant, rule, spin };
         let streams = load.streams(0, 1, 3, 3);
         let mut dispatch = Dispatch::new(&Load::Open(load), streams, 3);
         for index in [2, 0, 1] {
@@ -363,5 +397,20 @@ mod tests {
         assert_eq!(dispatch.free_since(&mut look), Some(at));
         assert_eq!(asked, [2, 0, 0]);
         assert_eq!(dispatch.free_since(|_| None), None);
+    }
+
+    /// Goal: a turn in which something was sent or received is no vigil.
+    ///
+    /// Method: one without, one with, and an end without a beginning.
+    ///
+    /// Kills: turns with work that count as spinning; one that is counted twice.
+    #[test]
+    fn vigils() {
+        let (now, mut vigil) = (Instant::now(), Vigil::default());
+        vigil.begin(now, 7);
+        assert_eq!(vigil.end(7), Some(now));
+        assert_eq!(vigil.end(7), None);
+        vigil.begin(now, 7);
+        assert_eq!(vigil.end(8), None);
     }
 }

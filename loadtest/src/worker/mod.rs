@@ -186,8 +186,8 @@ fn drive(worker: &Rc<Worker>, window: Window) {
     worker.drive(window);
     drop(ringloop::spawn(close_intervals(Rc::clone(worker))));
     drop(ringloop::spawn(heartbeat::run(Rc::clone(worker))));
-    if worker.dispatch().needs_dispatcher() {
-        drop(ringloop::spawn(dispatch::run(Rc::clone(worker))));
+    if let Load::Open(OpenLoad { rule: DispatchRule::Any, spin, .. }) = worker.plan().load {
+        drop(ringloop::spawn(dispatch::run(Rc::clone(worker), spin)));
     }
 }
 

@@ -68,6 +68,10 @@ pub(super) struct Worker {
     service: RefCell<Histogram<u64>>,
     connect: RefCell<Histogram<u64>>,
     loop_lag: RefCell<Histogram<u64>>,
+    /// Messages sent and replies received.
+    deeds: Cell<u64>,
+    /// Awake in the measured window with nothing to do.
+    spun: Cell<Duration>,
 }
 
 /// What the main thread counts workers by: told once each.
@@ -155,6 +159,8 @@ impl Worker {
             service: RefCell::new(stats::new_histogram()),
             connect: RefCell::new(stats::new_histogram()),
             loop_lag: RefCell::new(stats::new_lag_histogram()),
+            deeds: Cell::new(0),
+            spun: Cell::new(Duration::ZERO),
             plan,
             links,
         }
@@ -238,6 +244,18 @@ impl Worker {
 
     pub(super) fn window(&self) -> Option<Window> {
         self.window.get()
+    }
+
+    /// A number that changes with everything sent or received.
+    pub(super) fn deeds(&self) -> u64 {
+        self.deeds.get()
+    }
+
+    /// It was awake from `begun` until `now` for nothing.
+    pub(super) fn spun(&self, begun: Instant, now: Instant) {
+        if self.window.get().is_some_and(|window| window.holds(begun)) {
+            self.spun.set(self.spun.get() + (now - begun));
+        }
     }
 
     pub(super) fn record_loop_lag(&self, lag: Duration) {
@@ -346,6 +364,7 @@ impl Worker {
             self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
         }
         slot.outstanding.push_back(Message { due, sent_at: now, is_measured });
+        self.deeds.set(self.deeds.get() + 1);
         slot.sent_here += 1;
         if !slot.has_place(self.plan.pipeline) {
             slot.free_since = None;
@@ -408,6 +427,7 @@ impl Worker {
 
     /// So many messages have found their fate.
     fn settled(&self, count: u64) {
+        self.deeds.set(self.deeds.get() + 1);
         self.unsettled.set(self.unsettled.get() - count);
         if self.unsettled.get() > 0 {
             return;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{Running, kill};
+use crate::common::{Running, assert_exit, json, kill, loadtest};
 use crate::targets::{Counter, target};
 
 /// A run of two seconds that is stopped for half a second of them, from the first message on.
@@ -64,4 +64,22 @@ fn lag_is_since_there_was_a_place() {
     let lag = &report["generator"]["send_lag_us"];
     // At least 49 of 400 messages were sent by connections that were free all the time.
     assert!(lag["p99"].as_f64().unwrap() > 300e3, "{lag}");
+}
+
+/// Goal: a worker that stays awake for the next message is not busy, and says what it does.
+///
+/// Method: a message every 20 ms, and awake a second before each; and without.
+///
+/// Kills: a worker that sleeps; `--spin 0` that spins; time that is not handed in.
+#[test]
+fn spinning_is_no_work() {
+    let url = target(|stream| Counter::default().echo(stream, || ()));
+    let spin_percent = |spin: &str| {
+        let arguments = ["-c", "4", "-R", "50", "-d", "1s", "--warmup", "0", "--spin", spin];
+        let output = loadtest(&[&["--format", "json"][..], &arguments, &[&url]].concat());
+        assert_exit(&output, 0);
+        json(&output)["generator"]["spin_percent"][0].as_f64().unwrap()
+    };
+    assert!(spin_percent("1s") > 50.0);
+    assert_eq!(spin_percent("0"), 0.0);
 }

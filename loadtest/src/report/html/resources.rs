@@ -24,6 +24,9 @@ fn generator(page: &Page<'_>) -> String {
     let workers = 0..generator.cpu_percent.len();
     let cpu: Vec<String> =
         workers.map(|index| page.percent(&format!("/generator/cpu_percent/{index}"))).collect();
+    let spun: Vec<String> = (0..generator.spin_percent.len())
+        .map(|index| page.percent(&format!("/generator/spin_percent/{index}")))
+        .collect();
     let mut verdict = generator.verdict.name().to_owned();
     if let Some(reason) = &generator.verdict_reason {
         verdict = format!("{verdict}: {}", escape(reason));
@@ -32,6 +35,7 @@ fn generator(page: &Page<'_>) -> String {
         ("verdict", verdict),
         ("driver", drivers.join("; ")),
         ("processor, by worker", cpu.join(", ")),
+        ("of that, awake for nothing", spun.join(", ")),
         ("waited for a processor", page.percent("/generator/run_queue_wait_percent")),
         ("completion queue overflows", page.count("/generator/cq_overflows")),
         ("ENOBUFS", page.count("/generator/enobufs")),

@@ -63,6 +63,7 @@ impl Worker {
             cq_overflows: 0,
             enobufs: 0,
             panics: 0,
+            spun: self.spun.get(),
         }
     }
 
