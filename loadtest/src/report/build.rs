@@ -27,7 +27,7 @@ use crate::threshold;
 use crate::timeline::{Timeline, Totals};
 use crate::worker::{Accounts, WorkerResult};
 
-/// A lost SYN is sent again after one second.
+/// A lost SYN is sent again after one second, and no answer to the first one comes any more.
 const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 
 /// Everything that a run measured.
@@ -124,7 +124,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         interrupted: outcome.signal.is_some(),
         exit_code: Exit::Ok.code(),
     };
-    report.notes = notes(&report, &outcome, &total);
+    report.notes = notes(&report, &outcome);
     confidence::add_to(&mut report);
     report.exit_code = exit(&report, outcome.signal).code();
     threshold::settle(&config.thresholds, &mut report);
@@ -281,6 +281,7 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             .unwrap_or_default()
             .as_secs_f64(),
         reconnects: total.reconnects,
+        slow_connects: Some(slow_connects(&total.connect)),
         idle: (config.idle > 0).then(|| IdleConnections {
             asked: config.idle,
             open: total.idle.opened - total.idle.lost,
@@ -293,6 +294,15 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
             jain: spread.jain,
             bars: stats::replies_bars(&total.replies),
         }),
+    }
+}
+
+/// How many connects took so long that their SYN must have been lost and sent again.
+fn slow_connects(connect: &Histogram<u64>) -> u64 {
+    let threshold_ns = SYN_RETRANSMIT.as_nanos() as u64;
+    match connect.max() {
+        max if max >= threshold_ns => connect.count_between(threshold_ns, max),
+        _ => 0,
     }
 }
 
@@ -341,7 +351,7 @@ fn lag(histogram: &Histogram<u64>) -> Option<Lag> {
     })
 }
 
-fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
+fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
     let mut notes = outcome.notes.clone();
     notes.extend(outcome.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
     let connections = &report.connections;
@@ -352,12 +362,7 @@ fn notes(report: &Report, outcome: &Outcome, total: &Total) -> Vec<String> {
             figures::grouped(connections.asked.into())
         ));
     }
-    let threshold_ns = SYN_RETRANSMIT.as_nanos() as u64;
-    let slow = match total.connect.max() {
-        max if max >= threshold_ns => total.connect.count_between(threshold_ns, max),
-        _ => 0,
-    };
-    if slow > 0 {
+    if let Some(slow @ 1..) = connections.slow_connects {
         let why = match outcome.address {
             Address::Tcp(_) => "SYNs were lost and sent again (accept queue too short?)",
             Address::Unix(_) => "the backlog was full",

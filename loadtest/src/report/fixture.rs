@@ -67,6 +67,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             lost: 0,
             opened_in_s: 0.1,
             reconnects: 0,
+            slow_connects: Some(0),
             idle: None,
             per_conn: None,
         },

@@ -33,6 +33,7 @@ mod tests {
     /// What a report of this schema did not have from the beginning, by object and name.
     const ADDED: &[(&str, &str)] = &[
         ("", "network"),
+        ("/connections", "slow_connects"),
         ("/server", "pids"),
         ("/server", "voluntary_switches"),
         ("/server", "involuntary_switches"),

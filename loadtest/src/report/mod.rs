@@ -211,6 +211,9 @@ pub(crate) struct Connections {
     pub(crate) opened_in_s: f64,
     /// Connections opened again after one ended.
     pub(crate) reconnects: u64,
+    /// Connects of all kinds that took 0.99 s or more, after which a lost SYN is sent again.
+    #[serde(default)]
+    pub(crate) slow_connects: Option<u64>,
     /// The silent herd, if one was asked for; not in the figures above.
     pub(crate) idle: Option<IdleConnections>,
     /// Measured replies per connection.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::common::{Running, Server, assert_exit, json, kill, loadtest, stderr, stdout};
-use crate::targets::target;
+use crate::targets::{echo_times, target};
 
 const CONNECTIONS: u64 = 10;
 
@@ -146,6 +146,43 @@ fn a_full_accept_queue() {
         notes(&report).iter().any(|note| note.contains("an accept queue was full")),
         "{report}"
     );
+}
+
+/// Goal: connects that had to wait for a SYN to be sent again are told from slow ones.
+///
+/// Method: an accept queue for two connections, which is emptied only when the run has waited for a
+/// second and still has no more than these two: the others come in with their second SYN, or later.
+/// Then a run whose connects find a place at once.
+///
+/// Kills: a threshold in another unit, or above the first repetition; a count that is in the note
+/// alone.
+#[test]
+fn connects_that_were_repeated() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let fixed = ["-c", "6", "-n", "6", "--warmup", "0", "--connect-timeout", "60s"];
+    let shown = ["--progress", "plain", "--json", "-"];
+    let mut run = Running::start(&[&fixed[..], &shown, &[&url]].concat());
+    run.wait_for_line("ramp 2/6");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || echo_times(&mut stream, 1));
+        }
+    });
+    let (status, text) = run.end();
+    assert_eq!(status.code(), Some(0), "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let slow = report["connections"]["slow_connects"].as_u64().unwrap();
+    assert!((1..=4).contains(&slow), "{slow} of 6: {text}");
+    assert!(report["latency_us"]["connect"]["max"].as_f64().unwrap() >= 990_000.0, "{text}");
+    let wanted = format!("{slow} connects took 1 s or more: SYNs were lost");
+    assert!(notes(&report).iter().any(|note| note.contains(&wanted)), "{text}");
+
+    let server = Server::start();
+    assert_eq!(json(&self::run(&[&server.url]))["connections"]["slow_connects"], 0);
 }
 
 /// Goal: a server that ends during the run costs its figures and nothing else.

@@ -5,7 +5,8 @@ use super::{Page, facts, figure, section, tick_number, tick_time};
 use crate::report::distribution::us;
 use crate::report::figures::{grouped, time_us};
 
-/// A lost SYN is sent again after one second, and after three if the second is lost as well.
+/// A lost SYN is sent again after one second; three is when Linux before 6.5 does so for the second
+/// time, and newer ones for the third (`net.ipv4.tcp_syn_linear_timeouts`).
 const RETRANSMITS_US: [(f64, &str); 2] = [(1e6, "1 s"), (3e6, "3 s")];
 
 /// A connect this slow is near enough to a retransmission for the marks to be worth their room.
@@ -27,6 +28,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         ("served", format!("{}, with at least one reply each", page.count("/connections/served"))),
         ("lost later", page.count("/connections/lost")),
         ("opened again", page.count("/connections/reconnects")),
+        ("took 1 s or more", page.count("/connections/slow_connects")),
     ];
     if connections.per_conn.is_some() {
         rows.push((
@@ -86,8 +88,7 @@ fn connect_times(page: &Page<'_>) -> String {
     let caption = if !has_syns {
         format!("Time to connect. The slowest took {}.", time_us(connect.max))
     } else if is_slow {
-        "Time to connect. The marks are where a connect ends whose SYN was lost once or twice."
-            .to_owned()
+        "Time to connect. The marks are moments at which a lost SYN is sent again.".to_owned()
     } else {
         format!(
             "Time to connect. The slowest took {}: none near the 1 s after which a lost SYN is sent \

@@ -177,6 +177,29 @@ fn charts_have_data() {
     }
 }
 
+/// Goal: connects that waited for a SYN to be sent again can be seen as such.
+///
+/// Method: connects of a second and a bit; and quick ones.
+///
+/// Kills: marks that no chart has; marks on every chart; microseconds for seconds.
+#[test]
+fn slow_connects_are_marked() {
+    let mut report = fixture::closed_loop();
+    let caption = "The marks are moments at which a lost SYN is sent again.";
+    assert!(!report.to_html().contains(caption) && !report.to_html().contains("class=\"mark\""));
+    let mut connect = crate::stats::new_histogram();
+    [200_000, 1_002_000_000].into_iter().for_each(|ns| connect.saturating_record(ns));
+    report.latency_us.connect = crate::report::distribution::distribution(&connect, 0, &[]);
+    report.connections.slow_connects = Some(1);
+    let page = report.to_html();
+    assert!(page.contains(caption), "{page}");
+    let document = parsed(&page);
+    let is_mark = |node: &roxmltree::Node<'_, '_>| node.attribute("class") == Some("mark");
+    let marks = document.descendants().filter(is_mark).count();
+    assert_eq!(marks, 2);
+    assert!(page.contains("data-json=\"/connections/slow_connects\" value=\"1\">1</data>"));
+}
+
 /// Goal: a report that measured nothing is a page all the same.
 ///
 /// Method: no latency, no connection, no server, nothing known; broken histograms.
