@@ -182,8 +182,8 @@ mod tests {
 
     /// Goal: what a process used is exact while its threads stay, and nothing is lost when one ends.
     ///
-    /// Method: two readings with the same threads; with one that ended and one that began; without
-    /// threads; of another process with the same id.
+    /// Method: two readings with the same threads; with one that ended and one that began, and with one
+    /// that ended; without threads; of another process with the same id.
     ///
     /// Kills: subtracting sums of different threads; ticks where nanoseconds are known; a recycled id.
     #[test]
@@ -195,6 +195,9 @@ mod tests {
         let other = process(103, &[(1, thread(1_500, 14, 1)), (3, thread(9, 6, 4))]);
         let used = Used { ran_ns: 30_000_000, switches: switches(10, 4) };
         assert_eq!(other.since(&before), Some(used));
+        let fewer = process(103, &[(1, thread(1_500, 14, 1))]);
+        let used = Used { ran_ns: 30_000_000, switches: switches(4, 0) };
+        assert_eq!(fewer.since(&before), Some(used));
         let bare = process(105, &[]);
         assert_eq!(bare.since(&bare), Some(Used { ran_ns: 0, switches: None }));
         assert_eq!(Process { started_ticks: 8, ..same }.since(&before), None);
