@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// How many descriptors are looked at in search of a socket. Reading a link takes about a
 /// microsecond, and a listener is among the first that a server opened.
@@ -22,6 +22,9 @@ struct Listener {
 /// The sockets that a connect to `addr` may reach: several share a port with `SO_REUSEPORT`. Empty if
 /// nobody of this network namespace listens there.
 pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
+    if !is_ours(addr) {
+        return BTreeSet::new();
+    }
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let listeners: Vec<Listener> = tables.into_iter().flat_map(read_listeners).collect();
     matching(&listeners, addr)
@@ -43,6 +46,16 @@ fn parse_unix(row: &str, path: &str) -> Option<u64> {
     // The path is the rest of the row, spaces and all.
     let rest = row.split_once(&format!(" {inode} "))?.1;
     (is_listener && rest == path).then(|| inode.parse().ok())?
+}
+
+/// Whether the address is one of this network namespace. A socket that listens at all addresses would
+/// otherwise pass for the target at any other machine's.
+///
+/// Asked of the kernel: it binds no socket to somebody else's address, except where
+/// `net.ipv4.ip_nonlocal_bind` allows that.
+fn is_ours(mut addr: SocketAddr) -> bool {
+    addr.set_port(0);
+    UdpSocket::bind(addr).is_ok()
 }
 
 /// A socket for this very address is chosen before one for all addresses.
@@ -227,9 +240,10 @@ mod tests {
     /// Goal: a listener of this process is found, and found to be ours; a port where nobody listens
     /// is nobody's.
     ///
-    /// Method: a listener at each loopback address; then it is closed.
+    /// Method: a listener at each loopback address and at all, asked for there and at an address of
+    /// nobody; then it is closed.
     ///
-    /// Kills: a row that is skipped; looking at other states than listening; a search that ends early.
+    /// Kills: a listener at all addresses that is taken for another machine's; a row that is skipped; looking at other states than listening; a search that ends early.
     #[test]
     fn this_process_is_found() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
@@ -246,6 +260,8 @@ mod tests {
             let inodes = listening_at(addr);
             assert_eq!(inodes.len(), 1, "{addr}");
             assert!(holders_of(&inodes).contains(&std::process::id()));
+            let elsewhere = SocketAddr::new("192.0.2.1".parse().unwrap(), addr.port());
+            assert!(listening_at(elsewhere).is_empty());
         }
         let gone = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
         assert!(listening_at(gone).is_empty());
