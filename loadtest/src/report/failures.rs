@@ -88,7 +88,8 @@ impl FailureRow {
     pub(crate) fn describe(&self) -> String {
         let errno = self.errno.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
         let status = self.status.map(|status| format!(" {status}:")).unwrap_or_default();
-        format!("{} {}{errno}{status} {}", self.stage, self.class, self.count)
+        let count = figures::grouped(self.count);
+        format!("{} {}{errno}{status} {count}", self.stage, self.class)
     }
 
     /// When and where, as far as the report says: `first at 0.52 s, last at 9.81 s: connection 7`

@@ -72,7 +72,7 @@ fn server(page: &Page<'_>) -> String {
         (
             "context switches",
             format!(
-                "{} by itself, {} for others",
+                "{} voluntary, {} involuntary",
                 page.count("/server/voluntary_switches"),
                 page.count("/server/involuntary_switches")
             ),
