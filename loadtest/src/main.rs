@@ -38,6 +38,7 @@ mod procfs;
 mod progress;
 mod protocol;
 mod published;
+mod random;
 mod report;
 mod schedule;
 #[cfg(test)]

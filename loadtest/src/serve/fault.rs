@@ -5,6 +5,8 @@
 
 use std::str::FromStr;
 
+use crate::random::mix;
+
 /// A way to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -109,14 +111,6 @@ impl Schedule {
             |(rule, ahead): &&(Rule, u64)| (self.number + ahead).is_multiple_of(rule.every);
         self.rules.iter().find(strikes).map(|(rule, _)| rule.fault)
     }
-}
-
-/// The finaliser of SplitMix64: each bit of the result depends on each bit of the argument.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

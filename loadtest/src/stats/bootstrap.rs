@@ -13,6 +13,7 @@
 use hdrhistogram::Histogram;
 
 use super::student;
+use crate::random;
 
 pub(crate) const DRAWS: usize = 1_000;
 
@@ -86,7 +87,7 @@ pub(crate) fn resample(blocks: &[Block], percentiles: &[f64], seed: u64) -> Opti
         rate: Vec::with_capacity(DRAWS),
         percentiles: percentiles.iter().map(|p| is_known(p).then(Vec::new)).collect(),
     };
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random::generator(seed, 0);
     let mut counts = vec![0u64; values_ns.len()];
     for _ in 0..DRAWS {
         counts.fill(0);

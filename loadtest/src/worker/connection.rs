@@ -219,7 +219,7 @@ struct Link<'a> {
 
 impl Link<'_> {
     async fn send(&self, mut writer: WriteHalf<'_>) -> Result<Infallible, Failure> {
-        let mut random = fastrand::Rng::with_seed(self.worker.seed_of(self.index));
+        let mut random = self.worker.random_of(self.index);
         let mut is_first = true;
         loop {
             if let Some(think) = self.worker.plan().think

@@ -28,6 +28,7 @@ use super::{Links, Plan};
 use crate::control::Event;
 use crate::failure::{Failure, FailureTable};
 use crate::protocol::Protocol;
+use crate::random;
 use crate::schedule::{ConnectGate, StartGate, Window};
 use crate::stats;
 
@@ -211,9 +212,9 @@ impl Worker {
         (count > 0).then(|| sources[(self.number_of(index) % count) as usize])
     }
 
-    /// The seed of what is random about a connection.
-    pub(super) fn seed_of(&self, index: u32) -> u64 {
-        self.plan.seed ^ self.number_of(index).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    /// What is random about a connection comes from here.
+    pub(super) fn random_of(&self, index: u32) -> fastrand::Rng {
+        random::generator(self.plan.seed, self.number_of(index))
     }
 
     pub(super) fn tell(&self, event: Event) {

@@ -231,7 +231,8 @@ mod tests {
 
     /// Goal: a search says what it found and what kept it from finding more.
     ///
-    /// Method: one that found the level's limit, the generator's, the range's end, and nothing.
+    /// Method: one that found the level's limit, the generator's, the range's end, and nothing; and two
+    /// that were interrupted.
     ///
     /// Kills: the target blamed for the generator's limit; a rate where there is none.
     #[test]
@@ -259,6 +260,8 @@ mod tests {
             (Some(5.0), "range", "it may be more"),
             (Some(5.0), "generator", "the target may take more"),
             (None, "slo", "no rate of --find-range meets p(99)<1ms (exit 99)"),
+            (Some(5.0), "interrupted", "5/s is the highest rate with p(99)<1ms so far"),
+            (None, "interrupted", "no rate was found to meet p(99)<1ms so far"),
         ] {
             let text = find_max(&found(rate, limited_by), 99);
             assert!(text.contains(wanted), "{text}");
