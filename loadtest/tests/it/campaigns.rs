@@ -213,10 +213,11 @@ fn a_signal_ends_a_comparison() {
     }
 }
 
-/// Goal: whoever insists ends a comparison at once, with its run and its server.
+/// Goal: whoever insists ends a comparison or a series at once, with its run and its server.
 ///
 /// Method: a server that never answers holds the run's drain for an hour; interrupt until the program
-/// ends, and see that nobody holds its stderr or listens any more.
+/// ends, and see that nobody holds its stderr or listens any more. The series has a target of its own,
+/// whose end would otherwise be that of the run.
 ///
 /// Kills: a server, in a process group of its own, that outlives the program; a run that does.
 #[test]
@@ -224,16 +225,21 @@ fn the_second_signal_leaves_nobody_behind() {
     let addr = free_address();
     let server = format!("{PROGRAM} serve sink --listen {addr}; true");
     let url = format!("tcp://{addr}");
-    let ab = ["ab", "--base", &server, "--new", "x", "--", "-c", "2", "-d", "1h", "--warmup", "0"];
-    let patience = ["--drain", "1h", "--timeout", "60s", "--progress", "plain", &url];
-    let mut run = Running::start(&[&ab[..], &patience].concat());
-    run.wait_for_line("/3600s");
-    kill(run.pid(), "INT");
-    run.wait_for_line("drain ");
-    while run.is_running() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts
+    let silent_url = format!("tcp://{}", silent.local_addr().unwrap());
+    let ab = ["ab", "--base", &server, "--new", "x", "--", &url];
+    for campaign in [&ab[..], &["--reps", "2", &silent_url]] {
+        let endless = ["-c", "2", "-d", "1h", "--warmup", "0", "--progress", "plain"];
+        let patience = ["--drain", "1h", "--timeout", "60s"];
+        let mut run = Running::start(&[campaign, &endless, &patience].concat());
+        run.wait_for_line("/3600s");
         kill(run.pid(), "INT");
+        run.wait_for_line("drain ");
+        while run.is_running() {
+            kill(run.pid(), "INT");
+        }
+        run.kill_and_wait_for_stderr();
     }
-    run.kill_and_wait_for_stderr();
     // The kernel closes a killed program's sockets after its stderr.
     let is_gone = move || while std::net::TcpStream::connect(&addr).is_ok() {};
     within("a server was left behind", is_gone, || ());
