@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Start two servers by turns, ABBA, and say whether one is faster
     Ab(AbArgs),
-    /// Show reports that were written with --json, in any form
+    /// Show reports that were written with --json, in any form, or an interval log
     Report(ReportArgs),
 }
 
@@ -198,8 +198,8 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Reports written with --json
-    #[arg(value_name = "RUN.json", required = true)]
+    /// Reports written with --json, or one interval log written with --hlog
+    #[arg(value_name = "RUN.json|RUN.hlog", required = true)]
     pub(crate) runs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,

@@ -57,12 +57,14 @@ mod worker;
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, DoctorArgs, DoctorFormat, ReportArgs};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
 use crate::report::Report;
+use crate::report::log::IntervalLog;
 use crate::report::outputs::{Format, OutputArgs, Outputs};
 
 fn main() -> ExitCode {
@@ -141,8 +143,15 @@ fn tell(found: Result<(String, Exit), Stop>) -> Result<u8, Stop> {
 /// A report of an earlier run, in other forms.
 fn show(args: &ReportArgs) -> Result<u8, Stop> {
     args.outputs.check()?;
-    if args.runs.len() > 1 {
-        args.outputs.check_several()?;
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "hlog");
+    match &args.runs[..] {
+        [path] if is_log(path) => return show_log(path, &args.outputs),
+        [_] => {}
+        paths if paths.iter().any(is_log) => {
+            let line = "an interval log is shown alone: several reports are compared as RUN.json";
+            return Err(Stop::new(Exit::Usage, line));
+        }
+        _ => args.outputs.check_several()?,
     }
     let mut reports = Vec::new();
     for path in &args.runs {
@@ -154,6 +163,16 @@ fn show(args: &ReportArgs) -> Result<u8, Stop> {
     match &reports[..] {
         [report] => publish(&args.outputs, outputs, report)?,
         reports => outputs.compare(reports)?,
+    }
+    Ok(Exit::Ok.code())
+}
+
+fn show_log(path: &Path, outputs: &OutputArgs) -> Result<u8, Stop> {
+    outputs.check_log()?;
+    let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    if let Some(text) = outputs.write_log(&IntervalLog::parse(&text).map_err(failed)?)? {
+        to_stdout(&text)?;
     }
     Ok(Exit::Ok.code())
 }

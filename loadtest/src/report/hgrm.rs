@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
     percentiles(&histogram)
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> String {
+pub(super) fn percentiles(histogram: &Histogram<u64>) -> String {
     let us = |ns: u64| ns as f64 / 1e3;
     let mut text = format!(
         "{:>12} {:>14} {:>10} {:>14}\n\n",

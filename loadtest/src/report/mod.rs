@@ -20,6 +20,7 @@ mod hgrm;
 mod hlog;
 mod html;
 mod json;
+pub(crate) mod log;
 pub(crate) mod outputs;
 mod server;
 mod settings;

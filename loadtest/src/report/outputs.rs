@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::file::OutputFile;
+use super::log::IntervalLog;
 use super::{Report, hgrm, hlog, timeseries};
 use crate::exit::{Exit, Stop};
 use crate::stats::PERCENTILES;
@@ -122,6 +123,31 @@ impl OutputArgs {
             return Ok(());
         }
         Err(Stop::new(Exit::Usage, "several reports go into one --html FILE and nothing else"))
+    }
+}
+
+impl OutputArgs {
+    /// An interval log has histograms and nothing else.
+    pub(crate) fn check_log(&self) -> Result<(), Stop> {
+        let others = [&self.json, &self.html, &self.hlog, &self.timeseries, &self.out_dir];
+        if self.format == Format::Text && others.iter().all(|other| other.is_none()) {
+            return Ok(());
+        }
+        let line = "an interval log has histograms only: it is shown as text, or by --hgrm FILE";
+        Err(Stop::new(Exit::Usage, line))
+    }
+
+    /// Fills the files with an interval log, and says what to print on stdout.
+    pub(crate) fn write_log(&self, log: &IntervalLog) -> Result<Option<String>, Stop> {
+        let open = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::open).transpose();
+        let (output, hgrm) = (open(&self.output)?, open(&self.hgrm)?);
+        if let Some(file) = hgrm {
+            file.write(&log.to_hgrm())?;
+        }
+        match output {
+            Some(file) => file.write(&log.to_text()).map(|()| None),
+            None => Ok(Some(log.to_text())),
+        }
     }
 }
 

@@ -70,6 +70,45 @@ fn all_forms_of_one_report() {
     fs::remove_dir_all(&second).unwrap();
 }
 
+/// Goal: an interval log can be shown again, alone.
+///
+/// Method: a run of each kind of loop: the percentile text from its log is the run's own; the table
+/// has its tags; with `-o` it is in the file. Then what a log cannot become, and what is none.
+///
+/// Kills: another tag's percentiles; a report made of nothing.
+#[test]
+fn an_interval_log_is_shown() {
+    let directory = scratch_directory("log");
+    let [log, hgrm, again] = ["run.hlog", "run.hgrm", "again"].map(|name| directory.join(name));
+    let [log_name, again_name] = [&log, &again].map(|path| path.to_str().unwrap());
+    for (load, tag) in [(&[][..], "service "), (&["-R", "1k"], "response ")] {
+        let out = ["--format", "quiet", "--out-dir", directory.to_str().unwrap()];
+        assert_exit(&loadtest(&short(&[&out[..], load].concat())), 0);
+        let output = loadtest(&["report", log_name, "--hgrm", again_name]);
+        assert_exit(&output, 0);
+        assert!(read(&again) == read(&hgrm), "{load:?}: another text than the run's");
+        let text = stdout(&output);
+        for tag in [tag, "connect "] {
+            assert_eq!(text.matches(&format!("\n{tag}")).count(), 1, "{text}");
+        }
+        assert_eq!(stdout(&loadtest(&["report", log_name, "-o", again_name])), "");
+        assert_eq!(read(&again), text);
+    }
+    for arguments in [&["--json", "x"][..], &["--format", "csv"], &[log_name]] {
+        let output = loadtest(&[&["report", log_name], arguments].concat());
+        assert_exit(&output, 2);
+        let line = stderr(&output);
+        assert!(line.contains("an interval log ") && line.lines().count() == 1, "{line}");
+    }
+    fs::write(&log, "no log").unwrap();
+    let output = loadtest(&["report", log_name]);
+    assert_exit(&output, 1);
+    let line = stderr(&output);
+    assert!(line.starts_with(&format!("loadtest: {log_name}: is no interval log")), "{line}");
+    assert_eq!((line.lines().count(), stdout(&output)), (1, ""));
+    fs::remove_dir_all(&directory).unwrap();
+}
+
 /// Goal: outputs can be named one by one, and stdout still has one document.
 ///
 /// Method: several files with one command; CSV on stdout; the same with `-o`.
