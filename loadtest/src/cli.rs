@@ -31,7 +31,7 @@ use crate::units::{self, Cpus};
 #[derive(Debug, Parser)]
 // The last of two equal options wins, so that a wrapper's defaults can be overridden.
 #[command(name = "loadtest", version, args_conflicts_with_subcommands = true)]
-#[command(args_override_self = true)]
+#[command(args_override_self = true, after_help = crate::exit::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

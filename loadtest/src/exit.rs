@@ -25,6 +25,11 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
+/// What `--help` says of them.
+pub(crate) const HELP: &str = "\
+Exit codes: 0 ok, 1 could not run, 2 usage, 3 nobody answers, 4 limits too low,
+99 a gate was not met, 130 and 143 interrupted by SIGINT and SIGTERM";
+
 impl Exit {
     /// The inverse of [`Exit::code`].
     pub(crate) fn of_code(code: u8) -> Option<Exit> {
@@ -67,5 +72,31 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: each exit code, and no other, is told in the help and in the documentation.
+    ///
+    /// Method: the numbers in both texts.
+    ///
+    /// Kills: a code that is added or goes without a word.
+    #[test]
+    fn codes_are_documented() {
+        let codes: Vec<u8> = (0..=255).filter(|code| Exit::of_code(*code).is_some()).collect();
+        let numbers = |text: &str| -> Vec<u8> {
+            let words = text.split(|c: char| !c.is_ascii_digit());
+            words.filter_map(|word| word.parse().ok()).collect()
+        };
+        assert_eq!(numbers(HELP), codes);
+        let outputs = include_str!("../OUTPUTS.md");
+        let (_, section) = outputs.split_once("## Exit codes\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+        let cells: String = rows.map(|row| row.split('|').next().unwrap()).collect();
+        assert_eq!(numbers(&cells), codes);
     }
 }

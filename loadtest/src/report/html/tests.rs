@@ -51,6 +51,36 @@ fn the_page_needs_nothing_else() {
     }
 }
 
+/// Goal: a page says when its run was ended early, and by what.
+///
+/// Method: a run that was interrupted, one that a gate ended (whose expression has a character of
+/// HTML's), and one that reached its end.
+///
+/// Kills: the figures of a part, shown as those of the whole.
+#[test]
+fn an_early_end_is_said() {
+    let alerts = |change: fn(&mut Report)| -> Vec<String> {
+        let mut report = fixture::open_loop();
+        report.notes.clear();
+        change(&mut report);
+        let page = report.to_html();
+        let document = parsed(&page);
+        let alerts = document.descendants().filter(|node| node.attribute("class") == Some("alert"));
+        alerts.map(|node| node.text().unwrap().to_owned()).collect()
+    };
+    let whole = alerts(|_| ());
+    let interrupted = alerts(|report| report.interrupted = true);
+    assert_eq!(interrupted.len(), whole.len() + 1);
+    assert!(interrupted[0].starts_with("The run was interrupted: "), "{interrupted:?}");
+    let aborted = alerts(|report| {
+        let expr = "errors rate<1%".to_owned();
+        let unit = "%".to_owned();
+        report.aborted = Some(crate::report::Aborted { expr, value: 12.0, unit, at_s: 3.0 });
+    });
+    assert_eq!(aborted.len(), whole.len() + 1);
+    assert_eq!(aborted[0], "aborted after 3.00 s: errors rate<1% does not hold: 12 %");
+}
+
 /// Goal: what others named cannot become markup, and arrives unchanged.
 ///
 /// Method: the fixture's name, label, target, note and command have all of HTML's characters; they are
