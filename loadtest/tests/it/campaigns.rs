@@ -19,7 +19,7 @@ fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 /// Method: three runs under a gate that none meets, written as JSON; then two more compared with it,
 /// with limits that no run breaches.
 ///
-/// Kills: stopping at the first run that misses a gate; a part that writes the file of the whole; a
+/// Kills: stopping at the first run that misses a gate; a part's command in place of the whole's; a
 /// baseline that is read after it was overwritten.
 #[test]
 fn runs_are_repeated_and_compared() {
@@ -55,15 +55,16 @@ fn runs_are_repeated_and_compared() {
 
 /// Goal: a series in which nobody answers ends with its first run, and says so as one run does.
 ///
-/// Method: five runs to where nobody listens.
+/// Method: five runs to where nobody listens; the report has a row for each run if there are several.
 ///
 /// Kills: four more; exit 0.
 #[test]
 fn a_series_ends_with_what_cannot_work() {
-    let output = loadtest(&["-c", "1", "--reps", "5", &nobody()]);
+    let output = loadtest(&["-c", "1", "--reps", "5", "--format", "json", &nobody()]);
     assert_exit(&output, 3);
-    assert!(stderr(&output).contains("nobody answers at "), "{}", stderr(&output));
-    assert!(!stderr(&output).contains("run 2"), "{}", stderr(&output));
+    assert_eq!(json(&output)["reps"], Value::Array(Vec::new()));
+    let line = stderr(&output);
+    assert!(line.contains("nobody answers at ") && line.lines().count() == 1, "{line}");
 }
 
 /// Goal: a signal ends a series with the report of what there was, and the run that takes place hears
@@ -161,17 +162,19 @@ fn free_address() -> String {
 
 /// Goal: two servers are started by turns, never both, and compared; none is left behind.
 ///
-/// Method: two of our own, ABBA; each behind a shell that does more than start it.
+/// Method: two of our own, ABBA; each behind a shell that notes its start and does more than start it.
 ///
 /// Kills: testing one server twice; a server that outlives its turn (the next could not listen); the
 /// wrong order.
 #[test]
 fn two_servers_are_compared() {
     let addr = free_address();
-    let server = |driver: &str| {
-        format!("true; {PROGRAM} serve echo --driver {driver} --listen {addr}; true")
+    let starts = scratch_file("starts");
+    let server = |name: &str| {
+        let note = format!("echo {name} >> {}", starts.display());
+        format!("{note}; {PROGRAM} serve echo --driver epoll --listen {addr}; true")
     };
-    let (base, new) = (server("epoll"), server("epoll --connections 99"));
+    let (base, new) = (server("base"), server("new"));
     let url = format!("tcp://{addr}");
     let arguments = ["ab", "--reps", "2", "--base", &base, "--new", &new, "--"];
     let output = loadtest(&[&arguments[..], &short(&[&url])].concat());
@@ -182,6 +185,9 @@ fn two_servers_are_compared() {
         .filter_map(|line| line.split_whitespace().nth(4))
         .collect();
     assert_eq!(turns, ["base", "new", "new", "base"], "{}", stderr(&output));
+    let started = std::fs::read_to_string(&starts).unwrap();
+    std::fs::remove_file(&starts).unwrap();
+    assert_eq!(started.lines().collect::<Vec<_>>(), turns);
     let text = stdout(&output);
     assert!(text.starts_with(&format!("base  {base}\nnew   {new}\n")), "{text}");
     assert!(text.contains("95 % CI from 2 and 2 runs"), "{text}");

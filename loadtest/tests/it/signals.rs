@@ -56,24 +56,33 @@ fn a_signal_in_the_ramp() {
     assert!(text.contains("no message was sent in the measured window"), "{text}");
 }
 
-/// Goal: a run interrupted in its warm-up has measured nothing, and says so.
+/// Goal: a run interrupted in its warm-up has measured nothing, and says so; its intervals have the
+/// replies that there were.
 ///
-/// Method: interrupt in a warm-up that would take an hour, after a second of it.
+/// Method: interrupt in a warm-up that would take an hour, after a second of it, in both kinds of
+/// loop. Replies that come when it has ended are in no interval, and there are at most five.
 ///
-/// Kills: waiting for the warm-up; its replies among the figures.
+/// Kills: waiting for the warm-up; its replies among the figures; intervals of the warm-up that end
+/// with the first message.
 #[test]
 fn a_signal_in_the_warm_up() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let mut run = endless(&["--warmup", "1h", "--format", "json"]);
+    for (signal, code, load) in [("INT", 130, &[][..]), ("TERM", 143, &["-R", "1k"])] {
+        let arguments = ["--warmup", "1h", "--interval", "100ms", "--format", "json"];
+        let mut run = endless(&[&arguments[..], load].concat());
         run.wait_for_line("warm-up ");
         run.wait_for_line("warm-up "); // a second of it is over
         run.signal_group(signal);
         let (status, text) = run.end();
         assert_eq!(status.code(), Some(code), "{text}");
         let report: Value = serde_json::from_str(&text).unwrap();
-        let load = &report["load"];
-        assert_eq!((&load["scheduled"], &load["completed"]), (&0.into(), &0.into()), "{load}");
-        assert!(load["warmup_completed"].as_u64().unwrap() > 0, "{load}");
+        let figures = &report["load"];
+        assert_eq!((&figures["scheduled"], &figures["completed"]), (&0.into(), &0.into()));
+        let replies = figures["warmup_completed"].as_u64().unwrap();
+        assert!(replies > 0, "{figures}");
+        let intervals = report["intervals"].as_array().unwrap().iter();
+        let warmup = intervals.filter(|interval| interval["phase"] == "warm-up");
+        let in_intervals: u64 = warmup.map(|it| it["completed"].as_u64().unwrap()).sum();
+        assert!((replies.saturating_sub(5)..=replies).contains(&in_intervals), "{in_intervals}");
         assert_eq!((&report["interrupted"], &report["exit_code"]), (&true.into(), &code.into()));
         assert!(report["latency_us"]["service"].is_null());
         assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
