@@ -263,11 +263,12 @@ fn thinking() {
 /// Kills: calling an open loop closed; one column under the other's title.
 #[test]
 fn the_summary_of_an_open_loop() {
-    let output = loadtest(&["-c", "5", "-R", "1k", "-d", "1s", "--arrivals", "poisson"]);
+    let output =
+        loadtest(&["-c", "5", "-R", "1k", "-d", "1s", "--arrivals", "poisson", "--spin", "9us"]);
     assert_exit(&output, 0);
     let text = stdout(&output);
     for wanted in [
-        "open loop 1 000/s (poisson, dispatch any, seed 1)",
+        "open loop 1 000/s (poisson, dispatch any, seed 1, spin 9.00 µs)",
         "response time     service time",
         "from schedule from actual send",
         "offered ",
