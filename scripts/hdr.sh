@@ -67,6 +67,7 @@ run closed -c 5 -d 1s --threshold 'p(99)<60s' --label a=b
 run reps -c 3 -d 500ms --reps 3 2>/dev/null
 run baseline -c 5 -d 1s --baseline "$out/closed.json"
 run find-max -c 3 --find-max --slo 'served>=0' --find-range 20:50 --find-step 300ms 2>/dev/null
+run aborted -c 3 -d 10s --abort-on 'served<3' 2>/dev/null || [[ $? == 99 ]]
 coproc lossy { exec "$target/release/loadtest" serve lossy --fault reset:7,drop:11 --seed 3 --listen 127.0.0.1:0 --exit-with-stdin; }
 read -r _ _ address <&"${lossy[0]}"
 run errors -c 4 -R 500 -d 1s --timeout 200ms --reconnect always "tcp://$address"
@@ -85,7 +86,7 @@ spoil("type", lambda report: report["intervals"][0].update(p99="fast"))
 spoil("class", lambda report: report["load"]["errors"].update(reset=-1))
 spoil("version", lambda report: report.update(schema_version=2))
 PYTHON
-valid report "$out"/{run,closed,reps,baseline,find-max,errors}.json
+valid report "$out"/{run,closed,reps,baseline,find-max,aborted,errors}.json
 has_to_fail "a field that is missing" valid report "$out/without.json"
 has_to_fail "a field of another type" valid report "$out/type.json"
 has_to_fail "a count below 0" valid report "$out/class.json"
