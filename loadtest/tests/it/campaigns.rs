@@ -219,36 +219,64 @@ fn a_signal_ends_a_comparison() {
     }
 }
 
-/// Goal: whoever insists ends a comparison or a series at once, with its run and its server.
+/// Goal: whoever insists ends a comparison at once, with its server.
 ///
 /// Method: a server that never answers holds the run's drain for an hour; interrupt until the program
-/// ends, and see that nobody holds its stderr or listens any more. The series has a target of its own,
-/// whose end would otherwise be that of the run.
+/// ends, and see that nobody holds its stderr or listens any more.
 ///
-/// Kills: a server, in a process group of its own, that outlives the program; a run that does.
+/// Kills: a server, in a process group of its own, that outlives the program.
 #[test]
-fn the_second_signal_leaves_nobody_behind() {
+fn the_second_signal_leaves_no_server_behind() {
     let addr = free_address();
     let server = format!("{PROGRAM} serve sink --listen {addr}; true");
     let url = format!("tcp://{addr}");
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts
-    let silent_url = format!("tcp://{}", silent.local_addr().unwrap());
-    let ab = ["ab", "--base", &server, "--new", "x", "--", &url];
-    for campaign in [&ab[..], &["--reps", "2", &silent_url]] {
-        let endless = ["-c", "2", "-d", "1h", "--warmup", "0", "--progress", "plain"];
-        let patience = ["--drain", "1h", "--timeout", "60s"];
-        let mut run = Running::start(&[campaign, &endless, &patience].concat());
-        run.wait_for_line("/3600s");
+    let ab = ["ab", "--base", &server, "--new", "x", "--", "-c", "2", "-d", "1h", "--warmup", "0"];
+    let patience = ["--drain", "1h", "--timeout", "60s", "--progress", "plain", &url];
+    let mut run = Running::start(&[&ab[..], &patience].concat());
+    run.wait_for_line("/3600s");
+    kill(run.pid(), "INT");
+    run.wait_for_line("drain ");
+    while run.is_running() {
         kill(run.pid(), "INT");
-        run.wait_for_line("drain ");
-        while run.is_running() {
-            kill(run.pid(), "INT");
-        }
-        run.kill_and_wait_for_stderr();
     }
+    run.kill_and_wait_for_stderr();
     // The kernel closes a killed program's sockets after its stderr.
     let is_gone = move || while std::net::TcpStream::connect(&addr).is_ok() {};
     within("a server was left behind", is_gone, || ());
+}
+
+/// The process that has this one as its parent.
+fn child_of(parent: u32) -> u32 {
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // After the name, which is in brackets: the state, then the parent.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        (rest.split(' ').nth(1)?.parse() == Ok(parent)).then_some(pid)
+    });
+    let children: Vec<u32> = children.collect();
+    assert_eq!(children.len(), 1, "{children:?}");
+    children[0]
+}
+
+/// Goal: whoever insists ends a series at once, with the run that takes place.
+///
+/// Method: stop the run, so that it cannot end by itself; interrupt until the program ends, and see
+/// that nobody holds its stderr any more.
+///
+/// Kills: a run that outlives the program.
+#[test]
+fn the_second_signal_leaves_no_run_behind() {
+    let common = ["-c", "2", "-d", "1h", "--warmup", "0", "--reps", "2", "--progress", "plain"];
+    let mut run = Running::start(&common);
+    run.wait_for_line("/3600s");
+    let part = child_of(run.pid());
+    kill(part, "STOP");
+    while run.is_running() {
+        kill(run.pid(), "INT");
+    }
+    let wait = move || run.kill_and_wait_for_stderr();
+    within("a run was left behind", wait, || kill(part, "KILL"));
 }
 
 /// Goal: what two servers are to each other can be read by programs.
