@@ -8,11 +8,11 @@
 mod connecting;
 mod ending;
 mod failing;
+mod naming;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::mem;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -28,7 +28,6 @@ use super::{Links, Plan};
 use crate::control::Event;
 use crate::failure::{Failure, FailureTable};
 use crate::protocol::Protocol;
-use crate::random;
 use crate::schedule::{ConnectGate, StartGate, Window};
 use crate::stats;
 
@@ -190,31 +189,6 @@ impl Worker {
     /// A moment as the loop's timers count it, never earlier.
     pub(super) fn loop_time(&self, at: Instant) -> ringloop::time::Instant {
         self.clocks.1 + at.saturating_duration_since(self.clocks.0)
-    }
-
-    /// The number of a connection among those of all workers.
-    pub(super) fn number_of(&self, index: u32) -> u64 {
-        u64::from(index) * u64::from(self.plan.threads) + u64::from(self.plan.worker)
-    }
-
-    /// A number that no other conversation of the run has: a connection that is opened again is
-    /// another one, and a reply to its predecessor is somebody else's.
-    pub(super) fn number_of_conversation(&self) -> u64 {
-        let number = self.conversations.get();
-        self.conversations.set(number + 1);
-        number * u64::from(self.plan.threads) + u64::from(self.plan.worker)
-    }
-
-    /// The address that a connection comes from.
-    pub(super) fn source_of(&self, index: u32) -> Option<IpAddr> {
-        let sources = &self.plan.sources;
-        let count = u64::try_from(sources.len()).expect("a usize fits");
-        (count > 0).then(|| sources[(self.number_of(index) % count) as usize])
-    }
-
-    /// What is random about a connection comes from here.
-    pub(super) fn random_of(&self, index: u32) -> fastrand::Rng {
-        random::generator(self.plan.seed, self.number_of(index))
     }
 
     pub(super) fn tell(&self, event: Event) {
