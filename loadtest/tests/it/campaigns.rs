@@ -245,38 +245,27 @@ fn the_second_signal_leaves_no_server_behind() {
     within("a server was left behind", is_gone, || ());
 }
 
-/// The process that has this one as its parent.
-fn child_of(parent: u32) -> u32 {
-    let children = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        // After the name, which is in brackets: the state, then the parent.
-        let (_, rest) = stat.rsplit_once(") ")?;
-        (rest.split(' ').nth(1)?.parse() == Ok(parent)).then_some(pid)
-    });
-    let children: Vec<u32> = children.collect();
-    assert_eq!(children.len(), 1, "{children:?}");
-    children[0]
-}
-
 /// Goal: whoever insists ends a series at once, with the run that takes place.
 ///
-/// Method: stop the run, so that it cannot end by itself; interrupt until the program ends, and see
-/// that nobody holds its stderr any more.
+/// Method: a target that never answers holds the run's drain; interrupt until the program ends. A run
+/// that lives on would tell of its drain once a second, for the minute until its patience ends.
 ///
 /// Kills: a run that outlives the program.
 #[test]
 fn the_second_signal_leaves_no_run_behind() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts
+    let url = format!("tcp://{}", silent.local_addr().unwrap());
     let common = ["-c", "2", "-d", "1h", "--warmup", "0", "--reps", "2", "--progress", "plain"];
-    let mut run = Running::start(&common);
+    let patience = ["--drain", "1h", "--timeout", "60s", &url];
+    let mut run = Running::start(&[&common[..], &patience].concat());
     run.wait_for_line("/3600s");
-    let part = child_of(run.pid());
-    kill(part, "STOP");
+    kill(run.pid(), "INT");
+    run.wait_for_line("drain ");
     while run.is_running() {
         kill(run.pid(), "INT");
     }
-    let wait = move || run.kill_and_wait_for_stderr();
-    within("a run was left behind", wait, || kill(part, "KILL"));
+    let rest = run.kill_and_wait_for_stderr();
+    assert!(!rest.iter().any(|line| line.starts_with("drain 40s/")), "it lived on: {rest:?}");
 }
 
 /// Goal: what two servers are to each other can be read by programs.

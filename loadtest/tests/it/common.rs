@@ -124,15 +124,16 @@ impl Running {
         (output.status, String::from_utf8(output.stdout).unwrap())
     }
 
-    /// Kills the program and waits until nobody holds its stderr any more.
-    pub(crate) fn kill_and_wait_for_stderr(mut self) {
+    /// Kills the program and waits until nobody holds its stderr any more. Returns the rest of it.
+    pub(crate) fn kill_and_wait_for_stderr(mut self) -> Vec<String> {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        let mut lines = Vec::new();
         loop {
             match self.stderr.recv_timeout(HUNG) {
-                Ok(_line) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
                 Err(RecvTimeoutError::Timeout) => panic!("a process that was started still runs"),
             }
         }
