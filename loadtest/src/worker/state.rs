@@ -39,6 +39,7 @@ const FAILED_CONNECTS_MAX: u32 = 64;
 pub(super) struct Worker {
     plan: Plan,
     links: Links,
+    handle: ringloop::Handle,
     protocol: Protocol,
     connect_gate: Rc<ConnectGate>,
     start_gate: StartGate,
@@ -133,6 +134,7 @@ impl Worker {
         let mut slots = Vec::new();
         slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
+            handle: ringloop::Handle::current(),
             protocol: match &plan.http {
                 Some(exchange) => Protocol::http(exchange),
                 None => Protocol::echo(plan.message_size, plan.run_id),
@@ -221,9 +223,10 @@ impl Worker {
         self.window.get()
     }
 
-    /// A number that changes with everything sent or received.
+    /// A number that changes with everything sent or received, by us and by the kernel for us.
     pub(super) fn deeds(&self) -> u64 {
-        self.deeds.get()
+        let metrics = self.handle.metrics();
+        self.deeds.get() + metrics.submissions + metrics.completions
     }
 
     /// It was awake from `begun` until `now` for nothing.
