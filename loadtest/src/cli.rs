@@ -55,8 +55,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What to test: tcp://host:port (an echo), http://host:port/path, unix:/path (an echo) or
-    /// unix:/path:http
+    /// What to test: tcp://host:port (an echo), http://host:port/path, ws://host:port/path (an echo),
+    /// unix:/path (an echo) or unix:/path:http
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
 
@@ -161,6 +161,9 @@ pub(crate) struct RunArgs {
     /// Make each message unlike every other, and tell wrong order, cross-talk and corruption apart
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Send messages of text to a ws:// target, not binary ones
+    #[arg(long, conflicts_with = "verify")]
+    pub(crate) text: bool,
 
     /// Connect from these addresses in turn: IP, IP-IP or a network; on loopback more than one is
     /// used by itself when the ports of one do not suffice

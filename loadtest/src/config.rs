@@ -1,9 +1,9 @@
 //! A run as it was asked for: the command line's values, checked against each other.
 
 mod http;
+mod ws;
 
 use std::num::NonZero;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::cli::{
 use crate::evidence::SampleServer;
 use crate::exit::{Exit, Stop};
 use crate::load::{Churn, OpenLoop, Rate, Think};
-use crate::protocol::http::Exchange;
+use crate::protocol::Speech;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
 use crate::target::Url;
@@ -71,10 +71,7 @@ pub(crate) struct RunConfig {
     pub(crate) url: Option<Url>,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
-    /// Of an echo.
-    pub(crate) message_size: u32,
-    /// `None` is an echo.
-    pub(crate) http: Option<Arc<Exchange>>,
+    pub(crate) speech: Speech,
     /// `None` is a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
     pub(crate) pipeline: u32,
@@ -201,8 +198,8 @@ impl RunConfig {
         let is_open_loop = has_schedule || args.campaign.find_max;
         let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
             .map_err(|line| Stop::new(Exit::Usage, line))?;
-        let http = http::exchange(&args)?;
-        let is_http = http.is_some();
+        let speech = speech(&args)?;
+        let is_http = matches!(speech, Speech::Http(_));
         let connect_speed = match (args.ramp, args.connect_rate) {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
@@ -213,8 +210,7 @@ impl RunConfig {
             url: args.url,
             connections,
             threads: args.threads,
-            message_size: args.size.unwrap_or(MESSAGE_SIZE),
-            http,
+            speech,
             open_loop: has_schedule.then_some(OpenLoop {
                 rate: args.rate,
                 stages: args.stages,
@@ -265,6 +261,17 @@ impl RunConfig {
     }
 }
 
+/// What is spoken with the target.
+fn speech(args: &RunArgs) -> Result<Speech, Stop> {
+    let size = args.size.unwrap_or(MESSAGE_SIZE);
+    let (http, ws) = (http::exchange(args)?, ws::upgrade(args)?);
+    Ok(match (http, ws) {
+        (Some(exchange), _) => Speech::Http(exchange),
+        (None, Some(upgrade)) => Speech::Ws(size, upgrade),
+        (None, None) => Speech::Echo(size),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +291,7 @@ mod tests {
     #[test]
     fn defaults() {
         let canonical = config(&[]).unwrap();
-        assert_eq!((canonical.connections, canonical.message_size), (10_000, 64));
+        assert_eq!((canonical.connections, canonical.speech.message_size()), (10_000, 64));
         assert_eq!(canonical.duration, Duration::from_secs(10));
         assert_eq!(canonical.interval, Duration::from_secs(1));
         assert!(canonical.open_loop.is_none());

@@ -14,6 +14,8 @@ use crate::errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Connect,
+    /// What a protocol has to agree on before the first message.
+    Handshake,
     Send,
     Recv,
 }
@@ -22,6 +24,7 @@ impl Stage {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Stage::Connect => "connect",
+            Stage::Handshake => "handshake",
             Stage::Send => "send",
             Stage::Recv => "recv",
         }

@@ -53,6 +53,7 @@ mod target;
 mod threshold;
 mod timeline;
 mod units;
+mod websocket;
 mod worker;
 
 use std::fs;

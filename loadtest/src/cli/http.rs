@@ -10,7 +10,7 @@ pub(crate) struct HttpArgs {
     /// Method of the request (default GET, or POST with a body)
     #[arg(short = 'X', long)]
     pub(crate) method: Option<Method>,
-    /// A header of the request, 'Name: value' (may be given several times)
+    /// A header of the request, or of the opening of ws://, 'Name: value' (may be given several times)
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub(crate) fields: Vec<Field>,
     /// Body of the request: the text itself, or @FILE

@@ -13,14 +13,17 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
     let usage = |line: String| Err(Stop::new(Exit::Usage, line));
     let HttpArgs { method, fields, body, expect_status } = &args.http;
     let Some((url, path)) = args.url.as_ref().and_then(|url| Some((url, url.http_path()?))) else {
+        let speaks_ws = args.url.as_ref().is_some_and(|url| url.ws_path().is_some());
         let given = [
             ("--method", method.is_some()),
-            ("--header", !fields.is_empty()),
             ("--body", body.is_some()),
             ("--expect-status", expect_status.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => usage(format!("{option} needs a target that speaks HTTP")),
+            None if !fields.is_empty() && !speaks_ws => {
+                usage("--header needs a target that speaks HTTP or WebSocket".to_owned())
+            }
             None => Ok(None),
         };
     };

@@ -11,6 +11,7 @@
 //!
 //! A message that is too short for all of it has what fits; what is missing cannot be told apart.
 
+use std::iter;
 use std::rc::Rc;
 
 use super::Step;
@@ -86,14 +87,41 @@ impl Echo {
     }
 
     fn message(&self, connection: u64, seq: u64) -> Rc<[u8]> {
-        let Some(run_id) = self.run_id else { return Rc::clone(&self.message) };
+        if self.run_id.is_none() {
+            return Rc::clone(&self.message);
+        }
+        let mut message: Rc<[u8]> = iter::repeat_n(0, self.message.len()).collect();
+        let place = Rc::get_mut(&mut message).expect("nobody else has it yet");
+        self.fill(connection, seq, place);
+        message
+    }
+
+    /// The length of the next message.
+    pub(super) fn next_len(&self, _talk: &Talk) -> usize {
+        self.message.len()
+    }
+
+    /// That of the longest.
+    pub(super) fn len_max(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Writes the next message, which is sent with this.
+    pub(super) fn write(&self, talk: &mut Talk, place: &mut [u8]) {
+        let seq = talk.sent;
+        talk.sent += 1;
+        self.fill(talk.connection, seq, place);
+    }
+
+    fn fill(&self, connection: u64, seq: u64, place: &mut [u8]) {
+        let Some(run_id) = self.run_id else { return place.copy_from_slice(&self.message) };
         let name = Name { seq, connection, run_id };
-        let named = name.to_bytes();
-        let byte = |position: usize| match named.get(position) {
-            Some(byte) => *byte,
-            None => name.byte(position),
-        };
-        (0..self.message.len()).map(byte).collect()
+        let named_len = place.len().min(NAME_LEN);
+        let (named, rest) = place.split_at_mut(named_len);
+        named.copy_from_slice(&name.to_bytes()[..named_len]);
+        for (position, byte) in (named_len..).zip(rest) {
+            *byte = name.byte(position);
+        }
     }
 
     /// The first of these bytes that is not the reply's; the first of all if it is none of them.
@@ -149,6 +177,11 @@ impl Echo {
 impl Talk {
     pub(super) fn new(connection: u64) -> Talk {
         Talk { connection, sent: 0, completed: 0, received_len: 0, name: [0; NAME_LEN] }
+    }
+
+    /// Whether a message waits for its reply.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.completed < self.sent
     }
 
     pub(super) fn ended(&self) -> Failure {

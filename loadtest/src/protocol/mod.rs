@@ -9,31 +9,70 @@
 //!
 //! | method | called |
 //! |---|---|
-//! | [`Protocol::begin`] | once per connection, when it has opened |
+//! | [`Protocol::begin`] | once per connection, when it has connected |
+//! | [`Protocol::open`] | then: what has to be sent before the first message, if anything |
+//! | [`Protocol::is_open`] | with what comes back, until the peer has agreed |
 //! | [`Protocol::encode`] | for each message, when it is sent |
 //! | [`Protocol::decode`] | with received bytes, again with the rest while replies are complete |
 //! | [`Protocol::wrong_from`] | when received bytes are refused |
 //! | [`Protocol::is_over`] | after each reply that is complete |
 //! | [`Protocol::ended`] | when the peer has finished sending |
+//! | [`Protocol::take_owed`] | after received bytes: what they want to be answered, beside the messages |
+//! | [`Protocol::farewell`] | before the connection is closed in order |
 //!
 //! A [`Failure`] ends the connection, and with it every message that is outstanding there; the one of
 //! a [`Step::Unexpected`] is that of a single message.
 
 mod echo;
 pub(crate) mod http;
+pub(crate) mod ws;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use self::echo::Echo;
 use self::http::{Exchange, Http};
+use self::ws::{Upgrade, Ws};
 use crate::failure::Failure;
+use crate::random;
+
+/// What is spoken, as it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Speech {
+    /// With the size of a message.
+    Echo(u32),
+    Http(Arc<Exchange>),
+    /// With the size of a message's payload.
+    Ws(u32, Arc<Upgrade>),
+}
+
+impl Speech {
+    /// As the report has it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Speech::Echo(_) => "tcp echo",
+            Speech::Http(_) => "http/1.1",
+            Speech::Ws(..) => "websocket echo",
+        }
+    }
+
+    /// The size of each message; of HTTP, of the whole request.
+    pub(crate) fn message_size(&self) -> u32 {
+        match self {
+            Speech::Echo(size) | Speech::Ws(size, _) => *size,
+            Speech::Http(exchange) => {
+                u32::try_from(exchange.request().len()).expect("bounded by config")
+            }
+        }
+    }
+}
 
 /// Which protocol a worker speaks. One value per worker, shared by its connections.
 #[derive(Debug)]
 pub(crate) enum Protocol {
     Echo(Echo),
     Http(Http),
+    Ws(Ws),
 }
 
 /// What is remembered of one connection.
@@ -41,6 +80,7 @@ pub(crate) enum Protocol {
 pub(crate) enum Conversation {
     Echo(echo::Talk),
     Http(http::Talk),
+    Ws(ws::Talk),
 }
 
 /// What received bytes were.
@@ -57,13 +97,18 @@ pub(crate) enum Step {
 }
 
 impl Protocol {
-    /// With a `run_id`, each message is unlike every other.
-    pub(crate) fn echo(message_size: u32, run_id: Option<u64>) -> Protocol {
-        Protocol::Echo(Echo::new(message_size as usize, run_id))
-    }
-
-    pub(crate) fn http(exchange: &Arc<Exchange>) -> Protocol {
-        Protocol::Http(Http::new(Arc::clone(exchange)))
+    /// With a `run_id`, each message of an echo is unlike every other.
+    pub(crate) fn new(speech: &Speech, run_id: Option<u64>, seed: u64, worker: u32) -> Protocol {
+        let echo = |size: u32| Echo::new(size as usize, run_id);
+        match speech {
+            Speech::Echo(size) => Protocol::Echo(echo(*size)),
+            Speech::Http(exchange) => Protocol::Http(Http::new(Arc::clone(exchange))),
+            Speech::Ws(size, upgrade) => {
+                // Connections have generators of the seed itself.
+                let random = random::generator(random::mix(seed), worker.into());
+                Protocol::Ws(Ws::new(echo(*size), Arc::clone(upgrade), random))
+            }
+        }
     }
 
     /// `connection` is a number that no other connection of the run has or had.
@@ -71,6 +116,30 @@ impl Protocol {
         match self {
             Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),
             Protocol::Http(_) => Conversation::Http(http::Talk::default()),
+            Protocol::Ws(_) => Conversation::Ws(ws::Talk::new(connection)),
+        }
+    }
+
+    /// What has to be sent before the first message. The connection is open when
+    /// [`is_open`](Protocol::is_open) says so, or at once if this is nothing.
+    pub(crate) fn open(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
+        match (self, conversation) {
+            (Protocol::Ws(ws), Conversation::Ws(talk)) => Some(ws.open(talk)),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => None,
+        }
+    }
+
+    /// Looks at the answer to [`open`](Protocol::open), as far as it has come. All bytes are used.
+    pub(crate) fn is_open(
+        &self,
+        conversation: &mut Conversation,
+        bytes: &[u8],
+    ) -> Result<bool, Failure> {
+        match (self, conversation) {
+            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.is_open(talk, bytes),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
+                unreachable!("there is nothing to agree on")
+            }
         }
     }
 
@@ -79,11 +148,23 @@ impl Protocol {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.encode(talk),
             (Protocol::Http(http), Conversation::Http(_)) => http.encode(),
-            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
+            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.encode(talk),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
+                unreachable!("{OF_ANOTHER}")
+            }
         }
     }
 
-    /// Looks at bytes that are not empty, while a message waits for its reply.
+    /// Whether the peer may speak when no message waits for its reply. Where it may not, what it says
+    /// is not even looked at.
+    pub(crate) fn is_two_way(&self) -> bool {
+        match self {
+            Protocol::Echo(_) | Protocol::Http(_) => false,
+            Protocol::Ws(_) => true,
+        }
+    }
+
+    /// Looks at bytes that are not empty.
     pub(crate) fn decode(
         &self,
         conversation: &mut Conversation,
@@ -92,7 +173,18 @@ impl Protocol {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.decode(talk, bytes),
             (Protocol::Http(http), Conversation::Http(talk)) => http.decode(talk, bytes),
-            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
+            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.decode(talk, bytes),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
+                unreachable!("{OF_ANOTHER}")
+            }
+        }
+    }
+
+    /// What is to be sent beside the messages, as soon as possible.
+    pub(crate) fn take_owed(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
+        match conversation {
+            Conversation::Echo(_) | Conversation::Http(_) => None,
+            Conversation::Ws(talk) => talk.take_owed(),
         }
     }
 
@@ -100,8 +192,12 @@ impl Protocol {
     pub(crate) fn wrong_from(&self, conversation: &Conversation, bytes: &[u8]) -> usize {
         match (self, conversation) {
             (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.wrong_from(talk, bytes),
-            (Protocol::Http(_), Conversation::Http(_)) => 0,
-            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
+            (Protocol::Http(_), Conversation::Http(_)) | (Protocol::Ws(_), Conversation::Ws(_)) => {
+                0
+            }
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
+                unreachable!("{OF_ANOTHER}")
+            }
         }
     }
 
@@ -109,7 +205,7 @@ impl Protocol {
     /// closes it then.
     pub(crate) fn is_over(&self, conversation: &Conversation) -> bool {
         match conversation {
-            Conversation::Echo(_) => false,
+            Conversation::Echo(_) | Conversation::Ws(_) => false,
             Conversation::Http(talk) => talk.is_over(),
         }
     }
@@ -119,7 +215,18 @@ impl Protocol {
         match (self, conversation) {
             (Protocol::Echo(_), Conversation::Echo(talk)) => Err(talk.ended()),
             (Protocol::Http(http), Conversation::Http(talk)) => http.ended(talk),
-            (Protocol::Echo(_) | Protocol::Http(_), _) => unreachable!("{OF_ANOTHER}"),
+            (Protocol::Ws(_), Conversation::Ws(talk)) => Err(talk.ended()),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
+                unreachable!("{OF_ANOTHER}")
+            }
+        }
+    }
+
+    /// What is said before a connection is closed that has done its part, or that the peer closes.
+    pub(crate) fn farewell(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
+        match (self, conversation) {
+            (Protocol::Ws(ws), Conversation::Ws(talk)) => Some(ws.farewell(talk)),
+            (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => None,
         }
     }
 }

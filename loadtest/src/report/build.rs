@@ -21,6 +21,7 @@ use crate::failure::{Class, Failure};
 use crate::preflight::Cleared;
 use crate::procfs::counters::TcpCounters;
 use crate::procfs::{self, CpuTime};
+use crate::protocol::Speech;
 use crate::signals;
 use crate::stats;
 use crate::threshold;
@@ -87,10 +88,9 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         target: Target {
             url: outcome.url.clone(),
             address: outcome.address.to_string(),
-            protocol: match (&config.http, &outcome.address) {
-                (Some(_), _) => "http/1.1",
-                (None, Address::Tcp(_)) => "tcp echo",
-                (None, Address::Unix(_)) => "unix echo",
+            protocol: match (&config.speech, &outcome.address) {
+                (Speech::Echo(_), Address::Unix(_)) => "unix echo",
+                (speech, _) => speech.name(),
             }
             .into(),
             own_server: config.url.is_none(),
@@ -105,6 +105,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
             }),
             service: distribution(&total.service, total.accounts.censored_services(), asked),
             connect: distribution(&total.connect, 0, &[]),
+            handshake: distribution(&total.handshake, 0, &[]),
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals,
@@ -199,16 +200,23 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,
-        message_bytes: match &config.http {
-            Some(exchange) => u32::try_from(exchange.request().len()).expect("bounded by config"),
-            None => config.message_size,
+        message_bytes: config.speech.message_size(),
+        http: match &config.speech {
+            Speech::Http(exchange) => Some(HttpSettings {
+                method: exchange.method().into(),
+                fields: exchange.fields().iter().map(ToString::to_string).collect(),
+                body_bytes: exchange.body_len(),
+                expect_status: exchange.expected().to_string(),
+            }),
+            Speech::Echo(_) | Speech::Ws(..) => None,
         },
-        http: config.http.as_ref().map(|exchange| HttpSettings {
-            method: exchange.method().into(),
-            fields: exchange.fields().iter().map(ToString::to_string).collect(),
-            body_bytes: exchange.body_len(),
-            expect_status: exchange.expected().to_string(),
-        }),
+        ws: match &config.speech {
+            Speech::Ws(_, upgrade) => Some(WsSettings {
+                fields: upgrade.fields().iter().map(ToString::to_string).collect(),
+                messages: if upgrade.is_text() { "text" } else { "binary" }.into(),
+            }),
+            Speech::Echo(_) | Speech::Http(_) => None,
+        },
         duration_s: config.duration.as_secs_f64(),
         warmup_s: config.warmup.as_secs_f64(),
         drain_s: config.drain.as_secs_f64(),

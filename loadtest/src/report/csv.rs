@@ -102,6 +102,10 @@ pub(super) fn render(report: &Report) -> String {
         names.push(name);
         values.push(value);
     }
+    for (name, value) in latency_columns("handshake", latencies.handshake.as_ref()) {
+        names.push(name);
+        values.push(value);
+    }
     format!("{}\n{}\n", names.join(","), values.join(","))
 }
 
@@ -214,7 +218,9 @@ mod tests {
         let page = include_str!("../../OUTPUTS.md");
         for (name, _) in table(&render(&fixture::open_loop())) {
             let name = match name.split_once("_p9").or_else(|| name.split_once("_p50")) {
-                Some((kind, _)) if ["response", "service", "connect"].contains(&kind) => {
+                Some((kind, _))
+                    if ["response", "service", "connect", "handshake"].contains(&kind) =>
+                {
                     format!("{kind}_p…_us")
                 }
                 _ => name,

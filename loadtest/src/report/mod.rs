@@ -37,7 +37,7 @@ use self::distribution::percentile_name;
 pub(crate) use self::failures::{FailureExample, FailureRow};
 pub(crate) use self::file::OutputFile;
 pub(crate) use self::server::{Network, Server};
-pub(crate) use self::settings::{Config, HttpSettings};
+pub(crate) use self::settings::{Config, HttpSettings, WsSettings};
 pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{
     Aborted, Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict,
@@ -261,6 +261,9 @@ pub(crate) struct Latencies {
     pub(crate) service: Option<Distribution>,
     /// Of every connect, at any time.
     pub(crate) connect: Option<Distribution>,
+    /// From the connect to the peer's agreement, of a protocol that needs it: of WebSocket.
+    #[serde(default)]
+    pub(crate) handshake: Option<Distribution>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -391,7 +394,7 @@ impl Report {
     /// The latencies the run is about, and what they are: of an open loop from the scheduled send,
     /// of a closed one from the actual.
     pub(crate) fn headline(&self) -> Option<(&'static str, &Distribution)> {
-        let Latencies { response, service, connect: _ } = &self.latency_us;
+        let Latencies { response, service, connect: _, handshake: _ } = &self.latency_us;
         match (response, service) {
             (Some(response), _) => Some(("response", response)),
             (None, Some(service)) => Some(("service", service)),

@@ -45,6 +45,9 @@ pub(crate) struct Config {
     pub(crate) message_bytes: u32,
     /// What was asked, of an `http://` target.
     pub(crate) http: Option<HttpSettings>,
+    /// What was agreed on with a `ws://` target.
+    #[serde(default)]
+    pub(crate) ws: Option<WsSettings>,
     pub(crate) duration_s: f64,
     pub(crate) warmup_s: f64,
     pub(crate) drain_s: f64,
@@ -67,4 +70,14 @@ pub(crate) struct HttpSettings {
     pub(crate) body_bytes: Option<u64>,
     /// As `--expect-status` has it.
     pub(crate) expect_status: String,
+}
+
+/// What was agreed on with a `ws://` target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct WsSettings {
+    /// As `--header` had them: `name: value`.
+    pub(crate) fields: Vec<String>,
+    /// `binary` or `text`.
+    pub(crate) messages: String,
 }

@@ -82,9 +82,10 @@ fn header(report: &Report) -> String {
     };
     let _ = writeln!(
         text,
-        "{}{}   {nodelay}   {} conns{}   {} {workers}",
+        "{}{}{}   {nodelay}   {} conns{}   {} {workers}",
         config.http.as_ref().map(|http| format!("{} ", http.method)).unwrap_or_default(),
         bytes(config.message_bytes.into()),
+        config.ws.as_ref().map(|ws| format!(" {} messages", ws.messages)).unwrap_or_default(),
         grouped(config.connections.into()),
         if config.pipeline > 1 { format!(" x {}", config.pipeline) } else { String::new() },
         config.threads
@@ -217,12 +218,21 @@ fn connections(report: &Report) -> String {
             each.jain
         );
     }
+    if let Some(handshake) = &report.latency_us.handshake {
+        let _ = writeln!(
+            text,
+            "             handshake  p50 {}  p99 {}  max {} (after the connect)",
+            time_us(handshake.percentiles["p50"]),
+            time_us(handshake.percentiles["p99"]),
+            time_us(handshake.max)
+        );
+    }
     text
 }
 
 /// Percentiles on the left, bars on the right: of the response times if there are any.
 fn latency(report: &Report) -> String {
-    let Latencies { response, service, connect: _ } = &report.latency_us;
+    let Latencies { response, service, connect: _, handshake: _ } = &report.latency_us;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
         let none = match report.load.sent {

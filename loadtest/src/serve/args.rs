@@ -45,6 +45,8 @@ pub(crate) enum ServeKind {
     Echo(MessageArgs),
     /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
     Http(HttpArgs),
+    /// Echo messages of WebSocket, on any path
+    Ws,
     /// Take every byte and answer nothing
     Sink(MessageArgs),
     /// Echo, and answer nothing at all for a while at known times
@@ -111,6 +113,7 @@ impl ServeArgs {
             }
             ServeKind::Echo(_)
             | ServeKind::Http(_)
+            | ServeKind::Ws
             | ServeKind::Sink(_)
             | ServeKind::Stall(_)
             | ServeKind::Lossy(_) => {
@@ -132,6 +135,7 @@ impl ServeKind {
         match self {
             ServeKind::Echo(_) => "echo",
             ServeKind::Http(_) => "http",
+            ServeKind::Ws => "ws",
             ServeKind::Sink(_) => "sink",
             ServeKind::Stall(_) => "stall",
             ServeKind::Lossy(_) => "lossy",

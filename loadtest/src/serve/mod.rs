@@ -20,6 +20,7 @@ mod sink;
 mod stall;
 mod stop;
 mod tally;
+mod ws;
 
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -71,7 +72,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
     // Before the threads start, so that all of them stall at the same times.
     let stalls = match &args.kind {
         ServeKind::Stall(args) => Some(Stalls::from_now(args.stall_for, args.stall_every)),
-        ServeKind::Echo(_) | ServeKind::Http(_) | ServeKind::Sink(_) | ServeKind::Lossy(_) => None,
+        ServeKind::Echo(_)
+        | ServeKind::Http(_)
+        | ServeKind::Ws
+        | ServeKind::Sink(_)
+        | ServeKind::Lossy(_) => None,
     };
     let (announcement, threads) = start_all(args, stalls, &board, &stop)?;
     print(&announcement.to_string())?;
@@ -246,6 +251,7 @@ fn spawn_acceptor(seat: &Seat, listener: Listener, worker: Rc<Worker>) {
             let http = Rc::new(Http::new(Rc::clone(&worker), size));
             accept(listener, worker, move |stream, _, _| Rc::clone(&http).serve(stream));
         }
+        ServeKind::Ws => accept(listener, worker, |stream, worker, _| ws::serve(stream, worker)),
         ServeKind::Sink(MessageArgs { size }) => {
             accept(listener, worker, move |stream, worker, _| sink::serve(stream, worker, size));
         }

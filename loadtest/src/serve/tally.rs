@@ -35,7 +35,8 @@ pub(super) struct Totals {
     pub(super) connections: u64,
     /// Whole messages received; in `http`, requests answered, without those to `/count`.
     pub(super) messages: u64,
-    /// Requests that were no HTTP or too large. Always 0 but in `http`.
+    /// Requests that were no HTTP or too large; in `ws`, openings that were refused and connections
+    /// that broke the protocol. Always 0 elsewhere.
     pub(super) bad_requests: u64,
     pub(super) bytes_in: u64,
     /// Bytes handed to the loop to send. A peer that goes away may not have read the last of them.

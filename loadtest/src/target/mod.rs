@@ -35,9 +35,15 @@ enum Scheme {
         /// Path and query, as they are sent.
         path: String,
     },
+    Ws {
+        path: String,
+    },
 }
 
 const HTTP_PORT: u16 = 80;
+
+/// How a target is written.
+const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path or unix:/path";
 
 impl Url {
     /// Looks the host up and picks the address to test.
@@ -78,7 +84,15 @@ impl Url {
     pub(crate) fn http_path(&self) -> Option<&str> {
         match &self.scheme {
             Scheme::Http { path } => Some(path),
-            Scheme::Tcp => None,
+            Scheme::Tcp | Scheme::Ws { .. } => None,
+        }
+    }
+
+    /// Path and query of a WebSocket target; `None` of another.
+    pub(crate) fn ws_path(&self) -> Option<&str> {
+        match &self.scheme {
+            Scheme::Ws { path } => Some(path),
+            Scheme::Tcp | Scheme::Http { .. } => None,
         }
     }
 
@@ -130,27 +144,25 @@ impl FromStr for Url {
             return Url::unix(rest);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("a target is written tcp://host:port, http://host:port/path or unix:/path"
-                .to_owned());
+            return Err(format!("a target is written {FORMS}"));
         };
         let (authority, scheme) = match scheme {
             "tcp" => (rest, Scheme::Tcp),
-            "http" => {
+            "http" | "ws" => {
                 let (authority, path) =
                     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-                (authority, Scheme::Http { path: http_path(path)? })
+                let path = http_path(path)?;
+                let is_http = scheme == "http";
+                (authority, if is_http { Scheme::Http { path } } else { Scheme::Ws { path } })
             }
             "https" => return Err("https:// is not built in; use http://".to_owned()),
-            _ => {
-                return Err(format!(
-                    "{scheme}:// is not spoken here; use tcp://host:port or http://host:port/path"
-                ));
-            }
+            "wss" => return Err("wss:// is not built in; use ws://".to_owned()),
+            _ => return Err(format!("{scheme}:// is not spoken here; use {FORMS}")),
         };
         let has_port = !authority.ends_with(']') && authority.contains(':');
         let (host, port) = match (&scheme, authority.rsplit_once(':')) {
             (_, Some((host, port))) if has_port => (host, Some(port)),
-            (Scheme::Http { .. }, _) => (authority, None),
+            (Scheme::Http { .. } | Scheme::Ws { .. }, _) => (authority, None),
             (Scheme::Tcp, _) => {
                 return Err("the port is missing: use tcp://host:port".to_owned());
             }
@@ -198,6 +210,10 @@ impl fmt::Display for Url {
             (Scheme::Http { path }, Place::Host { .. }) => {
                 write!(f, "http://{}{path}", self.http_host())
             }
+            (Scheme::Ws { path }, Place::Host { .. }) => {
+                write!(f, "ws://{}{path}", self.http_host())
+            }
+            (Scheme::Ws { .. }, Place::Path(_)) => unreachable!("there is no way to write it"),
             (Scheme::Tcp, Place::Path(path)) => {
                 // What speaks is said where it could be taken for another thing.
                 write!(f, "{UNIX}{path}{}", if path.contains(':') { ":tcp" } else { "" })
@@ -232,6 +248,8 @@ mod tests {
             "unix:/a:b:tcp",
             "unix:/a:http",
             "unix:/a:b:http/c:http?d",
+            "ws://localhost/",
+            "ws://localhost:81/a?b",
         ] {
             assert_eq!(good.parse::<Url>().unwrap().to_string(), good);
         }
@@ -239,6 +257,9 @@ mod tests {
             ("127.0.0.1:7000", "tcp://host:port"),
             ("ftp://x:80", "ftp://"),
             ("https://x", "https:// is not built in"),
+            ("wss://x", "wss:// is not built in"),
+            ("ws://x:0/", "port"),
+            ("ws://x/a b", "%XX"),
             ("http://x:y/", "port"),
             ("http://x:0", "port"),
             ("http://u@x/", "host"),
@@ -287,7 +308,12 @@ mod tests {
             let url: Url = text.parse().unwrap();
             assert_eq!((url.http_host().as_str(), url.http_path()), (host, Some(path)), "{text}");
         }
-        assert_eq!("tcp://x:80".parse::<Url>().unwrap().http_path(), None);
+        for text in ["tcp://x:80", "ws://x/a"] {
+            assert_eq!(text.parse::<Url>().unwrap().http_path(), None);
+        }
+        let ws: Url = "ws://x:81/a?b#c".parse().unwrap();
+        assert_eq!((ws.http_host().as_str(), ws.ws_path()), ("x:81", Some("/a?b")));
+        assert_eq!("http://x/a".parse::<Url>().unwrap().ws_path(), None);
     }
 
     /// Goal: an address needs no lookup and is used as it is.

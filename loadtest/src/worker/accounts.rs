@@ -138,6 +138,7 @@ pub(crate) struct WorkerResult {
     /// In a closed loop empty: its service times are those of the intervals.
     pub(crate) service: Histogram<u64>,
     pub(crate) connect: Histogram<u64>,
+    pub(crate) handshake: Histogram<u64>,
     /// How late the loop came to its timers in the measured window.
     pub(crate) loop_lag: Histogram<u64>,
     /// Measured replies of each connection that opened.

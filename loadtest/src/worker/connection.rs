@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
+use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use ringloop::time::Sleep;
 
 use super::connect;
 use super::dispatch::Turn;
-use super::state::{Attempt, Fate, Worker};
+use super::state::{Attempt, Fate, Took, Worker};
 use crate::cli::CloseStyle;
 use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
 use crate::protocol::{Conversation, Step};
@@ -33,11 +34,11 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
     let churn = worker.plan().churn;
-    let Some(stream) = open(&worker, index, permit, Attempt::First).await else { return };
-    let mut next = Some(stream);
+    let Some(opened) = open(&worker, index, permit, Attempt::First).await else { return };
+    let mut next = Some(opened);
     worker.start_gate().pass(index).await;
     while !worker.is_draining() {
-        let Some(mut stream) = next.take() else {
+        let Some(Opened { mut stream, conversation }) = next.take() else {
             let permit = worker.connect_gate().enter().await;
             next = open(&worker, index, permit, Attempt::Again).await;
             if next.is_none() {
@@ -45,7 +46,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             }
             continue;
         };
-        let ended = talk(&worker, index, &mut stream).await;
+        let ended = talk(&worker, index, &mut stream, conversation).await;
         let local = match ended {
             Ended::Failed { .. } => stream.local_addr().map(Local::Socket), // while there is one
             Ended::Retired => None,
@@ -77,22 +78,50 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
 
 /// Connects and stays silent. Whatever comes is not expected.
 pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
-    let (mut stream, took) = match reach(&worker, index, permit).await {
+    let (opened, took) = match reach(&worker, index, permit).await {
         Ok(connected) => connected,
         Err(failure) => return worker.idle_failed(index, failure),
     };
     worker.idle_opened(took);
     let mut example = worker.example_of(index);
-    let failure = match stream.recv().await {
-        Ok(bytes) if bytes.is_empty() => Failure::of(Stage::Recv, Class::Eof),
-        Ok(bytes) => {
-            example.surprise = Some(Surprise::of(0, &bytes));
-            SURPLUS
-        }
-        Err(error) => Failure::from_io(Stage::Recv, &error),
-    };
+    let Opened { mut stream, mut conversation } = opened;
+    let kept = keep_silent(&worker, &mut stream, &mut conversation, &mut example.surprise).await;
+    let Err(failure) = kept;
     example.local = stream.local_addr().map(Local::Socket);
     worker.idle_lost(failure, example);
+}
+
+/// Answers what a peer may ask, until something else comes.
+async fn keep_silent(
+    worker: &Worker,
+    stream: &mut Stream,
+    conversation: &mut Conversation,
+    surprise: &mut Option<Surprise>,
+) -> Result<Infallible, Failure> {
+    let protocol = worker.protocol();
+    loop {
+        if let Some(answer) = protocol.take_owed(conversation) {
+            stream.send(answer).await.map_err(NOT_SENT)?;
+        }
+        let bytes = stream.recv().await.map_err(|error| Failure::from_io(Stage::Recv, &error))?;
+        if bytes.is_empty() {
+            return Err(Failure::of(Stage::Recv, Class::Eof));
+        }
+        let step = match protocol.is_two_way() {
+            true => protocol.decode(conversation, &bytes),
+            false => Err(SURPLUS),
+        };
+        if step != Ok(Step::Partial) {
+            *surprise = Some(Surprise::of(0, &bytes));
+            return Err(step.err().unwrap_or(SURPLUS));
+        }
+    }
+}
+
+/// A connection on which messages may be sent.
+struct Opened {
+    stream: Stream,
+    conversation: Conversation,
 }
 
 async fn open(
@@ -100,11 +129,11 @@ async fn open(
     index: u32,
     permit: ConnectPermit,
     attempt: Attempt,
-) -> Option<Stream> {
+) -> Option<Opened> {
     match reach(worker, index, permit).await {
-        Ok((stream, took)) => {
+        Ok((opened, took)) => {
             worker.opened(index, took, attempt);
-            Some(stream)
+            Some(opened)
         }
         Err(failure) => {
             worker.connect_failed(index, failure, attempt);
@@ -113,21 +142,48 @@ async fn open(
     }
 }
 
-/// Connects, and says how long that took.
+/// Connects and agrees with the peer on what is spoken, and says how long that took.
 async fn reach(
     worker: &Worker,
     index: u32,
     permit: ConnectPermit,
-) -> Result<(Stream, Duration), Failure> {
+) -> Result<(Opened, Took), Failure> {
     let (address, patience) = (&worker.plan().address, worker.plan().connect_timeout);
     let source = worker.source_of(index);
     let started = Instant::now();
     let connected = connect::connect(address, source, patience).await;
-    let took = started.elapsed();
+    let mut took = Took { connect: started.elapsed(), handshake: None };
+    let mut stream = connected.map_err(|error| Failure::from_io(Stage::Connect, &error))?;
+    let mut conversation = worker.protocol().begin(worker.number_of_conversation());
+    if let Some(opening) = worker.protocol().open(&mut conversation) {
+        let started = Instant::now();
+        let agreed = agree(worker, &mut stream, &mut conversation, opening);
+        let in_time = ringloop::time::timeout(patience, agreed).await;
+        in_time.map_err(|_| Failure::of(Stage::Handshake, Class::Timeout))??;
+        took.handshake = Some(started.elapsed());
+    }
+    // Held until here: a target that agrees slowly is not to be flooded with connects either.
     drop(permit);
-    match connected {
-        Ok(stream) => Ok((stream, took)),
-        Err(error) => Err(Failure::from_io(Stage::Connect, &error)),
+    Ok((Opened { stream, conversation }, took))
+}
+
+/// Sends the opening of a protocol and waits until the peer has agreed.
+async fn agree(
+    worker: &Worker,
+    stream: &mut Stream,
+    conversation: &mut Conversation,
+    opening: Rc<[u8]>,
+) -> Result<(), Failure> {
+    let failed = |error| Failure::from_io(Stage::Handshake, &error);
+    stream.send(opening).await.map_err(failed)?;
+    loop {
+        let bytes = stream.recv().await.map_err(failed)?;
+        if bytes.is_empty() {
+            return Err(Failure::of(Stage::Handshake, Class::Eof));
+        }
+        if worker.protocol().is_open(conversation, &bytes)? {
+            return Ok(());
+        }
     }
 }
 
@@ -160,11 +216,16 @@ impl Clock {
     }
 }
 
-/// Sends and receives until the connection ends. After the end of the run it stays open for as long
-/// as it can: closing thousands then would disturb the last replies of the others.
-async fn talk(worker: &Worker, index: u32, stream: &mut Stream) -> Ended {
+/// Sends and receives until the connection ends, and says goodbye. After the end of the run it stays
+/// open for as long as it can: closing thousands then would disturb the last replies of the others.
+async fn talk(
+    worker: &Worker,
+    index: u32,
+    stream: &mut Stream,
+    conversation: Conversation,
+) -> Ended {
     let clock = Clock::default();
-    let conversation = RefCell::new(worker.protocol().begin(worker.number_of_conversation()));
+    let conversation = RefCell::new(conversation);
     let was_served = Cell::new(false);
     let surprise = Cell::new(None);
     let link = Link {
@@ -176,33 +237,24 @@ async fn talk(worker: &Worker, index: u32, stream: &mut Stream) -> Ended {
         was_served: &was_served,
         surprise: &surprise,
     };
-    let failed =
-        |fate| Ended::Failed { fate, was_served: was_served.get(), surprise: surprise.get() };
-    let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
-    let (reader, writer) = stream.split();
-    let mut receiving = pin!(link.receive(reader));
-    let mut sending = pin!(link.send(writer));
-    let mut patience = Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false };
-    poll_fn(|cx| {
-        clock.forget();
-        match receiving.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
-            Poll::Ready(Err(failure)) => return Poll::Ready(failed(Fate::Failed(failure))),
-            Poll::Pending => {}
+    let ended = link.run(stream).await;
+    let is_orderly = match &ended {
+        Ended::Retired => true,
+        Ended::Failed { fate, .. } => matches!(fate, Fate::Failed(CLOSED)),
+    };
+    if is_orderly && worker.plan().churn.close == CloseStyle::Fin {
+        let farewell = worker.protocol().farewell(&mut conversation.borrow_mut());
+        if let Some(farewell) = farewell {
+            // Queued at once or not at all: a peer that has stopped reading must not hold us up.
+            let mut sending = pin!(stream.send(farewell));
+            poll_fn(|cx| {
+                let _ = sending.as_mut().poll(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
-        if let Poll::Ready(Err(failure)) = sending.as_mut().poll(cx) {
-            return Poll::Ready(failed(Fate::Failed(failure)));
-        }
-        if lifetime.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready()) {
-            lifetime = None;
-            worker.retire(index);
-            if worker.is_spent(index, clock.now()) {
-                return Poll::Ready(Ended::Retired);
-            }
-        }
-        patience.poll(worker, index, cx).map(failed)
-    })
-    .await
+    }
+    ended
 }
 
 struct Link<'a> {
@@ -218,22 +270,78 @@ struct Link<'a> {
 }
 
 impl Link<'_> {
+    async fn run(&self, stream: &mut Stream) -> Ended {
+        let (worker, index, clock) = (self.worker, self.index, self.clock);
+        let failed = |fate| Ended::Failed {
+            fate,
+            was_served: self.was_served.get(),
+            surprise: self.surprise.get(),
+        };
+        let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
+        let (reader, writer) = stream.split();
+        let mut receiving = pin!(self.receive(reader));
+        let mut sending = pin!(self.send(writer));
+        let mut patience = Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false };
+        poll_fn(|cx| {
+            clock.forget();
+            match receiving.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
+                Poll::Ready(Err(failure)) => return Poll::Ready(failed(Fate::Failed(failure))),
+                Poll::Pending => {}
+            }
+            if let Poll::Ready(Err(failure)) = sending.as_mut().poll(cx) {
+                return Poll::Ready(failed(Fate::Failed(failure)));
+            }
+            if lifetime.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready()) {
+                lifetime = None;
+                worker.retire(index);
+                if worker.is_spent(index, clock.now()) {
+                    return Poll::Ready(Ended::Retired);
+                }
+            }
+            patience.poll(worker, index, cx).map(failed)
+        })
+        .await
+    }
+
     async fn send(&self, mut writer: WriteHalf<'_>) -> Result<Infallible, Failure> {
         let mut random = self.worker.random_of(self.index);
         let mut is_first = true;
         loop {
-            if let Some(think) = self.worker.plan().think
-                && !mem::take(&mut is_first)
-            {
-                self.place().await;
-                ringloop::time::sleep(think.draw(&mut random)).await;
-                self.clock.forget();
-            }
-            let due = self.turn().await;
+            let due = {
+                let mut next = pin!(self.next(&mut random, &mut is_first));
+                loop {
+                    // Polled after the receiver, in the same task: what it owes goes out now.
+                    let wanted = poll_fn(|cx| match self.take_owed() {
+                        Some(answer) => Poll::Ready(Err(answer)),
+                        None => next.as_mut().poll(cx).map(Ok),
+                    });
+                    match wanted.await {
+                        Ok(due) => break due,
+                        Err(answer) => writer.send(answer).await.map_err(NOT_SENT)?,
+                    }
+                }
+            };
             let message = self.worker.protocol().encode(&mut self.conversation.borrow_mut());
             self.worker.sent(self.index, due, message.len(), self.clock.now());
-            writer.send(message).await.map_err(|error| Failure::from_io(Stage::Send, &error))?;
+            writer.send(message).await.map_err(NOT_SENT)?;
         }
+    }
+
+    fn take_owed(&self) -> Option<Rc<[u8]>> {
+        self.worker.protocol().take_owed(&mut self.conversation.borrow_mut())
+    }
+
+    /// Waits until the next message may be sent. Returns when it was due.
+    async fn next(&self, random: &mut fastrand::Rng, is_first: &mut bool) -> Instant {
+        if let Some(think) = self.worker.plan().think
+            && !mem::take(is_first)
+        {
+            self.place().await;
+            ringloop::time::sleep(think.draw(random)).await;
+            self.clock.forget();
+        }
+        self.turn().await
     }
 
     /// Waits until the replies to all messages are there.
@@ -295,7 +403,7 @@ impl Link<'_> {
         }
         while !bytes.is_empty() {
             let outstanding = self.worker.outstanding(self.index);
-            if outstanding == 0 {
+            if outstanding == 0 && !protocol.is_two_way() {
                 self.keep(0, bytes);
                 return Err(SURPLUS);
             }
@@ -309,7 +417,7 @@ impl Link<'_> {
             self.reply_len.set(self.reply_len.get() + used as u64);
             bytes = &bytes[used..];
             // Bytes after the last reply that was asked for spoil it.
-            if outstanding == 1 && !bytes.is_empty() {
+            if outstanding == 1 && !bytes.is_empty() && !protocol.is_two_way() {
                 self.keep(0, bytes);
                 return Err(SURPLUS);
             }
@@ -343,6 +451,9 @@ impl Link<'_> {
         true
     }
 }
+
+/// What an error of a send is.
+const NOT_SENT: fn(io::Error) -> Failure = |error| Failure::from_io(Stage::Send, &error);
 
 /// More bytes than were asked for.
 const SURPLUS: Failure = Failure::of(Stage::Recv, Class::Mismatch);

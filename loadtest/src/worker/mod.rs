@@ -41,7 +41,7 @@ use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
 use crate::load::{Churn, Think};
 use crate::procfs;
-use crate::protocol::http::Exchange;
+use crate::protocol::Speech;
 use crate::published::Published;
 use crate::schedule::{ConnectPace, Window};
 use crate::sys;
@@ -59,9 +59,7 @@ pub(crate) struct Plan {
     /// Its own, of all workers' `connections_total`.
     pub(crate) connections: u32,
     pub(crate) connections_total: u32,
-    pub(crate) message_size: u32,
-    /// What is asked of a target that speaks HTTP. `None` is an echo of `message_size`.
-    pub(crate) http: Option<Arc<Exchange>>,
+    pub(crate) speech: Speech,
     pub(crate) load: Load,
     /// Messages that a connection may have outstanding.
     pub(crate) pipeline: u32,

@@ -9,20 +9,21 @@ mod connecting;
 mod ending;
 mod failing;
 mod naming;
+mod turns;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-pub(super) use self::connecting::Attempt;
 use self::connecting::Ramp;
+pub(super) use self::connecting::{Attempt, Took};
 use super::accounts::{Accounts, IdleCounts, Traffic};
-use super::dispatch::{Dispatch, Load, Next, Turn};
+use super::dispatch::{Dispatch, Load};
 use super::intervals::{Phase, Recorder};
 use super::{Links, Plan};
 use crate::control::Event;
@@ -68,6 +69,8 @@ pub(super) struct Worker {
     /// Of an open loop; in a closed one the recorder has the service times.
     service: RefCell<Histogram<u64>>,
     connect: RefCell<Histogram<u64>>,
+    /// Of protocols that have one.
+    handshake: RefCell<Histogram<u64>>,
     loop_lag: RefCell<Histogram<u64>>,
     /// Messages sent and replies received.
     deeds: Cell<u64>,
@@ -135,10 +138,7 @@ impl Worker {
         slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
             handle: ringloop::Handle::current(),
-            protocol: match &plan.http {
-                Some(exchange) => Protocol::http(exchange),
-                None => Protocol::echo(plan.message_size, plan.run_id),
-            },
+            protocol: Protocol::new(&plan.speech, plan.run_id, plan.seed, plan.worker),
             connect_gate: ConnectGate::new(plan.connects_in_flight_max),
             start_gate: StartGate::new(plan.connections),
             ramp: RefCell::new(Ramp::new()),
@@ -160,6 +160,7 @@ impl Worker {
             recorder: RefCell::new(None),
             service: RefCell::new(stats::new_histogram()),
             connect: RefCell::new(stats::new_histogram()),
+            handshake: RefCell::new(stats::new_histogram()),
             loop_lag: RefCell::new(stats::new_lag_histogram()),
             deeds: Cell::new(0),
             spun: Cell::new(Duration::ZERO),
@@ -208,7 +209,7 @@ impl Worker {
         matches!(self.plan.load, Load::Open(_))
     }
 
-    // Turns.
+    // The phases.
 
     pub(super) fn drive(&self, window: Window) {
         let start = window.from - self.plan.warmup;
@@ -247,86 +248,6 @@ impl Worker {
     /// Whether what happens on a connection still matters when nothing is outstanding there.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.is_draining() || self.window.get().is_some_and(|window| now >= window.until)
-    }
-
-    /// Asks for the turn of a connection: when the message that it is to send was due.
-    ///
-    /// `Later` means that the connection will be woken, if ever.
-    pub(super) fn turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
-        let mut slots = self.slots.borrow_mut();
-        let slot = &mut slots[index as usize];
-        if slot.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-            slot.waker = Some(cx.waker().clone());
-        }
-        if let Some(due) = slot.assigned.pop_front() {
-            let place_since = slot.free_since.unwrap_or(now);
-            drop(slots);
-            self.left(due, place_since, now);
-            return Turn::Now { due };
-        }
-        let Some(window) = self.window.get() else { return Turn::Later };
-        if !slot.may_send(&self.plan) || self.is_draining() || self.quota.get() == Some(0) {
-            return Turn::Later;
-        }
-        let place_since = *slot.free_since.get_or_insert(now);
-        let turn = self.dispatch().turn(index, &mut slot.is_queued, now, window.until);
-        if let Turn::Now { due } = turn {
-            self.taken(due, window);
-            // Others may have been free for longer: one of them could have sent it before.
-            let others = self.dispatch().free_since(|index| slots[index as usize].look(&self.plan));
-            drop(slots);
-            self.left(due, others.map_or(place_since, |others| others.min(place_since)), now);
-        }
-        turn
-    }
-
-    /// A message is about to leave. It is late because of us: not before it was due, and not before
-    /// there was a place for it.
-    fn left(&self, due: Instant, place_since: Instant, now: Instant) {
-        if self.is_open_loop() {
-            let is_measured = self.window.get().is_some_and(|window| window.holds(due));
-            let lag = now.saturating_duration_since(due.max(place_since));
-            self.record(is_measured, |recorder| recorder.record_lag(lag));
-        }
-    }
-
-    fn taken(&self, due: Instant, window: Window) {
-        self.unsettled.set(self.unsettled.get() + 1);
-        if window.holds(due) {
-            self.quota.set(self.quota.get().map(|quota| quota - 1));
-        }
-    }
-
-    /// Gives every message that is due to a free connection, and says what to wait for.
-    pub(super) fn hand_out(&self, now: Instant) -> Next {
-        let Some(window) = self.window.get() else { return Next::Nothing };
-        let mut slots = self.slots.borrow_mut();
-        let mut dispatch = self.dispatch();
-        loop {
-            if self.is_draining() || self.quota.get() == Some(0) {
-                return Next::Nothing;
-            }
-            let has_place = |index: u32| {
-                let slot = &mut slots[index as usize];
-                slot.is_queued = false;
-                slot.is_open && slot.may_send(&self.plan)
-            };
-            match dispatch.hand_out(now, window.until, has_place) {
-                Err(next) => return next,
-                Ok((index, due)) => {
-                    self.taken(due, window);
-                    let slot = &mut slots[index as usize];
-                    slot.assigned.push_back(due);
-                    if slot.may_send(&self.plan) {
-                        slot.is_queued = true;
-                        dispatch.queue(index);
-                    }
-                    if let Some(waker) = &slot.waker {
-                        waker.wake_by_ref();
-                    }
-                }
-            }
-        }
     }
 
     // Messages.

@@ -28,3 +28,4 @@ mod sources;
 mod targets;
 mod unix;
 mod verify;
+mod ws;

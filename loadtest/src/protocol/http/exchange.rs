@@ -117,6 +117,10 @@ impl Field {
         self.name.eq_ignore_ascii_case(name)
     }
 
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
+
     fn closes_connections(&self) -> bool {
         let is_close = |option: &str| option.trim().eq_ignore_ascii_case("close");
         self.is("connection") && self.value.split(',').any(is_close)

@@ -124,6 +124,7 @@ fn table(page: &Page<'_>) -> String {
         ("response", &latencies.response),
         ("service", &latencies.service),
         ("connect", &latencies.connect),
+        ("handshake", &latencies.handshake),
     ]
     .into_iter()
     .filter_map(|(name, of)| Some((name, of.as_ref()?)))

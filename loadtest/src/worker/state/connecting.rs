@@ -29,6 +29,14 @@ pub(in crate::worker) enum Attempt {
     Again,
 }
 
+/// How long it took until a connection was open.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) struct Took {
+    pub(in crate::worker) connect: Duration,
+    /// Of the protocol, if it has one; after the connect.
+    pub(in crate::worker) handshake: Option<Duration>,
+}
+
 impl Ramp {
     pub(super) fn new() -> Ramp {
         Ramp {
@@ -64,8 +72,8 @@ impl Worker {
         self.is_draining() || (ramp.opened == 0 && ramp.failed >= FAILED_CONNECTS_MAX)
     }
 
-    pub(in crate::worker) fn opened(&self, index: u32, took: Duration, attempt: Attempt) {
-        record(&self.connect, took);
+    pub(in crate::worker) fn opened(&self, index: u32, took: Took, attempt: Attempt) {
+        self.record_opening(took);
         {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.was_opened = true;
@@ -107,8 +115,8 @@ impl Worker {
         self.tell_if_lost();
     }
 
-    pub(in crate::worker) fn idle_opened(&self, took: Duration) {
-        record(&self.connect, took);
+    pub(in crate::worker) fn idle_opened(&self, took: Took) {
+        self.record_opening(took);
         let mut idle = self.idle.get();
         idle.opened += 1;
         self.idle.set(idle);
@@ -137,6 +145,14 @@ impl Worker {
         idle.lost += 1;
         self.idle.set(idle);
         self.failures.borrow_mut().count(failure, false, Instant::now(), example);
+    }
+
+    fn record_opening(&self, took: Took) {
+        let Took { connect, handshake } = took;
+        record(&self.connect, connect);
+        if let Some(handshake) = handshake {
+            record(&self.handshake, handshake);
+        }
     }
 
     fn tell_if_ramped(&self) {

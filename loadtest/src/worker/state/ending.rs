@@ -51,6 +51,7 @@ impl Worker {
             failures: self.failures.take(),
             service: self.service.replace(stats::new_histogram()),
             connect: self.connect.replace(stats::new_histogram()),
+            handshake: self.handshake.replace(stats::new_histogram()),
             loop_lag: self.loop_lag.replace(stats::new_lag_histogram()),
             replies: slots.iter().filter(|slot| slot.was_opened).map(|slot| slot.replies).collect(),
             connects_started: ramp.started,

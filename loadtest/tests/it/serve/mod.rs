@@ -8,6 +8,7 @@ mod lossy;
 mod refusals;
 mod sink;
 mod stall;
+mod ws;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};

@@ -1,0 +1,322 @@
+use super::*;
+use crate::random;
+use crate::websocket::{accept_of, apply, head};
+
+const SIZE: usize = 6;
+
+fn ws(run_id: Option<u64>, fields: &[&str], is_text: bool) -> Ws {
+    let fields = fields.iter().map(|field| field.parse().unwrap()).collect();
+    let upgrade = Upgrade::new("/a?b", "host:81", fields, is_text).unwrap();
+    Ws::new(
+        Echo::new(if run_id.is_some() { 40 } else { SIZE }, run_id),
+        Arc::new(upgrade),
+        random::generator(1, 0),
+    )
+}
+
+/// A server's frame; `first` is its first byte.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let (mut head, len) = head(Opcode::Binary, payload.len(), None);
+    head[0] = first;
+    [&head[..len], payload].concat()
+}
+
+/// Takes a client's frame apart: its first byte and its payload.
+fn unmasked(bytes: &[u8]) -> (u8, Vec<u8>) {
+    let (used, part) = Reader::of(Sender::Client).advance(bytes, 1 << 20).unwrap();
+    let part = part.expect("a whole frame");
+    assert_eq!(used, bytes.len());
+    let mut payload = part.payload.to_vec();
+    apply(part.mask, &mut payload);
+    (bytes[0], payload)
+}
+
+/// A connection that is open and has sent so many messages, and these.
+fn talking(ws: &Ws, messages: usize) -> (Talk, Vec<Vec<u8>>) {
+    let mut talk = Talk::new(5);
+    let sent = (0..messages).map(|_| unmasked(&ws.encode(&mut talk)).1).collect();
+    (talk, sent)
+}
+
+/// Where each reply ended, and the class of the failure that ended all.
+fn feed<'a>(
+    ws: &Ws,
+    talk: &mut Talk,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<usize>, Option<Class>) {
+    let (mut ends, mut at) = (Vec::new(), 0);
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let used = match ws.decode(talk, piece) {
+                Ok(Step::Partial) => piece.len(),
+                Ok(Step::Complete { used }) => {
+                    ends.push(at + used);
+                    used
+                }
+                Ok(step) => panic!("{step:?}"),
+                Err(failure) => return (ends, Some(failure.class)),
+            };
+            at += used;
+            piece = &piece[used..];
+        }
+    }
+    (ends, None)
+}
+
+/// Goal: what comes out does not depend on how the bytes were cut: neither the replies nor where each
+/// of them ends, nor what is owed.
+///
+/// Method: replies whole and in fragments, some of them empty, with pings, pongs and an end of the
+/// connection; whole, cut in two at every position, and byte by byte. With equal messages and with
+/// verified ones.
+///
+/// Kills: a reply that is complete before its last frame; a fragment compared with the begin of the
+/// message; a ping's bytes taken for the reply's; a ping that is forgotten.
+#[test]
+fn cuts_change_nothing() {
+    for run_id in [None, Some(7)] {
+        let ws = ws(run_id, &[], false);
+        let (_, sent) = talking(&ws, 3);
+        let mut all = frame(0x82, &sent[0]);
+        let mut ends = vec![all.len()];
+        all.extend(frame(0x89, b"first"));
+        for (first, payload) in [
+            (0x02, &sent[1][..1]),
+            (0x00, b""),
+            (0x89, b"p"),
+            (0x00, &sent[1][1..]),
+            (0x8a, b"?"),
+            (0x80, b""),
+        ] {
+            all.extend(frame(first, payload));
+        }
+        ends.push(all.len());
+        all.extend(frame(0x02, b""));
+        all.extend(frame(0x80, &sent[2]));
+        ends.push(all.len());
+        all.extend(frame(0x89, b"last"));
+        let owed = all.len();
+        all.extend(frame(0x88, &[3, 233, b'!']));
+        let check = |pieces: &[&[u8]]| {
+            let (mut talk, _) = talking(&ws, 3);
+            let outcome = feed(&ws, &mut talk, pieces.iter().copied());
+            assert_eq!(outcome, (ends.clone(), Some(Class::Closed)), "{pieces:?}");
+            let answer = talk.take_owed().unwrap();
+            assert_eq!(unmasked(&answer), (0x88, vec![3, 233]), "its code, not its reason");
+        };
+        check(&[&all]);
+        check(&all.chunks(1).collect::<Vec<_>>());
+        for cut in 0..all.len() {
+            check(&[&all[..cut], &all[cut..]]);
+        }
+        let (mut talk, _) = talking(&ws, 3);
+        assert_eq!(feed(&ws, &mut talk, all[..owed].chunks(3)), (ends, None));
+        let answer = talk.take_owed().unwrap();
+        assert_eq!(unmasked(&answer), (0x8a, b"last".to_vec()), "the last one answers for all");
+        assert!(talk.take_owed().is_none());
+        assert_eq!(talk.ended().class, Class::Eof);
+    }
+}
+
+/// Goal: what is no right reply ends the connection, with a class that says what it was.
+///
+/// Method: a table behind a good reply, whole and byte by byte.
+///
+/// Kills: a short or a long message that passes; an unasked one; text for binary; an end of the stream
+/// in the middle of a message that passes for an orderly one.
+#[test]
+fn wrong_replies() {
+    let ws = ws(None, &[], false);
+    let (_, sent) = talking(&ws, 1);
+    let message = &sent[0][..];
+    let longer = [message, b"x"].concat();
+    let long = [0; 126];
+    let good = frame(0x82, message);
+    for (name, frames, class) in [
+        ("other bytes", vec![(0x82, &b"xxxxxx"[..])], Class::Mismatch),
+        ("another byte in a fragment", vec![(0x02, &message[..5]), (0x80, b"x")], Class::Mismatch),
+        ("short", vec![(0x82, &message[..5])], Class::Mismatch),
+        ("empty", vec![(0x82, b"")], Class::Mismatch),
+        ("short in fragments", vec![(0x02, &message[..5]), (0x80, b"")], Class::Mismatch),
+        ("long", vec![(0x82, &longer)], Class::Mismatch),
+        ("long in fragments", vec![(0x02, message), (0x80, b"x")], Class::Mismatch),
+        ("text", vec![(0x81, message)], Class::Mismatch),
+        ("unasked", vec![(0x82, message), (0x82, message)], Class::Mismatch),
+        ("unasked and empty", vec![(0x82, message), (0x02, b"")], Class::Mismatch),
+        ("reserved bit", vec![(0xc2, message)], Class::Mismatch),
+        ("long ping", vec![(0x89, &long)], Class::Mismatch),
+        ("fragmented ping", vec![(0x09, b"x")], Class::Mismatch),
+        ("continuation of nothing", vec![(0x80, message)], Class::Mismatch),
+        ("close with half a code", vec![(0x88, b"x")], Class::Mismatch),
+        ("close", vec![(0x88, b"")], Class::Closed),
+        ("close in a message", vec![(0x02, b""), (0x88, b"\x03\xe8")], Class::Closed),
+    ] {
+        let bad: Vec<u8> =
+            frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect();
+        let all = [&good[..], &bad].concat();
+        for piece in [1, all.len()] {
+            let (mut talk, _) = talking(&ws, 2);
+            let (ends, found) = feed(&ws, &mut talk, all.chunks(piece));
+            assert_eq!(found, Some(class), "{name}, in pieces of {piece}");
+            let is_unasked = name.starts_with("unasked");
+            assert_eq!(ends.len(), if is_unasked { 2 } else { 1 }, "{name}");
+        }
+    }
+    let mut masked = frame(0x82, message);
+    masked[1] |= 0x80;
+    let (mut talk, _) = talking(&ws, 1);
+    assert_eq!(feed(&ws, &mut talk, [&masked[..]]).1, Some(Class::Mismatch));
+    for end in 0..good.len() {
+        let (mut talk, _) = talking(&ws, 1);
+        assert_eq!(feed(&ws, &mut talk, [&good[..end]]), (vec![], None));
+        let class = if end == 0 { Class::Eof } else { Class::Short };
+        assert_eq!(talk.ended().class, class, "{end}");
+    }
+    let verified = self::ws(Some(7), &[], false);
+    let (mut talk, sent) = talking(&verified, 2);
+    assert_eq!(feed(&verified, &mut talk, [&frame(0x82, &sent[1])[..]]).1, Some(Class::Order));
+    assert!(size_of::<Talk>() <= 168, "{} bytes for each connection", size_of::<Talk>());
+}
+
+/// Goal: what is sent is masked, each frame with a mask of its own, and the same with the same seed.
+///
+/// Method: messages of two connections of a worker, taken apart by the other side's reader.
+///
+/// Kills: one mask for all; masks that no seed governs; a message that is not masked; text as binary.
+#[test]
+fn frames_are_masked() {
+    let (first, again) = (ws(None, &[], true), ws(None, &[], true));
+    let frames = |ws: &Ws| {
+        let (mut talk, mut other) = (Talk::new(1), Talk::new(2));
+        [ws.encode(&mut talk), ws.encode(&mut talk), ws.encode(&mut other)]
+    };
+    let sent = frames(&first);
+    assert_eq!(sent, frames(&again));
+    for (index, frame) in sent.iter().enumerate() {
+        assert_eq!(unmasked(frame), (0x81, b"!\"#$%&".to_vec()));
+        assert_ne!(&frame[6..], b"!\"#$%&");
+        assert!(sent[..index].iter().all(|other| other[2..6] != frame[2..6]), "{sent:?}");
+    }
+    let (mut talk, _) = talking(&first, 0);
+    assert_eq!(unmasked(&first.farewell(&mut talk)), (0x88, vec![3, 232]));
+}
+
+/// Opens a connection that is answered so, with the right accept in place of `{}`; `rest` follows.
+fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (Talk, Result<bool, Failure>) {
+    let mut talk = Talk::new(1);
+    let request = String::from_utf8(ws.open(&mut talk).to_vec()).unwrap();
+    let key = request.split_once("Sec-WebSocket-Key: ").unwrap().1.lines().next().unwrap();
+    let mut answer = answer.replace("{}", &accept_of(key.as_bytes())).into_bytes();
+    answer.extend_from_slice(rest);
+    let mut last = Ok(false);
+    for piece in answer.chunks(piece) {
+        assert_eq!(last, Ok(false), "it is open before the answer has ended");
+        last = ws.is_open(&mut talk, piece);
+        if last.is_err() {
+            break;
+        }
+    }
+    (talk, last)
+}
+
+/// Goal: the opening is these bytes, with a key of its own on every connection.
+///
+/// Method: bare, and with fields.
+///
+/// Kills: one key for all; two hosts; a field that is lost, or that contradicts the opening.
+#[test]
+fn requests() {
+    let ask = |ws: &Ws| String::from_utf8(ws.open(&mut Talk::new(1)).to_vec()).unwrap();
+    let bare = ws(None, &[], false);
+    let (first, second) = (ask(&bare), ask(&bare));
+    let (head, rest) = first.split_once("Sec-WebSocket-Key: ").unwrap();
+    assert_eq!(
+        head,
+        "GET /a?b HTTP/1.1\r\nHost: host:81\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\n"
+    );
+    assert!(rest.len() == 28 && rest.ends_with("==\r\n\r\n"), "{rest:?}");
+    assert_ne!(first, second);
+    let with_fields = ask(&ws(None, &["hOST: x", "Origin: y"], false));
+    assert!(with_fields.contains("hOST: x\r\nOrigin: y\r\n"), "{with_fields}");
+    assert!(!with_fields.contains("host:81"), "{with_fields}");
+    for name in ["UPGRADE", "Connection", "Sec-WebSocket-Key", "Content-Length"] {
+        let field = format!("{name}: x").parse().unwrap();
+        assert!(Upgrade::new("/", "h", vec![field], false).is_err(), "{name}");
+    }
+}
+
+/// Goal: only who agrees to what was asked for is talked to, and others are told what they are.
+///
+/// Method: a table of answers, whole and byte by byte.
+///
+/// Kills: any check of the answer; an accept that is not compared; taking an extension that was not
+/// offered; an interim answer that counts.
+#[test]
+fn answers() {
+    const GOOD: &str = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+    let ok = &[GOOD, "Sec-WebSocket-Accept: {}\r\n\r\n"].concat();
+    let with = |more: &str| [GOOD, more, "\r\n"].concat();
+    let without = |line: &str| ok.replace(line, "");
+    let accept = "Sec-WebSocket-Accept: {}\r\n";
+    let mismatch = Err(Class::Mismatch);
+    let ws = ws(None, &["Sec-WebSocket-Protocol: chat, echo"], false);
+    for (answer, wanted) in [
+        (ok.clone(), Ok(true)),
+        (ok.to_lowercase().replace("http/", "HTTP/"), Ok(true)),
+        (ok.replace("Upgrade\r", "keep-alive, upgrade\r"), Ok(true)),
+        (format!("HTTP/1.1 103 x\r\nLink: y\r\n\r\n{ok}"), Ok(true)),
+        (with(&[accept, "Sec-WebSocket-Protocol: echo\r\n"].concat()), Ok(true)),
+        (with(&[accept, "Sec-WebSocket-Protocol: other\r\n"].concat()), mismatch),
+        (with(&[accept, "Sec-WebSocket-Extensions: permessage-deflate\r\n"].concat()), mismatch),
+        (without(accept), mismatch),
+        (with(&[accept, accept].concat()), mismatch),
+        (with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), mismatch),
+        (with("Sec-WebSocket-Accept: \r\n"), mismatch),
+        (without("Upgrade: websocket\r\n"), mismatch),
+        (without("Connection: Upgrade\r\n"), mismatch),
+        (ok.replace("websocket", "websockets"), mismatch),
+        ("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n".to_owned(), Err(Class::Status)),
+        ("HTTP/1.1 200 x\r\n\r\n".to_owned(), Err(Class::Status)),
+        ("GET /a?b HTTP/1.1\r\n\r\n".to_owned(), Err(Class::Malformed)),
+        (format!("HTTP/1.1 101 x\r\nX: {}", "x".repeat(16 << 10)), Err(Class::Malformed)),
+    ] {
+        for piece in [1, answer.len() + 99] {
+            let found = opened(&ws, &answer, b"", piece).1;
+            let class = found.map_err(|failure| {
+                assert_eq!(failure.stage, Stage::Handshake);
+                assert_eq!(failure.status.is_some(), failure.class == Class::Status);
+                failure.class
+            });
+            assert_eq!(class, wanted, "{answer:?} in pieces of {piece}");
+        }
+    }
+    assert_eq!(opened(&ws, &ok[..ok.len() - 1], b"", 1).1, Ok(false));
+}
+
+/// Goal: what a peer says right behind its agreement is not lost.
+///
+/// Method: a ping, a part of one, and a message that nobody has asked for, in the same bytes.
+///
+/// Kills: dropping what is behind the head.
+#[test]
+fn what_follows_the_agreement() {
+    let ws = ws(None, &[], false);
+    let ok = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: {}\r\n\r\n";
+    for (rest, owed, is_between) in [
+        (&[0x89, 1, b'p'][..], true, true),
+        (&[0x89, 1], false, false),
+        (&[0x8a, 0, 0x89], false, false),
+    ] {
+        let (mut talk, outcome) = opened(&ws, ok, rest, 1 << 20);
+        assert_eq!(outcome, Ok(true));
+        assert_eq!(talk.take_owed().is_some(), owed, "{rest:?}");
+        let class = if is_between { Class::Eof } else { Class::Short };
+        assert_eq!(talk.ended().class, class, "{rest:?}");
+    }
+    for (rest, class) in [(&[0x82, 0][..], Class::Mismatch), (&[0x88, 0], Class::Closed)] {
+        let outcome = opened(&ws, ok, rest, 1 << 20).1;
+        assert_eq!(outcome, Err(Failure::of(Stage::Recv, class)), "{rest:?}");
+    }
+}

@@ -1,0 +1,221 @@
+//! A WebSocket server (RFC 6455) that sends every message back, as one frame.
+//!
+//! ```text
+//! bytes ──▶ opening ──▶ frames ──┬▶ text, binary ──▶ out ──▶ sent once per receive
+//!                                ├▶ ping ──▶ pong ──▶ out
+//!                                └▶ close, violation ──▶ close, the end
+//! ```
+//!
+//! A connection keeps at most a message that comes in fragments or pieces ([`LEN_MAX`]) and what is to
+//! be sent: a full buffer (64 KiB and one message) and what the stream has queued.
+//!
+//! **Absent on purpose**: extensions and subprotocols; what is offered is not taken, which is an answer.
+
+mod opening;
+
+use std::io;
+use std::mem;
+use std::rc::Rc;
+
+use self::opening::Opening;
+use super::Worker;
+use super::parting::part;
+use crate::stream::Stream;
+use crate::units::SIZE_MAX;
+use crate::websocket::{self, Mask, Opcode, Part, Reader, Sender, Violation};
+
+/// A buffer of replies is sent when it has this length, and at the end of what was received.
+const OUT_LEN: usize = 64 << 10;
+
+/// The longest message.
+const LEN_MAX: u64 = SIZE_MAX as u64;
+
+/// Why a connection ends: codes of RFC 6455, 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+const NOT_TEXT: u16 = 1007;
+const TOO_LONG: u16 = 1009;
+
+/// Serves one peer until either side ends the connection. A peer's failure is its own matter.
+pub(super) async fn serve(stream: Stream, worker: Rc<Worker>) {
+    let mut connection = Connection {
+        worker: &worker,
+        stream,
+        out: Vec::new(),
+        message: Vec::new(),
+        control: Vec::new(),
+    };
+    let _ = connection.run().await;
+}
+
+struct Connection<'a> {
+    worker: &'a Worker,
+    stream: Stream,
+    /// Frames that wait to be sent.
+    out: Vec<u8>,
+    /// What has come of a message that did not come in one piece.
+    message: Vec<u8>,
+    /// The same of a control frame.
+    control: Vec<u8>,
+}
+
+/// The close frame that ends a connection.
+#[derive(Debug, PartialEq, Eq)]
+struct Close {
+    payload: Vec<u8>,
+    /// The peer has broken the protocol.
+    is_violation: bool,
+}
+
+impl Close {
+    fn after_violation(code: u16) -> Close {
+        Close { payload: code.to_be_bytes().into(), is_violation: true }
+    }
+}
+
+impl Connection<'_> {
+    async fn run(&mut self) -> io::Result<()> {
+        let tally = self.worker.tally();
+        let mut opening = Some(Opening::default());
+        let mut frames = Reader::of(Sender::Client);
+        loop {
+            let bytes = self.stream.recv().await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            tally.received(bytes.len());
+            let mut rest = &bytes[..];
+            if let Some(head) = &mut opening {
+                match head.advance(rest) {
+                    Ok(None) => continue,
+                    Ok(Some((used, answer))) => {
+                        self.out.extend_from_slice(answer.as_bytes());
+                        rest = &rest[used..];
+                        opening = None;
+                    }
+                    Err(refusal) => {
+                        tally.bad_request();
+                        self.out.extend_from_slice(refusal.reply().as_bytes());
+                        return self.part().await;
+                    }
+                }
+            }
+            while !rest.is_empty() {
+                let taken = match frames.advance(rest, LEN_MAX) {
+                    Ok((used, part)) => {
+                        rest = &rest[used..];
+                        part.map_or(Ok(()), |part| self.take(part))
+                    }
+                    Err(Violation::Protocol) => Err(Close::after_violation(PROTOCOL_ERROR)),
+                    Err(Violation::TooLong) => Err(Close::after_violation(TOO_LONG)),
+                };
+                if let Err(close) = taken {
+                    return self.close(&close).await;
+                }
+                if self.out.len() >= OUT_LEN {
+                    self.send().await?;
+                }
+            }
+            self.send().await?;
+        }
+    }
+
+    fn take(&mut self, part: Part<'_>) -> Result<(), Close> {
+        match part.opcode {
+            Opcode::Text | Opcode::Binary => self.take_message(part),
+            Opcode::Ping | Opcode::Pong | Opcode::Close => self.take_control(part),
+            Opcode::Continuation => unreachable!("a part has the opcode of its message"),
+        }
+    }
+
+    fn take_message(&mut self, part: Part<'_>) -> Result<(), Close> {
+        let Part { opcode, payload, mask, is_first, is_last } = part;
+        if !(is_first && is_last) {
+            add_unmasked(&mut self.message, mask, payload);
+            if !is_last {
+                return Ok(());
+            }
+        }
+        // Most messages come whole, and are unmasked where they will be sent from.
+        let message = mem::take(&mut self.message);
+        let (payload, mask) = if is_first { (payload, mask) } else { (&message[..], [0; 4]) };
+        let begin = self.write_frame(opcode, payload, mask);
+        if opcode == Opcode::Text && std::str::from_utf8(&self.out[begin..]).is_err() {
+            // Frames before this one stay right; of this one nothing is sent.
+            self.out.truncate(begin - websocket::head(opcode, payload.len(), None).1);
+            return Err(Close::after_violation(NOT_TEXT));
+        }
+        self.worker.tally().messages(1);
+        Ok(())
+    }
+
+    fn take_control(&mut self, part: Part<'_>) -> Result<(), Close> {
+        add_unmasked(&mut self.control, part.mask, part.payload);
+        if !part.is_last {
+            return Ok(());
+        }
+        let payload = mem::take(&mut self.control);
+        match part.opcode {
+            Opcode::Ping => _ = self.write_frame(Opcode::Pong, &payload, [0; 4]),
+            Opcode::Close => return Err(answer_to_close(&payload)),
+            _ => {} // a pong that nobody has asked for, which is allowed
+        }
+        Ok(())
+    }
+
+    /// Writes a frame without a mask. Returns where its payload begins; `mask` is taken off it.
+    fn write_frame(&mut self, opcode: Opcode, payload: &[u8], mask: Mask) -> usize {
+        let (head, head_len) = websocket::head(opcode, payload.len(), None);
+        self.out.extend_from_slice(&head[..head_len]);
+        let begin = self.out.len();
+        add_unmasked(&mut self.out, mask, payload);
+        begin
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let len = self.out.len();
+        self.stream.send(mem::take(&mut self.out)).await?;
+        self.worker.tally().sent(len);
+        Ok(())
+    }
+
+    async fn close(&mut self, close: &Close) -> io::Result<()> {
+        if close.is_violation {
+            self.worker.tally().bad_request();
+        }
+        self.write_frame(Opcode::Close, &close.payload, [0; 4]);
+        self.part().await
+    }
+
+    /// Sends the last bytes and the end of the stream, and lets the peer read them.
+    async fn part(&mut self) -> io::Result<()> {
+        self.send().await?;
+        part(&mut self.stream, self.worker.tally()).await
+    }
+}
+
+fn add_unmasked(to: &mut Vec<u8>, mask: Mask, payload: &[u8]) {
+    let begin = to.len();
+    to.extend_from_slice(payload);
+    websocket::apply(mask, &mut to[begin..]);
+}
+
+/// A close is answered with its own code, if that is one to be sent.
+fn answer_to_close(payload: &[u8]) -> Close {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        return match payload.is_empty() {
+            true => Close { payload: Vec::new(), is_violation: false },
+            false => Close::after_violation(PROTOCOL_ERROR),
+        };
+    };
+    match u16::from_be_bytes(*code) {
+        // 1004 to 1006 are never sent, others not given out.
+        1000..=1003 | 1007..=1014 | 3000..=4999 => match std::str::from_utf8(reason) {
+            Ok(_) => Close { payload: code.to_vec(), is_violation: false },
+            Err(_) => Close::after_violation(NOT_TEXT),
+        },
+        _ => Close::after_violation(PROTOCOL_ERROR),
+    }
+}

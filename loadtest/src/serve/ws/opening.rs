@@ -1,0 +1,102 @@
+//! The opening of a WebSocket, as a server sees it: a request that asks for it, or a refusal.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::websocket::{accept_of, lists};
+
+/// The longest head of an opening, and the most fields in it.
+const HEAD_LEN_MAX: usize = 16 << 10;
+const FIELDS_MAX: usize = 64;
+
+/// Why there is no WebSocket here: what is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No HTTP, or an opening that contradicts itself.
+    Malformed,
+    /// A request for something else, or for another version.
+    UpgradeRequired,
+    /// A head that is too long.
+    TooLarge,
+}
+
+impl Refusal {
+    pub(super) fn reply(self) -> &'static str {
+        match self {
+            Refusal::Malformed => {
+                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            }
+            Refusal::UpgradeRequired => {
+                "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n\
+                 Content-Length: 0\r\n\r\n"
+            }
+            Refusal::TooLarge => {
+                "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\
+                 Content-Length: 0\r\n\r\n"
+            }
+        }
+    }
+}
+
+/// The head of an opening, as far as it has come.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    kept: Vec<u8>,
+}
+
+impl Opening {
+    /// Goes on with `bytes`. Says how many of them were the rest of the head, and what is answered;
+    /// `None` if all were and there is more to come.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<(usize, String)>, Refusal> {
+        let before = self.kept.len();
+        let added = &bytes[..bytes.len().min(HEAD_LEN_MAX - before)];
+        self.kept.extend_from_slice(added);
+        let is_full = self.kept.len() == HEAD_LEN_MAX;
+        if !is_full && !added.contains(&b'\n') {
+            return Ok(None);
+        }
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut head = httparse::Request::new(&mut fields);
+        match head.parse(&self.kept) {
+            Ok(httparse::Status::Complete(len)) => Ok(Some((len - before, answer(&head)?))),
+            Ok(httparse::Status::Partial) if is_full => Err(Refusal::TooLarge),
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooLarge),
+            Err(_) => Err(Refusal::Malformed),
+        }
+    }
+}
+
+/// The head that agrees to a whole request, if it is an opening.
+fn answer(head: &httparse::Request<'_, '_>) -> Result<String, Refusal> {
+    let (mut upgrades, mut connects, mut is_13, mut hosts) = (false, false, false, 0);
+    let (mut key, mut keys) = (&b""[..], 0);
+    for field in &*head.headers {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            hosts += 1;
+        } else if is("upgrade") {
+            upgrades |= lists(field.value, "websocket");
+        } else if is("connection") {
+            connects |= lists(field.value, "upgrade");
+        } else if is("sec-websocket-version") {
+            is_13 = field.value.trim_ascii() == b"13";
+        } else if is("sec-websocket-key") {
+            key = field.value.trim_ascii();
+            keys += 1;
+        }
+    }
+    let is_get = head.method == Some("GET") && head.version == Some(1);
+    if !is_get || !upgrades || !connects || !is_13 {
+        return Err(Refusal::UpgradeRequired);
+    }
+    if hosts != 1 || keys != 1 || STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
+        return Err(Refusal::Malformed);
+    }
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nServer: loadtest\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        accept_of(key)
+    ))
+}
