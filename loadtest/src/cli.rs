@@ -22,7 +22,7 @@ use crate::serve::ServeArgs;
 use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::Gate;
-use crate::units::{self, Cpus};
+use crate::units::{self, Cpus, Threads};
 
 /// Measures TCP servers honestly: what was sent, what came back, and how long it took.
 ///
@@ -63,9 +63,9 @@ pub(crate) struct RunArgs {
     /// Connections (default 50, or 10k without a URL)
     #[arg(short, long, value_name = "N", value_parser = units::count)]
     pub(crate) connections: Option<u32>,
-    /// Worker threads, each with a loop of its own
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = units::count)]
-    pub(crate) threads: u32,
+    /// Worker threads, each with a loop of its own; auto is one for each processor that may be used
+    #[arg(short, long, value_name = "N|auto", default_value = "1", value_parser = units::threads)]
+    pub(crate) threads: Threads,
     /// Length of the measured window
     #[arg(short, short_alias = 'z', long, value_name = "T", value_parser = units::span)]
     pub(crate) duration: Option<Duration>,

@@ -19,7 +19,7 @@ use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::{Gate, Watch};
-use crate::units::DURATION_MAX;
+use crate::units::{DURATION_MAX, Threads};
 
 /// Connections when a URL is given; somebody else's server is not to be flooded by default.
 const CONNECTIONS_TO_URL: u32 = 50;
@@ -124,16 +124,16 @@ impl RunConfig {
     pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Stop> {
         let usage = |line: String| Err(Stop::new(Exit::Usage, line));
         let connections = connections(args.connections, args.url.as_ref());
-        if args.threads > connections {
+        let threads = threads(&args, connections);
+        if threads > connections {
             return usage(format!(
-                "--threads {} needs at least as many connections, there are {connections}",
-                args.threads
+                "--threads {threads} needs at least as many connections, there are {connections}"
             ));
         }
-        if args.threads > args.connect_concurrency {
+        if threads > args.connect_concurrency {
             return usage(format!(
-                "--connect-concurrency {} is less than one for each of {} threads",
-                args.connect_concurrency, args.threads
+                "--connect-concurrency {} is less than one for each of {threads} threads",
+                args.connect_concurrency
             ));
         }
         if args.url.as_ref().is_some_and(Url::is_unix) {
@@ -168,8 +168,8 @@ impl RunConfig {
                 gate.text
             ));
         }
-        if args.requests.is_some_and(|requests| requests < u64::from(args.threads)) {
-            return usage(format!("--requests is less than one for each of {}", args.threads));
+        if args.requests.is_some_and(|requests| requests < u64::from(threads)) {
+            return usage(format!("--requests is less than one for each of {threads}"));
         }
         let duration = match (args.duration, &args.stages, args.requests) {
             (Some(duration), ..) => duration,
@@ -209,14 +209,14 @@ impl RunConfig {
         Ok(RunConfig {
             url: args.url,
             connections,
-            threads: args.threads,
+            threads,
             speech,
             open_loop: has_schedule.then_some(OpenLoop {
                 rate: args.rate,
                 stages: args.stages,
                 arrivals: args.arrivals,
                 dispatch: args.dispatch,
-                spin: args.spin.unwrap_or_else(|| spin(args.threads)),
+                spin: args.spin.unwrap_or_else(|| spin(threads)),
                 seed: args.seed,
             }),
             pipeline: args.pipeline,
@@ -259,6 +259,19 @@ impl RunConfig {
             progress: args.progress,
         })
     }
+}
+
+/// How many workers there are: with `auto` one for each processor that they may use, as long as each
+/// has a connection, a connect at a time, and a message.
+fn threads(args: &RunArgs, connections: u32) -> u32 {
+    let processors = match (args.threads, &args.pin) {
+        (Threads::Count(threads), _) => return threads,
+        (Threads::Auto, Some(cpus)) => cpus.0.len(),
+        (Threads::Auto, None) => thread::available_parallelism().map_or(1, usize::from),
+    };
+    let requests = args.requests.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX));
+    let most = connections.min(args.connect_concurrency).min(requests);
+    u32::try_from(processors).unwrap_or(u32::MAX).min(most)
 }
 
 /// What is spoken with the target.
@@ -312,6 +325,24 @@ mod tests {
         {
             assert_eq!(config(arguments).unwrap_err().exit, Exit::Usage);
         }
+    }
+
+    /// Goal: `-t auto` is as many workers as there are processors, and none that has nothing to do.
+    ///
+    /// Method: pinned to known processors, with fewer connections, connects and messages than these;
+    /// and what the machine has.
+    ///
+    /// Kills: a worker without a connection or message; workers that outnumber their processors.
+    #[test]
+    fn threads_by_themselves() {
+        let threads =
+            |more: &[&str]| config(&[&["-t", "auto", "-c", "9"], more].concat()).unwrap().threads;
+        assert_eq!(threads(&["--pin", "0-5"]), 6);
+        assert_eq!(threads(&["--pin", "0-5", "-c", "4"]), 4);
+        assert_eq!(threads(&["--pin", "0-5", "--connect-concurrency", "3"]), 3);
+        assert_eq!(threads(&["--pin", "0-5", "-n", "2"]), 2);
+        let processors = thread::available_parallelism().unwrap().get();
+        assert_eq!(threads(&["-c", "10k"]) as usize, processors.min(256));
     }
 
     /// Goal: a ramp spreads all connections over its length, whatever their number.

@@ -23,6 +23,18 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
     }
 }
 
+/// How many worker threads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    Count(u32),
+    /// One for each processor.
+    Auto,
+}
+
+pub(crate) fn threads(text: &str) -> Result<Threads, String> {
+    if text == "auto" { Ok(Threads::Auto) } else { count(text).map(Threads::Count) }
+}
+
 /// A count that may be zero.
 pub(crate) fn count_or_none(text: &str) -> Result<u32, String> {
     if text == "0" { Ok(0) } else { count(text) }

@@ -23,6 +23,7 @@ fn bad_arguments() {
         (&["--timeout", "2m"][..], "60s"),
         (&["--ramp", "1s", "--connect-rate", "5"][..], "cannot be used with"),
         (&["-t", "3", "-c", "2"][..], "--threads 3"),
+        (&["-t", "all"][..], "all"),
         (&["-t", "3", "--connect-concurrency", "2"][..], "--connect-concurrency 2"),
         (&["-R", "0"][..], "more than 0"),
         (&["-R", "fast"][..], "fast"),
