@@ -25,7 +25,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:7000")]
     pub(crate) listen: Address,
     /// Threads, each with a loop and a listener of its own; the kernel spreads the connections
-    #[arg(long, global = true, value_name = "N", default_value = "1", value_parser = threads)]
+    // A global option also shows in the arguments of a run, whose threads are of another type.
+    #[arg(id = "serve_threads", long = "threads", global = true, value_name = "N")]
+    #[arg(default_value = "1", value_parser = threads)]
     pub(crate) threads: u32,
     /// Which driver the loops use
     #[arg(long, global = true, value_enum, default_value_t = Driver::Auto)]
