@@ -140,6 +140,7 @@ fn wrong_replies() {
         ("short in fragments", vec![(0x02, &message[..5]), (0x80, b"")], Class::Mismatch),
         ("long", vec![(0x82, &longer)], Class::Mismatch),
         ("long in fragments", vec![(0x02, message), (0x80, b"x")], Class::Mismatch),
+        ("long by its own begin", vec![(0x02, message), (0x80, &message[..1])], Class::Mismatch),
         ("text", vec![(0x81, message)], Class::Mismatch),
         ("unasked", vec![(0x82, message), (0x82, message)], Class::Mismatch),
         ("unasked and empty", vec![(0x82, message), (0x02, b"")], Class::Mismatch),
