@@ -169,6 +169,15 @@ pub(crate) struct RunArgs {
     /// used by itself when the ports of one do not suffice
     #[arg(long, value_name = "IP|A-B|CIDR")]
     pub(crate) source: Vec<SourceRange>,
+    /// Receive buffer of each socket; the kernel keeps it below net.core.rmem_max, and doubles it
+    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    pub(crate) rcvbuf: Option<u32>,
+    /// Send buffer of each socket; the kernel keeps it below net.core.wmem_max, and doubles it
+    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    pub(crate) sndbuf: Option<u32>,
+    /// Leave Nagle's algorithm on, which delays small messages while others are on their way
+    #[arg(long)]
+    pub(crate) no_nodelay: bool,
     /// Processors for the workers, in turn
     #[arg(long, value_name = "CPUS", value_parser = units::cpus)]
     pub(crate) pin: Option<Cpus>,

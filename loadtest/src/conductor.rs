@@ -233,6 +233,7 @@ impl Conductor {
                 think: config.think,
                 seed: config.seed,
                 churn: config.churn,
+                socket: config.socket,
                 idle: share(config.idle, worker, threads),
                 run_id: config.verify.then_some(run_id),
                 requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),

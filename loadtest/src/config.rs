@@ -13,7 +13,7 @@ use crate::cli::{
 };
 use crate::evidence::SampleServer;
 use crate::exit::{Exit, Stop};
-use crate::load::{Churn, OpenLoop, Rate, Think};
+use crate::load::{Churn, OpenLoop, Rate, SocketOptions, Think};
 use crate::protocol::Speech;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
@@ -82,6 +82,7 @@ pub(crate) struct RunConfig {
     pub(crate) churn: Churn,
     pub(crate) idle: u32,
     pub(crate) sources: Vec<SourceRange>,
+    pub(crate) socket: SocketOptions,
     pub(crate) cpus: Vec<u32>,
     pub(crate) verify: bool,
     pub(crate) duration: Duration,
@@ -141,6 +142,15 @@ impl RunConfig {
                 return usage(
                     "--source is for TCP: a Unix socket is reached from no address".into(),
                 );
+            }
+            for (option, is_given) in [
+                ("--rcvbuf", args.rcvbuf.is_some()),
+                ("--sndbuf", args.sndbuf.is_some()),
+                ("--no-nodelay", args.no_nodelay),
+            ] {
+                if is_given {
+                    return usage(format!("{option} is for TCP"));
+                }
             }
             if args.close == CloseStyle::Rst {
                 return usage("--close rst is for TCP: a Unix socket has no reset".into());
@@ -238,6 +248,11 @@ impl RunConfig {
             },
             idle: args.idle,
             sources: args.source,
+            socket: SocketOptions {
+                nodelay: !args.no_nodelay,
+                rcvbuf: args.rcvbuf,
+                sndbuf: args.sndbuf,
+            },
             cpus: args.pin.map(|cpus| cpus.0).unwrap_or_default(),
             verify: args.verify,
             duration,

@@ -142,6 +142,14 @@ pub(crate) struct Churn {
     pub(crate) reconnects: bool,
 }
 
+/// How each socket is set. What is not said is the kernel's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketOptions {
+    pub(crate) nodelay: bool,
+    pub(crate) rcvbuf: Option<u32>,
+    pub(crate) sndbuf: Option<u32>,
+}
+
 /// `--think`: a pause between a reply and the next message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Think {

@@ -41,6 +41,12 @@ fn read_schedstat(path: &Path) -> Option<CpuTime> {
     Some(CpuTime { ran_ns, waited_ns })
 }
 
+/// A setting of the kernel that is a number.
+pub(crate) fn sysctl(name: &str) -> Option<u64> {
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 /// The id of the calling thread, to find it under `/proc/self/task` from another thread.
 pub(crate) fn thread_id() -> Option<u32> {
     let link = fs::read_link("/proc/thread-self").ok()?;

@@ -349,9 +349,17 @@ mod tests {
     #[test]
     fn incomparable_runs() {
         type Change = (fn(&mut Report), &'static str);
-        let changes: [Change; 8] = [
+        let changes: [Change; 10] = [
             (|run| run.config.connections = 9, "connections 10 and 9"),
             (|run| run.config.message_bytes = 65, "message size 64 and 65"),
+            (
+                |run| run.config.nodelay = false,
+                "sockets nodelay true, rcvbuf default, sndbuf default and nodelay false",
+            ),
+            (
+                |run| run.config.sndbuf_bytes = Some(9),
+                "sndbuf default and nodelay true, rcvbuf default, sndbuf 9",
+            ),
             (|run| run.config.rate = Some("7".into()), "rate none and 7"),
             (|run| run.config.pipeline = 2, "pipeline 1 and 2"),
             (|run| run.config.requests_per_conn = Some(3), "churn"),

@@ -23,6 +23,12 @@ pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     load("message size", a.message_bytes.to_string(), b.message_bytes.to_string());
     load("threads", a.threads.to_string(), b.threads.to_string());
     load("idle connections", a.idle.to_string(), b.idle.to_string());
+    let socket = |config: &crate::report::Config| {
+        let size = |size: Option<u32>| size.map_or("default".to_owned(), |size| size.to_string());
+        let (rcvbuf, sndbuf) = (size(config.rcvbuf_bytes), size(config.sndbuf_bytes));
+        format!("nodelay {}, rcvbuf {rcvbuf}, sndbuf {sndbuf}", config.nodelay)
+    };
+    load("sockets", socket(a), socket(b));
     load("verify", a.verify.to_string(), b.verify.to_string());
     let churn = |config: &crate::report::Config| {
         (config.requests_per_conn, config.conn_lifetime_s, config.close.clone())

@@ -224,7 +224,9 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connects_in_flight_max: config.connects_in_flight_max,
         connect_timeout_s: config.connect_timeout.as_secs_f64(),
         timeout_s: config.timeout.as_secs_f64(),
-        nodelay: !outcome.address.is_unix(),
+        nodelay: config.socket.nodelay && !outcome.address.is_unix(),
+        rcvbuf_bytes: config.socket.rcvbuf,
+        sndbuf_bytes: config.socket.sndbuf,
     }
 }
 
@@ -359,6 +361,20 @@ fn lag(histogram: &Histogram<u64>) -> Option<Lag> {
     })
 }
 
+/// The kernel takes less than was asked for without a word.
+fn buffer_notes(config: &Config) -> Vec<String> {
+    let note = |(option, asked, sysctl): (&str, Option<u32>, &str)| {
+        let (asked, most) = (u64::from(asked?), procfs::sysctl(sysctl)?);
+        (asked > most)
+            .then(|| format!("{option} {asked} is more than the kernel allows: {sysctl} is {most}"))
+    };
+    let buffers = [
+        ("--rcvbuf", config.rcvbuf_bytes, "net.core.rmem_max"),
+        ("--sndbuf", config.sndbuf_bytes, "net.core.wmem_max"),
+    ];
+    buffers.into_iter().filter_map(note).collect()
+}
+
 fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
     let mut notes = outcome.notes.clone();
     notes.extend(outcome.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
@@ -388,6 +404,7 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
             figures::grouped(overflows)
         ));
     }
+    notes.extend(buffer_notes(&report.config));
     if connections.opened > 0 && connections.lost == connections.opened {
         notes.push("every connection was lost before the end".to_owned());
     }

@@ -291,6 +291,8 @@ fn config() -> Config {
         connect_timeout_s: 5.0,
         timeout_s: 10.0,
         nodelay: true,
+        rcvbuf_bytes: None,
+        sndbuf_bytes: None,
     }
 }
 

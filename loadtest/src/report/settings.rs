@@ -57,6 +57,11 @@ pub(crate) struct Config {
     pub(crate) timeout_s: f64,
     /// Off on a Unix socket, which has nothing of the kind.
     pub(crate) nodelay: bool,
+    /// As `--rcvbuf` and `--sndbuf` asked for them; `None` is the kernel's choice.
+    #[serde(default)]
+    pub(crate) rcvbuf_bytes: Option<u32>,
+    #[serde(default)]
+    pub(crate) sndbuf_bytes: Option<u32>,
 }
 
 /// What was asked of an `http://` target.

@@ -75,17 +75,13 @@ fn header(report: &Report) -> String {
         let _ = writeln!(text, "{}", names.join("   "));
     }
     let workers = if config.threads == 1 { "worker" } else { "workers" };
-    let nodelay = match config.nodelay {
-        _ if report.target.is_unix() => "Unix socket",
-        true => "TCP_NODELAY",
-        false => "Nagle",
-    };
     let _ = writeln!(
         text,
-        "{}{}{}   {nodelay}   {} conns{}   {} {workers}",
+        "{}{}{}   {}   {} conns{}   {} {workers}",
         config.http.as_ref().map(|http| format!("{} ", http.method)).unwrap_or_default(),
         bytes(config.message_bytes.into()),
         config.ws.as_ref().map(|ws| format!(" {} messages", ws.messages)).unwrap_or_default(),
+        socket(report),
         grouped(config.connections.into()),
         if config.pipeline > 1 { format!(" x {}", config.pipeline) } else { String::new() },
         config.threads
@@ -116,6 +112,23 @@ fn header(report: &Report) -> String {
         .map(|phase| format!("{} {}", phase.name, seconds(phase.seconds)))
         .collect();
     let _ = writeln!(text, "{}", phases.join("   "));
+    text
+}
+
+/// How the sockets were set.
+fn socket(report: &Report) -> String {
+    let config = &report.config;
+    let mut text = match config.nodelay {
+        _ if report.target.is_unix() => "Unix socket",
+        true => "TCP_NODELAY",
+        false => "Nagle",
+    }
+    .to_owned();
+    for (name, size) in [("rcvbuf", config.rcvbuf_bytes), ("sndbuf", config.sndbuf_bytes)] {
+        if let Some(size) = size {
+            let _ = write!(text, "   {name} {}", bytes(size.into()));
+        }
+    }
     text
 }
 

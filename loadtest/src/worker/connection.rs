@@ -151,7 +151,7 @@ async fn reach(
     let (address, patience) = (&worker.plan().address, worker.plan().connect_timeout);
     let source = worker.source_of(index);
     let started = Instant::now();
-    let connected = connect::connect(address, source, patience).await;
+    let connected = connect::connect(address, source, worker.plan().socket, patience).await;
     let mut took = Took { connect: started.elapsed(), handshake: None };
     let mut stream = connected.map_err(|error| Failure::from_io(Stage::Connect, &error))?;
     let mut conversation = worker.protocol().begin(worker.number_of_conversation());

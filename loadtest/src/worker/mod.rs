@@ -39,7 +39,7 @@ use crate::address::Address;
 use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
 use crate::driver::DriverUsed;
-use crate::load::{Churn, Think};
+use crate::load::{Churn, SocketOptions, Think};
 use crate::procfs;
 use crate::protocol::Speech;
 use crate::published::Published;
@@ -67,6 +67,7 @@ pub(crate) struct Plan {
     pub(crate) think: Option<Think>,
     pub(crate) seed: u64,
     pub(crate) churn: Churn,
+    pub(crate) socket: SocketOptions,
     /// Its share of the connections that never send.
     pub(crate) idle: u32,
     /// What makes messages unlike those of every other run, with `--verify`.

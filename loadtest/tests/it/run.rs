@@ -199,3 +199,34 @@ fn a_server_of_its_own_can_be_tested() {
     );
     assert_eq!(status.code(), Some(0));
 }
+
+/// Goal: how the sockets are set is said, and what the kernel does not grant is said as well.
+///
+/// Method: a run with each option, one of them beyond every limit of the kernel; text and JSON.
+///
+/// Kills: a header that says what is usual and not what is; a buffer that is quietly smaller.
+#[test]
+fn sockets_are_set() {
+    let short = ["-c", "2", "-n", "20", "--warmup", "0"];
+    let set = ["--no-nodelay", "--rcvbuf", "4KiB", "--sndbuf", "8KiB"];
+    let output = loadtest(&[&short[..], &set].concat());
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("   Nagle   rcvbuf 4.00 KiB   sndbuf 8.00 KiB   2 conns"), "{text}");
+    assert!(!text.contains("net.core"), "{text}");
+
+    let output = loadtest(&[&short[..], &["--rcvbuf", "16MiB", "--format", "json"]].concat());
+    assert_exit(&output, 0);
+    let report = json(&output);
+    let config = &report["config"];
+    assert_eq!((&config["nodelay"], &config["rcvbuf_bytes"]), (&true.into(), &16_777_216.into()));
+    assert_eq!(config["sndbuf_bytes"], Value::Null);
+    let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
+    let most: u64 = most.trim().parse().unwrap();
+    let is_told = report["notes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|note| note.as_str().unwrap().contains(&format!("net.core.rmem_max is {most}")));
+    assert_eq!(is_told, most < 16_777_216, "{report}");
+}
