@@ -142,6 +142,7 @@ fn refused_openings() {
         (OPENING.replace("HTTP/1.1", "HTTP/1.0"), 426),
         (without("Host: x\r\n"), 400),
         (without("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400),
+        (OPENING.replace("Host", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nHost"), 400),
         (OPENING.replace("dGhl", ""), 400),
         (OPENING.replace("dGhl", "?Ghl"), 400),
         ("hello\r\n\r\n".to_owned(), 400),
