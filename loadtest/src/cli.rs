@@ -89,6 +89,9 @@ pub(crate) struct RunArgs {
     /// 50us if there are more processors than threads, else 0)
     #[arg(long, value_name = "T", value_parser = units::duration)]
     pub(crate) spin: Option<Duration>,
+    /// Do not send messages of an open loop that are late by more than this; they count as never sent
+    #[arg(long, value_name = "T", value_parser = units::span)]
+    pub(crate) deadline: Option<Duration>,
     /// Of everything random
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,

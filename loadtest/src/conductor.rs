@@ -237,6 +237,7 @@ impl Conductor {
                 idle: share(config.idle, worker, threads),
                 run_id: config.verify.then_some(run_id),
                 requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),
+                deadline: config.deadline,
                 warmup: config.warmup,
                 interval: config.interval,
                 connect_pace: ConnectPace { connects, period, worker, threads },

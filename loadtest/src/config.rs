@@ -88,6 +88,7 @@ pub(crate) struct RunConfig {
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
     pub(crate) drain: Duration,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) connect_speed: ConnectSpeed,
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout: Duration,
@@ -159,6 +160,9 @@ impl RunConfig {
         let has_schedule = args.rate.is_some() || args.stages.is_some();
         if !has_schedule && args.arrivals != ArrivalsStyle::Constant {
             return usage("--arrivals needs a --rate: a closed loop has no schedule".to_owned());
+        }
+        if !has_schedule && !args.campaign.find_max && args.deadline.is_some() {
+            return usage("--deadline needs a --rate: in a closed loop nothing is late".to_owned());
         }
         if !has_schedule && args.dispatch != DispatchStyle::Any {
             return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
@@ -258,6 +262,7 @@ impl RunConfig {
             duration,
             warmup: args.warmup,
             drain: args.drain,
+            deadline: args.deadline,
             connect_speed,
             connects_in_flight_max: args.connect_concurrency,
             connect_timeout: args.connect_timeout,

@@ -17,6 +17,7 @@ pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     load("rate", or_none(&a.rate), or_none(&b.rate));
     load("arrivals", or_none(&a.arrivals), or_none(&b.arrivals));
     load("dispatch", or_none(&a.dispatch), or_none(&b.dispatch));
+    load("deadline", format!("{:?}", a.deadline_s), format!("{:?}", b.deadline_s));
     load("pipeline", a.pipeline.to_string(), b.pipeline.to_string());
     load("think", or_none(&a.think), or_none(&b.think));
     load("connections", a.connections.to_string(), b.connections.to_string());

@@ -220,6 +220,7 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         duration_s: config.duration.as_secs_f64(),
         warmup_s: config.warmup.as_secs_f64(),
         drain_s: config.drain.as_secs_f64(),
+        deadline_s: config.deadline.map(|deadline| deadline.as_secs_f64()),
         connects_per_s: f64::from(connects) / period.as_secs_f64(),
         connects_in_flight_max: config.connects_in_flight_max,
         connect_timeout_s: config.connect_timeout.as_secs_f64(),
@@ -246,6 +247,7 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
         timed_out,
         in_flight,
         never_sent,
+        shed,
         warmup_completed,
     } = total.accounts;
     let mut by_class: BTreeMap<String, u64> =
@@ -266,6 +268,7 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
         timed_out,
         in_flight,
         never_sent,
+        shed,
         offered_rate: config.open_loop.as_ref().map(|_| per_second(scheduled)),
         achieved_rate: per_second(completed),
         achieved_rate_ci: None,

@@ -76,6 +76,7 @@ const LATER_COLUMNS: &[(&str, Figure)] = &[
     ("server_involuntary_switches", |report| {
         optional(server(report, |server| server.involuntary_switches))
     }),
+    ("shed", |report| report.load.shed.to_string()),
     ("listen_overflows", |report| optional(network(report, |tcp| tcp.listen_overflows))),
     ("listen_drops", |report| optional(network(report, |tcp| tcp.listen_drops))),
     ("retransmits", |report| optional(network(report, |tcp| tcp.retransmits))),

@@ -176,6 +176,9 @@ pub(crate) struct Load {
     pub(crate) in_flight: u64,
     /// Due, but the load never left this program: no connection had a place for it.
     pub(crate) never_sent: u64,
+    /// Of these, messages that were later than `--deadline` when it was their turn.
+    #[serde(default)]
+    pub(crate) shed: u64,
     /// Scheduled per second of the measured window; `null` in a closed loop, which offers nothing.
     pub(crate) offered_rate: Option<f64>,
     /// Completed per second of the measured window.

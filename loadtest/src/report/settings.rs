@@ -51,6 +51,9 @@ pub(crate) struct Config {
     pub(crate) duration_s: f64,
     pub(crate) warmup_s: f64,
     pub(crate) drain_s: f64,
+    /// `--deadline`
+    #[serde(default)]
+    pub(crate) deadline_s: Option<f64>,
     pub(crate) connects_per_s: f64,
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout_s: f64,

@@ -143,7 +143,10 @@ fn mode(config: &Config) -> String {
         if arrivals == "poisson" { format!(", seed {}", config.seed) } else { String::new() };
     let spin = config.spin_us.filter(|us| *us > 0.0);
     let spin = spin.map(|us| format!(", spin {}", time_us(us))).unwrap_or_default();
-    format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed}{spin})", config.mode)
+    let deadline = config.deadline_s.map_or(String::new(), |deadline_s| {
+        format!(", later than {} is shed", time_us(deadline_s * 1e6))
+    });
+    format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed}{spin}{deadline})", config.mode)
 }
 
 /// The generator's driver and why it is that; and the server's, if it is ours and runs on another.
@@ -174,9 +177,13 @@ fn load(report: &Report) -> String {
             grouped(load.sent)
         ),
         Some(offered) => {
+            let shed = match report.config.deadline_s {
+                Some(_) => format!(" (shed {})", grouped(load.shed)),
+                None => String::new(),
+            };
             let percent = if offered > 0.0 { load.achieved_rate * 100.0 / offered } else { 0.0 };
             format!(
-                "Load         scheduled {} | {fates} | never sent {}\n             \
+                "Load         scheduled {} | {fates} | never sent {}{shed}\n             \
                  offered {}/s | achieved {achieved}/s ({percent:.3} %)",
                 grouped(load.scheduled),
                 grouped(load.never_sent),

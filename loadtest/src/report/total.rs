@@ -117,6 +117,7 @@ mod tests {
         timed_out: 2,
         in_flight: 3,
         never_sent: 5,
+        shed: 1,
         warmup_completed: 99,
     };
 
@@ -145,6 +146,7 @@ mod tests {
             Accounts { timed_out: 3, ..GOOD },
             Accounts { in_flight: 2, ..GOOD },
             Accounts { never_sent: 4, ..GOOD },
+            Accounts { shed: 6, ..GOOD },
         ] {
             assert!(check(accounts).is_err(), "{accounts:?}");
         }
@@ -152,7 +154,7 @@ mod tests {
         assert!(GOOD.check(7, 11, Some(17)).is_err(), "a message without its service time");
         assert!(GOOD.check(7, 12, Some(16)).is_err(), "a message without its response time");
         assert!(GOOD.check(7, 12, None).is_err(), "a closed loop sends all that it schedules");
-        let closed = Accounts { scheduled: 16, never_sent: 0, ..GOOD };
+        let closed = Accounts { scheduled: 16, never_sent: 0, shed: 0, ..GOOD };
         assert_eq!(closed.check(7, 12, None), Ok(()));
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Accounts {
     pub(crate) timed_out: u64,
     pub(crate) in_flight: u64,
     pub(crate) never_sent: u64,
+    /// Of these, messages that were too late at their turn (`--deadline`).
+    pub(crate) shed: u64,
     /// Replies before the window; in none of the sums.
     pub(crate) warmup_completed: u64,
 }
@@ -31,6 +33,7 @@ impl Accounts {
             timed_out,
             in_flight,
             never_sent,
+            shed,
             warmup_completed,
         } = other;
         self.scheduled += scheduled;
@@ -40,6 +43,7 @@ impl Accounts {
         self.timed_out += timed_out;
         self.in_flight += in_flight;
         self.never_sent += never_sent;
+        self.shed += shed;
         self.warmup_completed += warmup_completed;
     }
 
@@ -69,6 +73,7 @@ impl Accounts {
             timed_out,
             in_flight,
             never_sent,
+            shed,
             warmup_completed: _,
         } = *self;
         if sent != completed + errors + timed_out + in_flight {
@@ -81,6 +86,9 @@ impl Accounts {
             return Err(format!(
                 "scheduled {scheduled} is not sent {sent} + never sent {never_sent}"
             ));
+        }
+        if shed > never_sent {
+            return Err(format!("shed {shed} of never sent {never_sent}"));
         }
         if completed != replies {
             return Err(format!(

@@ -74,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) run_id: Option<u64>,
     /// Its share of `--requests`.
     pub(crate) requests_max: Option<u64>,
+    /// A message that is older at its turn is not sent.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) warmup: Duration,
     pub(crate) interval: Duration,
     pub(crate) connect_pace: ConnectPace,

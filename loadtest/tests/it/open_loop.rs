@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{assert_exit, json, loadtest, number_after, stdout};
+use crate::serve::Target;
 use crate::targets::{Counter, SIZE, hold, read_message, target};
 
 /// Runs to the end and checks what must hold of every run.
@@ -308,4 +309,47 @@ fn what_was_handed_out_and_not_sent() {
     assert_eq!(report["load"]["scheduled"], 10);
     assert_eq!(report["load"]["in_flight"], 2);
     assert_eq!(report["load"]["never_sent"], 8);
+}
+
+/// Goal: with `--deadline` messages that are late at their turn are not sent, and nothing of them is
+/// lost: they are counted, and their waits are response times.
+///
+/// Method: a target that answers nothing for 200 ms of every 500 and counts what it gets; both ways of
+/// dispatch. Without a deadline the same run sheds nothing.
+///
+/// Kills: a late message that is sent, or sent and counted as shed; one that is in no account or no
+/// histogram; shedding what is not late.
+#[test]
+fn late_messages_are_shed() {
+    for dispatch in ["any", "per-conn"] {
+        let stall = ["stall", "--stall-for", "200ms", "--stall-every", "500ms"];
+        let load = ["-c", "1", "-R", "200", "-n", "300", "--warmup", "0", "--drain", "60s"];
+        let mut target = Target::start(&stall);
+        assert!(target.line().starts_with("stalling for 200ms every 500ms"));
+        let url = format!("tcp://{}", target.addr);
+        let arguments = [&load[..], &["--dispatch", dispatch, "--deadline", "50ms", &url]].concat();
+        let report = run(&arguments, 0);
+        let figures = &report["load"];
+        assert_eq!(report["config"]["deadline_s"], 0.05);
+        assert_eq!(figures["scheduled"], 300, "{figures}");
+        let shed = count(&figures["shed"]);
+        assert!(shed > 0, "{figures}");
+        assert_eq!(figures["never_sent"], shed, "the rest had its turn: {figures}");
+        assert_eq!(count(&figures["completed"]) + shed, 300, "{figures}");
+        assert_eq!(target.stop()["messages"], figures["completed"]);
+
+        let target = Target::start(&stall);
+        let url = format!("tcp://{}", target.addr);
+        let report = run(&[&load[..], &["--dispatch", dispatch, &url]].concat(), 0);
+        assert_eq!(
+            (&report["load"]["shed"], &report["load"]["completed"]),
+            (&0.into(), &300.into())
+        );
+    }
+    let deadline = ["-c", "1", "-R", "200", "-n", "20", "--warmup", "0", "--deadline", "60s"];
+    let output = loadtest(&deadline);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert!(text.contains("never sent 0 (shed 0)"), "{text}");
+    assert!(text.contains(", later than 60.0 s is shed)"), "{text}");
 }

@@ -18,6 +18,9 @@ fn fates(page: &Page<'_>) -> String {
     rows.push(("in flight", "/load/in_flight", "sent, without an answer when the run ended"));
     if is_open {
         rows.push(("never sent", "/load/never_sent", "due, but no connection had a place"));
+        if page.report.config.deadline_s.is_some() {
+            rows.push(("… of these shed", "/load/shed", "later than --deadline at their turn"));
+        }
     }
     let mut text = "<table>\n".to_owned();
     for (name, place, meaning) in rows {

@@ -12,6 +12,15 @@ impl Worker {
     ///
     /// `Later` means that the connection will be woken, if ever.
     pub(in crate::worker) fn turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
+        loop {
+            match self.next_turn(index, now, cx) {
+                Turn::Now { due } if self.is_stale(due, now) => self.shed(due, now),
+                turn => return turn,
+            }
+        }
+    }
+
+    fn next_turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
         let mut slots = self.slots.borrow_mut();
         let slot = &mut slots[index as usize];
         if slot.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
@@ -39,7 +48,26 @@ impl Worker {
         turn
     }
 
-    /// A message is about to leave. It is late because of us: not before it was due, and not before
+    /// Whether it is too late to send a message (`--deadline`).
+    fn is_stale(&self, due: Instant, now: Instant) -> bool {
+        self.plan.deadline.is_some_and(|deadline| now.saturating_duration_since(due) > deadline)
+    }
+
+    /// Lets a message go that was to be sent now. Whoever wanted it has waited for so long, and would
+    /// have waited longer.
+    fn shed(&self, due: Instant, now: Instant) {
+        if self.window.get().is_some_and(|window| window.holds(due)) {
+            let mut accounts = self.accounts.borrow_mut();
+            accounts.never_sent += 1;
+            accounts.shed += 1;
+            drop(accounts);
+            let waited_ns = now.saturating_duration_since(due).as_nanos() as u64;
+            self.record(true, |recorder| recorder.record_ns(waited_ns));
+        }
+        self.settled(1);
+    }
+
+    /// A message has its turn, to leave or to be shed. It is late because of us: not before it was due, and not before
     /// there was a place for it.
     fn left(&self, due: Instant, place_since: Instant, now: Instant) {
         if self.is_open_loop() {
