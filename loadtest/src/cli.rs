@@ -22,7 +22,7 @@ use crate::serve::ServeArgs;
 use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::Gate;
-use crate::units::{self, Cpus, Threads};
+use crate::units::{self, Cpus, Sizes, Threads};
 
 /// Measures TCP servers honestly: what was sent, what came back, and how long it took.
 ///
@@ -101,9 +101,12 @@ pub(crate) struct RunArgs {
     /// Pause between a reply and the next message (closed loop)
     #[arg(long, value_name = "T|A..B|exp:T", conflicts_with_all = ["rate", "stages", "pipeline"])]
     pub(crate) think: Option<Think>,
-    /// Message size in bytes, of an echo (default 64)
-    #[arg(short, long, value_name = "BYTES", value_parser = units::size)]
-    pub(crate) size: Option<u32>,
+    /// Message size in bytes, of an echo (default 64); A..B is another one for each message, at random
+    #[arg(short, long, value_name = "BYTES|A..B", value_parser = units::sizes)]
+    pub(crate) size: Option<Sizes>,
+    /// What each message to an echo is: the text itself, or @FILE
+    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["size", "verify"])]
+    pub(crate) payload: Option<String>,
     /// Load before the measured window, reported apart
     #[arg(long, value_name = "T", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,

@@ -1,6 +1,7 @@
 //! A run as it was asked for: the command line's values, checked against each other.
 
 mod http;
+mod payload;
 mod ws;
 
 use std::num::NonZero;
@@ -296,12 +297,12 @@ fn threads(args: &RunArgs, connections: u32) -> u32 {
 
 /// What is spoken with the target.
 fn speech(args: &RunArgs) -> Result<Speech, Stop> {
-    let size = args.size.unwrap_or(MESSAGE_SIZE);
     let (http, ws) = (http::exchange(args)?, ws::upgrade(args)?);
+    let payload = payload::payload(args)?;
     Ok(match (http, ws) {
         (Some(exchange), _) => Speech::Http(exchange),
-        (None, Some(upgrade)) => Speech::Ws(size, upgrade),
-        (None, None) => Speech::Echo(size),
+        (None, Some(upgrade)) => Speech::Ws(payload, upgrade),
+        (None, None) => Speech::Echo(payload),
     })
 }
 
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn defaults() {
         let canonical = config(&[]).unwrap();
-        assert_eq!((canonical.connections, canonical.speech.message_size()), (10_000, 64));
+        assert_eq!((canonical.connections, canonical.speech.message_sizes()), (10_000, (64, 64)));
         assert_eq!(canonical.duration, Duration::from_secs(10));
         assert_eq!(canonical.interval, Duration::from_secs(1));
         assert!(canonical.open_loop.is_none());

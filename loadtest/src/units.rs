@@ -101,6 +101,22 @@ pub(crate) fn size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Sizes between two bounds, both of them included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) min: u32,
+    pub(crate) max: u32,
+}
+
+/// A size, or a range of them: `64`, `64..4KiB`.
+pub(crate) fn sizes(text: &str) -> Result<Sizes, String> {
+    let (min, max) = text.split_once("..").unwrap_or((text, text));
+    match (size(min)?, size(max)?) {
+        (min, max) if min > max => Err(format!("{min} is more than {max}")),
+        (min, max) => Ok(Sizes { min, max }),
+    }
+}
+
 /// A time that may be zero: `0`, `250us`, `1.5s`, `2m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {

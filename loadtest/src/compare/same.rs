@@ -21,7 +21,11 @@ pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     load("pipeline", a.pipeline.to_string(), b.pipeline.to_string());
     load("think", or_none(&a.think), or_none(&b.think));
     load("connections", a.connections.to_string(), b.connections.to_string());
-    load("message size", a.message_bytes.to_string(), b.message_bytes.to_string());
+    let message_size = |config: &crate::report::Config| match config.message_bytes_min {
+        Some(shortest) => format!("{shortest}..{}", config.message_bytes),
+        None => config.message_bytes.to_string(),
+    };
+    load("message size", message_size(a), message_size(b));
     load("threads", a.threads.to_string(), b.threads.to_string());
     load("idle connections", a.idle.to_string(), b.idle.to_string());
     let socket = |config: &crate::report::Config| {

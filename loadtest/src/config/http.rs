@@ -1,12 +1,11 @@
 //! From the options of an `http://` target to the request that is sent.
 
-use std::fs;
 use std::sync::Arc;
 
+use super::payload;
 use crate::cli::{HttpArgs, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::protocol::http::{Exchange, Method};
-use crate::units::SIZE_MAX;
 
 /// What is asked of the target; `None` if it does not speak HTTP.
 pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
@@ -27,7 +26,11 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
             None => Ok(None),
         };
     };
-    for (option, is_given) in [("--size", args.size.is_some()), ("--verify", args.verify)] {
+    for (option, is_given) in [
+        ("--size", args.size.is_some()),
+        ("--payload", args.payload.is_some()),
+        ("--verify", args.verify),
+    ] {
         if is_given {
             return usage(format!("{option} is for an echo, and {url} is none"));
         }
@@ -37,7 +40,7 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
             return usage(format!("--header {name}: is said by itself, from the --body"));
         }
     }
-    let body = body.as_deref().map(read_body).transpose()?;
+    let body = body.as_deref().map(|text| payload::read("--body", text)).transpose()?;
     let method = method
         .clone()
         .unwrap_or_else(|| if body.is_some() { Method::post() } else { Method::get() });
@@ -56,18 +59,4 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
         ));
     }
     Ok(Some(Arc::new(exchange)))
-}
-
-/// The text itself, or what is in a file.
-fn read_body(text: &str) -> Result<Vec<u8>, Stop> {
-    let body = match text.strip_prefix('@') {
-        None => text.as_bytes().to_vec(),
-        Some(path) => fs::read(path)
-            .map_err(|error| Stop::could_not_run(format!("cannot read {path}: {error}")))?,
-    };
-    if body.len() > SIZE_MAX as usize {
-        let line = format!("--body has {} bytes, {SIZE_MAX} are the most", body.len());
-        return Err(Stop::new(Exit::Usage, line));
-    }
-    Ok(body)
 }

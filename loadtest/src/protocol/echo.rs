@@ -14,8 +14,9 @@
 use std::iter;
 use std::rc::Rc;
 
-use super::Step;
+use super::{Payload, Step};
 use crate::failure::{Class, Failure, Stage};
+use crate::random;
 
 /// Bytes that say which message it is.
 const NAME_LEN: usize = 24;
@@ -23,9 +24,28 @@ const NAME_LEN: usize = 24;
 /// What all connections of a worker send.
 #[derive(Debug)]
 pub(crate) struct Echo {
+    /// The longest message. Shorter ones are its begin.
     message: Rc<[u8]>,
+    /// Of messages whose lengths are drawn.
+    lengths: Option<Lengths>,
     /// Of messages that are unlike each other.
     run_id: Option<u64>,
+}
+
+/// Which lengths are drawn. The length of a message follows from its place in its conversation, so the
+/// reader of the replies need not be told.
+#[derive(Clone, Copy, Debug)]
+struct Lengths {
+    min: u32,
+    max: u32,
+    seed: u64,
+}
+
+impl Lengths {
+    fn draw(self, connection: u64, seq: u64) -> usize {
+        let conversation = random::mix(self.seed) ^ connection;
+        random::generator(conversation, seq).u32(self.min..=self.max) as usize
+    }
 }
 
 /// One connection's messages.
@@ -74,10 +94,19 @@ impl Name {
 }
 
 impl Echo {
-    pub(super) fn new(message_size: usize, run_id: Option<u64>) -> Echo {
-        // 61 is prime, so a reply that is shifted or cut at a power of two does not match by luck.
-        let message = (0..message_size).map(|index| b'!' + (index % 61) as u8).collect();
-        Echo { message, run_id }
+    pub(super) fn new(payload: &Payload, run_id: Option<u64>, seed: u64) -> Echo {
+        match *payload {
+            Payload::Pattern { min, max } => {
+                // 61 is prime, so a reply that is shifted or cut at a power of two does not match by
+                // luck.
+                let message = (0..max).map(|index| b'!' + (index % 61) as u8).collect();
+                let lengths = (min < max).then_some(Lengths { min, max, seed });
+                Echo { message, lengths, run_id }
+            }
+            Payload::Given(ref bytes) => {
+                Echo { message: bytes[..].into(), lengths: None, run_id: None }
+            }
+        }
     }
 
     pub(super) fn encode(&self, talk: &mut Talk) -> Rc<[u8]> {
@@ -87,18 +116,25 @@ impl Echo {
     }
 
     fn message(&self, connection: u64, seq: u64) -> Rc<[u8]> {
-        if self.run_id.is_none() {
+        if self.run_id.is_none() && self.lengths.is_none() {
             return Rc::clone(&self.message);
         }
-        let mut message: Rc<[u8]> = iter::repeat_n(0, self.message.len()).collect();
+        let mut message: Rc<[u8]> = iter::repeat_n(0, self.len_of(connection, seq)).collect();
         let place = Rc::get_mut(&mut message).expect("nobody else has it yet");
         self.fill(connection, seq, place);
         message
     }
 
     /// The length of the next message.
-    pub(super) fn next_len(&self, _talk: &Talk) -> usize {
-        self.message.len()
+    pub(super) fn next_len(&self, talk: &Talk) -> usize {
+        self.len_of(talk.connection, talk.sent)
+    }
+
+    fn len_of(&self, connection: u64, seq: u64) -> usize {
+        match self.lengths {
+            None => self.message.len(),
+            Some(lengths) => lengths.draw(connection, seq),
+        }
     }
 
     /// That of the longest.
@@ -114,7 +150,9 @@ impl Echo {
     }
 
     fn fill(&self, connection: u64, seq: u64, place: &mut [u8]) {
-        let Some(run_id) = self.run_id else { return place.copy_from_slice(&self.message) };
+        let Some(run_id) = self.run_id else {
+            return place.copy_from_slice(&self.message[..place.len()]);
+        };
         let name = Name { seq, connection, run_id };
         let named_len = place.len().min(NAME_LEN);
         let (named, rest) = place.split_at_mut(named_len);
@@ -132,14 +170,15 @@ impl Echo {
     }
 
     pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
-        let missing_len = self.message.len() - talk.received_len;
+        let len = self.len_of(talk.connection, talk.completed);
+        let missing_len = len - talk.received_len;
         let used = bytes.len().min(missing_len);
         match self.run_id {
             None if bytes[..used] != self.message[talk.received_len..][..used] => {
                 return Err(Failure::of(Stage::Recv, Class::Mismatch));
             }
             None => {}
-            Some(run_id) => self.verify(run_id, talk, &bytes[..used])?,
+            Some(run_id) => verify(run_id, len, talk, &bytes[..used])?,
         }
         if used < missing_len {
             talk.received_len += used;
@@ -149,28 +188,28 @@ impl Echo {
         talk.completed += 1;
         Ok(Step::Complete { used })
     }
+}
 
-    /// Compares the next bytes of the reply to message `talk.completed`.
-    fn verify(&self, run_id: u64, talk: &mut Talk, bytes: &[u8]) -> Result<(), Failure> {
-        let name = Name { seq: talk.completed, connection: talk.connection, run_id };
-        let name_len = NAME_LEN.min(self.message.len());
-        let from = talk.received_len;
-        for (position, byte) in (from..name_len).zip(bytes) {
-            talk.name[position] = *byte;
+/// Compares the next bytes of the reply to message `talk.completed`, which has this length.
+fn verify(run_id: u64, len: usize, talk: &mut Talk, bytes: &[u8]) -> Result<(), Failure> {
+    let name = Name { seq: talk.completed, connection: talk.connection, run_id };
+    let name_len = NAME_LEN.min(len);
+    let from = talk.received_len;
+    for (position, byte) in (from..name_len).zip(bytes) {
+        talk.name[position] = *byte;
+    }
+    let until = from + bytes.len();
+    if from < name_len && until >= name_len {
+        let found = Name::from_bytes(&talk.name[..name_len], name);
+        if let Some(class) = talk.what_it_is(found, name) {
+            return Err(Failure::of(Stage::Recv, class));
         }
-        let until = from + bytes.len();
-        if from < name_len && until >= name_len {
-            let found = Name::from_bytes(&talk.name[..name_len], name);
-            if let Some(class) = talk.what_it_is(found, name) {
-                return Err(Failure::of(Stage::Recv, class));
-            }
-        }
-        let first = from.max(name_len);
-        let rest = bytes.get(first - from..).unwrap_or_default();
-        match (first..).zip(rest).all(|(position, byte)| *byte == name.byte(position)) {
-            true => Ok(()),
-            false => Err(Failure::of(Stage::Recv, Class::Mismatch)),
-        }
+    }
+    let first = from.max(name_len);
+    let rest = bytes.get(first - from..).unwrap_or_default();
+    match (first..).zip(rest).all(|(position, byte)| *byte == name.byte(position)) {
+        true => Ok(()),
+        false => Err(Failure::of(Stage::Recv, Class::Mismatch)),
     }
 }
 
@@ -206,8 +245,13 @@ mod tests {
 
     const COMPLETE: Result<Step, Class> = Ok(Step::Complete { used: 6 });
 
+    fn sized(size: usize, run_id: u64) -> Echo {
+        let size = size as u32;
+        Echo::new(&Payload::Pattern { min: size, max: size }, Some(run_id), 1)
+    }
+
     fn decode(pieces: &[&[u8]]) -> (Talk, Result<Step, Class>) {
-        let echo = Echo { message: (*b"abcdef").into(), run_id: None };
+        let echo = Echo::new(&Payload::Given((*b"abcdef").into()), None, 1);
         let mut talk = Talk::new(0);
         let mut last = Ok(Step::Partial);
         for piece in pieces {
@@ -257,7 +301,7 @@ mod tests {
     #[test]
     fn wrong_replies_are_told_what_they_are() {
         for size in [24, 25, 64, 1_000] {
-            let (echo, elsewhere) = (Echo::new(size, Some(77)), Echo::new(size, Some(78)));
+            let (echo, elsewhere) = (sized(size, 77), sized(size, 78));
             let open = |echo: &Echo, connection| {
                 let mut talk = Talk::new(connection);
                 let messages = [echo.encode(&mut talk), echo.encode(&mut talk)];
@@ -299,7 +343,7 @@ mod tests {
     #[test]
     fn short_messages_are_verified() {
         for (size, other_is_found) in [(1, false), (8, false), (9, true), (16, true)] {
-            let echo = Echo::new(size, Some(1));
+            let echo = sized(size, 1);
             let (mut talk, mut other) = (Talk::new(1), Talk::new(2));
             let (first, second) = (echo.encode(&mut talk), echo.encode(&mut talk));
             let others = echo.encode(&mut other);
@@ -310,6 +354,60 @@ mod tests {
             assert_eq!(class(&first), None);
             assert_eq!(class(&second), Some(Class::Order));
             assert_eq!(class(&others), other_is_found.then_some(Class::CrossTalk), "{size}");
+        }
+    }
+
+    /// Goal: lengths are drawn for each message, evenly between the bounds, the same with the same seed,
+    /// and the reader of the replies knows them.
+    ///
+    /// Method: 3 000 messages of three connections, echoed in pieces of several sizes, verified and not;
+    /// another seed; a reply that lacks its last byte.
+    ///
+    /// Kills: one length for all, or for all connections; a bound that is never drawn; a reader that
+    /// waits for the longest message; lengths that no seed governs.
+    #[test]
+    fn random_lengths() {
+        let payload = Payload::Pattern { min: 5, max: 24 };
+        for run_id in [None, Some(7)] {
+            let lengths = |seed: u64, connection: u64| -> Vec<usize> {
+                let echo = Echo::new(&payload, run_id, seed);
+                let mut talk = Talk::new(connection);
+                (0..3_000).map(|_| echo.encode(&mut talk).len()).collect()
+            };
+            let first = lengths(1, 1);
+            assert_eq!(first, lengths(1, 1));
+            assert_ne!(first, lengths(2, 1));
+            assert_ne!(first, lengths(1, 2));
+            for len in 5..=24 {
+                let count = first.iter().filter(|drawn| **drawn == len).count();
+                assert!((100..200).contains(&count), "{len} was drawn {count} times of 3 000");
+            }
+            assert!(first.iter().all(|len| (5..=24).contains(len)));
+
+            for piece_len in [1, 7, 1_000] {
+                let echo = Echo::new(&payload, run_id, 1);
+                let mut talk = Talk::new(3);
+                let stream: Vec<u8> =
+                    (0..300).flat_map(|_| echo.encode(&mut talk).to_vec()).collect();
+                let mut replies = 0;
+                for mut piece in stream[..stream.len() - 1].chunks(piece_len) {
+                    while !piece.is_empty() {
+                        match echo.decode(&mut talk, piece).unwrap() {
+                            Step::Complete { used } => {
+                                replies += 1;
+                                piece = &piece[used..];
+                            }
+                            step => {
+                                piece = {
+                                    assert_eq!(step, Step::Partial);
+                                    &[]
+                                }
+                            }
+                        }
+                    }
+                }
+                assert_eq!((replies, talk.ended().class), (299, Class::Short));
+            }
         }
     }
 }

@@ -39,11 +39,33 @@ use crate::random;
 /// What is spoken, as it was asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Speech {
-    /// With the size of a message.
-    Echo(u32),
+    Echo(Payload),
     Http(Arc<Exchange>),
-    /// With the size of a message's payload.
-    Ws(u32, Arc<Upgrade>),
+    Ws(Payload, Arc<Upgrade>),
+}
+
+/// What the messages of an echo are.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    /// Bytes of our own; how many is drawn for each message, both bounds included.
+    Pattern {
+        min: u32,
+        max: u32,
+    },
+    Given(Arc<[u8]>),
+}
+
+impl Payload {
+    /// The sizes of the shortest and of the longest.
+    fn sizes(&self) -> (u32, u32) {
+        match self {
+            Payload::Pattern { min, max } => (*min, *max),
+            Payload::Given(bytes) => {
+                let size = u32::try_from(bytes.len()).expect("bounded by config");
+                (size, size)
+            }
+        }
+    }
 }
 
 impl Speech {
@@ -56,12 +78,13 @@ impl Speech {
         }
     }
 
-    /// The size of each message; of HTTP, of the whole request.
-    pub(crate) fn message_size(&self) -> u32 {
+    /// The sizes of the shortest message and of the longest; of HTTP, of the whole request.
+    pub(crate) fn message_sizes(&self) -> (u32, u32) {
         match self {
-            Speech::Echo(size) | Speech::Ws(size, _) => *size,
+            Speech::Echo(payload) | Speech::Ws(payload, _) => payload.sizes(),
             Speech::Http(exchange) => {
-                u32::try_from(exchange.request().len()).expect("bounded by config")
+                let size = u32::try_from(exchange.request().len()).expect("bounded by config");
+                (size, size)
             }
         }
     }
@@ -99,14 +122,14 @@ pub(crate) enum Step {
 impl Protocol {
     /// With a `run_id`, each message of an echo is unlike every other.
     pub(crate) fn new(speech: &Speech, run_id: Option<u64>, seed: u64, worker: u32) -> Protocol {
-        let echo = |size: u32| Echo::new(size as usize, run_id);
+        let echo = |payload: &Payload| Echo::new(payload, run_id, seed);
         match speech {
-            Speech::Echo(size) => Protocol::Echo(echo(*size)),
+            Speech::Echo(payload) => Protocol::Echo(echo(payload)),
             Speech::Http(exchange) => Protocol::Http(Http::new(Arc::clone(exchange))),
-            Speech::Ws(size, upgrade) => {
+            Speech::Ws(payload, upgrade) => {
                 // Connections have generators of the seed itself.
                 let random = random::generator(random::mix(seed), worker.into());
-                Protocol::Ws(Ws::new(echo(*size), Arc::clone(upgrade), random))
+                Protocol::Ws(Ws::new(echo(payload), Arc::clone(upgrade), random))
             }
         }
     }

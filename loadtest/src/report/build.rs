@@ -175,6 +175,7 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
     let cleared = &outcome.cleared;
     let (connects, period) = config.connect_speed.connects_in(cleared.connections);
     let open = config.open_loop.as_ref();
+    let message_sizes = config.speech.message_sizes();
     Config {
         mode: if open.is_some() { OPEN_LOOP } else { CLOSED_LOOP }.into(),
         rate: open.map(ToString::to_string),
@@ -200,7 +201,8 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connections_asked: config.connections,
         connections: cleared.connections,
         threads: config.threads,
-        message_bytes: config.speech.message_size(),
+        message_bytes: message_sizes.1,
+        message_bytes_min: (message_sizes.0 < message_sizes.1).then_some(message_sizes.0),
         http: match &config.speech {
             Speech::Http(exchange) => Some(HttpSettings {
                 method: exchange.method().into(),

@@ -283,6 +283,7 @@ fn config() -> Config {
         connections: 10,
         threads: 1,
         message_bytes: 64,
+        message_bytes_min: None,
         http: None,
         ws: None,
         duration_s: 10.0,

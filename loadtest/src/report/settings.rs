@@ -41,8 +41,11 @@ pub(crate) struct Config {
     pub(crate) connections_asked: u32,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
-    /// Of each message; of HTTP, the whole request.
+    /// Of each message, or of the longest; of HTTP, the whole request.
     pub(crate) message_bytes: u32,
+    /// Of the shortest, if sizes were drawn at random.
+    #[serde(default)]
+    pub(crate) message_bytes_min: Option<u32>,
     /// What was asked, of an `http://` target.
     pub(crate) http: Option<HttpSettings>,
     /// What was agreed on with a `ws://` target.

@@ -79,7 +79,7 @@ fn header(report: &Report) -> String {
         text,
         "{}{}{}   {}   {} conns{}   {} {workers}",
         config.http.as_ref().map(|http| format!("{} ", http.method)).unwrap_or_default(),
-        bytes(config.message_bytes.into()),
+        message_size(config),
         config.ws.as_ref().map(|ws| format!(" {} messages", ws.messages)).unwrap_or_default(),
         socket(report),
         grouped(config.connections.into()),
@@ -113,6 +113,14 @@ fn header(report: &Report) -> String {
         .collect();
     let _ = writeln!(text, "{}", phases.join("   "));
     text
+}
+
+fn message_size(config: &Config) -> String {
+    let longest = bytes(config.message_bytes.into());
+    match config.message_bytes_min {
+        Some(shortest) => format!("{} to {longest}", bytes(shortest.into())),
+        None => longest,
+    }
 }
 
 /// How the sockets were set.

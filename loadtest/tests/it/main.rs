@@ -19,6 +19,7 @@ mod lossy;
 mod open_loop;
 mod outputs;
 mod own_server;
+mod payload;
 mod refusals;
 mod run;
 mod sandbox;

@@ -20,6 +20,14 @@ fn bad_arguments() {
         (&["-d", "0"][..], "more than 0"),
         (&["-s", "1G"][..], "1G"),
         (&["-s", "17MiB"][..], "16MiB"),
+        (&["-s", "5..4"][..], "5 is more than 4"),
+        (&["-s", "0..4"][..], "at least 1"),
+        (&["-s", "4.."][..], "--size"),
+        (&["--payload", ""][..], "--payload is empty"),
+        (&["--payload", "x", "-s", "5"][..], "cannot be used with"),
+        (&["--payload", "x", "--verify"][..], "cannot be used with"),
+        (&["ws://a", "--text", "--payload", "@/bin/true"][..], "no text"),
+        (&["http://a", "--payload", "x"][..], "--payload is for an echo"),
         (&["--timeout", "2m"][..], "60s"),
         (&["--ramp", "1s", "--connect-rate", "5"][..], "cannot be used with"),
         (&["-t", "3", "-c", "2"][..], "--threads 3"),
@@ -282,7 +290,7 @@ fn an_unwritable_report() {
     assert!(stderr(&output).contains("cannot write /nonexistent/report.json"));
 }
 
-/// Goal: a body that cannot be read is found out before the run, with exit code 1.
+/// Goal: a body or payload that cannot be read is found out before the run, with exit code 1.
 ///
 /// Method: a file that does not exist; a target where nobody listens, which would be exit 3.
 ///
@@ -292,4 +300,7 @@ fn an_unreadable_body() {
     let output = loadtest(&["http://127.0.0.2:1/", "-b", "@/nonexistent/body"]);
     assert_exit(&output, 1);
     assert!(stderr(&output).contains("cannot read /nonexistent/body"), "{}", stderr(&output));
+    let output = loadtest(&[&nobody(), "--payload", "@/nonexistent/payload"]);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains("cannot read /nonexistent/payload"), "{}", stderr(&output));
 }

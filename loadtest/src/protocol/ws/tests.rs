@@ -1,17 +1,16 @@
 use super::*;
+use crate::protocol::Payload;
 use crate::random;
 use crate::websocket::{accept_of, apply, head};
 
-const SIZE: usize = 6;
+const SIZE: u32 = 6;
 
 fn ws(run_id: Option<u64>, fields: &[&str], is_text: bool) -> Ws {
     let fields = fields.iter().map(|field| field.parse().unwrap()).collect();
     let upgrade = Upgrade::new("/a?b", "host:81", fields, is_text).unwrap();
-    Ws::new(
-        Echo::new(if run_id.is_some() { 40 } else { SIZE }, run_id),
-        Arc::new(upgrade),
-        random::generator(1, 0),
-    )
+    let size = if run_id.is_some() { 40 } else { SIZE };
+    let payload = Payload::Pattern { min: size, max: size };
+    Ws::new(Echo::new(&payload, run_id, 1), Arc::new(upgrade), random::generator(1, 0))
 }
 
 /// A server's frame; `first` is its first byte.

@@ -53,7 +53,14 @@ fn load(page: &Page<'_>) -> String {
     let mut parts = vec![
         format!("{} connections", page.count("/config/connections")),
         format!("workers: {}", page.count("/config/threads")),
-        format!("messages of {}", page.bytes("/config/message_bytes")),
+        match config.message_bytes_min {
+            None => format!("messages of {}", page.bytes("/config/message_bytes")),
+            Some(_) => format!(
+                "messages of {} to {}",
+                page.bytes("/config/message_bytes_min"),
+                page.bytes("/config/message_bytes")
+            ),
+        },
         format!("pipeline {}", page.count("/config/pipeline")),
     ];
     if let Some(index) = page.report.phases.iter().position(|phase| phase.name == "measured") {
