@@ -6,11 +6,14 @@ use crate::websocket::{accept_of, apply, head};
 const SIZE: u32 = 6;
 
 fn ws(run_id: Option<u64>, fields: &[&str], is_text: bool) -> Ws {
+    let size = if run_id.is_some() { 40 } else { SIZE };
+    ws_of(&Payload::Pattern { min: size, max: size }, run_id, fields, is_text)
+}
+
+fn ws_of(payload: &Payload, run_id: Option<u64>, fields: &[&str], is_text: bool) -> Ws {
     let fields = fields.iter().map(|field| field.parse().unwrap()).collect();
     let upgrade = Upgrade::new("/a?b", "host:81", fields, is_text).unwrap();
-    let size = if run_id.is_some() { 40 } else { SIZE };
-    let payload = Payload::Pattern { min: size, max: size };
-    Ws::new(Echo::new(&payload, run_id, 1), Arc::new(upgrade), random::generator(1, 0))
+    Ws::new(Echo::new(payload, run_id, 1), Arc::new(upgrade), random::generator(1, 0))
 }
 
 /// A server's frame; `first` is its first byte.
@@ -172,6 +175,12 @@ fn wrong_replies() {
         let class = if end == 0 { Class::Eof } else { Class::Short };
         assert_eq!(talk.ended().class, class, "{end}");
     }
+    // A message that is not the longest may go on without being too long.
+    let drawn = ws_of(&Payload::Pattern { min: 1, max: 50 }, None, &[], false);
+    let (mut talk, sent) = talking(&drawn, 2);
+    assert!(sent[0].len() < 50);
+    let longer = [frame(0x02, &sent[0]), frame(0x80, &sent[1][..1])].concat();
+    assert_eq!(feed(&drawn, &mut talk, [&longer[..]]), (vec![], Some(Class::Mismatch)));
     let verified = self::ws(Some(7), &[], false);
     let (mut talk, sent) = talking(&verified, 2);
     assert_eq!(feed(&verified, &mut talk, [&frame(0x82, &sent[1])[..]]).1, Some(Class::Order));
