@@ -2,6 +2,7 @@
 
 mod http;
 mod payload;
+mod urls;
 mod ws;
 
 use std::num::NonZero;

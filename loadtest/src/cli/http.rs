@@ -16,6 +16,9 @@ pub(crate) struct HttpArgs {
     /// Body of the request: the text itself, or @FILE
     #[arg(short, long, value_name = "TEXT|@FILE")]
     pub(crate) body: Option<String>,
+    /// Ask for the paths in this file in turn, one on a line; each worker begins with the first
+    #[arg(long, value_name = "FILE")]
+    pub(crate) urls: Option<String>,
     /// Statuses that are right; a reply with another one is an error (default 2xx)
     #[arg(long, value_name = "200,404,5xx")]
     pub(crate) expect_status: Option<Statuses>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::payload;
+use super::{payload, urls};
 use crate::cli::{HttpArgs, RunArgs};
 use crate::exit::{Exit, Stop};
 use crate::protocol::http::{Exchange, Method};
@@ -10,13 +10,14 @@ use crate::protocol::http::{Exchange, Method};
 /// What is asked of the target; `None` if it does not speak HTTP.
 pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
     let usage = |line: String| Err(Stop::new(Exit::Usage, line));
-    let HttpArgs { method, fields, body, expect_status } = &args.http;
+    let HttpArgs { method, fields, body, expect_status, urls } = &args.http;
     let Some((url, path)) = args.url.as_ref().and_then(|url| Some((url, url.http_path()?))) else {
         let speaks_ws = args.url.as_ref().is_some_and(|url| url.ws_path().is_some());
         let given = [
             ("--method", method.is_some()),
             ("--body", body.is_some()),
             ("--expect-status", expect_status.is_some()),
+            ("--urls", urls.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => usage(format!("{option} needs a target that speaks HTTP")),
@@ -44,9 +45,13 @@ pub(super) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
     let method = method
         .clone()
         .unwrap_or_else(|| if body.is_some() { Method::post() } else { Method::get() });
+    let targets = match urls {
+        None => vec![path.to_owned()],
+        Some(file) => urls::read(file, url, path, body.as_ref().map_or(0, Vec::len))?,
+    };
     let exchange = Exchange::new(
         method,
-        path,
+        &targets,
         &url.http_host(),
         fields.clone(),
         body.as_deref(),

@@ -83,8 +83,11 @@ impl Speech {
         match self {
             Speech::Echo(payload) | Speech::Ws(payload, _) => payload.sizes(),
             Speech::Http(exchange) => {
-                let size = u32::try_from(exchange.request().len()).expect("bounded by config");
-                (size, size)
+                let sizes = exchange.requests().iter().map(|request| request.len());
+                let size = |size: Option<usize>| {
+                    u32::try_from(size.expect("there is one")).expect("bounded by config")
+                };
+                (size(sizes.clone().min()), size(sizes.max()))
             }
         }
     }

@@ -209,6 +209,7 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
                 fields: exchange.fields().iter().map(ToString::to_string).collect(),
                 body_bytes: exchange.body_len(),
                 expect_status: exchange.expected().to_string(),
+                requests: exchange.requests().len() as u64,
             }),
             Speech::Echo(_) | Speech::Ws(..) => None,
         },

@@ -81,6 +81,13 @@ pub(crate) struct HttpSettings {
     pub(crate) body_bytes: Option<u64>,
     /// As `--expect-status` has it.
     pub(crate) expect_status: String,
+    /// How many were asked in turn, each worker by itself (`--urls`).
+    #[serde(default = "one")]
+    pub(crate) requests: u64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// What was agreed on with a `ws://` target.

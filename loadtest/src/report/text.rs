@@ -10,7 +10,7 @@ use self::bars::{bar, scale};
 pub(crate) use self::verdicts::value_text;
 use self::verdicts::{confidence, find_max, reps, thresholds};
 use super::figures::{bytes, grouped, seconds, time_us};
-use super::{Config, Distribution, Generator, Lag, Latencies, Report, Verdict};
+use super::{Config, Distribution, Generator, HttpSettings, Lag, Latencies, Report, Verdict};
 use crate::compare;
 use crate::driver::DriverUsed;
 use crate::failure::Class;
@@ -78,7 +78,7 @@ fn header(report: &Report) -> String {
     let _ = writeln!(
         text,
         "{}{}{}   {}   {} conns{}   {} {workers}",
-        config.http.as_ref().map(|http| format!("{} ", http.method)).unwrap_or_default(),
+        config.http.as_ref().map(asked).unwrap_or_default(),
         message_size(config),
         config.ws.as_ref().map(|ws| format!(" {} messages", ws.messages)).unwrap_or_default(),
         socket(report),
@@ -113,6 +113,13 @@ fn header(report: &Report) -> String {
         .collect();
     let _ = writeln!(text, "{}", phases.join("   "));
     text
+}
+
+fn asked(http: &HttpSettings) -> String {
+    match http.requests {
+        1 => format!("{} ", http.method),
+        requests => format!("{} of {} URLs in turn, ", http.method, grouped(requests)),
+    }
 }
 
 fn message_size(config: &Config) -> String {

@@ -151,7 +151,7 @@ impl FromStr for Url {
             "http" | "ws" => {
                 let (authority, path) =
                     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-                let path = http_path(path)?;
+                let path = request_target(path)?;
                 let is_http = scheme == "http";
                 (authority, if is_http { Scheme::Http { path } } else { Scheme::Ws { path } })
             }
@@ -192,7 +192,7 @@ impl FromStr for Url {
 }
 
 /// What a request asks for: the rest of a URL without its fragment, which is nobody's but the client's.
-fn http_path(rest: &str) -> Result<String, String> {
+pub(crate) fn request_target(rest: &str) -> Result<String, String> {
     let rest = rest.split_once('#').map_or(rest, |(path, _fragment)| path);
     if let Some(odd) = rest.chars().find(|char| !char.is_ascii_graphic()) {
         return Err(format!("{odd:?} cannot be in a URL as it is: write it as %XX"));

@@ -321,3 +321,37 @@ fn a_connection_for_each_request() {
     assert_eq!((&counters["messages"], &counters["bad_requests"]), (&60.into(), &0.into()));
     assert_eq!(counters["connections"], opened);
 }
+
+/// Goal: the paths of a file are asked for in turn, as they are written.
+///
+/// Method: three paths among comments and empty lines; a target that keeps the first line of each
+/// request; pipelined, on one connection.
+///
+/// Kills: one path for all; a comment that is asked for; a path that is left out.
+#[test]
+fn several_urls() {
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&lines);
+    let url = http_target(move |mut peer| {
+        loop {
+            let mut line = String::new();
+            match peer.0.read_line(&mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => keeper.lock().unwrap().push(line.trim_end().to_owned()),
+            }
+            if !peer.read_request() {
+                return;
+            }
+            peer.write(OK);
+        }
+    });
+    let file = scratch_file("urls");
+    std::fs::write(&file, "# three\n/a?b=c\n\n  /d/e#f\n/bytes/1000\n").unwrap();
+    let arguments = ["-c", "1", "-p", "4", "-n", "10", "--warmup", "0", "--urls"];
+    let output = loadtest(&[&arguments[..], &[file.to_str().unwrap(), &url]].concat());
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("GET of 3 URLs in turn, "), "{}", stdout(&output));
+    let targets = ["/a?b=c", "/d/e", "/bytes/1000"].into_iter().cycle().take(10);
+    let wanted: Vec<String> = targets.map(|target| format!("GET {target} HTTP/1.1")).collect();
+    assert_eq!(*lines.lock().unwrap(), wanted);
+}

@@ -1,4 +1,4 @@
-//! What is asked and which answers are right: the bytes of the request, made once.
+//! What is asked and which answers are right: the bytes of the requests, made once.
 //!
 //! Everything that comes from the command line is checked here for what would make another request of
 //! it: a line break in a field, a space in a path.
@@ -8,10 +8,11 @@ use std::str::FromStr;
 
 use super::Statuses;
 
-/// A request and what is known of its replies.
+/// Requests and what is known of their replies.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    request: Box<[u8]>,
+    /// At least one.
+    requests: Vec<Box<[u8]>>,
     method: Method,
     fields: Vec<Field>,
     body_len: Option<u64>,
@@ -30,33 +31,38 @@ pub(crate) struct Field {
 }
 
 impl Exchange {
-    /// A request for `target` at `host`. A field that the head has anyway takes its place.
+    /// A request for each of `targets` at `host`. A field that the head has anyway takes its place.
     pub(crate) fn new(
         method: Method,
-        target: &str,
+        targets: &[String],
         host: &str,
         fields: Vec<Field>,
         body: Option<&[u8]>,
         expected: Statuses,
     ) -> Exchange {
-        let mut head = format!("{} {target} HTTP/1.1\r\n", method.0);
+        assert!(!targets.is_empty(), "nothing is asked for");
+        let mut rest = String::new();
         if !fields.iter().any(|field| field.is("host")) {
-            head += &format!("Host: {host}\r\n");
+            rest += &format!("Host: {host}\r\n");
         }
         for Field { name, value } in &fields {
-            head += &format!("{name}: {value}\r\n");
+            rest += &format!("{name}: {value}\r\n");
         }
         if let Some(body) = body {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            rest += &format!("Content-Length: {}\r\n", body.len());
         }
-        head += "\r\n";
-        let request = [head.as_bytes(), body.unwrap_or_default()].concat().into();
+        rest += "\r\n";
+        let request = |target: &String| {
+            let line = format!("{} {target} HTTP/1.1\r\n", method.0);
+            [line.as_bytes(), rest.as_bytes(), body.unwrap_or_default()].concat().into()
+        };
+        let requests = targets.iter().map(request).collect();
         let body_len = body.map(|body| body.len() as u64);
-        Exchange { request, method, fields, body_len, expected }
+        Exchange { requests, method, fields, body_len, expected }
     }
 
-    pub(crate) fn request(&self) -> &[u8] {
-        &self.request
+    pub(crate) fn requests(&self) -> &[Box<[u8]>] {
+        &self.requests
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -164,8 +170,15 @@ mod tests {
     fn request(fields: &[&str], body: Option<&[u8]>) -> String {
         let fields: Vec<Field> = fields.iter().map(|text| text.parse().unwrap()).collect();
         let method = body.map_or_else(Method::get, |_| Method::post());
-        let exchange = Exchange::new(method, "/a?b", "host:81", fields, body, Statuses::default());
-        String::from_utf8(exchange.request().to_vec()).unwrap()
+        let exchange = Exchange::new(
+            method,
+            &["/a?b".to_owned()],
+            "host:81",
+            fields,
+            body,
+            Statuses::default(),
+        );
+        String::from_utf8(exchange.requests()[0].to_vec()).unwrap()
     }
 
     /// Goal: the request is these bytes and no others.

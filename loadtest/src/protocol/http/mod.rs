@@ -1,4 +1,4 @@
-//! HTTP/1.1: one request, over and over, and replies of any form.
+//! HTTP/1.1: one request over and over, or several in turn, and replies of any form.
 //!
 //! ```text
 //!         ┌─ 1xx ─┐                    ┌▶ nothing, length 0 ─────────────────▶ complete
@@ -19,6 +19,7 @@ mod exchange;
 mod head;
 mod statuses;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,7 +39,9 @@ const FIELDS_MAX: usize = 128;
 /// What all connections of a worker send and expect.
 #[derive(Debug)]
 pub(crate) struct Http {
-    request: Rc<[u8]>,
+    requests: Vec<Rc<[u8]>>,
+    /// The place of the next one.
+    next: Cell<usize>,
     exchange: Arc<Exchange>,
 }
 
@@ -68,11 +71,14 @@ enum Part {
 
 impl Http {
     pub(super) fn new(exchange: Arc<Exchange>) -> Http {
-        Http { request: exchange.request().into(), exchange }
+        let requests = exchange.requests().iter().map(|request| request[..].into()).collect();
+        Http { requests, next: Cell::new(0), exchange }
     }
 
     pub(super) fn encode(&self) -> Rc<[u8]> {
-        Rc::clone(&self.request)
+        let place = self.next.get();
+        self.next.set((place + 1) % self.requests.len());
+        Rc::clone(&self.requests[place])
     }
 
     pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {

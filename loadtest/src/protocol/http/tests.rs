@@ -12,7 +12,8 @@ use Seen::{Failed, Right, Wrong};
 fn http(method: &str, fields: &[&str]) -> Http {
     let fields = fields.iter().map(|field| field.parse().unwrap()).collect();
     let method = method.parse().unwrap();
-    Http::new(Arc::new(Exchange::new(method, "/", "h", fields, None, Statuses::default())))
+    let targets = ["/".to_owned()];
+    Http::new(Arc::new(Exchange::new(method, &targets, "h", fields, None, Statuses::default())))
 }
 
 /// Feeds pieces as a worker does, then the end of the stream. Says what was seen, and how many bytes
