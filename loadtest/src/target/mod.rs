@@ -111,7 +111,7 @@ impl Url {
         let (path, scheme) = if let Some(path) = rest.strip_suffix(":tcp") {
             (path, Scheme::Tcp)
         } else if let Some((path, asked)) = split_http(rest) {
-            (path, Scheme::Http { path: http_path(asked)? })
+            (path, Scheme::Http { path: request_target(asked)? })
         } else if let Some((_, suffix)) = rest.rsplit_once(':') {
             return Err(format!(
                 "'{suffix}' is not spoken here; use unix:/path:tcp or unix:/path:http"
