@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::common::{assert_exit, json, loadtest, stdout};
-use crate::targets::{Counter, SIZE, echo_times, read_message, target};
+use crate::targets::{Counter, SIZE, echo_times, read_message, target, target_in_order};
 
 #[track_caller]
 fn run(arguments: &[&str]) -> Value {
@@ -143,11 +143,10 @@ fn a_target_that_is_gone() {
 /// Kills: an idle connection that sends; one that is counted as served; losing one unnoticed.
 #[test]
 fn idle_connections() {
-    let accepted = Arc::new(AtomicU64::new(0));
     let counter = Counter::default();
     let said = Arc::new(AtomicU64::new(0));
     let said_idle = Arc::clone(&said);
-    let url = target(move |mut stream| match accepted.fetch_add(1, Ordering::SeqCst) {
+    let url = target_in_order(move |mut stream, number| match number {
         0 | 1 => counter.echo(stream, || ()),
         2 => drop(stream),
         _ => {

@@ -10,12 +10,17 @@ pub(crate) const SIZE: usize = 64; // the program's default message
 
 /// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
 pub(crate) fn target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+    target_in_order(move |stream, _| behave(stream))
+}
+
+/// The same, with the number of each connection in the order in which they were accepted.
+pub(crate) fn target_in_order(behave: impl Fn(TcpStream, u64) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for (number, stream) in (0..).zip(listener.incoming().flatten()) {
             let behave = behave.clone();
-            thread::spawn(move || behave(stream));
+            thread::spawn(move || behave(stream, number));
         }
     });
     url
