@@ -3,6 +3,7 @@
 //! A usage error is one line on stderr and exit code 2.
 
 mod http;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::http::HttpArgs;
+pub(crate) use self::tls::TlsArgs;
 use crate::campaign::{AbArgs, CampaignArgs};
 use crate::compare::CompareArgs;
 use crate::config::CONNECTS_IN_FLIGHT_MAX;
@@ -56,7 +58,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// What to test: tcp://host:port (an echo), http://host:port/path, ws://host:port/path (an echo),
-    /// unix:/path (an echo) or unix:/path:http
+    /// unix:/path (an echo) or unix:/path:http; tls://, https:// and wss:// with TLS
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
 
@@ -190,6 +192,8 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     #[command(flatten)]
     pub(crate) campaign: CampaignArgs,

@@ -228,6 +228,7 @@ impl Conductor {
                 connections: share(cleared.connections, worker, threads),
                 connections_total: cleared.connections,
                 speech: config.speech.clone(),
+                tls: config.tls.clone(),
                 load: load(config),
                 pipeline: config.pipeline,
                 think: config.think,

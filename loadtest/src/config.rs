@@ -2,10 +2,12 @@
 
 mod http;
 mod payload;
+mod tls;
 mod urls;
 mod ws;
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::sources::SourceRange;
 use crate::target::Url;
 use crate::threshold::{Gate, Watch};
+use crate::tls::Tls;
 use crate::units::{DURATION_MAX, Threads};
 
 /// Connections when a URL is given; somebody else's server is not to be flooded by default.
@@ -74,6 +77,8 @@ pub(crate) struct RunConfig {
     pub(crate) connections: u32,
     pub(crate) threads: u32,
     pub(crate) speech: Speech,
+    /// `None` is in the clear.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// `None` is a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
     pub(crate) pipeline: u32,
@@ -216,6 +221,7 @@ impl RunConfig {
             .map_err(|line| Stop::new(Exit::Usage, line))?;
         let speech = speech(&args)?;
         let is_http = matches!(speech, Speech::Http(_));
+        let tls = tls::of(&args)?;
         let connect_speed = match (args.ramp, args.connect_rate) {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
@@ -227,6 +233,7 @@ impl RunConfig {
             connections,
             threads,
             speech,
+            tls,
             open_loop: has_schedule.then_some(OpenLoop {
                 rate: args.rate,
                 stages: args.stages,

@@ -14,6 +14,8 @@ use crate::errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Connect,
+    /// The handshake of TLS, after the connect.
+    Tls,
     /// What a protocol has to agree on before the first message.
     Handshake,
     Send,
@@ -24,6 +26,7 @@ impl Stage {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Stage::Connect => "connect",
+            Stage::Tls => "tls",
             Stage::Handshake => "handshake",
             Stage::Send => "send",
             Stage::Recv => "recv",
@@ -59,12 +62,14 @@ pub(crate) enum Class {
     /// The peer said that it closes the connection after a reply, and what waited behind that reply
     /// gets none. Without a message it is no error.
     Closed,
+    /// TLS; the reason says what.
+    Tls,
     /// Anything else; the errno says what.
     Io,
 }
 
 impl Class {
-    pub(crate) const ALL: [Class; 13] = [
+    pub(crate) const ALL: [Class; 14] = [
         Class::Refused,
         Class::Unreachable,
         Class::Timeout,
@@ -77,6 +82,7 @@ impl Class {
         Class::Status,
         Class::Malformed,
         Class::Closed,
+        Class::Tls,
         Class::Io,
     ];
 
@@ -94,6 +100,7 @@ impl Class {
             Class::Status => "status",
             Class::Malformed => "malformed",
             Class::Closed => "closed",
+            Class::Tls => "tls",
             Class::Io => "io",
         }
     }
@@ -107,17 +114,23 @@ pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
     /// What the reply said, of [`Class::Status`].
     pub(crate) status: Option<u16>,
+    /// Of [`Class::Tls`].
+    pub(crate) reason: Option<&'static str>,
 }
 
 impl Failure {
     /// A failure that no system call reported.
     pub(crate) const fn of(stage: Stage, class: Class) -> Failure {
-        Failure { stage, class, errno: None, status: None }
+        Failure { stage, class, errno: None, status: None, reason: None }
     }
 
     /// A reply that says that it is not what was asked for.
     pub(crate) const fn of_status(status: u16) -> Failure {
         Failure { status: Some(status), ..Failure::of(Stage::Recv, Class::Status) }
+    }
+
+    pub(crate) const fn of_tls(stage: Stage, reason: &'static str) -> Failure {
+        Failure { reason: Some(reason), ..Failure::of(stage, Class::Tls) }
     }
 
     pub(crate) fn from_io(stage: Stage, error: &io::Error) -> Failure {
@@ -134,7 +147,7 @@ impl Failure {
             None if error.kind() == io::ErrorKind::TimedOut => Class::Timeout,
             None => Class::Io,
         };
-        Failure { stage, class, errno, status: None }
+        Failure { errno, ..Failure::of(stage, class) }
     }
 
     /// A reply that did not come within our own patience: no system call failed.

@@ -52,6 +52,7 @@ mod sys;
 mod target;
 mod threshold;
 mod timeline;
+mod tls;
 mod units;
 mod websocket;
 mod worker;

@@ -89,10 +89,11 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
             url: outcome.url.clone(),
             address: outcome.address.to_string(),
             protocol: match (&config.speech, &outcome.address) {
-                (Speech::Echo(_), Address::Unix(_)) => "unix echo",
-                (speech, _) => speech.name(),
-            }
-            .into(),
+                (Speech::Echo(_), Address::Unix(_)) => "unix echo".into(),
+                (speech, _) if config.tls.is_some() => format!("{} over tls", speech.name()),
+                (speech, _) => speech.name().into(),
+            },
+            tls: outcome.results.iter().find_map(|result| result.tls_suite.clone()),
             own_server: config.url.is_none(),
         },
         config: settings(config, &outcome),
@@ -105,6 +106,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
             }),
             service: distribution(&total.service, total.accounts.censored_services(), asked),
             connect: distribution(&total.connect, 0, &[]),
+            tls: distribution(&total.tls, 0, &[]),
             handshake: distribution(&total.handshake, 0, &[]),
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
@@ -220,6 +222,10 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
             }),
             Speech::Echo(_) | Speech::Http(_) => None,
         },
+        tls: config
+            .tls
+            .as_ref()
+            .map(|tls| TlsSettings { name: tls.name(), trust: tls.trust().to_string() }),
         duration_s: config.duration.as_secs_f64(),
         warmup_s: config.warmup.as_secs_f64(),
         drain_s: config.drain.as_secs_f64(),

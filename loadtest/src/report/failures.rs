@@ -16,6 +16,9 @@ pub(crate) struct FailureRow {
     pub(crate) errno: Option<String>,
     /// What an HTTP reply said, of the class `status`.
     pub(crate) status: Option<u16>,
+    /// Why TLS has failed, of the class `tls`.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
     pub(crate) count: u64,
     /// Of these, messages sent in the measured window.
     pub(crate) measured: u64,
@@ -49,6 +52,7 @@ pub(super) fn rows(table: &FailureTable, measured_from: Option<Instant>) -> Vec<
         class: row.failure.class.name().into(),
         errno: row.failure.errno_name(),
         status: row.failure.status,
+        reason: row.failure.reason.map(str::to_owned),
         count: row.total,
         measured: row.measured,
         first_s: seconds(row.first_at),
@@ -84,8 +88,12 @@ impl FailureExample {
 }
 
 impl FailureRow {
-    /// `recv reset ECONNRESET 12`, `recv status 503: 12`
+    /// `recv reset ECONNRESET 12`, `recv status 503: 12`, `tls: certificate has expired: 12`
     pub(crate) fn describe(&self) -> String {
+        if let Some(reason) = &self.reason {
+            let stage = if self.stage == self.class { "" } else { &format!("{} ", self.stage) };
+            return format!("{stage}{}: {reason}: {}", self.class, self.count);
+        }
         let errno = self.errno.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
         let status = self.status.map(|status| format!(" {status}:")).unwrap_or_default();
         let count = figures::grouped(self.count);

@@ -39,6 +39,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             url: "tcp://127.0.0.1:7000".into(),
             address: "127.0.0.1:7000".into(),
             protocol: "tcp echo".into(),
+            tls: None,
             own_server: false,
         },
         config: config(),
@@ -76,6 +77,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             response: None,
             service: distribution(&service, 0, &[]),
             connect: None,
+            tls: None,
             handshake: None,
         },
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
@@ -185,6 +187,7 @@ pub(crate) fn open_loop() -> Report {
         class: class.to_owned(),
         errno: errno.map(str::to_owned),
         status,
+        reason: None,
         count,
         measured: count,
         first_s: Some(0.52),
@@ -219,6 +222,7 @@ pub(crate) fn closed_loop() -> Report {
     report.config.duration_s = 3.0;
     report.phases = phases.map(|(name, seconds)| Phase { name: name.to_owned(), seconds }).into();
     report.latency_us.connect = distribution(&histogram(10, 30), 0, &[]);
+    report.latency_us.tls = distribution(&histogram(10, 900), 0, &[]);
     report.connections.per_conn = Some(PerConnection {
         min: 90,
         p50: 100,
@@ -285,6 +289,7 @@ fn config() -> Config {
         message_bytes: 64,
         message_bytes_min: None,
         http: None,
+        tls: None,
         ws: None,
         duration_s: 10.0,
         warmup_s: 1.0,

@@ -70,6 +70,7 @@ fn lines(report: &Report) -> Vec<Line> {
         ("response", &latencies.response, measured_from_s, length_s("measured")),
         ("service", &latencies.service, measured_from_s, length_s("measured")),
         ("connect", &latencies.connect, 0.0, length_s("ramp")),
+        ("tls", &latencies.tls, 0.0, length_s("ramp")),
         ("handshake", &latencies.handshake, 0.0, length_s("ramp")),
     ] {
         let whole = distribution.as_ref().and_then(Distribution::histogram);

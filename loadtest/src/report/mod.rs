@@ -37,13 +37,14 @@ use self::distribution::percentile_name;
 pub(crate) use self::failures::{FailureExample, FailureRow};
 pub(crate) use self::file::OutputFile;
 pub(crate) use self::server::{Network, Server};
-pub(crate) use self::settings::{Config, HttpSettings, WsSettings};
+pub(crate) use self::settings::{Config, HttpSettings, TlsSettings, WsSettings};
 pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{
     Aborted, Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict,
 };
 use crate::address::UNIX;
 use crate::driver::DriverUsed;
+use crate::failure::Stage;
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
@@ -144,6 +145,9 @@ pub(crate) struct Target {
     /// `ip:port`, or `unix:` and a path.
     pub(crate) address: String,
     pub(crate) protocol: String,
+    /// Version and cipher suite, as the first connection has agreed on them.
+    #[serde(default)]
+    pub(crate) tls: Option<String>,
     pub(crate) own_server: bool,
 }
 
@@ -264,6 +268,9 @@ pub(crate) struct Latencies {
     pub(crate) service: Option<Distribution>,
     /// Of every connect, at any time.
     pub(crate) connect: Option<Distribution>,
+    /// Of every handshake of TLS, which comes after the connect.
+    #[serde(default)]
+    pub(crate) tls: Option<Distribution>,
     /// From the connect to the peer's agreement, of a protocol that needs it: of WebSocket.
     #[serde(default)]
     pub(crate) handshake: Option<Distribution>,
@@ -397,7 +404,7 @@ impl Report {
     /// The latencies the run is about, and what they are: of an open loop from the scheduled send,
     /// of a closed one from the actual.
     pub(crate) fn headline(&self) -> Option<(&'static str, &Distribution)> {
-        let Latencies { response, service, connect: _, handshake: _ } = &self.latency_us;
+        let Latencies { response, service, connect: _, tls: _, handshake: _ } = &self.latency_us;
         match (response, service) {
             (Some(response), _) => Some(("response", response)),
             (None, Some(service)) => Some(("service", service)),
@@ -429,10 +436,14 @@ impl Report {
         let failures = failures.join(", ");
         Some(if connections.opened == 0 {
             let (failed, attempted) = (connections.failed, connections.attempted);
-            format!(
-                "nobody answers at {}: {failed} of {attempted} connects failed ({failures})",
-                self.target.url
-            )
+            let url = &self.target.url;
+            let is_tls = |row: &FailureRow| row.stage == Stage::Tls.name();
+            match self.failures.iter().all(is_tls) && !failures.is_empty() {
+                true => format!("no TLS with {url}: {failed} of {attempted} failed ({failures})"),
+                false => format!(
+                    "nobody answers at {url}: {failed} of {attempted} connects failed ({failures})"
+                ),
+            }
         } else if failures.is_empty() {
             format!("{}: no reply within {} s", self.target.url, self.config.duration_s)
         } else {

@@ -48,6 +48,9 @@ pub(crate) struct Config {
     pub(crate) message_bytes_min: Option<u32>,
     /// What was asked, of an `http://` target.
     pub(crate) http: Option<HttpSettings>,
+    /// Of a target that speaks TLS.
+    #[serde(default)]
+    pub(crate) tls: Option<TlsSettings>,
     /// What was agreed on with a `ws://` target.
     #[serde(default)]
     pub(crate) ws: Option<WsSettings>,
@@ -68,6 +71,16 @@ pub(crate) struct Config {
     pub(crate) rcvbuf_bytes: Option<u32>,
     #[serde(default)]
     pub(crate) sndbuf_bytes: Option<u32>,
+}
+
+/// How a target that speaks TLS was known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TlsSettings {
+    /// Asked for, and to be found in the certificate.
+    pub(crate) name: String,
+    /// Who vouches for the certificate, in words.
+    pub(crate) trust: String,
 }
 
 /// What was asked of an `http://` target.

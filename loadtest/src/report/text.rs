@@ -89,6 +89,10 @@ fn header(report: &Report) -> String {
     let details: Vec<String> =
         report.generator.drivers.iter().map(DriverUsed::with_detail).collect();
     let _ = writeln!(text, "{}", details.join(" and "));
+    if let Some(tls) = &config.tls {
+        let suite = report.target.tls.as_deref().unwrap_or("TLS");
+        let _ = writeln!(text, "{suite}   {}   {}", tls.name, tls.trust);
+    }
     let ports = match limits.ports_available {
         _ if report.target.is_unix() => "none".to_owned(),
         Some(available) => format!("{} of {}", grouped(limits.ports_needed), grouped(available)),
@@ -253,6 +257,16 @@ fn connections(report: &Report) -> String {
             each.jain
         );
     }
+    if let Some(tls) = &report.latency_us.tls {
+        let _ = writeln!(
+            text,
+            "             tls        p50 {}  p99 {}  max {}   handshakes {}",
+            time_us(tls.percentiles["p50"]),
+            time_us(tls.percentiles["p99"]),
+            time_us(tls.max),
+            grouped(tls.samples)
+        );
+    }
     if let Some(handshake) = &report.latency_us.handshake {
         let _ = writeln!(
             text,
@@ -267,7 +281,7 @@ fn connections(report: &Report) -> String {
 
 /// Percentiles on the left, bars on the right: of the response times if there are any.
 fn latency(report: &Report) -> String {
-    let Latencies { response, service, connect: _, handshake: _ } = &report.latency_us;
+    let Latencies { response, service, connect: _, tls: _, handshake: _ } = &report.latency_us;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
         let none = match report.load.sent {
@@ -320,8 +334,10 @@ fn latency(report: &Report) -> String {
 
 fn errors(report: &Report) -> String {
     if report.failures.is_empty() {
-        let is_told = |class: &&Class| {
-            report.config.verify || !matches!(class, Class::Order | Class::CrossTalk)
+        let is_told = |class: &&Class| match class {
+            Class::Order | Class::CrossTalk => report.config.verify,
+            Class::Tls => report.config.tls.is_some(),
+            _ => true,
         };
         let classes = Class::ALL.iter().filter(is_told);
         let classes: Vec<String> = classes.map(|class| format!("{} 0", class.name())).collect();

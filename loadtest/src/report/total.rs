@@ -20,6 +20,7 @@ pub(super) struct Total {
     pub(super) service: Histogram<u64>,
     pub(super) send_lag: Histogram<u64>,
     pub(super) connect: Histogram<u64>,
+    pub(super) tls: Histogram<u64>,
     pub(super) handshake: Histogram<u64>,
     pub(super) loop_lag: Histogram<u64>,
     /// Measured replies of each connection that opened.
@@ -45,6 +46,7 @@ impl Total {
             service,
             send_lag,
             connect: stats::new_histogram(),
+            tls: stats::new_histogram(),
             handshake: stats::new_histogram(),
             loop_lag: stats::new_lag_histogram(),
             replies: Vec::new(),
@@ -58,6 +60,7 @@ impl Total {
             total.failures.merge(&result.failures);
             stats::merge(&mut total.service, &result.service);
             stats::merge(&mut total.connect, &result.connect);
+            stats::merge(&mut total.tls, &result.tls);
             stats::merge(&mut total.handshake, &result.handshake);
             stats::merge(&mut total.loop_lag, &result.loop_lag);
             total.replies.extend_from_slice(&result.replies);

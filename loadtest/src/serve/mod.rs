@@ -9,6 +9,8 @@
 //!
 //! A server prints where it listens and on which driver once all of its threads do, nothing per
 //! connection, and its counters when it has stopped.
+//!
+//! **Absent on purpose.** TLS: its cost is the server's, and no reference for anybody.
 
 mod args;
 mod echo;

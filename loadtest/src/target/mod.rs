@@ -15,6 +15,7 @@ use crate::exit::{Exit, Stop};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     scheme: Scheme,
+    is_tls: bool,
     place: Place,
 }
 
@@ -41,9 +42,11 @@ enum Scheme {
 }
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// How a target is written.
-const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path or unix:/path";
+const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path or unix:/path; \
+                     with TLS it is tls://, https:// or wss://";
 
 impl Url {
     /// Looks the host up and picks the address to test.
@@ -100,9 +103,22 @@ impl Url {
     /// no host; what servers expect then is this machine.
     pub(crate) fn http_host(&self) -> String {
         match &self.place {
-            Place::Host { name, port: HTTP_PORT } => bracketed(name),
+            Place::Host { name, port } if *port == self.http_port() => bracketed(name),
             Place::Host { name, port } => format!("{}:{port}", bracketed(name)),
             Place::Path(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// The port that goes without saying.
+    fn http_port(&self) -> u16 {
+        if self.is_tls { HTTPS_PORT } else { HTTP_PORT }
+    }
+
+    /// Whom a target that speaks TLS has to be; `None` of another.
+    pub(crate) fn tls_host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Host { name, .. } if self.is_tls => Some(name),
+            Place::Host { .. } | Place::Path(_) => None,
         }
     }
 
@@ -119,7 +135,7 @@ impl Url {
         } else {
             (rest, Scheme::Tcp)
         };
-        Ok(Url { scheme, place: Place::Path(address::unix_path(path)?) })
+        Ok(Url { scheme, is_tls: false, place: Place::Path(address::unix_path(path)?) })
     }
 }
 
@@ -146,17 +162,16 @@ impl FromStr for Url {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("a target is written {FORMS}"));
         };
+        let is_tls = matches!(scheme, "tls" | "https" | "wss");
         let (authority, scheme) = match scheme {
-            "tcp" => (rest, Scheme::Tcp),
-            "http" | "ws" => {
+            "tcp" | "tls" => (rest, Scheme::Tcp),
+            "http" | "https" | "ws" | "wss" => {
                 let (authority, path) =
                     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
                 let path = request_target(path)?;
-                let is_http = scheme == "http";
+                let is_http = scheme.starts_with("http");
                 (authority, if is_http { Scheme::Http { path } } else { Scheme::Ws { path } })
             }
-            "https" => return Err("https:// is not built in; use http://".to_owned()),
-            "wss" => return Err("wss:// is not built in; use ws://".to_owned()),
             _ => return Err(format!("{scheme}:// is not spoken here; use {FORMS}")),
         };
         let has_port = !authority.ends_with(']') && authority.contains(':');
@@ -168,6 +183,7 @@ impl FromStr for Url {
             }
         };
         let port = match port.map(str::parse) {
+            None if is_tls => HTTPS_PORT,
             None => HTTP_PORT,
             Some(Ok(port)) if port > 0 => port,
             Some(_) => {
@@ -187,7 +203,7 @@ impl FromStr for Url {
         if host.is_empty() || host.contains(is_odd) {
             return Err(format!("'{host}' is not a host: use tcp://host:port"));
         }
-        Ok(Url { scheme, place: Place::Host { name: host.to_owned(), port } })
+        Ok(Url { scheme, is_tls, place: Place::Host { name: host.to_owned(), port } })
     }
 }
 
@@ -205,13 +221,16 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.scheme, &self.place) {
             (Scheme::Tcp, Place::Host { name, port }) => {
-                write!(f, "tcp://{}:{port}", bracketed(name))
+                let scheme = if self.is_tls { "tls" } else { "tcp" };
+                write!(f, "{scheme}://{}:{port}", bracketed(name))
             }
             (Scheme::Http { path }, Place::Host { .. }) => {
-                write!(f, "http://{}{path}", self.http_host())
+                let scheme = if self.is_tls { "https" } else { "http" };
+                write!(f, "{scheme}://{}{path}", self.http_host())
             }
             (Scheme::Ws { path }, Place::Host { .. }) => {
-                write!(f, "ws://{}{path}", self.http_host())
+                let scheme = if self.is_tls { "wss" } else { "ws" };
+                write!(f, "{scheme}://{}{path}", self.http_host())
             }
             (Scheme::Ws { .. }, Place::Path(_)) => unreachable!("there is no way to write it"),
             (Scheme::Tcp, Place::Path(path)) => {
@@ -242,6 +261,9 @@ mod tests {
             "tcp://[::1]:65535",
             "http://localhost/",
             "http://[::1]:8080/a/b?c=/d",
+            "tls://x:443",
+            "https://x/",
+            "https://x:80/",
             "unix:/a/b",
             "unix:b",
             "unix:@name",
@@ -250,16 +272,19 @@ mod tests {
             "unix:/a:b:http/c:http?d",
             "ws://localhost/",
             "ws://localhost:81/a?b",
+            "wss://x/a",
+            "wss://x:80/",
         ] {
             assert_eq!(good.parse::<Url>().unwrap().to_string(), good);
         }
         for (bad, word) in [
             ("127.0.0.1:7000", "tcp://host:port"),
             ("ftp://x:80", "ftp://"),
-            ("https://x", "https:// is not built in"),
-            ("wss://x", "wss:// is not built in"),
+            ("wss://x:0", "port"),
             ("ws://x:0/", "port"),
             ("ws://x/a b", "%XX"),
+            ("https://x:0", "port"),
+            ("tls://x", "port"),
             ("http://x:y/", "port"),
             ("http://x:0", "port"),
             ("http://u@x/", "host"),
@@ -302,6 +327,10 @@ mod tests {
             ("http://[::1]", "[::1]", "/"),
             ("http://[::1]:81/a?b:c#d/e", "[::1]:81", "/a?b:c"),
             ("http://x#d", "x", "/"),
+            ("https://x", "x", "/"),
+            ("https://x:443/a", "x", "/a"),
+            ("https://x:80", "x:80", "/"),
+            ("http://x:443", "x:443", "/"),
             ("unix:/a:http", "localhost", "/"),
             ("unix:/a:http?q", "localhost", "/?q"),
         ] {
@@ -313,6 +342,8 @@ mod tests {
         }
         let ws: Url = "ws://x:81/a?b#c".parse().unwrap();
         assert_eq!((ws.http_host().as_str(), ws.ws_path()), ("x:81", Some("/a?b")));
+        let wss: Url = "wss://x:443/a".parse().unwrap();
+        assert_eq!((wss.http_host().as_str(), wss.ws_path()), ("x", Some("/a")));
         assert_eq!("http://x/a".parse::<Url>().unwrap().ws_path(), None);
     }
 

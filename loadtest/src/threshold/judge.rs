@@ -102,7 +102,7 @@ impl Figure {
 
 impl Latency {
     fn distribution(self, latencies: &Latencies) -> Option<&Distribution> {
-        let Latencies { response, service, connect, handshake: _ } = latencies;
+        let Latencies { response, service, connect, tls: _, handshake: _ } = latencies;
         match self {
             Latency::Main => latencies.main(),
             Latency::Response => response.as_ref(),

@@ -146,6 +146,11 @@ pub(crate) struct WorkerResult {
     /// In a closed loop empty: its service times are those of the intervals.
     pub(crate) service: Histogram<u64>,
     pub(crate) connect: Histogram<u64>,
+    /// Handshakes of TLS.
+    pub(crate) tls: Histogram<u64>,
+    /// Version and cipher suite of the first of them.
+    pub(crate) tls_suite: Option<String>,
+    /// Of the protocol, after all that.
     pub(crate) handshake: Histogram<u64>,
     /// How late the loop came to its timers in the measured window.
     pub(crate) loop_lag: Histogram<u64>,

@@ -3,18 +3,58 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringloop::io::AsyncFd;
 use ringloop::net::{TcpStream, UnixStream};
+use ringloop::time::timeout;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::Plan;
+use super::tls::Connection;
 use crate::address::Address;
+use crate::failure::{Class, Failure, Stage};
 use crate::load::SocketOptions;
 use crate::stream::Stream;
 use crate::sys;
 
-pub(super) async fn connect(
+/// A connection, and how long it took to get it.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) connection: Connection,
+    pub(super) took: Took,
+}
+
+/// How long it took until a connection was open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Took {
+    pub(super) connect: Duration,
+    /// The handshake of TLS, after the connect.
+    pub(super) tls: Option<Duration>,
+    /// Of the protocol, if it has one; after both.
+    pub(super) handshake: Option<Duration>,
+}
+
+/// Connects as the plan has it, and shakes hands if the target speaks TLS; both within one patience.
+pub(super) async fn reach(plan: &Plan, source: Option<IpAddr>) -> Result<Reached, Failure> {
+    let started = Instant::now();
+    let stream = connect(&plan.address, source, plan.socket, plan.connect_timeout)
+        .await
+        .map_err(|error| Failure::from_io(Stage::Connect, &error))?;
+    let connect = started.elapsed();
+    let Some(tls) = &plan.tls else {
+        let took = Took { connect, tls: None, handshake: None };
+        return Ok(Reached { connection: Connection::plain(stream), took });
+    };
+    let left = plan.connect_timeout.saturating_sub(connect);
+    let connection = timeout(left, Connection::secure(stream, tls))
+        .await
+        .unwrap_or(Err(Failure::of(Stage::Tls, Class::Timeout)))?;
+    let took = Took { connect, tls: Some(started.elapsed() - connect), handshake: None };
+    Ok(Reached { connection, took })
+}
+
+async fn connect(
     address: &Address,
     source: Option<IpAddr>,
     options: SocketOptions,
@@ -30,7 +70,7 @@ pub(super) async fn connect(
         (None, SocketOptions { nodelay: _, rcvbuf: None, sndbuf: None }) => {
             TcpStream::connect_timeout(addr, patience).await?
         }
-        _ => ringloop::time::timeout(patience, connect_as(addr, source, options)).await??,
+        _ => timeout(patience, connect_as(addr, source, options)).await??,
     };
     if options.nodelay {
         // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.

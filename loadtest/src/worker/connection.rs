@@ -8,24 +8,22 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringloop::net::{ReadHalf, WriteHalf};
 use ringloop::time::Sleep;
 
-use super::connect;
+use super::connect::{self, Reached, Took};
 use super::dispatch::Turn;
-use super::state::{Attempt, Fate, Took, Worker};
+use super::state::{Attempt, Fate, Worker};
+use super::tls::{Connection, Reader, Writer};
 use crate::cli::CloseStyle;
 use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
 use crate::protocol::{Conversation, Step};
 use crate::schedule::ConnectPermit;
-use crate::stream::Stream;
 
 /// A connection that is reopened after it failed without a single reply waits for so long: a target
 /// that closes whatever it accepts must not be flooded.
@@ -38,7 +36,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
     let mut next = Some(opened);
     worker.start_gate().pass(index).await;
     while !worker.is_draining() {
-        let Some(Opened { mut stream, conversation }) = next.take() else {
+        let Some(Opened { mut connection, conversation }) = next.take() else {
             let permit = worker.connect_gate().enter().await;
             next = open(&worker, index, permit, Attempt::Again).await;
             if next.is_none() {
@@ -46,15 +44,15 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             }
             continue;
         };
-        let ended = talk(&worker, index, &mut stream, conversation).await;
+        let ended = talk(&worker, index, &mut connection, conversation).await;
         let local = match ended {
-            Ended::Failed { .. } => stream.local_addr().map(Local::Socket), // while there is one
+            Ended::Failed { .. } => connection.local_addr().map(Local::Socket), // while there is one
             Ended::Retired => None,
         };
         match (&ended, churn.close) {
-            (Ended::Retired, CloseStyle::Fin) => _ = stream.close().await,
-            (Ended::Failed { .. }, CloseStyle::Fin) => drop(stream),
-            (_, CloseStyle::Rst) => stream.abort(),
+            (Ended::Retired, CloseStyle::Fin) => _ = connection.close().await,
+            (Ended::Failed { .. }, CloseStyle::Fin) => drop(connection),
+            (_, CloseStyle::Rst) => connection.abort(),
         }
         let needs_pause = match ended {
             Ended::Retired => {
@@ -84,26 +82,28 @@ pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
     };
     worker.idle_opened(took);
     let mut example = worker.example_of(index);
-    let Opened { mut stream, mut conversation } = opened;
-    let kept = keep_silent(&worker, &mut stream, &mut conversation, &mut example.surprise).await;
+    let Opened { mut connection, mut conversation } = opened;
+    let kept =
+        keep_silent(&worker, &mut connection, &mut conversation, &mut example.surprise).await;
     let Err(failure) = kept;
-    example.local = stream.local_addr().map(Local::Socket);
+    example.local = connection.local_addr().map(Local::Socket);
     worker.idle_lost(failure, example);
 }
 
 /// Answers what a peer may ask, until something else comes.
 async fn keep_silent(
     worker: &Worker,
-    stream: &mut Stream,
+    connection: &mut Connection,
     conversation: &mut Conversation,
     surprise: &mut Option<Surprise>,
 ) -> Result<Infallible, Failure> {
     let protocol = worker.protocol();
+    let (mut reader, mut writer) = connection.split();
     loop {
         if let Some(answer) = protocol.take_owed(conversation) {
-            stream.send(answer).await.map_err(NOT_SENT)?;
+            writer.send(answer).await?;
         }
-        let bytes = stream.recv().await.map_err(|error| Failure::from_io(Stage::Recv, &error))?;
+        let bytes = reader.recv().await?;
         if bytes.is_empty() {
             return Err(Failure::of(Stage::Recv, Class::Eof));
         }
@@ -120,7 +120,7 @@ async fn keep_silent(
 
 /// A connection on which messages may be sent.
 struct Opened {
-    stream: Stream,
+    connection: Connection,
     conversation: Conversation,
 }
 
@@ -133,6 +133,7 @@ async fn open(
     match reach(worker, index, permit).await {
         Ok((opened, took)) => {
             worker.opened(index, took, attempt);
+            worker.note_suite(&opened.connection);
             Some(opened)
         }
         Err(failure) => {
@@ -148,36 +149,33 @@ async fn reach(
     index: u32,
     permit: ConnectPermit,
 ) -> Result<(Opened, Took), Failure> {
-    let (address, patience) = (&worker.plan().address, worker.plan().connect_timeout);
-    let source = worker.source_of(index);
-    let started = Instant::now();
-    let connected = connect::connect(address, source, worker.plan().socket, patience).await;
-    let mut took = Took { connect: started.elapsed(), handshake: None };
-    let mut stream = connected.map_err(|error| Failure::from_io(Stage::Connect, &error))?;
+    let Reached { mut connection, mut took } =
+        connect::reach(worker.plan(), worker.source_of(index)).await?;
     let mut conversation = worker.protocol().begin(worker.number_of_conversation());
     if let Some(opening) = worker.protocol().open(&mut conversation) {
         let started = Instant::now();
-        let agreed = agree(worker, &mut stream, &mut conversation, opening);
-        let in_time = ringloop::time::timeout(patience, agreed).await;
+        let agreed = agree(worker, &mut connection, &mut conversation, opening);
+        let in_time = ringloop::time::timeout(worker.plan().connect_timeout, agreed).await;
         in_time.map_err(|_| Failure::of(Stage::Handshake, Class::Timeout))??;
         took.handshake = Some(started.elapsed());
     }
     // Held until here: a target that agrees slowly is not to be flooded with connects either.
     drop(permit);
-    Ok((Opened { stream, conversation }, took))
+    Ok((Opened { connection, conversation }, took))
 }
 
 /// Sends the opening of a protocol and waits until the peer has agreed.
 async fn agree(
     worker: &Worker,
-    stream: &mut Stream,
+    connection: &mut Connection,
     conversation: &mut Conversation,
     opening: Rc<[u8]>,
 ) -> Result<(), Failure> {
-    let failed = |error| Failure::from_io(Stage::Handshake, &error);
-    stream.send(opening).await.map_err(failed)?;
+    let failed = |failure| Failure { stage: Stage::Handshake, ..failure };
+    let (mut reader, mut writer) = connection.split();
+    writer.send(opening).await.map_err(failed)?;
     loop {
-        let bytes = stream.recv().await.map_err(failed)?;
+        let bytes = reader.recv().await.map_err(failed)?;
         if bytes.is_empty() {
             return Err(Failure::of(Stage::Handshake, Class::Eof));
         }
@@ -221,7 +219,7 @@ impl Clock {
 async fn talk(
     worker: &Worker,
     index: u32,
-    stream: &mut Stream,
+    connection: &mut Connection,
     conversation: Conversation,
 ) -> Ended {
     let clock = Clock::default();
@@ -237,7 +235,7 @@ async fn talk(
         was_served: &was_served,
         surprise: &surprise,
     };
-    let ended = link.run(stream).await;
+    let ended = link.run(connection).await;
     let is_orderly = match &ended {
         Ended::Retired => true,
         Ended::Failed { fate, .. } => matches!(fate, Fate::Failed(CLOSED)),
@@ -245,8 +243,9 @@ async fn talk(
     if is_orderly && worker.plan().churn.close == CloseStyle::Fin {
         let farewell = worker.protocol().farewell(&mut conversation.borrow_mut());
         if let Some(farewell) = farewell {
+            let (_, mut writer) = connection.split();
             // Queued at once or not at all: a peer that has stopped reading must not hold us up.
-            let mut sending = pin!(stream.send(farewell));
+            let mut sending = pin!(writer.send(farewell));
             poll_fn(|cx| {
                 let _ = sending.as_mut().poll(cx);
                 Poll::Ready(())
@@ -270,7 +269,7 @@ struct Link<'a> {
 }
 
 impl Link<'_> {
-    async fn run(&self, stream: &mut Stream) -> Ended {
+    async fn run(&self, connection: &mut Connection) -> Ended {
         let (worker, index, clock) = (self.worker, self.index, self.clock);
         let failed = |fate| Ended::Failed {
             fate,
@@ -278,7 +277,7 @@ impl Link<'_> {
             surprise: self.surprise.get(),
         };
         let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
-        let (reader, writer) = stream.split();
+        let (reader, writer) = connection.split();
         let mut receiving = pin!(self.receive(reader));
         let mut sending = pin!(self.send(writer));
         let mut patience = Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false };
@@ -304,7 +303,7 @@ impl Link<'_> {
         .await
     }
 
-    async fn send(&self, mut writer: WriteHalf<'_>) -> Result<Infallible, Failure> {
+    async fn send(&self, mut writer: Writer<'_>) -> Result<Infallible, Failure> {
         let mut random = self.worker.random_of(self.index);
         let mut is_first = true;
         loop {
@@ -318,13 +317,13 @@ impl Link<'_> {
                     });
                     match wanted.await {
                         Ok(due) => break due,
-                        Err(answer) => writer.send(answer).await.map_err(NOT_SENT)?,
+                        Err(answer) => writer.send(answer).await?,
                     }
                 }
             };
             let message = self.worker.protocol().encode(&mut self.conversation.borrow_mut());
             self.worker.sent(self.index, due, message.len(), self.clock.now());
-            writer.send(message).await.map_err(NOT_SENT)?;
+            writer.send(message).await?;
         }
     }
 
@@ -373,12 +372,11 @@ impl Link<'_> {
     }
 
     /// Takes replies until the connection has done its part.
-    async fn receive(&self, mut reader: ReadHalf<'_>) -> Result<(), Failure> {
+    async fn receive(&self, mut reader: Reader<'_>) -> Result<(), Failure> {
         loop {
-            let received = reader.recv().await;
-            let outcome = match received {
+            let outcome = match reader.recv().await {
                 Ok(bytes) => self.take(&bytes),
-                Err(error) => Err(Failure::from_io(Stage::Recv, &error)),
+                Err(failure) => Err(failure),
             };
             if let Err(failure) = outcome {
                 let is_idle = self.worker.outstanding(self.index) == 0;
@@ -451,9 +449,6 @@ impl Link<'_> {
         true
     }
 }
-
-/// What an error of a send is.
-const NOT_SENT: fn(io::Error) -> Failure = |error| Failure::from_io(Stage::Send, &error);
 
 /// More bytes than were asked for.
 const SURPLUS: Failure = Failure::of(Stage::Recv, Class::Mismatch);

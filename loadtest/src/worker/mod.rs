@@ -21,6 +21,7 @@ mod dispatch;
 mod heartbeat;
 mod intervals;
 mod state;
+mod tls;
 
 use std::io;
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ use crate::protocol::Speech;
 use crate::published::Published;
 use crate::schedule::{ConnectPace, Window};
 use crate::sys;
+use crate::tls::Tls;
 
 /// What one worker is to do.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) connections: u32,
     pub(crate) connections_total: u32,
     pub(crate) speech: Speech,
+    /// `None` is in the clear.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) load: Load,
     /// Messages that a connection may have outstanding.
     pub(crate) pipeline: u32,

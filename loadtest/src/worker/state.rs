@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use self::connecting::Ramp;
-pub(super) use self::connecting::{Attempt, Took};
+pub(super) use self::connecting::Attempt;
+use self::connecting::{Handshakes, Ramp};
 use super::accounts::{Accounts, IdleCounts, Traffic};
 use super::dispatch::{Dispatch, Load};
 use super::intervals::{Phase, Recorder};
@@ -69,8 +69,7 @@ pub(super) struct Worker {
     /// Of an open loop; in a closed one the recorder has the service times.
     service: RefCell<Histogram<u64>>,
     connect: RefCell<Histogram<u64>>,
-    /// Of protocols that have one.
-    handshake: RefCell<Histogram<u64>>,
+    handshakes: RefCell<Handshakes>,
     loop_lag: RefCell<Histogram<u64>>,
     /// Messages sent and replies received.
     deeds: Cell<u64>,
@@ -160,7 +159,7 @@ impl Worker {
             recorder: RefCell::new(None),
             service: RefCell::new(stats::new_histogram()),
             connect: RefCell::new(stats::new_histogram()),
-            handshake: RefCell::new(stats::new_histogram()),
+            handshakes: RefCell::default(),
             loop_lag: RefCell::new(stats::new_lag_histogram()),
             deeds: Cell::new(0),
             spun: Cell::new(Duration::ZERO),

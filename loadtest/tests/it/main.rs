@@ -27,6 +27,7 @@ mod serve;
 mod signals;
 mod sources;
 mod targets;
+mod tls;
 mod unix;
 mod verify;
 mod ws;

@@ -56,7 +56,7 @@ fn failures(page: &Page<'_>) -> String {
     if rows.is_empty() {
         return "<p>No failure of any kind in the whole run.</p>\n".to_owned();
     }
-    let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno or status</th>\
+    let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno, status or reason</th>\
                     <th class=\"n\">whole run</th><th class=\"n\">measured window</th><th class=\"n\">first</th>\
                     <th class=\"n\">last</th><th>the first one</th></tr>\n"
         .to_owned();
@@ -67,13 +67,14 @@ fn failures(page: &Page<'_>) -> String {
             class,
             errno,
             status,
+            reason,
             count: _,
             measured: _,
             first_s: _,
             last_s: _,
             example,
         } = row;
-        let said = errno.clone().or(status.map(|status| status.to_string()));
+        let said = errno.clone().or(status.map(|status| status.to_string())).or(reason.clone());
         let _ = writeln!(
             text,
             "<tr><td class=\"bad\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\

@@ -124,6 +124,7 @@ fn table(page: &Page<'_>) -> String {
         ("response", &latencies.response),
         ("service", &latencies.service),
         ("connect", &latencies.connect),
+        ("tls", &latencies.tls),
         ("handshake", &latencies.handshake),
     ]
     .into_iter()

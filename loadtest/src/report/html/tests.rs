@@ -238,8 +238,13 @@ fn slow_connects_are_marked() {
 #[test]
 fn nothing_to_show() {
     let mut report = fixture::open_loop();
-    report.latency_us =
-        crate::report::Latencies { response: None, service: None, connect: None, handshake: None };
+    report.latency_us = crate::report::Latencies {
+        response: None,
+        service: None,
+        connect: None,
+        tls: None,
+        handshake: None,
+    };
     report.server = None;
     report.phases.clear();
     report.connections.per_conn = None;

@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use super::{FAILED_CONNECTS_MAX, Worker, record};
 use crate::control::Event;
 use crate::failure::{Example, Failure};
+use crate::stats;
+use crate::worker::connect::Took;
+use crate::worker::tls::Connection;
 
 /// How far the connects are.
 #[derive(Debug)]
@@ -22,19 +27,29 @@ pub(super) struct Ramp {
     failed_reconnects: u32,
 }
 
+/// What comes between the connect and the first message, where there is such a thing.
+#[derive(Debug)]
+pub(super) struct Handshakes {
+    pub(super) tls: Histogram<u64>,
+    pub(super) tls_suite: Option<String>,
+    pub(super) protocol: Histogram<u64>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Handshakes {
+        Handshakes {
+            tls: stats::new_histogram(),
+            tls_suite: None,
+            protocol: stats::new_histogram(),
+        }
+    }
+}
+
 /// Which of a connection's connects it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Attempt {
     First,
     Again,
-}
-
-/// How long it took until a connection was open.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::worker) struct Took {
-    pub(in crate::worker) connect: Duration,
-    /// Of the protocol, if it has one; after the connect.
-    pub(in crate::worker) handshake: Option<Duration>,
 }
 
 impl Ramp {
@@ -73,7 +88,7 @@ impl Worker {
     }
 
     pub(in crate::worker) fn opened(&self, index: u32, took: Took, attempt: Attempt) {
-        self.record_opening(took);
+        self.record_took(took);
         {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.was_opened = true;
@@ -98,6 +113,26 @@ impl Worker {
         self.tell_if_ramped();
     }
 
+    fn record_took(&self, took: Took) {
+        let Took { connect, tls, handshake } = took;
+        record(&self.connect, connect);
+        let mut handshakes = self.handshakes.borrow_mut();
+        if let Some(tls) = tls {
+            handshakes.tls.saturating_record(tls.as_nanos() as u64);
+        }
+        if let Some(handshake) = handshake {
+            handshakes.protocol.saturating_record(handshake.as_nanos() as u64);
+        }
+    }
+
+    /// Remembers what the first connection has agreed on.
+    pub(in crate::worker) fn note_suite(&self, connection: &Connection) {
+        let mut handshakes = self.handshakes.borrow_mut();
+        if handshakes.tls_suite.is_none() {
+            handshakes.tls_suite = connection.suite();
+        }
+    }
+
     pub(in crate::worker) fn connect_failed(&self, index: u32, failure: Failure, attempt: Attempt) {
         self.connect_failure(index, failure);
         self.links.published.refused.add_one();
@@ -116,7 +151,7 @@ impl Worker {
     }
 
     pub(in crate::worker) fn idle_opened(&self, took: Took) {
-        self.record_opening(took);
+        self.record_took(took);
         let mut idle = self.idle.get();
         idle.opened += 1;
         self.idle.set(idle);
@@ -145,14 +180,6 @@ impl Worker {
         idle.lost += 1;
         self.idle.set(idle);
         self.failures.borrow_mut().count(failure, false, Instant::now(), example);
-    }
-
-    fn record_opening(&self, took: Took) {
-        let Took { connect, handshake } = took;
-        record(&self.connect, connect);
-        if let Some(handshake) = handshake {
-            record(&self.handshake, handshake);
-        }
     }
 
     fn tell_if_ramped(&self) {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::connecting::Handshakes;
 use super::{Message, Slot, Worker};
 use crate::control::Event;
 use crate::schedule::Window;
@@ -43,6 +44,7 @@ impl Worker {
             let part = recorder.finish(now, self.links.published.alive.get() as u32);
             self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
         }
+        let Handshakes { tls, tls_suite, protocol } = self.handshakes.take();
         let ramp = self.ramp.borrow();
         WorkerResult {
             worker: self.plan.worker,
@@ -51,7 +53,9 @@ impl Worker {
             failures: self.failures.take(),
             service: self.service.replace(stats::new_histogram()),
             connect: self.connect.replace(stats::new_histogram()),
-            handshake: self.handshake.replace(stats::new_histogram()),
+            tls,
+            tls_suite,
+            handshake: protocol,
             loop_lag: self.loop_lag.replace(stats::new_lag_histogram()),
             replies: slots.iter().filter(|slot| slot.was_opened).map(|slot| slot.replies).collect(),
             connects_started: ramp.started,
