@@ -13,11 +13,14 @@
 //! The end of the stream is the end, whether or not the peer has announced it: many servers do not.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::mem;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use ringloop::buf::RecvBuf;
 use ringloop::net::{ReadHalf, WriteHalf};
@@ -87,7 +90,9 @@ impl Connection {
         let Connection { mut stream, session } = self;
         if let Some(session) = session {
             session.connection.borrow_mut().send_close_notify();
-            stream.send(session.records()).await?;
+            // Queued at once or not at all: a peer that has stopped reading must not hold us up.
+            let mut sending = pin!(stream.send(session.records()));
+            poll_fn(|cx| Poll::Ready(_ = sending.as_mut().poll(cx))).await;
         }
         stream.close().await
     }
