@@ -81,8 +81,9 @@ pub(super) struct Worker {
 #[derive(Debug, Default)]
 struct Told {
     ramped: Cell<bool>,
-    lost: Cell<bool>,
-    spent: Cell<bool>,
+    /// Lost or spent, whichever comes first: one that is spent may lose its connections afterwards,
+    /// and the run is over when each worker has told of one of them.
+    over: Cell<bool>,
     drained: Cell<bool>,
 }
 
@@ -333,7 +334,7 @@ impl Worker {
         if self.is_draining() {
             self.tell_once(&self.told.drained, Event::Drained);
         } else if self.quota.get() == Some(0) {
-            self.tell_once(&self.told.spent, Event::Spent);
+            self.tell_once(&self.told.over, Event::Spent);
         } else {
             self.tell_if_lost();
         }

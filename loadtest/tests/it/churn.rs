@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::common::{assert_exit, json, loadtest, stdout};
-use crate::targets::{Counter, SIZE, echo_times, read_message, target, target_in_order};
+use crate::targets::{Counter, SIZE, echo_times, hold, read_message, target, target_in_order};
 
 #[track_caller]
 fn run(arguments: &[&str]) -> Value {
@@ -106,6 +106,33 @@ fn failed_connections_come_back() {
     assert_eq!(&load["errors"]["total"], errors);
     assert!(errors.as_u64().unwrap() >= 11, "{load}");
     assert_eq!(&report["connections"]["lost"], errors);
+}
+
+/// Goal: a worker that has sent its messages and lost its connections is over once, not for another
+/// one too: the run waits for that one's messages.
+///
+/// Method: two workers with a connection each that ends with the worker's last message. The target
+/// answers one of them at once, and the other one only when the first has gone.
+///
+/// Kills: an end of the run by the two ends of one worker.
+#[test]
+fn every_worker_sends_its_messages() {
+    let (end, ended) = std::sync::mpsc::channel();
+    let rest = Arc::new(Mutex::new(Some(ended)));
+    let url = target(move |mut stream| {
+        let must_wait = rest.lock().unwrap().take();
+        echo_times(&mut stream, 1);
+        if let Some(ended) = must_wait {
+            ended.recv().unwrap();
+        }
+        echo_times(&mut stream, 1_999);
+        hold(stream);
+        let _ = end.send(());
+    });
+    let limits = ["-n", "4k", "-r", "2k", "-d", "1h", "--reconnect", "never"];
+    let report = run(&[&["-t", "2", "-c", "2", &url], &limits[..]].concat());
+    assert_eq!(report["load"]["completed"], 4_000);
+    assert_eq!(report["connections"]["per_conn"]["min"], 2_000);
 }
 
 /// Goal: when the target is gone for good the run ends, although connections are to come back.

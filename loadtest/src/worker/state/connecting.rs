@@ -196,7 +196,7 @@ impl Worker {
             && self.ramp.borrow().failed_reconnects < FAILED_CONNECTS_MAX;
         let is_lost = self.unsettled.get() == 0 && self.links.published.alive.get() == 0;
         if is_lost && !comes_back && self.window.get().is_some() {
-            self.tell_once(&self.told.lost, Event::Lost);
+            self.tell_once(&self.told.over, Event::Lost);
         }
     }
 
