@@ -28,6 +28,13 @@ impl CpuTime {
     }
 }
 
+/// A file that has the name of a process in it, which may be any bytes: often enough it is text that
+/// was cut to 15 bytes in the middle of a character.
+fn read_with_name(path: impl AsRef<Path>) -> Option<String> {
+    let bytes = fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Time used by one thread of this process.
 pub(crate) fn thread_time(thread_id: u32) -> Option<CpuTime> {
     read_schedstat(Path::new(&format!("/proc/self/task/{thread_id}/schedstat")))
@@ -55,7 +62,7 @@ pub(crate) fn thread_id() -> Option<u32> {
 
 /// Resident memory of the process `pid`.
 pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = read_with_name(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{CpuTime, read_schedstat};
+use super::{CpuTime, read_schedstat, read_with_name};
 
 /// Ticks per second in `/proc/PID/stat`: `USER_HZ`, on every architecture that Rust has Linux for.
 const TICK_NS: u64 = 1_000_000_000 / 100;
@@ -53,7 +53,7 @@ pub(crate) struct Used {
 impl Process {
     /// `None` if there is no such process, or it has ended and waits to be collected.
     pub(crate) fn read(pid: u32) -> Option<Process> {
-        let mut process = parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        let mut process = parse(&read_with_name(format!("/proc/{pid}/stat"))?)?;
         process.threads = threads(pid).unwrap_or_default();
         Some(process)
     }
@@ -119,8 +119,10 @@ fn parse(stat: &str) -> Option<Process> {
     if matches!(*fields.first()?, "Z" | "X") {
         return None;
     }
+    // It is printed: what a terminal would obey is not.
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     Some(Process {
-        name: name.to_owned(),
+        name: name.chars().map(printable).collect(),
         started_ticks: number(22)?,
         ran_ticks: number(14)? + number(15)?,
         threads: BTreeMap::new(),
@@ -147,7 +149,7 @@ fn threads(pid: u32) -> Option<BTreeMap<u32, Thread>> {
 
 impl Thread {
     fn read(directory: &Path) -> Option<Thread> {
-        let status = fs::read_to_string(directory.join("status")).ok()?;
+        let status = read_with_name(directory.join("status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().parse::<u64>().ok()
@@ -205,9 +207,11 @@ mod tests {
 
     /// Goal: the fields are those that the kernel means, whatever the process is called.
     ///
-    /// Method: a line by hand, with a name that looks like the rest; one of a process that has ended.
+    /// Method: a line by hand, with a name that looks like the rest; one of a process that has ended;
+    /// a name with control characters.
     ///
-    /// Kills: splitting at the first parenthesis; a field off by one; sampling the dead.
+    /// Kills: splitting at the first parenthesis; a field off by one; sampling the dead; a name that
+    /// clears the screen.
     #[test]
     fn fields_of_stat() {
         let line = "42 (a) R (b) S 1 42 42 0 -1 4194560 1 2 3 4 150 27 5 6 20 0 3 0 98765 1 2\n";
@@ -216,6 +220,40 @@ mod tests {
         assert_eq!(parsed.started_ticks, 98_765);
         assert_eq!(parse(&line.replace(") S ", ") Z ")), None);
         assert_eq!(parse("42 (a"), None);
+        let obeyed = parse(&line.replace("a) R (b", "\u{1b}[2J\n")).unwrap();
+        assert_eq!((obeyed.name.as_str(), obeyed.ran_ticks), ("\u{fffd}[2J\u{fffd}", 177));
+    }
+
+    /// Goal: a process whose name is no text is read as any other.
+    ///
+    /// Method: a program that is called so, and waits for its input to end.
+    ///
+    /// Kills: a name that makes the process "not there", or its memory unknown.
+    #[test]
+    fn any_name_will_do() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::process::CommandExt;
+        use std::process::{Command, Stdio};
+
+        let directory = std::env::temp_dir().join(format!("loadtest-name-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let program = directory.join(OsStr::from_bytes(b"c\xffat"));
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|place| place.join("cat"))
+            .find(|path| path.exists());
+        std::os::unix::fs::symlink(found.expect("there is a cat"), &program).unwrap();
+        let mut child = Command::new(&program);
+        // What it does may go by its first argument.
+        let mut child = child.arg0("cat").stdin(Stdio::piped()).spawn().unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        let process = Process::read(child.id()).unwrap();
+        let memory = super::super::resident_bytes(child.id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(process.name, "c\u{fffd}at");
+        assert!(process.threads[&child.id()].switches.is_some(), "{process:?}");
+        assert!(memory.is_some());
     }
 
     /// Goal: a process is read with all of its threads, and one that is not there is not.
