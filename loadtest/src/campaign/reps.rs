@@ -60,16 +60,16 @@ pub(super) fn combine(mut reports: Vec<Report>) -> Report {
     assert!(!reports.is_empty(), "there is at least one run");
     let reps: Vec<Rep> = reports.iter().map(Rep::of).collect();
     let count = reports.len();
-    let shown = match reports.iter().position(|report| report.exit_code != Exit::Ok.code()) {
-        Some(failed) => failed,
-        None => middle(&reps),
+    let failed = reports.iter().position(|report| report.exit_code != Exit::Ok.code());
+    let (shown, why) = match failed {
+        Some(failed) => (failed, "which failed"),
+        None => (middle(&reps), "in the middle by its p99"),
     };
     let mut report = reports.swap_remove(shown);
     if count > 1 {
-        report.notes.push(format!(
-            "{count} runs; the figures above are those of run {}, in the middle by its p99",
-            shown + 1
-        ));
+        report
+            .notes
+            .push(format!("{count} runs; the figures above are those of run {}, {why}", shown + 1));
         report.reps = reps;
     }
     report
@@ -137,7 +137,7 @@ mod tests {
     ///
     /// Method: the third of three was not well.
     ///
-    /// Kills: exit 0 because the run in the middle was good.
+    /// Kills: exit 0 because the run in the middle was good; a note that calls it the one in the middle.
     #[test]
     fn a_failed_run_is_shown() {
         let mut runs = [10, 20, 30].map(|level| fixture::report(&[level; 10]));
@@ -145,5 +145,7 @@ mod tests {
         let report = combine(runs.into());
         assert_eq!(report.exit_code, Exit::Unreachable.code());
         assert_eq!(report.reps.len(), 3);
+        let note = report.notes.last().unwrap();
+        assert!(note.ends_with("those of run 3, which failed"), "{note}");
     }
 }

@@ -381,11 +381,17 @@ mod tests {
         let mut new = fixture::report(&[1_000; 50]);
         new.config.duration_s = 20.0;
         new.load.timed_out = 3;
+        let (expr, unit) = ("timeouts count<3".to_owned(), "messages".to_owned());
+        new.aborted = Some(crate::report::Aborted { expr, value: 3.0, unit, at_s: 7.5 });
         let comparison = compare(&fixture::report(&[1_000; 50]), &new);
         assert_eq!(comparison.incomparable, [""; 0]);
         assert_eq!(
             comparison.differences,
-            ["duration: 10 s and 20 s", "messages that got no reply: 0 and 3"]
+            [
+                "duration: 10 s and 20 s",
+                "aborted: no and by timeouts count<3 after 7.5 s",
+                "messages that got no reply: 0 and 3"
+            ]
         );
     }
 

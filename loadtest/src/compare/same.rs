@@ -76,6 +76,11 @@ pub(super) fn differences(base: &Report, new: &Report) -> Vec<String> {
     note("duration", seconds(base.config.duration_s), seconds(new.config.duration_s));
     note("warm-up", seconds(base.config.warmup_s), seconds(new.config.warmup_s));
     note("interrupted", base.interrupted.to_string(), new.interrupted.to_string());
+    let aborted = |report: &Report| match &report.aborted {
+        Some(aborted) => format!("by {} after {} s", aborted.expr, aborted.at_s),
+        None => "no".to_owned(),
+    };
+    note("aborted", aborted(base), aborted(new));
     let failed = |report: &Report| {
         let load = &report.load;
         (load.errors.total + load.timed_out + load.never_sent).to_string()
