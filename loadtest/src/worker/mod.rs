@@ -177,6 +177,10 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
             Command::Drive(window) => drive(&worker, window),
             Command::Drain => worker.drain(),
             Command::Finish => {
+                // A worker hears of the newest command only, and a drain may be as short as it likes.
+                if !worker.is_draining() {
+                    worker.drain();
+                }
                 let mut result = worker.collect(Instant::now());
                 let metrics = handle.metrics();
                 result.cq_overflows = metrics.cq_overflows;

@@ -73,6 +73,25 @@ fn a_broken_gate_ends_the_run() {
     assert!(!text.contains("Thresholds"), "{text}");
 }
 
+/// Goal: a run that ends early and waits for nothing has its books in order.
+///
+/// Method: a broken gate and no drain, so that the workers are asked to stop and to hand in at once;
+/// one worker and two, each several times, as it is a race.
+///
+/// Kills: a worker that hears of the second request only, and counts what was due after the end as
+/// never sent.
+#[test]
+fn an_early_end_without_a_drain() {
+    let gate = ["--abort-on", "rate>1m", "--drain", "0"];
+    for threads in ["1", "2"].repeat(5) {
+        let arguments = [&gate[..], &["-R", "500", "-t", threads, "--format", "json"]].concat();
+        let output = loadtest(&endless(&arguments));
+        assert_exit(&output, 99);
+        let report = json(&output);
+        assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
+    }
+}
+
 /// Goal: gates that hold end nothing, and neither do broken ones before their time, in the warm-up or
 /// after the window.
 ///
