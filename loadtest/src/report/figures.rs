@@ -83,6 +83,10 @@ pub(crate) fn parse_utc(text: &str) -> Option<Duration> {
         parts.ok()?.try_into().ok()
     };
     let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    // Of four digits: a text that somebody edited must not overflow.
+    if [year, month, day, hour, minute, second].iter().any(|number| *number > 9_999) {
+        return None;
+    }
     // Years that begin in March, as in `civil_from_days`.
     let year = year.checked_sub(u64::from(month <= 2))?;
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
@@ -181,5 +185,7 @@ mod tests {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
             assert_eq!(parse_utc(text), Some(Duration::from_secs(seconds)));
         }
+        assert_eq!(parse_utc("18446744073709551615-01-01T00:00:00Z"), None);
+        assert_eq!(parse_utc("2026-11-21T18446744073709551615:00:00Z"), None);
     }
 }

@@ -87,8 +87,9 @@ impl IntervalLog {
             [tag].into_iter().chain(counts).chain(times.into_iter().map(time_us)).collect()
         });
         let rows: Vec<Vec<String>> = [header].into_iter().chain(rows).collect();
-        let mut text = match self.started {
-            Some(since) => format!("interval log   begun {}\n\n", utc(UNIX_EPOCH + since)),
+        // A log of others may have been begun when no clock can show it.
+        let mut text = match self.started.and_then(|since| UNIX_EPOCH.checked_add(since)) {
+            Some(begun) => format!("interval log   begun {}\n\n", utc(begun)),
             None => "interval log\n\n".to_owned(),
         };
         for row in &rows {
@@ -159,9 +160,9 @@ mod tests {
 
     /// Goal: logs of others are read: without tags, and with values beyond the first line's bounds.
     ///
-    /// Method: two lines by hand, the second one of another range.
+    /// Method: two lines by hand, the second one of another range; a start beyond all times.
     ///
-    /// Kills: refusing what has no tag; losing what does not fit.
+    /// Kills: refusing what has no tag; losing what does not fit; a panic over a start.
     #[test]
     fn logs_of_others() {
         let mut small = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
@@ -175,6 +176,8 @@ mod tests {
         assert!(text.starts_with("interval log\n\n"), "{text}");
         assert!(row.starts_with("(none)       2         2   5.00 µs   50.0 s "), "{text}");
         assert!(row.ends_with("   100 s"), "{text}");
+        let start = "#[StartTime: 18446744073709551615.0 (seconds since epoch)]\n";
+        assert_eq!(IntervalLog::parse(&format!("{start}{log}")).unwrap().to_text(), text);
     }
 
     /// Goal: what is no log is refused, with the place.
