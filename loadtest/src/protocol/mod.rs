@@ -106,7 +106,8 @@ pub(crate) enum Protocol {
 pub(crate) enum Conversation {
     Echo(echo::Talk),
     Http(http::Talk),
-    Ws(ws::Talk),
+    /// In a box, as it is larger than the others.
+    Ws(Box<ws::Talk>),
 }
 
 /// What received bytes were.
@@ -142,7 +143,7 @@ impl Protocol {
         match self {
             Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),
             Protocol::Http(_) => Conversation::Http(http::Talk::default()),
-            Protocol::Ws(_) => Conversation::Ws(ws::Talk::new(connection)),
+            Protocol::Ws(_) => Conversation::Ws(Box::new(ws::Talk::new(connection))),
         }
     }
 

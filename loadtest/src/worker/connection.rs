@@ -32,13 +32,16 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
     let churn = worker.plan().churn;
-    let Some(opened) = open(&worker, index, permit, Attempt::First).await else { return };
+    // What only the beginning and the end need is in boxes: a task keeps room for the largest of its
+    // steps, and ten thousand connections are one task each.
+    let opening = Box::pin(open(&worker, index, permit, Attempt::First));
+    let Some(opened) = opening.await else { return };
     let mut next = Some(opened);
     worker.start_gate().pass(index).await;
     while !worker.is_draining() {
         let Some(Opened { mut connection, conversation }) = next.take() else {
             let permit = worker.connect_gate().enter().await;
-            next = open(&worker, index, permit, Attempt::Again).await;
+            next = Box::pin(open(&worker, index, permit, Attempt::Again)).await;
             if next.is_none() {
                 ringloop::time::sleep(RECONNECT_PAUSE).await;
             }
@@ -50,7 +53,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             Ended::Retired => None,
         };
         match (&ended, churn.close) {
-            (Ended::Retired, CloseStyle::Fin) => _ = connection.close().await,
+            (Ended::Retired, CloseStyle::Fin) => _ = Box::pin(connection.close()).await,
             (Ended::Failed { .. }, CloseStyle::Fin) => drop(connection),
             (_, CloseStyle::Rst) => connection.abort(),
         }
@@ -76,7 +79,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
 
 /// Connects and stays silent. Whatever comes is not expected.
 pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
-    let (opened, took) = match reach(&worker, index, permit).await {
+    let (opened, took) = match Box::pin(reach(&worker, index, permit)).await {
         Ok(connected) => connected,
         Err(failure) => return worker.idle_failed(index, failure),
     };

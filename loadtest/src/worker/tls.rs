@@ -34,7 +34,8 @@ use crate::tls::Tls;
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
-    session: Option<Session>,
+    /// In a box: it has a kilobyte or more, and most connections have none.
+    session: Option<Box<Session>>,
 }
 
 impl Connection {
@@ -45,7 +46,7 @@ impl Connection {
     /// Shakes hands.
     pub(super) async fn secure(mut stream: Stream, tls: &Tls) -> Result<Connection, Failure> {
         let failed = |error: &Error| failure(Stage::Tls, error);
-        let mut session = Session::new(tls.connection().map_err(|error| failed(&error))?);
+        let mut session = Box::new(Session::new(tls.connection().map_err(|error| failed(&error))?));
         loop {
             let records = session.records();
             if !records.is_empty() {
@@ -80,7 +81,7 @@ impl Connection {
     }
 
     pub(super) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
-        let session = self.session.as_ref();
+        let session = self.session.as_deref();
         let (reader, writer) = self.stream.split();
         (Reader { half: reader, session, clear: Vec::new() }, Writer { half: writer, session })
     }
