@@ -16,26 +16,10 @@ cd "$(dirname "$0")/.."
 rounds="${1:-5}"
 seconds="${2:-5}"
 
-cargo build --quiet --release -p loadtest
-loadtest="${CARGO_TARGET_DIR:-target}/release/loadtest"
 ulimit -n "$(ulimit -Hn)"
-
-allowed=$(taskset -cp $$ | sed 's/.*: //')
-mapfile -t cpus < <(tr ',' '\n' <<<"$allowed" | while IFS=- read -r from to; do seq "$from" "${to:-$from}"; done)
-server_cpu=${cpus[0]}
-client_cpu=${cpus[1]:-${cpus[0]}}
-
-out="$(mktemp -d)"
-server_pid=
-trap '[[ -z $server_pid ]] || kill "$server_pid" 2>/dev/null || true; rm -rf "$out"' EXIT
-taskset -c "$server_cpu" "$loadtest" serve echo --listen 127.0.0.1:0 >"$out/server" &
-server_pid=$!
-deadline=$((SECONDS + 20))
-until grep -q 'listening on' "$out/server"; do
-    ((SECONDS < deadline)) || { echo "FAILED: the server does not start"; exit 1; }
-    read -rt 0.05 <> <(:) || true
-done
-url="tcp://$(sed -n 's/^listening on //p' "$out/server")"
+. scripts/lib/pinned.sh
+start_server echo
+url="tcp://$address"
 
 run() { # run FILE OPTIONS...
     local report=$1

@@ -30,26 +30,9 @@ if ! command -v wrk >/dev/null; then
     "${root[@]}" apt-get update -q
     DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -q --no-install-recommends wrk
 fi
-cargo build --quiet --release -p loadtest
-loadtest="${CARGO_TARGET_DIR:-target}/release/loadtest"
-
-# The first two processors that we may use; with a single one they share it.
-allowed=$(taskset -cp $$ | sed 's/.*: //')
-mapfile -t cpus < <(tr ',' '\n' <<<"$allowed" | while IFS=- read -r from to; do seq "$from" "${to:-$from}"; done)
-server_cpu=${cpus[0]}
-client_cpu=${cpus[1]:-${cpus[0]}}
-
-out="$(mktemp -d)"
-server_pid=
-trap '[[ -z $server_pid ]] || kill "$server_pid" 2>/dev/null || true; rm -rf "$out"' EXIT
-taskset -c "$server_cpu" "$loadtest" serve http --listen 127.0.0.1:0 >"$out/server" &
-server_pid=$!
-deadline=$((SECONDS + 20))
-until grep -q 'listening on' "$out/server"; do
-    ((SECONDS < deadline)) || { echo "FAILED: the server does not start"; exit 1; }
-    read -rt 0.05 <> <(:) || true
-done
-base="http://$(sed -n 's/^listening on //p' "$out/server")"
+. scripts/lib/pinned.sh
+start_server http
+base="http://$address"
 
 # Both print "REQUESTS_PER_SECOND MEDIAN_US". A run with errors does not count.
 by_wrk() {
