@@ -75,7 +75,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/eventfd.rs",
     "src/sys/memory.rs",
     "tests/async_fd/readiness.rs",
-    "tests/conformance/descriptors.rs",
+    "tests/common/limits.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",
 ];

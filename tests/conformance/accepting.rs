@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::{Dice, any_addr, poll_once, scaled, turns, unanswering_addr, until};
-use crate::{Body, Driver, bodies, descriptors};
+use crate::{Body, Driver, bodies, limits};
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::{Handle, spawn};
 
@@ -30,7 +30,7 @@ fn a_crowd_is_accepted(on: Driver) {
         let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
         let addr = listener.local_addr().unwrap();
         // More than a listener queues, and both ends of each have a descriptor.
-        let crowd = scaled(1000).max(300).min(descriptors::limit().rlim_cur / 3) / 4 * 4;
+        let crowd = scaled(1000).max(300).min(limits::limit().rlim_cur / 3) / 4 * 4;
         let workers: Vec<_> = (0..4)
             .map(|_| {
                 let listener = Rc::clone(&listener);

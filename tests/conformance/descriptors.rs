@@ -1,33 +1,9 @@
-//! The process's descriptors: as many as it may have, none at all, or a certain number.
-#![allow(unsafe_code)] // setrlimit(2)
+//! Trials without descriptors: takes all that this process may open, or all but a certain number.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram; // a descriptor that needs no file system
 
-/// Raises the soft limit as far as this process may, up to what the largest trial needs.
-pub(crate) fn raise_limit() {
-    const WANTED: libc::rlim_t = 8192;
-    let mut limit = limit();
-    if limit.rlim_cur < WANTED {
-        limit.rlim_cur = WANTED.min(limit.rlim_max);
-        set_limit(&limit);
-    }
-}
-
-/// How many descriptors this process may have.
-pub(crate) fn limit() -> libc::rlimit {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel writes one `rlimit`, which outlives the call.
-    let status = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    assert_eq!(status, 0, "a known resource");
-    limit
-}
-
-fn set_limit(limit: &libc::rlimit) {
-    // SAFETY: the kernel reads one `rlimit`; lowering the soft limit closes nothing.
-    let status = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) };
-    assert_eq!(status, 0, "a soft limit up to the hard one");
-}
+use crate::limits;
 
 /// All descriptors that this process may open, taken. Gives them back when dropped.
 pub(crate) struct NoDescriptors {
@@ -38,9 +14,9 @@ pub(crate) struct NoDescriptors {
 impl NoDescriptors {
     pub(crate) fn take_all() -> NoDescriptors {
         let highest = UnixDatagram::unbound().unwrap().as_raw_fd() as libc::rlim_t;
-        let former = limit();
+        let former = limits::limit();
         let rlim_cur = (highest + 16).min(former.rlim_cur);
-        set_limit(&libc::rlimit { rlim_cur, rlim_max: former.rlim_max });
+        limits::set(&libc::rlimit { rlim_cur, rlim_max: former.rlim_max });
         let mut full = NoDescriptors { former, taken: Vec::new() };
         full.take_again();
         full
@@ -63,6 +39,6 @@ impl NoDescriptors {
 
 impl Drop for NoDescriptors {
     fn drop(&mut self) {
-        set_limit(&self.former);
+        limits::set(&self.former);
     }
 }

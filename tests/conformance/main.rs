@@ -22,6 +22,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/limits.rs"]
+mod limits;
+#[path = "../common/suite.rs"]
+mod suite;
 
 mod accepting;
 mod cancellation;
@@ -35,51 +39,12 @@ mod teardown;
 mod threads;
 mod unix;
 
-use std::future::Future;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
-use libtest_mimic::{Arguments, Trial};
-use ringloop::{Builder, DriverChoice, Runtime};
+pub(crate) use suite::{Body, Driver, bodies};
 
-use common::{LIMIT, within_as};
-
-/// The driver that a body is to run on.
-#[derive(Clone, Copy)]
-pub(crate) struct Driver {
-    name: &'static str,
-    choice: DriverChoice,
-}
-
-impl Driver {
-    pub(crate) fn builder(self) -> Builder {
-        Builder::new().driver(self.choice)
-    }
-
-    pub(crate) fn runtime(self) -> Runtime {
-        self.builder().build().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Runs `future` on a fresh loop.
-    pub(crate) fn run<F: Future>(self, future: F) -> F::Output {
-        self.runtime().block_on(future)
-    }
-}
-
-/// One behaviour.
-pub(crate) struct Body {
-    pub(crate) name: &'static str,
-    pub(crate) run: fn(Driver),
-}
-
-/// A table of bodies, by the names of the functions.
-macro_rules! bodies {
-    ($($name:ident),* $(,)?) => {
-        &[$($crate::Body { name: stringify!($name), run: $name }),*]
-    };
-}
-pub(crate) use bodies;
+/// Descriptors that the largest trial needs.
+const DESCRIPTORS: u64 = 8192;
 
 const SHARED: &[&[Body]] = &[
     accepting::SHARED,
@@ -101,83 +66,7 @@ const ALONE: &[&[Body]] = &[
     threads::ALONE,
 ];
 
-const URING: Driver = Driver { name: "uring", choice: DriverChoice::Uring };
-const EPOLL: Driver = Driver { name: "epoll", choice: DriverChoice::Epoll };
-
-/// Held for reading by ordinary trials, for writing by those that need the process alone.
-static PROCESS: RwLock<()> = RwLock::new(());
-
-/// What became of one driver's trials.
-#[derive(Default)]
-struct Tally {
-    begun: AtomicU32,
-    passed: AtomicU32,
-}
-
 fn main() -> ExitCode {
-    descriptors::raise_limit();
-    let arguments = Arguments::from_args();
-    let forced = std::env::var("RINGLOOP_DRIVER").unwrap_or_default();
-    let drivers = match forced.as_str() {
-        "" | "auto" => vec![URING, EPOLL],
-        "uring" => vec![URING],
-        "epoll" => vec![EPOLL],
-        other => panic!("RINGLOOP_DRIVER must be auto, uring or epoll, not {other:?}"),
-    };
-    // Only io_uring may be missing, and only if nobody insists on it.
-    let refusal = match drivers.len() {
-        1 => None,
-        _ => URING.builder().build().err(),
-    };
-    if let Some(error) = refusal.as_ref().filter(|_| !arguments.list) {
-        println!("SKIP uring: {error}");
-    }
-
-    let mut tallies = Vec::new();
-    let mut trials = Vec::new();
-    for driver in drivers {
-        let tally = Arc::new(Tally::default());
-        let is_skipped = driver.choice == DriverChoice::Uring && refusal.is_some();
-        trials.extend(all_trials(driver, &tally).map(|trial| trial.with_ignored_flag(is_skipped)));
-        tallies.push((driver, is_skipped, tally));
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    for (driver, is_skipped, tally) in tallies.iter().filter(|_| !arguments.list) {
-        let passed = tally.passed.load(Ordering::Relaxed);
-        let failed = tally.begun.load(Ordering::Relaxed) - passed;
-        let skipped = if *is_skipped { conclusion.num_ignored } else { 0 };
-        println!("{}: {passed} passed, {failed} failed, {skipped} skipped", driver.name);
-    }
-    conclusion.exit_code()
-}
-
-/// One trial per body.
-fn all_trials(driver: Driver, tally: &Arc<Tally>) -> impl Iterator<Item = Trial> {
-    let shared = SHARED.iter().flat_map(|table| table.iter()).map(|body| (body, false));
-    let alone = ALONE.iter().flat_map(|table| table.iter()).map(|body| (body, true));
-    shared.chain(alone).map(move |(body, is_alone)| {
-        let name = format!("{}::{}", driver.name, body.name);
-        let tally = Arc::clone(tally);
-        Trial::test(name.clone(), move || {
-            attempt(driver, body, &name, is_alone, &tally);
-            Ok(())
-        })
-    })
-}
-
-/// Runs one trial, under the watchdog and with the share of the process that it needs.
-fn attempt(driver: Driver, body: &Body, name: &str, is_alone: bool, tally: &Tally) {
-    let run = || {
-        tally.begun.fetch_add(1, Ordering::Relaxed);
-        within_as(name, LIMIT, || (body.run)(driver));
-        tally.passed.fetch_add(1, Ordering::Relaxed);
-    };
-    // A trial that failed has poisoned the lock, and the others are to run all the same.
-    if is_alone {
-        let _alone = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
-        run();
-    } else {
-        let _shared = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
-        run();
-    }
+    limits::raise(DESCRIPTORS);
+    suite::run(SHARED, ALONE)
 }
