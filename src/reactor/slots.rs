@@ -30,6 +30,10 @@ use slab::Slab;
 use super::Owner;
 use crate::driver::request::{Completion, Interest, Key, Verb};
 
+/// The generation of a slot's first operation. Not 0, so that no key is equal to a small number,
+/// such as the `user_data` of an entry that was pushed before the loop existed.
+const GENERATION_FIRST: u32 = 1;
+
 pub(crate) struct Slots {
     /// Generations survive their slots, so they live beside the slab. Never shrinks (H35).
     generations: Vec<u32>,
@@ -87,7 +91,7 @@ impl Slots {
         let index =
             self.slots.insert(Slot { owner, verb, state: State::Waiting, is_suspect: false });
         if index == self.generations.len() {
-            self.generations.push(0);
+            self.generations.push(GENERATION_FIRST);
         }
         self.active_count += u32::from(verb.is_active());
         Key::new(index as u32, self.generations[index], verb)
@@ -297,6 +301,17 @@ mod tests {
         assert_eq!(slots.len(), 1, "the second operation lives");
         assert_eq!(slots.cancel(first), CancelStep::Nothing);
         assert_eq!(slots.cancel(second), CancelStep::AskDriver);
+    }
+
+    /// Goal: the keys of a new loop are not small numbers.
+    /// Method: the first key of three new slots. Kills: a first generation of 0.
+    #[test]
+    fn the_first_generation_is_one() {
+        let mut slots = Slots::new();
+        for index in 0..3 {
+            let key = slots.insert(Rc::new(Nobody), Verb::Send);
+            assert_eq!((key.index(), key.generation()), (index, 1));
+        }
     }
 
     /// Goal: generations run round without confusion.
