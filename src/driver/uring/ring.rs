@@ -169,6 +169,10 @@ impl Ring for KernelRing {
         Signs { cq_overflow: submission.cq_overflow(), taskrun: submission.taskrun() }
     }
 
+    fn dropped_count(&mut self) -> u32 {
+        self.uring.completion().overflow()
+    }
+
     fn provide(&mut self, loan: Loan) {
         self.buffers.provide(loan);
     }

@@ -5,16 +5,28 @@
 //! it is. The test decides which completions arrive, in which order, with which result and flags.
 //! Everything above the seam runs for real.
 //!
-//! The world behaves like `DEFER_TASKRUN`: a completion is hidden until an enter collects it, at
-//! most [`Script::set_batch_max`] per enter (H08, H09), and those that find the queue full wait in
-//! an overflow list (H01). Time stands still until the loop sleeps; then it jumps to the armed
-//! timeout. **A sleep that nothing can ever end is a panic**: that is how lost completions, lost
-//! cancels and lost wake-ups show themselves in every test that uses this ring.
+//! The world behaves like `DEFER_TASKRUN`: a completion is hidden, and the `TASKRUN` sign is up,
+//! until an enter with `GETEVENTS` runs it (H08). How many one enter runs is the [`Profile`]'s, as
+//! source and measurement of the kernel give it (H09, H81). Those that find the queue full wait in
+//! an overflow list (H01). A completion that the kernel loses is counted at once and reported as
+//! `EBADR` late ([`Script::drop_completion`], H02). Time stands still until the loop sleeps; then it
+//! jumps to the armed timeout. **A sleep that nothing can ever end is a panic**: that is how lost
+//! completions, lost cancels and lost wake-ups show themselves in every test that uses this ring.
 //!
-//! Divergences from Linux: a request completes only when the test says so (cancels are obeyed at
-//! once unless [`CancelPolicy::Ignore`] is set); descriptors are not looked at.
+//! Divergences from Linux:
+//!
+//! - A request completes only when the test decides so (cancels are obeyed at once unless
+//!   [`CancelPolicy::Ignore`] is set), never inside the enter that submits it.
+//! - Descriptors are not looked at.
+//! - Each completion is one item of task work. The kernel's item may post several, such as the first
+//!   bytes of a multishot receive and its end.
+//! - A completion is lost when the test says so. The kernel loses one only while the queue is full
+//!   and it has no memory for the overflow list.
+//! - Failures set by [`Script::fail_enter`] are returned also after a submission. The kernel returns
+//!   the count then.
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
+mod tests;
 mod world;
 
 use std::cell::{Cell, RefCell};
@@ -27,7 +39,7 @@ use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::{Clock, RingSizes};
 use crate::sys::errno;
 use world::World;
-pub(crate) use world::{CancelPolicy, FailAt, Submitted};
+pub(crate) use world::{CancelPolicy, FailAt, Profile, Submitted};
 
 /// The test's side.
 #[derive(Clone, Default)]
@@ -151,6 +163,11 @@ impl Script {
         self.world.borrow_mut().hidden.push_back(cqe);
     }
 
+    /// Posts a final completion without flags.
+    pub(crate) fn post_result(&self, user_data: u64, result: i32) {
+        self.world.borrow_mut().post(user_data, result);
+    }
+
     /// Delivers bytes to a receive, into the next provided buffer or into its own, and ends it
     /// unless `more`. Without a buffer it ends with `ENOBUFS` (H47); returns whether it had one.
     #[track_caller]
@@ -185,18 +202,26 @@ impl Script {
         self.complete(op, result, Flags::NONE.with_buffer(loan.id));
     }
 
+    /// Ends an operation without a completion, as a kernel does that has neither room in the queue
+    /// nor memory for its overflow list. The ring's count rises at once. `EBADR` comes from the first
+    /// enter that submits nothing, wants to sleep and finds the queue empty, and once (H02).
+    #[track_caller]
+    pub(crate) fn drop_completion(&self, op: Submitted) {
+        self.forget(op);
+        self.world.borrow_mut().lose_one();
+    }
+
     /// Makes the completions that are to come visible now, as a kernel does without DEFER_TASKRUN.
     pub(crate) fn show(&self) {
-        self.world.borrow_mut().collect(usize::MAX);
+        self.world.borrow_mut().run_all();
     }
 
     pub(crate) fn set_cancel_policy(&self, policy: CancelPolicy) {
         self.world.borrow_mut().cancel_policy = policy;
     }
 
-    /// At most this many completions per enter.
-    pub(crate) fn set_batch_max(&self, count: usize) {
-        self.world.borrow_mut().batch_max = Some(count);
+    pub(crate) fn set_profile(&self, profile: Profile) {
+        self.world.borrow_mut().profile = profile;
     }
 
     /// At most this many entries consumed per enter; `None` for no limit (H04).
@@ -244,18 +269,15 @@ impl Script {
         world.in_flight.remove(place);
     }
 
-    /// Posts what can end a sleep: a timeout that is due, or a rung bell.
+    /// Posts what can end a sleep: what the director decides, a rung bell, a timeout that is due.
     fn end_sleep(&self) {
-        if self.world.borrow().is_collectable() {
-            return;
-        }
         let director = self.world.borrow_mut().director.take();
         if let Some(mut director) = director {
             director(self);
             self.world.borrow_mut().director.get_or_insert(director);
         }
         let mut world = self.world.borrow_mut();
-        if world.is_collectable() || world.answer_bell() {
+        if world.can_wake() || world.answer_bell() {
             return;
         }
         let Some(at_ns) = world.next_timeout_ns() else {
@@ -295,28 +317,32 @@ impl Ring for ScriptedRing {
 
     fn enter(&mut self, enter: Enter) -> io::Result<()> {
         let script = &self.script;
+        let cq_entries = self.sizes.cq_entries as usize;
         let mut world = script.world.borrow_mut();
         world.enters += 1;
         world.take_failure(FailAt::BeforeSubmission)?;
-        for _ in 0..world.consume_max.unwrap_or(usize::MAX) {
-            let Some((user_data, entry)) = world.pushed.pop_front() else {
-                break;
-            };
-            world.consume(user_data, entry);
-        }
+        let submitted_count = world.submit();
         world.take_failure(FailAt::AfterSubmission)?;
         world.expire(script.now_ns());
-        // A submission that was cut short does not wait (H04).
-        let sleeps = enter == Enter::Sleep && world.pushed.is_empty();
+        // A submission that was cut short neither runs task work nor waits (H04).
+        if enter == Enter::Submit || !world.pushed.is_empty() {
+            return Ok(());
+        }
+        if submitted_count > 0 {
+            world.run(cq_entries); // once behind the submission, and once before the wait
+        }
+        world.run(cq_entries);
+        if enter == Enter::Collect || !world.queue.is_empty() {
+            return Ok(()); // enough is there: the kernel does not look for a loss
+        }
+        let is_awake = world.can_wake();
         drop(world);
-        if sleeps {
+        if !is_awake {
             script.end_sleep();
         }
-        if enter != Enter::Submit {
-            let mut world = script.world.borrow_mut();
-            world.collect(self.sizes.cq_entries as usize);
-        }
-        Ok(())
+        let mut world = script.world.borrow_mut();
+        world.run_after_sleep(cq_entries);
+        world.take_loss(submitted_count)
     }
 
     fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize) {
@@ -332,6 +358,10 @@ impl Ring for ScriptedRing {
     fn signs(&mut self) -> Signs {
         let world = self.script.world.borrow();
         Signs { cq_overflow: !world.overflow.is_empty(), taskrun: !world.hidden.is_empty() }
+    }
+
+    fn dropped_count(&mut self) -> u32 {
+        self.script.world.borrow().dropped_count
     }
 
     fn provide(&mut self, loan: Loan) {

@@ -125,7 +125,6 @@ fn capped_enters_leave_nothing_behind() {
     }
     rig.wait(Wait::Poll);
     rig.end_all();
-    rig.script.set_batch_max(20);
     for count in [20, 40, 50] {
         rig.wait(Wait::Poll);
         assert_eq!(rig.out.len(), count);

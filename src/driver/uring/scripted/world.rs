@@ -1,10 +1,10 @@
 //! What the scripted kernel knows: entries, operations in flight, completions at their stages.
 //!
 //! ```text
-//!  pushed ── consume ──▶ in flight ── complete ──▶ hidden ── collect ──▶ queue ── reap ──▶ driver
-//!                                                              │ queue full ▲
-//!                                                              ▼            │
-//!                                                           overflow ── collect
+//!  pushed ── submit ──▶ in flight ── complete ──▶ hidden ── run ──▶ queue ── reap ──▶ driver
+//!                                                             │ queue full ▲
+//!                                                             ▼            │
+//!                                                          overflow ── run ┘
 //! ```
 
 use std::collections::VecDeque;
@@ -26,6 +26,20 @@ pub(crate) enum CancelPolicy {
     /// Cancels are noted and nothing happens: the test completes the target as it likes.
     Ignore,
 }
+
+/// How many hidden completions one enter brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Profile {
+    /// Linux 6.13 and later: [`BATCH`] with nothing to submit, twice that when the enter also
+    /// submits, and one after a real sleep (`min_complete`, less what is in the queue).
+    #[default]
+    Capped,
+    /// Linux before 6.13: all of them, also after a sleep.
+    All,
+}
+
+/// `IO_LOCAL_TW_DEFAULT_MAX` of the kernel.
+const BATCH: usize = 20;
 
 /// When a scripted enter fails: the difference that H05 is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +73,11 @@ pub(super) struct World {
     pub(super) update_failure: Option<i32>,
     pub(super) cancels: Vec<u64>,
     pub(super) cancel_policy: CancelPolicy,
-    pub(super) batch_max: Option<usize>,
+    pub(super) profile: Profile,
+    /// Completions lost since the beginning: `cq.overflow`.
+    pub(super) dropped_count: u32,
+    /// A loss that no enter has reported.
+    has_unreported_loss: bool,
     pub(super) consume_max: Option<usize>,
     pub(super) director: Option<Director>,
     pub(super) enters: u64,
@@ -71,8 +89,24 @@ impl World {
         self.hidden.push_back(Cqe { user_data, result, flags: 0 });
     }
 
-    pub(super) fn is_collectable(&self) -> bool {
-        !(self.hidden.is_empty() && self.queue.is_empty() && self.overflow.is_empty())
+    /// Whether a sleep would end at once.
+    pub(super) fn can_wake(&self) -> bool {
+        !self.hidden.is_empty() || !self.overflow.is_empty() || self.has_unreported_loss
+    }
+
+    pub(super) fn lose_one(&mut self) {
+        self.dropped_count = self.dropped_count.wrapping_add(1);
+        self.has_unreported_loss = true;
+    }
+
+    /// What an enter that was ready to sleep returns. Not before it finds an empty queue, and a count
+    /// of submitted entries hides it.
+    pub(super) fn take_loss(&mut self, submitted_count: usize) -> io::Result<()> {
+        if !self.has_unreported_loss || !self.queue.is_empty() || submitted_count > 0 {
+            return Ok(());
+        }
+        self.has_unreported_loss = false;
+        Err(io::Error::from_raw_os_error(libc::EBADR))
     }
 
     pub(super) fn next_timeout_ns(&self) -> Option<u64> {
@@ -106,7 +140,17 @@ impl World {
         self.post(user_data, 8);
     }
 
-    pub(super) fn consume(&mut self, user_data: u64, entry: Entry) {
+    /// Consumes what was pushed, and returns how much.
+    pub(super) fn submit(&mut self) -> usize {
+        let count = self.pushed.len().min(self.consume_max.unwrap_or(usize::MAX));
+        for _ in 0..count {
+            let (user_data, entry) = self.pushed.pop_front().expect("counted above");
+            self.consume(user_data, entry);
+        }
+        count
+    }
+
+    fn consume(&mut self, user_data: u64, entry: Entry) {
         self.log.push((user_data, entry));
         match entry {
             Entry::Nop => self.post(user_data, 0),
@@ -152,22 +196,33 @@ impl World {
         }
     }
 
-    pub(super) fn collect(&mut self, cq_entries: usize) {
-        while self.queue.len() < cq_entries {
-            let Some(cqe) = self.overflow.pop_front() else {
-                break;
-            };
-            self.queue.push_back(cqe);
-        }
-        for _ in 0..self.batch_max.unwrap_or(usize::MAX) {
-            let Some(cqe) = self.hidden.pop_front() else {
-                break;
-            };
-            match self.queue.len() < cq_entries && self.overflow.is_empty() {
-                true => self.queue.push_back(cqe),
-                false => self.overflow.push_back(cqe),
-            }
-        }
+    /// Runs one batch of task work.
+    pub(super) fn run(&mut self, cq_entries: usize) {
+        let count_max = match self.profile {
+            Profile::Capped => BATCH,
+            Profile::All => usize::MAX,
+        };
+        self.run_up_to(count_max, cq_entries);
+    }
+
+    /// Runs what the kernel runs between a sleep and its return.
+    pub(super) fn run_after_sleep(&mut self, cq_entries: usize) {
+        let count_max = match self.profile {
+            Profile::Capped => 1,
+            Profile::All => usize::MAX,
+        };
+        self.run_up_to(count_max, cq_entries);
+    }
+
+    pub(super) fn run_all(&mut self) {
+        self.run_up_to(usize::MAX, usize::MAX);
+    }
+
+    fn run_up_to(&mut self, count_max: usize, cq_entries: usize) {
+        let count = count_max.min(self.hidden.len());
+        self.overflow.extend(self.hidden.drain(..count));
+        let count = cq_entries.saturating_sub(self.queue.len()).min(self.overflow.len());
+        self.queue.extend(self.overflow.drain(..count));
     }
 
     pub(super) fn take_failure(&mut self, at: FailAt) -> io::Result<()> {
