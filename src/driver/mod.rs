@@ -317,12 +317,6 @@ impl Driver {
     pub(crate) fn stats(&self) -> DriverStats {
         each!(self, ring => ring.stats(), epoll => epoll.stats(), failed => failed.stats())
     }
-
-    /// How many active operations may be in flight. On a ring each has one completion, and keeping
-    /// them below half the queue leaves room for those of the passive ones.
-    pub(crate) fn active_max(&self) -> u32 {
-        each!(self, ring => (ring.cq_entries() / 2).max(1), _epoll => u32::MAX, _failed => u32::MAX)
-    }
 }
 
 /// Whether each descriptor is ready at this moment, in order, or has an error to tell.

@@ -63,21 +63,6 @@ pub(crate) enum Verb {
     PollWritable = 7,
 }
 
-impl Verb {
-    /// Whether the operation ends by itself soon. Active operations are capped below the size of
-    /// the completion queue; passive ones wait for a peer, and thousands of them are normal.
-    pub(crate) fn is_active(self) -> bool {
-        match self {
-            Verb::Send | Verb::Connect => true,
-            Verb::Accept
-            | Verb::Recv
-            | Verb::RecvInto
-            | Verb::PollReadable
-            | Verb::PollWritable => false,
-        }
-    }
-}
-
 /// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
 ///
 /// Whoever pushes a request promises that its memory stays readable (or writable, for a target)

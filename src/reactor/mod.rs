@@ -13,11 +13,11 @@ mod afterwards;
 mod audit;
 mod breakdown;
 mod slots;
+mod submission;
 mod teardown;
 mod timers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ use std::task::Waker;
 
 use crate::buf::Pool;
 use crate::driver::request::{Completion, Interest, Key, Request, Verb, Wait};
-use crate::driver::{Clock, Driver, DriverStats, PushOutcome};
+use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::sys::errno;
@@ -33,6 +33,7 @@ use afterwards::Afterwards;
 use audit::Audit;
 use breakdown::Failure;
 use slots::{Addressee, CancelStep, Slots};
+use submission::Submission;
 use timers::{Expiry, Pending, Timers};
 
 pub(crate) use timers::TimerKey;
@@ -43,9 +44,6 @@ const TIMERS_PER_TURN_MAX: usize = 4096;
 /// Out-buffers kept for the next writer, and the largest that is worth keeping.
 const SPARE_BUFFERS_MAX: usize = 64;
 const SPARE_CAPACITY_MAX: usize = 16 * 1024;
-
-/// Flushes of one submission pass: enough to push a request for each of 256 × the queue's size.
-const FLUSHES_PER_PASS_MAX: u32 = 512;
 
 /// Who an operation, a timer or a pending submission belongs to.
 ///
@@ -83,14 +81,7 @@ pub(crate) struct Reactor {
     timers: RefCell<Timers>,
     audit: RefCell<Audit>,
     afterwards: Afterwards,
-    /// Requests that found the submission queue full, in order.
-    unpushed: RefCell<VecDeque<(Key, Request)>>,
-    /// Active requests beyond the cap, in order.
-    capped: RefCell<VecDeque<(Key, Request)>>,
-    /// Operations that were cancelled before they were pushed, and are owed an answer.
-    answered: RefCell<Vec<Key>>,
-    /// Owners with something to submit before the next enter.
-    dirty: RefCell<Vec<Rc<dyn Owner>>>,
+    submission: Submission,
     /// Completions of this turn. Kept for its capacity.
     batch: RefCell<Vec<Completion>>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -98,11 +89,6 @@ pub(crate) struct Reactor {
     clock: Clock,
     phase: Cell<Phase>,
     failure: Cell<Option<Failure>>,
-    active_max: u32,
-    /// When the oldest request that has not been submitted was pushed, or 0.
-    unsubmitted_since_ns: Cell<u64>,
-    /// When the ready tasks began to run, or the last flush between them.
-    boundary_ns: Cell<u64>,
     /// The clock as the last wait left it.
     turn_ns: Cell<u64>,
     enobufs: Cell<u64>,
@@ -138,7 +124,6 @@ pub(crate) struct ReactorStats {
 
 impl Reactor {
     pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
-        let active_max = driver.active_max();
         let audit = RefCell::new(Audit::new(driver.may_forget()));
         Reactor {
             audit,
@@ -146,19 +131,13 @@ impl Reactor {
             slots: RefCell::new(Slots::new()),
             timers: RefCell::default(),
             afterwards: Afterwards::default(),
-            unpushed: RefCell::default(),
-            capped: RefCell::default(),
-            answered: RefCell::default(),
-            dirty: RefCell::default(),
+            submission: Submission::default(),
             batch: RefCell::default(),
             spare: RefCell::default(),
             pool,
             clock,
             phase: Cell::new(Phase::Open),
             failure: Cell::new(None),
-            active_max,
-            unsubmitted_since_ns: Cell::new(0),
-            boundary_ns: Cell::new(0),
             turn_ns: Cell::new(0),
             enobufs: Cell::new(0),
             closing_count: Cell::new(0),
@@ -172,21 +151,16 @@ impl Reactor {
     ///
     /// The owner lives at least until the final answer, and the memory that the request names must
     /// belong to it.
+    ///
+    /// Fails with `ENOBUFS` if as many operations are in flight as keys can name. Then nothing has
+    /// been started.
     pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
         if !self.is_accepting() {
             return Err(self.refusal());
         }
-        let verb = request.verb();
-        let mut slots = self.slots.borrow_mut();
-        let is_capped = verb.is_active()
-            && (slots.active_count() >= self.active_max || !self.capped.borrow().is_empty());
-        let key = slots.insert(owner, verb);
-        drop(slots);
-        if is_capped {
-            self.capped.borrow_mut().push_back((key, request));
-        } else {
-            self.push_or_queue(key, request);
-        }
+        let key = self.slots.borrow_mut().insert(owner, request.verb());
+        let key = key.ok_or_else(|| io::Error::from_raw_os_error(errno::ENOBUFS))?;
+        self.push_or_wait(key, request);
         Ok(key)
     }
 
@@ -194,14 +168,9 @@ impl Reactor {
     pub(crate) fn cancel(&self, key: Key) {
         let step = self.slots.borrow_mut().cancel(key);
         match step {
-            CancelStep::AnswerNow => {
-                let is_waiting = |(waiting, _): &(Key, Request)| *waiting != key;
-                self.unpushed.borrow_mut().retain(is_waiting);
-                self.capped.borrow_mut().retain(is_waiting);
-                self.answered.borrow_mut().push(key);
-            }
+            CancelStep::AnswerNow => self.withdraw(key),
             CancelStep::AskDriver => {
-                self.note_unsubmitted();
+                self.submission.note_unsubmitted();
                 if let Some(driver) = &mut *self.driver.borrow_mut() {
                     driver.cancel(key);
                 }
@@ -218,54 +187,13 @@ impl Reactor {
         }
     }
 
-    /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
-    /// it was given in several pieces.
-    pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
-        if self.phase.get() == Phase::Closed {
-            return; // there is no next enter, and the list would keep the owner for ever
-        }
-        self.note_unsubmitted();
-        self.dirty.borrow_mut().push(owner);
-    }
-
-    fn push_or_queue(&self, key: Key, request: Request) {
-        self.note_unsubmitted();
-        let mut unpushed = self.unpushed.borrow_mut();
-        if unpushed.is_empty() && self.try_push(key, request) == PushOutcome::Taken {
-            return;
-        }
-        unpushed.push_back((key, request));
-    }
-
-    fn try_push(&self, key: Key, request: Request) -> PushOutcome {
-        let outcome = match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.push(key, request),
-            None => unreachable!("phase {:?} without a driver", self.phase.get()),
-        };
-        if outcome == PushOutcome::Taken {
-            self.slots.borrow_mut().pushed(key);
-        }
-        outcome
+    /// Lets keys name fewer operations than they can.
+    #[cfg(test)]
+    pub(crate) fn set_index_max(&self, index_max: u32) {
+        self.slots.borrow_mut().set_index_max(index_max);
     }
 
     // ---- one turn --------------------------------------------------------------------------
-
-    /// Submits what is pending if it has waited long enough or there is much of it. Called between
-    /// polls, so that one task's reply does not wait for the next task's computation.
-    pub(crate) fn flush_if_due(&self, delay_max_ns: u64) -> io::Result<()> {
-        let since_ns = self.unsubmitted_since_ns.get();
-        if since_ns == 0 {
-            return Ok(());
-        }
-        let now_ns = self.clock.now_ns();
-        let is_due = now_ns.saturating_sub(since_ns) >= delay_max_ns
-            || self.driver.borrow_mut().as_mut().is_some_and(Driver::is_half_full);
-        if !is_due {
-            return Ok(());
-        }
-        self.boundary_ns.set(now_ns);
-        self.submit_pending()
-    }
 
     /// Enters the kernel once and dispatches what completed. Sleeps at most until the next timer,
     /// and only if `may_sleep`. Returns how many answers were handed out.
@@ -282,25 +210,13 @@ impl Reactor {
         };
         let now_ns = self.clock.now_ns();
         self.turn_ns.set(now_ns);
-        self.boundary_ns.set(now_ns);
-        self.unsubmitted_since_ns.set(0);
-        let answers_count = batch.len() + self.answer_unpushed();
+        self.submission.entered(now_ns);
+        let answers_count = batch.len() + self.answer_withdrawn();
         for completion in batch.drain(..) {
             self.dispatch(completion);
         }
         *self.batch.borrow_mut() = batch;
         outcome.map(|()| answers_count)
-    }
-
-    /// Answers the operations that were cancelled before the driver knew of them.
-    fn answer_unpushed(&self) -> usize {
-        let answered = std::mem::take(&mut *self.answered.borrow_mut());
-        for &key in &answered {
-            let Addressee { owner, verb } = self.slots.borrow_mut().remove_unpushed(key);
-            let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
-            owner.complete(verb, answer);
-        }
-        answered.len()
     }
 
     /// Collects what is due, in order of deadline and of setting. Returns how many there were.
@@ -323,9 +239,7 @@ impl Reactor {
 
     /// Whether a turn has something to do without sleeping first.
     fn has_work(&self) -> bool {
-        !self.answered.borrow().is_empty()
-            || !self.unpushed.borrow().is_empty()
-            || self.afterwards.owes_wakes()
+        self.submission.has_work() || self.afterwards.owes_wakes()
     }
 
     fn how_long(&self, may_sleep: bool) -> Wait {
@@ -338,79 +252,6 @@ impl Reactor {
             None => Wait::Forever,
             Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
             Some(deadline_ns) => Wait::Until(deadline_ns),
-        }
-    }
-
-    pub(crate) fn submit_pending(&self) -> io::Result<()> {
-        self.fill_submission_queue()?;
-        self.unsubmitted_since_ns.set(0);
-        self.flush_driver()
-    }
-
-    /// Lets owners submit, and moves waiting requests to the queue for as long as there is room.
-    fn fill_submission_queue(&self) -> io::Result<()> {
-        self.prepare_owners();
-        for _ in 0..FLUSHES_PER_PASS_MAX {
-            if self.push_waiting() == PushOutcome::Taken {
-                return Ok(());
-            }
-            let before_count = self.unpushed.borrow().len();
-            self.flush_driver()?;
-            if self.push_waiting() == PushOutcome::Taken
-                || self.unpushed.borrow().len() == before_count
-            {
-                return Ok(()); // all in, or the kernel takes nothing more for now
-            }
-        }
-        Ok(())
-    }
-
-    fn prepare_owners(&self) {
-        if self.dirty.borrow().is_empty() {
-            return;
-        }
-        let mut owners = std::mem::take(&mut *self.dirty.borrow_mut());
-        for owner in owners.drain(..) {
-            owner.prepare();
-        }
-        // Preparing makes nobody dirty again: it submits, or it finds nothing to do.
-        let added = std::mem::replace(&mut *self.dirty.borrow_mut(), owners);
-        self.dirty.borrow_mut().extend(added);
-    }
-
-    /// `Full` if requests are left over.
-    fn push_waiting(&self) -> PushOutcome {
-        self.release_capped();
-        loop {
-            let Some(&(key, request)) = self.unpushed.borrow().front() else {
-                return PushOutcome::Taken;
-            };
-            if self.try_push(key, request) == PushOutcome::Full {
-                return PushOutcome::Full;
-            }
-            self.unpushed.borrow_mut().pop_front();
-        }
-    }
-
-    /// Moves active requests below the cap into the line for the submission queue.
-    ///
-    /// Waiting requests count as active from their first day, so the room is what the cap leaves
-    /// after those that are not waiting here.
-    fn release_capped(&self) {
-        let mut capped = self.capped.borrow_mut();
-        if capped.is_empty() {
-            return;
-        }
-        let released_count = self.slots.borrow().active_count() as usize - capped.len();
-        let room_count = (self.active_max as usize).saturating_sub(released_count);
-        let count = room_count.min(capped.len());
-        self.unpushed.borrow_mut().extend(capped.drain(..count));
-    }
-
-    fn flush_driver(&self) -> io::Result<()> {
-        match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.flush(),
-            None => Ok(()),
         }
     }
 
@@ -535,14 +376,6 @@ impl Reactor {
             timers: self.timers.borrow().len(),
             closing: self.closing_count.get(),
             buffers_held: self.pool.held_count(),
-        }
-    }
-
-    fn note_unsubmitted(&self) {
-        if self.unsubmitted_since_ns.get() == 0 {
-            // The last boundary rather than another look at the clock: it can only make the flush
-            // come early.
-            self.unsubmitted_since_ns.set(self.boundary_ns.get().max(1));
         }
     }
 }

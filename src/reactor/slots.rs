@@ -38,7 +38,8 @@ pub(crate) struct Slots {
     /// Generations survive their slots, so they live beside the slab. Never shrinks (H35).
     generations: Vec<u32>,
     slots: Slab<Slot>,
-    active_count: u32,
+    /// [`Key::INDEX_MAX`], or less in a test.
+    index_max: u32,
     strays: u64,
 }
 
@@ -84,17 +85,20 @@ pub(crate) struct Addressee {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots { generations: Vec::new(), slots: Slab::new(), active_count: 0, strays: 0 }
+        Slots { generations: Vec::new(), slots: Slab::new(), index_max: Key::INDEX_MAX, strays: 0 }
     }
 
-    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Key {
-        let index =
-            self.slots.insert(Slot { owner, verb, state: State::Waiting, is_suspect: false });
+    /// Makes a slot for an operation. `None` if there are [`Key::INDEX_MAX`] + 1 already.
+    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Option<Key> {
+        let index = self.slots.vacant_key();
+        if index > self.index_max as usize {
+            return None;
+        }
+        self.slots.insert(Slot { owner, verb, state: State::Waiting, is_suspect: false });
         if index == self.generations.len() {
             self.generations.push(GENERATION_FIRST);
         }
-        self.active_count += u32::from(verb.is_active());
-        Key::new(index as u32, self.generations[index], verb)
+        Some(Key::new(index as u32, self.generations[index], verb))
     }
 
     /// The driver has taken the request: from now on only the final completion ends the slot.
@@ -202,17 +206,18 @@ impl Slots {
         self.find_mut(key).is_some_and(|slot| std::mem::replace(&mut slot.is_suspect, true))
     }
 
-    /// Whether something is in flight that may wait for ever.
-    pub(crate) fn has_passive(&self) -> bool {
-        self.slots.len() > self.active_count as usize
+    /// Whether the operation waits to be pushed and has not been cancelled.
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.find(key).is_some_and(|slot| slot.state == State::Waiting)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    pub(crate) fn active_count(&self) -> u32 {
-        self.active_count
+    #[cfg(test)]
+    pub(crate) fn set_index_max(&mut self, index_max: u32) {
+        self.index_max = index_max;
     }
 
     /// Completions that named no living slot.
@@ -227,7 +232,6 @@ impl Slots {
     fn remove_at(&mut self, index: usize) -> Addressee {
         let Slot { owner, verb, .. } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
-        self.active_count -= u32::from(verb.is_active());
         Addressee { owner, verb }
     }
 
@@ -258,14 +262,15 @@ impl Slots {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::driver::request::Flags;
     use crate::op::Answer;
 
-    struct Nobody;
+    /// An owner that ignores what it is called for.
+    pub(in crate::reactor) struct Unwatched;
 
-    impl Owner for Nobody {
+    impl Owner for Unwatched {
         fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
         fn abandon(self: Rc<Self>, _verb: Verb) {}
         fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
@@ -276,7 +281,7 @@ mod tests {
 
     fn slots_with_one() -> (Slots, Key) {
         let mut slots = Slots::new();
-        let key = slots.insert(Rc::new(Nobody), Verb::Send);
+        let key = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
         slots.pushed(key);
         (slots, key)
     }
@@ -292,7 +297,7 @@ mod tests {
     fn a_late_completion_names_nobody() {
         let (mut slots, first) = slots_with_one();
         assert!(slots.complete(completion(first, Flags::NONE)).is_some());
-        let second = slots.insert(Rc::new(Nobody), Verb::Send);
+        let second = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
         slots.pushed(second);
         assert_eq!(first.index(), second.index(), "the slot is reused");
 
@@ -321,10 +326,10 @@ mod tests {
         let (mut slots, key) = slots_with_one();
         slots.complete(completion(key, Flags::NONE));
         slots.generations[0] = u32::MAX;
-        let last = slots.insert(Rc::new(Nobody), Verb::Send);
+        let last = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
         slots.pushed(last);
         assert!(slots.complete(completion(last, Flags::NONE)).is_some());
-        assert_eq!(slots.insert(Rc::new(Nobody), Verb::Send).generation(), 0);
+        assert_eq!(slots.insert(Rc::new(Unwatched), Verb::Send).unwrap().generation(), 0);
     }
 
     /// Goal: only the final completion frees a slot, and a cancel frees nothing (H30, H49).
@@ -336,8 +341,8 @@ mod tests {
         assert_eq!(slots.cancel(key), CancelStep::AskDriver);
         assert_eq!(slots.cancel(key), CancelStep::Nothing, "asked once");
         assert!(slots.complete(completion(key, Flags::NONE.with_more())).is_some());
-        assert_eq!((slots.len(), slots.active_count()), (1, 1));
+        assert_eq!(slots.len(), 1);
         assert!(slots.complete(completion(key, Flags::NONE)).is_some());
-        assert_eq!((slots.len(), slots.active_count()), (0, 0));
+        assert_eq!(slots.len(), 0);
     }
 }

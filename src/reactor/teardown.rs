@@ -90,9 +90,8 @@ impl Reactor {
 
     /// Operations that never reached the driver are over at once.
     pub(super) fn answer_waiting(&self) {
-        let waiting = self.unpushed.take().into_iter().chain(self.capped.take());
-        self.answered.borrow_mut().extend(waiting.map(|(key, _request)| key));
-        self.answer_unpushed();
+        self.withdraw_all();
+        self.answer_withdrawn();
     }
 
     fn drain(&self, deadline_ns: u64) {
@@ -123,6 +122,7 @@ impl Reactor {
             _ => Drained::No,
         };
         driver.close(drained);
+        self.drop_unprepared();
         if drained == Drained::No {
             self.slots.borrow_mut().leak();
             self.report(Unhandled::UndrainedShutdown { in_flight_count });

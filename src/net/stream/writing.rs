@@ -122,8 +122,8 @@ impl Socket {
         let request = send::request(&**self, &chunk.as_slice()[writing.head_sent..]);
         match self.reactor.submit(Rc::clone(self) as Rc<_>, request) {
             Ok(key) => writing.in_flight = Some(key),
-            Err(_closed) => {
-                let waste = writing.fail(errno::ECANCELED);
+            Err(error) => {
+                let waste = writing.fail(error.raw_os_error().unwrap_or(errno::ECANCELED));
                 self.after_failure(writing, waste);
             }
         }

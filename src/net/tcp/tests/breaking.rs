@@ -246,3 +246,36 @@ fn a_loss_is_no_orderly_end() {
         assert_eq!(end, Err(ErrorKind::ConnectionReset), "dropped before: {is_dropped_before}");
     }
 }
+
+/// Goal: more operations than keys can name are an error of the one that is too many, and leave no
+/// slot behind.
+/// Method: room for three; a fourth receive, send, accept and connect; then one of the three ends.
+/// Kills: an assertion in `Key::new`; a slot that is inserted before the check; an error that ends
+/// the stream for reading.
+#[test]
+fn operations_beyond_the_last_key_are_errors() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        context::current().reactor.set_index_max(2);
+        let mut held: Vec<_> = (0..3).map(|_| stream()).collect();
+        for (stream, _peer) in &mut held {
+            assert!(poll_once(Box::pin(stream.recv()).as_mut()).await.is_pending());
+        }
+        let (mut late, _peer) = stream();
+        let listener = listener();
+        for _ in 0..2 {
+            assert_eq!(errno_of(late.recv().await), errno::ENOBUFS);
+            assert_eq!(errno_of(listener.accept().await), errno::ENOBUFS);
+            assert_eq!(errno_of(TcpStream::connect("127.0.0.1:9").await), errno::ENOBUFS);
+        }
+        let (mut writer, _peer) = stream();
+        writer.write_all(b"no slot").await.unwrap();
+        assert_eq!(errno_of(writer.flush().await), errno::ENOBUFS);
+        assert_eq!(metrics().in_flight, 3);
+
+        script.complete(script.all(Verb::Recv)[0], 0, Flags::NONE);
+        turns(1).await;
+        assert!(poll_once(Box::pin(late.recv()).as_mut()).await.is_pending());
+        assert_eq!(metrics().in_flight, 3);
+    });
+}

@@ -179,40 +179,40 @@ fn writers_wait_at_the_mark() {
     });
 }
 
-/// Goal: active operations stay below half the completion queue, and those beyond it run later,
-/// in order.
-/// Method: a cap of 2, five streams write, one connects; complete one at a time.
-/// Kills: no cap; a cap that forgets those that wait; overtaking.
+/// Goal: operations that a peer never ends keep no other operation from being submitted.
+/// Method: queues of 4 entries, 16 sends and 4 connects that do not complete; then another stream
+/// writes, and its send completes at once. Kills: a cap on operations in flight, at any number below
+/// five times the completion queue.
 #[test]
-fn active_operations_are_capped() {
+fn blocked_operations_hold_up_no_other() {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(4, 4));
     runtime.block_on(async {
-        let mut peers = Vec::new();
-        let mut streams = Vec::new();
-        for number in 0..5u8 {
+        let mut blocked = Vec::new();
+        for _ in 0..16 {
             let (mut stream, peer) = stream();
-            stream.write_all(&[number]).await.unwrap();
-            streams.push(stream);
-            peers.push(peer);
+            stream.write_all(b"never taken").await.unwrap();
+            blocked.push((stream, peer));
         }
-        let mut connect = pin!(TcpStream::connect("127.0.0.1:9"));
+        let mut connects: Vec<_> =
+            (0..4).map(|_| Box::pin(TcpStream::connect("127.0.0.1:9"))).collect();
+        for connect in &mut connects {
+            assert!(poll_once(connect.as_mut()).await.is_pending());
+        }
         turns(2).await;
-        assert!(poll_once(connect.as_mut()).await.is_pending());
-        for number in 0..5u8 {
-            turns(2).await;
-            let sends = script.all(Verb::Send);
-            assert_eq!(sends.len(), 2.min(5 - usize::from(number)), "{sends:?}");
-            assert_eq!(script.bytes_of(sends[0]), [number]);
-            let is_room_for_connect = number >= 4;
-            assert_eq!(script.all(Verb::Connect).len(), usize::from(is_room_for_connect));
-            assert!(script.in_flight().len() <= 2);
-            script.complete(sends[0], 1, Flags::NONE);
+        assert_eq!((script.all(Verb::Send).len(), script.all(Verb::Connect).len()), (16, 4));
+
+        let (mut stream, _peer) = stream();
+        stream.write_all(b"!").await.unwrap();
+        turns(1).await;
+        let send = *script.all(Verb::Send).last().unwrap();
+        assert_eq!(script.bytes_of(send), b"!");
+        script.complete(send, 1, Flags::NONE);
+        stream.flush().await.unwrap();
+        for (stream, _peer) in blocked {
+            stream.abort();
         }
-        script.complete(script.the(Verb::Connect), 0, Flags::NONE);
-        drop(connect.await.unwrap());
-        for mut stream in streams {
-            stream.flush().await.unwrap();
-        }
+        drop(connects);
+        turns(2).await;
         assert_eq!(metrics().in_flight, 0);
     });
 }
