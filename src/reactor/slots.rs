@@ -314,7 +314,7 @@ pub(super) mod tests {
     fn the_first_generation_is_one() {
         let mut slots = Slots::new();
         for index in 0..3 {
-            let key = slots.insert(Rc::new(Nobody), Verb::Send);
+            let key = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
             assert_eq!((key.index(), key.generation()), (index, 1));
         }
     }
