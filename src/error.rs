@@ -109,7 +109,9 @@ pub enum Unhandled {
         /// What it panicked with.
         payload: Box<dyn Any + Send>,
     },
-    /// A dropped stream could not deliver the bytes that were still queued.
+    /// A dropped stream could not deliver the bytes that were still queued: they were not sent
+    /// within the builder's `linger`, or sending failed. A peer that reset or left the connection
+    /// is not reported, only counted: [`Metrics::peer_resets`](crate::Metrics::peer_resets).
     BackgroundClose {
         /// Bytes that the kernel never took.
         unsent_bytes: usize,

@@ -93,6 +93,7 @@ pub(crate) struct Reactor {
     turn_ns: Cell<u64>,
     enobufs: Cell<u64>,
     closing_count: Cell<usize>,
+    peer_resets: Cell<u64>,
     linger_ns: u64,
 }
 
@@ -119,6 +120,7 @@ pub(crate) struct ReactorStats {
     pub(crate) in_flight: usize,
     pub(crate) timers: usize,
     pub(crate) closing: usize,
+    pub(crate) peer_resets: u64,
     pub(crate) buffers_held: u32,
 }
 
@@ -141,6 +143,7 @@ impl Reactor {
             turn_ns: Cell::new(0),
             enobufs: Cell::new(0),
             closing_count: Cell::new(0),
+            peer_resets: Cell::new(0),
             linger_ns,
         }
     }
@@ -365,6 +368,11 @@ impl Reactor {
             .set(self.closing_count.get().checked_add_signed(change).expect("a count of streams"));
     }
 
+    /// A background close ended because the peer had reset or left the connection.
+    pub(crate) fn count_peer_reset(&self) {
+        self.peer_resets.set(self.peer_resets.get() + 1);
+    }
+
     pub(crate) fn stats(&self) -> ReactorStats {
         let slots = self.slots.borrow();
         ReactorStats {
@@ -375,6 +383,7 @@ impl Reactor {
             in_flight: slots.len(),
             timers: self.timers.borrow().len(),
             closing: self.closing_count.get(),
+            peer_resets: self.peer_resets.get(),
             buffers_held: self.pool.held_count(),
         }
     }

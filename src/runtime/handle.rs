@@ -60,6 +60,7 @@ impl Handle {
             in_flight,
             timers,
             closing,
+            peer_resets,
             buffers_held,
         } = core.reactor.stats();
         let DriverStats {
@@ -89,6 +90,7 @@ impl Handle {
             strays: strays + driver_strays,
             lost_wakeups,
             enobufs,
+            peer_resets,
             spin_backoffs: core.spin_backoffs.get(),
             tasks: core.executor.task_count() as u64,
             in_flight: in_flight as u64,
@@ -139,6 +141,9 @@ pub struct Metrics {
     pub lost_wakeups: u64,
     /// Receives that found the buffer pool empty and went on with a buffer of their own.
     pub enobufs: u64,
+    /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.
+    /// Peers do that at any time, so these are counted and not reported.
+    pub peer_resets: u64,
     /// Breaks the loop took because it was turning without progress. Should be 0.
     pub spin_backoffs: u64,
 

@@ -16,7 +16,7 @@ use ringloop::time::sleep;
 use ringloop::{Handle, Unhandled};
 
 pub(crate) const SHARED: &[Body] =
-    bodies![writing_after_the_runtimes_end_is_an_error, a_dropped_close_reports_its_loss,];
+    bodies![writing_after_the_runtimes_end_is_an_error, a_dropped_close_reports_its_loss];
 pub(crate) const ALONE: &[Body] = bodies![
     c6_dropping_a_runtime_with_everything_in_flight,
     c6_dropping_a_runtime_at_any_moment,
@@ -26,6 +26,7 @@ pub(crate) const ALONE: &[Body] = bodies![
     a_stalled_peer_does_not_keep_a_dropped_stream,
     close_says_how_it_went,
     a_stream_that_outlives_its_runtime_closes,
+    peers_that_reset_are_counted_and_not_reported,
 ];
 
 /// More than the buffers of a tight pair take, so that a write of it blocks.
@@ -424,4 +425,37 @@ fn a_dropped_close_reports_its_loss(on: Driver) {
         turns(3).await;
     });
     assert_eq!(lost.get(), 1);
+}
+
+/// Goal: a peer that resets a connection causes no report, at any rate, and each one is counted.
+///
+/// Method: 1 000 streams with queued bytes whose peer resets; every second stream reads the reset
+/// first, so that its send fails with `EPIPE` in place of `ECONNRESET`. Drop each stream; compare
+/// the reports and the counter.
+///
+/// Kills: a report for each reset; a reset that is neither reported nor counted.
+fn peers_that_reset_are_counted_and_not_reported(on: Driver) {
+    let reports = Rc::new(Cell::new(0));
+    let hook_reports = Rc::clone(&reports);
+    let runtime = on
+        .builder()
+        .on_unhandled(move |_| hook_reports.set(hook_reports.get() + 1))
+        .build()
+        .unwrap();
+    let peers_count = scaled(1_000);
+    runtime.block_on(async {
+        for number in 0..peers_count {
+            let (mut stream, peer) = std_pair();
+            socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(peer);
+            if number % 2 == 0 {
+                stream.recv().await.unwrap_err();
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        }
+        until(|| Handle::current().metrics().closing == 0).await;
+    });
+    let metrics = runtime.handle().metrics();
+    drop(runtime);
+    assert_eq!((reports.get(), metrics.peer_resets), (0, peers_count));
 }

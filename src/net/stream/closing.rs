@@ -6,7 +6,9 @@
 //! to end drops the descriptor.
 //!
 //! Sending what was queued may take at most the builder's `linger`; then the connection is reset
-//! and the loss is reported, so no peer that stops reading can keep a dropped socket for ever.
+//! and the loss is reported, so no peer that stops reading can keep a dropped socket for ever. A
+//! peer that resets the connection first is counted (`Metrics::peer_resets`) and not reported:
+//! resets are ordinary, and a stranger chooses their rate.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use super::socket::{Phase, Socket};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
+use crate::sys::errno;
 
 /// What a socket remembers while it sends its last bytes.
 pub(super) struct Closing {
@@ -134,6 +137,7 @@ impl Socket {
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
                 *waiter.error.borrow_mut() = Some(error);
             }
+            _ if is_peer_gone(&error) => self.reactor.count_peer_reset(),
             _ => {
                 let unsent_bytes = self.unsent_bytes();
                 self.reactor.report(Unhandled::BackgroundClose { unsent_bytes, error });
@@ -146,6 +150,22 @@ impl Socket {
         let _ = self.options().set_linger(Some(Duration::ZERO));
         self.stop_writing();
     }
+}
+
+/// Whether the kernel ended the connection because the peer reset it, closed it or no longer
+/// acknowledges. `ENOTCONN` is what `shutdown` returns after a reset. A linger that expired has a
+/// kind and no errno, so it is none of these.
+fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            errno::ECONNRESET
+                | errno::EPIPE
+                | errno::ECONNABORTED
+                | errno::ENOTCONN
+                | errno::ETIMEDOUT
+        )
+    )
 }
 
 impl Closing {
