@@ -1,7 +1,6 @@
 //! `AsyncFd`.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -10,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use super::watch::{Place, Watch};
 use crate::driver::request::Interest;
 use crate::runtime::context;
+use crate::task::coop;
 
 /// Tells when a descriptor could be read or written: a pidfd, an inotify instance, a terminal, the
 /// socket of a C library.
@@ -129,7 +129,7 @@ impl<T> AsyncFd<T> {
 
     async fn ready(&self, interest: Interest) -> io::Result<()> {
         let mut waiting = Waiting { watch: &self.watching.0, place: Place::new(interest) };
-        poll_fn(|cx| waiting.poll(cx)).await
+        coop::leaf_fn(|cx| waiting.poll(cx)).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::Core;
-use crate::task::queue;
+use crate::task::{coop, queue};
 
 struct Current {
     core: Rc<Core>,
@@ -29,6 +29,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let former = CURRENT.try_with(|current| current.borrow_mut().take());
         drop(former); // after the borrow: this may be the last reference to the core
+        coop::lift();
     }
 }
 

@@ -202,6 +202,26 @@ fn spurious_wakes_are_no_spin() {
     });
 }
 
+/// Goal: a future that is polled outside of a loop does not run out of budget there.
+/// Method: use the budget up in a loop, leave the loop, and poll a flush of nothing 300 times.
+/// Kills: a budget that is left over from the loop's last poll, or that nothing refills.
+#[test]
+fn outside_of_a_loop_there_is_no_budget() {
+    let (_script, runtime, _reports) = scripted();
+    let (mut stream, _peer) = runtime.block_on(async {
+        let (mut stream, peer) = stream();
+        for _ in 0..100 {
+            stream.flush().await.unwrap();
+        }
+        (stream, peer)
+    });
+    for round in 0..300 {
+        let mut flush = std::pin::pin!(stream.flush());
+        let outcome = flush.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        assert!(outcome.is_ready(), "round {round}");
+    }
+}
+
 /// Goal: timers that are set later and cancelled touch nothing in the kernel (H40).
 /// Method: a 10 ms sleep; meanwhile 100 timers of 30 s set and dropped; then one that is earlier
 /// and dropped: the kernel's entry is early, which costs one turn.

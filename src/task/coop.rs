@@ -1,40 +1,71 @@
 //! The budget of one poll.
 //!
-//! A read whose bytes are already here is ready at once, so `while let Ok(n) = s.read(..).await`
-//! would never let go of the thread. Every leaf operation of this crate therefore spends one unit
-//! of a budget that each poll starts with, and when it is used up, operations are pending until the
-//! next turn, ready or not. `select!`, `join!` and every other combinator see that as an ordinary
-//! `Pending`, which is what keeps them fair too.
+//! A read whose bytes are already here is ready at once, and so is the end of a stream, a `flush`
+//! with nothing queued and a refused operation. A loop over one of these would never let go of the
+//! thread. Every leaf future of this crate is therefore polled through [`leaf`]: each `Ready` costs
+//! one unit of a budget that each poll of a task starts with, whatever the outcome is. Without a
+//! unit left, leaves are pending until the next turn, ready or not. `select!`, `join!` and every
+//! other combinator see an ordinary `Pending`, so they are fair as well.
 //!
-//! An operation that turns out to be pending has spent nothing.
+//! A leaf that turns out to be pending has spent nothing.
+//!
+//! `tests/tidy.rs` checks that no future of this crate goes around this module.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 /// Leaf operations of one poll.
-pub(crate) const BUDGET: u8 = 128;
+const BUDGET: u8 = 128;
+
+/// Outside of a loop nothing starts a poll with a fresh budget, so there leaves spend nothing.
+const UNLIMITED: u8 = u8::MAX;
 
 thread_local! {
-    static LEFT: Cell<u8> = const { Cell::new(BUDGET) };
+    static LEFT: Cell<u8> = const { Cell::new(UNLIMITED) };
 }
 
 /// A poll begins.
-pub(crate) fn refill() {
+pub(super) fn refill() {
     LEFT.set(BUDGET);
 }
 
-/// Whether the poll may complete another operation. If not, it will be polled again next turn.
-pub(crate) fn poll_ready(cx: &mut Context<'_>) -> Poll<()> {
-    if LEFT.get() > 0 {
-        return Poll::Ready(());
-    }
-    cx.waker().wake_by_ref();
-    Poll::Pending
+/// The loop of this thread has been left.
+pub(crate) fn lift() {
+    LEFT.set(UNLIMITED);
 }
 
-/// An operation has completed.
-pub(crate) fn spend() {
-    LEFT.set(LEFT.get().saturating_sub(1));
+/// Polls a leaf operation, and spends one unit of the budget if it is ready. Without a unit left,
+/// `poll` is not called, and the task is polled again in the next turn.
+pub(crate) fn leaf<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    LEFT.with(|left| {
+        if left.get() == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let outcome = poll(cx);
+        if outcome.is_ready() && left.get() != UNLIMITED {
+            left.set(left.get().saturating_sub(1));
+        }
+        outcome
+    })
+}
+
+/// The future of a leaf operation that is polled by `poll`.
+pub(crate) fn leaf_fn<T>(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> impl Future<Output = T> {
+    poll_fn(move |cx| leaf(cx, &mut poll))
+}
+
+/// Returns `value` as a leaf operation that is done at once. For operations that fail before they
+/// begin, and for those that have nothing to do.
+pub(crate) async fn ready<T>(value: T) -> T {
+    leaf_fn(|_| Poll::Ready(())).await;
+    value
 }
 
 /// Runs `poll` with a budget of its own. For a deadline that has to be looked at even when the

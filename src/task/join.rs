@@ -68,25 +68,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        std::task::ready!(coop::poll_ready(cx));
-        let waker = cx.waker().clone(); // user code: not under the borrow
-        let former = {
-            let mut state = self.cell.state.borrow_mut();
-            match &mut *state {
-                JoinState::Running { joiner } => joiner.replace(waker),
-                JoinState::Done(_) => {
-                    let JoinState::Done(result) = std::mem::replace(&mut *state, JoinState::Taken)
-                    else {
-                        unreachable!("matched above")
-                    };
-                    coop::spend();
-                    return Poll::Ready(result);
-                }
-                JoinState::Taken => panic!("a JoinHandle was polled after it gave its result"),
-            }
-        };
-        drop(former);
-        Poll::Pending
+        coop::leaf(cx, |cx| self.cell.poll_result(cx.waker()))
     }
 }
 
@@ -271,6 +253,26 @@ impl<T> JoinCell<T> {
             reporter: Rc::clone(reporter),
             spawned_at,
         })
+    }
+
+    fn poll_result(&self, waker: &Waker) -> Poll<Result<T, JoinError>> {
+        let waker = waker.clone(); // user code: not under the borrow
+        let former = {
+            let mut state = self.state.borrow_mut();
+            match &mut *state {
+                JoinState::Running { joiner } => joiner.replace(waker),
+                JoinState::Done(_) => {
+                    let JoinState::Done(result) = std::mem::replace(&mut *state, JoinState::Taken)
+                    else {
+                        unreachable!("matched above")
+                    };
+                    return Poll::Ready(result);
+                }
+                JoinState::Taken => panic!("a JoinHandle was polled after it gave its result"),
+            }
+        };
+        drop(former);
+        Poll::Pending
     }
 
     /// The task has ended. Wakes the joiner; called with nothing borrowed.

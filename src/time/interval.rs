@@ -1,6 +1,6 @@
 //! `interval`: a tick every so often.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -51,15 +51,14 @@ impl Interval {
     ///
     /// Cancel safe: a dropped wait loses no tick.
     pub async fn tick(&mut self) -> Instant {
-        poll_fn(|cx| self.poll_tick(cx)).await
+        (&mut self.sleep).await;
+        self.take_tick()
     }
 
     /// As [`tick`](Interval::tick), for hand-written futures.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
-        let due = self.sleep.deadline();
-        self.sleep.reset(self.next_after(due, Instant::now()));
-        Poll::Ready(due)
+        Poll::Ready(self.take_tick())
     }
 
     /// Lets the next tick come a full period from now.
@@ -75,6 +74,12 @@ impl Interval {
     /// The time between ticks.
     pub fn period(&self) -> Duration {
         self.period
+    }
+
+    fn take_tick(&mut self) -> Instant {
+        let due = self.sleep.deadline();
+        self.sleep.reset(self.next_after(due, Instant::now()));
+        due
     }
 
     fn next_after(&self, due: Instant, now: Instant) -> Instant {

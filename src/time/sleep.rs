@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::Instant;
@@ -69,6 +69,24 @@ impl Sleep {
         self.state = State::New;
     }
 
+    fn poll_elapsed(&mut self, waker: &Waker) -> Poll<()> {
+        match self.state {
+            State::New => {
+                let key = self.reactor.wake_at(self.deadline.as_ns(), waker);
+                self.state = State::Pending(key);
+                Poll::Pending
+            }
+            State::Pending(key) => {
+                if self.reactor.set_timer_waker(key, waker) {
+                    return Poll::Pending;
+                }
+                self.state = State::Elapsed;
+                Poll::Ready(())
+            }
+            State::Elapsed => Poll::Ready(()),
+        }
+    }
+
     fn forget_timer(&mut self) {
         if let State::Pending(key) = self.state {
             self.reactor.remove_timer(key);
@@ -80,23 +98,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(coop::poll_ready(cx));
-        match self.state {
-            State::New => {
-                let key = self.reactor.wake_at(self.deadline.as_ns(), cx.waker());
-                self.state = State::Pending(key);
-                Poll::Pending
-            }
-            State::Pending(key) => {
-                if self.reactor.set_timer_waker(key, cx.waker()) {
-                    return Poll::Pending;
-                }
-                self.state = State::Elapsed;
-                coop::spend();
-                Poll::Ready(())
-            }
-            State::Elapsed => Poll::Ready(()),
-        }
+        coop::leaf(cx, |cx| self.poll_elapsed(cx.waker()))
     }
 }
 

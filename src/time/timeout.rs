@@ -58,9 +58,14 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        // A future that uses up the whole budget in every poll must not outlive its deadline.
         let deadline = this.deadline;
-        coop::unbudgeted(|| deadline.poll(cx)).map(|()| Err(Elapsed(())))
+        let expired = if deadline.is_elapsed() {
+            deadline.poll(cx) // polled again after its end: nothing is late any more
+        } else {
+            // A future that uses up the whole budget in every poll must not outlive its deadline.
+            coop::unbudgeted(|| deadline.poll(cx))
+        };
+        expired.map(|()| Err(Elapsed(())))
     }
 }
 

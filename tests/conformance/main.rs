@@ -28,6 +28,7 @@ mod limits;
 mod suite;
 
 mod accepting;
+mod budget;
 mod cancellation;
 mod crowd;
 mod descriptors;
@@ -48,6 +49,7 @@ const DESCRIPTORS: u64 = 8192;
 
 const SHARED: &[&[Body]] = &[
     accepting::SHARED,
+    budget::SHARED,
     cancellation::SHARED,
     network::SHARED,
     shortage::SHARED,

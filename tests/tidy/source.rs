@@ -244,6 +244,39 @@ pub(super) fn functions(code: &str) -> Vec<(String, usize)> {
     found
 }
 
+/// One function that has a body.
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) is_public: bool,
+    pub(super) is_async: bool,
+    pub(super) line: usize,
+    pub(super) body: String,
+}
+
+/// Every function that has a body, with the body.
+pub(super) fn bodies(code: &str) -> Vec<Function> {
+    let mut found = Vec::new();
+    for range in words(code, "fn") {
+        let rest = code[range.end..].trim_start();
+        let name_len = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(0);
+        let end = end_of_item(code.as_bytes(), range.end);
+        if name_len == 0 || code.as_bytes()[end - 1] != b'}' {
+            continue;
+        }
+        let line_start = code[..range.start].rfind('\n').map_or(0, |at| at + 1);
+        let before: Vec<&str> = code[line_start..range.start].split_whitespace().collect();
+        let open = range.end + code[range.end..end].find('{').expect("it ends with a brace");
+        found.push(Function {
+            name: rest[..name_len].to_owned(),
+            is_public: before.contains(&"pub"),
+            is_async: before.contains(&"async"),
+            line: line_at(code, range.start),
+            body: code[open..end].to_owned(),
+        });
+    }
+    found
+}
+
 /// Whether std's `Instant` is named, alone or in a list.
 pub(super) fn names_std_instant(code: &str) -> bool {
     words(code, "std::time::").iter().any(|range| {

@@ -1,7 +1,6 @@
 //! Taking connections from a listener: one `accept()`, and all of them as a stream.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -13,6 +12,7 @@ use futures_core::Stream;
 use super::listening::Listening;
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
+use crate::task::coop;
 use crate::task::wait_list::Ticket;
 
 /// Makes a stream of a descriptor that was accepted.
@@ -21,7 +21,7 @@ pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, OwnedFd) -> S;
 /// Waits for a connection.
 pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
     let mut waiting = Waiting::new(listening, adopt);
-    poll_fn(|cx| waiting.poll(cx)).await
+    coop::leaf_fn(|cx| waiting.poll(cx)).await
 }
 
 /// One `accept()`: its place in the line, given up when it is dropped.
@@ -78,7 +78,7 @@ impl<S> Stream for Incoming<'_, S> {
     type Item = io::Result<S>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.waiting.poll(cx).map(Some)
+        coop::leaf(cx, |cx| self.waiting.poll(cx)).map(Some)
     }
 }
 

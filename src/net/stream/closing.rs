@@ -11,7 +11,6 @@
 //! resets are ordinary, and a stranger chooses their rate.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -21,6 +20,7 @@ use super::socket::{Phase, Socket};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;
+use crate::task::coop;
 
 /// What a socket remembers while it sends its last bytes.
 pub(super) struct Closing {
@@ -192,15 +192,16 @@ impl Closing {
 impl CloseWait {
     /// Waits until the descriptor has been closed.
     async fn wait(&self) -> io::Result<()> {
-        poll_fn(|cx| {
-            if self.is_closed.get() {
-                return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));
-            }
-            let waker = cx.waker().clone();
-            let former = self.waker.borrow_mut().replace(waker);
-            drop(former);
-            Poll::Pending
-        })
-        .await
+        coop::leaf_fn(|cx| self.poll_closed(cx.waker())).await
+    }
+
+    fn poll_closed(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        if self.is_closed.get() {
+            return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));
+        }
+        let waker = waker.clone();
+        let former = self.waker.borrow_mut().replace(waker);
+        drop(former);
+        Poll::Pending
     }
 }

@@ -1,6 +1,5 @@
 //! Reaching a peer.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use super::socket::{Phase, Socket};
 use crate::driver::request::Key;
 use crate::op::{Answer, connect};
 use crate::reactor::Reactor;
+use crate::task::coop;
 
 /// What a socket remembers while it connects.
 pub(super) struct Connecting {
@@ -45,14 +45,26 @@ pub(in crate::net) async fn connect(
 ) -> io::Result<Rc<Socket>> {
     let socket = Socket::new(reactor, fd, Phase::Connecting);
     let mut attempt = Attempt { socket: Some(Rc::clone(&socket)) };
-    socket.start_connect(addr)?;
-    poll_fn(|cx| socket.poll_connected(cx.waker())).await?;
+    let mut addr = Some(addr);
+    coop::leaf_fn(|cx| socket.poll_connect(&mut addr, cx.waker())).await?;
     socket.phase.set(Phase::Open);
     attempt.socket = None;
     Ok(socket)
 }
 
 impl Socket {
+    /// Starts to connect to the address that is left in `addr`, then waits for the answer.
+    fn poll_connect(
+        self: &Rc<Self>,
+        addr: &mut Option<SockAddr>,
+        waker: &Waker,
+    ) -> Poll<io::Result<()>> {
+        if let Some(addr) = addr.take() {
+            self.start_connect(addr)?;
+        }
+        self.poll_connected(waker)
+    }
+
     fn start_connect(self: &Rc<Self>, addr: SockAddr) -> io::Result<()> {
         let connecting = Box::new(Connecting { addr, key: None, result: None, waker: None });
         *self.connecting.borrow_mut() = Some(connecting);

@@ -27,7 +27,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use socket2::SockRef;
 
@@ -37,7 +37,6 @@ use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
 use crate::sys::errno;
-use crate::task::coop;
 use crate::task::wait_list::{Left, Ticket, WaitList};
 
 /// Accepted connections that may wait for an `accept()`.
@@ -93,11 +92,9 @@ impl Listening {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<OwnedFd>> {
-        ready!(coop::poll_ready(cx));
         // What others have been woken for is theirs.
         let is_mine = self.queue.borrow().len() > self.waiters.woken_before(ticket);
         if is_mine && let Some(fd) = self.queue.borrow_mut().pop_front() {
-            coop::spend();
             return Poll::Ready(Ok(fd));
         }
         if let Some(code) = self.failed.get() {

@@ -25,14 +25,13 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use super::socket::Socket;
 use crate::buf::{RecvBuf, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::recv::{self, Received};
-use crate::task::coop;
 
 /// Filled buffers that one socket may queue before its receive is cancelled.
 pub(in crate::net) const QUEUED_BUFFERS_MAX: usize = 16;
@@ -72,10 +71,8 @@ enum End {
 impl Socket {
     /// Takes the next filled buffer. An empty one is the end of the stream.
     pub(super) fn poll_recv(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
-        ready!(coop::poll_ready(cx));
         let mut reading = self.reading.borrow_mut();
         if let Some(buffer) = reading.queue.pop_front() {
-            coop::spend();
             return Poll::Ready(Ok(buffer));
         }
         match reading.end {

@@ -4,21 +4,21 @@
 //! at [`TcpStream`].
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 
 use super::socket::Socket;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::{TcpStream, UnixStream};
+use crate::task::coop;
 
 pub(in crate::net) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
-    poll_fn(|cx| socket.poll_recv(cx)).await
+    coop::leaf_fn(|cx| socket.poll_recv(cx)).await
 }
 
 pub(in crate::net) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
-        return Ok(0);
+        return coop::ready(Ok(0)).await;
     }
     let mut bytes = recv(socket).await?;
     let count = bytes.len().min(buf.len());
@@ -31,6 +31,9 @@ pub(in crate::net) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Res
 }
 
 pub(in crate::net) async fn read_exact(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<()> {
+    if buf.is_empty() {
+        return coop::ready(Ok(())).await;
+    }
     let mut filling = Filling { socket, buf, filled: 0 };
     while filling.filled < filling.buf.len() {
         let count = read(socket, &mut filling.buf[filling.filled..]).await?;
@@ -62,7 +65,7 @@ impl Drop for Filling<'_> {
 pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     loop {
-        let count = poll_fn(|cx| socket.poll_write(cx, rest)).await?;
+        let count = coop::leaf_fn(|cx| socket.poll_write(cx, rest)).await?;
         rest = &rest[count..];
         if rest.is_empty() {
             return Ok(());
@@ -72,11 +75,11 @@ pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::
 
 pub(in crate::net) async fn send(socket: &Rc<Socket>, buf: impl IoBuf) -> io::Result<()> {
     let mut buf = Some(buf.into_out_buf());
-    poll_fn(|cx| socket.poll_send(cx, &mut buf)).await
+    coop::leaf_fn(|cx| socket.poll_send(cx, &mut buf)).await
 }
 
 pub(in crate::net) async fn flush(socket: &Rc<Socket>) -> io::Result<()> {
-    poll_fn(|cx| socket.poll_flush(cx)).await
+    coop::leaf_fn(|cx| socket.poll_flush(cx)).await
 }
 
 pub(in crate::net) async fn shutdown(socket: &Rc<Socket>) -> io::Result<()> {

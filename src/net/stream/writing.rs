@@ -27,7 +27,6 @@ use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::send::{self, Sent};
 use crate::sys::errno;
-use crate::task::coop;
 
 /// Queued bytes from which on writers wait. A writer below it may queue one more piece of up to
 /// this size, so twice this is the most that `write_all` queues.
@@ -70,7 +69,6 @@ impl Socket {
         if !piece.is_empty() {
             self.append(piece);
         }
-        coop::spend();
         Poll::Ready(Ok(piece.len()))
     }
 
@@ -90,13 +88,11 @@ impl Socket {
             drop(writing);
             self.send_soon();
         }
-        coop::spend();
         Poll::Ready(Ok(()))
     }
 
     /// Waits until the kernel has taken everything.
     pub(super) fn poll_flush(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(coop::poll_ready(cx));
         self.poll_until(cx, |writing| writing.queue.is_empty() && writing.fin != Fin::Queued)
     }
 
@@ -225,7 +221,6 @@ impl Socket {
     }
 
     fn poll_room(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(coop::poll_ready(cx));
         if !self.reactor.is_accepting() {
             return Poll::Ready(Err(self.reactor.refusal()));
         }

@@ -17,6 +17,7 @@ use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::reactor::Reactor;
 use crate::runtime::context;
+use crate::task::coop;
 use crate::time::timeout;
 
 /// A TCP connection.
@@ -64,11 +65,12 @@ impl TcpStream {
     ///
     /// If no loop runs on this thread.
     pub async fn connect(addr: impl ToAddr) -> io::Result<TcpStream> {
-        let addr = addr.to_addr()?;
-        let fd =
-            socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let (fd, addr) = match socket_for(&addr) {
+            Ok(made) => made,
+            Err(error) => return coop::ready(Err(error)).await,
+        };
         let reactor = Rc::clone(&context::current().reactor);
-        let socket = connecting::connect(reactor, fd.into(), SockAddr::from(addr)).await?;
+        let socket = connecting::connect(reactor, fd, SockAddr::from(addr)).await?;
         Ok(TcpStream::from_socket(socket))
     }
 
@@ -243,6 +245,13 @@ impl TcpStream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet_addr(self.socket().options().local_addr()?)
     }
+}
+
+fn socket_for(addr: &impl ToAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let addr = addr.to_addr()?;
+    let socket =
+        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    Ok((socket.into(), addr))
 }
 
 pub(super) fn inet_addr(addr: SockAddr) -> io::Result<SocketAddr> {

@@ -9,13 +9,15 @@
 //! socket has `O_NONBLOCK`, it answers `EAGAIN` after as many tries. epoll would wait for an edge
 //! that never comes. So: ask, and ask again after a pause, which is the same on every driver.
 
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::addr;
 use crate::task::coop;
 use crate::time::sleep;
 
@@ -24,13 +26,15 @@ use crate::time::sleep;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-pub(super) async fn connect(addr: &SockAddr) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    poll_fn(coop::poll_ready).await;
+pub(super) async fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let (socket, addr) = match socket_for(path) {
+        Ok(made) => made,
+        Err(error) => return coop::ready(Err(error)).await,
+    };
     let mut pause = PAUSE_MIN;
     loop {
-        match socket.connect(addr) {
-            Ok(()) => break,
+        match coop::leaf_fn(|_| Poll::Ready(socket.connect(&addr))).await {
+            Ok(()) => return Ok(socket.into()),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
@@ -38,6 +42,10 @@ pub(super) async fn connect(addr: &SockAddr) -> io::Result<OwnedFd> {
         sleep(pause).await;
         pause = PAUSE_MAX.min(2 * pause);
     }
-    coop::spend();
-    Ok(socket.into())
+}
+
+fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {
+    let addr = addr::to_addr(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    Ok((socket, addr))
 }

@@ -57,9 +57,8 @@ impl UnixStream {
     ///
     /// If no loop runs on this thread.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let addr = addr::to_addr(path.as_ref())?;
         let reactor = Rc::clone(&context::current().reactor);
-        let fd = connecting::connect(&addr).await?;
+        let fd = connecting::connect(path.as_ref()).await?;
         Ok(UnixStream::adopt(&reactor, fd))
     }
 

@@ -94,6 +94,44 @@ fn a_failed_driver_fails_every_operation_and_nothing_else() {
     }
 }
 
+/// Goal: a task that tries a refused operation again and again lets the others run.
+///
+/// Method: after the driver has failed, connect, accept, receive and write in loops; each may count
+/// to 1 000 before a timer ends it. Kills: a refusal that is returned around the budget.
+#[test]
+fn operations_refused_in_a_loop_let_others_run() {
+    const TRIES_MAX: u32 = 1_000;
+    let (script, runtime, _reports) = reporting();
+    runtime.block_on(async {
+        let (mut reader, _peer) = stream();
+        let (mut writer, _peer) = stream();
+        let listener = listener();
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        says_that_the_driver_failed(reader.recv().await);
+        let is_over = Rc::new(std::cell::Cell::new(false));
+        let over = Rc::clone(&is_over);
+        let task = spawn(async move {
+            for tries in 0.. {
+                if over.get() {
+                    return tries;
+                }
+                assert!(tries < TRIES_MAX, "nothing else has run");
+                match tries / (TRIES_MAX / 4) {
+                    0 => says_that_the_driver_failed(TcpStream::connect("127.0.0.1:9").await),
+                    1 => says_that_the_driver_failed(listener.accept().await),
+                    2 => says_that_the_driver_failed(reader.recv().await),
+                    _ => says_that_the_driver_failed(writer.write_all(BYTES).await),
+                }
+            }
+            unreachable!("it counts for ever")
+        });
+        turns(6).await;
+        is_over.set(true);
+        let tries = task.await.unwrap();
+        assert!(tries > TRIES_MAX / 2, "{tries}");
+    });
+}
+
 /// Waits for the tasks, with an end in virtual time.
 async fn end(tasks: Vec<JoinHandle<()>>) {
     for task in tasks {
