@@ -71,9 +71,10 @@ pub(crate) enum Verb {
 pub(crate) enum Request {
     /// `accept4(2)`, again and again: every completion carries one descriptor.
     Accept { fd: RawFd },
-    /// `recv(2)`, again and again, into buffers of the pool.
-    Recv { fd: RawFd },
-    /// `recv(2)` once, into memory of the caller.
+    /// `recv(2)`, again and again, into buffers of the pool. With `poll_first` a buffer is looked
+    /// for when bytes (or the end) are there, not when the request is made.
+    Recv { fd: RawFd, poll_first: bool },
+    /// `recv(2)` once, into memory of the caller. Never waits: `EAGAIN` if nothing is there.
     RecvInto { fd: RawFd, target: *mut u8, target_len: u32 },
     /// `send(2)` once. The count may be short (H44).
     Send { fd: RawFd, source: *const u8, source_len: u32 },

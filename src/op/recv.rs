@@ -12,12 +12,14 @@ use crate::buf::RecvBuf;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
-/// Receives into buffers of the pool until it ends.
-pub(crate) fn request(socket: &impl AsFd) -> Request {
-    Request::Recv { fd: socket.as_fd().as_raw_fd() }
+/// Receives into buffers of the pool until it ends. With `poll_first` an empty pool is no news
+/// before bytes, or the end, are there.
+pub(crate) fn request(socket: &impl AsFd, poll_first: bool) -> Request {
+    Request::Recv { fd: socket.as_fd().as_raw_fd(), poll_first }
 }
 
-/// Receives once into `target`, which must not be touched until the answer.
+/// Receives once into `target` what is there, without waiting. `target` must not be touched until
+/// the answer.
 pub(crate) fn request_into(socket: &impl AsFd, target: &mut [u8]) -> Request {
     Request::RecvInto {
         fd: socket.as_fd().as_raw_fd(),
@@ -34,7 +36,7 @@ pub(crate) enum Received {
     End,
     /// The pool was empty. Bytes may be waiting, or the end may be (H47, H48).
     NoBuffers,
-    /// Interrupted or cancelled: nothing was taken.
+    /// Interrupted, cancelled, or nothing was there: nothing was taken.
     Nothing,
     Failed(i32),
 }

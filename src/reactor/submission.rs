@@ -260,7 +260,7 @@ mod tests {
         for order in orders {
             let submission = Submission::default();
             let mut slots = Slots::new();
-            let request = Request::Recv { fd: -1 };
+            let request = Request::Recv { fd: -1, poll_first: false };
             let keys: Vec<Key> = (0..COUNT)
                 .filter_map(|_| slots.insert(Rc::new(Unwatched), request.verb()))
                 .collect();

@@ -19,6 +19,7 @@ use ringloop::{Builder, DriverKind, Handle, Unhandled};
 
 pub(crate) const SHARED: &[Body] = bodies![
     i19_reading_works_while_the_program_holds_every_buffer,
+    i19_waiting_without_a_pool_costs_nothing,
     i20_the_smallest_queues_lose_nothing,
     c5_cancels_beyond_the_queue_are_kept,
     i20_a_burst_beyond_the_completion_queue_arrives,
@@ -73,6 +74,67 @@ fn i19_reading_works_while_the_program_holds_every_buffer(on: Driver) {
         }
         assert_eq!(metrics().buffers_held, 0, "all given back");
     });
+}
+
+/// Goal: connections that wait while the program holds every buffer of the pool neither spin nor
+/// fail, and are served when bytes come.
+///
+/// Method: hold both buffers of the pool; 30 readers wait; count completions during a sleep of the
+/// loop; one message to each; count again; then the ends. A sleep that takes longer passes as well.
+///
+/// Kills: an answer of ENOBUFS to a receive for which nothing has come; a private receive that is
+/// armed again when it has found nothing; a reader that is left without a receive.
+fn i19_waiting_without_a_pool_costs_nothing(on: Driver) {
+    const READERS: u64 = 30;
+    let runtime = on.builder().recv_buffers(2, 64).build().unwrap();
+    let served = Rc::new(Cell::new(0));
+    runtime.block_on(async {
+        let metrics = || Handle::current().metrics();
+        let (mut hoarder, mut hoarders_peer) = std_pair();
+        let mut hoard = Vec::new();
+        while metrics().buffers_held < 2 {
+            hoarders_peer.write_all(&coded_bytes(0, 64)).unwrap();
+            hoard.push(hoarder.recv().await.unwrap());
+        }
+        let mut peers = Vec::new();
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let (mut stream, peer) = std_pair();
+            let served = Rc::clone(&served);
+            readers.push(ringloop::spawn(async move {
+                loop {
+                    let buf = stream.recv().await.unwrap();
+                    if buf.is_empty() {
+                        return;
+                    }
+                    served.set(served.get() + buf.len() as u64);
+                }
+            }));
+            peers.push(peer);
+        }
+        let rest = async || {
+            turns(10).await;
+            let before = metrics().completions;
+            ringloop::time::sleep(Duration::from_millis(30)).await;
+            let completions = metrics().completions - before;
+            assert!(completions <= 10, "{completions} while nothing came");
+            assert_eq!(metrics().buffers_held, 2);
+        };
+        rest().await;
+        for round in 1..=3 {
+            for peer in &mut peers {
+                peer.write_all(b"!").unwrap();
+            }
+            until(|| served.get() == round * READERS).await;
+            rest().await;
+        }
+        assert!(metrics().enobufs <= 4 * READERS, "{} ENOBUFS", metrics().enobufs);
+        drop(peers);
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    });
+    assert_eq!(runtime.handle().metrics().spin_backoffs, 0);
 }
 
 /// Goal: with far fewer buffers and queue entries than connections, nothing is lost and nobody is

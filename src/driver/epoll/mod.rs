@@ -38,6 +38,7 @@
 
 #[cfg(test)]
 mod tests;
+mod tried;
 
 use std::collections::VecDeque;
 use std::io;
@@ -51,6 +52,7 @@ use crate::buf::{Loan, Pool};
 use crate::sys::epoll::{self, Event, TimerFd};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{clock, errno};
+use tried::{Tried, at_once, connected, once, polled, refused};
 
 /// Operations tried in one wait. The rest are tried in the next, before it may sleep.
 const TRIES_PER_WAIT_MAX: usize = 128;
@@ -356,11 +358,12 @@ impl Epoll {
     fn perform(&mut self, key: Key, request: Request, out: &mut Vec<Completion>) -> Tried {
         match request {
             Request::Accept { fd } => accept(key, fd, out),
-            Request::Recv { fd } => self.recv(key, fd, out),
+            // A buffer is looked for when bytes are there, asked or not.
+            Request::Recv { fd, poll_first: _ } => self.recv(key, fd, out),
             Request::RecvInto { fd, target, target_len } => {
                 // SAFETY: the slot's owner keeps the target valid and untouched until the final
                 // completion, which has not been posted.
-                once(unsafe { epoll::recv(fd, target, target_len) })
+                at_once(unsafe { epoll::recv(fd, target, target_len) })
             }
             Request::Send { fd, source, source_len } => {
                 // SAFETY: as above, for a source that is read.
@@ -381,7 +384,11 @@ impl Epoll {
     fn recv(&mut self, key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
         for _ in 0..SHOTS_PER_TRY_MAX {
             let Some(loan) = self.spare.take().or_else(|| self.pool.lend()) else {
-                return Tried::Ended(-errno::ENOBUFS);
+                // Without a byte or an end to be read, no buffer is missing.
+                return match epoll::is_readable(fd) {
+                    true => Tried::Ended(-errno::ENOBUFS),
+                    false => Tried::WaitsForEdge,
+                };
             };
             // SAFETY: the loan is `target_len` writable bytes of the pool, which nobody else has
             // while it is lent (`buf::pool`).
@@ -398,50 +405,6 @@ impl Epoll {
             }
         }
         Tried::HasMore
-    }
-}
-
-/// What one try has brought.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-enum Tried {
-    /// The operation is over, with this result.
-    Ended(i32),
-    WaitsForEdge,
-    /// A multishot operation that would bring more right now.
-    HasMore,
-}
-
-/// What the result of a single call means.
-fn once(result: i32) -> Tried {
-    match -result {
-        errno::EAGAIN => Tried::WaitsForEdge,
-        errno::EINTR => Tried::HasMore,
-        _ => Tried::Ended(result),
-    }
-}
-
-fn polled(result: i32) -> Tried {
-    if result == 0 { Tried::WaitsForEdge } else { once(result) }
-}
-
-/// The result of a request for a descriptor that epoll does not take.
-fn refused(error: &io::Error, request: &Request) -> i32 {
-    match (error.raw_os_error(), request) {
-        (
-            Some(errno::EPERM),
-            Request::Poll { interest, .. } | Request::PollChanges { interest, .. },
-        ) => interest.events() as i32,
-        (code, _) => -code.unwrap_or(errno::EIO),
-    }
-}
-
-fn connected(result: i32) -> Tried {
-    match -result {
-        errno::EINPROGRESS | errno::EALREADY => Tried::WaitsForEdge,
-        errno::EISCONN => Tried::Ended(0),
-        errno::EAGAIN => Tried::Ended(result), // not begun, so no edge is owed
-        _ => once(result),
     }
 }
 
@@ -464,7 +427,7 @@ fn accept(key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
 /// Where a request waits.
 fn place(request: &Request) -> (RawFd, Direction) {
     match *request {
-        Request::Accept { fd } | Request::Recv { fd } | Request::RecvInto { fd, .. } => {
+        Request::Accept { fd } | Request::Recv { fd, .. } | Request::RecvInto { fd, .. } => {
             (fd, Direction::In)
         }
         Request::Send { fd, .. } | Request::Connect { fd, .. } => (fd, Direction::Out),

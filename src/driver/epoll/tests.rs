@@ -34,7 +34,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
     let mut driver = driver(None);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let fd = ours.as_raw_fd();
-    let _ = driver.push(key(0), Request::Recv { fd });
+    let _ = driver.push(key(0), Request::Recv { fd, poll_first: false });
     assert_eq!(waited(&mut driver, Wait::Poll), []);
     driver.cancel(key(0));
     assert_eq!(waited(&mut driver, Wait::Poll)[0].result, -errno::ECANCELED);
@@ -90,7 +90,8 @@ fn half_full_is_about_what_is_new() {
     for (index, (ours, theirs)) in pairs.iter().enumerate() {
         assert!(!driver.is_half_full());
         (&*theirs).write_all(&[7; 64 * 8]).unwrap(); // more than one try takes
-        let _ = driver.push(key(index as u32), Request::Recv { fd: ours.as_raw_fd() });
+        let _ = driver
+            .push(key(index as u32), Request::Recv { fd: ours.as_raw_fd(), poll_first: false });
     }
     assert!(driver.is_half_full());
     assert!(!waited(&mut driver, Wait::Poll).is_empty());
@@ -144,11 +145,40 @@ fn a_flush_tries_only_what_is_new() {
     let mut driver = Epoll::with(epoll, None, pool, bell).unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(&[7; 64 * 100]).unwrap();
-    let _ = driver.push(key(0), Request::Recv { fd: ours.as_raw_fd() });
+    let _ = driver.push(key(0), Request::Recv { fd: ours.as_raw_fd(), poll_first: false });
     for _ in 0..20 {
         driver.flush();
     }
     let got = waited(&mut driver, Wait::Poll);
     // One try in the first flush, and one before and one after the wait has looked for events.
     assert_eq!(got.len(), 3 * SHOTS_PER_TRY_MAX, "last {:?}", got.last());
+}
+
+/// Goal: a receive into a private buffer never waits, and an empty pool is no answer to a receive
+/// for which nothing has come; the invariant of edges holds for both.
+///
+/// Method: both kinds on an empty socket while every buffer of the pool is out; then a byte.
+///
+/// Kills: a private receive that waits for an edge; `ENOBUFS` without a byte; a wait for an edge
+/// that has come before.
+#[test]
+fn receives_without_a_pool() {
+    let mut driver = driver(None);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let fd = ours.as_raw_fd();
+    while driver.pool.lend().is_some() {}
+    let mut buffer = [0; 8];
+    let (target, target_len) = (buffer.as_mut_ptr(), 8);
+    let into = Request::RecvInto { fd, target, target_len };
+    let _ = driver.push(key(0), into);
+    assert_eq!(waited(&mut driver, Wait::Poll)[0].result, -errno::EAGAIN);
+    for poll_first in [true, false] {
+        let _ = driver.push(key(1), Request::Recv { fd, poll_first });
+        assert_eq!(waited(&mut driver, Wait::Poll), []);
+        theirs.write_all(b"!").unwrap();
+        assert_eq!(waited(&mut driver, Wait::Poll)[0].result, -errno::ENOBUFS);
+        let _ = driver.push(key(0), into);
+        assert_eq!(waited(&mut driver, Wait::Poll)[0].result, 1);
+    }
+    driver.forget(fd);
 }

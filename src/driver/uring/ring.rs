@@ -32,6 +32,10 @@ use crate::sys::memory::Mapping;
 /// The one buffer group of a ring.
 const GROUP: u16 = 0;
 
+/// `IORING_RECVSEND_POLL_FIRST` (5.19) and `IORING_RECV_MULTISHOT` (6.0), bits of a receive's `ioprio`.
+const RECVSEND_POLL_FIRST: u16 = 1 << 0;
+const RECV_MULTISHOT: u16 = 1 << 1;
+
 pub(crate) struct KernelRing {
     /// Dropped before `buffers`: the kernel must forget the group's memory first.
     uring: ManuallyDrop<IoUring>,
@@ -100,9 +104,17 @@ fn encode_request(request: Request) -> squeue::Entry {
         Request::Accept { fd } => {
             opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
         }
-        Request::Recv { fd } => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+        Request::Recv { fd, poll_first } => {
+            // The crate's `RecvMulti` has no way to ask for a poll first.
+            let poll_first = if poll_first { RECVSEND_POLL_FIRST } else { 0 };
+            opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
+                .buf_group(GROUP)
+                .ioprio(RECV_MULTISHOT | poll_first)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        }
         Request::RecvInto { fd, target, target_len } => {
-            opcode::Recv::new(Fd(fd), target, target_len).build()
+            opcode::Recv::new(Fd(fd), target, target_len).flags(libc::MSG_DONTWAIT).build() // H46
         }
         Request::Send { fd, source, source_len } => {
             // The ring raises no SIGPIPE (H45); the flag says so to the reader.

@@ -226,7 +226,7 @@ impl<R: Ring> Prober<R> {
         let loan = pool.lend().expect("a fresh pool has a free buffer");
         self.ring.provide(loan);
         self.ring.publish();
-        self.push(PROBE, Entry::Op(Request::Recv { fd: ours.as_raw_fd() }))?;
+        self.push(PROBE, Entry::Op(Request::Recv { fd: ours.as_raw_fd(), poll_first: false }))?;
         theirs.send(b"?")?;
         let first = self.next_answer();
         // Whatever came, the peer's end makes the receive finish, so nothing stays armed.

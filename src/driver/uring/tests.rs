@@ -39,7 +39,10 @@ impl Rig {
     fn push(&mut self) -> Key {
         let key = Key::new(self.next_index, 7, Verb::Recv);
         self.next_index += 1;
-        assert_eq!(self.driver.push(key, Request::Recv { fd: -1 }), PushOutcome::Taken);
+        assert_eq!(
+            self.driver.push(key, Request::Recv { fd: -1, poll_first: false }),
+            PushOutcome::Taken
+        );
         key
     }
 
@@ -201,7 +204,7 @@ fn a_full_queue_refuses() {
         }
         assert!(rig.driver.is_half_full());
         let key = Key::new(99, 0, Verb::Recv);
-        let request = Request::Recv { fd: -1 };
+        let request = Request::Recv { fd: -1, poll_first: false };
         assert_eq!(rig.driver.push(key, request), PushOutcome::Full);
         rig.driver.flush().unwrap();
         assert_eq!(rig.driver.push(key, request), PushOutcome::Taken);

@@ -7,9 +7,15 @@
 //!             read, queue empty                  final completion
 //!   Idle ─────────────────────▶ Multishot ───────────────────────────────▶ Idle
 //!    ▲ │                            │ queue full                            ▲
-//!    │ │ ... and the pool empty     ▼                                       │
+//!    │ │ ... after ENOBUFS          ▼                                       │
 //!    │ └──────▶ Private        Cancelling ── final completion (or bytes) ───┤
-//!    │             └──────────────────────── completion ────────────────────┘
+//!    │             └──────────── completion, at once ───────────────────────┘
+//!
+//!   which receive is next       poll first?   after
+//!   Shared    multishot         if the pool   the start, bytes
+//!                               is empty
+//!   Private   RecvInto          no: at once   ENOBUFS; a private buffer filled, and no pool
+//!   Quiet     multishot         yes           a private receive that found nothing (EAGAIN)
 //! ```
 //!
 //! - **Backpressure.** When [`QUEUED_BUFFERS_MAX`] buffers are queued the receive is cancelled, and
@@ -17,7 +23,9 @@
 //!   of eating the pool (H53). A few more buffers may land until the cancel has taken effect.
 //! - **An empty pool** ends the multishot (H47), perhaps hiding the end of the stream (H48). The
 //!   next receive goes into a buffer of the socket's own, so reading goes on even if the program
-//!   holds every buffer of the pool.
+//!   holds every buffer of the pool. That receive never waits. If nothing was there, the multishot
+//!   is armed again and polls first: it looks for a buffer only when bytes have come. So an idle
+//!   socket holds no memory, and an empty pool makes no socket spin.
 //! - **A final completion may carry bytes** (H49). The state says nothing about success.
 //!
 //! **Invariant.** At most one receive is in flight per socket (H43): a request is submitted in
@@ -40,8 +48,7 @@ pub(in crate::net) const QUEUED_BUFFERS_MAX: usize = 16;
 pub(super) struct Reading {
     queue: ShortQueue<RecvBuf>,
     armed: Armed,
-    /// The multishot found the pool empty; the next receive brings a buffer of its own.
-    is_starved: bool,
+    next: Next,
     /// Nobody will read again: what still arrives is thrown away.
     is_unwanted: bool,
     end: Option<End>,
@@ -59,6 +66,18 @@ enum Armed {
         target: Vec<u8>,
     },
     Cancelling,
+}
+
+/// Which receive fits when the next is armed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Next {
+    /// The multishot.
+    #[default]
+    Shared,
+    /// One into a buffer of the socket's own: something is there, and the pool was empty.
+    Private,
+    /// The multishot, looking for a buffer only when something is there: nothing was just now.
+    Quiet,
 }
 
 /// Why there will be no more bytes, once the queue is empty.
@@ -111,7 +130,17 @@ impl Socket {
         let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
             unreachable!("only `Private` has such a receive in flight");
         };
-        reading.take_in(recv::finish_into(answer, target));
+        let is_filled = answer.result == target.len() as i32;
+        let received = recv::finish_into(answer, target);
+        let next = match &received {
+            Received::Bytes(_) if is_filled && self.reactor.pool().available_count() == 0 => {
+                Next::Private
+            }
+            Received::Bytes(_) => Next::Shared,
+            _nothing => Next::Quiet,
+        };
+        reading.take_in(received);
+        reading.next = next;
         self.after_receive(reading);
     }
 
@@ -181,13 +210,14 @@ impl Socket {
         }
         let owner = Rc::clone(self);
         let pool = self.reactor.pool();
-        let is_private = std::mem::take(&mut reading.is_starved) || pool.available_count() == 0;
-        reading.armed = if is_private {
+        let next = std::mem::take(&mut reading.next);
+        reading.armed = if next == Next::Private {
             let mut target = vec![0; pool.buffer_len() as usize];
             let key = self.reactor.submit(owner, recv::request_into(&**self, &mut target))?;
             Armed::Private { key, target }
         } else {
-            Armed::Multishot(self.reactor.submit(owner, recv::request(&**self))?)
+            let poll_first = next == Next::Quiet || pool.available_count() == 0;
+            Armed::Multishot(self.reactor.submit(owner, recv::request(&**self, poll_first))?)
         };
         Ok(())
     }
@@ -210,7 +240,7 @@ impl Reading {
         match received {
             Received::Bytes(buffer) => self.queue.push_back(buffer),
             Received::End => self.end = Some(End::Eof),
-            Received::NoBuffers => self.is_starved = true,
+            Received::NoBuffers => self.next = Next::Private,
             Received::Nothing => {}
             Received::Failed(code) => self.end = Some(End::Failed(code)),
         }

@@ -23,7 +23,7 @@ impl Rig {
     fn complete_receives(&mut self, count: u32) {
         for index in 0..count {
             let key = Key::new(index, 1, Verb::Recv).raw();
-            self.ring.push(key, Entry::Op(Request::Recv { fd: -1 })).unwrap();
+            self.ring.push(key, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         }
         self.ring.enter(Enter::Submit).unwrap();
         for op in self.script.in_flight() {
@@ -49,7 +49,7 @@ impl Rig {
 
     /// A receive whose completion the kernel has lost.
     fn lose_one(&mut self) {
-        self.ring.push(9, Entry::Op(Request::Recv { fd: -1 })).unwrap();
+        self.ring.push(9, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         self.ring.enter(Enter::Submit).unwrap();
         self.script.drop_completion(self.script.the(Verb::Recv));
     }
@@ -149,7 +149,7 @@ fn a_loss_is_counted_at_once_and_reported_late() {
 fn a_loss_ends_a_sleep() {
     for others in [0, 1] {
         let mut rig = Rig::new(Profile::Capped);
-        rig.ring.push(9, Entry::Op(Request::Recv { fd: -1 })).unwrap();
+        rig.ring.push(9, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         rig.ring.enter(Enter::Submit).unwrap();
         rig.script.direct(move |script| {
             script.all(Verb::Recv).into_iter().for_each(|op| script.drop_completion(op));

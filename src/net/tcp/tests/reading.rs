@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, Verb};
+use crate::buf::RecvBuf;
+use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::net::stream::reading::QUEUED_BUFFERS_MAX;
 use crate::sys::errno;
@@ -106,9 +107,31 @@ fn a_final_receive_carries_bytes() {
     });
 }
 
+/// Reads until the program holds all four buffers of the pool. The receive stays armed.
+async fn hold_the_pool(script: &Script, stream: &mut TcpStream) -> Vec<RecvBuf> {
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        arm(stream).await;
+        turns(1).await;
+        assert!(script.deliver(script.the(Verb::Recv), &[b'k'; 64], true));
+        held.push(stream.recv().await.unwrap());
+    }
+    assert_eq!(metrics().buffers_held, 4);
+    held
+}
+
+/// The one receive in flight: whether it looks for a buffer only when bytes are there.
+fn polls_first(script: &Script) -> bool {
+    match script.the(Verb::Recv).request {
+        Request::Recv { poll_first, .. } => poll_first,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Goal: reading goes on while the program holds every buffer of the pool (H47), and the end of
 /// the stream shows although the empty pool hid it (H48).
-/// Method: hold all four buffers; ENOBUFS, bytes into a private buffer, then 0 into another.
+/// Method: hold all four buffers; ENOBUFS, bytes into a private buffer; then a receive that polls
+/// first, ENOBUFS, and 0 into another private buffer.
 /// Kills: waiting for the pool; ENOBUFS taken for an error or for the end; arming the multishot
 /// again at once.
 #[test]
@@ -116,15 +139,9 @@ fn reading_goes_on_without_the_pool() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let (mut stream, _peer) = stream();
-        let mut held = Vec::new();
-        for _ in 0..4 {
-            arm(&mut stream).await;
-            turns(1).await;
-            assert!(script.deliver(script.the(Verb::Recv), b"kept", true));
-            held.push(stream.recv().await.unwrap());
-        }
-        assert_eq!(metrics().buffers_held, 4);
+        let held = hold_the_pool(&script, &mut stream).await;
         arm(&mut stream).await;
+        assert!(!polls_first(&script), "the pool had buffers when it was armed");
         assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
         turns(2).await;
         script.deliver(script.the(Verb::RecvInto), b"private", false);
@@ -132,10 +149,67 @@ fn reading_goes_on_without_the_pool() {
 
         arm(&mut stream).await;
         turns(1).await;
+        assert!(polls_first(&script), "the pool is empty");
+        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
+        turns(2).await;
         script.complete(script.the(Verb::RecvInto), 0, Flags::NONE);
         assert!(stream.recv().await.unwrap().is_empty(), "the end");
-        assert_eq!((metrics().enobufs, metrics().buffers_held), (1, 4));
-        assert!(held.iter().all(|buffer| &**buffer == b"kept"));
+        assert_eq!((metrics().enobufs, metrics().buffers_held), (2, 4));
+        assert!(held.iter().all(|buffer| **buffer == [b'k'; 64]));
+    });
+}
+
+/// Goal: a stream that waits has no buffer of its own, whatever the pool has: a private receive
+/// that finds nothing gives its buffer back, and the next receive polls first (H47).
+/// Method: ENOBUFS with lent buffers and no bytes (other sockets took them), then EAGAIN; look at
+/// what is armed, also after EINTR. Then bytes come.
+/// Kills: a private receive armed again; a multishot that ends with ENOBUFS as soon as it is armed;
+/// EAGAIN taken for an error.
+#[test]
+fn a_private_receive_that_finds_nothing_is_given_up() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        for code in [errno::EAGAIN, errno::EINTR] {
+            let (mut stream, _peer) = stream();
+            let mut recv = Box::pin(stream.recv());
+            assert!(poll_once(recv.as_mut()).await.is_pending());
+            turns(1).await;
+            assert!(!polls_first(&script));
+            script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+            turns(2).await;
+            script.complete(script.the(Verb::RecvInto), -code, Flags::NONE);
+            turns(2).await;
+            assert!(polls_first(&script), "errno {code}");
+            assert!(script.deliver(script.the(Verb::Recv), b"bytes", true));
+            assert_eq!(&*recv.await.unwrap(), b"bytes");
+            drop(stream);
+            turns(2).await;
+        }
+        assert_eq!(script.count_ops(Verb::RecvInto), 2);
+    });
+}
+
+/// Goal: a peer that sends much while the pool is empty is read with one operation per buffer.
+/// Method: hold the pool; fill private buffers to the end twice, then one in part.
+/// Kills: a poll, an ENOBUFS and a private receive for each; a private receive where less than a
+/// buffer was there.
+#[test]
+fn full_private_receives_follow_each_other() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        let _held = hold_the_pool(&script, &mut stream).await;
+        arm(&mut stream).await;
+        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
+        for len in [64, 64, 40] {
+            turns(2).await;
+            script.deliver(script.the(Verb::RecvInto), &vec![b'p'; len], false);
+            assert_eq!(stream.recv().await.unwrap().len(), len);
+            arm(&mut stream).await;
+        }
+        turns(1).await;
+        assert!(polls_first(&script));
+        assert_eq!((script.count_ops(Verb::RecvInto), metrics().enobufs), (3, 1));
     });
 }
 
