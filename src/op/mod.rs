@@ -10,6 +10,7 @@ pub(crate) mod recv;
 pub(crate) mod send;
 
 use crate::buf::RecvBuf;
+use crate::driver::request::Verb;
 
 /// A completion as a resource sees it: its buffer, if it carried one, is already in hand.
 #[derive(Debug)]
@@ -18,4 +19,16 @@ pub(crate) struct Answer {
     /// Whether further answers will follow. Says nothing about success (H49).
     pub(crate) more: bool,
     pub(crate) buffer: Option<RecvBuf>,
+}
+
+impl Answer {
+    /// Whether the operation has moved something: bytes, a connection. Errors, ends and readiness
+    /// have not. If they matter to a task, its poll is the progress of the turn.
+    pub(crate) fn has_moved(&self, verb: Verb) -> bool {
+        match verb {
+            Verb::Accept | Verb::Connect => self.result >= 0,
+            Verb::Recv | Verb::RecvInto | Verb::Send => self.result > 0,
+            Verb::PollReadable | Verb::PollWritable => false,
+        }
+    }
 }

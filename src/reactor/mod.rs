@@ -91,6 +91,8 @@ pub(crate) struct Reactor {
     failure: Cell<Option<Failure>>,
     /// The clock as the last wait left it.
     turn_ns: Cell<u64>,
+    /// Operations in flight after the last wait.
+    in_flight_before: Cell<usize>,
     enobufs: Cell<u64>,
     closing_count: Cell<usize>,
     peer_resets: Cell<u64>,
@@ -141,6 +143,7 @@ impl Reactor {
             phase: Cell::new(Phase::Open),
             failure: Cell::new(None),
             turn_ns: Cell::new(0),
+            in_flight_before: Cell::new(0),
             enobufs: Cell::new(0),
             closing_count: Cell::new(0),
             peer_resets: Cell::new(0),
@@ -199,10 +202,16 @@ impl Reactor {
     // ---- one turn --------------------------------------------------------------------------
 
     /// Enters the kernel once and dispatches what completed. Sleeps at most until the next timer,
-    /// and only if `may_sleep`. Returns how many answers were handed out.
+    /// and only if `may_sleep`.
+    ///
+    /// Returns how much progress there was: answers that moved something, and operations fewer in
+    /// flight than after the last wait. An operation that fails and is asked for again is neither.
     pub(crate) fn wait(&self, may_sleep: bool) -> io::Result<usize> {
         self.fill_submission_queue()?;
-        self.wait_for(self.how_long(may_sleep))
+        let moved_count = self.wait_for(self.how_long(may_sleep))?;
+        let in_flight_count = self.slots.borrow().len();
+        let former_count = self.in_flight_before.replace(in_flight_count);
+        Ok(moved_count + former_count.saturating_sub(in_flight_count))
     }
 
     fn wait_for(&self, wait: Wait) -> io::Result<usize> {
@@ -214,12 +223,13 @@ impl Reactor {
         let now_ns = self.clock.now_ns();
         self.turn_ns.set(now_ns);
         self.submission.entered(now_ns);
-        let answers_count = batch.len() + self.answer_withdrawn();
+        self.answer_withdrawn();
+        let mut moved_count = 0;
         for completion in batch.drain(..) {
-            self.dispatch(completion);
+            moved_count += usize::from(self.dispatch(completion));
         }
         *self.batch.borrow_mut() = batch;
-        outcome.map(|()| answers_count)
+        outcome.map(|()| moved_count)
     }
 
     /// Collects what is due, in order of deadline and of setting. Returns how many there were.
@@ -259,7 +269,7 @@ impl Reactor {
     }
 
     /// Hands one completion to whoever it is for.
-    fn dispatch(&self, completion: Completion) {
+    fn dispatch(&self, completion: Completion) -> bool {
         // The buffer first: it comes back whatever the result is and whoever is gone (H58).
         let buffer = completion.flags.buffer().map(|id| {
             let len = u32::try_from(completion.result).unwrap_or(0);
@@ -269,10 +279,13 @@ impl Reactor {
             self.enobufs.set(self.enobufs.get() + 1);
         }
         let addressee = self.slots.borrow_mut().complete(completion);
-        if let Some(Addressee { owner, verb }) = addressee {
-            let more = completion.flags.more();
-            owner.complete(verb, Answer { result: completion.result, more, buffer });
-        }
+        let Some(Addressee { owner, verb }) = addressee else {
+            return false;
+        };
+        let answer = Answer { result: completion.result, more: completion.flags.more(), buffer };
+        let has_moved = answer.has_moved(verb);
+        owner.complete(verb, answer);
+        has_moved
     }
 
     // ---- timers, wakes and reports -----------------------------------------------------------

@@ -1,5 +1,7 @@
 //! The loop on a ring whose kernel is a script: turns, wakes, and the end.
 
+mod spinning;
+
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io::Read;
@@ -11,9 +13,8 @@ use std::time::Duration;
 use super::{Builder, Handle, Runtime};
 use crate::driver::request::{Flags, Verb};
 use crate::driver::uring::entry::Entry;
-use crate::driver::uring::scripted::{CancelPolicy, FailAt, Script};
+use crate::driver::uring::scripted::{CancelPolicy, Script};
 use crate::net::TcpStream;
-use crate::sys::errno;
 use crate::task::yield_now;
 use crate::time::sleep;
 
@@ -159,47 +160,6 @@ fn half_a_queue_leaves_in_the_middle_of_a_turn() {
         yield_now().await;
     });
     assert_eq!(*seen.borrow(), [0, 0, 0, 0, 0, 0, 0, 0, 8, 8]);
-}
-
-/// Goal: a wait that always returns with nothing costs no core, and is counted (H78).
-/// Method: 1 100 interrupted sleeps, then the timer. Kills: the guard; a guard that counts turns
-/// with progress.
-#[test]
-fn spinning_is_slowed_down_and_counted() {
-    let (script, runtime, _reports) = scripted();
-    runtime.block_on(async {
-        for _ in 0..1_100 {
-            script.fail_enter(FailAt::AfterSubmission, errno::EINTR);
-        }
-        sleep(Duration::from_millis(5)).await;
-        let backoffs = Handle::current().metrics().spin_backoffs;
-        assert!((90..=101).contains(&backoffs), "{backoffs}");
-        for _ in 0..2_000 {
-            yield_now().await;
-        }
-        assert_eq!(Handle::current().metrics().spin_backoffs, backoffs);
-    });
-}
-
-/// Goal: spurious wakes that are far apart are no spin, however many come in a row.
-/// Method: 3 000 sleeps that somebody else's bell ends, 1 ms of virtual time apart. Kills: counting
-/// turns without looking at the clock.
-#[test]
-fn spurious_wakes_are_no_spin() {
-    let (script, runtime, _reports) = scripted();
-    let mut bells_left = 3_000;
-    script.direct(move |script| {
-        if bells_left > 0 {
-            bells_left -= 1;
-            script.advance_ns(MS);
-            script.ring_bell();
-        }
-    });
-    runtime.block_on(async {
-        sleep(Duration::from_secs(3600)).await;
-        assert_eq!(Handle::current().metrics().spin_backoffs, 0);
-        assert!(Handle::current().metrics().turns > 3_000);
-    });
 }
 
 /// Goal: a future that is polled outside of a loop does not run out of budget there.

@@ -24,7 +24,9 @@ const POLLS_PER_TURN_MAX: usize = 4096;
 /// How long a request may wait, while tasks run, before it is submitted.
 const SUBMIT_DELAY_MAX_NS: u64 = 100_000;
 
-/// Turns in a row without any progress before the loop takes a break (H78). A sleep that a signal
+/// Turns in a row without any progress before the loop takes a break (H78). Errors and readiness
+/// are no progress by themselves, or an operation that fails at once and is asked for again would
+/// spin unseen: only the polls that follow are. A sleep that a signal
 /// or a spurious wake-up ended is such a turn too, so a few are normal, and any number of them if
 /// they are far apart.
 const IDLE_TURNS_MAX: u32 = 1000;
@@ -46,13 +48,13 @@ impl Core {
         self.report_unhandled();
     }
 
-    /// Returns the number of answers, timers and polls that this turn has brought.
+    /// Returns the progress of this turn: polls, timers, and what `Reactor::wait` counts.
     fn try_turn(&self, mut poll_main: impl FnMut()) -> io::Result<usize> {
         self.reactor.run_wakers(); // owed by polls of the last turn
         let may_sleep = self.executor.prepare_sleep();
         let waited = self.reactor.wait(may_sleep);
         self.executor.awake();
-        let answers_count = waited?;
+        let moved_count = waited?;
         self.reactor.run_wakers();
 
         let timers_count = self.reactor.expire_timers();
@@ -69,7 +71,7 @@ impl Core {
             }
             self.reactor.flush_if_due(SUBMIT_DELAY_MAX_NS)?;
         }
-        Ok(answers_count + timers_count + polls_count)
+        Ok(moved_count + timers_count + polls_count)
     }
 
     /// Submits what the last polls of a `block_on` have asked for, so that it does not wait for the

@@ -1,0 +1,130 @@
+//! Turns without progress.
+
+use std::future::pending;
+use std::time::Duration;
+
+use super::{MS, scripted, stream};
+use crate::Handle;
+use crate::driver::request::{Flags, Verb};
+use crate::driver::uring::scripted::{CancelPolicy, FailAt};
+use crate::sys::errno;
+use crate::task::yield_now;
+use crate::time::sleep;
+
+/// Goal: a wait that always returns with nothing costs no core, and is counted (H78).
+/// Method: 1 100 interrupted sleeps, then the timer. Kills: the guard; a guard that counts turns
+/// with progress.
+#[test]
+fn spinning_is_slowed_down_and_counted() {
+    let (script, runtime, _reports) = scripted();
+    runtime.block_on(async {
+        for _ in 0..1_100 {
+            script.fail_enter(FailAt::AfterSubmission, errno::EINTR);
+        }
+        sleep(Duration::from_millis(5)).await;
+        let backoffs = Handle::current().metrics().spin_backoffs;
+        assert!((90..=101).contains(&backoffs), "{backoffs}");
+        for _ in 0..2_000 {
+            yield_now().await;
+        }
+        assert_eq!(Handle::current().metrics().spin_backoffs, backoffs);
+    });
+}
+
+/// Goal: an operation that fails at once and is asked for again, without a wake, is a spin.
+/// Method: an accept that is answered by `ECONNABORTED` in each turn, and a send by `EINTR`, which
+/// is asked for in the next turn; 1 100 times each. Kills: any answer counts as progress; fewer
+/// operations after an answer than before it count, although the next turn asks again.
+#[test]
+fn an_operation_that_fails_again_and_again_is_a_spin() {
+    for verb in [Verb::Accept, Verb::Send] {
+        let (script, runtime, _reports) = scripted();
+        let mut failures_left = 1_100;
+        script.direct(move |script| {
+            if failures_left > 0 {
+                failures_left -= 1;
+                let code = if verb == Verb::Accept { errno::ECONNABORTED } else { errno::EINTR };
+                script.complete(script.the(verb), -code, Flags::NONE);
+            }
+        });
+        runtime.block_on(async {
+            let (mut stream, _peer) = stream();
+            let task = match verb {
+                Verb::Accept => crate::spawn(async {
+                    let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                    listener.accept().await.map(drop)
+                }),
+                _ => crate::spawn(async move {
+                    stream.write_all(b"never sent").await?;
+                    pending().await
+                }),
+            };
+            sleep(Duration::from_millis(5)).await;
+            let backoffs = Handle::current().metrics().spin_backoffs;
+            assert!((90..=101).contains(&backoffs), "{verb:?}: {backoffs}");
+            task.abort();
+        });
+    }
+}
+
+/// Goal: turns that only send what a dropped stream has left, or only end operations, are no spin.
+/// Method: 3 000 sends of one byte each; then 3 000 dropped readers whose cancels are answered by
+/// one completion a turn. Kills: counting polls and timers only; counting bytes only.
+#[test]
+fn lingering_and_closing_are_no_spin() {
+    const TURNS: usize = 3_000;
+    let (script, runtime, _reports) = scripted();
+    script.direct(|script| {
+        for send in script.all(Verb::Send) {
+            script.complete(send, 1, Flags::NONE);
+        }
+    });
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(&[7; TURNS]).await.unwrap();
+        drop(stream);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(script.count_ops(Verb::Send), TURNS);
+        assert_eq!(Handle::current().metrics().spin_backoffs, 0);
+    });
+
+    let (script, runtime, _reports) = scripted();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    script.direct(|script| {
+        if let Some(&recv) = script.all(Verb::Recv).first() {
+            script.complete(recv, -errno::ECANCELED, Flags::NONE);
+        }
+    });
+    runtime.block_on(async {
+        let readers = [(); TURNS].map(|()| {
+            let (mut stream, _peer) = stream();
+            crate::spawn(async move { stream.recv().await.map(drop) })
+        });
+        yield_now().await;
+        readers.iter().for_each(crate::JoinHandle::abort);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(script.all(Verb::Recv), []);
+        assert_eq!(Handle::current().metrics().spin_backoffs, 0);
+    });
+}
+
+/// Goal: spurious wakes that are far apart are no spin, however many come in a row.
+/// Method: 3 000 sleeps that somebody else's bell ends, 1 ms of virtual time apart. Kills: counting
+/// turns without looking at the clock.
+#[test]
+fn spurious_wakes_are_no_spin() {
+    let (script, runtime, _reports) = scripted();
+    let mut bells_left = 3_000;
+    script.direct(move |script| {
+        if bells_left > 0 {
+            bells_left -= 1;
+            script.advance_ns(MS);
+            script.ring_bell();
+        }
+    });
+    runtime.block_on(async {
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!(Handle::current().metrics().spin_backoffs, 0);
+        assert!(Handle::current().metrics().turns > 3_000);
+    });
+}
