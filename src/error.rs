@@ -87,7 +87,8 @@ impl std::error::Error for SetupError {
 }
 
 /// An error that nobody is waiting for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
-/// receives each one exactly once; without a hook it is printed to standard error.
+/// receives each one exactly once; without a hook it is printed to standard error, at a limited
+/// rate and only if that does not block.
 #[non_exhaustive]
 pub enum Unhandled {
     /// A task panicked, and its `JoinHandle` was dropped before anyone looked.
@@ -137,6 +138,32 @@ pub enum Unhandled {
         /// Operations that were still in flight.
         in_flight_count: usize,
     },
+}
+
+impl Unhandled {
+    /// The names of the variants. Limits are by kind.
+    pub(crate) const KINDS: [&'static str; 7] = [
+        "TaskPanic",
+        "CallPanic",
+        "WakePanic",
+        "BackgroundClose",
+        "AcceptCapacity",
+        "DriverFailed",
+        "UndrainedShutdown",
+    ];
+
+    /// The index of this variant in [`KINDS`](Self::KINDS).
+    pub(crate) fn kind(&self) -> usize {
+        match self {
+            Unhandled::TaskPanic { .. } => 0,
+            Unhandled::CallPanic { .. } => 1,
+            Unhandled::WakePanic { .. } => 2,
+            Unhandled::BackgroundClose { .. } => 3,
+            Unhandled::AcceptCapacity { .. } => 4,
+            Unhandled::DriverFailed { .. } => 5,
+            Unhandled::UndrainedShutdown { .. } => 6,
+        }
+    }
 }
 
 impl fmt::Display for Unhandled {

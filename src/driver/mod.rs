@@ -25,7 +25,7 @@ pub(crate) mod request;
 pub(crate) mod uring;
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::{Arc, Once};
@@ -33,6 +33,7 @@ use std::sync::{Arc, Once};
 use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::sys::eventfd::EventFd;
+use crate::sys::stderr;
 pub(crate) use clock::Clock;
 use diagnosis::{Outcome, Steps, Trail};
 use epoll::Epoll;
@@ -352,7 +353,8 @@ pub(crate) fn open(
     let opened = choose(choice, sizes, pool, &mut trail)?;
     if opened.info.kind == DriverKind::Epoll && trail.uring.has_failed() {
         SAID.call_once(|| {
-            let _ = writeln!(io::stderr(), "ringloop: running on {}", opened.info);
+            // If standard error cannot take the line now, `Handle::driver` still has the reason.
+            stderr::try_write_line(&format!("ringloop: running on {}", opened.info));
         });
     }
     Ok(opened)

@@ -5,13 +5,14 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::unhandled::{Hook, Reports};
 use super::{Core, Runtime};
 use crate::buf::Pool;
 use crate::driver::diagnosis::{self, Diagnosis};
 use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes};
 use crate::error::{SetupError, Unhandled};
 use crate::reactor::Reactor;
-use crate::task::{Executor, Hook, Remote, Reporter};
+use crate::task::{Executor, Remote};
 
 /// Submission queue entries. Small, because the queue is emptied at least once per turn.
 const SQ_ENTRIES: u32 = 256;
@@ -110,8 +111,19 @@ impl Builder {
     }
 
     /// Called with every error that nobody awaits: panics of detached tasks and callbacks, bytes a
-    /// dropped stream could not deliver, and so on. Runs on the loop's thread. Default: one line
-    /// to standard error each.
+    /// dropped stream could not deliver, and so on. Runs on the loop's thread.
+    ///
+    /// The hook receives every report, at the rate at which they happen, and peers can choose that
+    /// rate: limit what it does with each. A peer that resets a connection makes no report
+    /// ([`Metrics::peer_resets`](crate::Metrics::peer_resets)).
+    ///
+    /// Without a hook each report is one line on standard error, within limits. Of each kind at
+    /// most five lines are printed at once and one per second after that; the next one carries the
+    /// number of those left out ("and 947 more of this kind in the last 3.2 s"), and the end of the
+    /// runtime prints what remains. A line is written only if standard error takes it without
+    /// blocking. [`Metrics::reports_suppressed`](crate::Metrics::reports_suppressed) counts what was
+    /// not printed. A panic's message is also printed by the panic hook of the standard library,
+    /// which has no such limits: see [`std::panic::set_hook`].
     pub fn on_unhandled(mut self, hook: impl Fn(&Unhandled) + 'static) -> Builder {
         self.on_unhandled = Some(Box::new(hook));
         self
@@ -163,12 +175,14 @@ impl Builder {
     fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {
         let Opened { driver, info, unparker, clock } = opened;
         let linger_ns = u64::try_from(self.linger.as_nanos()).unwrap_or(u64::MAX);
+        let reports = Reports::new(self.on_unhandled, clock.clone());
         let reactor = Reactor::new(driver, clock, pool, linger_ns);
         let remote = Remote::new(Box::new(move || unparker.unpark()));
-        let executor = Executor::new(remote, Reporter::new(self.on_unhandled));
+        let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let core = Core {
             reactor: Rc::new(reactor),
             executor,
+            reports,
             info,
             turns: Cell::new(0),
             idle_turns: Cell::new(0),

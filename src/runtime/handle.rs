@@ -91,6 +91,7 @@ impl Handle {
             lost_wakeups,
             enobufs,
             peer_resets,
+            reports_suppressed: core.reports.suppressed_count(),
             spin_backoffs: core.spin_backoffs.get(),
             tasks: core.executor.task_count() as u64,
             in_flight: in_flight as u64,
@@ -144,6 +145,9 @@ pub struct Metrics {
     /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.
     /// Peers do that at any time, so these are counted and not reported.
     pub peer_resets: u64,
+    /// Errors without a caller that were not printed, because many of their kind came at once or
+    /// because standard error was not writable. With a hook for them this stays 0.
+    pub reports_suppressed: u64,
     /// Breaks the loop took because it was turning without progress. Should be 0.
     pub spin_backoffs: u64,
 

@@ -6,9 +6,11 @@
 mod builder;
 pub(crate) mod context;
 mod handle;
+mod limiter;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unhandled;
 
 use std::cell::Cell;
 use std::fmt;
@@ -67,6 +69,7 @@ pub struct Runtime {
 pub(crate) struct Core {
     pub(crate) reactor: Rc<Reactor>,
     pub(crate) executor: Executor,
+    reports: Rc<unhandled::Reports>,
     info: DriverInfo,
     turns: Cell<u64>,
     /// Turns in a row that brought nothing and ran nothing.
@@ -154,5 +157,6 @@ impl Drop for Runtime {
         self.core.reactor.linger();
         drop(finish);
         self.core.report_unhandled();
+        self.core.reports.print_omitted();
     }
 }

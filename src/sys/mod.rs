@@ -10,3 +10,4 @@ pub(crate) mod epoll;
 pub(crate) mod errno;
 pub(crate) mod eventfd;
 pub(crate) mod memory;
+pub(crate) mod stderr;

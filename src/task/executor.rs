@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,39 +29,20 @@ const SHUTDOWN_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
-    reporter: Rc<Reporter>,
+    reporter: Rc<dyn Report>,
     /// Every task that has not ended, so that a shutdown can find them all.
     live: Rc<RefCell<Slab<AbortHandle>>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
 }
 
-/// What a program does with an error that nobody waits for.
-pub(crate) type Hook = Box<dyn Fn(&Unhandled)>;
-
-/// Where errors go that nobody waits for.
-pub(crate) struct Reporter {
-    hook: Option<Hook>,
-}
-
-impl Reporter {
-    pub(crate) fn new(hook: Option<Hook>) -> Rc<Reporter> {
-        Rc::new(Reporter { hook })
-    }
-
-    /// Calls the hook. Without one, or if it panics, the text goes to standard error.
-    pub(crate) fn report(&self, unhandled: &Unhandled) {
-        let hook = self.hook.as_ref();
-        let heard = hook.map(|hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled))));
-        if !matches!(heard, Some(Ok(()))) {
-            // Not `eprintln!`: a standard error that nobody reads must not end the loop.
-            let _ = writeln!(std::io::stderr(), "ringloop: {unhandled}");
-        }
-    }
+/// Receives errors that no caller awaits. May run user code.
+pub(crate) trait Report {
+    fn report(&self, unhandled: &Unhandled);
 }
 
 impl Executor {
-    pub(crate) fn new(remote: Arc<Remote>, reporter: Rc<Reporter>) -> Executor {
+    pub(crate) fn new(remote: Arc<Remote>, reporter: Rc<dyn Report>) -> Executor {
         Executor {
             queue: Rc::default(),
             remote,
@@ -131,8 +111,8 @@ impl Executor {
         &self.remote
     }
 
-    pub(crate) fn reporter(&self) -> &Reporter {
-        &self.reporter
+    pub(crate) fn reporter(&self) -> &dyn Report {
+        &*self.reporter
     }
 
     /// Whether the loop may sleep: nothing is ready, here or in the inbox. Pairs with `awake`.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::coop;
-use super::executor::Reporter;
+use super::executor::Report;
 use crate::error::{Unhandled, panic_text};
 
 /// A task's number, unique within the process.
@@ -229,7 +229,7 @@ impl fmt::Debug for AbortHandle {
 pub(super) struct JoinCell<T> {
     state: RefCell<JoinState<T>>,
     is_detached: Cell<bool>,
-    reporter: Rc<Reporter>,
+    reporter: Rc<dyn Report>,
     spawned_at: &'static Location<'static>,
 }
 
@@ -246,7 +246,10 @@ impl JoinError {
 }
 
 impl<T> JoinCell<T> {
-    pub(super) fn new(reporter: &Rc<Reporter>, spawned_at: &'static Location<'static>) -> Rc<Self> {
+    pub(super) fn new(
+        reporter: &Rc<dyn Report>,
+        spawned_at: &'static Location<'static>,
+    ) -> Rc<Self> {
         Rc::new(JoinCell {
             state: RefCell::new(JoinState::Running { joiner: None }),
             is_detached: Cell::new(false),

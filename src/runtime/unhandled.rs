@@ -1,0 +1,201 @@
+//! Where errors go that no caller awaits: the program's hook, or standard error.
+//!
+//! Lines on standard error are limited in rate ([`limiter`](super::limiter)) and written only if
+//! that does not block the loop. What is not printed is counted and mentioned with a later line,
+//! at the end of the runtime at the latest.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::limiter::Limiter;
+use crate::driver::Clock;
+use crate::error::Unhandled;
+use crate::sys::stderr;
+use crate::task::Report;
+
+/// What a program does with an error that no caller awaits.
+pub(super) type Hook = Box<dyn Fn(&Unhandled)>;
+
+/// Writes a line as a whole and without blocking, or not at all. Returns whether it did.
+type WriteLine = Box<dyn Fn(&str) -> bool>;
+
+/// Receives the reports of one loop.
+pub(crate) struct Reports {
+    hook: Option<Hook>,
+    limiter: RefCell<Limiter<{ Unhandled::KINDS.len() }>>,
+    clock: Clock,
+    write_line: WriteLine,
+}
+
+impl Reports {
+    pub(super) fn new(hook: Option<Hook>, clock: Clock) -> Rc<Reports> {
+        let write_line = Box::new(stderr::try_write_line);
+        Rc::new(Reports { hook, limiter: RefCell::new(Limiter::new()), clock, write_line })
+    }
+
+    /// Reports that were neither given to the hook nor printed.
+    pub(super) fn suppressed_count(&self) -> u64 {
+        self.limiter.borrow().total_suppressed()
+    }
+
+    /// Prints the counts that no line has mentioned yet.
+    pub(super) fn print_omitted(&self) {
+        let now_ns = self.clock.now_ns();
+        let mut limiter = self.limiter.borrow_mut();
+        for (kind, name) in Unhandled::KINDS.iter().enumerate() {
+            if let Some(text) = limiter.omitted(kind, now_ns).line(name) {
+                if !self.write(&text, "") {
+                    return;
+                }
+                limiter.printed(kind);
+            }
+        }
+    }
+
+    fn print(&self, unhandled: &Unhandled) {
+        let kind = unhandled.kind();
+        let Some(omitted) = self.limiter.borrow_mut().admit(kind, self.clock.now_ns()) else {
+            return;
+        };
+        let is_written = self.write(&unhandled.to_string(), &omitted.suffix());
+        let mut limiter = self.limiter.borrow_mut();
+        if is_written {
+            limiter.printed(kind);
+        } else {
+            limiter.not_printed();
+        }
+    }
+
+    /// Writes one line. Cuts `text` if the line would be too long to be written as a whole.
+    fn write(&self, text: &str, suffix: &str) -> bool {
+        const PREFIX: &str = "ringloop: ";
+        const CUT: &str = "…";
+        let room = stderr::LINE_BYTES_MAX - PREFIX.len() - CUT.len() - suffix.len() - 1;
+        let line = if text.len() <= room {
+            format!("{PREFIX}{text}{suffix}")
+        } else {
+            let end = (0..=room).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            format!("{PREFIX}{}{CUT}{suffix}", &text[..end])
+        };
+        (self.write_line)(&line)
+    }
+}
+
+impl Report for Reports {
+    /// Calls the hook. Without one, or if it panics, the text goes to standard error.
+    fn report(&self, unhandled: &Unhandled) {
+        let call = |hook: &Hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled)));
+        if !matches!(self.hook.as_ref().map(call), Some(Ok(()))) {
+            self.print(unhandled);
+        }
+    }
+}
+
+/// Join handles that outlive the runtime can still report.
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.print_omitted();
+    }
+}
+
+impl fmt::Debug for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reports").field("hook", &self.hook.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Reports whose lines are kept, a clock that the test moves, and whether writes succeed.
+    struct Printer {
+        reports: Rc<Reports>,
+        lines: Rc<RefCell<Vec<String>>>,
+        now_ns: Rc<Cell<u64>>,
+        is_writable: Rc<Cell<bool>>,
+    }
+
+    fn printer() -> Printer {
+        let lines = Rc::new(RefCell::new(Vec::new()));
+        let (now_ns, is_writable) = (Rc::new(Cell::new(1)), Rc::new(Cell::new(true)));
+        let (kept, open) = (Rc::clone(&lines), Rc::clone(&is_writable));
+        let reports = Rc::new(Reports {
+            hook: None,
+            limiter: RefCell::new(Limiter::new()),
+            clock: Clock::Virtual(Rc::clone(&now_ns)),
+            write_line: Box::new(move |line| {
+                if open.get() {
+                    kept.borrow_mut().push(line.to_owned());
+                }
+                open.get()
+            }),
+        });
+        Printer { reports, lines, now_ns, is_writable }
+    }
+
+    fn shortage() -> Unhandled {
+        Unhandled::AcceptCapacity { error: std::io::ErrorKind::OutOfMemory.into() }
+    }
+
+    /// Goal: what is not printed is counted, and printed with the next line or at the end, once.
+    /// Method: 1 000 reports at one moment, one 3 s later, ten more, the end; then none is left.
+    /// Kills: a printer without the limit; counts that the end forgets or repeats.
+    #[test]
+    fn omitted_reports_are_printed_as_counts() {
+        let Printer { reports, lines, now_ns, .. } = printer();
+        (0..1000).for_each(|_| reports.report(&shortage()));
+        let first = "ringloop: a listener pauses accepting: out of memory";
+        assert_eq!(lines.take(), [first; 5]);
+        now_ns.set(3_000_000_001);
+        (0..13).for_each(|_| reports.report(&shortage()));
+        let counted = format!("{first}, and 995 more of this kind in the last 3.0 s");
+        assert_eq!(lines.take(), [counted.as_str(), first, first]);
+        now_ns.set(3_500_000_001);
+        assert_eq!(reports.suppressed_count(), 1005);
+        drop(reports);
+        assert_eq!(
+            lines.take(),
+            ["ringloop: 10 more of the kind AcceptCapacity in the last 0.5 s"]
+        );
+    }
+
+    /// Goal: lines that cannot be written are counted, and the next one that can mentions them.
+    /// Method: three reports to an output that is full, one when it is not, of another kind.
+    /// Kills: a failed write that counts as printed.
+    #[test]
+    fn lines_that_could_not_be_written_are_counted() {
+        let Printer { reports, lines, is_writable, .. } = printer();
+        is_writable.set(false);
+        (0..3).for_each(|_| reports.report(&shortage()));
+        reports.print_omitted();
+        is_writable.set(true);
+        reports.report(&Unhandled::WakePanic { payload: Box::new("why") });
+        let line = "ringloop: a waker panicked: why \
+                    (3 reports before this one were lost: standard error was not writable)";
+        assert_eq!(lines.take(), [line]);
+        drop(reports);
+        assert_eq!(lines.take(), [""; 0]);
+    }
+
+    /// Goal: a line fits into what a pipe takes at once, whatever a panic's message is, and keeps
+    /// its count.
+    /// Method: messages of two-byte characters around the limit. Kills: a line that is too long;
+    /// a cut within a character; a cut of the count.
+    #[test]
+    fn long_messages_are_cut() {
+        let Printer { reports, lines, now_ns, .. } = printer();
+        for len in [1000, 2030, 2031, 2032, 2040, 9000] {
+            now_ns.set(now_ns.get() + 10_000_000_000);
+            let payload = || Box::new("é".repeat(len));
+            (0..6).for_each(|_| reports.report(&Unhandled::WakePanic { payload: payload() }));
+        }
+        for line in lines.take() {
+            assert!(line.len() < stderr::LINE_BYTES_MAX, "{} bytes", line.len());
+        }
+        assert!(reports.suppressed_count() > 0);
+    }
+}
