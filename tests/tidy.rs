@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "reactor",
             "runtime::context",
             "sys::errno",
+            "sys::fork",
             "task",
             "time",
         ],
@@ -75,12 +76,15 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/clock.rs",
     "src/sys/epoll.rs",
     "src/sys/eventfd.rs",
+    "src/sys/fork.rs",
     "src/sys/memory.rs",
     "src/sys/stderr.rs",
+    "src/sys/socket.rs",
     "tests/async_fd/readiness.rs",
     "tests/common/limits.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",
+    "tests/forked.rs",
 ];
 
 /// The files of `src` that look at a clock or sleep without the loop's doing.

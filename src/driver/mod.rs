@@ -33,6 +33,7 @@ use std::sync::{Arc, Once};
 use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::sys::eventfd::EventFd;
+use crate::sys::fork;
 use crate::sys::stderr;
 pub(crate) use clock::Clock;
 use diagnosis::{Outcome, Steps, Trail};
@@ -221,6 +222,17 @@ impl Driver {
         each!(self, ring => ring.cancel(key), epoll => epoll.cancel(key), _failed => ());
     }
 
+    /// Ends a receive of a socket that no other descriptor shares, at a cost that does not depend on
+    /// how much is in flight. Its final completion comes all the same.
+    pub(crate) fn end_recv(&mut self, key: Key, fd: RawFd) {
+        each!(self, ring => ring.end_recv(key, fd), epoll => epoll.cancel(key), _failed => ());
+    }
+
+    /// Whether cancels have not reached the kernel yet.
+    pub(crate) fn has_cancels(&self) -> bool {
+        each!(self, ring => ring.has_cancels(), _epoll => false, _failed => false)
+    }
+
     /// The descriptor is about to be closed, and no operation names it.
     pub(crate) fn forget(&mut self, fd: RawFd) {
         each!(self, _ring => (), epoll => epoll.forget(fd), _failed => ());
@@ -269,11 +281,6 @@ impl Driver {
             _epoll => Drained::Yes,
             _failed => Drained::Yes
         )
-    }
-
-    /// The last resort of a teardown.
-    pub(crate) fn cancel_everything(&mut self) -> io::Result<()> {
-        each!(self, ring => ring.cancel_everything(), _epoll => Ok(()), _failed => Ok(()))
     }
 
     pub(crate) fn close(self, drained: Drained) {
@@ -349,6 +356,7 @@ pub(crate) fn open(
     pool: &Rc<Pool>,
 ) -> Result<Opened, SetupError> {
     static SAID: Once = Once::new();
+    fork::watch(); // before the first descriptor
     let mut trail = Trail::new();
     let opened = choose(choice, sizes, pool, &mut trail)?;
     if opened.info.kind == DriverKind::Epoll && trail.uring.has_failed() {

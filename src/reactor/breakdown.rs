@@ -13,7 +13,6 @@ use std::io;
 
 use super::slots::Addressee;
 use super::{Phase, Reactor};
-use crate::driver::request::Wait;
 use crate::driver::{Drained, DriverKind};
 use crate::error::{Unhandled, driver_failed, runtime_closed};
 use crate::op::Answer;
@@ -81,26 +80,10 @@ impl Reactor {
         }
     }
 
-    /// Has the kernel cancel everything and collects what it still says, for as long as it says
-    /// anything.
+    /// Hands out the completions that are in the queue, without entering the kernel.
     pub(super) fn collect_last(&self) {
-        self.collect_cancelled();
         for _ in 0..REAPS_MAX {
             if self.reap_rest() == 0 {
-                return;
-            }
-        }
-    }
-
-    fn collect_cancelled(&self) {
-        let mut before_count = usize::MAX;
-        let cancelled = match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.cancel_everything(),
-            None => return,
-        };
-        while cancelled.is_ok() && self.slots.borrow().len() < before_count {
-            before_count = self.slots.borrow().len();
-            if self.wait_for(Wait::Poll).is_err() {
                 return;
             }
         }

@@ -185,6 +185,21 @@ impl Reactor {
         }
     }
 
+    /// Ends a receive of a socket that no other descriptor shares, at a cost that does not depend on
+    /// how much is in flight. Its final answer comes all the same.
+    pub(crate) fn end_recv(&self, key: Key, fd: RawFd) {
+        let step = self.slots.borrow_mut().cancel(key);
+        match step {
+            CancelStep::AnswerNow => self.withdraw(key),
+            CancelStep::AskDriver => {
+                if let Some(driver) = &mut *self.driver.borrow_mut() {
+                    driver.end_recv(key, fd);
+                }
+            }
+            CancelStep::Nothing => {}
+        }
+    }
+
     /// An owner is about to close its descriptor. None of its operations is in flight: each would
     /// hold the owner.
     pub(crate) fn forget(&self, fd: RawFd) {

@@ -153,15 +153,29 @@ impl Slots {
         self.remove(key)
     }
 
-    /// Every operation that the driver has, so that a shutdown can cancel it (again, H33).
-    pub(crate) fn in_flight_keys(&mut self) -> Vec<Key> {
+    /// Marks every operation in flight as being cancelled, for a shutdown. Returns those that had not
+    /// been cancelled before, newest slot first: the kernel finds recent operations at the head of
+    /// its lists, so that each of these cancels is cheap.
+    pub(crate) fn cancel_all(&mut self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.slots.len());
         for (index, slot) in &mut self.slots {
-            if matches!(slot.state, State::InFlight | State::Cancelling) {
+            if slot.state == State::InFlight {
                 slot.state = State::Cancelling;
                 keys.push(Key::new(index as u32, self.generations[index], slot.verb));
             }
         }
+        keys.reverse();
+        keys
+    }
+
+    /// Every operation that was cancelled and has not ended, so that the cancel can be repeated (H33).
+    pub(crate) fn cancelling_keys(&self) -> Vec<Key> {
+        let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == State::Cancelling);
+        let key = |(index, slot): (usize, &Slot)| {
+            Key::new(index as u32, self.generations[index], slot.verb)
+        };
+        let mut keys: Vec<Key> = cancelling.map(key).collect();
+        keys.reverse();
         keys
     }
 

@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::timers::Expiry;
 use super::{Phase, Reactor};
-use crate::driver::Drained;
 use crate::driver::request::Wait;
+use crate::driver::{Drained, Driver};
 use crate::error::Unhandled;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -95,18 +95,26 @@ impl Reactor {
     }
 
     fn drain(&self, deadline_ns: u64) {
+        let mut keys = self.slots.borrow_mut().cancel_all();
         while self.slots.borrow().len() > 0 && self.now_ns() < deadline_ns {
-            let keys = self.slots.borrow_mut().in_flight_keys();
             for key in keys {
                 self.driver.borrow_mut().as_mut().expect("open until closed").cancel(key);
             }
             let again_ns = (self.now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
-            while self.slots.borrow().len() > 0 && self.now_ns() < again_ns {
+            // A cancel that the kernel has not been given yet is not repeated.
+            while self.slots.borrow().len() > 0
+                && (self.now_ns() < again_ns || self.has_cancels() && self.now_ns() < deadline_ns)
+            {
                 if self.wait_for(Wait::Until(again_ns)).is_err() {
                     return;
                 }
             }
+            keys = self.slots.borrow().cancelling_keys();
         }
+    }
+
+    fn has_cancels(&self) -> bool {
+        self.driver.borrow().as_ref().is_some_and(Driver::has_cancels)
     }
 
     fn close(&self, deadline_ns: u64) {

@@ -209,8 +209,9 @@ fn idle_timers_make_no_system_call() {
 }
 
 /// Goal: a runtime that is dropped with everything in flight takes all of it back (H15).
-/// Method: readers, a listener, a connect and queued bytes; cancels obeyed. Kills: a drain that
-/// forgets a kind; descriptors that stay open; a leak where none is needed.
+/// Method: readers, a listener, a connect and queued bytes; cancels obeyed; each is cancelled once.
+/// Kills: a drain that forgets a kind; descriptors that stay open; a leak where none is needed; a
+/// drain that cancels again what the end of the tasks has cancelled.
 #[test]
 fn a_dropped_runtime_leaves_nothing() {
     let (script, runtime, reports) = scripted();
@@ -234,6 +235,10 @@ fn a_dropped_runtime_leaves_nothing() {
     let start_ns = script.now_ns();
     drop(runtime);
     assert!(script.in_flight().is_empty() && !script.is_leaked());
+    let mut cancelled = script.cancels();
+    cancelled.sort_unstable();
+    cancelled.dedup();
+    assert_eq!((cancelled.len(), script.cancels().len()), (23, 23), "22 and the loop's timeout");
     assert_eq!(script.now_ns(), start_ns, "no deadline was needed");
     assert!(peers.iter().all(is_closed));
     assert!(reports.borrow().is_empty(), "{:?}", reports.borrow());

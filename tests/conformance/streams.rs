@@ -2,16 +2,17 @@
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
-
+use std::os::fd::AsFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::common::{
-    Code, Dice, assert_coded, blocking_pair, coded_bytes, scaled, std_pair, tcp_pair, tight_pair,
-    turns,
+    Code, Dice, any_addr, assert_coded, blocking_pair, coded_bytes, poll_once, scaled, std_pair,
+    tcp_pair, tight_pair, turns, until,
 };
 use crate::{Body, Driver, bodies};
-use ringloop::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream};
+use ringloop::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -22,6 +23,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     one_byte_reads,
     one_byte_writes,
     i10_blocked_writers_go_on_each_by_itself,
+    closing_a_stream_leaves_its_duplicate_open,
 ];
 
 /// Far more than the buffers of a tight pair and our queue hold.
@@ -304,5 +306,36 @@ fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
             assert_eq!(received.len(), BIG);
             Code(id).check(0, &received);
         }
+    });
+}
+
+/// Goal: closing a stream ends nothing for another descriptor of the same socket.
+///
+/// Method: duplicate the descriptor of a stream whose receive is armed, drop the stream, and read
+/// through the duplicate: nothing yet, then what the peer writes.
+///
+/// Kills: `shutdown(2)` on a socket whose descriptor the program has seen.
+fn closing_a_stream_leaves_its_duplicate_open(on: Driver) {
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut stream = listener.accept().await.unwrap();
+        let before_count = Handle::current().metrics().in_flight;
+        assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        turns(2).await;
+        let duplicate = stream.as_fd().try_clone_to_owned().unwrap();
+        let mut duplicate = std::net::TcpStream::from(duplicate);
+        duplicate.set_nonblocking(true).unwrap();
+        drop(stream);
+        until(|| Handle::current().metrics().in_flight <= before_count).await;
+
+        let mut bytes = [0; 16];
+        let nothing = duplicate.read(&mut bytes).expect_err("nothing to read, and no end");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+        peer.write_all(b"still open").unwrap();
+        duplicate.set_nonblocking(false).unwrap();
+        assert_eq!(duplicate.read(&mut bytes).unwrap(), 10);
+        duplicate.write_all(b"answer").unwrap();
+        assert_eq!(peer.read(&mut bytes).unwrap(), 6);
     });
 }

@@ -104,8 +104,9 @@ pub(crate) trait Ring {
     /// Makes provided buffers visible to the kernel.
     fn publish(&mut self);
 
-    /// Asks the kernel to cancel all that is in flight and waits for it, for a bounded time.
-    fn cancel_everything(&mut self) -> io::Result<()>;
+    /// Ends the receiving side of a socket. A receive in flight on it completes with what has
+    /// arrived, then with the end of the stream.
+    fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()>;
 
     /// Closes the ring but keeps, for ever, the memory that the kernel may still read or write.
     fn leak(self);

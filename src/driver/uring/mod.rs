@@ -40,6 +40,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -54,6 +55,10 @@ use crate::sys::memory::Mapping;
 
 /// Completions handed upwards in one turn. The rest stay in the queue for the next.
 const COMPLETIONS_PER_TURN_MAX: usize = 1024;
+
+/// Cancels that one turn gives to the kernel, which walks a list for each. The rest follow in the
+/// next turn, before it may sleep.
+const CANCELS_PER_TURN_MAX: u32 = 256;
 
 /// Extra enters of one turn to flush an overflowed completion queue (H01).
 const OVERFLOW_FLUSHES_PER_TURN_MAX: u32 = 16;
@@ -72,6 +77,8 @@ pub(crate) struct Uring<R> {
     bell: Arc<EventFd>,
     /// Cancels that are not on the SQ yet. At most one per slot.
     cancels: VecDeque<Key>,
+    /// Cancels that this turn may still push.
+    cancels_left: u32,
     timeout: TimeoutEntry,
     wake: WakeRead,
     /// Completions copied out and not yet looked at. Kept for its capacity.
@@ -108,6 +115,7 @@ impl<R: Ring> Uring<R> {
             pool,
             bell,
             cancels: VecDeque::new(),
+            cancels_left: CANCELS_PER_TURN_MAX,
             timeout: TimeoutEntry::Idle { next_round: 0 },
             wake: WakeRead { armed: false, target: Mapping::new(size_of::<u64>())? },
             reaped: Vec::new(),
@@ -130,6 +138,22 @@ impl<R: Ring> Uring<R> {
         self.cancels.push_back(key);
     }
 
+    /// Ends a receive of a socket that no other descriptor shares.
+    ///
+    /// A cancel walks a list of what is in flight: 0.2 µs for the newest of 10 000 receives, 3 µs for
+    /// the oldest, 61 µs for the oldest of 100 000 (Linux 6.18). A shutdown costs one system call of
+    /// some 0.3 µs at any number, and a receive cannot miss it.
+    pub(crate) fn end_recv(&mut self, key: Key, fd: RawFd) {
+        if self.ring.shut_down_reading(fd).is_err() {
+            self.cancel(key); // the connection is gone, and the receive ends or has ended by itself
+        }
+    }
+
+    /// Whether cancels wait for a later turn.
+    pub(crate) fn has_cancels(&self) -> bool {
+        !self.cancels.is_empty()
+    }
+
     /// Whether half the submission queue waits for an enter.
     pub(crate) fn is_half_full(&mut self) -> bool {
         self.ring.unsubmitted_count() >= self.ring.sq_entries() / 2
@@ -149,6 +173,7 @@ impl<R: Ring> Uring<R> {
     /// to `out`.
     pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {
         self.lend_buffers();
+        self.cancels_left = CANCELS_PER_TURN_MAX;
         self.push_cancels();
         let mut ready_to_sleep = self.arm_wake();
         if let Wait::Until(deadline_ns) = wait {
@@ -188,11 +213,6 @@ impl<R: Ring> Uring<R> {
             self.reap_internal(&mut strays);
         }
         Drained::Yes
-    }
-
-    /// The last resort of a teardown: cancel whatever the kernel still has, and wait for it.
-    pub(crate) fn cancel_everything(&mut self) -> io::Result<()> {
-        self.ring.cancel_everything()
     }
 
     /// Closes the ring. Where something is still in flight, the memory that the kernel may write
@@ -240,12 +260,14 @@ impl<R: Ring> Uring<R> {
     }
 
     fn push_cancels(&mut self) {
-        while let Some(&key) = self.cancels.front() {
+        while self.cancels_left > 0 {
+            let Some(&key) = self.cancels.front() else { return };
             let user_data = key.raw() & !0xFF | u64::from(internal::CANCEL);
             if self.push_now(user_data, Entry::Cancel { target: key.raw() }).is_err() {
                 return; // the kernel takes nothing right now; the list keeps them
             }
             self.cancels.pop_front();
+            self.cancels_left -= 1;
         }
     }
 

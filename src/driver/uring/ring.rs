@@ -20,7 +20,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::{BufRingEntry, CancelBuilder, Fd, TimeoutFlags, Timespec};
+use io_uring::types::{BufRingEntry, Fd, TimeoutFlags, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
 use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
@@ -28,6 +28,7 @@ use crate::buf::Loan;
 use crate::driver::request::Request;
 use crate::sys::clock::NS_PER_S;
 use crate::sys::memory::Mapping;
+use crate::sys::socket;
 
 /// The one buffer group of a ring.
 const GROUP: u16 = 0;
@@ -193,10 +194,8 @@ impl Ring for KernelRing {
         self.buffers.publish();
     }
 
-    fn cancel_everything(&mut self) -> io::Result<()> {
-        // For teardown only, when cancelling one by one has not been enough (H15, H33).
-        let patience = Timespec::new().sec(1);
-        self.uring.submitter().register_sync_cancel(Some(patience), CancelBuilder::any())
+    fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()> {
+        socket::shut_down_reading(fd)
     }
 
     fn leak(mut self) {

@@ -31,6 +31,7 @@ mod world;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
@@ -96,6 +97,11 @@ impl Script {
     /// The targets of all cancels so far.
     pub(crate) fn cancels(&self) -> Vec<u64> {
         self.world.borrow().cancels.clone()
+    }
+
+    /// The sockets whose receiving side has been shut down so far.
+    pub(crate) fn shutdowns(&self) -> Vec<RawFd> {
+        self.world.borrow().shutdowns.clone()
     }
 
     pub(crate) fn enters(&self) -> u64 {
@@ -374,8 +380,9 @@ impl Ring for ScriptedRing {
         world.provided.extend(unpublished);
     }
 
-    fn cancel_everything(&mut self) -> io::Result<()> {
-        Err(io::Error::from_raw_os_error(errno::ETIME))
+    fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()> {
+        self.script.world.borrow_mut().shut_down_reading(fd);
+        Ok(())
     }
 
     fn leak(self) {

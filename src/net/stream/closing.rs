@@ -1,7 +1,7 @@
 //! The end of a socket (H36).
 //!
 //! `close(2)` while a receive is armed sends no FIN, and the receive never ends. So closing is:
-//! cancel the receive, let queued bytes go out, wait for the final completions, then close. It
+//! end the receive, let queued bytes go out, wait for the final completions, then close. It
 //! happens in the background: the slots of what is in flight hold the socket, and the last of them
 //! to end drops the descriptor.
 //!
@@ -69,7 +69,7 @@ impl Socket {
         if self.phase.replace(Phase::Closing) == Phase::Connecting {
             self.cancel_connect();
         }
-        self.stop_reading();
+        self.stop_reading(self.may_shut_down_reading());
         if close == Close::Reset {
             self.reset();
         }

@@ -32,6 +32,7 @@
 //! `Idle` only. While `Private`, its buffer is neither touched nor dropped.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -155,7 +156,9 @@ impl Socket {
     }
 
     /// Cancels the receive and throws away what was queued: nobody will read again. Idempotent.
-    pub(super) fn stop_reading(&self) {
+    ///
+    /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut down.
+    pub(super) fn stop_reading(&self, is_exclusive: bool) {
         let mut reading = self.reading.borrow_mut();
         reading.is_unwanted = true;
         let key = match reading.armed {
@@ -171,8 +174,10 @@ impl Socket {
         drop(reading);
         drop(queue); // buffers go back to the pool
         self.reactor.wake_afterwards(reader);
-        if let Some(key) = key {
-            self.reactor.cancel(key);
+        match key {
+            Some(key) if is_exclusive => self.reactor.end_recv(key, self.as_fd().as_raw_fd()),
+            Some(key) => self.reactor.cancel(key),
+            None => {}
         }
     }
 

@@ -18,7 +18,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef};
 
 use super::closing::Closing;
 use super::connecting::Connecting;
@@ -28,6 +28,7 @@ use crate::driver::request::{Interest, Verb};
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
 use crate::sys::errno;
+use crate::sys::fork;
 
 pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
@@ -37,6 +38,9 @@ pub(in crate::net) struct Socket {
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
     pub(super) closing: RefCell<Option<Box<Closing>>>,
+    /// Whether another descriptor may name this socket: it came from outside the loop, or the program
+    /// has been shown the number.
+    is_shared: Cell<bool>,
     /// Last, so that everything above is gone when the number becomes free.
     fd: OwnedFd,
 }
@@ -58,8 +62,28 @@ impl Socket {
             writing: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
+            is_shared: Cell::new(false),
             fd,
         })
+    }
+
+    /// From now on another descriptor may name this socket.
+    pub(in crate::net) fn share(&self) {
+        self.is_shared.set(true);
+    }
+
+    /// Whether ending the receiving side ends it for this descriptor alone. `shutdown(2)` acts on the
+    /// open file: a duplicate, or the descriptor of a forked child, would read the end too.
+    ///
+    /// A Unix socket that still has bytes to send is excepted: the shutdown makes the peer's writes
+    /// fail, and a peer that is still writing may then give up before it has read them.
+    pub(super) fn may_shut_down_reading(&self) -> bool {
+        let is_exclusive = !self.is_shared.get() && !fork::may_have_happened();
+        is_exclusive && !(self.is_writing() && self.is_unix())
+    }
+
+    fn is_unix(&self) -> bool {
+        self.options().domain().is_ok_and(|domain| domain == Domain::UNIX)
     }
 
     pub(in crate::net) fn options(&self) -> SockRef<'_> {

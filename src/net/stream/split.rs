@@ -163,7 +163,7 @@ impl<S> OwnedWriteHalf<S> {
 impl<S> Drop for OwnedReadHalf<S> {
     fn drop(&mut self) {
         // Or what arrives would sit in the queue, in buffers that other sockets could use.
-        self.socket().stop_reading();
+        self.socket().stop_reading(false); // the writing half goes on
     }
 }
 

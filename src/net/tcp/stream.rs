@@ -90,7 +90,9 @@ impl TcpStream {
     ///
     /// If no loop runs on this thread.
     pub fn from_std(stream: std::net::TcpStream) -> TcpStream {
-        TcpStream::adopt(&context::current().reactor, OwnedFd::from(stream))
+        let stream = TcpStream::adopt(&context::current().reactor, OwnedFd::from(stream));
+        stream.socket().share();
+        stream
     }
 
     pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> TcpStream {
@@ -266,8 +268,11 @@ impl Drop for TcpStream {
     }
 }
 
+/// Closing a stream is cheapest while its descriptor was never seen: afterwards a duplicate may exist,
+/// and the receive has to be cancelled, which costs more the more connections there are.
 impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().share();
         self.socket().as_fd()
     }
 }
@@ -280,6 +285,7 @@ impl AsRawFd for TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpStream").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+        let fd = self.socket().as_fd().as_raw_fd();
+        f.debug_struct("TcpStream").field("fd", &fd).finish_non_exhaustive()
     }
 }

@@ -81,7 +81,9 @@ impl UnixStream {
     ///
     /// If no loop runs on this thread.
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> UnixStream {
-        UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream))
+        let stream = UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream));
+        stream.socket().share();
+        stream
     }
 
     /// Two streams that are connected to each other.
@@ -95,7 +97,8 @@ impl UnixStream {
     /// If no loop runs on this thread.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
-        Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
+        let adopt = |end| UnixStream::adopt(&context::current().reactor, OwnedFd::from(end));
+        Ok((adopt(one), adopt(other)))
     }
 
     pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> UnixStream {
@@ -160,8 +163,11 @@ impl Drop for UnixStream {
     }
 }
 
+/// As with [`TcpStream`](crate::net::TcpStream), closing is cheapest while the descriptor was never
+/// seen.
 impl AsFd for UnixStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().share();
         self.socket().as_fd()
     }
 }
@@ -174,6 +180,7 @@ impl AsRawFd for UnixStream {
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixStream").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+        let fd = self.socket().as_fd().as_raw_fd();
+        f.debug_struct("UnixStream").field("fd", &fd).finish_non_exhaustive()
     }
 }

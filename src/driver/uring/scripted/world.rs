@@ -72,6 +72,9 @@ pub(super) struct World {
     /// The next timeout update fails with this and moves nothing.
     pub(super) update_failure: Option<i32>,
     pub(super) cancels: Vec<u64>,
+    pub(super) shutdowns: Vec<RawFd>,
+    /// Receives that were pushed and not yet submitted when their socket was shut down.
+    ended: Vec<u64>,
     pub(super) cancel_policy: CancelPolicy,
     pub(super) profile: Profile,
     /// Completions lost since the beginning: `cq.overflow`.
@@ -107,6 +110,25 @@ impl World {
         }
         self.has_unreported_loss = false;
         Err(io::Error::from_raw_os_error(libc::EBADR))
+    }
+
+    /// As `shutdown(2)`: under [`CancelPolicy::Obey`] receives on the socket read the end at once.
+    pub(super) fn shut_down_reading(&mut self, socket: RawFd) {
+        self.shutdowns.push(socket);
+        if self.cancel_policy == CancelPolicy::Ignore {
+            return;
+        }
+        let reads = |request: &Request| match *request {
+            Request::Recv { fd, .. } | Request::RecvInto { fd, .. } => fd == socket,
+            _ => false,
+        };
+        let ended: Vec<_> = self.in_flight.extract_if(.., |op| reads(&op.request)).collect();
+        ended.into_iter().for_each(|op| self.post(op.user_data, 0));
+        for (user_data, entry) in &self.pushed {
+            if matches!(entry, Entry::Op(request) if reads(request)) {
+                self.ended.push(*user_data);
+            }
+        }
     }
 
     pub(super) fn next_timeout_ns(&self) -> Option<u64> {
@@ -157,7 +179,13 @@ impl World {
             Entry::Op(request) => {
                 let is_known = self.in_flight.iter().any(|op| op.user_data == user_data);
                 assert!(!is_known, "{user_data:#x} is in flight twice (H35)");
-                self.in_flight.push(Submitted { user_data, request });
+                match self.ended.iter().position(|&ended| ended == user_data) {
+                    Some(place) => {
+                        self.ended.swap_remove(place);
+                        self.post(user_data, 0);
+                    }
+                    None => self.in_flight.push(Submitted { user_data, request }),
+                }
             }
             Entry::Cancel { target } => {
                 self.cancels.push(target);

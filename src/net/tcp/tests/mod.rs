@@ -13,7 +13,7 @@ mod writing;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -66,6 +66,14 @@ fn stream() -> (TcpStream, UnixStream) {
     theirs.set_nonblocking(true).expect("an open socket");
     let reactor = Rc::clone(&context::current().reactor);
     (TcpStream::adopt(&reactor, OwnedFd::from(ours)), theirs)
+}
+
+/// As [`stream`], with a descriptor that the program has seen: its receives are cancelled, never
+/// shut down.
+fn shared_stream() -> (TcpStream, UnixStream) {
+    let (stream, peer) = stream();
+    let _ = stream.as_fd();
+    (stream, peer)
 }
 
 fn listener() -> TcpListener {
