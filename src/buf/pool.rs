@@ -95,6 +95,11 @@ impl Pool {
         self.held_count.get()
     }
 
+    /// Whether more than half of the buffers are held: none should be kept for a few bytes.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.held_count.get() * 2 > u32::from(self.count())
+    }
+
     /// Takes a free buffer to lend to the kernel.
     pub(crate) fn lend(&self) -> Option<Loan> {
         let id = self.free.borrow_mut().pop()?;

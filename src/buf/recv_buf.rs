@@ -6,6 +6,12 @@ use std::rc::Rc;
 
 use super::Pool;
 
+/// Bytes that fill at most this part of their memory, one nth, are short.
+const SHORT_DIVISOR: usize = 4;
+
+/// How long a buffer may become to which short payloads are added.
+const APPENDED_LEN_MAX: usize = 4096;
+
 /// Bytes that arrived on a socket, without a copy.
 ///
 /// Dereferences to `&[u8]`. Usually the bytes lie in a buffer of the loop's pool, which goes back
@@ -36,13 +42,41 @@ impl RecvBuf {
     }
 
     /// The first `len` bytes of a buffer that the stream owned.
-    pub(crate) fn private(bytes: Vec<u8>, len: u32) -> RecvBuf {
-        assert!(len as usize <= bytes.len(), "{len} bytes in a buffer of {}", bytes.len());
-        RecvBuf { storage: Storage::Private(bytes), start: 0, end: len }
+    pub(crate) fn private(bytes: Vec<u8>, len: usize) -> RecvBuf {
+        assert!(len <= bytes.len(), "{len} bytes in a buffer of {}", bytes.len());
+        let end = u32::try_from(len).expect("streams cut what is longer into pieces");
+        RecvBuf { storage: Storage::Private(bytes), start: 0, end }
     }
 
     pub(crate) fn empty() -> RecvBuf {
         RecvBuf::private(Vec::new(), 0)
+    }
+
+    /// The size of the memory that this value keeps.
+    pub(crate) fn storage_len(&self) -> usize {
+        match &self.storage {
+            Storage::Pooled { pool, .. } => pool.buffer_len() as usize,
+            Storage::Private(bytes) => bytes.capacity(),
+        }
+    }
+
+    /// Whether the bytes use so little of their memory that copying them is better than keeping it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.len() <= self.storage_len() / SHORT_DIVISOR
+    }
+
+    /// Adds a copy of `bytes` at the end. Returns whether it did: not to a buffer of the pool, nor
+    /// beyond [`APPENDED_LEN_MAX`].
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
+        let Storage::Private(storage) = &mut self.storage else { return false };
+        let len = self.end as usize + bytes.len();
+        if len > APPENDED_LEN_MAX {
+            return false;
+        }
+        storage.truncate(self.end as usize);
+        storage.extend_from_slice(bytes);
+        self.end = len as u32;
+        true
     }
 
     /// Forgets the first `count` bytes, so that the rest can be kept or sent.

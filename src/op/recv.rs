@@ -56,7 +56,7 @@ pub(crate) fn finish(answer: Answer) -> Received {
 pub(crate) fn finish_into(answer: Answer, target: Vec<u8>) -> Received {
     match answer.result {
         0 => Received::End,
-        count @ 1.. => Received::Bytes(RecvBuf::private(target, count as u32)),
+        count @ 1.. => Received::Bytes(RecvBuf::private(target, count as usize)),
         result => failure(result),
     }
 }

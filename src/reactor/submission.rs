@@ -55,6 +55,8 @@ pub(super) struct Submission {
     unsubmitted_since_ns: Cell<u64>,
     /// When the ready tasks began to run, or the last flush between them.
     boundary_ns: Cell<u64>,
+    /// Whether the flush of this moment is one between two polls.
+    is_between_polls: Cell<bool>,
 }
 
 impl Submission {
@@ -123,7 +125,15 @@ impl Reactor {
             return Ok(());
         }
         self.submission.boundary_ns.set(now_ns);
-        self.submit_pending()
+        self.submission.is_between_polls.set(true);
+        let outcome = self.submit_pending();
+        self.submission.is_between_polls.set(false);
+        outcome
+    }
+
+    /// For owners that are preparing: whether every task that was ready has been polled.
+    pub(crate) fn have_tasks_run(&self) -> bool {
+        !self.submission.is_between_polls.get()
     }
 
     pub(crate) fn submit_pending(&self) -> io::Result<()> {

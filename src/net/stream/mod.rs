@@ -11,6 +11,7 @@ pub(super) mod closing;
 pub(super) mod connecting;
 pub(super) mod listening;
 pub(super) mod reading;
+pub(super) mod recv_queue;
 pub(super) mod socket;
 pub(super) mod split;
 pub(super) mod writing;

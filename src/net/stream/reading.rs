@@ -6,7 +6,7 @@
 //! ```text
 //!             read, queue empty                  final completion
 //!   Idle ─────────────────────▶ Multishot ───────────────────────────────▶ Idle
-//!    ▲ │                            │ queue full                            ▲
+//!    ▲ │                            │ queue full, tasks have run            ▲
 //!    │ │ ... after ENOBUFS          ▼                                       │
 //!    │ └──────▶ Private        Cancelling ── final completion (or bytes) ───┤
 //!    │             └──────────── completion, at once ───────────────────────┘
@@ -18,9 +18,10 @@
 //!   Quiet     multishot         yes           a private receive that found nothing (EAGAIN)
 //! ```
 //!
-//! - **Backpressure.** When [`QUEUED_BUFFERS_MAX`] buffers are queued the receive is cancelled, and
-//!   armed again when the reader has taken them all, so a slow reader closes TCP's window instead
-//!   of eating the pool (H53). A few more buffers may land until the cancel has taken effect.
+//! - **Backpressure.** When the queue is full ([`RecvQueue::is_full`]) and still is after the ready
+//!   tasks have run, the receive is cancelled, and armed again when the reader has taken all of it,
+//!   so a slow reader closes TCP's window instead of eating the pool (H53). What lands until the
+//!   cancel has taken effect is what one enter brings: no more than the buffers that are lent.
 //! - **An empty pool** ends the multishot (H47), perhaps hiding the end of the stream (H48). The
 //!   next receive goes into a buffer of the socket's own, so reading goes on even if the program
 //!   holds every buffer of the pool. That receive never waits. If nothing was there, the multishot
@@ -36,20 +37,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::recv_queue::RecvQueue;
 use super::socket::Socket;
-use crate::buf::{RecvBuf, ShortQueue};
+use crate::buf::{Pool, RecvBuf};
 use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::recv::{self, Received};
 
-/// Filled buffers that one socket may queue before its receive is cancelled.
-pub(in crate::net) const QUEUED_BUFFERS_MAX: usize = 16;
-
 #[derive(Default)]
 pub(super) struct Reading {
-    queue: ShortQueue<RecvBuf>,
+    queue: RecvQueue,
     armed: Armed,
     next: Next,
+    /// Whether `settle_reading` is due.
+    is_settling: bool,
     /// Nobody will read again: what still arrives is thrown away.
     is_unwanted: bool,
     end: Option<End>,
@@ -92,7 +93,7 @@ impl Socket {
     /// Takes the next filled buffer. An empty one is the end of the stream.
     pub(super) fn poll_recv(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
         let mut reading = self.reading.borrow_mut();
-        if let Some(buffer) = reading.queue.pop_front() {
+        if let Some(buffer) = reading.queue.pop() {
             return Poll::Ready(Ok(buffer));
         }
         match reading.end {
@@ -110,7 +111,12 @@ impl Socket {
 
     /// Puts back what a reader has not used, to be read next.
     pub(super) fn unread(&self, buffer: RecvBuf) {
-        self.reading.borrow_mut().queue.push_front(buffer);
+        self.reading.borrow_mut().queue.unread(buffer);
+    }
+
+    /// Puts back a copy of what a reader has copied and not used.
+    pub(super) fn unread_copy(&self, bytes: &[u8]) {
+        self.reading.borrow_mut().queue.unread_copy(bytes);
     }
 
     /// The multishot receive has something to say.
@@ -120,7 +126,7 @@ impl Socket {
         if !more {
             reading.armed = Armed::Idle;
         }
-        reading.take_in(recv::finish(answer));
+        reading.take_in(recv::finish(answer), self.reactor.pool());
         self.after_receive(reading);
     }
 
@@ -140,7 +146,7 @@ impl Socket {
             Received::Bytes(_) => Next::Shared,
             _nothing => Next::Quiet,
         };
-        reading.take_in(received);
+        reading.take_in(received, self.reactor.pool());
         reading.next = next;
         self.after_receive(reading);
     }
@@ -190,20 +196,40 @@ impl Socket {
             drop(unwanted);
             return;
         }
-        let to_cancel = reading.backpressure();
+        let is_crowded = reading.queue.is_full() && matches!(reading.armed, Armed::Multishot(_));
+        let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
         let has_news = !reading.queue.is_empty() || reading.end.is_some();
         let reader = if has_news { reading.reader.take() } else { None };
         let must_arm = reading.reader.is_some() && matches!(reading.armed, Armed::Idle);
         drop(reading);
 
         self.reactor.wake_afterwards(reader);
-        if let Some(key) = to_cancel {
-            self.reactor.cancel(key);
+        if must_settle {
+            self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
         }
         if must_arm && self.arm_recv().is_err() {
             // The loop is closing or broken. The reader's next poll says so.
             let reader = self.reading.borrow_mut().reader.take();
             self.reactor.wake_afterwards(reader);
+        }
+    }
+
+    /// Cancels the receive if more is queued than should be, now that the ready tasks have run.
+    pub(super) fn settle_reading(self: &Rc<Self>) {
+        let mut reading = self.reading.borrow_mut();
+        if !reading.is_settling {
+            return;
+        }
+        if !self.reactor.have_tasks_run() {
+            // A flush between two polls. The reader's may be still to come.
+            return self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
+        }
+        reading.is_settling = false;
+        let Armed::Multishot(key) = reading.armed else { return };
+        if reading.queue.is_full() {
+            reading.armed = Armed::Cancelling;
+            drop(reading);
+            self.reactor.cancel(key);
         }
     }
 
@@ -241,24 +267,19 @@ impl Socket {
 }
 
 impl Reading {
-    fn take_in(&mut self, received: Received) {
+    fn take_in(&mut self, received: Received, pool: &Pool) {
         match received {
-            Received::Bytes(buffer) => self.queue.push_back(buffer),
+            // A reader that waits takes the buffer in this turn, most probably. It waits only while
+            // the queue is empty, so this is at most one buffer, and of all of them no more than
+            // half of the pool.
+            Received::Bytes(buffer) => {
+                let may_keep = self.reader.is_some() && !pool.is_scarce();
+                self.queue.push(buffer, may_keep);
+            }
             Received::End => self.end = Some(End::Eof),
             Received::NoBuffers => self.next = Next::Private,
             Received::Nothing => {}
             Received::Failed(code) => self.end = Some(End::Failed(code)),
-        }
-    }
-
-    /// The receive to cancel, if the queue has become too long.
-    fn backpressure(&mut self) -> Option<Key> {
-        match self.armed {
-            Armed::Multishot(key) if self.queue.len() >= QUEUED_BUFFERS_MAX => {
-                self.armed = Armed::Cancelling;
-                Some(key)
-            }
-            _ => None,
         }
     }
 }

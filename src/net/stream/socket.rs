@@ -136,6 +136,7 @@ impl Owner for Socket {
 
     fn prepare(self: Rc<Self>) {
         self.start_send();
+        self.settle_reading();
     }
 }
 

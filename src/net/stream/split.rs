@@ -55,10 +55,7 @@ struct Filling<'a> {
 
 impl Drop for Filling<'_> {
     fn drop(&mut self) {
-        if self.filled > 0 {
-            let bytes = self.buf[..self.filled].to_vec();
-            self.socket.unread(RecvBuf::private(bytes, self.filled as u32));
-        }
+        self.socket.unread_copy(&self.buf[..self.filled]);
     }
 }
 

@@ -3,6 +3,7 @@
 //! The helpers are here. The tests are one file per side of a socket, and the matrix.
 
 mod accepting;
+mod backpressure;
 mod breaking;
 mod closing;
 mod forgotten;
@@ -15,7 +16,7 @@ use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -74,6 +75,12 @@ fn shared_stream() -> (TcpStream, UnixStream) {
     let (stream, peer) = stream();
     let _ = stream.as_fd();
     (stream, peer)
+}
+
+/// Polls a `recv` once and drops it. The receive stays armed.
+async fn arm(stream: &mut TcpStream) {
+    let mut recv = pin!(stream.recv());
+    assert!(poll_once(recv.as_mut()).await.is_pending());
 }
 
 fn listener() -> TcpListener {

@@ -8,15 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::buf::RecvBuf;
 use crate::driver::request::{Flags, Request, Verb};
-use crate::driver::uring::scripted::CancelPolicy;
-use crate::net::stream::reading::QUEUED_BUFFERS_MAX;
 use crate::sys::errno;
-
-/// Polls a `recv` once and drops it. The receive stays armed.
-async fn arm(stream: &mut TcpStream) {
-    let mut recv = pin!(stream.recv());
-    assert!(poll_once(recv.as_mut()).await.is_pending());
-}
 
 /// Goal: a dropped `recv` loses nothing, whether its bytes come before or after (H31).
 /// Method: drop a pending `recv`, deliver, drop one that is woken but not polled, read.
@@ -275,70 +267,6 @@ fn strange_results_are_retried_or_reported() {
         assert_eq!(errno_of(stream.recv().await), libc::EIO);
         assert_eq!(errno_of(stream.recv().await), libc::EIO);
     });
-}
-
-/// Goal: a reader that does not read stops the receive, reads everything in order later, and the
-/// receive is armed again when it has caught up.
-/// Method: deliver to the bound and two more while the cancel is under way, then read all.
-/// Kills: no bound; arming while the queue is full; bytes that land after the cancel thrown away.
-#[test]
-fn a_slow_reader_closes_the_window() {
-    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(32, 64));
-    runtime.block_on(async {
-        let (mut stream, _peer) = stream();
-        arm(&mut stream).await;
-        turns(1).await;
-        let op = script.the(Verb::Recv);
-        let total_count = QUEUED_BUFFERS_MAX as u8 + 2;
-        for number in 0..total_count {
-            assert!(script.cancels().is_empty(), "before the bound");
-            assert!(script.deliver(op, &[number], true));
-        }
-        turns(3).await;
-        assert_eq!(script.cancels(), [op.user_data]);
-        assert!(script.all(Verb::Recv).is_empty());
-        assert_eq!(metrics().buffers_held, u64::from(total_count));
-
-        for number in 0..total_count {
-            assert_eq!(script.count_ops(Verb::Recv), 1, "still {number} to read");
-            assert_eq!(&*stream.recv().await.unwrap(), [number]);
-        }
-        arm(&mut stream).await;
-        turns(1).await;
-        script.deliver(script.the(Verb::Recv), b"more", true);
-        assert_eq!(&*stream.recv().await.unwrap(), b"more");
-    });
-}
-
-/// Goal: a reader that is back before the cancel has ended gets the next receive all the same.
-/// Method: reach the bound, take everything and wait again while the cancel is under way; let it
-/// end. Kills: arming in `Cancelling`; not arming at its end.
-#[test]
-fn a_reader_may_catch_up_before_the_cancel_ends() {
-    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(32, 64));
-    script.set_cancel_policy(CancelPolicy::Ignore);
-    runtime.block_on(async {
-        let (mut stream, _peer) = stream();
-        arm(&mut stream).await;
-        turns(1).await;
-        let op = script.the(Verb::Recv);
-        for number in 0..QUEUED_BUFFERS_MAX as u8 {
-            script.deliver(op, &[number], true);
-        }
-        turns(2).await;
-        for number in 0..QUEUED_BUFFERS_MAX as u8 {
-            assert_eq!(&*stream.recv().await.unwrap(), [number]);
-        }
-        arm(&mut stream).await;
-        turns(2).await;
-        assert_eq!(script.count_ops(Verb::Recv), 1);
-        script.complete(op, -errno::ECANCELED, Flags::NONE);
-        turns(2).await;
-        assert_eq!(script.count_ops(Verb::Recv), 2);
-        script.deliver(script.the(Verb::Recv), b"next", false);
-        assert_eq!(&*stream.recv().await.unwrap(), b"next");
-    });
-    script.set_cancel_policy(CancelPolicy::Obey);
 }
 
 /// Goal: with many more receives armed than the completion queue has entries, nothing is lost (H01).
