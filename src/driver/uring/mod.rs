@@ -31,6 +31,7 @@
 //! fired is not mistaken for news about the next one.
 
 pub(crate) mod entry;
+mod probe;
 pub(crate) mod ring;
 #[cfg(test)]
 pub(crate) mod scripted;
@@ -69,6 +70,10 @@ mod internal {
     pub(super) const TIMEOUT_UPDATE: u8 = 0xF1;
     pub(super) const CANCEL: u8 = 0xF2;
     pub(super) const WAKE: u8 = 0xF3;
+    // Those of `probe`, on the ring before the driver.
+    pub(super) const PROBE: u8 = 0xF4;
+    pub(super) const PROBE_TIMEOUT: u8 = 0xF5;
+    pub(super) const PROBE_CANCEL: u8 = 0xF6;
 }
 
 pub(crate) struct Uring<R> {
@@ -366,6 +371,12 @@ impl<R: Ring> Uring<R> {
                 internal::TIMEOUT_UPDATE => self.timeout_update_failed(cqe),
                 internal::CANCEL => self.stats.cancels_missed += 1, // H30: only of interest as a count
                 internal::WAKE => self.wake.armed = false,          // armed again by the next wait
+                internal::PROBE => {
+                    probe::close_accepted(cqe);
+                    self.stats.strays += 1;
+                }
+                internal::PROBE_TIMEOUT => self.stats.strays += 1,
+                internal::PROBE_CANCEL => self.stats.cancels_missed += 1,
                 _verb => out.push(Completion {
                     key: Key::from_raw(cqe.user_data),
                     result: cqe.result,

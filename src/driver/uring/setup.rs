@@ -1,34 +1,26 @@
-//! How a ring is made: a ladder of flags, a ladder of sizes, and a probe that does real work.
+//! How a ring is made: a ladder of flags and a ladder of sizes; then the probe (`super::probe`).
 //!
 //! Distributions back-port and containers forbid, so nothing here asks for a kernel's version. A
-//! flag is tried and dropped when the kernel does not know it; then the ring has to prove itself:
-//! a no-op makes the round trip, a multishot receive fills a provided buffer on a socket pair, and
-//! a multishot accept accepts (H25, H28).
+//! flag is tried and dropped when the kernel does not know it; then the ring has to prove itself.
 //!
 //! A ring is small by default. Since 6.14 some kernels charge rings to `RLIMIT_MEMLOCK`, and give
 //! the charge back only some 300 ms after a ring was closed (H16). So `ENOMEM` shrinks the ring and
 //! waits a little before the next try.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use io_uring::IoUring;
-use socket2::{Domain, SockAddr, Socket, Type};
-
-use super::entry::{Cqe, Enter, Entry, Ring};
 use super::ring::KernelRing;
-use super::{Uring, is_passing};
+use super::{Uring, probe};
 use crate::buf::Pool;
 use crate::driver::RingSizes;
 use crate::driver::diagnosis::{Outcome, Steps};
-use crate::driver::request::{Flags, Request};
 use crate::error::SetupError;
 use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
+use io_uring::IoUring;
 
 /// What a ring was set up with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,11 +116,8 @@ pub(crate) fn open(
     need_features(&features, steps)?;
     let ring = KernelRing::new(uring, pool.count());
     let ring = steps.need("registering provided buffers", ring)?;
-    let mut prober = Prober { ring, reaped: Vec::new() };
-    steps.need("probing a no-op", prober.no_op())?;
-    steps.need("probing a multishot receive", prober.multishot_recv())?;
-    steps.need("probing a multishot accept", prober.multishot_accept())?;
-    let driver = Uring::new(prober.ring, Rc::clone(pool), Arc::clone(bell));
+    let ring = probe::prove(ring, steps)?;
+    let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(bell));
     Ok((steps.need("allocating the wake-up buffer", driver)?, rung))
 }
 
@@ -179,174 +168,10 @@ fn need_features(features: &[(&'static str, bool)], steps: &mut Steps) -> Result
     Err(steps.fail("checking io_uring features", cause))
 }
 
-/// Runs real operations on a ring that has no driver yet.
-struct Prober<R: Ring> {
-    ring: R,
-    reaped: Vec<Cqe>,
-}
-
-/// Enters before a probe that brings nothing is given up. Each brings something, or fails for now.
-const PROBE_ENTERS_MAX: u32 = 8;
-
-/// Ends a probe whose completion does not come.
-const PROBE_TIMEOUT_NS: u64 = 1_000_000_000;
-
-const PROBE_BUFFER_LEN: u32 = 64;
-
-const PROBE: u64 = 1;
-const PROBE_TIMEOUT: u64 = 2;
-/// That of a driver's cancel: reaped late, a failure is counted there and nothing else.
-const PROBE_CANCEL: u64 = super::internal::CANCEL as u64;
-
-impl<R: Ring> Prober<R> {
-    fn no_op(&mut self) -> io::Result<()> {
-        self.push(PROBE, Entry::Nop)?;
-        self.next_answer().and_then(success).map(drop)
-    }
-
-    /// Into a pool of its own. A receive that has not ended when the probe fails may write to it
-    /// later, even after the ring is closed (H15): then its page is leaked, and nobody else's.
-    fn multishot_recv(&mut self) -> io::Result<()> {
-        // Before anything is lent: running out of descriptors leaks nothing.
-        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
-        let pool = Pool::new(1, PROBE_BUFFER_LEN)?;
-        let outcome = self.multishot_recv_into(&pool, &ours, theirs);
-        if outcome.is_err() {
-            std::mem::forget(pool);
-        }
-        outcome
-    }
-
-    fn multishot_recv_into(
-        &mut self,
-        pool: &Rc<Pool>,
-        ours: &Socket,
-        theirs: Socket,
-    ) -> io::Result<()> {
-        let loan = pool.lend().expect("a fresh pool has a free buffer");
-        self.ring.provide(loan);
-        self.ring.publish();
-        self.push(PROBE, Entry::Op(Request::Recv { fd: ours.as_raw_fd(), poll_first: false }))?;
-        theirs.send(b"?")?;
-        let first = self.next_answer();
-        // Whatever came, the peer's end makes the receive finish, so nothing stays armed.
-        drop(theirs);
-        let flags = first.as_ref().map(|cqe| Flags::from_raw(cqe.flags)).unwrap_or_default();
-        if flags.more() {
-            self.next_answer()?;
-        }
-        let Some(id) = flags.buffer() else {
-            first.and_then(success)?;
-            return Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP));
-        };
-        drop(pool.filled(id, 1));
-        match flags.more() {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP)),
-        }
-    }
-
-    fn multishot_accept(&mut self) -> io::Result<()> {
-        // An abstract Unix socket needs no port, no path and no network.
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed); // a unique number, ordered with nothing
-        let name = format!("\0ringloop-probe-{}-{number}", std::process::id());
-        let addr = SockAddr::unix(name)?;
-        let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        listener.bind(&addr)?;
-        listener.listen(1)?;
-        let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        client.connect(&addr)?;
-        self.push(PROBE, Entry::Op(Request::Accept { fd: listener.as_raw_fd() }))?;
-        let answer = self.next_answer()?;
-        if Flags::from_raw(answer.flags).more() {
-            self.push(PROBE_CANCEL, Entry::Cancel { target: PROBE })?;
-            self.next_answer()?;
-        }
-        let fd = success(answer)?;
-        let accepted: OwnedFd = crate::op::accept::adopt(fd);
-        drop(accepted);
-        match Flags::from_raw(answer.flags).more() {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(errno::EOPNOTSUPP)),
-        }
-    }
-
-    fn push(&mut self, user_data: u64, entry: Entry) -> io::Result<()> {
-        if self.ring.push(user_data, entry).is_ok() {
-            return Ok(());
-        }
-        self.ring.enter(Enter::Submit)?; // a queue of one entry is full with the first
-        let pushed = self.ring.push(user_data, entry);
-        pushed.map_err(|_full| io::Error::from_raw_os_error(errno::EAGAIN))
-    }
-
-    /// The next completion of the probing entry, within a second.
-    fn next_answer(&mut self) -> io::Result<Cqe> {
-        // Some kernels, 6.1 and 6.12 among them, post the bytes and the end of the receive at once.
-        // Sleeping here would then be sleeping until the timeout.
-        if let Some(answer) = self.take(PROBE) {
-            return Ok(answer);
-        }
-        let deadline_ns = crate::sys::clock::monotonic_ns() + PROBE_TIMEOUT_NS;
-        self.push(PROBE_TIMEOUT, Entry::Timeout { deadline_ns })?;
-        let mut answer = None;
-        for _ in 0..PROBE_ENTERS_MAX {
-            self.collect()?;
-            answer = answer.or_else(|| self.take(PROBE));
-            if answer.is_some() {
-                break;
-            }
-            if self.take(PROBE_TIMEOUT).is_some() {
-                return Err(io::Error::from_raw_os_error(errno::ETIMEDOUT));
-            }
-        }
-        self.end_timeout()?;
-        answer.ok_or_else(|| io::Error::from_raw_os_error(errno::ETIMEDOUT))
-    }
-
-    fn end_timeout(&mut self) -> io::Result<()> {
-        if self.take(PROBE_TIMEOUT).is_some() {
-            return Ok(()); // it came with the answer
-        }
-        self.push(PROBE_CANCEL, Entry::Cancel { target: PROBE_TIMEOUT })?;
-        for _ in 0..PROBE_ENTERS_MAX {
-            if self.take(PROBE_TIMEOUT).is_some() {
-                return Ok(());
-            }
-            self.collect()?;
-        }
-        Err(io::Error::from_raw_os_error(errno::ETIMEDOUT))
-    }
-
-    fn collect(&mut self) -> io::Result<()> {
-        match self.ring.enter(Enter::Sleep) {
-            Err(error) if !is_passing(&error) => return Err(error),
-            _ => self.ring.reap(&mut self.reaped, usize::MAX),
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, user_data: u64) -> Option<Cqe> {
-        let index = self.reaped.iter().position(|cqe| cqe.user_data == user_data)?;
-        Some(self.reaped.remove(index))
-    }
-}
-
-/// The result of a completion, with a negated errno as the error it is.
-fn success(cqe: Cqe) -> io::Result<i32> {
-    match cqe.result {
-        result if result < 0 => Err(io::Error::from_raw_os_error(errno::from_result(result))),
-        result => Ok(result),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::driver::DriverKind;
-    use crate::driver::request::Verb;
-    use crate::driver::uring::scripted::{CancelPolicy, Script};
     use std::cell::RefCell;
 
     const SIZES: RingSizes = RingSizes { sq_entries: 64, cq_entries: 256 };
@@ -420,67 +245,5 @@ mod tests {
         let error = need_features(&features, &mut steps).expect_err("two are missing");
         assert!(error.advice().is_some_and(|advice| advice.contains("6.1")), "{error}");
         assert_eq!(words(&steps), ["present", "absent", "absent", "present"]);
-    }
-
-    /// Goal: a probe whose answers have come does not wait for its own timeout.
-    ///
-    /// Method: a scripted kernel that posts the bytes and the end of a receive together, as those
-    /// up to 6.12 do. Its clock moves only when somebody sleeps with nothing to come.
-    ///
-    /// Kills: entering before looking at what was reaped.
-    #[test]
-    fn answers_that_come_together_are_both_taken() {
-        let script = Script::new();
-        script.direct(|script| {
-            for recv in script.all(Verb::Recv) {
-                assert!(script.deliver(recv, b"?", true), "the probe lends a buffer");
-                script.complete(recv, -errno::ENOBUFS, Flags::NONE);
-            }
-        });
-        let ring = script.ring(RingSizes { sq_entries: 8, cq_entries: 16 });
-        let mut prober = Prober { ring, reaped: Vec::new() };
-        let began_ns = script.now_ns();
-        prober.multishot_recv().expect("a receive that works");
-        assert_eq!(script.now_ns(), began_ns, "slept until the timeout");
-    }
-
-    /// Goal: a receive that outlives its probe writes into nobody's memory.
-    ///
-    /// Method: a scripted kernel that says nothing until the probe has given up; then the allocator is
-    /// asked for pages, and the bytes arrive. Kills: a pool that is given back after a failure (also
-    /// found by AddressSanitizer, or by a fault).
-    #[test]
-    fn a_receive_may_outlive_its_probe() {
-        let script = Script::new();
-        script.set_cancel_policy(CancelPolicy::Ignore);
-        let ring = script.ring(RingSizes { sq_entries: 8, cq_entries: 16 });
-        let mut prober = Prober { ring, reaped: Vec::new() };
-        assert!(prober.multishot_recv().is_err(), "it has no answer");
-        drop(prober);
-        let busy: Vec<_> = (0..64).map(|_| Pool::new(1, PROBE_BUFFER_LEN).unwrap()).collect();
-        assert!(script.deliver(script.the(Verb::Recv), &[0x55; 64], false));
-        for pool in busy {
-            assert!(pool.lend().is_some());
-            assert_eq!(*pool.filled(0, 64), [0; 64], "written to somebody else's memory");
-        }
-    }
-
-    /// Goal: a probe leaves nothing behind, which would be an answer to the operation in slot 0.
-    ///
-    /// Method: a scripted kernel whose answer and timeout come together, as to a thread that was
-    /// stopped for a second. Kills: a cancel of a timeout that has been seen to end.
-    #[test]
-    fn a_probe_leaves_nothing_behind() {
-        let script = Script::new();
-        script.direct(|script| {
-            script.post(Cqe { user_data: PROBE, result: 0, flags: 0 });
-            script.stall_ns(crate::sys::clock::monotonic_ns() + 2 * PROBE_TIMEOUT_NS);
-        });
-        let ring = script.ring(RingSizes { sq_entries: 8, cq_entries: 16 });
-        let mut prober = Prober { ring, reaped: Vec::new() };
-        prober.next_answer().expect("an answer");
-        assert_eq!(prober.ring.unsubmitted_count(), 0, "an entry is left for the driver");
-        prober.ring.enter(Enter::Collect).unwrap();
-        assert_eq!(prober.ring.reapable_count(), 0, "a completion is left for the driver");
     }
 }
