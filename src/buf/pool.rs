@@ -15,6 +15,10 @@
 //!  User    exactly one `RecvBuf` names it; the kernel never writes
 //! ```
 //!
+//! **Not all are lent.** At most a window of them is: 256 at first, twice as many after each turn in
+//! which a receive found none although there were free ones, up to a limit. The free list is last in,
+//! first out, so of a large pool only as much memory is ever touched as some burst has needed.
+//!
 //! **Invariant.** A buffer's bytes are referenced only in state `User`, and only by its one
 //! `RecvBuf`. A completion that names a buffer in another state would break that, so it is an
 //! assertion in release builds too (H56; `a_buffer_delivered_twice_is_refused`).
@@ -39,7 +43,15 @@ pub(crate) struct Pool {
     free: RefCell<Vec<u16>>,
     lent_count: Cell<u32>,
     held_count: Cell<u32>,
+    /// How many may be lent at once.
+    window: Cell<u32>,
+    window_max: Cell<u32>,
+    /// Whether a receive has found no buffer since the last `lend`.
+    ran_dry: Cell<bool>,
 }
+
+/// How many buffers are lent at once until a burst has needed more.
+const WINDOW_START: u32 = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -74,6 +86,9 @@ impl Pool {
             free: RefCell::new((0..count).rev().collect()),
             lent_count: Cell::new(0),
             held_count: Cell::new(0),
+            window: Cell::new(WINDOW_START.min(u32::from(count))),
+            window_max: Cell::new(u32::from(count)),
+            ran_dry: Cell::new(false),
         }))
     }
 
@@ -100,9 +115,28 @@ impl Pool {
         self.held_count.get() * 2 > u32::from(self.count())
     }
 
-    /// Takes a free buffer to lend to the kernel.
+    /// Never lends more than this many at once. For a ring that has no room for all of them.
+    pub(crate) fn lend_at_most(&self, count: u16) {
+        assert_eq!(self.lent_count.get(), 0, "the limit comes before the first loan");
+        self.window_max.set(u32::from(count).min(u32::from(self.count())));
+        self.window.set(self.window.get().min(self.window_max.get()));
+    }
+
+    /// A receive has found no buffer.
+    pub(crate) fn note_dry(&self) {
+        self.ran_dry.set(true);
+    }
+
+    /// Takes a free buffer to lend to the kernel, if the window has room for it.
     pub(crate) fn lend(&self) -> Option<Loan> {
-        let id = self.free.borrow_mut().pop()?;
+        let mut free = self.free.borrow_mut();
+        if self.ran_dry.take() && !free.is_empty() {
+            self.window.set((self.window.get() * 2).min(self.window_max.get()));
+        }
+        if self.lent_count.get() >= self.window.get() {
+            return None;
+        }
+        let id = free.pop()?;
         let state = self.states[usize::from(id)].replace(State::Kernel);
         assert_eq!(state, State::Free, "buffer {id} was lent while {state:?}");
         self.lent_count.set(self.lent_count.get() + 1);
@@ -204,6 +238,37 @@ mod tests {
         pool.lend();
         let _first = pool.filled(0, 1);
         let _second = pool.filled(0, 1);
+    }
+
+    /// Goal: a large pool is lent little by little: 256 at first, twice as many once a turn has run
+    /// dry, never beyond the limit, and not because the program holds the rest.
+    /// Method: lend all there is, fill all, and run dry once or three times in between.
+    /// Kills: no window; one that grows without need, or for each ENOBUFS of a turn, or not at all; a
+    /// limit that growing forgets.
+    #[test]
+    fn the_window_grows_when_it_was_too_small() {
+        let pool = Pool::new(2048, 16).unwrap();
+        pool.lend_at_most(1024);
+        let lend_all = || std::iter::from_fn(|| pool.lend()).map(|loan| loan.id).collect();
+        let mut touched = 0;
+        for (dry_count, lent_count) in [(0, 256), (0, 256), (1, 512), (3, 1024), (1, 1024)] {
+            (0..dry_count).for_each(|_| pool.note_dry());
+            let ids: Vec<u16> = lend_all();
+            assert_eq!(ids.len(), lent_count);
+            touched = touched.max(ids.iter().max().unwrap() + 1);
+            assert_eq!(usize::from(touched), lent_count, "the same buffers again");
+            ids.into_iter().for_each(|id| drop(pool.filled(id, 1)));
+        }
+        let pool = Pool::new(512, 16).unwrap();
+        let ids: Vec<u16> = std::iter::from_fn(|| pool.lend()).map(|loan| loan.id).collect();
+        let mut held: Vec<RecvBuf> = ids.into_iter().map(|id| pool.filled(id, 1)).collect();
+        while let Some(loan) = pool.lend() {
+            held.push(pool.filled(loan.id, 1));
+        }
+        pool.note_dry();
+        assert_eq!((pool.lend(), held.len()), (None, 512));
+        drop(held);
+        assert_eq!(std::iter::from_fn(|| pool.lend()).count(), 256, "they were held, not too few");
     }
 
     /// Goal: an id or a length that the pool never gave out is refused (H56).

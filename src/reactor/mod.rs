@@ -292,6 +292,7 @@ impl Reactor {
         });
         if completion.result == -errno::ENOBUFS {
             self.enobufs.set(self.enobufs.get() + 1);
+            self.pool.note_dry();
         }
         let addressee = self.slots.borrow_mut().complete(completion);
         let Some(Addressee { owner, verb }) = addressee else {

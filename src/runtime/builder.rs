@@ -22,8 +22,12 @@ const CQ_ENTRIES: u32 = 4096;
 const CQ_ENTRIES_MAX: u32 = 16_384;
 
 /// 256 buffers of 4 KiB serve ten thousand saturating connections: what counts is how many are
-/// filled at the same moment.
+/// filled at the same moment. Before Linux 6.13 one enter fills as many as connections have bytes,
+/// so a number of connections asks for more, at most for [`BUFFER_COUNT_MAX`]. They are lent, and
+/// their memory is touched, only after 256 were too few.
 const BUFFER_COUNT: u16 = 256;
+const BUFFER_COUNT_MAX: u16 = 2048;
+const CONNECTIONS_PER_BUFFER: u32 = 8;
 const BUFFER_LEN: u32 = 4096;
 
 /// Results are `i32`, and lengths near its end misbehave (H21).
@@ -47,6 +51,8 @@ pub struct Builder {
     sizes: RingSizes,
     buffer_count: u16,
     buffer_len: u32,
+    /// Whether the program has chosen the buffers.
+    has_chosen_buffers: bool,
     linger: Duration,
     on_unhandled: Option<Hook>,
 }
@@ -59,6 +65,7 @@ impl Builder {
             sizes: RingSizes { sq_entries: SQ_ENTRIES, cq_entries: CQ_ENTRIES },
             buffer_count: BUFFER_COUNT,
             buffer_len: BUFFER_LEN,
+            has_chosen_buffers: false,
             linger: LINGER,
             on_unhandled: None,
         }
@@ -71,10 +78,17 @@ impl Builder {
     }
 
     /// How many connections there will be at once. Sizes the completion queue, so that a burst
-    /// from all of them seldom overflows it. An overflow loses nothing and costs a system call.
+    /// from all of them seldom overflows it; an overflow loses nothing and costs a system call. And
+    /// sizes the receive buffers, unless [`recv_buffers`](Builder::recv_buffers) does: one for eight
+    /// connections, 256 to 2048.
     pub fn connections_expected(mut self, count: u32) -> Builder {
         let entries = count.min(CQ_ENTRIES_MAX).next_power_of_two();
         self.sizes.cq_entries = entries.clamp(CQ_ENTRIES, CQ_ENTRIES_MAX);
+        if !self.has_chosen_buffers {
+            let count = count / CONNECTIONS_PER_BUFFER;
+            let count = count.clamp(BUFFER_COUNT.into(), BUFFER_COUNT_MAX.into());
+            self.buffer_count = count.next_power_of_two() as u16; // the bounds are powers of two
+        }
         self
     }
 
@@ -100,6 +114,7 @@ impl Builder {
         assert!(count.is_power_of_two() && count <= Pool::COUNT_MAX, "{count} buffers");
         assert!(len > 0 && len <= RECV_BUFFER_LEN_MAX, "buffers of {len} bytes");
         (self.buffer_count, self.buffer_len) = (count, len);
+        self.has_chosen_buffers = true;
         self
     }
 
@@ -212,13 +227,35 @@ impl Default for Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Builder { driver, sizes, buffer_count, buffer_len, linger, on_unhandled } = self;
+        let Builder { driver, sizes, linger, on_unhandled, .. } = self;
         f.debug_struct("Builder")
             .field("driver", driver)
             .field("sizes", sizes)
-            .field("buffers", &(buffer_count, buffer_len))
+            .field("buffers", &(self.buffer_count, self.buffer_len))
             .field("linger", linger)
             .field("on_unhandled", &on_unhandled.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the pool follows the number of connections, within its bounds, and what the program
+    /// says of buffers counts more, in either order.
+    /// Method: numbers at and around the bounds. Kills: no bound; a count that is no power of two;
+    /// `connections_expected` that overrides `recv_buffers`.
+    #[test]
+    fn connections_size_the_pool() {
+        for (connections, count) in
+            [(0, 256), (2048, 256), (2056, 512), (10_000, 2048), (16_384, 2048), (u32::MAX, 2048)]
+        {
+            let builder = Builder::new().connections_expected(connections);
+            assert_eq!((builder.buffer_count, builder.buffer_len), (count, 4096), "{connections}");
+            let builder = builder.recv_buffers(4, 64);
+            assert_eq!((builder.buffer_count, builder.buffer_len), (4, 64));
+            assert_eq!(builder.connections_expected(connections).buffer_count, 4);
+        }
     }
 }

@@ -27,11 +27,15 @@ use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
 use crate::buf::Loan;
 use crate::driver::request::Request;
 use crate::sys::clock::NS_PER_S;
+use crate::sys::errno;
 use crate::sys::memory::Mapping;
 use crate::sys::socket;
 
 /// The one buffer group of a ring.
 const GROUP: u16 = 0;
+
+/// The smallest ring of provided buffers that is tried for want of memory.
+const BUFFER_ENTRIES_MIN: u16 = 32;
 
 /// `IORING_RECVSEND_POLL_FIRST` (5.19) and `IORING_RECV_MULTISHOT` (6.0), bits of a receive's `ioprio`.
 const RECVSEND_POLL_FIRST: u16 = 1 << 0;
@@ -46,25 +50,34 @@ pub(crate) struct KernelRing {
 }
 
 impl KernelRing {
-    /// Registers a ring of `buffer_count` provided buffers on a fresh ring.
+    /// Registers a ring of `buffer_count` provided buffers on a fresh ring, or of fewer if the
+    /// kernel has no memory for so many ([`KernelRing::buffer_entries`]).
     pub(super) fn new(uring: IoUring, buffer_count: u16) -> io::Result<KernelRing> {
-        let buffers = BufferRing::new(buffer_count)?;
-        // SAFETY: the mapping holds `buffer_count` entries, starts on a page, is zeroed (so its
-        // tail is 0), and outlives the registration: `drop` unregisters it first, and an undrained
-        // ring leaks it (`leak`).
-        unsafe {
-            uring.submitter().register_buf_ring_with_flags(
-                buffers.mapping.as_ptr() as u64,
-                buffer_count,
-                GROUP,
-                0,
-            )?;
-        }
+        let buffers = smaller_on_enomem(buffer_count, |entry_count| {
+            let buffers = BufferRing::new(entry_count)?;
+            // SAFETY: the mapping holds `entry_count` entries, starts on a page, is zeroed (so its
+            // tail is 0), and outlives the registration: `drop` unregisters it first, and an
+            // undrained ring leaks it (`leak`). If registering fails, the kernel does not know it.
+            unsafe {
+                uring.submitter().register_buf_ring_with_flags(
+                    buffers.mapping.as_ptr() as u64,
+                    entry_count,
+                    GROUP,
+                    0,
+                )?;
+            }
+            Ok(buffers)
+        })?;
         Ok(KernelRing {
             uring: ManuallyDrop::new(uring),
             buffers: ManuallyDrop::new(buffers),
             timespec: Box::new(Timespec::new()),
         })
+    }
+
+    /// How many buffers may be lent at once.
+    pub(super) fn buffer_entries(&self) -> u16 {
+        self.buffers.entry_count
     }
 
     fn encode(&mut self, entry: Entry) -> squeue::Entry {
@@ -233,6 +246,22 @@ impl Drop for KernelRing {
     }
 }
 
+/// Makes something of `count` entries, or of half as many as long as there is no memory for them
+/// (H16: some kernels charge them to `RLIMIT_MEMLOCK`).
+fn smaller_on_enomem<T>(count: u16, mut make: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
+    let mut count = count;
+    loop {
+        match make(count) {
+            Err(error)
+                if error.raw_os_error() == Some(errno::ENOMEM) && count > BUFFER_ENTRIES_MIN =>
+            {
+                count /= 2;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Memory shared with the kernel: `io_uring_buf_ring`, of which we write and the kernel reads.
 struct BufferRing {
     mapping: Mapping,
@@ -250,8 +279,8 @@ impl BufferRing {
 
     /// Writes one entry behind the published ones.
     ///
-    /// There is always room: the pool has as many buffers as the ring has entries, and lends each
-    /// only once until it comes back (`buf::pool`).
+    /// There is always room: the pool lends at most as many buffers at once as the ring has entries
+    /// ([`Pool::lend_at_most`](crate::buf::Pool::lend_at_most)).
     fn provide(&mut self, loan: Loan) {
         let index = usize::from(self.tail & (self.entry_count - 1));
         let base = self.mapping.as_ptr().cast::<BufRingEntry>();
@@ -272,5 +301,32 @@ impl BufferRing {
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(base).cast_mut()) };
         // Release: pairs with the kernel's acquire; the entries are written before it reads them.
         tail.store(self.tail, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a ring of provided buffers is made smaller for want of memory, to a smallest size, and
+    /// for nothing else.
+    /// Method: a kernel with room for some entries; one with another error.
+    /// Kills: giving up at the first ENOMEM; going down for ever; going down on EINVAL.
+    #[test]
+    fn buffer_rings_shrink_for_want_of_memory() {
+        let with_room_for = |room: u16, code: i32, count: u16| {
+            let mut tried = Vec::new();
+            let made = smaller_on_enomem(count, |count| {
+                tried.push(count);
+                let error = || io::Error::from_raw_os_error(code);
+                (count <= room).then_some(count).ok_or_else(error)
+            });
+            (made.ok(), tried)
+        };
+        let enomem = errno::ENOMEM;
+        assert_eq!(with_room_for(200, enomem, 512), (Some(128), vec![512, 256, 128]));
+        assert_eq!(with_room_for(16, enomem, 128), (None, vec![128, 64, 32]));
+        assert_eq!(with_room_for(0, enomem, 4), (None, vec![4]));
+        assert_eq!(with_room_for(200, errno::EINVAL, 512), (None, vec![512]));
     }
 }

@@ -116,6 +116,10 @@ pub(crate) fn open(
     need_features(&features, steps)?;
     let ring = KernelRing::new(uring, pool.count());
     let ring = steps.need("registering provided buffers", ring)?;
+    if ring.buffer_entries() < pool.count() {
+        steps.note(format!("at most {} of them at once", ring.buffer_entries()), Outcome::Works);
+    }
+    pool.lend_at_most(ring.buffer_entries());
     let ring = probe::prove(ring, steps)?;
     let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(bell));
     Ok((steps.need("allocating the wake-up buffer", driver)?, rung))

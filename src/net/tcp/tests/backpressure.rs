@@ -201,3 +201,25 @@ fn a_reader_may_catch_up_before_the_cancel_ends() {
     });
     script.set_cancel_policy(CancelPolicy::Obey);
 }
+
+/// Goal: a loop lends a part of a large pool until a receive has found no buffer.
+/// Method: a pool of 1024; the buffers that the kernel has at first, after bytes, and after the
+/// ENOBUFS of a burst. Kills: a pool lent as a whole; an ENOBUFS that the pool does not hear of.
+#[test]
+fn a_large_pool_is_lent_when_a_burst_needs_it() {
+    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(1024, 64));
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        assert_eq!(script.provided_count(), 256);
+        script.deliver(script.the(Verb::Recv), b"bytes", true);
+        turns(2).await;
+        assert_eq!(stream.recv().await.unwrap().len(), 5);
+        turns(2).await;
+        assert_eq!(script.provided_count(), 256);
+        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        turns(2).await;
+        assert_eq!(script.provided_count(), 512);
+    });
+}
