@@ -93,6 +93,8 @@ pub(crate) struct Reactor {
     turn_ns: Cell<u64>,
     /// Operations in flight after the last wait.
     in_flight_before: Cell<usize>,
+    /// `turn_ns` when the timers of tasks ended with the loop.
+    ended_ns: Cell<Option<u64>>,
     enobufs: Cell<u64>,
     closing_count: Cell<usize>,
     peer_resets: Cell<u64>,
@@ -144,6 +146,7 @@ impl Reactor {
             failure: Cell::new(None),
             turn_ns: Cell::new(0),
             in_flight_before: Cell::new(0),
+            ended_ns: Cell::new(None),
             enobufs: Cell::new(0),
             closing_count: Cell::new(0),
             peer_resets: Cell::new(0),
@@ -313,6 +316,12 @@ impl Reactor {
     /// The clock as the last wait left it.
     pub(crate) fn turn_ns(&self) -> u64 {
         self.turn_ns.get()
+    }
+
+    /// If the loop has ended, and with it the timers of tasks: the clock as its last turn had it. A
+    /// timer that is set from now on never fires.
+    pub(crate) fn ended_ns(&self) -> Option<u64> {
+        self.ended_ns.get()
     }
 
     pub(crate) fn wake_at(&self, deadline_ns: u64, waker: &Waker) -> TimerKey {

@@ -10,7 +10,9 @@
 //!    is memory freed. What could not be drained is leaked and reported.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
+use super::slots::Addressee;
 use super::timers::Expiry;
 use super::{Phase, Reactor};
 use crate::driver::request::Wait;
@@ -34,6 +36,7 @@ impl Reactor {
         if self.phase.get() == Phase::Open {
             self.phase.set(Phase::Lingering);
         }
+        self.ended_ns.set(Some(self.turn_ns.get()));
         // What callbacks own goes with the tasks: a stream among it may still have bytes to send.
         self.end_timers(|expiry| match expiry {
             Expiry::Wake(_) => true,
@@ -78,8 +81,9 @@ impl Reactor {
     fn end_timers(&self, is_wanted: impl Fn(&Expiry) -> bool) {
         let pending = self.timers.borrow_mut().take(is_wanted);
         for expiry in pending {
-            let end = move || match expiry {
-                Expiry::Wake(waker) => drop(waker),
+            let end = || match expiry {
+                // Its future may be on another loop, and finds out there that this one has ended.
+                Expiry::Wake(waker) => self.afterwards.wake(waker),
                 Expiry::Call(owner) => owner.expire(),
             };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
@@ -132,8 +136,18 @@ impl Reactor {
         driver.close(drained);
         self.drop_unprepared();
         if drained == Drained::No {
-            self.slots.borrow_mut().leak();
+            self.abandon_stuck();
             self.report(Unhandled::UndrainedShutdown { in_flight_count });
+        }
+    }
+
+    /// Answers the operations that the kernel has not let go of, for futures that are polled
+    /// elsewhere. The owners live for ever, with the memory and the descriptors it may still use.
+    fn abandon_stuck(&self) {
+        let stuck = self.slots.borrow_mut().take_all();
+        for Addressee { owner, verb } in stuck {
+            std::mem::forget(Rc::clone(&owner));
+            owner.abandon(verb);
         }
     }
 }

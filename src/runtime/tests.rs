@@ -1,5 +1,6 @@
 //! The loop on a ring whose kernel is a script: turns, wakes, and the end.
 
+mod ending;
 mod spinning;
 
 use std::cell::RefCell;

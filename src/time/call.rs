@@ -32,6 +32,9 @@ pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle 
 }
 
 fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {
+    if core.reactor.ended_ns().is_some() {
+        call.cancel(); // made by a destructor at the end of the loop: it will never be due
+    }
     let timed = Rc::new(TimedCall { core: Rc::downgrade(&core), call: Rc::clone(&call) });
     let key = core.reactor.expire_at(when.as_ns(), timed);
     TimerHandle { core, key, call, when }

@@ -50,6 +50,10 @@ impl Interval {
     /// Waits for the next tick, and returns the moment it was due.
     ///
     /// Cancel safe: a dropped wait loses no tick.
+    ///
+    /// # Panics
+    ///
+    /// If its loop has ended, as [`Sleep`].
     pub async fn tick(&mut self) -> Instant {
         (&mut self.sleep).await;
         self.take_tick()

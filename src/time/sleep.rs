@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -20,28 +22,46 @@ use crate::task::coop;
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread.
+/// If no loop runs on this thread. A [`Sleep`] also panics if it is polled after its loop has ended.
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     let reactor = Rc::clone(&context::current().reactor);
     let deadline = Instant::from_ns(reactor.now_ns()) + duration;
-    Sleep { reactor, deadline, state: State::New }
+    Sleep::new(reactor, deadline)
 }
 
 /// Waits until `deadline`. As [`sleep`]; a deadline in the past ends in the loop's next turn.
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    let reactor = Rc::clone(&context::current().reactor);
-    Sleep { reactor, deadline, state: State::New }
+    Sleep::new(Rc::clone(&context::current().reactor), deadline)
+}
+
+/// Waits for `duration` on the loop of `reactor`. Fails if that loop ends first.
+pub(crate) async fn pause(reactor: &Rc<Reactor>, duration: Duration) -> io::Result<()> {
+    let deadline = Instant::from_ns(reactor.now_ns()) + duration;
+    let mut sleep = Sleep::new(Rc::clone(reactor), deadline);
+    let elapsed = coop::leaf_fn(|cx| sleep.poll_elapsed(cx.waker())).await;
+    elapsed.map_err(|LoopEnded| reactor.refusal())
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
+///
+/// A sleep belongs to the loop on which it was made. If it is carried to another loop, it goes on
+/// for as long as its own loop runs. When that loop ends, a sleep that has been polled is woken.
+///
+/// # Panics
+///
+/// If it is polled after its loop has ended and had not elapsed before: it can never elapse.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     reactor: Rc<Reactor>,
     deadline: Instant,
     state: State,
+    made_at: &'static Location<'static>,
 }
+
+/// The loop of a timer has ended, so the timer never fires.
+struct LoopEnded;
 
 #[derive(Clone, Copy)]
 enum State {
@@ -52,6 +72,11 @@ enum State {
 }
 
 impl Sleep {
+    #[track_caller]
+    fn new(reactor: Rc<Reactor>, deadline: Instant) -> Sleep {
+        Sleep { reactor, deadline, state: State::New, made_at: Location::caller() }
+    }
+
     /// When it ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -69,7 +94,10 @@ impl Sleep {
         self.state = State::New;
     }
 
-    fn poll_elapsed(&mut self, waker: &Waker) -> Poll<()> {
+    fn poll_elapsed(&mut self, waker: &Waker) -> Poll<Result<(), LoopEnded>> {
+        if let Some(ended_ns) = self.reactor.ended_ns() {
+            return Poll::Ready(self.elapsed_before(ended_ns));
+        }
         match self.state {
             State::New => {
                 let key = self.reactor.wake_at(self.deadline.as_ns(), waker);
@@ -81,9 +109,21 @@ impl Sleep {
                     return Poll::Pending;
                 }
                 self.state = State::Elapsed;
-                Poll::Ready(())
+                Poll::Ready(Ok(()))
             }
-            State::Elapsed => Poll::Ready(()),
+            State::Elapsed => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether the timer was due in the last turn of its loop, which ended afterwards.
+    fn elapsed_before(&mut self, ended_ns: u64) -> Result<(), LoopEnded> {
+        match self.state {
+            State::Elapsed => Ok(()),
+            State::Pending(_) if self.deadline.as_ns() <= ended_ns => {
+                self.state = State::Elapsed;
+                Ok(())
+            }
+            State::New | State::Pending(_) => Err(LoopEnded),
         }
     }
 
@@ -98,7 +138,16 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        coop::leaf(cx, |cx| self.poll_elapsed(cx.waker()))
+        coop::leaf(cx, |cx| self.poll_elapsed(cx.waker())).map(|elapsed| {
+            if let Err(LoopEnded) = elapsed {
+                panic!(
+                    "a sleep made at {} was polled after its runtime had ended, so it can never \
+                     elapse: await a sleep, timeout or interval on the runtime it was made on, \
+                     or drop it with that runtime",
+                    self.made_at
+                );
+            }
+        })
     }
 }
 

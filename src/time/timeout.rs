@@ -26,7 +26,8 @@ use crate::task::coop;
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread.
+/// If no loop runs on this thread. The [`Timeout`] also panics if its loop has ended, and its future
+/// is still pending, when it is polled.
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future, deadline: sleep(duration) }

@@ -33,6 +33,7 @@ mod cancellation;
 mod crowd;
 mod descriptors;
 mod network;
+mod outliving;
 mod reuse;
 mod shortage;
 mod streams;
@@ -52,6 +53,7 @@ const SHARED: &[&[Body]] = &[
     budget::SHARED,
     cancellation::SHARED,
     network::SHARED,
+    outliving::SHARED,
     shortage::SHARED,
     streams::SHARED,
     teardown::SHARED,

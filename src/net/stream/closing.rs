@@ -122,6 +122,16 @@ impl Socket {
         }
     }
 
+    /// The descriptor will never be closed: the kernel has not let go of it, and the loop has ended.
+    pub(super) fn give_up_closing(&self) {
+        let waiter = self.closing.borrow_mut().as_mut().and_then(|closing| closing.waiter.take());
+        let Some(waiter) = waiter else { return };
+        waiter.error.borrow_mut().get_or_insert_with(|| self.reactor.refusal());
+        waiter.is_closed.set(true);
+        let waker = waiter.waker.borrow_mut().take();
+        self.reactor.wake_afterwards(waker);
+    }
+
     fn end_linger(self: &Rc<Self>) {
         let mut closing = self.closing.borrow_mut();
         let Some(closing) = closing.as_mut().filter(|closing| closing.is_lingering) else { return };

@@ -187,8 +187,8 @@ impl Listening {
 
     /// `answer.more` is false with every error, so the accept is idle here.
     fn rest(self: &Rc<Self>, code: i32) {
-        if self.is_closed.get() {
-            return;
+        if self.is_closed.get() || !self.reactor.is_accepting() {
+            return; // no retry, and on a loop that ends no timer would ever fire
         }
         if !self.is_short.replace(true) {
             let error = io::Error::from_raw_os_error(code);

@@ -125,6 +125,9 @@ impl Owner for Socket {
                 unreachable!("a stream does not {verb:?}")
             }
         }
+        if self.reactor.ended_ns().is_some() {
+            self.give_up_closing(); // the loop leaks the socket, so the descriptor stays open
+        }
     }
 
     fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {

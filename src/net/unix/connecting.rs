@@ -12,21 +12,23 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr;
+use crate::reactor::Reactor;
 use crate::task::coop;
-use crate::time::sleep;
+use crate::time;
 
 /// The pause doubles from the one to the other, so that a thousand connects which wait cost
 /// little, and one that waits for a server which is about to accept loses little.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-pub(super) async fn connect(path: &Path) -> io::Result<OwnedFd> {
+pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<OwnedFd> {
     let (socket, addr) = match socket_for(path) {
         Ok(made) => made,
         Err(error) => return coop::ready(Err(error)).await,
@@ -39,7 +41,7 @@ pub(super) async fn connect(path: &Path) -> io::Result<OwnedFd> {
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }
-        sleep(pause).await;
+        time::pause(reactor, pause).await?;
         pause = PAUSE_MAX.min(2 * pause);
     }
 }

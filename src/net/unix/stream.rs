@@ -58,7 +58,7 @@ impl UnixStream {
     /// If no loop runs on this thread.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let reactor = Rc::clone(&context::current().reactor);
-        let fd = connecting::connect(path.as_ref()).await?;
+        let fd = connecting::connect(&reactor, path.as_ref()).await?;
         Ok(UnixStream::adopt(&reactor, fd))
     }
 
