@@ -32,6 +32,10 @@ use crate::sys::errno;
 /// this size, so twice this is the most that `write_all` queues.
 pub(in crate::net) const HIGH_WATER_BYTES: usize = 64 * 1024;
 
+/// Pieces up to this length are copied together when they wait behind others. Else a peer that does
+/// not read would make the queue hold a chunk, or a whole receive buffer, for every byte.
+const COPIED_BYTES_MAX: usize = 512;
+
 #[derive(Default)]
 pub(super) struct Writing {
     queue: ShortQueue<OutBytes>,
@@ -72,7 +76,8 @@ impl Socket {
         Poll::Ready(Ok(piece.len()))
     }
 
-    /// Waits for room, then queues `buf` without copying it. Leaves `None` behind.
+    /// Waits for room, then queues `buf`: as it is, or as a copy if it is short and must wait for
+    /// others. Leaves `None` behind.
     pub(super) fn poll_send(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -81,7 +86,13 @@ impl Socket {
         ready!(self.poll_room(cx))?;
         let OutBuf(bytes) = buf.take().expect("polled after completion");
         let len = bytes.as_slice().len();
-        if len > 0 {
+        if len == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let must_wait = !self.writing.borrow().queue.is_empty();
+        if must_wait && is_short(&bytes) {
+            self.append(bytes.as_slice());
+        } else {
             let mut writing = self.writing.borrow_mut();
             writing.queued_bytes += len;
             writing.queue.push_back(bytes);
@@ -314,5 +325,13 @@ impl Writing {
         assert!(self.in_flight.is_none(), "chunk 0 is still lent");
         self.failed = self.failed.or(Some(code));
         std::mem::take(&mut self.queue)
+    }
+}
+
+/// Whether a copy of the bytes costs less than keeping their owner until they can be sent.
+fn is_short(bytes: &OutBytes) -> bool {
+    match bytes {
+        OutBytes::Recv(buffer) => buffer.is_short(),
+        _owned => bytes.as_slice().len() <= COPIED_BYTES_MAX,
     }
 }
