@@ -84,6 +84,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/common/limits.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",
+    "tests/hostile/counting.rs",
     "tests/forked.rs",
 ];
 

@@ -1,5 +1,6 @@
-//! A list of bodies, run on every driver of this machine: what the conformance suite and the hostile
-//! suite share. The header of `tests/conformance/main.rs` describes the environment and the counts.
+//! A list of bodies, run on every driver of this machine: what the conformance suite and the
+//! hostile suite share. The header of `tests/conformance/main.rs` describes the environment and the
+//! counts.
 #![allow(dead_code)] // each test binary uses its own part
 
 use std::future::Future;
@@ -20,6 +21,10 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+
     pub(crate) fn builder(self) -> Builder {
         Builder::new().driver(self.choice)
     }
@@ -61,8 +66,8 @@ struct Tally {
     passed: AtomicU32,
 }
 
-/// Runs every body on every driver of this machine, and counts per driver. Bodies of `alone` run while
-/// no other body does.
+/// Runs every body on every driver of this machine, and counts per driver. Bodies of `alone` run
+/// while no other body does.
 pub(crate) fn run(shared: &[&'static [Body]], alone: &[&'static [Body]]) -> ExitCode {
     let arguments = Arguments::from_args();
     let forced = std::env::var("RINGLOOP_DRIVER").unwrap_or_default();

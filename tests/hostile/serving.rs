@@ -1,0 +1,80 @@
+//! What servers do with a connection. Errors are the peer's and end the connection.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use ringloop::net::{TcpStream, UnixStream};
+
+use crate::assault;
+
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What a download sends at a time, and how often.
+pub(crate) const PIECE: &[u8] = &[b'd'; 16 * 1024];
+pub(crate) const PIECES: usize = 64;
+
+/// Sends back what comes, without a copy.
+pub(crate) fn echo_boxed(stream: TcpStream) -> Serving {
+    Box::pin(echo(stream))
+}
+
+async fn echo(mut stream: TcpStream) {
+    while let Ok(bytes) = stream.recv().await {
+        if bytes.is_empty() {
+            let _ = stream.close().await;
+            return;
+        }
+        if stream.send(bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// As [`echo_boxed`], on a Unix socket.
+pub(crate) async fn echo_unix(mut stream: UnixStream) {
+    while let Ok(bytes) = stream.recv().await {
+        if bytes.is_empty() || stream.send(bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers the first bytes with a download of 1 MiB, then closes in order.
+pub(crate) fn download_boxed(mut stream: TcpStream) -> Serving {
+    Box::pin(async move {
+        if !matches!(stream.recv().await, Ok(request) if !request.is_empty()) {
+            return;
+        }
+        for _ in 0..PIECES {
+            if stream.write_all(PIECE).await.is_err() {
+                return;
+            }
+        }
+        let _ = stream.close().await;
+    })
+}
+
+/// Answers the first bytes and closes at once, by dropping the stream; more may be on the way.
+pub(crate) fn answer_boxed(mut stream: TcpStream) -> Serving {
+    Box::pin(async move {
+        if let Ok(request) = stream.recv().await {
+            let _ = stream.send(request).await;
+        }
+    })
+}
+
+/// Reads once, and has something else to do until the peer is gone: a handler that waits for a
+/// database. What the peer sends meanwhile waits.
+pub(crate) fn busy_boxed(mut stream: TcpStream) -> Serving {
+    Box::pin(async move {
+        let wave = assault::wave();
+        let first = stream.recv().await;
+        drop(first);
+        assault::end_of(wave).await;
+        while let Ok(bytes) = stream.recv().await {
+            if bytes.is_empty() {
+                return;
+            }
+        }
+    })
+}
