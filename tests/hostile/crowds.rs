@@ -151,7 +151,7 @@ fn connections_that_are_never_accepted(on: Driver) {
     let case = Case {
         name: "never accepted",
         attackers: 16 * STEPS,
-        bounds: Bounds { bytes: 512, slots: 1, completions: 1 },
+        bounds: Bounds { bytes: 1024, slots: 1, completions: 1 },
         serve: serving::echo_boxed,
         open,
         shares_listener: false,

@@ -17,7 +17,7 @@
 //! | case | attackers | bytes | slots | file |
 //! |---|---|---|---|---|
 //! | connect, say nothing | 10 000 | 2 KiB | 1 | `crowds` |
-//! | connect, never accepted | 1 024 | 512 | 1 | `crowds` |
+//! | connect, never accepted | 1 024 | 1 KiB | 1 | `crowds` |
 //! | leave connects unanswered | 64 | 4 KiB | 1 | `crowds` |
 //! | block sends and connects | 64, 8 192 | 4 KiB | 1 | `crowds` |
 //! | never speak | 256 | 4 KiB | 1 | `ending` |
