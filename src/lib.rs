@@ -58,6 +58,8 @@
 pub mod buf;
 mod driver;
 mod error;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 pub mod io;
 pub mod net;
 mod op;
@@ -71,6 +73,9 @@ mod spawn;
 
 pub use driver::{DriverChoice, DriverInfo, DriverKind, diagnosis};
 pub use error::{SetupError, Unhandled};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzz::run_bytes;
 pub use runtime::{Builder, Handle, Metrics, Runtime, run};
 pub use spawn::{call_soon, spawn};
 pub use task::{CallHandle, JoinError, JoinHandle};

@@ -72,6 +72,8 @@ const UNSAFE_FILES: &[&str] = &[
     "src/driver/epoll/mod.rs",
     "src/driver/uring/ring.rs",
     "src/driver/uring/scripted.rs",
+    "src/fuzz/descriptors.rs",
+    "src/fuzz/memory.rs",
     "src/op/accept.rs",
     "src/sys/clock.rs",
     "src/sys/epoll.rs",

@@ -186,7 +186,7 @@ pub(crate) enum Driver {
     Epoll(Epoll),
     /// What is left of one that could not go on.
     Failed(Failed),
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Scripted(Uring<uring::scripted::ScriptedRing>),
 }
 
@@ -202,7 +202,7 @@ macro_rules! each {
             Driver::Uring($ring) => $on_ring,
             Driver::Epoll($epoll) => $on_epoll,
             Driver::Failed($failed) => $on_failed,
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Driver::Scripted($ring) => $on_ring,
         }
     };
@@ -317,7 +317,7 @@ impl Driver {
             Driver::Uring(_) => DriverKind::Uring,
             Driver::Epoll(_) => DriverKind::Epoll,
             Driver::Failed(_) => unreachable!("fails once"),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Driver::Scripted(_) => DriverKind::Uring,
         }
     }
@@ -455,7 +455,7 @@ fn choice_of_environment() -> Result<DriverChoice, SetupError> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Opened {
     /// A driver whose kernel is a script.
     pub(crate) fn scripted(ring: uring::scripted::ScriptedRing, pool: &Rc<Pool>) -> Opened {

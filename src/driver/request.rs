@@ -168,7 +168,7 @@ impl Flags {
         Flags(self.0 | Flags::BUFFER | u32::from(id) << Flags::BUFFER_SHIFT)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn raw(self) -> u32 {
         self.0
     }

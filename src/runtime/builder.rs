@@ -208,7 +208,7 @@ impl Builder {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Builder {
     /// A runtime whose kernel is a script.
     pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {

@@ -53,7 +53,7 @@ impl EventFd {
 }
 
 /// Takes the count if there is one, without waiting. What a read would do that has become ready.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn try_take(fd: RawFd) -> bool {
     if !super::epoll::is_readable(fd) {
         return false;

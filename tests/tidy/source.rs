@@ -30,7 +30,8 @@ impl Source {
 
     /// Whether the whole file is test code, by its name.
     pub(super) fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        let is_fuzzer = self.path.starts_with("src/fuzz/"); // built with tests and by cargo-fuzz only
+        is_fuzzer || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 }
 

@@ -33,7 +33,8 @@
 pub(crate) mod entry;
 mod probe;
 pub(crate) mod ring;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code))] // most of it is for tests
 pub(crate) mod scripted;
 pub(crate) mod setup;
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //!   the count then.
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
+#[cfg(test)]
 mod tests;
 mod world;
 
@@ -54,6 +55,9 @@ pub(crate) struct ScriptedRing {
     script: Script,
     sizes: RingSizes,
 }
+
+/// Called with each entry that is submitted.
+type Observer = Box<dyn FnMut(u64, Entry)>;
 
 /// Called when the loop is about to sleep and nothing is to come.
 type Director = Box<dyn FnMut(&Script)>;
@@ -106,6 +110,21 @@ impl Script {
 
     pub(crate) fn enters(&self) -> u64 {
         self.world.borrow().enters
+    }
+
+    /// Calls `observer` with each entry when it is submitted. The script is borrowed meanwhile.
+    pub(crate) fn observe(&self, observer: impl FnMut(u64, Entry) + 'static) {
+        self.world.borrow_mut().observer = Some(Box::new(observer));
+    }
+
+    /// The buffers that the kernel has, next one first.
+    pub(crate) fn provided_ids(&self) -> Vec<u16> {
+        self.world.borrow().provided.iter().map(|loan| loan.id).collect()
+    }
+
+    /// The length of the buffer that the next receive is given, or 0.
+    pub(crate) fn provided_len(&self) -> usize {
+        self.world.borrow().provided.front().map_or(0, |loan| loan.target_len as usize)
     }
 
     /// Buffers that the kernel could fill now.
@@ -224,6 +243,11 @@ impl Script {
 
     pub(crate) fn set_cancel_policy(&self, policy: CancelPolicy) {
         self.world.borrow_mut().cancel_policy = policy;
+    }
+
+    /// Carries out a cancel that [`CancelPolicy::Ignore`] has left to the test.
+    pub(crate) fn obey_cancel(&self, user_data: u64, target: u64) {
+        self.world.borrow_mut().obey_cancel(user_data, target);
     }
 
     pub(crate) fn set_profile(&self, profile: Profile) {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::Director;
+use super::{Director, Observer};
 use crate::buf::Loan;
 use crate::driver::request::Request;
 use crate::driver::uring::entry::{Cqe, Entry};
@@ -82,6 +82,7 @@ pub(super) struct World {
     /// A loss that no enter has reported.
     has_unreported_loss: bool,
     pub(super) consume_max: Option<usize>,
+    pub(super) observer: Option<Observer>,
     pub(super) director: Option<Director>,
     pub(super) enters: u64,
     pub(super) is_leaked: bool,
@@ -174,6 +175,9 @@ impl World {
 
     fn consume(&mut self, user_data: u64, entry: Entry) {
         self.log.push((user_data, entry));
+        if let Some(observer) = &mut self.observer {
+            observer(user_data, entry);
+        }
         match entry {
             Entry::Nop => self.post(user_data, 0),
             Entry::Op(request) => {
@@ -212,7 +216,7 @@ impl World {
         }
     }
 
-    fn obey_cancel(&mut self, user_data: u64, target: u64) {
+    pub(super) fn obey_cancel(&mut self, user_data: u64, target: u64) {
         if let Some(place) = self.in_flight.iter().position(|op| op.user_data == target) {
             self.in_flight.remove(place);
             self.post(target, -errno::ECANCELED);

@@ -1,0 +1,400 @@
+//! The oracle's books: what each side has done, and what must therefore be true.
+//!
+//! Nothing here is learned from the library. Bytes that the kernel delivers follow a pattern of their
+//! connection and position, so a byte that is lost, doubled or out of order is the wrong byte.
+//! The first contradiction is kept, and ends the run.
+
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::OnceLock;
+
+use super::choices::Random;
+use super::{descriptors, memory};
+use crate::driver::request::{Request, Verb};
+use crate::driver::uring::scripted::Submitted;
+
+const PATTERN_LEN: usize = 1 << 17;
+
+/// `len` bytes of the stream that connection `conn` receives, from `position` on.
+pub(super) fn pattern(conn: usize, position: usize, len: usize) -> &'static [u8] {
+    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = PATTERN.get_or_init(|| {
+        let mut random = Random::new(1);
+        (0..PATTERN_LEN).map(|_| random.next() as u8).collect()
+    });
+    let start = conn * 977 + position;
+    &bytes[start..start + len]
+}
+
+/// One connection, from both sides.
+#[derive(Default, Debug)]
+pub(super) struct Conn {
+    pub(super) fd: RawFd,
+    pub(super) inode: u64,
+    /// The listener that it was accepted by.
+    pub(super) listener: Option<usize>,
+    /// The other end, the model's.
+    pub(super) peer: Option<RawFd>,
+    /// The program has been given it.
+    pub(super) is_handed_over: bool,
+
+    /// Bytes that the kernel has delivered, and how they ended.
+    pub(super) in_delivered: usize,
+    pub(super) in_end: Option<InEnd>,
+    /// Bytes that the program has read.
+    pub(super) in_read: usize,
+
+    /// Bytes that the program has queued, and perhaps some that it is about to.
+    pub(super) out: Vec<u8>,
+    /// How many of them are queued for certain.
+    pub(super) out_confirmed: usize,
+    /// How many the kernel has taken.
+    pub(super) out_taken: usize,
+    /// The kernel has refused to send. What it has not taken is lost.
+    pub(super) out_error: Option<i32>,
+    /// A long write was dropped in the middle. The program writes no more.
+    pub(super) is_cut: bool,
+    pub(super) is_fin_asked: bool,
+
+    pub(super) is_aborted: bool,
+    /// `close()` has returned an error.
+    pub(super) is_loss_known: bool,
+    /// Handles of the program, and when the last one went.
+    pub(super) handles_count: u32,
+    pub(super) dropped_at_ns: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum InEnd {
+    Eof,
+    Failed(i32),
+}
+
+/// A descriptor that operations may name.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) fd: RawFd,
+    pub(super) inode: u64,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Conn(usize),
+    Listener(usize),
+    /// A duplicate that the library has made.
+    Watch(usize),
+}
+
+/// An operation that the kernel has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Op {
+    pub(super) submitted: Submitted,
+    pub(super) inode: u64,
+    pub(super) kind: Kind,
+    /// The kernel has been asked to cancel it.
+    pub(super) is_cancelled: bool,
+}
+
+impl Op {
+    pub(super) fn verb(&self) -> Verb {
+        self.submitted.request.verb()
+    }
+
+    pub(super) fn conn(&self) -> usize {
+        match self.kind {
+            Kind::Conn(conn) => conn,
+            _ => panic!("{self:?} is for no connection"),
+        }
+    }
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Listener {
+    pub(super) errors: Vec<i32>,
+    /// Tasks that wait in an `accept()`.
+    pub(super) waiting_count: usize,
+    /// Connections that the kernel has accepted and the program has not been given.
+    pub(super) untaken_count: usize,
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Watched {
+    pub(super) inode: u64,
+    /// Answers that the kernel has given, for reading and for writing.
+    pub(super) answers: [u32; 2],
+    pub(super) errors: Vec<i32>,
+}
+
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) conns: Vec<Conn>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) watches: Vec<Watched>,
+    pub(super) files: Vec<File>,
+    pub(super) ops: Vec<Op>,
+    /// Cancels that the kernel has not looked at: their own `user_data`, and the target's.
+    pub(super) cancels: Vec<(u64, u64)>,
+    /// The driver has been failed.
+    pub(super) is_broken: bool,
+    /// The runtime is ending or has ended.
+    pub(super) is_over: bool,
+    /// The kernel answers nothing any more.
+    pub(super) is_mute: bool,
+    pub(super) exhausted_errors: u32,
+    pub(super) undrained_reports: u32,
+    pub(super) loss_reports: u32,
+    pub(super) violation: Option<String>,
+    pub(super) trace: Trace,
+}
+
+/// What happened, as a hash, and as text if somebody is to read it.
+#[derive(Default)]
+pub(super) struct Trace {
+    pub(super) hash: u64,
+    pub(super) lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    pub(super) fn note(&mut self, what: &str, number: u64, value: i64) {
+        for word in [what.len() as u64 ^ u64::from(what.as_bytes()[0]), number, value as u64] {
+            self.hash = (self.hash ^ word).wrapping_mul(0x0100_0000_01B3).rotate_left(17);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{what} {number:#x} {value}"));
+        }
+    }
+
+    /// Something that only a reader of the text needs.
+    pub(super) fn remark(&mut self, remark: fmt::Arguments<'_>) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("  {remark}"));
+        }
+    }
+}
+
+impl Books {
+    /// Keeps the first violation.
+    pub(super) fn violated(&mut self, what: fmt::Arguments<'_>) {
+        if self.violation.is_none() {
+            self.trace.note("violation", 0, 0);
+            self.trace.remark(what);
+            self.violation = Some(what.to_string());
+        }
+    }
+
+    pub(super) fn check_memory(&mut self) {
+        if let Some(user_data) = memory::freed() {
+            self.violated(format_args!("memory lent to operation {user_data:#x} was freed"));
+        }
+    }
+
+    pub(super) fn find_op(&self, user_data: u64) -> Option<usize> {
+        self.ops.iter().position(|op| op.submitted.user_data == user_data)
+    }
+
+    pub(super) fn find_conn(&self, fd: RawFd) -> Option<usize> {
+        let inode = descriptors::inode(fd)?;
+        self.conns.iter().position(|conn| conn.fd == fd && conn.inode == inode)
+    }
+
+    pub(super) fn listener_of(&self, op: Op) -> Option<&Listener> {
+        match op.kind {
+            Kind::Listener(number) if !self.is_over => Some(&self.listeners[number]),
+            _ => None,
+        }
+    }
+
+    /// The kernel has consumed an operation.
+    pub(super) fn submitted(&mut self, user_data: u64, request: Request) {
+        let verb = request.verb();
+        let fd = fd_of(request);
+        self.trace.note("submitted", user_data, i64::from(fd));
+        self.trace.remark(format_args!("{request:?}"));
+        let Some(inode) = descriptors::inode(fd) else {
+            return self.violated(format_args!("{verb:?} names {fd}, which is closed"));
+        };
+        let known = self.files.iter().find(|file| file.fd == fd && file.inode == inode);
+        let kind = match known {
+            Some(file) => file.kind,
+            None => match self.adopt(fd, inode, request) {
+                Some(kind) => kind,
+                None => {
+                    return self.violated(format_args!("{verb:?} names {fd}, which is unknown"));
+                }
+            },
+        };
+        let is_double = |op: &&Op| op.kind == kind && side(op.verb()) == side(verb);
+        if let Some(other) = self.ops.iter().find(is_double).copied() {
+            self.violated(format_args!("{verb:?} on {kind:?} beside {:?}", other.verb()));
+        }
+        let submitted = Submitted { user_data, request };
+        self.ops.push(Op { submitted, inode, kind, is_cancelled: false });
+        match request {
+            Request::RecvInto { target, target_len, .. } => {
+                memory::lend(user_data, target, target_len as usize);
+            }
+            Request::Connect { addr, addr_len, .. } => {
+                memory::lend(user_data, addr.cast(), addr_len as usize);
+            }
+            Request::Send { source, source_len, .. } => {
+                memory::lend(user_data, source, source_len as usize);
+                self.check_source(kind, source, source_len as usize);
+            }
+            Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::Poll { .. }
+            | Request::PollChanges { .. } => {}
+        }
+    }
+
+    /// A descriptor that the library has opened itself.
+    fn adopt(&mut self, fd: RawFd, inode: u64, request: Request) -> Option<Kind> {
+        let kind = match request {
+            Request::Connect { .. } => {
+                self.conns.push(Conn { fd, inode, ..Conn::default() });
+                Kind::Conn(self.conns.len() - 1)
+            }
+            Request::Poll { .. } | Request::PollChanges { .. } => {
+                Kind::Watch(self.watches.iter().position(|watch| watch.inode == inode)?)
+            }
+            Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::RecvInto { .. }
+            | Request::Send { .. } => return None,
+        };
+        self.files.push(File { fd, inode, kind });
+        Some(kind)
+    }
+
+    /// What a send in flight would send is what the program queued next.
+    pub(super) fn check_source(&mut self, kind: Kind, source: *const u8, len: usize) {
+        let Kind::Conn(number) = kind else {
+            return self.violated(format_args!("a send on {kind:?}"));
+        };
+        let conn = &self.conns[number];
+        let bytes = memory::read(source, len);
+        let start = conn.out_taken;
+        if conn.out.get(start..start + len) != Some(&bytes[..]) {
+            let queued = conn.out.len() - start;
+            self.violated(format_args!(
+                "connection {number} sends {len} bytes from {start} on that are not what was \
+                 queued next ({queued} bytes)"
+            ));
+        } else if conn.peer.is_some_and(descriptors::has_ended) && !self.is_broken {
+            self.violated(format_args!("connection {number} sends behind its end"));
+        }
+    }
+
+    /// The descriptor of an operation is still the one that it was submitted with.
+    pub(super) fn check_open(&mut self, op: &Op) {
+        let fd = fd_of(op.submitted.request);
+        // A driver that has failed submits nothing more, and what is in flight holds the open file.
+        if descriptors::inode(fd) != Some(op.inode) && !self.is_broken {
+            let verb = op.verb();
+            self.violated(format_args!("{fd} was closed while {verb:?} on {:?} named it", op.kind));
+        }
+    }
+
+    // ---- what the program is given -----------------------------------------------------------
+
+    /// The program has read these bytes. None are the end.
+    pub(super) fn read(&mut self, number: usize, bytes: &[u8]) {
+        self.trace.note("read", number as u64, bytes.len() as i64);
+        let conn = &mut self.conns[number];
+        let (start, delivered, end) = (conn.in_read, conn.in_delivered, conn.in_end);
+        conn.in_read += bytes.len();
+        if bytes.is_empty() {
+            if end != Some(InEnd::Eof) || start != delivered {
+                self.violated(format_args!(
+                    "connection {number} ends at {start}; delivered {delivered} and {end:?}"
+                ));
+            }
+        } else if start + bytes.len() > delivered || bytes != pattern(number, start, bytes.len()) {
+            let len = bytes.len();
+            self.violated(format_args!(
+                "connection {number} reads {len} wrong bytes at {start}; delivered {delivered}"
+            ));
+        }
+    }
+
+    /// A read that asked for `asked` bytes at least has failed.
+    pub(super) fn read_failed(&mut self, number: usize, asked: usize, error: &io::Error) {
+        let conn = &self.conns[number];
+        let code = error.raw_os_error();
+        self.trace.note("read failed", number as u64, i64::from(code.unwrap_or(0)));
+        let (read, delivered, end) = (conn.in_read, conn.in_delivered, conn.in_end);
+        let is_end = end.is_some_and(|end| match end {
+            InEnd::Failed(known) => code == Some(known),
+            InEnd::Eof => error.kind() == io::ErrorKind::UnexpectedEof,
+        });
+        let is_right = is_end && delivered - read < asked;
+        if !(self.is_broken || self.is_over || is_right) {
+            self.violated(format_args!(
+                "connection {number} fails to read {asked} at {read} of {delivered}, {end:?}: {error}"
+            ));
+        }
+    }
+
+    pub(super) fn write_failed(&mut self, number: usize, error: &io::Error) {
+        let conn = &self.conns[number];
+        let code = error.raw_os_error();
+        self.trace.note("write failed", number as u64, i64::from(code.unwrap_or(0)));
+        let is_known = code.is_some() && code == conn.out_error;
+        let is_closed = conn.is_fin_asked && code == Some(libc::EPIPE);
+        if !(self.is_broken || self.is_over || is_known || is_closed) {
+            let known = conn.out_error;
+            self.violated(format_args!("connection {number} fails to write: {error}; {known:?}"));
+        }
+    }
+
+    /// The library has reported that everything was sent.
+    pub(super) fn flushed(&mut self, number: usize) {
+        self.trace.note("flushed", number as u64, 0);
+        let conn = &self.conns[number];
+        let (taken, queued) = (conn.out_taken, conn.out_confirmed);
+        if taken < queued {
+            self.violated(format_args!("connection {number} is flushed: {taken} of {queued} sent"));
+        }
+    }
+
+    /// The peer of a connection must have seen the end by now.
+    pub(super) fn check_ended(&mut self, number: usize) {
+        let peer = self.conns[number].peer;
+        if peer.is_some_and(|peer| !descriptors::has_ended(peer)) {
+            self.violated(format_args!("the peer of connection {number} has not seen the end"));
+        }
+    }
+
+    /// Whether bytes of the connection may be lost.
+    pub(super) fn may_lose(&self, number: usize) -> bool {
+        let conn = &self.conns[number];
+        self.is_broken
+            || self.is_over
+            || conn.out_error.is_some()
+            || conn.is_aborted
+            || conn.is_loss_known
+    }
+}
+
+pub(super) fn fd_of(request: Request) -> RawFd {
+    match request {
+        Request::Accept { fd }
+        | Request::Recv { fd, .. }
+        | Request::RecvInto { fd, .. }
+        | Request::Send { fd, .. }
+        | Request::Connect { fd, .. }
+        | Request::Poll { fd, .. }
+        | Request::PollChanges { fd, .. } => fd,
+    }
+}
+
+/// Operations of the same side of a file exclude each other.
+fn side(verb: Verb) -> u8 {
+    match verb {
+        Verb::Accept | Verb::Recv | Verb::RecvInto | Verb::PollReadable => 0,
+        Verb::Send | Verb::PollWritable => 1,
+        Verb::Connect => 2,
+    }
+}

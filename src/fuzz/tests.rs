@@ -1,0 +1,100 @@
+//! Seeded runs.
+//!
+//! `RINGLOOP_FUZZ_RUNS` is how many, `RINGLOOP_FUZZ_SEED` the first seed; the seeds are consecutive.
+//! `RINGLOOP_FUZZ_BYTES` (hexadecimal) runs one input and prints what happened.
+
+use std::io::Write as _;
+
+use super::choices::Random;
+use super::shrink::shrink;
+use super::{Detail, Outcome, descriptors, run};
+
+/// Runs without further orders: some seconds in a debug build.
+const RUNS: u64 = 3_000;
+
+/// One seed in so many is run twice.
+const REPEAT_EVERY: u64 = 16;
+
+/// The bytes of a seed.
+fn bytes_of_seed(seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let len = match random.next() % 8 {
+        0 => 16 + random.next() % 48,
+        7 => 400 + random.next() % 800,
+        _ => 64 + random.next() % 336,
+    };
+    (0..len).map(|_| (random.next() >> 24) as u8).collect()
+}
+
+fn number_of(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}"); // not captured
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Prints a failing input in its shortest form, and how to run it again.
+fn explain(seed: u64, outcome: &Outcome, bytes: &[u8]) -> ! {
+    let violation = outcome.violation.as_deref().unwrap_or("two traces of the same bytes differ");
+    say(&format!(
+        "fuzz: seed {seed}: {violation}\n  again: RINGLOOP_FUZZ_SEED={seed} RINGLOOP_FUZZ_RUNS=1 \
+         cargo test -p ringloop --lib fuzz::tests::seeds"
+    ));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let short = shrink(bytes, violation);
+    let shortest = run(&short, Detail::Lines);
+    std::panic::set_hook(hook);
+    let lines = shortest.lines.join("\n    ");
+    say(&format!(
+        "  shortest: RINGLOOP_FUZZ_BYTES={}\n    {lines}\n  {:?}",
+        hex(&short),
+        shortest.violation
+    ));
+    panic!("seed {seed}: {violation}");
+}
+
+/// Goal: whatever the program does and whatever the kernel answers, no byte, descriptor, buffer,
+/// completion or wake-up is lost or doubled, and nothing is left at the end.
+/// Method: seeded runs against the oracle; see the module. One seed in sixteen is run twice and has
+/// to give the same trace.
+/// Kills: the bugs of `tests/planted`.
+#[test]
+fn seeds() {
+    descriptors::isolate();
+    if let Ok(text) = std::env::var("RINGLOOP_FUZZ_BYTES") {
+        let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        let outcome = run(&bytes, Detail::Lines);
+        say(&format!("    {}\n  {:?}", outcome.lines.join("\n    "), outcome.violation));
+        assert_eq!(outcome.violation, None);
+        return;
+    }
+    let first = number_of("RINGLOOP_FUZZ_SEED").unwrap_or(1);
+    let runs = number_of("RINGLOOP_FUZZ_RUNS");
+    let count = runs.unwrap_or(RUNS);
+    for index in 0..count {
+        let seed = first + index;
+        let bytes = bytes_of_seed(seed);
+        let outcome = run(&bytes, Detail::Hash);
+        if outcome.violation.is_some() {
+            say(&format!("fuzz: found after {} runs", index + 1));
+            explain(seed, &outcome, &bytes);
+        }
+        if seed.is_multiple_of(REPEAT_EVERY) {
+            let again = run(&bytes, Detail::Hash);
+            if again.hash != outcome.hash {
+                explain(seed, &Outcome { violation: None, ..outcome }, &bytes);
+            }
+        }
+        if runs.is_some() && count >= 10 && (index + 1) % (count / 10) == 0 {
+            say(&format!("fuzz: {} of {count} runs", index + 1));
+        }
+    }
+}
