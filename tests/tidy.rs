@@ -82,6 +82,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/sys/memory.rs",
     "src/sys/stderr.rs",
     "src/sys/socket.rs",
+    "tests/allocations.rs",
     "tests/async_fd/readiness.rs",
     "tests/common/limits.rs",
     "tests/denied/server.rs",

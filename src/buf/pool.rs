@@ -1,6 +1,6 @@
 //! The receive buffers of one loop.
 //!
-//! Idle connections hold no buffer: a multishot receive names the whole pool, and the kernel picks
+//! A connection that waits for bytes holds no buffer: a multishot receive names the whole pool, and the kernel picks
 //! a buffer only when bytes are there. So ten thousand connections live on one mebibyte, and the
 //! pool's size follows from how many buffers are *filled* at once, not from how many peers there are.
 //!

@@ -3,9 +3,10 @@
 //! Some facts about io_uring that shape this file:
 //!
 //! - **Nothing runs unless asked.** With `DEFER_TASKRUN` a ready receive becomes a completion only
-//!   inside an enter with `GETEVENTS` (H08), at most twenty at a time since 6.13 (H09). So the one
-//!   enter of a turn always asks, and "the CQ is empty" is never taken for "nothing is left": the
-//!   ring's `TASKRUN` sign says so.
+//!   inside an enter with `GETEVENTS` (H08). Since 6.13 an enter brings twenty of them (H09), forty if
+//!   it also submits, and one after a real sleep (H81); older kernels bring all. So the one enter of
+//!   a turn always asks, and "the CQ is empty" is never taken for "nothing is left": that is what the
+//!   ring's `TASKRUN` sign is for.
 //! - **A full CQ loses nothing, and shows nothing.** Further completions queue in the kernel, every
 //!   enter succeeds, and only the `CQ_OVERFLOW` sign tells (H01). After reaping we enter again until
 //!   it is clear. Ten thousand armed receives on a CQ of 4 096 make this an ordinary path.
@@ -345,9 +346,9 @@ impl<R: Ring> Uring<R> {
 
     /// Copies completions out, flushing the kernel's overflow list as long as it has entries (H01).
     ///
-    /// What the kernel holds back as task work (H09) is left for the next turn: the twenty that it
-    /// hands out at a time are answered while their connections' memory is still in the cache,
-    /// and the next turn's enter, which submits those answers, collects the next twenty.
+    /// What the kernel holds back as task work (H09) is left for the next turn: a batch is answered
+    /// while its connections' memory is still in the cache, and the next turn's enter, which submits
+    /// those answers, collects the next forty (H81).
     fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
         for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
             self.reap_internal(out);

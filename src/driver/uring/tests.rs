@@ -137,6 +137,26 @@ fn capped_enters_leave_nothing_behind() {
     assert_eq!(rig.script.enters(), enters, "nothing to do, nothing done");
 }
 
+/// Goal: what a sleep leaves behind is brought by the next waits, which do not sleep (H81).
+/// Method: fifty completions arrive during one sleep, which brings one; then only what is hidden can end
+/// a wait. Kills: completions that are left in the queue; an enter more than one per wait.
+#[test]
+fn what_a_sleep_leaves_comes_with_the_next_waits() {
+    let mut rig = Rig::new(64, 64);
+    for _ in 0..50 {
+        rig.push();
+    }
+    rig.wait(Wait::Poll);
+    rig.script.direct(|script| {
+        script.in_flight().into_iter().for_each(|op| script.complete(op, 0, Flags::NONE));
+    });
+    for count in [1, 21, 41, 50] {
+        rig.wait(Wait::Forever);
+        assert_eq!(rig.out.len(), count);
+    }
+    assert_eq!(rig.script.enters(), 1 + 4);
+}
+
 /// Goal: a wait that returns says nothing; what completed is in the queue (H03, H06).
 /// Method: an enter that fails with each passing errno after it has submitted; the completion and
 /// the timeout arrive with the next. Kills: an error that loses the turn; EINTR that extends a

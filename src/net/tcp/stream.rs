@@ -24,7 +24,8 @@ use crate::time::timeout;
 ///
 /// **Reading** takes from a queue that the stream fills by itself: [`recv`](TcpStream::recv) hands
 /// out a filled buffer without copying, [`read`](TcpStream::read) copies into a slice. Dropping
-/// either before it is done loses nothing. An idle stream holds no buffer.
+/// either before it is done loses nothing. A stream with nothing to hand out holds no buffer, also while
+/// a read waits.
 ///
 /// **Writing** puts bytes into a queue that the stream sends by itself:
 /// [`write_all`](TcpStream::write_all) copies a slice, [`send`](TcpStream::send) takes an owned
