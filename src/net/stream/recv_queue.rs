@@ -21,9 +21,12 @@ use crate::buf::{RecvBuf, ShortQueue};
 /// Queued payload from which on a socket receives no more.
 pub(in crate::net) const QUEUED_BYTES_MAX: usize = 64 * 1024;
 
-/// Memory behind queued payload from which on a socket receives no more. One buffer is always
-/// allowed, whatever its size.
+/// Memory behind queued payload from which on a socket receives no more.
 pub(in crate::net) const QUEUED_MEMORY_MAX: usize = 128 * 1024;
+
+/// As what a buffer counts at most. So the memory of one alone is never too much, whatever its size,
+/// and `u32` is enough for as many as a pool can have.
+const COUNTED_MAX: usize = 64 * 1024;
 
 /// The most bytes of one chunk that is put back. A chunk's length is a `u32`.
 const CHUNK_LEN_MAX: usize = 1 << 30;
@@ -31,15 +34,16 @@ const CHUNK_LEN_MAX: usize = 1 << 30;
 #[derive(Default)]
 pub(super) struct RecvQueue {
     buffers: ShortQueue<RecvBuf>,
-    payload_bytes: usize,
-    memory_bytes: usize,
+    /// `u32`, as every idle socket has these.
+    payload_bytes: u32,
+    memory_bytes: u32,
 }
 
 impl RecvQueue {
     /// Queues what has arrived. Unless `may_keep`, a short payload is copied and its buffer given
     /// back.
     pub(super) fn push(&mut self, buffer: RecvBuf, may_keep: bool) {
-        self.payload_bytes += buffer.len();
+        self.payload_bytes += payload_of(&buffer);
         if may_keep || !buffer.is_short() {
             self.memory_bytes += memory_of(&buffer);
             return self.buffers.push_back(buffer);
@@ -58,14 +62,14 @@ impl RecvQueue {
 
     pub(super) fn pop(&mut self) -> Option<RecvBuf> {
         let buffer = self.buffers.pop_front()?;
-        self.payload_bytes -= buffer.len();
+        self.payload_bytes -= payload_of(&buffer);
         self.memory_bytes -= memory_of(&buffer);
         Some(buffer)
     }
 
     /// Puts back what a reader has not used, to be read next.
     pub(super) fn unread(&mut self, buffer: RecvBuf) {
-        self.payload_bytes += buffer.len();
+        self.payload_bytes += payload_of(&buffer);
         self.memory_bytes += memory_of(&buffer);
         self.buffers.push_front(buffer);
     }
@@ -86,14 +90,18 @@ impl RecvQueue {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let holds_much = self.memory_bytes >= QUEUED_MEMORY_MAX && self.buffers.len() > 1;
-        holds_much || self.payload_bytes >= QUEUED_BYTES_MAX
+        let (payload, memory) = (self.payload_bytes as usize, self.memory_bytes as usize);
+        payload >= QUEUED_BYTES_MAX || memory >= QUEUED_MEMORY_MAX
     }
 }
 
+fn payload_of(buffer: &RecvBuf) -> u32 {
+    buffer.len().min(COUNTED_MAX) as u32
+}
+
 /// The buffer and its place in the queue.
-fn memory_of(buffer: &RecvBuf) -> usize {
-    buffer.storage_len() + size_of::<RecvBuf>()
+fn memory_of(buffer: &RecvBuf) -> u32 {
+    (buffer.storage_len().min(COUNTED_MAX) + size_of::<RecvBuf>()) as u32
 }
 
 #[cfg(test)]
@@ -149,7 +157,8 @@ mod tests {
     /// Method: payload in full buffers, payload that wastes most of its buffers, one byte after the
     /// other; then one buffer larger than both bounds, with little in it.
     ///
-    /// Kills: a bound in buffers; memory that does not count; one large buffer that is too much.
+    /// Kills: a bound in buffers; memory that does not count; one large buffer that is too much; a count
+    /// that overflows.
     #[test]
     fn it_is_full_in_bytes() {
         let pool = Pool::new(64, 4096).unwrap();
@@ -173,6 +182,9 @@ mod tests {
         let mut queue = RecvQueue::default();
         queue.push(fill(&pool, 1), true);
         assert!(!queue.is_full());
+
+        let most = u64::from(Pool::COUNT_MAX) * (COUNTED_MAX + size_of::<RecvBuf>()) as u64;
+        assert!(u32::try_from(most).is_ok(), "a whole pool in one queue is {most}");
     }
 
     /// Goal: what is put back in several chunks is read in its order.
