@@ -29,6 +29,7 @@ mod suite;
 
 mod accepting;
 mod budget;
+mod buffers;
 mod cancellation;
 mod crowd;
 mod descriptors;
@@ -51,6 +52,7 @@ const DESCRIPTORS: u64 = 8192;
 const SHARED: &[&[Body]] = &[
     accepting::SHARED,
     budget::SHARED,
+    buffers::SHARED,
     cancellation::SHARED,
     network::SHARED,
     outliving::SHARED,

@@ -111,7 +111,8 @@ impl Socket {
 
     /// Puts back what a reader has not used, to be read next.
     pub(super) fn unread(&self, buffer: RecvBuf) {
-        self.reading.borrow_mut().queue.unread(buffer);
+        let may_keep = !self.reactor.pool().is_scarce();
+        self.reading.borrow_mut().queue.unread(buffer, may_keep);
     }
 
     /// Puts back a copy of what a reader has copied and not used.

@@ -55,7 +55,7 @@ impl RecvQueue {
                 return;
             }
         }
-        let chunk = RecvBuf::private(buffer.to_vec(), buffer.len());
+        let chunk = copy_of(&buffer);
         self.memory_bytes += memory_of(&chunk);
         self.buffers.push_back(chunk);
     }
@@ -67,8 +67,10 @@ impl RecvQueue {
         Some(buffer)
     }
 
-    /// Puts back what a reader has not used, to be read next.
-    pub(super) fn unread(&mut self, buffer: RecvBuf) {
+    /// Puts back what a reader has not used, to be read next. Unless `may_keep`, a short rest is
+    /// copied and its buffer given back.
+    pub(super) fn unread(&mut self, buffer: RecvBuf, may_keep: bool) {
+        let buffer = if may_keep || !buffer.is_short() { buffer } else { copy_of(&buffer) };
         self.payload_bytes += payload_of(&buffer);
         self.memory_bytes += memory_of(&buffer);
         self.buffers.push_front(buffer);
@@ -81,7 +83,7 @@ impl RecvQueue {
 
     fn unread_chunks(&mut self, bytes: &[u8], len_max: usize) {
         for chunk in bytes.rchunks(len_max) {
-            self.unread(RecvBuf::private(chunk.to_vec(), chunk.len()));
+            self.unread(copy_of(chunk), true);
         }
     }
 
@@ -93,6 +95,10 @@ impl RecvQueue {
         let (payload, memory) = (self.payload_bytes as usize, self.memory_bytes as usize);
         payload >= QUEUED_BYTES_MAX || memory >= QUEUED_MEMORY_MAX
     }
+}
+
+fn copy_of(bytes: &[u8]) -> RecvBuf {
+    RecvBuf::private(bytes.to_vec(), bytes.len())
 }
 
 fn payload_of(buffer: &RecvBuf) -> u32 {
@@ -185,6 +191,25 @@ mod tests {
 
         let most = u64::from(Pool::COUNT_MAX) * (COUNTED_MAX + size_of::<RecvBuf>()) as u64;
         assert!(u32::try_from(most).is_ok(), "a whole pool in one queue is {most}");
+    }
+
+    /// Goal: a short rest that is put back keeps its buffer only if it may.
+    ///
+    /// Method: a rest of one byte and one of many, both ways. Kills: a buffer kept for what a reader
+    /// has left over; a long rest copied.
+    #[test]
+    fn a_short_rest_gives_its_buffer_back() {
+        let pool = Pool::new(4, 64).unwrap();
+        for (len, may_keep, held_count) in [(1, true, 1), (1, false, 0), (17, false, 1)] {
+            let mut queue = RecvQueue::default();
+            queue.push(fill(&pool, 20), true);
+            let mut buffer = queue.pop().unwrap();
+            buffer.advance(20 - len);
+            queue.unread(buffer, may_keep);
+            assert_eq!(pool.held_count(), held_count, "a rest of {len}");
+            assert_eq!(drain(&mut queue), [len]);
+            assert_eq!((queue.payload_bytes, queue.memory_bytes), (0, 0));
+        }
     }
 
     /// Goal: what is put back in several chunks is read in its order.

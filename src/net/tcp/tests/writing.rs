@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use super::*;
+use crate::buf::RecvBuf;
 use crate::driver::request::{Flags, Verb};
 use crate::net::stream::writing::HIGH_WATER_BYTES;
 use crate::sys::errno;
@@ -86,6 +87,39 @@ fn one_send_at_a_time() {
             turns(2).await;
         }
         assert_eq!(bytes, b"rstsecond333fourth");
+    });
+}
+
+/// Goal: few bytes that are sent on to a peer that takes nothing do not keep the buffers they came
+/// in, and share a chunk.
+/// Method: an echo of single bytes and of one full buffer while the first send is in flight; an
+/// empty buffer among them. Kills: a buffer of the pool per byte; a copy of a full buffer, or on the
+/// way to an empty queue; a chunk for nothing.
+#[test]
+fn few_bytes_keep_no_buffer_on_their_way_out() {
+    let (script, runtime) = scripted_with(|builder| builder.recv_buffers(8, 64));
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        let full = [b'f'; 64];
+        let pieces: [&[u8]; 7] = [b"1", b"2", b"3", &full, b"4", b"5", &full];
+        for (piece, held) in pieces.into_iter().zip([1, 1, 1, 2, 2, 2, 3]) {
+            arm(&mut stream).await;
+            turns(1).await;
+            assert!(script.deliver(script.the(Verb::Recv), piece, true));
+            let bytes = stream.recv().await.unwrap();
+            stream.send(bytes).await.unwrap();
+            stream.send(RecvBuf::empty()).await.unwrap();
+            assert_eq!(metrics().buffers_held, held, "after {piece:?}");
+            turns(1).await;
+        }
+        for bytes in [b"1".as_slice(), b"23", &full, b"45", &full] {
+            turns(2).await;
+            let send = script.the(Verb::Send);
+            assert_eq!(script.bytes_of(send), bytes);
+            script.complete(send, bytes.len() as i32, Flags::NONE);
+        }
+        stream.flush().await.unwrap();
+        assert_eq!(metrics().buffers_held, 0);
     });
 }
 

@@ -1,0 +1,87 @@
+//! What received bytes cost: buffers for those that are few, operations for those that are many.
+
+use std::io::{Read, Write};
+use std::pin::pin;
+
+use crate::common::{assert_coded, coded_bytes, poll_once, scaled, std_pair, turns};
+use crate::{Body, Driver, bodies};
+use ringloop::Handle;
+
+pub(crate) const SHARED: &[Body] =
+    bodies![few_bytes_do_not_hold_the_pool, large_messages_cost_no_cancels,];
+
+/// Goal: peers that send single bytes to readers that are busy elsewhere hold at most half of the
+/// pool, and others are served from it; no byte is lost.
+///
+/// Method: 100 readers that have waited once; 16 single bytes to each, and turns of the loop in
+/// between; the buffers held; a connection that sends as much as a buffer has; then all is read.
+///
+/// Kills: a buffer for each byte; a pool that idle readers' bytes can empty.
+fn few_bytes_do_not_hold_the_pool(on: Driver) {
+    let runtime = on.builder().recv_buffers(128, 512).build().unwrap();
+    runtime.block_on(async {
+        let metrics = || Handle::current().metrics();
+        let mut pairs: Vec<_> = (0..100).map(|_| std_pair()).collect();
+        for (stream, _) in &mut pairs {
+            assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        }
+        turns(4).await;
+        for number in 0..16 {
+            for (_, peer) in &mut pairs {
+                peer.write_all(&coded_bytes(number, 1)).unwrap();
+            }
+            turns(10).await;
+            let held = metrics().buffers_held;
+            assert!(held <= 64, "{held} of 128 buffers for {} single bytes", 100 * (number + 1));
+        }
+        let (mut other, mut peer) = std_pair();
+        let before = metrics().enobufs;
+        peer.write_all(&coded_bytes(0, 512)).unwrap();
+        assert_coded(0, &other.recv().await.unwrap());
+        assert_eq!(metrics().enobufs, before, "the pool has buffers");
+        for (stream, _) in &mut pairs {
+            let mut bytes = [0; 16];
+            stream.read_exact(&mut bytes).await.unwrap();
+            assert_coded(0, &bytes);
+        }
+        assert_eq!(metrics().buffers_held, 0);
+    });
+}
+
+/// Goal: a message of many times what a connection may queue costs neither cancels nor further
+/// receives, as long as its reader takes it as it comes.
+///
+/// Method: messages of 256 KiB, each answered with a byte; cancels and submissions in the end.
+///
+/// Kills: backpressure that is decided before the reader could run.
+fn large_messages_cost_no_cancels(on: Driver) {
+    const MESSAGE_LEN: usize = 256 * 1024;
+    on.run(async {
+        let messages = scaled(20);
+        let (mut stream, mut peer) = std_pair();
+        let sender = std::thread::spawn(move || {
+            for _ in 0..messages {
+                peer.write_all(&coded_bytes(0, MESSAGE_LEN)).unwrap();
+                peer.read_exact(&mut [0]).unwrap();
+            }
+        });
+        let before = Handle::current().metrics();
+        for _ in 0..messages {
+            let mut position = 0;
+            while position < MESSAGE_LEN as u64 {
+                let buf = stream.recv().await.unwrap();
+                assert_coded(position, &buf);
+                position += buf.len() as u64;
+            }
+            stream.write_all(b"!").await.unwrap();
+        }
+        stream.flush().await.unwrap();
+        let after = Handle::current().metrics();
+        let cancels = after.cancels - before.cancels;
+        let submissions = after.submissions - before.submissions;
+        // One send each, one receive, and what the loop itself submits now and then.
+        assert!(cancels <= messages / 8, "{cancels} cancels for {messages} messages");
+        assert!(submissions <= 2 * messages + 8, "{submissions} for {messages} messages");
+        sender.join().unwrap();
+    });
+}
