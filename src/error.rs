@@ -125,8 +125,7 @@ pub enum Unhandled {
         /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` or `ENOSPC`.
         error: io::Error,
     },
-    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls, or the
-    /// kernel has lost a completion. Every operation in flight has ended with this error, and every
+    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls. Every operation in flight has ended with this error, and every
     /// later one does. Tasks, timers and wakes go on. Reported once.
     DriverFailed {
         /// Which driver, and why.
@@ -214,6 +213,12 @@ pub(crate) fn panic_text(payload: &Box<dyn Any + Send>) -> &str {
 /// What operations answer once the driver has failed.
 pub(crate) fn driver_failed(driver: DriverKind, cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), format!("the {driver} driver failed: {cause}"))
+}
+
+/// The error of an operation whose completion the kernel has dropped.
+pub(crate) fn completion_dropped() -> io::Error {
+    let text = "the kernel ran out of memory and dropped the completion of this operation";
+    io::Error::other(text)
 }
 
 /// What an operation on a closed runtime answers.

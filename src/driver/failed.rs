@@ -1,7 +1,7 @@
 //! What is left when a driver cannot go on: sleep, and being woken.
 //!
-//! A sandbox may forbid a system call after the loop has started, and a kernel may say that it has
-//! lost a completion. Then no operation can be trusted to end, but tasks, timers and wakes from other
+//! A sandbox may forbid a system call after the loop has started. Then no operation can be trusted to
+//! end, but tasks, timers and wakes from other
 //! threads need no operation: they go on, so that a program can say what happened, clean up and
 //! leave in an orderly way.
 //!

@@ -228,6 +228,16 @@ impl Driver {
         each!(self, ring => ring.end_recv(key, fd), epoll => epoll.cancel(key), _failed => ());
     }
 
+    /// Completions that the kernel has dropped for want of memory, since the driver began.
+    pub(crate) fn dropped_count(&mut self) -> u32 {
+        each!(self, ring => ring.dropped_count(), _epoll => 0, _failed => 0)
+    }
+
+    /// Looks whether the wake-up by other threads has been lost, and mends it. Returns whether it had.
+    pub(crate) fn look_at_wake_read(&mut self) -> bool {
+        each!(self, ring => ring.look_at_wake_read(), _epoll => false, _failed => false)
+    }
+
     /// Whether cancels have not reached the kernel yet.
     pub(crate) fn has_cancels(&self) -> bool {
         each!(self, ring => ring.has_cancels(), _epoll => false, _failed => false)
@@ -307,8 +317,9 @@ impl Driver {
         (Driver::Failed(failed), drained)
     }
 
-    /// Whether the kernel has been seen to forget an operation (H55). Scripts do only if a test asks.
-    pub(crate) fn may_forget(&self) -> bool {
+    /// Whether the kernel has been seen to lose wake-ups, cancels or completions (H02, H33, H55).
+    /// A scripted kernel is trusted unless a test asks for the watchdog.
+    pub(crate) fn may_lose(&self) -> bool {
         matches!(self, Driver::Uring(_))
     }
 

@@ -199,7 +199,7 @@ impl Owner for Watch {
         self.polled(interest, &answer);
     }
 
-    fn abandon(self: Rc<Self>, verb: Verb) {
+    fn abandon(self: Rc<Self>, verb: Verb, _code: i32) {
         // Nothing was lent.
         self.complete(verb, Answer { result: -errno::ECANCELED, more: false, buffer: None });
     }

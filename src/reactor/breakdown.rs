@@ -1,7 +1,7 @@
 //! The end of a driver before the end of its loop.
 //!
-//! A sandbox that forbids `io_uring_enter` after the start, a kernel that has dropped a completion
-//! (H02): the driver cannot go on, and what it has in flight may never be answered. Hanging is the
+//! Where a sandbox forbids `io_uring_enter` after the start, the driver cannot go on, and what it has
+//! in flight may never be answered. Hanging is the
 //! worst that could follow, and a panic takes the program's own words away. So every operation in
 //! flight ends here, as if cancelled, and every later one is refused with the reason. Tasks, timers
 //! and wakes go on, because they need no driver (`driver::failed`).
@@ -14,7 +14,7 @@ use std::io;
 use super::slots::Addressee;
 use super::{Phase, Reactor};
 use crate::driver::{Drained, DriverKind};
-use crate::error::{Unhandled, driver_failed, runtime_closed};
+use crate::error::{Unhandled, completion_dropped, driver_failed, runtime_closed};
 use crate::op::Answer;
 use crate::sys::errno;
 
@@ -51,7 +51,7 @@ impl Reactor {
         *self.driver.borrow_mut() = Some(sleeper);
         for Addressee { owner, verb } in stuck {
             match drained {
-                Drained::No => owner.abandon(verb),
+                Drained::No => owner.abandon(verb, errno::ECANCELED),
                 Drained::Yes => {
                     let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
                     owner.complete(verb, answer);
@@ -76,6 +76,7 @@ impl Reactor {
     pub(crate) fn error_of(&self, code: i32) -> io::Error {
         match self.failure() {
             Some(failure) if code == errno::ECANCELED => failure,
+            _ if code == errno::EBADR => completion_dropped(),
             _ => io::Error::from_raw_os_error(code),
         }
     }

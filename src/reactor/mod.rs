@@ -10,12 +10,12 @@
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
 mod afterwards;
-mod audit;
 mod breakdown;
 mod slots;
 mod submission;
 mod teardown;
 mod timers;
+mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -30,13 +30,15 @@ use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::sys::errno;
 use afterwards::Afterwards;
-use audit::Audit;
 use breakdown::Failure;
 use slots::{Addressee, CancelStep, Slots};
 use submission::Submission;
 use timers::{Expiry, Pending, Timers};
 
+use watchdog::Watchdog;
+
 pub(crate) use timers::TimerKey;
+pub(crate) use watchdog::WatchdogStats;
 
 /// Timers that expire in one turn. The rest expire in the next.
 const TIMERS_PER_TURN_MAX: usize = 4096;
@@ -53,12 +55,13 @@ pub(crate) trait Owner {
     /// One answer to one of the owner's operations.
     fn complete(self: Rc<Self>, verb: Verb, answer: Answer);
 
-    /// There will be no answer: the driver has failed. As if cancelled, except that the kernel may
-    /// go on reading or writing what it was lent, for ever. So that memory must be leaked.
-    fn abandon(self: Rc<Self>, verb: Verb);
+    /// There will be no answer, because the driver has failed (`code` is `ECANCELED`) or because the
+    /// kernel has dropped the completion (`EBADR`). The kernel may still read or write what it was
+    /// lent, so that memory must be leaked. With `EBADR` received bytes may be missing.
+    fn abandon(self: Rc<Self>, verb: Verb, code: i32);
 
-    /// What an operation of the owner waits for, if looking at it tells whether the kernel should
-    /// have answered, and if cancelling it and asking again does no harm. Called under a borrow.
+    /// What an operation of the owner waits for, if looking at it shows whether the kernel should
+    /// have completed it. Called under a borrow.
     fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)>;
 
     /// The turn is about to enter the kernel, and the owner has asked to be told.
@@ -79,7 +82,7 @@ pub(crate) struct Reactor {
     driver: RefCell<Option<Driver>>,
     slots: RefCell<Slots>,
     timers: RefCell<Timers>,
-    audit: RefCell<Audit>,
+    watchdog: RefCell<Watchdog>,
     afterwards: Afterwards,
     submission: Submission,
     /// Completions of this turn. Kept for its capacity.
@@ -119,7 +122,7 @@ enum Phase {
 pub(crate) struct ReactorStats {
     pub(crate) driver: DriverStats,
     pub(crate) strays: u64,
-    pub(crate) lost_wakeups: u64,
+    pub(crate) watchdog: WatchdogStats,
     pub(crate) enobufs: u64,
     pub(crate) in_flight: usize,
     pub(crate) timers: usize,
@@ -130,9 +133,9 @@ pub(crate) struct ReactorStats {
 
 impl Reactor {
     pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
-        let audit = RefCell::new(Audit::new(driver.may_forget()));
+        let watchdog = RefCell::new(Watchdog::new(driver.may_lose()));
         Reactor {
-            audit,
+            watchdog,
             driver: RefCell::new(Some(driver)),
             slots: RefCell::new(Slots::new()),
             timers: RefCell::default(),
@@ -183,6 +186,7 @@ impl Reactor {
                 if let Some(driver) = &mut *self.driver.borrow_mut() {
                     driver.cancel(key);
                 }
+                self.watch_cancel(key);
             }
             CancelStep::Nothing => {}
         }
@@ -198,6 +202,7 @@ impl Reactor {
                 if let Some(driver) = &mut *self.driver.borrow_mut() {
                     driver.end_recv(key, fd);
                 }
+                self.watch_cancel(key);
             }
             CancelStep::Nothing => {}
         }
@@ -253,7 +258,7 @@ impl Reactor {
     /// Collects what is due, in order of deadline and of setting. Returns how many there were.
     pub(crate) fn expire_timers(&self) -> usize {
         let now_ns = self.turn_ns.get();
-        self.audit_if_due(now_ns);
+        self.run_watchdog(now_ns);
         for count in 0..TIMERS_PER_TURN_MAX {
             let expiry = self.timers.borrow_mut().pop_due(now_ns);
             match expiry {
@@ -279,7 +284,7 @@ impl Reactor {
         }
         // The end of time is no deadline, but what a saturated addition makes.
         let timer_ns = self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < u64::MAX);
-        match timer_ns.into_iter().chain(self.audit_due_ns()).min() {
+        match timer_ns.into_iter().chain(self.watchdog_due_ns()).min() {
             None => Wait::Forever,
             Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
             Some(deadline_ns) => Wait::Until(deadline_ns),
@@ -416,7 +421,7 @@ impl Reactor {
         ReactorStats {
             driver: self.driver.borrow().as_ref().map(Driver::stats).unwrap_or_default(),
             strays: slots.strays(),
-            lost_wakeups: self.audit.borrow().lost_count(),
+            watchdog: self.watchdog.borrow().stats,
             enobufs: self.enobufs.get(),
             in_flight: slots.len(),
             timers: self.timers.borrow().len(),

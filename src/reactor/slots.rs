@@ -47,7 +47,7 @@ struct Slot {
     owner: Rc<dyn Owner>,
     verb: Verb,
     state: State,
-    /// The kernel has said nothing since the last audit, which found the descriptor ready.
+    /// The descriptor was ready at the watchdog's last look, and nothing has completed since.
     is_suspect: bool,
 }
 
@@ -193,8 +193,8 @@ impl Slots {
         count
     }
 
-    /// What an audit looks at: the `suspects` that are still in flight, and up to `count_max` of the
-    /// others from the slot `cursor` on. Also returns where the next audit begins.
+    /// What the watchdog looks at: the `suspects` that are still in flight, and up to `count_max` of the
+    /// others from the slot `cursor` on. Also returns where the next look begins.
     pub(crate) fn watched(
         &self,
         suspects: &[Key],
@@ -204,12 +204,14 @@ impl Slots {
         let slots_count = self.generations.len();
         let cursor = if cursor < slots_count { cursor } else { 0 };
         let end = slots_count.min(cursor + count_max);
-        let suspects = suspects.iter().filter(|&&key| self.find(key).is_some());
+        // One that has completed since is no suspect any more, and waits for its turn.
+        let is_still = |key: &&Key| self.find(**key).is_some_and(|slot| slot.is_suspect);
+        let suspects = suspects.iter().filter(is_still);
         let mut watched: Vec<Watched> =
             suspects.filter_map(|key| self.watch(key.index())).collect();
-        let others = (cursor..end).filter_map(|index| self.watch(index as u32));
-        let others: Vec<Watched> =
-            others.filter(|other| watched.iter().all(|(key, ..)| *key != other.0)).collect();
+        let is_suspect = |index: &usize| self.slots.get(*index).is_some_and(|slot| slot.is_suspect);
+        let others = (cursor..end).filter(|index| !is_suspect(index));
+        let others = others.filter_map(|index| self.watch(index as u32));
         watched.extend(others);
         (watched, end)
     }
@@ -218,6 +220,35 @@ impl Slots {
     /// word from the kernel since.
     pub(crate) fn suspect(&mut self, key: Key) -> bool {
         self.find_mut(key).is_some_and(|slot| std::mem::replace(&mut slot.is_suspect, true))
+    }
+
+    /// Whether the driver was asked to end the operation, and it has not ended.
+    pub(crate) fn is_cancelling(&self, key: Key) -> bool {
+        self.find(key).is_some_and(|slot| slot.state == State::Cancelling)
+    }
+
+    /// Operations in flight whose owners ask again when they end as cancelled, at no loss.
+    pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
+        let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == State::InFlight);
+        let repeatable = in_flight.filter(|(_, slot)| match slot.verb {
+            Verb::Accept | Verb::Recv | Verb::PollReadable | Verb::PollWritable => true,
+            Verb::RecvInto | Verb::Send | Verb::Connect => false,
+        });
+        let key = |(index, slot): (usize, &Slot)| {
+            Key::new(index as u32, self.generations[index], slot.verb)
+        };
+        repeatable.map(key).collect()
+    }
+
+    /// Ends the slot of an operation whose completion the kernel has dropped.
+    pub(crate) fn remove_silent(&mut self, key: Key) -> Addressee {
+        assert!(self.is_cancelling(key), "{key:?} has not been cancelled");
+        self.remove(key)
+    }
+
+    /// How many slots there have been at once.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.generations.len()
     }
 
     /// Whether the operation waits to be pushed and has not been cancelled.
@@ -286,7 +317,7 @@ pub(super) mod tests {
 
     impl Owner for Unwatched {
         fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
-        fn abandon(self: Rc<Self>, _verb: Verb) {}
+        fn abandon(self: Rc<Self>, _verb: Verb, _code: i32) {}
         fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
             None
         }

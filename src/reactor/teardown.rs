@@ -14,10 +14,12 @@ use std::rc::Rc;
 
 use super::slots::Addressee;
 use super::timers::Expiry;
+use super::watchdog::CANCEL_AGAIN_NS;
 use super::{Phase, Reactor};
 use crate::driver::request::Wait;
 use crate::driver::{Drained, Driver};
 use crate::error::Unhandled;
+use crate::sys::errno;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -26,9 +28,6 @@ const SHUTDOWN_LINGER_NS: u64 = 1_000 * NS_PER_MS;
 
 /// How long the kernel may take to end what was cancelled.
 const DRAIN_NS: u64 = 2_000 * NS_PER_MS;
-
-/// Pause between repeated cancels of the same operations (H33).
-const CANCEL_AGAIN_NS: u64 = 100 * NS_PER_MS;
 
 impl Reactor {
     /// Lets dropped streams send what they had queued.
@@ -147,7 +146,7 @@ impl Reactor {
         let stuck = self.slots.borrow_mut().take_all();
         for Addressee { owner, verb } in stuck {
             std::mem::forget(Rc::clone(&owner));
-            owner.abandon(verb);
+            owner.abandon(verb, errno::ECANCELED);
         }
     }
 }

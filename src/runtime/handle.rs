@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::{Core, context};
 use crate::driver::{DriverInfo, DriverStats};
-use crate::reactor::ReactorStats;
+use crate::reactor::{ReactorStats, WatchdogStats};
 use crate::task::JoinHandle;
 
 /// A way to a loop from its own thread: spawn on it, ask it what it runs on and what it counts.
@@ -55,7 +55,7 @@ impl Handle {
         let ReactorStats {
             driver,
             strays,
-            lost_wakeups,
+            watchdog: WatchdogStats { lost_wakeups, cancels_repeated, dropped_completions },
             enobufs,
             in_flight,
             timers,
@@ -89,6 +89,8 @@ impl Handle {
             timeout_arms,
             strays: strays + driver_strays,
             lost_wakeups,
+            cancels_repeated,
+            dropped_completions,
             enobufs,
             peer_resets,
             reports_suppressed: core.reports.suppressed_count(),
@@ -137,9 +139,14 @@ pub struct Metrics {
     pub timeout_arms: u64,
     /// Completions that named nobody. Should be 0.
     pub strays: u64,
-    /// Operations that the kernel had forgotten although there was news for them, and that were asked
-    /// for again. Should be 0; some kernels make it grow, slowly (6.1 does).
+    /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0; some
+    /// kernels make it grow, slowly (6.1 does).
     pub lost_wakeups: u64,
+    /// Cancels that were sent again because the operation had not ended after 100 ms. Should be 0.
+    pub cancels_repeated: u64,
+    /// Completions that the kernel has dropped because it was out of memory. Should be 0. The
+    /// operations that they belong to end with an error; all others go on.
+    pub dropped_completions: u64,
     /// Receives that found the buffer pool empty and went on with a buffer of their own.
     pub enobufs: u64,
     /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.

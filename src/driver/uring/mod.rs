@@ -52,6 +52,7 @@ use entry::{Cqe, Enter, Entry, Ring};
 use super::request::{Completion, Flags, Key, Request, Wait};
 use super::{DriverStats, PushOutcome};
 use crate::buf::Pool;
+use crate::sys::epoll;
 use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
 use crate::sys::memory::Mapping;
@@ -62,6 +63,9 @@ const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 /// Cancels that one turn gives to the kernel, which walks a list for each. The rest follow in the
 /// next turn, before it may sleep.
 const CANCELS_PER_TURN_MAX: u32 = 256;
+
+/// The longest sleep of a drain before it cancels the eventfd read.
+const DRAIN_STEP_NS: u64 = 100_000_000;
 
 /// Extra enters of one turn to flush an overflowed completion queue (H01).
 const OVERFLOW_FLUSHES_PER_TURN_MAX: u32 = 16;
@@ -102,6 +106,8 @@ enum TimeoutEntry {
 /// The read of the eventfd that lets other threads end a sleep.
 struct WakeRead {
     armed: bool,
+    /// The eventfd was readable at the watchdog's last look, and the read has not completed since.
+    is_suspect: bool,
     /// Lent to the kernel while `armed`. A mapping, because its address must not change.
     target: Mapping,
 }
@@ -124,7 +130,11 @@ impl<R: Ring> Uring<R> {
             cancels: VecDeque::new(),
             cancels_left: CANCELS_PER_TURN_MAX,
             timeout: TimeoutEntry::Idle { next_round: 0 },
-            wake: WakeRead { armed: false, target: Mapping::new(size_of::<u64>())? },
+            wake: WakeRead {
+                armed: false,
+                is_suspect: false,
+                target: Mapping::new(size_of::<u64>())?,
+            },
             reaped: Vec::new(),
             stats: DriverStats::default(),
         })
@@ -207,19 +217,50 @@ impl<R: Ring> Uring<R> {
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
         self.bell.ring(); // ends the eventfd read
-        if let TimeoutEntry::Armed { round, .. } = self.timeout {
-            let target = internal_user_data(internal::TIMEOUT, round);
-            let cancel = internal_user_data(internal::CANCEL, round);
-            let _ = self.push_now(cancel, Entry::Cancel { target }); // else the deadline ends it
-        }
         let mut strays = Vec::new();
         while self.wake.armed || matches!(self.timeout, TimeoutEntry::Armed { .. }) {
-            if now() >= deadline_ns || self.enter(Enter::Sleep).is_err() {
+            let now_ns = now();
+            if now_ns >= deadline_ns {
+                return Drained::No;
+            }
+            // The timeout entry bounds each sleep, in case the wake-up of the read is lost. Once the
+            // read has ended, the entry is made to fire at once.
+            let until_ns = match self.wake.armed {
+                true => deadline_ns.min(now_ns + DRAIN_STEP_NS),
+                false => now_ns,
+            };
+            let is_bounded = self.arm_timeout(until_ns);
+            if self.enter(if is_bounded { Enter::Sleep } else { Enter::Collect }).is_err() {
                 return Drained::No;
             }
             self.reap_internal(&mut strays);
+            if self.wake.armed && now() >= until_ns {
+                self.cancel_wake_read();
+            }
         }
         Drained::Yes
+    }
+
+    /// Completions that the kernel has dropped for want of memory (H02).
+    pub(crate) fn dropped_count(&mut self) -> u32 {
+        self.ring.dropped_count()
+    }
+
+    /// Looks whether the kernel has lost the wake-up of the eventfd read (H55), and if so, cancels
+    /// the read. The next wait arms another.
+    pub(crate) fn look_at_wake_read(&mut self) -> bool {
+        let is_ready = self.wake.armed && epoll::is_readable(self.bell.raw());
+        let is_lost = std::mem::replace(&mut self.wake.is_suspect, is_ready) && is_ready;
+        if is_lost {
+            self.cancel_wake_read();
+        }
+        is_lost
+    }
+
+    fn cancel_wake_read(&mut self) {
+        let target = internal_user_data(internal::WAKE, 0);
+        let cancel = internal_user_data(internal::CANCEL, 0);
+        let _ = self.push_now(cancel, Entry::Cancel { target }); // the next look tries again
     }
 
     /// Closes the ring. Where something is still in flight, the memory that the kernel may write
@@ -337,9 +378,7 @@ impl<R: Ring> Uring<R> {
                 self.stats.enter_retries += 1;
                 Ok(())
             }
-            // EBADR means that the kernel dropped a completion (H02): one operation will never be
-            // answered, and nobody knows which. Everything else is a broken or forbidden ring
-            // (H25). Both end the driver (`reactor::breakdown`).
+            // A broken or forbidden ring (H25): it ends the driver (`reactor::breakdown`).
             Err(error) => Err(error),
         }
     }
@@ -372,7 +411,10 @@ impl<R: Ring> Uring<R> {
                 internal::TIMEOUT => self.timeout_ended(cqe),
                 internal::TIMEOUT_UPDATE => self.timeout_update_failed(cqe),
                 internal::CANCEL => self.stats.cancels_missed += 1, // H30: only of interest as a count
-                internal::WAKE => self.wake.armed = false,          // armed again by the next wait
+                internal::WAKE => {
+                    self.wake.armed = false; // armed again by the next wait
+                    self.wake.is_suspect = false;
+                }
                 internal::PROBE => {
                     probe::close_accepted(cqe);
                     self.stats.strays += 1;
@@ -418,9 +460,14 @@ impl<R: Ring> Uring<R> {
 }
 
 /// Whether an enter failed for now only: a signal (H06), or the kernel is short of memory or room
-/// (H02). Nothing is lost, the entries stay where they are, and the next enter tries again.
+/// (H02). The entries stay where they are, and the next enter tries again.
+///
+/// `EBADR` is the one that reports a loss: the kernel has dropped a completion. It is returned only
+/// by an enter that submits nothing, so the loss itself is read from the ring's own counter
+/// ([`Ring::dropped_count`]), and `reactor::watchdog` finds the operation that it belongs to.
 fn is_passing(error: &io::Error) -> bool {
-    let passing = [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME];
+    let passing =
+        [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME, errno::EBADR];
     error.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 

@@ -254,6 +254,11 @@ impl Script {
         self.world.borrow_mut().profile = profile;
     }
 
+    /// The bell rings and the read of it does not complete, until the test says so (H55).
+    pub(crate) fn lose_wake_ups(&self) {
+        self.world.borrow_mut().loses_wake_ups = true;
+    }
+
     /// At most this many entries consumed per enter; `None` for no limit (H04).
     pub(crate) fn set_consume_max(&self, count: Option<usize>) {
         self.world.borrow_mut().consume_max = count;

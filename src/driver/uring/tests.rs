@@ -163,7 +163,9 @@ fn what_a_sleep_leaves_comes_with_the_next_waits() {
 /// deadline.
 #[test]
 fn a_failed_enter_loses_nothing() {
-    for code in [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME] {
+    for code in
+        [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME, errno::EBADR]
+    {
         for at in [FailAt::BeforeSubmission, FailAt::AfterSubmission] {
             let mut rig = Rig::new(8, 16);
             let key = rig.push();
@@ -184,11 +186,11 @@ fn a_failed_enter_loses_nothing() {
     }
 }
 
-/// Goal: errors that mean a broken ring, or a completion lost by the kernel, are not retried (H02).
-/// Method: EBADR and EBADF. Kills: a catch-all that retries, the silent spin.
+/// Goal: errors that mean a broken ring are not retried (H25).
+/// Method: EBADF and what a sandbox returns. Kills: a catch-all that retries, the silent spin.
 #[test]
 fn a_broken_ring_is_an_error() {
-    for code in [libc::EBADR, libc::EBADF, errno::ENOSYS, errno::EPERM] {
+    for code in [libc::EBADF, errno::ENOSYS, errno::EPERM] {
         let mut rig = Rig::new(8, 16);
         rig.push();
         rig.script.fail_enter(FailAt::BeforeSubmission, code);
@@ -381,6 +383,55 @@ fn a_drained_driver_leaves_nothing() {
     let lent: Vec<u16> = std::iter::from_fn(|| pool.lend()).map(|loan| loan.id).collect();
     assert_eq!(lent.len(), 4, "reclaimed");
     assert_eq!(Rc::strong_count(&pool), 1);
+}
+
+/// Goal: a lost wake-up of the eventfd's read is found at the second look, and mended (H55).
+/// Method: the bell rings and the read does not complete; two looks; then a wake from elsewhere.
+/// Kills: cancelling at the first look; a suspicion that a completion does not end; a read that is
+/// not armed again.
+#[test]
+fn a_lost_wake_up_of_the_bell_is_mended() {
+    let mut rig = Rig::new(8, 16);
+    rig.script.lose_wake_ups();
+    rig.wait(Wait::Poll);
+    assert!(!rig.driver.look_at_wake_read(), "nothing to read");
+    rig.bell.ring();
+    assert!(!rig.driver.look_at_wake_read(), "one look is not enough");
+    rig.script.ring_bell();
+    rig.wait(Wait::Poll); // the read completes late, and is armed again
+    rig.wait(Wait::Poll);
+    assert!(!rig.driver.look_at_wake_read(), "the completion has ended the suspicion");
+    assert!(rig.driver.look_at_wake_read());
+    assert_eq!(rig.wake_reads(), 2);
+    rig.wait(Wait::Poll);
+    rig.wait(Wait::Poll);
+    assert_eq!(rig.wake_reads(), 3, "armed again");
+    assert!(rig.out.is_empty());
+}
+
+/// Goal: a drain whose wake-up is lost cancels the read, and one that even this does not end keeps
+/// its deadline.
+/// Method: the bell's wake-ups are lost; cancels obeyed, then ignored. Kills: a sleep of the drain
+/// that nothing bounds (the scripted ring would panic).
+#[test]
+fn a_drain_keeps_its_deadline_without_wake_ups() {
+    for policy in [CancelPolicy::Obey, CancelPolicy::Ignore] {
+        let mut rig = Rig::new(8, 16);
+        rig.script.lose_wake_ups();
+        rig.script.set_cancel_policy(policy);
+        rig.wait(Wait::Poll);
+        let Rig { script, mut driver, .. } = rig;
+        let deadline_ns = script.now_ns() + 1_000 * MS;
+        let clock = script.clone();
+        let drained = driver.drain(deadline_ns, || clock.now_ns());
+        let (expected, latest_ns) = match policy {
+            CancelPolicy::Obey => (Drained::Yes, deadline_ns - 800 * MS),
+            CancelPolicy::Ignore => (Drained::No, deadline_ns),
+        };
+        assert_eq!(drained, expected);
+        assert!(script.now_ns() <= latest_ns, "{} ns too late", script.now_ns() - latest_ns);
+        driver.close(drained);
+    }
 }
 
 /// Goal: a driver that could not be drained keeps all memory that the kernel may write to (H15).

@@ -225,8 +225,8 @@ impl Owner for Listening {
         self.accepted(answer);
     }
 
-    fn abandon(self: Rc<Self>, _verb: Verb) {
-        // Nothing was lent.
+    fn abandon(self: Rc<Self>, _verb: Verb, _code: i32) {
+        // Nothing was lent, and the next accept takes what waits.
         self.accepted(Answer { result: -errno::ECANCELED, more: false, buffer: None });
     }
 

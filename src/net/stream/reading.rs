@@ -153,12 +153,13 @@ impl Socket {
     }
 
     /// The receive into a private buffer will never end: the buffer is the kernel's for good.
-    pub(super) fn recv_into_abandoned(self: &Rc<Self>) {
+    pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: Answer) {
         let mut reading = self.reading.borrow_mut();
         let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
             unreachable!("only `Private` has such a receive in flight");
         };
         std::mem::forget(target);
+        reading.take_in(recv::finish(answer), self.reactor.pool());
         self.after_receive(reading);
     }
 

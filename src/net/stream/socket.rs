@@ -27,7 +27,6 @@ use super::writing::Writing;
 use crate::driver::request::{Interest, Verb};
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
-use crate::sys::errno;
 use crate::sys::fork;
 
 pub(in crate::net) struct Socket {
@@ -114,12 +113,12 @@ impl Owner for Socket {
         }
     }
 
-    fn abandon(self: Rc<Self>, verb: Verb) {
-        let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
+    fn abandon(self: Rc<Self>, verb: Verb, code: i32) {
+        let answer = Answer { result: -code, more: false, buffer: None };
         match verb {
             Verb::Recv => self.received(answer), // into memory of the pool
-            Verb::RecvInto => self.recv_into_abandoned(),
-            Verb::Send => self.send_abandoned(),
+            Verb::RecvInto => self.recv_into_abandoned(answer),
+            Verb::Send => self.send_abandoned(code),
             Verb::Connect => self.connect_abandoned(answer),
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
                 unreachable!("a stream does not {verb:?}")
@@ -133,7 +132,8 @@ impl Owner for Socket {
     fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
         match verb {
             Verb::Recv | Verb::RecvInto => Some((self.fd.as_raw_fd(), Interest::Readable)),
-            _sending => None,
+            Verb::Send | Verb::Connect => Some((self.fd.as_raw_fd(), Interest::Writable)),
+            Verb::Accept | Verb::PollReadable | Verb::PollWritable => None,
         }
     }
 

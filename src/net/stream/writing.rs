@@ -166,11 +166,11 @@ impl Socket {
     }
 
     /// The send in flight will never end: chunk 0 is the kernel's for good.
-    pub(super) fn send_abandoned(self: &Rc<Self>) {
+    pub(super) fn send_abandoned(self: &Rc<Self>, code: i32) {
         let mut writing = self.writing.borrow_mut();
         writing.in_flight = None;
         std::mem::forget(writing.queue.pop_front());
-        let waste = writing.fail(errno::ECANCELED);
+        let waste = writing.fail(code);
         self.after_failure(writing, waste);
     }
 

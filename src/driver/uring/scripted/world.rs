@@ -86,6 +86,7 @@ pub(super) struct World {
     pub(super) director: Option<Director>,
     pub(super) enters: u64,
     pub(super) is_leaked: bool,
+    pub(super) loses_wake_ups: bool,
 }
 
 impl World {
@@ -151,7 +152,7 @@ impl World {
         let Some((_, fd)) = self.wake_read else {
             return false;
         };
-        if !eventfd::try_take(fd) {
+        if self.loses_wake_ups || !eventfd::try_take(fd) {
             return false;
         }
         self.answer_wake_read();
@@ -222,6 +223,8 @@ impl World {
             self.post(target, -errno::ECANCELED);
         } else if let Some(place) = self.timeouts.iter().position(|&(known, _)| known == target) {
             self.timeouts.remove(place);
+            self.post(target, -errno::ECANCELED);
+        } else if self.wake_read.take_if(|(known, _)| *known == target).is_some() {
             self.post(target, -errno::ECANCELED);
         } else {
             self.post(user_data, -errno::ENOENT);

@@ -11,8 +11,6 @@ use crate::sys::errno;
 use crate::time::{sleep, timeout};
 use crate::{JoinHandle, spawn};
 
-const EBADR: i32 = 53;
-
 const BYTES: &[u8] = b"twelve bytes";
 
 fn says_that_the_driver_failed<T: std::fmt::Debug>(result: io::Result<T>) {
@@ -65,7 +63,7 @@ async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
 /// operation that is let in afterwards; a sleep that nothing ends; a report per turn.
 #[test]
 fn a_failed_driver_fails_every_operation_and_nothing_else() {
-    for code in [errno::EPERM, EBADR] {
+    for code in [errno::EPERM, errno::ENOSYS] {
         let (script, runtime, reports) = reporting();
         runtime.block_on(async {
             let tasks = one_of_each(&script).await;

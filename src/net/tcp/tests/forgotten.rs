@@ -1,20 +1,24 @@
-//! Operations that the kernel forgets (H55).
+//! Wake-ups, cancels and completions that the kernel loses (H02, H33, H55).
 
 use std::future::pending;
 use std::io::Write;
+use std::pin::pin;
 use std::time::Duration;
 
 use super::*;
 use crate::driver::request::{Flags, Verb};
+use crate::driver::uring::entry::{Cqe, Entry};
+use crate::driver::uring::scripted::CancelPolicy;
 use crate::spawn;
-use crate::time::sleep;
+use crate::sys::errno;
+use crate::time::{sleep, timeout};
 
 const BYTES: &[u8] = b"twelve bytes";
 
 /// A scripted runtime that looks after its operations, as on a real ring.
-fn audited() -> (Script, Runtime) {
+fn watched() -> (Script, Runtime) {
     let (script, runtime) = scripted();
-    runtime.block_on(async { context::current().reactor.audit_from_now_on() });
+    runtime.block_on(async { context::current().reactor.watch_from_now_on() });
     (script, runtime)
 }
 
@@ -28,7 +32,7 @@ fn audited() -> (Script, Runtime) {
 /// nobody asks again.
 #[test]
 fn what_the_kernel_forgets_is_asked_for_again() {
-    let (script, runtime) = audited();
+    let (script, runtime) = watched();
     runtime.block_on(async {
         let mut peers = Vec::new();
         let mut readers = Vec::new();
@@ -74,7 +78,7 @@ fn what_the_kernel_forgets_is_asked_for_again() {
 /// taking age for suspicion.
 #[test]
 fn what_is_alive_is_left_alone() {
-    let (script, runtime) = audited();
+    let (script, runtime) = watched();
     runtime.block_on(async {
         let (mut busy, mut peer) = stream();
         peer.write_all(BYTES).unwrap();
@@ -97,4 +101,135 @@ fn what_is_alive_is_left_alone() {
         assert_eq!(script.cancels(), []);
         assert_eq!(metrics().lost_wakeups, 0);
     });
+}
+
+/// Goal: a cancel that has no effect is repeated until the operation ends, whether or not it was
+/// answered, and no other operation is disturbed (H33).
+/// Method: cancels ignored, one of them answered with ENOENT; close a stream; virtual time passes;
+/// then cancels are obeyed. Kills: a cancel sent once; counting its answer as the operation's end.
+#[test]
+fn a_cancel_without_effect_is_repeated() {
+    let (script, runtime) = watched();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        let (mut stream, peer) = shared_stream();
+        assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        turns(1).await;
+        let op = script.the(Verb::Recv);
+        drop(stream);
+        turns(2).await;
+        let is_cancel = |entry: &Entry| matches!(entry, Entry::Cancel { .. });
+        let (cancel, _) = *script.log().iter().find(|(_, entry)| is_cancel(entry)).unwrap();
+        script.post(Cqe { user_data: cancel, result: -errno::ENOENT, flags: 0 });
+        sleep(Duration::from_millis(350)).await;
+        assert_eq!(script.cancels(), [op.user_data; 4]);
+        assert_eq!((metrics().cancels_repeated, metrics().in_flight), (3, 1));
+        assert_eq!(peer_sees(&peer), Peer::Open);
+
+        script.set_cancel_policy(CancelPolicy::Obey);
+        sleep(Duration::from_millis(101)).await;
+        assert_eq!(metrics().in_flight, 0);
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(metrics().cancels_repeated, 4, "none after the end");
+    });
+}
+
+/// Goal: cancels that work cost no turn and no timer afterwards.
+/// Method: 100 streams closed; ten seconds of virtual time; count the turns. Kills: a note that is
+/// kept until its time has come; a sleep that ends for a cancel which is over.
+#[test]
+fn a_cancel_that_works_costs_nothing_later() {
+    let (script, runtime) = watched();
+    runtime.block_on(async {
+        for _ in 0..100 {
+            let (mut stream, _peer) = shared_stream();
+            assert!(poll_once(pin!(stream.recv())).await.is_pending());
+            turns(1).await;
+            drop(stream);
+        }
+        turns(3).await;
+        assert_eq!((script.cancels().len(), metrics().in_flight), (100, 0));
+        let before_count = metrics().turns;
+        sleep(Duration::from_secs(10)).await;
+        let turns_count = metrics().turns - before_count;
+        assert!(turns_count <= 10, "{turns_count} turns for ten looks");
+    });
+}
+
+/// Goal: a send that the kernel has forgotten ends with an error, and one that waits for a slow peer
+/// is left alone.
+/// Method: a send on a socket with room and one on a full socket, neither completes; four seconds of
+/// virtual time. Kills: looks at receives only; taking age for suspicion.
+#[test]
+fn a_forgotten_send_is_an_error() {
+    let (script, runtime) = watched();
+    runtime.block_on(async {
+        let (mut forgotten, _peer) = stream();
+        forgotten.write_all(BYTES).await.unwrap();
+        let (mut blocked, _blocked_peer) = stream();
+        fill(&blocked);
+        blocked.write_all(BYTES).await.unwrap();
+        turns(1).await;
+        assert_eq!(script.all(Verb::Send).len(), 2);
+        sleep(Duration::from_secs(4)).await;
+        let flushed = timeout(Duration::from_secs(1), forgotten.flush()).await;
+        assert_eq!(errno_of(flushed.expect("no hang")), errno::ECANCELED);
+        assert_eq!((script.all(Verb::Send).len(), metrics().lost_wakeups), (1, 1));
+    });
+}
+
+/// Fills the socket of a stream whose kernel is a script.
+fn fill(stream: &TcpStream) {
+    let copy = stream.as_fd().try_clone_to_owned().expect("a descriptor");
+    let mut copy = UnixStream::from(copy);
+    copy.set_nonblocking(true).expect("an open socket");
+    while copy.write(&[0; 4096]).is_ok() {}
+}
+
+/// Goal: a completion that the kernel has dropped fails the operation that it belongs to, and no
+/// other (H02).
+/// Method: drop the final completion of one of three receives, and that of an accept; the ring reports
+/// EBADR. The others are asked for again and receive; the silent one ends with an error and leaks no
+/// slot; a dropped stream among the silent ones closes. Kills: an end of the driver; no check; giving
+/// up on those that answer; resuming a stream that may have lost bytes.
+#[test]
+fn a_dropped_completion_fails_one_operation() {
+    let (script, runtime) = watched();
+    runtime.block_on(async {
+        let mut peers = Vec::new();
+        let mut readers = Vec::new();
+        for _ in 0..3 {
+            let (mut stream, peer) = stream();
+            peers.push(peer);
+            readers.push(spawn(async move { stream.recv().await.map(|bytes| bytes.len()) }));
+        }
+        let listener = listener();
+        let accept = spawn(async move { listener.accept().await.map(drop) });
+        turns(2).await;
+        script.drop_completion(script.all(Verb::Recv)[1]);
+        script.drop_completion(script.the(Verb::Accept));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(metrics().dropped_completions, 2);
+        assert_eq!(script.in_flight().len(), 3, "two receives and the accept, asked for again");
+        assert_eq!(metrics().in_flight, 3);
+
+        let (fd, _file, _peer) = connection();
+        script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
+        for recv in script.all(Verb::Recv) {
+            assert!(script.deliver(recv, BYTES, true));
+        }
+        accept.await.unwrap().unwrap();
+        let mut results = Vec::new();
+        for reader in readers {
+            let result = timeout(Duration::from_secs(1), reader).await;
+            results.push(result.expect("no hang").unwrap());
+        }
+        assert_eq!(results[0].as_ref().unwrap(), &BYTES.len());
+        let error = results[1].as_ref().unwrap_err().to_string();
+        assert!(error.contains("dropped the completion"), "{error}");
+        assert_eq!(results[2].as_ref().unwrap(), &BYTES.len());
+    });
+    drop(runtime);
+    assert!(!script.is_leaked());
 }

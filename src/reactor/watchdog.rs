@@ -1,0 +1,246 @@
+//! Watchdog: lost wake-ups (H55), lost cancels (H33) and lost completions (H02).
+//!
+//! Some kernels lose a wake-up now and then: bytes lie in a socket, a receive is armed for them, and
+//! no completion comes. (Seen on Linux 6.1.192 about once in some thousand connections, with the
+//! receive in the ring's poll list and nothing queued; fixed in part in 6.12.115.) Some lose a
+//! cancel. And when the kernel is out of memory, it may drop a completion: it counts that, and the
+//! operation stays silent. Each leaves a connection that hangs although nothing in it is wrong.
+//!
+//! **Wake-ups.** Once a second, a share of the operations in flight is looked at with one `poll(2)`.
+//! One whose descriptor has been ready at two looks in a row, without a completion in between, is
+//! cancelled. Owners of receives, accepts and polls ask again, which loses nothing: what was read by
+//! then has been reported, and the rest is still in the socket. A send or a connect ends with an
+//! error, because a cancelled send may have sent bytes without saying so (H32). A full pass over n
+//! operations takes the larger of [`LOOKS_PER_PASS`] and n / [`LOOK_OPS_MAX`] seconds. The read of
+//! the driver's eventfd is looked at as well.
+//!
+//! **Cancels.** Each is noted with its time. If the operation is still in flight after
+//! [`CANCEL_AGAIN_NS`], it is cancelled again, as often as it takes. Notes of operations that have
+//! ended are dropped without a system call.
+//!
+//! **Completions.** When the kernel's count of dropped completions has grown, every receive, accept
+//! and poll in flight is cancelled, to be asked for again. One that is silent after
+//! [`CANCELS_BEFORE_SILENT`] cancels is the one whose completion was dropped: it ends with `EBADR`,
+//! and the memory that it names is leaked, because only a final completion ends a loan. All others
+//! go on. Sends and connects are found by the looks.
+
+use std::collections::VecDeque;
+
+use super::Reactor;
+use super::slots::Addressee;
+use crate::driver;
+use crate::driver::request::Key;
+use crate::sys::errno;
+
+/// Between two looks.
+const LOOK_NS: u64 = 1_000_000_000;
+
+/// Looks that a pass over all operations takes, as long as none exceeds [`LOOK_OPS_MAX`].
+const LOOKS_PER_PASS: usize = 32;
+
+/// The fewest and the most operations of one look, besides those that were suspect.
+const LOOK_OPS_MIN: usize = 256;
+const LOOK_OPS_MAX: usize = 4096;
+
+/// Pause between two cancels of the same operation.
+pub(super) const CANCEL_AGAIN_NS: u64 = 100_000_000;
+
+/// Cancels that one turn repeats, and operations that one turn checks after a dropped completion.
+const REPEATS_PER_TURN_MAX: usize = 256;
+
+/// Cancels without an effect after which an operation counts as silent, if the kernel has dropped
+/// completions.
+const CANCELS_BEFORE_SILENT: u32 = 3;
+
+/// Where the watchdog is.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    /// For drivers that neither lose nor forget there is nothing to do.
+    is_needed: bool,
+    /// When the next look is due. `None` before the first operation.
+    look_ns: Option<u64>,
+    /// The slot that is next.
+    cursor: usize,
+    /// Ready at the last look.
+    suspects: Vec<Key>,
+    /// Cancels in the order of their time. At most one per operation.
+    cancels: VecDeque<Cancel>,
+    /// In flight when a completion was dropped, and not checked yet.
+    unchecked: Vec<Key>,
+    /// As the driver counted them at the last look.
+    dropped_count: u32,
+    pub(super) stats: WatchdogStats,
+}
+
+/// What the watchdog counts.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct WatchdogStats {
+    pub(crate) lost_wakeups: u64,
+    pub(crate) cancels_repeated: u64,
+    pub(crate) dropped_completions: u64,
+}
+
+/// A cancel whose operation may not have ended.
+#[derive(Clone, Copy)]
+struct Cancel {
+    key: Key,
+    again_ns: u64,
+    count: u32,
+}
+
+impl Watchdog {
+    pub(super) fn new(is_needed: bool) -> Watchdog {
+        Watchdog { is_needed, ..Watchdog::default() }
+    }
+}
+
+impl Reactor {
+    /// When a sleep has to end for the watchdog's sake.
+    pub(super) fn watchdog_due_ns(&self) -> Option<u64> {
+        let mut watchdog = self.watchdog.borrow_mut();
+        if !watchdog.is_needed {
+            return None;
+        }
+        self.forget_ended(&mut watchdog, usize::MAX);
+        let cancel_ns = watchdog.cancels.front().map(|cancel| cancel.again_ns);
+        // The first operations are given as much time as all others.
+        let look_ns = *watchdog.look_ns.get_or_insert_with(|| self.clock.now_ns() + LOOK_NS);
+        Some(cancel_ns.map_or(look_ns, |cancel_ns| cancel_ns.min(look_ns)))
+    }
+
+    /// Notes that the driver was asked to end an operation.
+    pub(super) fn watch_cancel(&self, key: Key) {
+        let mut watchdog = self.watchdog.borrow_mut();
+        if !watchdog.is_needed {
+            return;
+        }
+        // Two for one: the queue shrinks to what has not ended, whatever the order.
+        self.forget_ended(&mut watchdog, 2);
+        let again_ns = self.turn_ns() + CANCEL_AGAIN_NS;
+        watchdog.cancels.push_back(Cancel { key, again_ns, count: 1 });
+    }
+
+    /// Does what is due.
+    pub(super) fn run_watchdog(&self, now_ns: u64) {
+        if !self.watchdog.borrow().is_needed {
+            return;
+        }
+        self.repeat_cancels(now_ns);
+        self.check_after_drop();
+        let mut watchdog = self.watchdog.borrow_mut();
+        let look_ns = *watchdog.look_ns.get_or_insert(now_ns + LOOK_NS);
+        if now_ns >= look_ns {
+            watchdog.look_ns = Some(now_ns + LOOK_NS);
+            drop(watchdog);
+            self.look();
+        }
+    }
+
+    /// Drops notes at the front whose operations have ended.
+    fn forget_ended(&self, watchdog: &mut Watchdog, count_max: usize) {
+        let slots = self.slots.borrow();
+        for _ in 0..count_max {
+            match watchdog.cancels.front() {
+                Some(cancel) if !slots.is_cancelling(cancel.key) => watchdog.cancels.pop_front(),
+                _ => return,
+            };
+        }
+    }
+
+    fn repeat_cancels(&self, now_ns: u64) {
+        for _ in 0..REPEATS_PER_TURN_MAX {
+            let mut watchdog = self.watchdog.borrow_mut();
+            let is_due = |cancel: &Cancel| cancel.again_ns <= now_ns;
+            let Some(&cancel) = watchdog.cancels.front().filter(|cancel| is_due(cancel)) else {
+                return;
+            };
+            watchdog.cancels.pop_front();
+            if !self.slots.borrow().is_cancelling(cancel.key) {
+                continue;
+            }
+            let may_be_silent = watchdog.stats.dropped_completions > 0;
+            if may_be_silent && cancel.count >= CANCELS_BEFORE_SILENT {
+                drop(watchdog);
+                self.give_up(cancel.key);
+                continue;
+            }
+            let count = cancel.count.saturating_add(1);
+            watchdog.cancels.push_back(Cancel {
+                again_ns: now_ns + CANCEL_AGAIN_NS,
+                count,
+                ..cancel
+            });
+            watchdog.stats.cancels_repeated += 1;
+            drop(watchdog);
+            self.submission.note_unsubmitted();
+            if let Some(driver) = &mut *self.driver.borrow_mut() {
+                driver.cancel(cancel.key);
+            }
+        }
+    }
+
+    /// Ends an operation whose completion the kernel has dropped. What it names stays lent.
+    fn give_up(&self, key: Key) {
+        let Addressee { owner, verb } = self.slots.borrow_mut().remove_silent(key);
+        owner.abandon(verb, errno::EBADR);
+    }
+
+    /// Asks again, a few at a time, for what may have lost its completion.
+    fn check_after_drop(&self) {
+        let dropped_count =
+            self.driver.borrow_mut().as_mut().map_or(0, driver::Driver::dropped_count);
+        let mut watchdog = self.watchdog.borrow_mut();
+        let new_count = dropped_count.wrapping_sub(watchdog.dropped_count);
+        if new_count > 0 {
+            watchdog.dropped_count = dropped_count;
+            watchdog.stats.dropped_completions += u64::from(new_count);
+            watchdog.unchecked = self.slots.borrow().repeatable_keys();
+        }
+        let rest_count = watchdog.unchecked.len().saturating_sub(REPEATS_PER_TURN_MAX);
+        let keys = watchdog.unchecked.split_off(rest_count);
+        drop(watchdog);
+        for key in keys {
+            self.cancel(key);
+        }
+    }
+
+    fn look(&self) {
+        let (suspects, cursor) = {
+            let mut watchdog = self.watchdog.borrow_mut();
+            (std::mem::take(&mut watchdog.suspects), watchdog.cursor)
+        };
+        let share = self.slots.borrow().slot_count() / LOOKS_PER_PASS;
+        let count_max = share.clamp(LOOK_OPS_MIN, LOOK_OPS_MAX);
+        let (looked_at, next) = self.slots.borrow().watched(&suspects, cursor, count_max);
+        let ready = driver::are_ready(looked_at.iter().map(|&(_, fd, interest)| (fd, interest)));
+        let mut lost = Vec::new();
+        let mut suspects = Vec::new();
+        for (&(key, ..), is_ready) in looked_at.iter().zip(ready) {
+            if !is_ready {
+                continue;
+            }
+            match self.slots.borrow_mut().suspect(key) {
+                true => lost.push(key),
+                false => suspects.push(key),
+            }
+        }
+        let is_wake_lost = match &mut *self.driver.borrow_mut() {
+            Some(driver) => driver.look_at_wake_read(),
+            None => false,
+        };
+        {
+            let mut watchdog = self.watchdog.borrow_mut();
+            watchdog.suspects = suspects;
+            watchdog.cursor = next;
+            watchdog.stats.lost_wakeups += lost.len() as u64 + u64::from(is_wake_lost);
+        }
+        for key in lost {
+            self.cancel(key);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn watch_from_now_on(&self) {
+        *self.watchdog.borrow_mut() = Watchdog::new(true);
+    }
+}
