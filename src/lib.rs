@@ -49,6 +49,7 @@
 //! | `op` | one verb per file: what to ask and what the answer means |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
 //! | [`net`], [`time`], [`io`] | what programs use |
+//! | `primitives` | atomics and locks between threads, exchanged for loom's in its models |
 //! | `sys` | the few calls to libc |
 //!
 //! Imports go one way, `net, io, time → op → reactor → driver → sys`, and a test says so
@@ -64,6 +65,7 @@ mod fuzz;
 pub mod io;
 pub mod net;
 mod op;
+mod primitives;
 mod reactor;
 mod runtime;
 mod sys;

@@ -18,6 +18,7 @@ use super::queue::{self, Queue, Ready};
 use super::remote::Remote;
 use super::{Call, coop};
 use crate::error::Unhandled;
+use crate::primitives;
 
 /// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
 /// making new work.
@@ -187,7 +188,7 @@ impl Executor {
             self.drain_inbox();
             if self.queue.len() == 0 {
                 // Another thread is between scheduling a task and putting it into the inbox.
-                std::thread::sleep(SHUTDOWN_PAUSE);
+                primitives::pause(SHUTDOWN_PAUSE);
             }
             while let Some(ready) = self.queue.pop() {
                 self.end(ready);

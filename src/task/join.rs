@@ -7,13 +7,13 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::coop;
 use super::executor::Report;
 use crate::error::{Unhandled, panic_text};
+use crate::primitives::{AtomicBool, Ordering};
 
 /// A task's number, unique within the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -1,33 +1,37 @@
 //! Wakes from other threads: an inbox, and one bell per sleep.
 //!
 //! The loop must not go to sleep on a wake that has just been sent, and a hundred thousand wakes
-//! must not ring the bell a hundred thousand times. Both sides write one flag and read the other:
+//! must not ring the bell a hundred thousand times. Both sides exchange one flag:
 //!
 //! ```text
 //!   loop                                  another thread
-//!   sleeping = true                       put the item into the inbox
-//!   has_items?  yes → do not sleep        has_items = true
-//!               no  → enter the kernel    sleeping?  yes → sleeping = false, ring the bell
-//!   sleeping = false                                 no  → nothing: the loop will look
+//!   sleeping.swap(true)                   put the item into the inbox, has_items = true
+//!   has_items?  yes → do not sleep        sleeping.swap(false)?  true  → ring the bell
+//!               no  → enter the kernel                           false → the loop will look
+//!   sleeping.swap(false)
 //! ```
 //!
-//! All four accesses are `SeqCst`, so they have one order: if the loop reads `has_items` as false,
-//! the other thread's later read of `sleeping` sees true. The bell is an eventfd whose read was
-//! submitted with or before the enter that sleeps (`Uring::arm_wake`), so a ring between "look" and
-//! "enter" ends the sleep at once.
+//! Every access to `sleeping` is a read-modify-write with acquire and release, so all of them have
+//! one order and each sees what was written before those that precede it. If the swap of the other
+//! thread comes first, the loop's swap reads it or a later one, and the loop sees `has_items`.
+//! If the loop's swap comes first, the other thread reads true and rings. No `SeqCst` is needed.
+//! `tests/loom` checks this file for every interleaving within a bound.
+//!
+//! The bell is an eventfd whose read was submitted with or before the enter that sleeps
+//! (`Uring::arm_wake`), so a ring between "look" and "enter" ends the sleep at once.
 //!
 //! **Invariant.** A `Runnable` is dropped on the loop's thread only. After the loop's end none can
 //! exist (`Executor::shut_down` has dropped every future); should one appear all the same, it is
 //! leaked rather than dropped here.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 use async_task::Runnable;
 
 use super::queue::{self, Ready};
+use crate::primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The side of a loop that other threads see.
 pub(crate) struct Remote {
@@ -87,9 +91,10 @@ impl Remote {
 
     /// Whether the loop may sleep. If so, the next item rings the bell.
     pub(crate) fn prepare_sleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst); // pairs with the load in `send`
-        if self.has_items.load(Ordering::SeqCst) {
-            self.sleeping.store(false, Ordering::SeqCst);
+        self.sleeping.swap(true, Ordering::AcqRel); // pairs with the swap in `send`
+        // Relaxed: what other threads did before their swaps is visible by the swap above.
+        if self.has_items.load(Ordering::Relaxed) {
+            self.awake();
             return false;
         }
         true
@@ -97,17 +102,17 @@ impl Remote {
 
     /// The loop is awake: items need no bell, it will look.
     pub(crate) fn awake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.sleeping.swap(false, Ordering::AcqRel); // a store would break the chain of swaps
     }
 
     /// Takes what other threads have sent.
     pub(crate) fn take(&self) -> Vec<Item> {
-        // Relaxed would do for the first look, as a missed item is found before the next sleep.
-        if !self.has_items.load(Ordering::SeqCst) {
+        // Relaxed: an item that is missed here is found before the next sleep, or its bell ends it.
+        if !self.has_items.load(Ordering::Relaxed) {
             return Vec::new();
         }
         let mut inbox = self.lock();
-        self.has_items.store(false, Ordering::SeqCst);
+        self.has_items.store(false, Ordering::Relaxed); // ordered by the lock
         std::mem::take(&mut inbox.items)
     }
 
@@ -124,9 +129,9 @@ impl Remote {
             return;
         }
         inbox.items.push(item);
-        self.has_items.store(true, Ordering::SeqCst); // pairs with the load in `prepare_sleep`
+        self.has_items.store(true, Ordering::Relaxed); // released by the lock and by the swap
         drop(inbox);
-        if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
+        if self.sleeping.swap(false, Ordering::AcqRel) {
             (self.bell)();
         }
     }
