@@ -1,0 +1,105 @@
+//! Models of the task layer: every interleaving of a few threads, within a bound.
+//!
+//! The modules `task`, `error` and `errno` are the library's own files, compiled here a second time. What
+//! they take from `crate::primitives` and the thread-local of `task::queue` are loom's types here.
+//! The eventfd is a counter behind loom's lock (`rig`), because loom cannot see system calls.
+//!
+//! ```text
+//! scripts/loom.sh             all models, then each planted mistake
+//! scripts/loom.sh NAME...     some models
+//! ```
+//!
+//! **Absent on purpose.** The state machine inside `async-task`: its atomics are the standard
+//! library's, so each of its steps is atomic here, and loom does not see that they order memory.
+//! Models therefore hand data to tasks under a lock, and abort a task that is not scheduled.
+#![allow(dead_code, unused_imports)] // the models use a part of the task layer
+
+/// The primitives of the library, exchanged for loom's.
+mod primitives {
+    use std::time::Duration;
+
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+    pub(crate) fn pause(_duration: Duration) {
+        loom::thread::yield_now();
+    }
+}
+
+/// The loop of a thread is one of loom's thread-locals, because loom's threads share a real thread.
+/// Others (the budget, which only the loop's thread uses) stay.
+macro_rules! thread_local {
+    ($(#[$doc:meta])* static CURRENT: $type:ty = const $init:block;) => {
+        loom::thread_local! { $(#[$doc])* static CURRENT: $type = $init; }
+    };
+    ($($other:tt)*) => { std::thread_local! { $($other)* } };
+}
+
+#[path = "../../../src/sys/errno.rs"]
+mod errno;
+#[path = "../../../src/error.rs"]
+mod error;
+#[path = "../../../src/task/mod.rs"]
+mod task;
+
+/// What `error` takes from other layers.
+mod driver {
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum DriverKind {
+        Uring,
+    }
+
+    impl std::fmt::Display for DriverKind {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("io_uring")
+        }
+    }
+}
+
+mod sys {
+    pub(crate) use crate::errno;
+}
+
+mod models;
+mod rig;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Involuntary thread switches in one execution. Most bugs need one or two.
+const PREEMPTIONS_MAX: usize = 4;
+
+/// Steps of one execution. An execution that needs more is a loop without an end.
+const BRANCHES_MAX: usize = 10_000;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let mut passed_count = 0;
+    for &(name, model) in models::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        println!("model {name}");
+        let executions_count = check(model);
+        println!("  {executions_count} executions, {:.1} s", begun.elapsed().as_secs_f64());
+        passed_count += 1;
+    }
+    assert!(passed_count > 0, "no model has such a name");
+    println!("{passed_count} passed, 0 failed");
+}
+
+/// Runs `model` once per interleaving. Panics at the first that fails or deadlocks.
+fn check(model: fn()) -> usize {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS_MAX);
+    builder.max_branches = BRANCHES_MAX;
+    let executions = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&executions);
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    executions.load(Ordering::Relaxed)
+}

@@ -1,0 +1,125 @@
+//! A loop without a driver: the real executor, turns in the order of `runtime/turn.rs`, and an
+//! eventfd that is a counter.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use loom::sync::{Condvar, Mutex};
+
+use crate::error::Unhandled;
+use crate::task::executor::Ran;
+use crate::task::{Executor, MainWaker, Remote, Report};
+
+/// The eventfd and the completion queue of a loop. A lost ring is a sleep without an end, which
+/// loom reports as a deadlock.
+pub(crate) struct Bell {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The counter of the eventfd.
+    count: u32,
+    rings: u32,
+    /// A completion of something else has arrived.
+    has_completion: bool,
+}
+
+impl Bell {
+    fn ring(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.count += 1;
+        state.rings += 1;
+        self.changed.notify_one();
+    }
+
+    /// Something else than the eventfd ends the sleep.
+    pub(crate) fn complete_other(&self) {
+        self.state.lock().unwrap().has_completion = true;
+        self.changed.notify_one();
+    }
+
+    /// Sleeps until there is a completion. Another one leaves the eventfd as it is.
+    fn sleep(&self) {
+        let mut state = self.state.lock().unwrap();
+        while state.count == 0 && !state.has_completion {
+            state = self.changed.wait(state).unwrap();
+        }
+        if !std::mem::take(&mut state.has_completion) {
+            state.count = 0;
+        }
+    }
+}
+
+/// A loop, used on one thread of a model.
+pub(crate) struct Loop {
+    pub(crate) executor: Executor,
+    pub(crate) bell: Arc<Bell>,
+    /// How often the loop has set out to sleep.
+    looks: Cell<u32>,
+}
+
+/// Whatever is reported is a failure of the model: loom's own panics pass through tasks as well.
+struct NoReports;
+
+impl Report for NoReports {
+    fn report(&self, unhandled: &Unhandled) {
+        eprintln!("reported: {unhandled}");
+        std::process::abort();
+    }
+}
+
+impl Loop {
+    pub(crate) fn new() -> Loop {
+        let bell = Arc::new(Bell { state: Mutex::default(), changed: Condvar::new() });
+        let ringing = Arc::clone(&bell);
+        let remote = Remote::new(Box::new(move || ringing.ring()));
+        let executor = Executor::new(remote, Rc::new(NoReports));
+        Loop { executor, bell, looks: Cell::new(0) }
+    }
+
+    pub(crate) fn main_waker(&self) -> Arc<MainWaker> {
+        MainWaker::queued(self.executor.remote())
+    }
+
+    /// Turns until `poll_main` returns true. It is called as the main future of `block_on` is
+    /// polled, which `main` wakes. The bell rings once per sleep at most.
+    pub(crate) fn block_on(
+        &self,
+        main: &Arc<MainWaker>,
+        mut poll_main: impl FnMut(&Waker) -> bool,
+    ) {
+        let _entered = self.executor.enter();
+        let waker = Waker::from(Arc::clone(main));
+        self.executor.push_main();
+        let mut is_done = false;
+        while !is_done {
+            self.turn(|| {
+                main.polling();
+                is_done = is_done || poll_main(&waker);
+            });
+        }
+        let (rings, looks) = (self.bell.state.lock().unwrap().rings, self.looks.get());
+        assert!(rings <= looks, "{rings} rings, and {looks} times on the way to sleep");
+    }
+
+    fn turn(&self, mut poll_main: impl FnMut()) {
+        let is_idle = self.executor.ready_count() == 0;
+        self.looks.set(self.looks.get() + u32::from(is_idle));
+        if self.executor.prepare_sleep() {
+            self.bell.sleep();
+        }
+        self.executor.awake();
+        self.executor.drain_inbox();
+        for _ in 0..self.executor.ready_count() {
+            match self.executor.run_next() {
+                Some(Ran::Main) => poll_main(),
+                Some(Ran::Other) => {}
+                None => break,
+            }
+        }
+    }
+}
