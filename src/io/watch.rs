@@ -35,7 +35,7 @@ use crate::op::Answer;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
-use crate::task::wait_list::{Left, Ticket, WaitList};
+use crate::task::wait_list::{Ticket, WaitList};
 
 pub(super) struct Watch {
     reactor: Rc<Reactor>,
@@ -113,7 +113,7 @@ impl Watch {
 
     /// A wait is over or was dropped. An answer is for everybody, so there is nothing to pass on.
     pub(super) fn leave(&self, place: &mut Place) {
-        let _: Left = self.side(place.interest).waiters.leave(&mut place.ticket);
+        self.side(place.interest).waiters.leave(&mut place.ticket);
     }
 
     /// Nobody will wait again.

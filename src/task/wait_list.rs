@@ -1,23 +1,23 @@
-//! Tasks that wait for the same thing, first come, first served.
+//! Tasks that wait for the same thing, in the order in which they began to wait.
 //!
-//! The rule that older loops got wrong: a waiter that was woken and then dropped must pass its wake
-//! on, or the thing it was woken for waits for ever while others sleep.
+//! A place is a number. A waiter that was woken and finds nothing, because a newcomer was polled
+//! first, waits again under the number it has, so newcomers cannot push it back. A woken waiter
+//! reserves nothing: its future may be alive and never be polled again.
+//!
+//! So an owner that wakes one waiter for a thing must wake the next one if the thing is still there
+//! when the tasks have run. That also covers a waiter that is dropped after its wake.
+//!
+//! Every operation costs O(log n).
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::task::Waker;
 
 #[derive(Default)]
 pub(crate) struct WaitList {
-    waiters: RefCell<State>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<(u64, Waker)>,
-    next_ticket: u64,
-    /// Waiters that were woken and have not come back.
-    woken_count: usize,
+    /// Waiters that have not been woken, by their numbers.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    next_number: Cell<u64>,
 }
 
 /// One waiter's place. Starts without one.
@@ -25,78 +25,36 @@ struct State {
 pub(crate) struct Ticket(Option<u64>);
 
 impl WaitList {
-    /// Takes a place, or keeps the one it has, with this waker.
+    /// Takes a place at the end, or waits at the one it has, with this waker.
     pub(crate) fn wait(&self, ticket: &mut Ticket, waker: &Waker) {
+        let number = *ticket.0.get_or_insert_with(|| {
+            let number = self.next_number.get();
+            self.next_number.set(number + 1);
+            number
+        });
+        let is_same = |current: &Waker| current.will_wake(waker);
+        if self.waiting.borrow().get(&number).is_some_and(is_same) {
+            return;
+        }
         let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
-        let former = {
-            let mut waiters = self.waiters.borrow_mut();
-            let place = ticket.0.and_then(|number| {
-                waiters.queue.iter_mut().find(|(candidate, _)| *candidate == number)
-            });
-            match place {
-                Some((_, current)) => Some(std::mem::replace(current, waker)),
-                None => {
-                    // Woken, and nothing was there: it waits again.
-                    waiters.woken_count -= usize::from(ticket.0.is_some());
-                    let number = waiters.next_ticket;
-                    waiters.next_ticket += 1;
-                    waiters.queue.push_back((number, waker));
-                    ticket.0 = Some(number);
-                    None
-                }
-            }
-        };
+        let former = self.waiting.borrow_mut().insert(number, waker);
         drop(former);
     }
 
     /// Takes the first waiter's waker, for the caller to wake when nothing is borrowed.
     pub(crate) fn next(&self) -> Option<Waker> {
-        let mut waiters = self.waiters.borrow_mut();
-        let (_, waker) = waiters.queue.pop_front()?;
-        waiters.woken_count += 1;
-        Some(waker)
+        let first = self.waiting.borrow_mut().pop_first();
+        first.map(|(_number, waker)| waker)
     }
 
-    /// How many things belong to others: to waiters that were woken and have not come back. None,
-    /// for one of them.
-    pub(crate) fn woken_before(&self, ticket: &Ticket) -> usize {
-        let waiters = self.waiters.borrow();
-        let is_waiting = |number| waiters.queue.iter().any(|&(candidate, _)| candidate == number);
-        match ticket.0 {
-            Some(number) if !is_waiting(number) => 0, // woken itself
-            _ => waiters.woken_count,
-        }
-    }
-
+    /// Whether a waiter has not been woken.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiters.borrow().queue.is_empty()
+        !self.waiting.borrow().is_empty()
     }
 
-    /// Gives the place up. Returns whether the waiter had been woken, in which case the caller
-    /// passes the wake on if there is still something to wake for.
-    #[must_use]
-    pub(crate) fn leave(&self, ticket: &mut Ticket) -> Left {
-        let Some(number) = ticket.0.take() else {
-            return Left::NeverWaited;
-        };
-        let removed = {
-            let mut waiters = self.waiters.borrow_mut();
-            let place = waiters.queue.iter().position(|(candidate, _)| *candidate == number);
-            let removed = place.and_then(|place| waiters.queue.remove(place));
-            waiters.woken_count -= usize::from(removed.is_none());
-            removed
-        };
-        match removed {
-            Some(_waker) => Left::StillWaiting,
-            None => Left::AlreadyWoken,
-        }
+    /// Gives the place up. Whether it had been woken makes no difference: see above.
+    pub(crate) fn leave(&self, ticket: &mut Ticket) {
+        let removed = ticket.0.take().and_then(|number| self.waiting.borrow_mut().remove(&number));
+        drop(removed); // user code: not under the borrow
     }
-}
-
-/// How a waiter left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
-    NeverWaited,
-    StillWaiting,
-    AlreadyWoken,
 }

@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Dice, any_addr, poll_once, scaled, turns, unanswering_addr, until};
+use crate::common::{Dice, Woken, any_addr, poll_once, scaled, turns, unanswering_addr, until};
 use crate::{Body, Driver, bodies, limits};
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::{Handle, spawn};
@@ -18,6 +19,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     i11_a_server_that_closes_refuses_and_finishes,
     i11_closing_races_with_clients_that_connect,
     connects_end_each_in_its_own_way,
+    a_forgotten_accept_holds_up_no_other,
+    the_errors_of_a_listener_do_not_stay,
 ];
 
 /// Goal: a thousand connections at once are all accepted, in order of arrival, and served.
@@ -244,5 +247,70 @@ fn connects_end_each_in_its_own_way(on: Driver) {
         }
         serving.await.unwrap();
         until(|| Handle::current().metrics().in_flight == 0).await;
+    });
+}
+
+/// Goal: accepts that are alive and not polled any more hold up neither a later accept nor one that
+/// waits behind them, on TCP and on Unix sockets.
+///
+/// Method: two accepts polled once and kept; a task waits behind them; connect. Then connect again
+/// and accept.
+///
+/// Kills: a connection that is reserved for a waiter that was woken; one wake per connection.
+fn a_forgotten_accept_holds_up_no_other(on: Driver) {
+    on.run(async {
+        let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
+        let addr = listener.local_addr().unwrap();
+        let mut kept = [(); 2].map(|()| Box::pin(listener.accept()));
+        for accept in &mut kept {
+            assert!(Arc::new(Woken::default()).poll(accept.as_mut()).is_pending());
+        }
+        let behind = spawn({
+            let listener = Rc::clone(&listener);
+            async move { listener.accept().await.map(drop) }
+        });
+        turns(2).await;
+        let first = std::net::TcpStream::connect(addr).unwrap();
+        behind.await.unwrap().unwrap();
+        let second = std::net::TcpStream::connect(addr).unwrap();
+        turns(5).await;
+        drop(listener.accept().await.unwrap());
+        drop((first, second, kept));
+    });
+}
+
+/// Goal: a listening socket that was shut down gives its error to every accept, whether or not it
+/// waits, and a loop over them lets others run.
+///
+/// Method: shut the socket down under an accept that waits; then accept in a loop, for ten turns.
+///
+/// Kills: an accept that hangs after the first error; an error around the budget.
+fn the_errors_of_a_listener_do_not_stay(on: Driver) {
+    on.run(async {
+        let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
+        let other = Rc::clone(&listener);
+        let waiting = spawn(async move { other.accept().await.map(drop) });
+        turns(3).await;
+        socket2::SockRef::from(&*listener).shutdown(Shutdown::Both).unwrap();
+        let error = waiting.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let is_over = Rc::new(Cell::new(false));
+        let over = Rc::clone(&is_over);
+        let task = spawn(async move {
+            let mut count = 0;
+            while !over.get() {
+                let error = listener.accept().await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                count += 1;
+            }
+            count
+        });
+        turns(10).await;
+        is_over.set(true);
+        let count = task.await.unwrap();
+        assert!(
+            (1..=20).contains(&count),
+            "{count}: each asks the kernel, once a turn at the most"
+        );
     });
 }

@@ -9,11 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::listening::Listening;
+use super::listening::{Listening, Place};
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
-use crate::task::wait_list::Ticket;
 
 /// Makes a stream of a descriptor that was accepted.
 pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, OwnedFd) -> S;
@@ -28,24 +27,24 @@ pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>
 struct Waiting<'a, S> {
     listening: &'a Rc<Listening>,
     adopt: Adopt<S>,
-    ticket: Ticket,
+    place: Place,
 }
 
 impl<'a, S> Waiting<'a, S> {
     fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Waiting<'a, S> {
-        Waiting { listening, adopt, ticket: Ticket::default() }
+        Waiting { listening, adopt, place: Place::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
-        let accepted = ready!(self.listening.poll_accept(&mut self.ticket, cx));
-        self.listening.leave(&mut self.ticket);
+        let accepted = ready!(self.listening.poll_accept(&mut self.place, cx.waker()));
+        self.listening.leave(&mut self.place);
         Poll::Ready(accepted.map(|fd| (self.adopt)(self.listening.reactor(), fd)))
     }
 }
 
 impl<S> Drop for Waiting<'_, S> {
     fn drop(&mut self) {
-        self.listening.leave(&mut self.ticket);
+        self.listening.leave(&mut self.place);
     }
 }
 

@@ -15,6 +15,12 @@
 //! - **Backpressure.** The kernel accepts as long as the accept is armed (H52). With
 //!   [`QUEUED_CONNECTIONS_MAX`] waiting it is cancelled, and armed again when they have been taken,
 //!   so further peers wait in the listen backlog.
+//! - **First poll takes it.** A connection belongs to the `accept()` that is polled first, whether
+//!   or not another one was woken for it: that one may be alive and never be polled again. For the
+//!   same reason a connection that is still queued when the tasks have run wakes the next waiter,
+//!   turn by turn.
+//! - **Errors** go to the accepts that wait, or else to the next one, once. The next accept asks the
+//!   kernel again.
 //! - **Shortage** (H50). Every retry would fail at once, for ever, so accepting rests for a while,
 //!   with one timer however often the shortage shows itself, and reports once until it is over.
 //!
@@ -27,7 +33,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Poll, Waker};
 
 use socket2::SockRef;
 
@@ -37,7 +43,7 @@ use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
 use crate::sys::errno;
-use crate::task::wait_list::{Left, Ticket, WaitList};
+use crate::task::wait_list::{Ticket, WaitList};
 
 /// Accepted connections that may wait for an `accept()`.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
@@ -55,7 +61,9 @@ pub(in crate::net) struct Listening {
     is_closed: Cell<bool>,
     /// A shortage has been reported and is not over.
     is_short: Cell<bool>,
-    failed: Cell<Option<i32>>,
+    failure: Cell<Failure>,
+    /// Whether `prepare` is due, to wake the next waiter.
+    is_wake_due: Cell<bool>,
     waiters: WaitList,
     /// Last, so that the queue is gone when the port becomes free.
     fd: OwnedFd,
@@ -69,6 +77,24 @@ enum Armed {
     Resting(TimerKey),
 }
 
+/// The last error.
+#[derive(Clone, Copy, Default, Debug)]
+struct Failure {
+    /// Errors so far. An accept that waits gets the next one.
+    count: u64,
+    code: i32,
+    /// No accept has got it yet.
+    is_pending: bool,
+}
+
+/// Where an accept stands. Starts without a place among the others.
+#[derive(Default)]
+pub(super) struct Place {
+    ticket: Ticket,
+    /// The errors that came before it began to wait.
+    failures_before: Option<u64>,
+}
+
 impl Listening {
     pub(in crate::net) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Listening> {
         Rc::new(Listening {
@@ -77,7 +103,8 @@ impl Listening {
             armed: Cell::new(Armed::Idle),
             is_closed: Cell::new(false),
             is_short: Cell::new(false),
-            failed: Cell::new(None),
+            failure: Cell::default(),
+            is_wake_due: Cell::new(false),
             waiters: WaitList::default(),
             fd,
         })
@@ -89,31 +116,39 @@ impl Listening {
 
     pub(super) fn poll_accept(
         self: &Rc<Self>,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
+        place: &mut Place,
+        waker: &Waker,
     ) -> Poll<io::Result<OwnedFd>> {
-        // What others have been woken for is theirs.
-        let is_mine = self.queue.borrow().len() > self.waiters.woken_before(ticket);
-        if is_mine && let Some(fd) = self.queue.borrow_mut().pop_front() {
+        let connection = self.queue.borrow_mut().pop_front();
+        if let Some(fd) = connection {
             return Poll::Ready(Ok(fd));
         }
-        if let Some(code) = self.failed.get() {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(code)));
+        if let Some(error) = self.take_error(place) {
+            return Poll::Ready(Err(error));
         }
         if let Err(error) = self.arm() {
             return Poll::Ready(Err(error));
         }
-        self.waiters.wait(ticket, cx.waker());
+        place.failures_before = Some(self.failure.get().count);
+        self.waiters.wait(&mut place.ticket, waker);
         Poll::Pending
     }
 
-    /// An `accept()` is over or was dropped. If it had been woken, another one takes its place.
-    pub(super) fn leave(&self, ticket: &mut Ticket) {
-        let left = self.waiters.leave(ticket);
-        let has_news = !self.queue.borrow().is_empty() || self.failed.get().is_some();
-        if left == Left::AlreadyWoken && has_news {
-            self.reactor.wake_afterwards(self.waiters.next());
+    /// An `accept()` is over or was dropped. If it had been woken in vain, `prepare` wakes another.
+    pub(super) fn leave(&self, place: &mut Place) {
+        place.failures_before = None;
+        self.waiters.leave(&mut place.ticket);
+    }
+
+    /// The error that an accept has to return, if there is one.
+    fn take_error(&self, place: &Place) -> Option<io::Error> {
+        let failure = self.failure.get();
+        let has_failed = place.failures_before.is_some_and(|before| before != failure.count);
+        if !failure.is_pending && !has_failed {
+            return None;
         }
+        self.failure.set(Failure { is_pending: false, ..failure });
+        Some(io::Error::from_raw_os_error(failure.code))
     }
 
     /// No `accept()` will come again.
@@ -176,7 +211,7 @@ impl Listening {
             queue.push_back(fd);
             queue.len()
         };
-        self.reactor.wake_afterwards(self.waiters.next());
+        self.wake_next();
         if let Armed::InFlight(key) = self.armed.get()
             && queued_count >= QUEUED_CONNECTIONS_MAX
         {
@@ -202,8 +237,19 @@ impl Listening {
     }
 
     fn fail(&self, code: i32) {
-        self.failed.set(Some(code));
+        let count = self.failure.get().count + 1;
+        self.failure.set(Failure { count, code, is_pending: true });
         self.wake_all();
+    }
+
+    /// Wakes the first waiter for what is queued. If it is still queued when the tasks have run,
+    /// `prepare` wakes the next one: while there are both a queued connection and a waiter that has
+    /// not been woken, `is_wake_due` is set.
+    fn wake_next(self: &Rc<Self>) {
+        self.reactor.wake_afterwards(self.waiters.next());
+        if self.waiters.is_waiting() && !self.is_wake_due.replace(true) {
+            self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
+        }
     }
 
     fn wake_all(&self) {
@@ -235,7 +281,10 @@ impl Owner for Listening {
     }
 
     fn prepare(self: Rc<Self>) {
-        unreachable!("a listener submits at once");
+        self.is_wake_due.set(false);
+        if !self.queue.borrow().is_empty() {
+            self.wake_next();
+        }
     }
 }
 

@@ -62,12 +62,15 @@ impl TcpListener {
     ///
     /// The peer's address is a system call away, [`TcpStream::peer_addr`], for who needs it.
     ///
-    /// Several tasks may wait at once and are served in order. Cancel safe: a dropped `accept`
-    /// loses no connection.
+    /// Several tasks may wait at once and are woken in order. A connection that is queued already
+    /// goes to the `accept` that is polled first; one that was woken in vain keeps its place. Cancel
+    /// safe: a dropped `accept` loses no connection.
     ///
     /// # Errors
     ///
-    /// Only if this socket cannot accept at all. Shortages and peers that gave up are handled.
+    /// Only if this socket cannot accept at all, for example because it was shut down, and if the
+    /// runtime has been closed. Shortages and peers that gave up are handled. An error is returned to
+    /// the accepts that wait, or else to the next one; later ones ask the kernel again.
     pub async fn accept(&self) -> io::Result<TcpStream> {
         accepting::accept(&self.listening, TcpStream::adopt).await
     }

@@ -1,6 +1,7 @@
 //! Listeners.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use super::*;
 use crate::driver::request::{Flags, Verb};
@@ -143,11 +144,13 @@ fn a_shortage_is_retried_ten_times_a_second() {
     });
 }
 
-/// Goal: a peer that gave up ends nothing, a broken socket ends accepting for everybody (H19, H50).
-/// Method: errors that pass, each armed again at once; then EINVAL for two that wait.
-/// Kills: resting after ECONNABORTED; an error that only one waiter hears.
+/// Goal: a peer that gave up ends nothing; an error of the socket goes to every accept that waits,
+/// once, and the next accept asks the kernel again (H19, H50).
+/// Method: errors that pass, each armed again at once; then EINVAL for two that wait; a third
+/// accept gets the next answer, an error or a connection.
+/// Kills: resting after ECONNABORTED; an error that only one waiter gets; an error that stays.
 #[test]
-fn passing_errors_are_retried_and_others_stay() {
+fn passing_errors_are_retried_and_others_are_returned_once() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let listener = Rc::new(listener());
@@ -166,8 +169,46 @@ fn passing_errors_are_retried_and_others_stay() {
         for task in tasks {
             assert_eq!(task.await.unwrap(), errno::EINVAL);
         }
-        assert_eq!(errno_of(listener.accept().await), errno::EINVAL);
-        assert_eq!(metrics().in_flight, 0);
+        assert_eq!(metrics().in_flight, 0, "not armed again by itself");
+        for answer in [-errno::EINVAL, connection().0] {
+            let mut next = pin!(listener.accept());
+            assert!(poll_once(next.as_mut()).await.is_pending());
+            turns(1).await;
+            script.complete(script.the(Verb::Accept), answer, Flags::NONE);
+            assert_eq!(next.await.is_ok(), answer >= 0);
+        }
+    });
+}
+
+/// Goal: an error that no accept waits for goes to the next accept, and to no other.
+/// Method: an accept is dropped before the error, and another one after it was woken by an error.
+/// Kills: an error that is lost with its waiter; one that is returned twice.
+#[test]
+fn an_error_without_a_waiter_goes_to_the_next_accept() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = listener();
+        for is_woken in [false, true] {
+            {
+                let mut accept = pin!(listener.accept());
+                assert!(poll_once(accept.as_mut()).await.is_pending());
+                turns(1).await;
+                if is_woken {
+                    script.complete(script.the(Verb::Accept), -errno::EINVAL, Flags::NONE);
+                    turns(2).await;
+                }
+            }
+            if !is_woken {
+                script.complete(script.the(Verb::Accept), -errno::EINVAL, Flags::NONE);
+                turns(2).await;
+            }
+            assert_eq!(errno_of(listener.accept().await), errno::EINVAL);
+            let mut next = pin!(listener.accept());
+            assert!(poll_once(next.as_mut()).await.is_pending());
+            turns(1).await;
+            script.complete(script.the(Verb::Accept), connection().0, Flags::NONE);
+            drop(next.await.unwrap());
+        }
     });
 }
 
@@ -206,27 +247,70 @@ fn a_slow_server_stops_accepting() {
     });
 }
 
-/// Goal: accepts are served in the order in which they began to wait.
-/// Method: one waits and is woken by a connection; before it is polled, another one begins.
-/// Kills: a newcomer that takes from the queue what somebody else was woken for.
+/// Goal: the first poll that finds a connection takes it, and an accept that was woken in vain keeps
+/// its place before those that began to wait later.
+/// Method: three wait; the first is woken, and a newcomer takes the connection before it; the next
+/// two connections wake the first, then the second.
+/// Kills: a connection that is reserved for a waiter; a waiter that is put to the end of the line.
 #[test]
-fn a_newcomer_waits_behind_those_who_were_woken() {
+fn a_newcomer_takes_what_is_queued_and_waiters_keep_their_places() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let listener = listener();
-        let mut first = pin!(listener.accept());
-        assert!(poll_once(first.as_mut()).await.is_pending());
+        let deliver = |script: &Script| {
+            let (fd, _file, peer) = connection();
+            script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
+            (fd, peer)
+        };
+        let mut waiters =
+            [(); 3].map(|()| (Box::pin(listener.accept()), Arc::new(Woken::default())));
+        for (accept, woken) in &mut waiters {
+            assert!(woken.poll(accept.as_mut()).is_pending());
+        }
         turns(1).await;
-        let op = script.the(Verb::Accept);
-        let (fd, _file, _peer) = connection();
-        script.complete(op, fd, Flags::NONE.with_more());
-        turns(2).await;
-        let mut newcomer = pin!(listener.accept());
-        assert!(poll_once(newcomer.as_mut()).await.is_pending());
-        assert_eq!(first.await.unwrap().as_raw_fd(), fd);
+        let (fd, _peer) = deliver(&script);
+        until_woken(&waiters[0].1).await;
+        assert_eq!(listener.accept().await.unwrap().as_raw_fd(), fd, "a newcomer");
+        let [(first, was_first), (second, was_second), (_third, was_third)] = &mut waiters;
+        assert!(was_first.poll(first.as_mut()).is_pending());
 
-        let (fd, _file, _peer) = connection();
-        script.complete(op, fd, Flags::NONE.with_more());
-        assert_eq!(newcomer.await.unwrap().as_raw_fd(), fd);
+        let (fd, _peer) = deliver(&script);
+        until_woken(was_first).await;
+        assert!(!was_second.is_woken() && !was_third.is_woken());
+        let Poll::Ready(stream) = was_first.poll(first.as_mut()) else { panic!("the first") };
+        assert_eq!(stream.unwrap().as_raw_fd(), fd);
+        let (fd, _peer) = deliver(&script);
+        until_woken(was_second).await;
+        assert!(!was_third.is_woken());
+        let Poll::Ready(stream) = was_second.poll(second.as_mut()) else { panic!("the second") };
+        assert_eq!(stream.unwrap().as_raw_fd(), fd);
+    });
+}
+
+/// Goal: accepts that are alive and not polled any more hold up neither a later accept nor those
+/// that wait behind them.
+/// Method: two accepts that are polled once and kept, a task that waits behind them, a connection;
+/// then another connection for a new accept. Kills: a reservation; one wake per connection.
+#[test]
+fn a_forgotten_accept_holds_up_no_other() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = Rc::new(listener());
+        let mut forgotten = [(); 2].map(|()| Box::pin(listener.accept()));
+        for accept in &mut forgotten {
+            assert!(Arc::new(Woken::default()).poll(accept.as_mut()).is_pending());
+        }
+        let behind = crate::spawn({
+            let listener = Rc::clone(&listener);
+            async move { listener.accept().await.map(drop) }
+        });
+        turns(2).await;
+        let op = script.the(Verb::Accept);
+        script.complete(op, connection().0, Flags::NONE.with_more());
+        behind.await.unwrap().unwrap();
+        script.complete(op, connection().0, Flags::NONE.with_more());
+        turns(2).await;
+        drop(listener.accept().await.unwrap());
+        drop(forgotten);
     });
 }

@@ -18,7 +18,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::{TcpListener, TcpStream};
 use crate::driver::uring::scripted::Script;
@@ -130,6 +132,37 @@ fn connection() -> (RawFd, OpenFile, UnixStream) {
 
 async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+/// A waker that remembers whether it was woken since the last poll, and wakes nothing.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn is_woken(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn poll<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.0.store(false, Ordering::Relaxed);
+        future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn until_woken(woken: &Woken) {
+    for _turn in 0..20 {
+        if woken.is_woken() {
+            return;
+        }
+        yield_now().await;
+    }
+    panic!("not woken");
 }
 
 /// Lets the loop enter the kernel and hand out what came.
