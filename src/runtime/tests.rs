@@ -1,6 +1,7 @@
 //! The loop on a ring whose kernel is a script: turns, wakes, and the end.
 
 mod ending;
+mod growth;
 mod spinning;
 
 use std::cell::RefCell;

@@ -26,6 +26,7 @@
 //!   the count then.
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
+mod in_flight;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -77,7 +78,7 @@ impl Script {
 
     /// Operations that were submitted and have not had their final completion.
     pub(crate) fn in_flight(&self) -> Vec<Submitted> {
-        self.world.borrow().in_flight.clone()
+        self.world.borrow().in_flight.iter().copied().collect()
     }
 
     /// The one operation of this kind that is in flight.
@@ -93,9 +94,19 @@ impl Script {
         world.in_flight.iter().filter(|op| op.request.verb() == verb).copied().collect()
     }
 
+    /// The operation in flight that was submitted last.
+    pub(crate) fn newest(&self) -> Option<Submitted> {
+        self.world.borrow().in_flight.iter().next_back().copied()
+    }
+
     /// Every entry that has been submitted so far.
     pub(crate) fn log(&self) -> Vec<(u64, Entry)> {
         self.world.borrow().log.clone()
+    }
+
+    /// How many entries have been submitted so far.
+    pub(crate) fn log_len(&self) -> u64 {
+        self.world.borrow().log.len() as u64
     }
 
     /// The targets of all cancels so far.
@@ -299,9 +310,8 @@ impl Script {
     #[track_caller]
     fn forget(&self, op: Submitted) {
         let mut world = self.world.borrow_mut();
-        let place = world.in_flight.iter().position(|known| known.user_data == op.user_data);
-        let place = place.unwrap_or_else(|| panic!("{op:?} is not in flight"));
-        world.in_flight.remove(place);
+        let ended = world.in_flight.remove(op.user_data);
+        assert!(ended.is_some(), "{op:?} is not in flight");
     }
 
     /// Posts what can end a sleep: what the director decides, a rung bell, a timeout that is due.

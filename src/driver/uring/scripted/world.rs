@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
+use super::in_flight::{InFlight, received_from};
 use super::{Director, Observer};
 use crate::buf::Loan;
 use crate::driver::request::Request;
@@ -58,7 +59,7 @@ pub(crate) struct Submitted {
 #[derive(Default)]
 pub(super) struct World {
     pub(super) pushed: VecDeque<(u64, Entry)>,
-    pub(super) in_flight: Vec<Submitted>,
+    pub(super) in_flight: InFlight,
     /// Every entry in the order in which it was consumed.
     pub(super) log: Vec<(u64, Entry)>,
     pub(super) hidden: VecDeque<Cqe>,
@@ -120,14 +121,10 @@ impl World {
         if self.cancel_policy == CancelPolicy::Ignore {
             return;
         }
-        let reads = |request: &Request| match *request {
-            Request::Recv { fd, .. } | Request::RecvInto { fd, .. } => fd == socket,
-            _ => false,
-        };
-        let ended: Vec<_> = self.in_flight.extract_if(.., |op| reads(&op.request)).collect();
+        let ended = self.in_flight.take_receives(socket);
         ended.into_iter().for_each(|op| self.post(op.user_data, 0));
         for (user_data, entry) in &self.pushed {
-            if matches!(entry, Entry::Op(request) if reads(request)) {
+            if matches!(entry, Entry::Op(request) if received_from(request) == Some(socket)) {
                 self.ended.push(*user_data);
             }
         }
@@ -182,7 +179,7 @@ impl World {
         match entry {
             Entry::Nop => self.post(user_data, 0),
             Entry::Op(request) => {
-                let is_known = self.in_flight.iter().any(|op| op.user_data == user_data);
+                let is_known = self.in_flight.contains(user_data);
                 assert!(!is_known, "{user_data:#x} is in flight twice (H35)");
                 match self.ended.iter().position(|&ended| ended == user_data) {
                     Some(place) => {
@@ -218,8 +215,7 @@ impl World {
     }
 
     pub(super) fn obey_cancel(&mut self, user_data: u64, target: u64) {
-        if let Some(place) = self.in_flight.iter().position(|op| op.user_data == target) {
-            self.in_flight.remove(place);
+        if self.in_flight.remove(target).is_some() {
             self.post(target, -errno::ECANCELED);
         } else if let Some(place) = self.timeouts.iter().position(|&(known, _)| known == target) {
             self.timeouts.remove(place);
