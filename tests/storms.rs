@@ -11,11 +11,7 @@
 //! `scripts/storms.sh` runs a million cancels in a release build.
 
 mod common;
-#[path = "common/limits.rs"]
-mod limits;
 
-#[path = "storms/bursts.rs"]
-mod bursts;
 #[path = "storms/bystander.rs"]
 mod bystander;
 #[path = "storms/cancels.rs"]
@@ -128,29 +124,5 @@ fn pools_of_one_buffer_starve_nobody() {
             enobufs += metrics.enobufs;
         }
         assert!(enobufs > 0, "no receive has found the pool empty");
-    });
-}
-
-/// Goal: a thousand messages that are ready at once all arrive, whatever the pool has.
-///
-/// Method: every connection's message is sent before the loop next enters the kernel, ten times, with
-/// 256 buffers and with 1024. A kernel before 6.13 runs all those receives in one enter, a later one
-/// twenty or forty. Counted and printed: receives that found the pool empty, of which a message has
-/// one at most.
-///
-/// Kills: a stream that stays without a receive after `ENOBUFS`; bytes that are lost between a receive
-/// of the pool and one of the stream's own; a receive that asks an empty pool again.
-#[test]
-fn a_burst_on_every_connection_arrives() {
-    limits::raise(4 * bursts::CONNECTIONS);
-    on_each_driver("burst", &[51], |builder, _seed| {
-        for buffer_count in [256, 1024] {
-            let runtime = builder().recv_buffers(buffer_count, 4096).build().unwrap();
-            let tally = runtime.block_on(bursts::all_at_once());
-            let metrics = runtime.handle().metrics();
-            assert_quiet(&metrics);
-            assert!(tally.enobufs <= tally.messages, "{} ENOBUFS: {tally}", tally.enobufs);
-            println!("BURST {} {buffer_count} {tally}", runtime.handle().driver().kind());
-        }
     });
 }

@@ -99,6 +99,7 @@ fi
 cell uring /tests/conformance uring::
 cell epoll /tests/conformance epoll::
 cell storms /tests/storms --nocapture --test-threads=1
+cell bursts /tests/bursts --nocapture
 cell readiness /tests/async_fd --nocapture
 cell timers /tests/timers
 
