@@ -3,12 +3,17 @@
 use std::io::{Read, Write};
 use std::pin::pin;
 
-use crate::common::{assert_coded, coded_bytes, poll_once, scaled, std_pair, turns};
+use crate::common::{
+    assert_coded, coded_bytes, poll_once, scaled, std_pair, tcp_pair, turns, until,
+};
 use crate::{Body, Driver, bodies};
 use ringloop::Handle;
 
-pub(crate) const SHARED: &[Body] =
-    bodies![few_bytes_do_not_hold_the_pool, large_messages_cost_no_cancels,];
+pub(crate) const SHARED: &[Body] = bodies![
+    few_bytes_do_not_hold_the_pool,
+    large_messages_cost_no_cancels,
+    closing_ends_a_receive_without_a_pool,
+];
 
 /// Goal: peers that send single bytes to readers that are busy elsewhere hold at most half of the
 /// pool, and others are served from it; no byte is lost.
@@ -83,5 +88,43 @@ fn large_messages_cost_no_cancels(on: Driver) {
         assert!(cancels <= messages / 8, "{cancels} cancels for {messages} messages");
         assert!(submissions <= 2 * messages + 8, "{submissions} for {messages} messages");
         sender.join().unwrap();
+    });
+}
+
+/// Goal: a stream closes while its receive waits and the program holds the whole pool, whether the
+/// receive is ended by a shutdown or by a cancel.
+///
+/// Method: hold both buffers; a stream of the loop's own and one from outside wait, each armed before
+/// and after the pool was empty; close them, and look for what is left in flight.
+///
+/// Kills: a receive that polls first and is not ended; an end that needs a buffer.
+fn closing_ends_a_receive_without_a_pool(on: Driver) {
+    let runtime = on.builder().recv_buffers(2, 64).build().unwrap();
+    runtime.block_on(async {
+        let (mut hoarder, mut hoarders_peer) = std_pair();
+        let mut hoard = Vec::new();
+        let (mut early_own, _own_peer) = tcp_pair().await;
+        let (mut early_other, _other_peer) = std_pair();
+        for stream in [&mut early_own, &mut early_other] {
+            assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        }
+        turns(4).await;
+        while Handle::current().metrics().buffers_held < 2 {
+            hoarders_peer.write_all(&coded_bytes(0, 64)).unwrap();
+            hoard.push(hoarder.recv().await.unwrap());
+        }
+        drop(hoarder);
+        until(|| Handle::current().metrics().in_flight == 2).await;
+        let (mut late_own, _own_peer) = tcp_pair().await;
+        let (mut late_other, _other_peer) = std_pair();
+        for stream in [&mut late_own, &mut late_other] {
+            assert!(poll_once(pin!(stream.recv())).await.is_pending());
+        }
+        turns(4).await;
+        for stream in [late_own, late_other, early_own, early_other] {
+            stream.close().await.unwrap();
+        }
+        until(|| Handle::current().metrics().in_flight == 0).await;
+        assert_eq!(Handle::current().metrics().buffers_held, 2);
     });
 }
