@@ -7,7 +7,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -176,6 +178,14 @@ pub fn any_addr() -> SocketAddr {
     let host = ((process % 0x3FFE + 1) << 10) | (count % 0x400);
     let [_, a, b, c] = host.to_be_bytes();
     (Ipv4Addr::new(127, a, b, c), 0).into()
+}
+
+/// An abstract name that no other listener has, also not one of a process that has the same number in
+/// another container and shares the network namespace.
+pub fn any_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let chance = RandomState::new().build_hasher().finish();
+    format!("@ringloop-{chance:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Two ends of one connection, both on this loop. The first is the one that connected.

@@ -5,7 +5,6 @@ use std::future::{pending, poll_fn};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_core::Stream as _;
@@ -15,7 +14,7 @@ use ringloop::spawn;
 use ringloop::task::yield_now;
 use ringloop::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::common::{any_addr, turns, until};
+use crate::common::{any_addr, any_name, turns, until};
 use crate::{Body, Driver, bodies};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -162,10 +161,7 @@ fn refused_operations_in_a_loop_let_others_run(on: Driver) {
         let (fd, _peer) = StdUnixStream::pair().unwrap();
         let watch = AsyncFd::new(fd).unwrap();
         let bind = || TcpListener::bind(any_addr()).unwrap();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("@ringloop-budget-{}-{number}", std::process::id());
-        (bind(), bind(), UnixListener::bind(name).unwrap(), Rc::new(watch))
+        (bind(), bind(), UnixListener::bind(any_name()).unwrap(), Rc::new(watch))
     });
     let (mut reader, mut writer) = dead.block_on(async { (unix_pair(), unix_pair()) });
     let handle = dead.handle();

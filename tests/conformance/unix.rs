@@ -11,13 +11,12 @@ use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::common::{assert_coded, coded_bytes, poll_once, turn, turns, until};
+use crate::common::{any_name, assert_coded, coded_bytes, poll_once, turn, turns, until};
 use crate::{Body, Driver, bodies};
 use ringloop::net::{UnixListener, UnixStream};
 use ringloop::spawn;
@@ -37,13 +36,6 @@ pub(crate) const SHARED: &[Body] = bodies![
 
 /// Far more than a Unix socket's buffers and our queue hold.
 const BIG: usize = 2 << 20;
-
-/// A name that no other listener of this machine has.
-fn any_name() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("@ringloop-{process}-{count}")
-}
 
 /// A directory that goes away with this value.
 struct Directory(PathBuf);
