@@ -88,6 +88,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/common/limits.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",
+    "tests/races/primitives.rs",
     "tests/hostile/counting.rs",
     "tests/forked.rs",
 ];

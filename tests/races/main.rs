@@ -1,0 +1,191 @@
+//! Threads that wake, abort and outlive a loop: the program that `scripts/tsan.sh` runs under
+//! ThreadSanitizer.
+//!
+//! Threads here meet through atomics, `spawn` and `join` only, and there is no test harness: locks
+//! and channels of a standard library without the sanitizer would be reported. It runs as an
+//! ordinary test as well, with fewer rounds.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+use std::thread::{self, JoinHandle};
+
+use ringloop::task::yield_now;
+use ringloop::{Builder, DriverChoice, Runtime, spawn};
+
+/// Rounds of each body on each driver.
+const ROUNDS: u64 = 100;
+
+type Body = (&'static str, fn(DriverChoice));
+
+const BODIES: &[Body] = &[
+    ("wakes_of_the_main_future", wakes_of_the_main_future),
+    ("wakes_of_tasks", wakes_of_tasks),
+    ("aborts", aborts),
+    ("a_wake_that_is_the_last", a_wake_that_is_the_last),
+    ("wakes_at_the_end_of_a_loop", wakes_at_the_end_of_a_loop),
+];
+
+fn main() {
+    let mut passed_count = 0;
+    for choice in drivers() {
+        for (name, body) in BODIES {
+            body(choice);
+            println!("{choice:?}: {name}");
+            passed_count += 1;
+        }
+    }
+    println!("{passed_count} passed, 0 failed");
+}
+
+/// The driver that the environment asks for, or each that this machine has.
+fn drivers() -> Vec<DriverChoice> {
+    match std::env::var("RINGLOOP_DRIVER").as_deref() {
+        Ok("uring") => vec![DriverChoice::Uring],
+        Ok("epoll") => vec![DriverChoice::Epoll],
+        _ => {
+            let mut drivers = vec![DriverChoice::Uring, DriverChoice::Epoll];
+            if let Err(error) = builder(DriverChoice::Uring).build() {
+                println!("SKIP uring: {error}");
+                drivers.remove(0);
+            }
+            drivers
+        }
+    }
+}
+
+fn builder(choice: DriverChoice) -> Builder {
+    Builder::new().driver(choice).ring_entries(8, 16).recv_buffers(1, 64)
+}
+
+fn runtime(choice: DriverChoice) -> Runtime {
+    builder(choice).build().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A thread that raises `counter` and wakes.
+fn raise(counter: &Arc<AtomicU64>, waker: &Waker) -> JoinHandle<()> {
+    let (counter, waker) = (Arc::clone(counter), waker.clone());
+    thread::spawn(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        waker.wake();
+    })
+}
+
+/// Waits until two threads, which the first poll starts, have woken the caller.
+async fn woken_by_two_threads() {
+    let counter = Arc::new(AtomicU64::new(0));
+    let mut threads = Vec::new();
+    poll_fn(|cx| {
+        if threads.is_empty() {
+            threads.extend((0..2).map(|_| raise(&counter, cx.waker())));
+        }
+        match counter.load(Ordering::Relaxed) {
+            2 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Goal: a wake of the main future races with nothing. Method: two threads in each round.
+/// Kills: an inbox that both sides touch without the lock.
+fn wakes_of_the_main_future(choice: DriverChoice) {
+    let runtime = runtime(choice);
+    for _ in 0..ROUNDS {
+        runtime.block_on(woken_by_two_threads());
+    }
+}
+
+/// Goal: nor does a wake of a task, whose waker is dropped last on either side.
+/// Method: two tasks in each round, each woken by two threads. Kills: the same for tasks.
+fn wakes_of_tasks(choice: DriverChoice) {
+    let runtime = runtime(choice);
+    for _ in 0..ROUNDS {
+        runtime.block_on(async {
+            let tasks = [spawn(woken_by_two_threads()), spawn(woken_by_two_threads())];
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+    }
+}
+
+/// Goal: an abort from another thread touches nothing of the task but its flag and its waker.
+/// Method: a task that waits for ever in each round, aborted by a thread.
+/// Kills: an abort that drops the future where it is called.
+fn aborts(choice: DriverChoice) {
+    let runtime = runtime(choice);
+    for _ in 0..ROUNDS {
+        runtime.block_on(async {
+            let task = spawn(std::future::pending::<()>());
+            let abort = task.abort_handle();
+            let aborting = thread::spawn(move || abort.abort());
+            assert!(task.await.unwrap_err().is_cancelled());
+            aborting.join().unwrap();
+        });
+    }
+}
+
+/// Goal: the bell of a wake that ends the last sleep of a loop may ring while the loop ends: the
+/// descriptor is still there.
+/// Method: in each round a new runtime, whose main future ends as soon as a thread has woken it
+/// once; the runtime is dropped before the thread is joined.
+/// Kills: a waker with the number of a descriptor that the loop closes.
+fn a_wake_that_is_the_last(choice: DriverChoice) {
+    for _ in 0..ROUNDS {
+        let runtime = runtime(choice);
+        let counter = Arc::new(AtomicU64::new(0));
+        let mut waking = None;
+        runtime.block_on(poll_fn(|cx| {
+            waking.get_or_insert_with(|| raise(&counter, cx.waker()));
+            match counter.load(Ordering::Relaxed) {
+                1 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        }));
+        drop(runtime);
+        waking.expect("made by the first poll").join().unwrap();
+    }
+}
+
+/// Goal: wakes while a runtime is dropped and afterwards race with nothing.
+/// Method: a thread wakes a task and the main future again and again until the runtime is gone.
+/// Kills: an inbox that its loop takes away.
+fn wakes_at_the_end_of_a_loop(choice: DriverChoice) {
+    for _ in 0..ROUNDS {
+        let runtime = runtime(choice);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let [main, task] = runtime.block_on(async {
+            let left = Rc::new(Cell::new(None));
+            let theirs = Rc::clone(&left);
+            drop(spawn(poll_fn(move |cx| {
+                theirs.set(Some(cx.waker().clone()));
+                Poll::<()>::Pending
+            })));
+            yield_now().await; // the task has been polled
+            [own_waker().await, left.take().expect("left by the first poll")]
+        });
+        let theirs = Arc::clone(&is_over);
+        let waking = thread::spawn(move || {
+            while !theirs.load(Ordering::Relaxed) {
+                main.wake_by_ref();
+                task.wake_by_ref();
+            }
+            main.wake();
+            task.wake();
+        });
+        runtime.block_on(woken_by_two_threads());
+        drop(runtime);
+        is_over.store(true, Ordering::Relaxed);
+        waking.join().unwrap();
+    }
+}
+
+/// The waker of the caller.
+async fn own_waker() -> Waker {
+    poll_fn(|cx| Poll::Ready(cx.waker().clone())).await
+}
