@@ -26,6 +26,9 @@ use table::{Cost, Growth, Table};
 /// Sizes without `RINGLOOP_GROWTH`.
 const SIZES: [u64; 3] = [1_000, 3_000, 10_000];
 
+/// As by default.
+const SUBMISSION_ENTRIES: u32 = 256;
+
 /// What one cancel or close may push: the request to end an operation, and the next receive.
 const ENTRIES_MAX: f64 = 2.0;
 
@@ -76,7 +79,8 @@ struct Rig {
 
 impl Rig {
     fn new(n: u64) -> Rig {
-        let (script, runtime, _reports) = scripted_with(|builder| builder.ring_entries(256, 4096));
+        let (script, runtime, _reports) =
+            scripted_with(|builder| builder.ring_entries(SUBMISSION_ENTRIES, 4096));
         let (fd, peer) = UnixStream::pair().expect("a socket pair");
         let owner = Rc::new(Idle { fd, answers: Cell::new(0), looks: Cell::new(0) });
         let mut rig = Rig { script, runtime, owner, keys: VecDeque::new(), _peer: peer };
@@ -233,6 +237,24 @@ fn measure_operations(table: &mut Table, n: u64) {
     table.add(("the end of the loop", "entries", Linear), n, Cost { count, ns });
 }
 
+/// The cost of cancelling `n` operations that wait for room in the submission queue.
+fn measure_withdrawing(table: &mut Table, n: u64) {
+    let mut rig = Rig::new(0);
+    for _ in 0..n {
+        rig.add();
+    }
+    let ns = timed(|| {
+        rig.keys.iter().for_each(|&key| rig.reactor().cancel(key));
+        while rig.owner.answers.get() < n {
+            rig.turn();
+        }
+    });
+    let entries_max = 4 * SUBMISSION_ENTRIES;
+    assert!(rig.entries() <= entries_max.into(), "{} entries for nothing", rig.entries());
+    let cost = Cost { count: n as f64, ns };
+    table.add(("cancels of all that wait", "answers", Growth::Linear), n, cost);
+}
+
 /// Costs of one timer of `n`, the best of three runs. What is counted is what has been done.
 fn measure_timers(table: &mut Table, n: u64) {
     let runs = [(); 3].map(|()| timers_ns(n));
@@ -293,6 +315,7 @@ fn idle_operations_cost_nothing() {
     let mut table = Table::default();
     for n in sizes {
         measure_operations(&mut table, n);
+        measure_withdrawing(&mut table, n);
         measure_timers(&mut table, n);
     }
     if largest.is_some() {
