@@ -152,15 +152,15 @@ row() {
     local series=$1 complaints release boot
     complaints=$(said "$series" DMESG | wc -l)
     read -r release boot < <(said "$series" GUEST) || release="$series, did not boot"
-    printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |' \
+    printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |' \
         "$release" "$(said "$series" DRIVER | head -n 1 | sed 's/ (this kernel.*//')" \
         "$(count "$series" uring)" "$(count "$series" epoll)" \
         "$(verdict "$series" sysctl-0 sysctl-1-root sysctl-1-user sysctl-2)" \
-        "$(count "$series" storms)" "$(bursts "$series")" "$(count "$series" readiness)" "$(count "$series" timers)" \
+        "$(count "$series" hostile)" "$(count "$series" storms)" "$(bursts "$series")" "$(count "$series" readiness)" "$(count "$series" timers)" \
         "$( ((complaints)) && echo "$complaints lines" || echo clean)"
 }
 
-columns="kernel|default driver|conformance, io_uring|conformance, epoll|\`io_uring_disabled\` 0 · 1, root · 1, user · 2|storms|\`ENOBUFS\` per message, 256 · 1024 buffers|\`AsyncFd\`|timers|dmesg"
+columns="kernel|default driver|conformance, io_uring|conformance, epoll|\`io_uring_disabled\` 0 · 1, root · 1, user · 2|hostile peers|storms|\`ENOBUFS\` per message, 256 · 1024 buffers|\`AsyncFd\`|timers|dmesg"
 
 # table [timed]: with durations for people who wait for it.
 table() {

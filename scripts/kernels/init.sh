@@ -98,6 +98,7 @@ fi
 
 cell uring /tests/conformance uring::
 cell epoll /tests/conformance epoll::
+cell hostile /tests/hostile
 cell storms /tests/storms --nocapture --test-threads=1
 cell bursts /tests/bursts --nocapture
 cell readiness /tests/async_fd --nocapture
