@@ -14,7 +14,7 @@ use super::{descriptors, memory};
 use crate::driver::request::{Request, Verb};
 use crate::driver::uring::scripted::Submitted;
 
-const PATTERN_LEN: usize = 1 << 17;
+const PATTERN_LEN: usize = 1 << 18;
 
 /// `len` bytes of the stream that connection `conn` receives, from `position` on.
 pub(super) fn pattern(conn: usize, position: usize, len: usize) -> &'static [u8] {
@@ -36,6 +36,10 @@ pub(super) struct Conn {
     pub(super) listener: Option<usize>,
     /// The other end, the model's.
     pub(super) peer: Option<RawFd>,
+    /// Other descriptors may name the same open file.
+    pub(super) is_exposed: bool,
+    /// The library has shut down the receiving side.
+    pub(super) is_shut: bool,
     /// The program has been given it.
     pub(super) is_handed_over: bool,
 
@@ -112,6 +116,7 @@ impl Op {
 
 #[derive(Default, Debug)]
 pub(super) struct Listener {
+    pub(super) is_dropped: bool,
     pub(super) errors: Vec<i32>,
     /// Tasks that wait in an `accept()`.
     pub(super) waiting_count: usize,
@@ -122,6 +127,7 @@ pub(super) struct Listener {
 #[derive(Default, Debug)]
 pub(super) struct Watched {
     pub(super) inode: u64,
+    pub(super) is_dropped: bool,
     /// Answers that the kernel has given, for reading and for writing.
     pub(super) answers: [u32; 2],
     pub(super) errors: Vec<i32>,
@@ -199,6 +205,31 @@ impl Books {
         self.conns.iter().position(|conn| conn.fd == fd && conn.inode == inode)
     }
 
+    /// The receiving side of a socket is shut down.
+    pub(super) fn shut_down(&mut self, fd: RawFd) {
+        self.trace.note("shut down", 0, i64::from(fd));
+        match self.find_conn(fd) {
+            Some(number) if self.conns[number].is_exposed => self.violated(format_args!(
+                "connection {number} is shut down for reading, and others may hold it"
+            )),
+            Some(number) => self.conns[number].is_shut = true,
+            None => self.violated(format_args!("{fd} is shut down and is no connection")),
+        }
+    }
+
+    /// Whether the program has dropped what a receive or a poll belongs to.
+    pub(super) fn is_orphan(&self, op: Op) -> bool {
+        match op.kind {
+            Kind::Conn(number) => {
+                let conn = &self.conns[number];
+                let reads = matches!(op.verb(), Verb::Recv | Verb::RecvInto);
+                reads && conn.is_handed_over && conn.handles_count == 0
+            }
+            Kind::Watch(number) => self.watches[number].is_dropped,
+            Kind::Listener(_) => false,
+        }
+    }
+
     pub(super) fn listener_of(&self, op: Op) -> Option<&Listener> {
         match op.kind {
             Kind::Listener(number) if !self.is_over => Some(&self.listeners[number]),
@@ -231,6 +262,14 @@ impl Books {
         }
         let submitted = Submitted { user_data, request };
         self.ops.push(Op { submitted, inode, kind, is_cancelled: false });
+        if let Request::Send { source, source_len, .. } = request {
+            self.check_memory();
+            self.check_source(kind, source, source_len as usize);
+        }
+    }
+
+    /// The kernel is given what an operation names. It may read or write it from now on.
+    pub(super) fn pushed(&mut self, user_data: u64, request: Request) {
         match request {
             Request::RecvInto { target, target_len, .. } => {
                 memory::lend(user_data, target, target_len as usize);
@@ -240,7 +279,6 @@ impl Books {
             }
             Request::Send { source, source_len, .. } => {
                 memory::lend(user_data, source, source_len as usize);
-                self.check_source(kind, source, source_len as usize);
             }
             Request::Accept { .. }
             | Request::Recv { .. }
@@ -273,6 +311,9 @@ impl Books {
         let Kind::Conn(number) = kind else {
             return self.violated(format_args!("a send on {kind:?}"));
         };
+        if memory::freed().is_some() {
+            return; // reported by `check_memory`
+        }
         let conn = &self.conns[number];
         let bytes = memory::read(source, len);
         let start = conn.out_taken;
@@ -284,6 +325,24 @@ impl Books {
             ));
         } else if conn.peer.is_some_and(descriptors::has_ended) && !self.is_broken {
             self.violated(format_args!("connection {number} sends behind its end"));
+        }
+    }
+
+    /// A cancel has a reason: whoever asked for the operation has gone. Receives are cancelled for
+    /// backpressure as well, and polls once they have been answered.
+    pub(super) fn check_cancel(&mut self, op: &Op, now_ns: u64, linger_ns: u64) {
+        let has_reason = match (op.verb(), op.kind) {
+            (Verb::Send, Kind::Conn(number)) => {
+                let conn = &self.conns[number];
+                let has_expired = conn.dropped_at_ns.is_some_and(|at| now_ns >= at + linger_ns);
+                conn.is_aborted || has_expired
+            }
+            (Verb::Accept, Kind::Listener(number)) => self.listeners[number].is_dropped,
+            (Verb::Connect, Kind::Conn(number)) => !self.conns[number].is_handed_over,
+            _ => true,
+        };
+        if !(has_reason || self.is_over || self.is_broken) {
+            self.violated(format_args!("{:?} on {:?} is cancelled by mistake", op.verb(), op.kind));
         }
     }
 

@@ -7,7 +7,7 @@ use super::Run;
 use super::descriptors;
 use super::endpoints::End;
 use super::program::Program;
-use super::tasks::{Read, What, Write};
+use super::tasks::{Read, Task, What, Write};
 use crate::Runtime;
 use crate::buf::Pool;
 use crate::reactor::Reactor;
@@ -40,7 +40,9 @@ pub(super) async fn settle(program: &mut Program) {
     let run = Rc::clone(&program.run);
     run.is_kind.set(true);
     run.script.set_consume_max(None);
-    rounds(program, "tasks", |program| program.tasks.is_empty()).await;
+    let is_neglect = |task: &Task| matches!(task.what, What::Neglect(_));
+    rounds(program, "tasks", |program| program.tasks.iter().all(is_neglect)).await;
+    program.tasks.iter().for_each(|task| task.handle.abort());
     let endpoints = run.endpoints.borrow().clone();
     for endpoint in &endpoints {
         let is_cut = run.books.borrow().conns[endpoint.conn].is_cut;
@@ -67,10 +69,12 @@ pub(super) async fn settle(program: &mut Program) {
     }
     run.buffers.take();
     program.listeners.clear();
+    run.books.borrow_mut().listeners.iter_mut().for_each(|listener| listener.is_dropped = true);
+    run.books.borrow_mut().watches.iter_mut().for_each(|watch| watch.is_dropped = true);
     program.watches.clear();
     rounds(program, "closes", |program| {
         let stats = context::current().reactor.stats();
-        program.tasks.is_empty() && (stats.in_flight, stats.closing, stats.timers) == (0, 0, 0)
+        program.tasks.is_empty() && (stats.in_flight, stats.closing) == (0, 0)
     })
     .await;
     check_settled(&run);
@@ -85,7 +89,16 @@ async fn rounds(program: &mut Program, what: &str, is_done: impl Fn(&Program) ->
         }
         run.look();
         run.answer_everything();
-        yield_now().await;
+        let pending_count = run.script.pending_count();
+        for _ in 0..pending_count + 2 {
+            yield_now().await;
+        }
+        if run.script.pending_count() > 0 && !run.books.borrow().is_broken {
+            let left_count = run.script.pending_count();
+            let text =
+                format_args!("{left_count} of {pending_count} completions are not collected");
+            return run.books.borrow_mut().violated(text);
+        }
         if round % SLEEP_EVERY == SLEEP_EVERY - 1 {
             sleep(Duration::from_millis(200)).await;
         }
@@ -103,6 +116,9 @@ async fn rounds(program: &mut Program, what: &str, is_done: impl Fn(&Program) ->
 fn check_settled(run: &Run) {
     let stats = context::current().reactor.stats();
     let mut books = run.books.borrow_mut();
+    if stats.timers > 0 {
+        books.violated(format_args!("{} timers of nothing", stats.timers));
+    }
     // A driver that has failed leaks what it was lent.
     if stats.strays > 0 || (stats.buffers_held > 0 && !books.is_broken) {
         let (strays, held) = (stats.strays, stats.buffers_held);

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::Run;
@@ -159,6 +159,14 @@ impl Drop for Offer<'_> {
     }
 }
 
+/// The number of a stream's descriptor, without exposing it: `as_raw_fd` would make the library assume
+/// that others share the socket.
+fn fd_of(stream: &TcpStream) -> RawFd {
+    let text = format!("{stream:?}");
+    let digits = text.chars().filter(char::is_ascii_digit).collect::<String>();
+    digits.parse().unwrap_or_else(|_| panic!("no number in {text}"))
+}
+
 impl Run {
     /// The program's last handle to an end goes.
     pub(super) fn drop_end(&self, conn: usize, end: End) {
@@ -183,7 +191,7 @@ impl Run {
     /// The program has been given a stream.
     pub(super) fn adopt(&self, stream: TcpStream) {
         let mut books = self.books.borrow_mut();
-        let fd = stream.as_raw_fd();
+        let fd = fd_of(&stream);
         let Some(conn) = books.find_conn(fd) else {
             return books.violated(format_args!("{fd} is no connection of the kernel's"));
         };

@@ -1,7 +1,7 @@
 //! A fuzzer: random programs on a random kernel, checked by an oracle.
 //!
 //! A string of bytes decides everything: what the program does next ([`program`], [`tasks`], [`endpoints`]), what the
-//! kernel answers, in which order and when ([`kernel`]), and how the run ends ([`ending`]). The
+//! kernel answers, in which order and when ([`kernel`], [`answers`]), and how the run ends ([`ending`]). The
 //! library runs for real above the ring's seam, on the scripted ring and its clock that stands still.
 //! So a run is a function of its bytes: the same bytes give the same trace.
 //!
@@ -21,6 +21,7 @@
 //!
 //! `#[test]`s in [`tests`] run seeds; a cargo-fuzz target in `fuzz/` feeds bytes to [`run`].
 
+mod answers;
 mod books;
 mod choices;
 mod descriptors;

@@ -75,8 +75,16 @@ fn build(run: &Rc<Run>) -> Runtime {
     let choices = &run.choices;
     let sq_entries = choices.of(&[8, 1, 2, 4, 64]);
     let cq_entries = sq_entries * choices.of(&[2, 1, 4]);
-    let buffer_count = choices.of(&[4, 1, 2, 8]);
-    let buffer_len = choices.of(&[64, 16, 1]);
+    let (buffer_count, buffer_len) = choices.of(&[
+        (4, 64),
+        (1, 64),
+        (2, 16),
+        (8, 16),
+        (8, 1),
+        (4, 256),
+        (32, 4096), // enough for a queue to be full
+        (32, 4096),
+    ]);
     let linger_ns = choices.of(&[5_000_000_000, 100_000_000]);
     run.linger_ns.set(linger_ns);
     if choices.one_in(4) {
@@ -159,6 +167,7 @@ impl Program {
             49 => self.abort_stream(),
             50..=51 => self.close(),
             52..=54 => self.abort_task(),
+            55 if run.choices.one_in(4) => self.expose(),
             55 => self.drop_buffer(),
             56 => self.push(Some(run.spawn_sleep())),
             57 => self.watch(),
@@ -208,7 +217,10 @@ impl Program {
             return self.adopt();
         }
         let (number, listener) = &self.listeners[self.run.choices.below(self.listeners.len())];
-        let task = self.run.spawn_accept(*number, Rc::clone(listener));
+        let task = match self.run.choices.one_in(8) {
+            true => self.run.spawn_neglect(*number, Rc::clone(listener)),
+            false => self.run.spawn_accept(*number, Rc::clone(listener)),
+        };
         self.push(Some(task));
     }
 
@@ -224,6 +236,7 @@ impl Program {
         }
         let number = self.run.new_conn();
         let fd = self.run.books.borrow().conns[number].fd;
+        self.run.books.borrow_mut().conns[number].is_exposed = true;
         let owned: OwnedFd = crate::op::accept::adopt(fd);
         self.run.adopt(TcpStream::from_std(std::net::TcpStream::from(owned)));
     }
@@ -305,6 +318,15 @@ impl Program {
         endpoints.retain(|other| !Rc::ptr_eq(other, endpoint));
     }
 
+    /// Looks at a stream's descriptor, so that it may have been duplicated.
+    fn expose(&mut self) {
+        let Some(endpoint) = self.endpoint() else { return };
+        if let Some(End::Whole(stream)) = &*endpoint.place.borrow() {
+            let _ = stream.as_raw_fd();
+            self.run.books.borrow_mut().conns[endpoint.conn].is_exposed = true;
+        }
+    }
+
     fn abort_stream(&mut self) {
         let Some(endpoint) = self.endpoint() else { return };
         let end = endpoint.place.take();
@@ -378,7 +400,9 @@ impl Program {
         }
         // Tasks that wait hold it, so they go as well.
         let (number, listener) = self.listeners.remove(0);
-        let tasks = self.tasks.iter().filter(|task| task.what == What::Accept(number));
+        self.run.books.borrow_mut().listeners[number].is_dropped = true;
+        let whats = [What::Accept(number), What::Neglect(number)];
+        let tasks = self.tasks.iter().filter(|task| whats.contains(&task.what));
         tasks.for_each(|task| task.handle.abort());
         drop(listener);
     }
@@ -388,6 +412,7 @@ impl Program {
             return;
         }
         let (number, watched) = self.watches.remove(0);
+        self.run.books.borrow_mut().watches[number].is_dropped = true;
         let tasks = self.tasks.iter().filter(|task| task.what == What::Ready(number));
         tasks.for_each(|task| task.handle.abort());
         drop(watched);

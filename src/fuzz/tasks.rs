@@ -1,10 +1,12 @@
 //! What the program's tasks do. Each checks what it is given.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::Run;
@@ -28,6 +30,8 @@ pub(super) struct Task {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
     Accept(usize),
+    /// An `accept()` that is polled once.
+    Neglect(usize),
     Connect,
     Read(Read, usize),
     Write(Write, usize),
@@ -118,6 +122,20 @@ impl Run {
                         books.violated(format_args!("listener {number} fails: {error}"));
                     }
                 }
+            }
+        })
+    }
+
+    /// Polls an `accept()` once and then keeps it, as a `select!` in a loop may. What it is woken for
+    /// belongs to the others.
+    pub(super) fn spawn_neglect(self: &Rc<Run>, number: usize, listener: Rc<TcpListener>) -> Task {
+        let run = Rc::clone(self);
+        self.spawn(What::Neglect(number), move |_| async move {
+            let mut accept = pin!(listener.accept());
+            match poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await {
+                Poll::Ready(Ok(stream)) => run.adopt(stream),
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => pending().await,
             }
         })
     }
@@ -274,8 +292,8 @@ impl Run {
         }
         let Some(End::Whole(stream)) = endpoint.place.take() else { unreachable!("seen above") };
         let (run, conn) = (Rc::clone(self), endpoint.conn);
+        self.handle_gone_whole(conn); // the task may be aborted before it runs
         Some(self.spawn(What::Close(conn), move |_| async move {
-            run.handle_gone_whole(conn);
             let closed = stream.close().await;
             let mut books = run.books.borrow_mut();
             books.trace.note("closed", conn as u64, i64::from(closed.is_ok()));

@@ -2,12 +2,14 @@
 //!
 //! `RINGLOOP_FUZZ_RUNS` is how many, `RINGLOOP_FUZZ_SEED` the first seed; the seeds are consecutive.
 //! `RINGLOOP_FUZZ_BYTES` (hexadecimal) runs one input and prints what happened.
+//! `RINGLOOP_FUZZ_SHRINK=0` leaves a failing input as it is.
 
+use std::cell::Cell;
 use std::io::Write as _;
 
 use super::choices::Random;
 use super::shrink::shrink;
-use super::{Detail, Outcome, descriptors, run};
+use super::{Detail, descriptors, run};
 
 /// Runs without further orders: some seconds in a debug build.
 const RUNS: u64 = 3_000;
@@ -39,25 +41,43 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Prints a failing input in its shortest form, and how to run it again.
-fn explain(seed: u64, outcome: &Outcome, bytes: &[u8]) -> ! {
-    let violation = outcome.violation.as_deref().unwrap_or("two traces of the same bytes differ");
+thread_local! {
+    /// The run of this thread: its place and its seed.
+    static RUNNING: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// A panic inside a run is reported at once, as a second one would end the process.
+fn report_panics() {
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match RUNNING.take() {
+        Some((index, seed)) => say_found(index, seed, &format!("{info}")),
+        None => former(info),
+    }));
+}
+
+fn say_found(index: u64, seed: u64, what: &str) {
     say(&format!(
-        "fuzz: seed {seed}: {violation}\n  again: RINGLOOP_FUZZ_SEED={seed} RINGLOOP_FUZZ_RUNS=1 \
-         cargo test -p ringloop --lib fuzz::tests::seeds"
+        "fuzz: found after {index} runs\nfuzz: seed {seed}: {what}\n  again: \
+         RINGLOOP_FUZZ_SEED={seed} RINGLOOP_FUZZ_RUNS=1 cargo test -p ringloop --lib fuzz::tests"
     ));
+}
+
+/// Prints a failing input in its shortest form.
+fn explain(violation: &str, bytes: &[u8]) {
+    if std::env::var("RINGLOOP_FUZZ_SHRINK").as_deref() == Ok("0") {
+        return;
+    }
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let short = shrink(bytes, violation);
     let shortest = run(&short, Detail::Lines);
     std::panic::set_hook(hook);
     let lines = shortest.lines.join("\n    ");
+    let digits = hex(&short);
     say(&format!(
-        "  shortest: RINGLOOP_FUZZ_BYTES={}\n    {lines}\n  {:?}",
-        hex(&short),
+        "  shortest: RINGLOOP_FUZZ_BYTES={digits}\n    {lines}\n  {:?}",
         shortest.violation
     ));
-    panic!("seed {seed}: {violation}");
 }
 
 /// Goal: whatever the program does and whatever the kernel answers, no byte, descriptor, buffer,
@@ -79,20 +99,25 @@ fn seeds() {
     let first = number_of("RINGLOOP_FUZZ_SEED").unwrap_or(1);
     let runs = number_of("RINGLOOP_FUZZ_RUNS");
     let count = runs.unwrap_or(RUNS);
+    report_panics();
     for index in 0..count {
         let seed = first + index;
         let bytes = bytes_of_seed(seed);
+        RUNNING.set(Some((index + 1, seed)));
         let outcome = run(&bytes, Detail::Hash);
-        if outcome.violation.is_some() {
-            say(&format!("fuzz: found after {} runs", index + 1));
-            explain(seed, &outcome, &bytes);
+        if let Some(violation) = outcome.violation {
+            if RUNNING.take().is_some() {
+                say_found(index + 1, seed, &violation);
+            }
+            explain(&violation, &bytes);
+            panic!("seed {seed}: {violation}");
         }
         if seed.is_multiple_of(REPEAT_EVERY) {
             let again = run(&bytes, Detail::Hash);
-            if again.hash != outcome.hash {
-                explain(seed, &Outcome { violation: None, ..outcome }, &bytes);
-            }
+            RUNNING.set(None);
+            assert_eq!(again.hash, outcome.hash, "seed {seed}: two traces of the same bytes");
         }
+        RUNNING.set(None);
         if runs.is_some() && count >= 10 && (index + 1) % (count / 10) == 0 {
             say(&format!("fuzz: {} of {count} runs", index + 1));
         }

@@ -57,8 +57,18 @@ pub(crate) struct ScriptedRing {
     sizes: RingSizes,
 }
 
-/// Called with each entry that is submitted.
-type Observer = Box<dyn FnMut(u64, Entry)>;
+/// What an observer is called with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen {
+    /// An entry was pushed. What it names is the kernel's from now on (H05).
+    Pushed(u64, Entry),
+    /// It was submitted.
+    Submitted(u64, Entry),
+    /// The receiving side of a socket was shut down.
+    ShutDown(RawFd),
+}
+
+type Observer = Box<dyn FnMut(Seen)>;
 
 /// Called when the loop is about to sleep and nothing is to come.
 type Director = Box<dyn FnMut(&Script)>;
@@ -123,8 +133,8 @@ impl Script {
         self.world.borrow().enters
     }
 
-    /// Calls `observer` with each entry when it is submitted. The script is borrowed meanwhile.
-    pub(crate) fn observe(&self, observer: impl FnMut(u64, Entry) + 'static) {
+    /// Calls `observer` with what reaches the kernel. The script is borrowed meanwhile.
+    pub(crate) fn observe(&self, observer: impl FnMut(Seen) + 'static) {
         self.world.borrow_mut().observer = Some(Box::new(observer));
     }
 
@@ -136,6 +146,12 @@ impl Script {
     /// The length of the buffer that the next receive is given, or 0.
     pub(crate) fn provided_len(&self) -> usize {
         self.world.borrow().provided.front().map_or(0, |loan| loan.target_len as usize)
+    }
+
+    /// Completions that the driver has not reaped.
+    pub(crate) fn pending_count(&self) -> usize {
+        let world = self.world.borrow();
+        world.hidden.len() + world.overflow.len() + world.queue.len()
     }
 
     /// Buffers that the kernel could fill now.
@@ -353,6 +369,9 @@ impl Ring for ScriptedRing {
             return Err(Full);
         }
         world.pushed.push_back((user_data, entry));
+        if let Some(observer) = &mut world.observer {
+            observer(Seen::Pushed(user_data, entry));
+        }
         Ok(())
     }
 

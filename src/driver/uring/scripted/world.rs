@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::in_flight::{InFlight, received_from};
-use super::{Director, Observer};
+use super::{Director, Observer, Seen};
 use crate::buf::Loan;
 use crate::driver::request::Request;
 use crate::driver::uring::entry::{Cqe, Entry};
@@ -118,6 +118,9 @@ impl World {
     /// As `shutdown(2)`: under [`CancelPolicy::Obey`] receives on the socket read the end at once.
     pub(super) fn shut_down_reading(&mut self, socket: RawFd) {
         self.shutdowns.push(socket);
+        if let Some(observer) = &mut self.observer {
+            observer(Seen::ShutDown(socket));
+        }
         if self.cancel_policy == CancelPolicy::Ignore {
             return;
         }
@@ -174,7 +177,7 @@ impl World {
     fn consume(&mut self, user_data: u64, entry: Entry) {
         self.log.push((user_data, entry));
         if let Some(observer) = &mut self.observer {
-            observer(user_data, entry);
+            observer(Seen::Submitted(user_data, entry));
         }
         match entry {
             Entry::Nop => self.post(user_data, 0),
