@@ -329,4 +329,43 @@ mod tests {
         assert_eq!(with_room_for(0, enomem, 4), (None, vec![4]));
         assert_eq!(with_room_for(200, errno::EINVAL, 512), (None, vec![512]));
     }
+    /// Goal: what the two kinds of receive do on a socket with nothing in it, on the kernel's own
+    /// ring: the private one answers `EAGAIN` (H46), and the multishot without a buffer waits if it
+    /// polls first and answers `ENOBUFS` otherwise (H47).
+    /// Method: one of each on a socket pair, no buffer provided; then a byte. Where the kernel makes
+    /// no ring, the test prints so and ends.
+    /// Kills: a private receive without `MSG_DONTWAIT`; a flag in the wrong bit; a multishot that
+    /// does not select buffers.
+    #[test]
+    fn receives_on_an_empty_socket() {
+        let ring = IoUring::new(8).and_then(|uring| KernelRing::new(uring, 2));
+        let mut ring = match ring {
+            Ok(ring) => ring,
+            Err(error) => return println!("SKIP: no ring of the kernel's: {error}"),
+        };
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let fd = ours.as_raw_fd();
+        let mut buffer = [0; 8];
+        let (target, target_len) = (buffer.as_mut_ptr(), buffer.len() as u32);
+        let mut answers = |requests: &[Request]| {
+            let mut cqes = Vec::new();
+            for (user_data, request) in (1..).zip(requests) {
+                ring.push(user_data, Entry::Op(*request)).unwrap();
+            }
+            for _ in 0..3 {
+                ring.enter(Enter::Collect).unwrap();
+                ring.reap(&mut cqes, usize::MAX);
+            }
+            cqes.into_iter().map(|cqe| (cqe.user_data, cqe.result)).collect::<Vec<_>>()
+        };
+        let into = Request::RecvInto { fd, target, target_len };
+        let plain = Request::Recv { fd, poll_first: false };
+        assert_eq!(answers(&[into]), [(1, -errno::EAGAIN)]);
+        assert_eq!(answers(&[plain]), [(1, -errno::ENOBUFS)]);
+        assert_eq!(answers(&[Request::Recv { fd, poll_first: true }]), []);
+        std::io::Write::write_all(&mut theirs, b"!").unwrap();
+        assert_eq!(answers(&[]), [(1, -errno::ENOBUFS)]);
+        assert_eq!(answers(&[into]), [(1, 1)]);
+        assert_eq!(buffer[0], b'!');
+    }
 }
