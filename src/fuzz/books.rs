@@ -386,6 +386,8 @@ impl Books {
         let (read, delivered, end) = (conn.in_read, conn.in_delivered, conn.in_end);
         let is_end = end.is_some_and(|end| match end {
             InEnd::Failed(known) => code == Some(known),
+            // A reset that a send was given: the kernel reports it once, and then the end.
+            InEnd::Eof if code.is_some() => code == conn.out_error,
             InEnd::Eof => error.kind() == io::ErrorKind::UnexpectedEof,
         });
         let is_right = is_end && delivered - read < asked;
@@ -400,7 +402,12 @@ impl Books {
         let conn = &self.conns[number];
         let code = error.raw_os_error();
         self.trace.note("write failed", number as u64, i64::from(code.unwrap_or(0)));
-        let is_known = code.is_some() && code == conn.out_error;
+        // A reset that a receive was given: the kernel reports it once, and then EPIPE.
+        let of_reading = match conn.in_end {
+            Some(InEnd::Failed(known)) if conn.out_error == Some(libc::EPIPE) => Some(known),
+            _ => None,
+        };
+        let is_known = code.is_some() && (code == conn.out_error || code == of_reading);
         let is_closed = conn.is_fin_asked && code == Some(libc::EPIPE);
         if !(self.is_broken || self.is_over || is_known || is_closed) {
             let known = conn.out_error;

@@ -23,15 +23,12 @@ use crate::sys::errno;
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// How long streams dropped earlier may go on sending once the runtime is dropped.
-const SHUTDOWN_LINGER_NS: u64 = 1_000 * NS_PER_MS;
-
 /// How long the kernel may take to end what was cancelled.
 const DRAIN_NS: u64 = 2_000 * NS_PER_MS;
 
 impl Reactor {
-    /// Lets dropped streams send what they had queued.
-    pub(crate) fn linger(&self) {
+    /// Lets dropped streams send what they had queued, for at most `limit_ns`.
+    pub(crate) fn linger(&self, limit_ns: u64) {
         if self.phase.get() == Phase::Open {
             self.phase.set(Phase::Lingering);
         }
@@ -41,7 +38,7 @@ impl Reactor {
             Expiry::Wake(_) => true,
             Expiry::Call(owner) => !owner.outlives_tasks(),
         });
-        let deadline_ns = self.now_ns() + SHUTDOWN_LINGER_NS;
+        let deadline_ns = self.now_ns().saturating_add(limit_ns);
         while self.closing_count.get() > 0 && self.now_ns() < deadline_ns {
             if self.fill_submission_queue().is_err() {
                 return; // a ring that cannot be entered delivers nothing more

@@ -34,6 +34,7 @@ const BUFFER_LEN: u32 = 4096;
 const RECV_BUFFER_LEN_MAX: u32 = 1 << 30;
 
 const LINGER: Duration = Duration::from_secs(5);
+const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 
 /// Builds a [`Runtime`].
 ///
@@ -54,6 +55,7 @@ pub struct Builder {
     /// Whether the program has chosen the buffers.
     has_chosen_buffers: bool,
     linger: Duration,
+    shutdown_linger: Duration,
     on_unhandled: Option<Hook>,
 }
 
@@ -67,6 +69,7 @@ impl Builder {
             buffer_len: BUFFER_LEN,
             has_chosen_buffers: false,
             linger: LINGER,
+            shutdown_linger: SHUTDOWN_LINGER,
             on_unhandled: None,
         }
     }
@@ -118,10 +121,23 @@ impl Builder {
         self
     }
 
-    /// How long a dropped stream may take in the background to send what was queued on it, before
-    /// it is reset and the loss reported. Default: 5 seconds.
+    /// How long the peer of a dropped stream may take nothing of what was queued on it, before the
+    /// connection is reset and the loss reported. The time begins anew whenever the peer has taken
+    /// something, so a slow transfer is not cut. Default: 5 seconds.
+    ///
+    /// A peer that reads one byte each time keeps its connection for as long as it does so. For a limit
+    /// on the whole, await `flush()` under a [`timeout`](crate::time::timeout), and `abort()` when it
+    /// has elapsed.
     pub fn linger(mut self, linger: Duration) -> Builder {
         self.linger = linger;
+        self
+    }
+
+    /// How long the end of the runtime may wait for streams that were dropped with bytes queued and are
+    /// still sending. A limit on the whole: what is left is reset and reported. Default: 1 second. See
+    /// also [`Runtime::shutdown_timeout`].
+    pub fn shutdown_linger(mut self, limit: Duration) -> Builder {
+        self.shutdown_linger = limit;
         self
     }
 
@@ -189,9 +205,9 @@ impl Builder {
 
     fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {
         let Opened { driver, info, unparker, clock } = opened;
-        let linger_ns = u64::try_from(self.linger.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let reports = Reports::new(self.on_unhandled, clock.clone());
-        let reactor = Reactor::new(driver, clock, pool, linger_ns);
+        let reactor = Reactor::new(driver, clock, pool, nanos(self.linger));
         let remote = Remote::new(Box::new(move || unparker.unpark()));
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let core = Core {
@@ -203,6 +219,7 @@ impl Builder {
             idle_turns: Cell::new(0),
             idle_since_ns: Cell::new(0),
             spin_backoffs: Cell::new(0),
+            shutdown_linger_ns: Cell::new(nanos(self.shutdown_linger)),
         };
         Runtime { core: Rc::new(core) }
     }

@@ -18,6 +18,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 pub use builder::Builder;
 pub use handle::{Handle, Metrics};
@@ -59,7 +60,7 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// A `Runtime` belongs to the thread that built it. Use one per core when one core is not enough.
 ///
 /// Dropping it drops every task, lets streams that were dropped before send what they had queued
-/// (one second at the most), cancels every operation, waits until the kernel has let go of all
+/// (for at most the builder's [`shutdown_linger`](Builder::shutdown_linger)), cancels every operation, waits until the kernel has let go of all
 /// memory, and closes the ring.
 pub struct Runtime {
     core: Rc<Core>,
@@ -77,6 +78,8 @@ pub(crate) struct Core {
     /// When the first of them ended.
     idle_since_ns: Cell<u64>,
     spin_backoffs: Cell<u64>,
+    /// How long the end may wait for streams that still send.
+    shutdown_linger_ns: Cell<u64>,
 }
 
 impl Runtime {
@@ -125,6 +128,23 @@ impl Runtime {
         output.expect("the loop above ends with an output")
     }
 
+    /// Ends the runtime as a drop does, but lets streams that were dropped with bytes queued send for up
+    /// to `limit` rather than for the builder's [`shutdown_linger`](Builder::shutdown_linger). Streams
+    /// that have sent everything before are not waited for.
+    ///
+    /// What is left then is lost: the connection is reset and the loss reported. A server that must
+    /// deliver its last replies awaits `close()` of its streams before it ends.
+    ///
+    /// ```no_run
+    /// # let runtime = ringloop::Runtime::new()?;
+    /// runtime.block_on(async { /* serve until told to stop */ });
+    /// runtime.shutdown_timeout(std::time::Duration::from_secs(30));
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    pub fn shutdown_timeout(self, limit: Duration) {
+        self.core.shutdown_linger_ns.set(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     /// A handle to this runtime.
     pub fn handle(&self) -> Handle {
         Handle::new(Rc::clone(&self.core))
@@ -154,7 +174,7 @@ impl Drop for Runtime {
         let _queue = self.core.executor.enter();
         let finish = Finish(&self.core.reactor);
         self.core.executor.shut_down();
-        self.core.reactor.linger();
+        self.core.reactor.linger(self.core.shutdown_linger_ns.get());
         drop(finish);
         self.core.report_unhandled();
         self.core.reports.print_omitted();

@@ -412,3 +412,30 @@ fn a_short_linger_is_kept_at_the_end() {
     assert_eq!(reports.len(), 1, "{reports:?}");
     assert!(reports[0].contains("lost 11 queued bytes"), "{reports:?}");
 }
+
+/// Goal: how long the end waits for streams that still send is the builder's to say, or the caller's.
+/// Method: a dropped stream whose send never ends; the limits of both kinds, virtual time.
+/// Kills: a fixed limit; a `shutdown_timeout` that changes nothing.
+#[test]
+fn the_limit_of_the_end_can_be_set() {
+    for (limit_ms, is_set_at_the_end) in [(200, false), (3_000, false), (3_000, true), (0, true)] {
+        let limit = Duration::from_millis(limit_ms);
+        let (script, runtime, reports) = scripted_with(|builder| match is_set_at_the_end {
+            true => builder,
+            false => builder.shutdown_linger(limit),
+        });
+        let peer = runtime.block_on(async {
+            let (mut stream, peer) = stream();
+            stream.write_all(b"never taken").await.unwrap();
+            peer
+        });
+        let start_ns = script.now_ns();
+        match is_set_at_the_end {
+            true => runtime.shutdown_timeout(limit),
+            false => drop(runtime),
+        }
+        assert_eq!(script.now_ns() - start_ns, limit_ms * MS);
+        assert!(is_closed(&peer) && !script.is_leaked());
+        assert_eq!(reports.borrow().len(), 1, "{:?}", reports.borrow());
+    }
+}

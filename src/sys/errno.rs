@@ -28,6 +28,22 @@ pub(crate) fn from_result(result: i32) -> i32 {
     }
 }
 
+/// Whether the network or the peer has ended the connection. The kernel returns such an error once,
+/// to whichever call comes first.
+pub(crate) fn ends_connection(code: i32) -> bool {
+    matches!(
+        code,
+        ECONNRESET
+            | ECONNABORTED
+            | ETIMEDOUT
+            | EHOSTUNREACH
+            | EHOSTDOWN
+            | ENETUNREACH
+            | ENETDOWN
+            | EPROTO
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

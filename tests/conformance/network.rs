@@ -25,6 +25,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     failing_connects,
     addresses_and_options,
     a_nonblocking_socket_from_elsewhere,
+    a_reset_is_returned_to_both_directions,
+    after_a_reset_ending_is_no_error,
 ];
 
 /// Far more than the buffers of a tight pair hold.
@@ -358,4 +360,60 @@ fn a_nonblocking_socket_from_elsewhere(on: Driver) {
         stream.close().await.unwrap();
         assert_eq!(reading.join().unwrap().unwrap(), 8 * BIG);
     });
+}
+
+/// Goal: a reader does not take a broken connection for the end of the stream, whichever call met the
+/// reset first.
+///
+/// Method: the peer closes with bytes unread, which resets the connection, in the middle of its answer.
+/// A write and a flush come first, with the receive armed before or not; then read to the end.
+///
+/// Kills: a reset that the send was given and the reader never hears of.
+fn a_reset_is_returned_to_both_directions(on: Driver) {
+    for is_armed in [true, false] {
+        on.run(async {
+            let (mut stream, mut peer) = std_pair();
+            if is_armed {
+                assert!(poll_once(pin!(stream.recv())).await.is_pending());
+            }
+            stream.write_all(b"a request that is not read").await.unwrap();
+            stream.flush().await.unwrap();
+            peer.write_all(b"half of an ans").unwrap();
+            drop(peer);
+            let written = stream.write_all(b"more").await;
+            let written = written.and(stream.flush().await);
+            let error = loop {
+                match stream.recv().await {
+                    Ok(bytes) if bytes.is_empty() => panic!("an end, after {written:?}"),
+                    Ok(_bytes) => {}
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        });
+    }
+}
+
+/// Goal: ending a direction, or the connection, that the peer has reset is no error if nothing was
+/// queued; the reset stays readable.
+///
+/// Method: the peer resets; `shutdown`, `recv` and `close` in each order.
+///
+/// Kills: `ENOTCONN` of `shutdown(2)` returned to the caller; a shutdown that takes the reset away.
+fn after_a_reset_ending_is_no_error(on: Driver) {
+    for reads_first in [true, false] {
+        on.run(async {
+            let (mut stream, peer) = std_pair();
+            socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(peer);
+            if reads_first {
+                assert_eq!(stream.recv().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            }
+            stream.shutdown().await.unwrap();
+            if !reads_first {
+                assert_eq!(stream.recv().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            }
+            stream.close().await.unwrap();
+        });
+    }
 }

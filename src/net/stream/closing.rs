@@ -5,13 +5,23 @@
 //! happens in the background: the slots of what is in flight hold the socket, and the last of them
 //! to end drops the descriptor.
 //!
-//! Sending what was queued may take at most the builder's `linger`; then the connection is reset
-//! and the loss is reported, so no peer that stops reading can keep a dropped socket for ever. A
-//! peer that resets the connection first is counted (`Metrics::peer_resets`) and not reported:
-//! resets are ordinary, and a stranger chooses their rate.
+//! A peer that takes nothing for as long as the builder's `linger` is reset, and the loss is reported,
+//! so no peer that stops reading keeps a dropped socket. One that reads on, however slowly, gets
+//! everything: the limit is on standing still, not on the whole. A peer that resets the connection
+//! first is counted (`Metrics::peer_resets`) and not reported: resets are ordinary, and a stranger
+//! chooses their rate.
+//!
+//! Progress is what the peer has taken: bytes that left our queue and the kernel's (`SIOCOUTQ`). A
+//! completed send alone would not do. The kernel takes the next bytes of a slow peer when a third of
+//! its buffer is free, which may take longer than the limit. The timer is lazy: it is looked at when
+//! it expires, and set again if the peer has taken something since.
+//!
+//! A Unix socket cannot be reset. Its peer reads the end after what had been sent, so a cut looks
+//! like the end of the stream there.
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -20,6 +30,7 @@ use super::socket::{Phase, Socket};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;
+use crate::sys::socket;
 use crate::task::coop;
 
 /// What a socket remembers while it sends its last bytes.
@@ -28,9 +39,11 @@ pub(super) struct Closing {
     waiter: Option<Rc<CloseWait>>,
     /// Whether the loop waits for this socket before it ends.
     is_counted: bool,
-    /// Whether it is still to be said how the sending went.
+    /// Whether the result of the sending has not been reported.
     is_lingering: bool,
     has_expired: bool,
+    /// What the peer had not taken when the timer was set.
+    untaken_bytes: usize,
 }
 
 /// Somebody who awaits `close()`.
@@ -78,9 +91,8 @@ impl Socket {
         let is_lingering =
             close == Close::SendQueued && self.is_writing() && self.reactor.is_accepting();
         if is_lingering {
-            let deadline_ns = self.reactor.now_ns().saturating_add(self.reactor.linger_ns());
-            let expiring = Rc::clone(self) as Rc<_>;
-            closing.linger_timer = Some(self.reactor.expire_at(deadline_ns, expiring));
+            closing.linger_timer = Some(self.set_linger_timer());
+            closing.untaken_bytes = self.untaken_bytes();
             (closing.is_counted, closing.is_lingering) = (true, true);
             self.reactor.count_closing(1);
         } else if let Some(waiter) = &closing.waiter {
@@ -98,15 +110,31 @@ impl Socket {
         }
     }
 
-    /// The peer has not taken the last bytes in time. How many it has not, the end of the send in
-    /// flight will tell.
+    /// The linger timer is due. Resets the connection if the peer has taken nothing since it was set,
+    /// or if the loop does not wait any longer.
     pub(super) fn linger_expired(self: &Rc<Self>) {
+        let untaken_bytes = self.untaken_bytes();
         if let Some(closing) = self.closing.borrow_mut().as_mut() {
+            if untaken_bytes < closing.untaken_bytes && self.reactor.is_accepting() {
+                closing.untaken_bytes = untaken_bytes;
+                closing.linger_timer = Some(self.set_linger_timer());
+                return;
+            }
             closing.has_expired = true;
             closing.stop_counting(&self.reactor);
         }
         self.reset();
         self.finish_closing_if_due();
+    }
+
+    fn set_linger_timer(self: &Rc<Self>) -> TimerKey {
+        let deadline_ns = self.reactor.now_ns().saturating_add(self.reactor.linger_ns());
+        self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>)
+    }
+
+    /// What the peer has not taken, in our queue and in the kernel's.
+    fn untaken_bytes(&self) -> usize {
+        self.unsent_bytes() + socket::untaken_bytes(self.as_fd().as_raw_fd())
     }
 
     /// The descriptor is about to be closed: nothing names it any more.
@@ -186,6 +214,7 @@ impl Closing {
             is_counted: false,
             is_lingering: false,
             has_expired: false,
+            untaken_bytes: 0,
         }
     }
 

@@ -127,7 +127,7 @@ impl Socket {
         if !more {
             reading.armed = Armed::Idle;
         }
-        reading.take_in(recv::finish(answer), self.reactor.pool());
+        reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
         self.after_receive(reading);
     }
 
@@ -139,7 +139,7 @@ impl Socket {
             unreachable!("only `Private` has such a receive in flight");
         };
         let is_filled = answer.result == target.len() as i32;
-        let received = recv::finish_into(answer, target);
+        let received = self.known(recv::finish_into(answer, target));
         let next = match &received {
             Received::Bytes(_) if is_filled && self.reactor.pool().available_count() == 0 => {
                 Next::Private
@@ -152,6 +152,16 @@ impl Socket {
         self.after_receive(reading);
     }
 
+    /// What a receive has brought. The end of a connection that a send has found broken is no end: the
+    /// kernel returns a reset once, and the send was given it.
+    fn known(&self, received: Received) -> Received {
+        match received {
+            Received::End => self.broken().map_or(Received::End, Received::Failed),
+            Received::Failed(code) => Received::Failed(self.connection_error(code)),
+            other => other,
+        }
+    }
+
     /// The receive into a private buffer will never end: the buffer is the kernel's for good.
     pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: Answer) {
         let mut reading = self.reading.borrow_mut();
@@ -159,7 +169,7 @@ impl Socket {
             unreachable!("only `Private` has such a receive in flight");
         };
         std::mem::forget(target);
-        reading.take_in(recv::finish(answer), self.reactor.pool());
+        reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
         self.after_receive(reading);
     }
 

@@ -27,7 +27,7 @@ use super::writing::Writing;
 use crate::driver::request::{Interest, Verb};
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
-use crate::sys::fork;
+use crate::sys::{errno, fork};
 
 pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
@@ -37,6 +37,9 @@ pub(in crate::net) struct Socket {
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
     pub(super) closing: RefCell<Option<Box<Closing>>>,
+    /// The error that has ended the connection, or 0. The kernel returns it once, to a send or to a
+    /// receive, and `EPIPE` or the end of the stream to the other.
+    broken: Cell<i32>,
     /// Whether another descriptor may name this socket: it came from outside the loop, or the program
     /// has been shown the number.
     is_shared: Cell<bool>,
@@ -61,9 +64,28 @@ impl Socket {
             writing: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
+            broken: Cell::new(0),
             is_shared: Cell::new(false),
             fd,
         })
+    }
+
+    /// The error to report for `code`, which a send or a receive has failed with.
+    pub(super) fn connection_error(&self, code: i32) -> i32 {
+        match code {
+            errno::EPIPE => self.broken().unwrap_or(errno::EPIPE),
+            _ => {
+                if errno::ends_connection(code) {
+                    self.broken.set(code);
+                }
+                code
+            }
+        }
+    }
+
+    /// The error that has ended the connection, if the kernel has returned one.
+    pub(super) fn broken(&self) -> Option<i32> {
+        Some(self.broken.get()).filter(|&code| code != 0)
     }
 
     /// From now on another descriptor may name this socket.

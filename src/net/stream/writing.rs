@@ -148,7 +148,7 @@ impl Socket {
                 return self.after_failure(writing, waste);
             }
             Sent::Failed(code) => {
-                let waste = writing.fail(code);
+                let waste = writing.fail(self.connection_error(code));
                 return self.after_failure(writing, waste);
             }
         };
@@ -281,8 +281,11 @@ impl Socket {
             return;
         }
         writing.fin = Fin::Sent;
-        if let Err(error) = self.shutdown_write() {
-            writing.failed = Some(error.raw_os_error().unwrap_or(errno::EPIPE));
+        match self.shutdown_write().map_err(|error| error.raw_os_error()) {
+            // Not connected: the peer has reset the connection. The direction is over, which is what
+            // was asked for, and nothing was queued. The reset itself is read by `recv`.
+            Ok(()) | Err(Some(errno::ENOTCONN)) => {}
+            Err(code) => writing.failed = Some(code.unwrap_or(errno::EPIPE)),
         }
         let writer = writing.writer.take();
         drop(writing);

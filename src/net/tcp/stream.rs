@@ -33,9 +33,11 @@ use crate::time::timeout;
 /// of the connection is returned by the next call, by [`flush`](TcpStream::flush) or by
 /// [`close`](TcpStream::close). Small writes of one turn leave in one packet, in order.
 ///
-/// **Closing.** Dropping a stream closes it in the background: queued bytes are still sent, for at
-/// most the builder's `linger`. [`close`](TcpStream::close) does the same and says how it went;
-/// [`abort`](TcpStream::abort) resets the connection.
+/// **Closing.** Dropping a stream closes it in the background. Queued bytes are still sent, as long as
+/// the peer takes some of them within the builder's `linger`. [`close`](TcpStream::close) does the same
+/// and returns how it went; [`abort`](TcpStream::abort) resets the connection. Both close this
+/// descriptor, as `close(2)` does: while a duplicate exists, in this process or in a child, the peer
+/// reads no end. [`shutdown`](TcpStream::shutdown) sends the end whoever else holds the socket.
 ///
 /// The semantics of reading and writing are those of asyncio's streams, with Rust's types.
 ///
@@ -200,7 +202,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// If queued bytes could not be sent, `TimedOut` if not within the builder's `linger`.
+    /// If queued bytes could not be sent; `TimedOut` if the peer took none for the builder's `linger`.
     pub async fn close(mut self) -> io::Result<()> {
         closing::close(self.socket.take().expect("an open stream")).await
     }

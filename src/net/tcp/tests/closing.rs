@@ -1,5 +1,6 @@
 //! The end of streams, listeners and of the loop below them.
 
+use std::io::Write;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -345,5 +346,47 @@ fn a_unix_socket_with_bytes_to_send_is_not_shut_down() {
         script.complete(script.the(Verb::Send), 5, Flags::NONE);
         turns(2).await;
         assert_eq!(peer_sees(&peer), Peer::Closed);
+    });
+}
+
+/// Goal: a closing stream is cut when its peer stands still, not because the whole takes long.
+/// Method: a linger of 50 ms; the kernel takes one byte every 40 ms for a second; then the peer reads
+/// bytes that the kernel had taken before (its own queue shrinks, no send completes); then nothing.
+/// Kills: a limit on the whole; progress that only completed sends show; a timer that is never set
+/// again, or for ever.
+#[test]
+fn linger_is_a_limit_on_standing_still() {
+    let reports = Reports::default();
+    let heard = Rc::clone(&reports.0);
+    let (script, runtime) = scripted_with(|builder| {
+        let builder = builder.linger(Duration::from_millis(50));
+        builder.on_unhandled(move |unhandled| heard.borrow_mut().push(unhandled.to_string()))
+    });
+    runtime.block_on(async {
+        let (mut stream, mut peer) = stream();
+        let mut copy = UnixStream::from(stream.as_fd().try_clone_to_owned().unwrap());
+        for _ in 0..25 {
+            copy.write_all(&[1; 16]).unwrap(); // in the kernel's queue, a packet each
+        }
+        stream.write_all(&[7; 100]).await.unwrap();
+        drop(stream);
+        turns(2).await;
+        for _ in 0..25 {
+            sleep(Duration::from_millis(40)).await;
+            script.complete(script.the(Verb::Send), 1, Flags::NONE);
+            turns(3).await;
+            assert_eq!(metrics().closing, 1);
+        }
+        for _ in 0..25 {
+            sleep(Duration::from_millis(40)).await;
+            assert_eq!(peer.read(&mut [0; 16]).unwrap(), 16);
+            assert_eq!(metrics().closing, 1);
+        }
+        assert_eq!(reports.take(), [""; 0]);
+        sleep(Duration::from_millis(101)).await;
+        assert_eq!(metrics().closing, 0);
+        turns(2).await;
+        let report = reports.take().pop().expect("a report");
+        assert!(report.contains("lost 75 queued bytes"), "{report}");
     });
 }
