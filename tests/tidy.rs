@@ -41,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "runtime::context",
             "sys::errno",
             "sys::fork",
+            "sys::socket",
             "task",
             "time",
         ],
