@@ -69,8 +69,8 @@ pub(crate) enum Verb {
 /// and otherwise untouched until the final completion of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
-    /// `accept4(2)`, again and again: every completion carries one descriptor.
-    Accept { fd: RawFd },
+    /// `accept4(2)`, once or again and again: every completion carries one descriptor.
+    Accept { fd: RawFd, is_multishot: bool },
     /// `recv(2)`, again and again, into buffers of the pool. With `poll_first` a buffer is looked
     /// for when bytes (or the end) are there, not when the request is made.
     Recv { fd: RawFd, poll_first: bool },

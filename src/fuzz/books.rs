@@ -446,7 +446,7 @@ impl Books {
 
 pub(super) fn fd_of(request: Request) -> RawFd {
     match request {
-        Request::Accept { fd }
+        Request::Accept { fd, .. }
         | Request::Recv { fd, .. }
         | Request::RecvInto { fd, .. }
         | Request::Send { fd, .. }

@@ -16,6 +16,7 @@ mod unix;
 
 pub use addr::ToAddr;
 pub use stream::accepting::Incoming;
+pub use stream::admission::Overflow;
 pub use stream::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use tcp::{TcpListener, TcpListenerBuilder, TcpStream};
-pub use unix::{UnixListener, UnixStream};
+pub use unix::{UnixListener, UnixListenerBuilder, UnixStream};

@@ -8,7 +8,12 @@ use crate::driver::request::Request;
 use crate::sys::errno;
 
 pub(crate) fn request(listener: &impl AsFd) -> Request {
-    Request::Accept { fd: listener.as_fd().as_raw_fd() }
+    Request::Accept { fd: listener.as_fd().as_raw_fd(), is_multishot: true }
+}
+
+/// One connection, and no further one.
+pub(crate) fn request_one(listener: &impl AsFd) -> Request {
+    Request::Accept { fd: listener.as_fd().as_raw_fd(), is_multishot: false }
 }
 
 /// What an answer means. Whether more will follow is `Answer::more`, in every case.

@@ -101,6 +101,7 @@ pub(crate) struct Reactor {
     enobufs: Cell<u64>,
     closing_count: Cell<usize>,
     peer_resets: Cell<u64>,
+    shed: Cell<u64>,
     linger_ns: u64,
 }
 
@@ -128,6 +129,7 @@ pub(crate) struct ReactorStats {
     pub(crate) timers: usize,
     pub(crate) closing: usize,
     pub(crate) peer_resets: u64,
+    pub(crate) shed: u64,
     pub(crate) buffers_held: u32,
 }
 
@@ -153,6 +155,7 @@ impl Reactor {
             enobufs: Cell::new(0),
             closing_count: Cell::new(0),
             peer_resets: Cell::new(0),
+            shed: Cell::new(0),
             linger_ns,
         }
     }
@@ -416,6 +419,11 @@ impl Reactor {
         self.peer_resets.set(self.peer_resets.get() + 1);
     }
 
+    /// A listener has reset a connection beyond its limit.
+    pub(crate) fn count_shed(&self) {
+        self.shed.set(self.shed.get() + 1);
+    }
+
     pub(crate) fn stats(&self) -> ReactorStats {
         let slots = self.slots.borrow();
         ReactorStats {
@@ -427,6 +435,7 @@ impl Reactor {
             timers: self.timers.borrow().len(),
             closing: self.closing_count.get(),
             peer_resets: self.peer_resets.get(),
+            shed: self.shed.get(),
             buffers_held: self.pool.held_count(),
         }
     }

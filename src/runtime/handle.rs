@@ -61,6 +61,7 @@ impl Handle {
             timers,
             closing,
             peer_resets,
+            shed,
             buffers_held,
         } = core.reactor.stats();
         let DriverStats {
@@ -93,6 +94,7 @@ impl Handle {
             dropped_completions,
             enobufs,
             peer_resets,
+            connections_shed: shed,
             reports_suppressed: core.reports.suppressed_count(),
             spin_backoffs: core.spin_backoffs.get(),
             tasks: core.executor.task_count() as u64,
@@ -152,6 +154,9 @@ pub struct Metrics {
     /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.
     /// Peers do that at any time, so these are counted and not reported.
     pub peer_resets: u64,
+    /// Connections beyond a listener's `max_connections` that were accepted and reset, with
+    /// [`Overflow::Shed`](crate::net::Overflow::Shed).
+    pub connections_shed: u64,
     /// Errors without a caller that were not printed, because many of their kind came at once or
     /// because standard error was not writable. With a hook for them this stays 0.
     pub reports_suppressed: u64,

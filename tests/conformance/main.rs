@@ -28,6 +28,7 @@ mod limits;
 mod suite;
 
 mod accepting;
+mod admission;
 mod budget;
 mod buffers;
 mod cancellation;
@@ -64,6 +65,7 @@ const SHARED: &[&[Body]] = &[
 ];
 
 const ALONE: &[&[Body]] = &[
+    admission::ALONE,
     cancellation::ALONE,
     crowd::ALONE,
     reuse::ALONE,

@@ -357,7 +357,7 @@ impl Epoll {
 
     fn perform(&mut self, key: Key, request: Request, out: &mut Vec<Completion>) -> Tried {
         match request {
-            Request::Accept { fd } => accept(key, fd, out),
+            Request::Accept { fd, is_multishot } => accept(key, fd, is_multishot, out),
             // A buffer is looked for when bytes are there, asked or not.
             Request::Recv { fd, poll_first: _ } => self.recv(key, fd, out),
             Request::RecvInto { fd, target, target_len } => {
@@ -409,7 +409,7 @@ impl Epoll {
 }
 
 /// Multishot `accept4(2)`.
-fn accept(key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
+fn accept(key: Key, fd: RawFd, is_multishot: bool, out: &mut Vec<Completion>) -> Tried {
     for _ in 0..ACCEPTS_PER_TRY_MAX {
         let result = epoll::accept(fd);
         if result < 0 {
@@ -419,6 +419,9 @@ fn accept(key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
             let is_real = !is_shortage || epoll::is_readable(fd);
             return if is_real { once(result) } else { Tried::WaitsForEdge };
         }
+        if !is_multishot {
+            return Tried::Ended(result);
+        }
         out.push(Completion { key, result, flags: Flags::NONE.with_more() });
     }
     Tried::HasMore
@@ -427,7 +430,7 @@ fn accept(key: Key, fd: RawFd, out: &mut Vec<Completion>) -> Tried {
 /// Where a request waits.
 fn place(request: &Request) -> (RawFd, Direction) {
     match *request {
-        Request::Accept { fd } | Request::Recv { fd, .. } | Request::RecvInto { fd, .. } => {
+        Request::Accept { fd, .. } | Request::Recv { fd, .. } | Request::RecvInto { fd, .. } => {
             (fd, Direction::In)
         }
         Request::Send { fd, .. } | Request::Connect { fd, .. } => (fd, Direction::Out),

@@ -180,7 +180,10 @@ impl<R: Ring> Prober<R> {
     }
 
     fn accept_one(&mut self, listener: &Socket) -> io::Result<()> {
-        self.arm(Step::Accept, Entry::Op(Request::Accept { fd: listener.as_raw_fd() }))?;
+        self.arm(
+            Step::Accept,
+            Entry::Op(Request::Accept { fd: listener.as_raw_fd(), is_multishot: true }),
+        )?;
         self.enter(Enter::Submit)?;
         let client = connect_without_waiting(&listener.local_addr()?)?;
         let first = self.next_answer();

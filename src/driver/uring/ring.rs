@@ -115,8 +115,12 @@ impl KernelRing {
 /// The requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
 fn encode_request(request: Request) -> squeue::Entry {
     match request {
-        Request::Accept { fd } => {
+        Request::Accept { fd, is_multishot: true } => {
             opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
+        }
+        Request::Accept { fd, is_multishot: false } => {
+            let (addr, addr_len) = (std::ptr::null_mut(), std::ptr::null_mut());
+            opcode::Accept::new(Fd(fd), addr, addr_len).flags(libc::SOCK_CLOEXEC).build()
         }
         Request::Recv { fd, poll_first } => {
             // The crate's `RecvMulti` has no way to ask for a poll first.

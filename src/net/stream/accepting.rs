@@ -2,20 +2,20 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
+use super::admission::Connection;
 use super::listening::{Listening, Place};
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
 
-/// Makes a stream of a descriptor that was accepted.
-pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, OwnedFd) -> S;
+/// Makes a stream of a connection that was accepted.
+pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, Connection) -> S;
 
 /// Waits for a connection.
 pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
@@ -38,7 +38,7 @@ impl<'a, S> Waiting<'a, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
         let accepted = ready!(self.listening.poll_accept(&mut self.place, cx.waker()));
         self.listening.leave(&mut self.place);
-        Poll::Ready(accepted.map(|fd| (self.adopt)(self.listening.reactor(), fd)))
+        Poll::Ready(accepted.map(|connection| (self.adopt)(self.listening.reactor(), connection)))
     }
 }
 

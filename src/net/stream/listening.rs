@@ -6,15 +6,18 @@
 //! ```text
 //!          accept()                         final completion
 //!  Idle ─────────────▶ InFlight ──────────────────────────────────────▶ Idle
-//!   ▲                    │ queue full                                    │ out of descriptors
-//!   │                    ▼                                               ▼ or memory
-//!   │                Cancelling ── final completion ──▶ Idle          Resting
-//!   └──────────────────────────────────────────────── one timer, 100 ms ─┘
+//!   ▲ │                  │ queue full                                    │ out of descriptors
+//!   │ │ max_connections  ▼                                               ▼ or memory
+//!   │ ▼              Cancelling ── final completion ──▶ Idle          Resting
+//!  Full                                                                  │
+//!   one has closed                                   one timer, 100 ms ──┴──▶ Idle
 //! ```
 //!
 //! - **Backpressure.** The kernel accepts as long as the accept is armed (H52). With
 //!   [`QUEUED_CONNECTIONS_MAX`] waiting it is cancelled, and armed again when they have been taken,
 //!   so further peers wait in the listen backlog.
+//! - **A limit** on open connections is exact: while it is set and overflow stays in the backlog, each
+//!   accept takes one connection, and none is in flight while as many as may be are open.
 //! - **First poll takes it.** A connection belongs to the `accept()` that is polled first, whether
 //!   or not another one was woken for it: that one may be alive and never be polled again. For the
 //!   same reason a connection that is still queued when the tasks have run wakes the next waiter,
@@ -32,11 +35,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::admission::{Connection, Limit, Overflow};
 use crate::driver::request::{Interest, Key, Verb};
 use crate::error::Unhandled;
 use crate::op::Answer;
@@ -56,14 +61,16 @@ const REST_NS: u64 = 100_000_000;
 
 pub(in crate::net) struct Listening {
     reactor: Rc<Reactor>,
-    queue: RefCell<VecDeque<OwnedFd>>,
+    queue: RefCell<VecDeque<Connection>>,
+    /// How many connections may be open, if the program has set a limit.
+    limit: Option<Rc<Limit>>,
     armed: Cell<Armed>,
     is_closed: Cell<bool>,
     /// A shortage has been reported and is not over.
     is_short: Cell<bool>,
     failure: Cell<Failure>,
-    /// Whether `prepare` is due, to wake the next waiter.
-    is_wake_due: Cell<bool>,
+    /// Whether `prepare` is due, to wake the next waiter or to arm again.
+    is_prepare_due: Cell<bool>,
     waiters: WaitList,
     /// Last, so that the queue is gone when the port becomes free.
     fd: OwnedFd,
@@ -75,6 +82,8 @@ enum Armed {
     InFlight(Key),
     Cancelling,
     Resting(TimerKey),
+    /// As many connections as may be are open. The timer never fires; it ends with the loop.
+    Full(TimerKey),
 }
 
 /// The last error.
@@ -96,15 +105,20 @@ pub(super) struct Place {
 }
 
 impl Listening {
-    pub(in crate::net) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Listening> {
-        Rc::new(Listening {
+    pub(in crate::net) fn new(
+        reactor: Rc<Reactor>,
+        fd: OwnedFd,
+        limit: Option<(usize, Overflow)>,
+    ) -> Rc<Listening> {
+        Rc::new_cyclic(|this| Listening {
             reactor,
             queue: RefCell::default(),
+            limit: limit.map(|(max, overflow)| Limit::new(max, overflow, Weak::clone(this))),
             armed: Cell::new(Armed::Idle),
             is_closed: Cell::new(false),
             is_short: Cell::new(false),
             failure: Cell::default(),
-            is_wake_due: Cell::new(false),
+            is_prepare_due: Cell::new(false),
             waiters: WaitList::default(),
             fd,
         })
@@ -118,10 +132,10 @@ impl Listening {
         self: &Rc<Self>,
         place: &mut Place,
         waker: &Waker,
-    ) -> Poll<io::Result<OwnedFd>> {
+    ) -> Poll<io::Result<Connection>> {
         let connection = self.queue.borrow_mut().pop_front();
-        if let Some(fd) = connection {
-            return Poll::Ready(Ok(fd));
+        if let Some(connection) = connection {
+            return Poll::Ready(Ok(connection));
         }
         if let Some(error) = self.take_error(place) {
             return Poll::Ready(Err(error));
@@ -164,7 +178,7 @@ impl Listening {
                 self.armed.set(Armed::Cancelling);
                 self.reactor.cancel(key);
             }
-            Armed::Resting(timer) => {
+            Armed::Resting(timer) | Armed::Full(timer) => {
                 self.armed.set(Armed::Idle);
                 self.reactor.remove_timer(timer);
             }
@@ -172,17 +186,42 @@ impl Listening {
         }
     }
 
+    /// A connection that counted has been closed.
+    pub(super) fn has_room(self: &Rc<Self>) {
+        if matches!(self.armed.get(), Armed::Full(_)) {
+            self.prepare_later();
+        }
+    }
+
     fn arm(self: &Rc<Self>) -> io::Result<()> {
         match self.armed.get() {
-            Armed::Idle => {
-                let key =
-                    self.reactor.submit(Rc::clone(self) as Rc<_>, accept::request(&self.fd))?;
-                self.armed.set(Armed::InFlight(key));
+            Armed::Idle => {}
+            // In flight, or its end, its timer or a place will arm again.
+            Armed::InFlight(_) | Armed::Cancelling | Armed::Resting(_) | Armed::Full(_) => {
+                return Ok(());
             }
-            // In flight, or its end or its timer will arm again.
-            Armed::InFlight(_) | Armed::Cancelling | Armed::Resting(_) => {}
         }
+        let limit = self.limit.as_ref();
+        if limit.is_some_and(|limit| limit.is_closed()) && self.reactor.is_accepting() {
+            let timer = self.reactor.expire_at(u64::MAX, Rc::clone(self) as Rc<_>);
+            self.armed.set(Armed::Full(timer));
+            return Ok(());
+        }
+        let request = match limit {
+            Some(limit) if limit.is_exact() => accept::request_one(&self.fd),
+            _ => accept::request(&self.fd),
+        };
+        let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+        self.armed.set(Armed::InFlight(key));
         Ok(())
+    }
+
+    /// Arms again for those who wait.
+    fn arm_if_wanted(self: &Rc<Self>) {
+        let is_wanted = self.waiters.is_waiting() && !self.is_closed.get();
+        if is_wanted && self.arm().is_err() {
+            self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
+        }
     }
 
     fn accepted(self: &Rc<Self>, answer: Answer) {
@@ -195,10 +234,7 @@ impl Listening {
             Accepted::Exhausted(code) => self.rest(code),
             Accepted::Failed(code) => self.fail(code),
         }
-        let is_wanted = self.waiters.is_waiting() && !self.is_closed.get();
-        if is_wanted && self.arm().is_err() {
-            self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
-        }
+        self.arm_if_wanted();
     }
 
     fn connection(self: &Rc<Self>, fd: OwnedFd) {
@@ -206,9 +242,13 @@ impl Listening {
         if self.is_closed.get() {
             return; // drops it
         }
+        let admission = self.limit.as_ref().map(Limit::admit);
+        if let Some(None) = admission {
+            return self.shed(&fd);
+        }
         let queued_count = {
             let mut queue = self.queue.borrow_mut();
-            queue.push_back(fd);
+            queue.push_back(Connection { fd, admission: admission.flatten() });
             queue.len()
         };
         self.wake_next();
@@ -218,6 +258,13 @@ impl Listening {
             self.armed.set(Armed::Cancelling);
             self.reactor.cancel(key);
         }
+    }
+
+    /// Resets a connection that is one too many. The caller closes it.
+    fn shed(&self, fd: &OwnedFd) {
+        // A socket that cannot be set to reset closes in the ordinary way.
+        let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
+        self.reactor.count_shed();
     }
 
     /// `answer.more` is false with every error, so the accept is idle here.
@@ -244,10 +291,16 @@ impl Listening {
 
     /// Wakes the first waiter for what is queued. If it is still queued when the tasks have run,
     /// `prepare` wakes the next one: while there are both a queued connection and a waiter that has
-    /// not been woken, `is_wake_due` is set.
+    /// not been woken, `is_prepare_due` is set.
     fn wake_next(self: &Rc<Self>) {
         self.reactor.wake_afterwards(self.waiters.next());
-        if self.waiters.is_waiting() && !self.is_wake_due.replace(true) {
+        if self.waiters.is_waiting() {
+            self.prepare_later();
+        }
+    }
+
+    fn prepare_later(self: &Rc<Self>) {
+        if !self.is_prepare_due.replace(true) {
             self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
         }
     }
@@ -281,9 +334,14 @@ impl Owner for Listening {
     }
 
     fn prepare(self: Rc<Self>) {
-        self.is_wake_due.set(false);
+        self.is_prepare_due.set(false);
         if !self.queue.borrow().is_empty() {
             self.wake_next();
+        }
+        if let Armed::Full(timer) = self.armed.get() {
+            self.armed.set(Armed::Idle);
+            self.reactor.remove_timer(timer);
+            self.arm_if_wanted();
         }
     }
 }
@@ -291,9 +349,7 @@ impl Owner for Listening {
 impl Expire for Listening {
     fn expire(self: Rc<Self>) {
         self.armed.set(Armed::Idle);
-        if self.waiters.is_waiting() && self.arm().is_err() {
-            self.wake_all();
-        }
+        self.arm_if_wanted();
     }
 
     fn outlives_tasks(&self) -> bool {

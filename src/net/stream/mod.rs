@@ -7,6 +7,7 @@
 //! types, in `tcp` and `unix`. An address comes in as the bytes that `connect(2)` takes.
 
 pub(super) mod accepting;
+pub(super) mod admission;
 pub(super) mod closing;
 pub(super) mod connecting;
 pub(super) mod listening;

@@ -20,6 +20,7 @@ use std::rc::Rc;
 
 use socket2::{Domain, SockRef};
 
+use super::admission::{Admission, Connection};
 use super::closing::Closing;
 use super::connecting::Connecting;
 use super::reading::Reading;
@@ -43,8 +44,10 @@ pub(in crate::net) struct Socket {
     /// Whether another descriptor may name this socket: it came from outside the loop, or the program
     /// has been shown the number.
     is_shared: Cell<bool>,
-    /// Last, so that everything above is gone when the number becomes free.
+    /// So that everything above is gone when the number becomes free.
     fd: OwnedFd,
+    /// Its place among the connections of a listener. After the descriptor: it counts until then.
+    _admission: Option<Admission>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +59,12 @@ pub(in crate::net) enum Phase {
 }
 
 impl Socket {
-    pub(in crate::net) fn new(reactor: Rc<Reactor>, fd: OwnedFd, phase: Phase) -> Rc<Socket> {
+    pub(in crate::net) fn new(
+        reactor: Rc<Reactor>,
+        connection: impl Into<Connection>,
+        phase: Phase,
+    ) -> Rc<Socket> {
+        let Connection { fd, admission } = connection.into();
         Rc::new(Socket {
             reactor,
             phase: Cell::new(phase),
@@ -67,6 +75,7 @@ impl Socket {
             broken: Cell::new(0),
             is_shared: Cell::new(false),
             fd,
+            _admission: admission,
         })
     }
 

@@ -10,9 +10,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::TcpStream;
 use super::stream::inet_addr;
-use crate::net::ToAddr;
 use crate::net::stream::accepting::{self, Incoming};
 use crate::net::stream::listening::{BACKLOG, Listening};
+use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
 
 /// A TCP server socket.
@@ -55,7 +55,13 @@ impl TcpListener {
 
     /// A listener with other settings than those of [`bind`](TcpListener::bind).
     pub fn builder() -> TcpListenerBuilder {
-        TcpListenerBuilder { backlog: BACKLOG, reuse_port: false, v6_only: None }
+        TcpListenerBuilder {
+            backlog: BACKLOG,
+            reuse_port: false,
+            v6_only: None,
+            max_connections: None,
+            overflow: Overflow::default(),
+        }
     }
 
     /// Waits for a connection.
@@ -121,6 +127,8 @@ pub struct TcpListenerBuilder {
     backlog: i32,
     reuse_port: bool,
     v6_only: Option<bool>,
+    max_connections: Option<usize>,
+    overflow: Overflow,
 }
 
 impl TcpListenerBuilder {
@@ -143,13 +151,53 @@ impl TcpListenerBuilder {
         self
     }
 
+    /// How many accepted connections may be open at once. A connection counts from its accept, also
+    /// while it waits for an [`accept`](TcpListener::accept), until its descriptor is closed: for a
+    /// dropped stream that is when its last bytes are sent, or its linger has ended. Beyond the limit
+    /// see [`overflow`](TcpListenerBuilder::overflow). Default: no limit.
+    ///
+    /// An `accept` that waits because of the limit is cancel safe, as any other. The limit makes no
+    /// error: `accept` waits. With [`Overflow::LeaveInBacklog`] each connection costs a request of its
+    /// own; without a limit, or with [`Overflow::Shed`], one request serves many.
+    ///
+    /// ```no_run
+    /// use ringloop::net::{Overflow, TcpListener};
+    ///
+    /// # async fn example() -> std::io::Result<()> {
+    /// let listener = TcpListener::builder()
+    ///     .max_connections(10_000)
+    ///     .overflow(Overflow::Shed)
+    ///     .bind("0.0.0.0:7000")?;
+    /// loop {
+    ///     let mut stream = listener.accept().await?; // the ten thousand and first is reset
+    ///     ringloop::spawn(async move { stream.write_all(b"hello").await });
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `count` is 0.
+    pub fn max_connections(mut self, count: usize) -> TcpListenerBuilder {
+        assert!(count > 0, "a listener for 0 connections would never accept one");
+        self.max_connections = Some(count);
+        self
+    }
+
+    /// What happens to connections beyond [`max_connections`](TcpListenerBuilder::max_connections).
+    /// Default: [`Overflow::LeaveInBacklog`].
+    pub fn overflow(mut self, overflow: Overflow) -> TcpListenerBuilder {
+        self.overflow = overflow;
+        self
+    }
+
     /// Listens on `addr`. As [`TcpListener::bind`].
     ///
     /// # Errors
     ///
     /// As there.
     pub fn bind(self, addr: impl ToAddr) -> io::Result<TcpListener> {
-        let TcpListenerBuilder { backlog, reuse_port, v6_only } = self;
+        let TcpListenerBuilder { backlog, reuse_port, v6_only, max_connections, overflow } = self;
         let addr = addr.to_addr()?;
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -162,7 +210,8 @@ impl TcpListenerBuilder {
         socket.bind(&SockAddr::from(addr))?;
         socket.listen(backlog)?;
         let reactor = Rc::clone(&context::current().reactor);
-        let listening = Listening::new(reactor, OwnedFd::from(socket));
+        let limit = max_connections.map(|max| (max, overflow));
+        let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
         Ok(TcpListener { listening })
     }
 }

@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
+use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
 use crate::net::stream::connecting;
 use crate::net::stream::socket::{Phase, Socket};
@@ -93,13 +94,13 @@ impl TcpStream {
     ///
     /// If no loop runs on this thread.
     pub fn from_std(stream: std::net::TcpStream) -> TcpStream {
-        let stream = TcpStream::adopt(&context::current().reactor, OwnedFd::from(stream));
+        let stream = TcpStream::adopt(&context::current().reactor, OwnedFd::from(stream).into());
         stream.socket().share();
         stream
     }
 
-    pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> TcpStream {
-        TcpStream::from_socket(Socket::new(Rc::clone(reactor), fd, Phase::Open))
+    pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> TcpStream {
+        TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, Phase::Open))
     }
 
     fn from_socket(socket: Rc<Socket>) -> TcpStream {

@@ -11,6 +11,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::bound_path::BoundPath;
 use super::{UnixStream, addr};
+use crate::net::Overflow;
 use crate::net::stream::accepting::{self, Incoming};
 use crate::net::stream::listening::{BACKLOG, Listening};
 use crate::runtime::context;
@@ -56,16 +57,12 @@ impl UnixListener {
     ///
     /// If no loop runs on this thread.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        let path = path.as_ref();
-        let addr = addr::to_addr(path)?;
-        let reactor = Rc::clone(&context::current().reactor);
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&addr)?;
-        let is_path = addr.as_pathname().is_some();
-        let path = is_path.then(|| BoundPath::new(path)).transpose()?;
-        socket.listen(BACKLOG)?;
-        let listening = Listening::new(reactor, OwnedFd::from(socket));
-        Ok(UnixListener { path, listening })
+        UnixListener::builder().bind(path)
+    }
+
+    /// A builder whose defaults are those of [`bind`](UnixListener::bind).
+    pub fn builder() -> UnixListenerBuilder {
+        UnixListenerBuilder { max_connections: None, overflow: Overflow::default() }
     }
 
     /// Waits for a connection. As [`TcpListener::accept`](crate::net::TcpListener::accept).
@@ -116,5 +113,54 @@ impl AsRawFd for UnixListener {
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnixListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`UnixListener`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `bind`"]
+pub struct UnixListenerBuilder {
+    max_connections: Option<usize>,
+    overflow: Overflow,
+}
+
+impl UnixListenerBuilder {
+    /// How many accepted connections may be open at once. As
+    /// [`TcpListenerBuilder::max_connections`](crate::net::TcpListenerBuilder::max_connections).
+    ///
+    /// # Panics
+    ///
+    /// If `count` is 0.
+    pub fn max_connections(mut self, count: usize) -> UnixListenerBuilder {
+        assert!(count > 0, "a listener for 0 connections would never accept one");
+        self.max_connections = Some(count);
+        self
+    }
+
+    /// What happens to connections beyond the limit. [`Overflow::Shed`] closes them: a Unix socket
+    /// knows no reset. Default: [`Overflow::LeaveInBacklog`].
+    pub fn overflow(mut self, overflow: Overflow) -> UnixListenerBuilder {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Listens at `path`. As [`UnixListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn bind(self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
+        let UnixListenerBuilder { max_connections, overflow } = self;
+        let path = path.as_ref();
+        let addr = addr::to_addr(path)?;
+        let reactor = Rc::clone(&context::current().reactor);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&addr)?;
+        let is_path = addr.as_pathname().is_some();
+        let path = is_path.then(|| BoundPath::new(path)).transpose()?;
+        socket.listen(BACKLOG)?;
+        let limit = max_connections.map(|max| (max, overflow));
+        let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
+        Ok(UnixListener { path, listening })
     }
 }

@@ -10,5 +10,5 @@ mod connecting;
 mod listener;
 mod stream;
 
-pub use listener::UnixListener;
+pub use listener::{UnixListener, UnixListenerBuilder};
 pub use stream::UnixStream;

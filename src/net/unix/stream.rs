@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{addr, connecting};
+use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
 use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -59,7 +60,7 @@ impl UnixStream {
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let reactor = Rc::clone(&context::current().reactor);
         let fd = connecting::connect(&reactor, path.as_ref()).await?;
-        Ok(UnixStream::adopt(&reactor, fd))
+        Ok(UnixStream::adopt(&reactor, fd.into()))
     }
 
     /// Connects to `path`, within `duration`. Otherwise as [`connect`](UnixStream::connect).
@@ -81,7 +82,7 @@ impl UnixStream {
     ///
     /// If no loop runs on this thread.
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> UnixStream {
-        let stream = UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream));
+        let stream = UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream).into());
         stream.socket().share();
         stream
     }
@@ -97,12 +98,12 @@ impl UnixStream {
     /// If no loop runs on this thread.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
-        let adopt = |end| UnixStream::adopt(&context::current().reactor, OwnedFd::from(end));
+        let adopt = |end| UnixStream::adopt(&context::current().reactor, OwnedFd::from(end).into());
         Ok((adopt(one), adopt(other)))
     }
 
-    pub(super) fn adopt(reactor: &Rc<Reactor>, fd: OwnedFd) -> UnixStream {
-        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), fd, Phase::Open)) }
+    pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> UnixStream {
+        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, Phase::Open)) }
     }
 
     pub(in crate::net) fn socket(&self) -> &Rc<Socket> {

@@ -3,6 +3,7 @@
 //! The helpers are here. The tests are one file per side of a socket, and the matrix.
 
 mod accepting;
+mod admission;
 mod backpressure;
 mod breaking;
 mod closing;
@@ -68,7 +69,7 @@ fn stream() -> (TcpStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     theirs.set_nonblocking(true).expect("an open socket");
     let reactor = Rc::clone(&context::current().reactor);
-    (TcpStream::adopt(&reactor, OwnedFd::from(ours)), theirs)
+    (TcpStream::adopt(&reactor, OwnedFd::from(ours).into()), theirs)
 }
 
 /// As [`stream`], with a descriptor that the program has seen: its receives are cancelled, never

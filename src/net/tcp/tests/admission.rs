@@ -1,0 +1,139 @@
+//! Listeners with a limit on open connections.
+
+use super::*;
+use crate::driver::request::{Flags, Request, Verb};
+use crate::net::Overflow;
+
+fn limited(max: usize, overflow: Overflow) -> TcpListener {
+    let builder = TcpListener::builder().max_connections(max).overflow(overflow);
+    builder.bind("127.0.0.1:0").unwrap()
+}
+
+/// Accepts the next connection, which is delivered when the accept has been submitted.
+async fn accept_one(script: &Script, listener: &TcpListener) -> TcpStream {
+    let mut accept = Box::pin(listener.accept());
+    assert!(poll_once(accept.as_mut()).await.is_pending());
+    turns(1).await;
+    let op = script.the(Verb::Accept);
+    assert!(matches!(op.request, Request::Accept { is_multishot: false, .. }), "{op:?}");
+    script.complete(op, connection().0, Flags::NONE);
+    accept.await.unwrap()
+}
+
+/// Goal: at the limit no accept is in flight; closing a connection lets the next one in; what is
+/// queued or still sends its last bytes counts.
+///
+/// Method: a limit of two; two streams, a third accept; drop a stream that has bytes to send, end
+/// its send; then the same with a stream that is queued and not taken.
+///
+/// Kills: a multishot accept; a count that ends with the stream instead of its descriptor; a limit
+/// that is looked at once; a waiter that nothing arms for.
+#[test]
+fn a_full_listener_accepts_nothing() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = limited(2, Overflow::LeaveInBacklog);
+        let mut first = accept_one(&script, &listener).await;
+        let second = accept_one(&script, &listener).await;
+        let mut third = Box::pin(listener.accept());
+        assert!(poll_once(third.as_mut()).await.is_pending());
+        turns(3).await;
+        assert_eq!(script.all(Verb::Accept), []);
+
+        first.write_all(b"last").await.unwrap();
+        drop(first);
+        turns(3).await;
+        assert_eq!(script.all(Verb::Accept), [], "its descriptor is open");
+        script.complete(script.the(Verb::Send), 4, Flags::NONE);
+        turns(3).await;
+        let op = script.the(Verb::Accept);
+        drop(third);
+        script.complete(op, connection().0, Flags::NONE);
+        turns(3).await;
+        let mut fourth = Box::pin(listener.accept());
+        let third = fourth.as_mut().await.unwrap();
+        fourth = Box::pin(listener.accept());
+        assert!(poll_once(fourth.as_mut()).await.is_pending());
+        turns(3).await;
+        assert_eq!((script.all(Verb::Accept), metrics().timers), (vec![], 1));
+        drop((second, third));
+        turns(3).await;
+        assert_eq!(metrics().timers, 0);
+        script.the(Verb::Accept);
+    });
+}
+
+/// Goal: with `Shed` a connection beyond the limit is reset and counted, and the accept goes on.
+/// Method: a limit of one; two connections at once; close the first; a third.
+/// Kills: shedding without a count; a limit that never opens again; an accept that is cancelled.
+#[test]
+fn a_connection_too_many_is_shed() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = limited(1, Overflow::Shed);
+        let mut accept = Box::pin(listener.accept());
+        assert!(poll_once(accept.as_mut()).await.is_pending());
+        turns(1).await;
+        let op = script.the(Verb::Accept);
+        assert!(matches!(op.request, Request::Accept { is_multishot: true, .. }), "{op:?}");
+        let [(first, _, first_peer), (second, second_file, second_peer)] =
+            [(); 2].map(|()| connection());
+        script.complete(op, first, Flags::NONE.with_more());
+        script.complete(op, second, Flags::NONE.with_more());
+        let stream = accept.await.unwrap();
+        turns(2).await;
+        assert_eq!(peer_sees(&first_peer), Peer::Open);
+        assert_eq!(peer_sees(&second_peer), Peer::Closed);
+        assert!(!second_file.is_open());
+        assert_eq!(metrics().connections_shed, 1);
+        drop(stream);
+        turns(2).await;
+        script.complete(op, connection().0, Flags::NONE.with_more());
+        drop(listener.accept().await.unwrap());
+        assert_eq!(metrics().connections_shed, 1);
+    });
+}
+
+/// Goal: connections do not keep their listener, nor its loop's resources, and may outlive it.
+/// Method: a full listener with a waiting accept is dropped before its connection, which is dropped
+/// after the runtime. Kills: a count that owns the listener; a timer that does.
+#[test]
+fn connections_outlive_their_listener() {
+    let (script, runtime) = scripted();
+    let stream = runtime.block_on(async {
+        let listener = limited(1, Overflow::LeaveInBacklog);
+        let file = OpenFile::of(listener.as_raw_fd());
+        let stream = accept_one(&script, &listener).await;
+        let mut next = Box::pin(listener.accept());
+        assert!(poll_once(next.as_mut()).await.is_pending());
+        assert_eq!(metrics().timers, 1);
+        drop(next);
+        drop(listener);
+        assert!(!file.is_open());
+        assert_eq!(metrics().timers, 0);
+        stream
+    });
+    drop(runtime);
+    drop(stream);
+}
+
+/// Goal: an accept that waits for room fails when its loop ends.
+/// Method: a full listener, its accept polled before and after the end. Kills: a listener without an
+/// operation in flight that the end of the loop forgets.
+#[test]
+fn an_accept_at_the_limit_fails_when_its_loop_ends() {
+    let (script, runtime) = scripted();
+    let woken = Arc::new(Woken::default());
+    let (mut accept, stream) = runtime.block_on(async {
+        let listener = Rc::new(limited(1, Overflow::LeaveInBacklog));
+        let stream = accept_one(&script, &listener).await;
+        let accept = Box::pin(async move { listener.accept().await.map(drop) });
+        (Some(accept), stream)
+    });
+    let accept = accept.as_mut().expect("kept in an option, as it is a future");
+    runtime.block_on(async { assert!(woken.poll(accept.as_mut()).is_pending()) });
+    drop(runtime);
+    assert!(woken.is_woken());
+    assert!(matches!(woken.poll(accept.as_mut()), Poll::Ready(Err(_))));
+    drop(stream);
+}
