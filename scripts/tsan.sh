@@ -32,7 +32,7 @@ planted="$PWD/tests/races/planted.patch"
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export GIT_CEILING_DIRECTORIES="$copy/.." # the copy is not part of a repository
-cp -r --parents Cargo.toml Cargo.lock README.md src tests loadtest "$copy"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 cp tests/races/primitives.rs "$copy/src/primitives.rs"
 
 races() {
