@@ -47,6 +47,11 @@ impl WaitList {
         first.map(|(_number, waker)| waker)
     }
 
+    /// Whether this waiter has a place and has not been woken since it took it.
+    pub(crate) fn has_not_been_woken(&self, ticket: &Ticket) -> bool {
+        ticket.0.is_some_and(|number| self.waiting.borrow().contains_key(&number))
+    }
+
     /// Whether a waiter has not been woken.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.borrow().is_empty()

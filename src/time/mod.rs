@@ -13,6 +13,5 @@ mod timeout;
 pub use call::{TimerHandle, call_at, call_later};
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
-pub(crate) use sleep::pause;
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -34,14 +33,6 @@ pub fn sleep(duration: Duration) -> Sleep {
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::new(Rc::clone(&context::current().reactor), deadline)
-}
-
-/// Waits for `duration` on the loop of `reactor`. Fails if that loop ends first.
-pub(crate) async fn pause(reactor: &Rc<Reactor>, duration: Duration) -> io::Result<()> {
-    let deadline = Instant::from_ns(reactor.now_ns()) + duration;
-    let mut sleep = Sleep::new(Rc::clone(reactor), deadline);
-    let elapsed = coop::leaf_fn(|cx| sleep.poll_elapsed(cx.waker())).await;
-    elapsed.map_err(|LoopEnded| reactor.refusal())
 }
 
 /// The future of [`sleep`] and [`sleep_until`].

@@ -1,7 +1,7 @@
 //! Unix sockets: their addresses, the file of a listener, and a full backlog. That bytes and
 //! closing behave as TCP's do is tried as a whole; the parts are the same code.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -30,6 +30,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     unix_paths_that_are_taken,
     i18_a_listener_removes_its_own_path_only,
     unix_full_backlog,
+    unix_connects_wait_in_order,
     unix_connects_let_others_run,
     unix_ends,
 ];
@@ -323,6 +324,47 @@ fn unix_full_backlog(on: Driver) {
         drop(listener);
         assert_eq!(waits.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionRefused);
         drop(again);
+    });
+}
+
+/// Goal: connects that wait for a full backlog get their turn in order, and one that is alive but never
+/// polled again, or was dropped, does not hold up those behind it.
+///
+/// Method: 20 connects to a listener with room for one, behind one that was polled once and is kept and
+/// one that is dropped; accept one at a time, and note which connect is made.
+///
+/// Kills: pauses that each connect has for itself; a turn that a connect keeps while it is not polled; a
+/// newcomer that takes room that others wait for.
+fn unix_connects_wait_in_order(on: Driver) {
+    on.run(async {
+        let name = any_name();
+        let (listener, _first) = full_listener(&name);
+        let mut kept = Box::pin(UnixStream::connect(name.clone()));
+        assert!(poll_once(kept.as_mut()).await.is_pending());
+        let mut dropped = Box::pin(UnixStream::connect(name.clone()));
+        assert!(poll_once(dropped.as_mut()).await.is_pending());
+        let made = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..20 {
+            let (made, name) = (Rc::clone(&made), name.clone());
+            spawn(async move {
+                let stream = UnixStream::connect(&name).await.unwrap();
+                made.borrow_mut().push(number);
+                std::mem::forget(stream);
+            });
+        }
+        turns(3).await;
+        drop(dropped);
+        for number in 0..20 {
+            listener.accept().unwrap();
+            if number == 10 {
+                let mut newcomer = Box::pin(UnixStream::connect(name.clone()));
+                assert!(poll_once(newcomer.as_mut()).await.is_pending(), "others were first");
+            }
+            until(|| made.borrow().len() > number).await;
+        }
+        assert_eq!(*made.borrow(), Vec::from_iter(0..20));
+        listener.accept().unwrap();
+        kept.await.unwrap();
     });
 }
 

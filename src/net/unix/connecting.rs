@@ -4,50 +4,212 @@
 //! for: it connects or fails within the call. One case is left, a listener whose backlog is full. A
 //! blocking connect sleeps then, one that must not block gets `EAGAIN`, and nothing in between
 //! exists: a socket that has not connected polls as writable (`POLLOUT | POLLHUP`), so there is no
-//! event that says "now". Asked to wait all the same (Linux 6.18), io_uring tries 128 times in a
-//! row and then gives every such connect a kernel thread of its own, up to `RLIMIT_NPROC`; if the
-//! socket has `O_NONBLOCK`, it answers `EAGAIN` after as many tries. epoll would wait for an edge
-//! that never comes. So: ask, and ask again after a pause, which is the same on every driver.
+//! event for "now". Asked to wait all the same (Linux 6.18), io_uring tries 128 times in a row and
+//! then gives every such connect a kernel thread of its own, up to `RLIMIT_NPROC`; if the socket has
+//! `O_NONBLOCK`, it answers `EAGAIN` after as many tries. epoll would wait for an edge that never
+//! comes. So connects that meet a full backlog wait in a line, one per address and loop, and only
+//! its first one asks again.
+//!
+//! ```text
+//!  no line ── EAGAIN ──▶ waiting ── its turn ──▶ asks ── connected, refused ──▶ the next one's turn
+//!                            ▲                     │ EAGAIN
+//!                            └──── a pause ────────┘
+//! ```
+//!
+//! The pause doubles while nothing connects, from [`PAUSE_MIN_NS`] to [`PAUSE_MAX_NS`], and is short
+//! again after a success. So a line moves about as fast as the listener accepts, in order, and costs
+//! one system call per pause however long it is.
+//!
+//! **Invariant.** While a connect waits that has not been woken, the line's timer is set. So a
+//! connect that was woken and is not polled, or was dropped, delays the others by one pause.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Poll, Waker};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr;
-use crate::reactor::Reactor;
+use crate::reactor::{Expire, Reactor, TimerKey};
 use crate::task::coop;
-use crate::time;
+use crate::task::wait_list::{Ticket, WaitList};
 
-/// The pause doubles from the one to the other, so that a thousand connects which wait cost
-/// little, and one that waits for a server which is about to accept loses little.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(64);
+/// The pauses of a line whose first connect meets a full backlog.
+const PAUSE_MIN_NS: u64 = 50_000;
+const PAUSE_MAX_NS: u64 = 16_000_000;
 
 pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<OwnedFd> {
     let (socket, addr) = match socket_for(path) {
         Ok(made) => made,
         Err(error) => return coop::ready(Err(error)).await,
     };
-    let mut pause = PAUSE_MIN;
-    loop {
-        match coop::leaf_fn(|_| Poll::Ready(socket.connect(&addr))).await {
-            Ok(()) => return Ok(socket.into()),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
-        }
-        time::pause(reactor, pause).await?;
-        pause = PAUSE_MAX.min(2 * pause);
-    }
+    let mut waiting = Waiting { reactor, addr, socket: Some(socket), line: None };
+    coop::leaf_fn(|cx| waiting.poll(cx.waker())).await
 }
 
 fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {
     let addr = addr::to_addr(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     Ok((socket, addr))
+}
+
+/// A loop, by its address, and a listener's address.
+type LineKey = (usize, Vec<u8>);
+
+thread_local! {
+    /// The lines of this thread's loops. Each is here as long as a connect waits in it.
+    static LINES: RefCell<BTreeMap<LineKey, Rc<Line>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Connects that wait for room in the backlog of one listener.
+struct Line {
+    reactor: Rc<Reactor>,
+    key: LineKey,
+    waiters: WaitList,
+    members_count: Cell<usize>,
+    timer: Cell<Option<TimerKey>>,
+    pause_ns: Cell<u64>,
+}
+
+/// One connect.
+struct Waiting<'a> {
+    reactor: &'a Rc<Reactor>,
+    addr: SockAddr,
+    /// `None` once it has connected.
+    socket: Option<Socket>,
+    line: Option<(Rc<Line>, Ticket)>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, waker: &Waker) -> Poll<io::Result<OwnedFd>> {
+        if !self.reactor.is_accepting() {
+            return Poll::Ready(Err(self.reactor.refusal()));
+        }
+        if !self.is_its_turn() {
+            return self.wait(waker);
+        }
+        let socket = self.socket.as_ref().expect("polled after completion");
+        match socket.connect(&self.addr) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                self.wait(waker)
+            }
+            result => {
+                if let Some((line, _)) = &self.line {
+                    line.pause_ns.set(PAUSE_MIN_NS);
+                    line.wake_next();
+                }
+                let socket = self.socket.take().expect("looked at above");
+                Poll::Ready(result.map(|()| socket.into()))
+            }
+        }
+    }
+
+    /// Whether no other connect to the same address is before this one.
+    fn is_its_turn(&self) -> bool {
+        match &self.line {
+            Some((line, ticket)) => !line.waiters.has_not_been_woken(ticket),
+            None => LINES.with_borrow(|lines| !lines.contains_key(&self.key())),
+        }
+    }
+
+    fn wait(&mut self, waker: &Waker) -> Poll<io::Result<OwnedFd>> {
+        if self.line.is_none() {
+            let line = Line::join(self.reactor, self.key());
+            self.line = Some((line, Ticket::default()));
+        }
+        let (line, ticket) = self.line.as_mut().expect("joined above");
+        line.waiters.wait(ticket, waker);
+        line.set_timer();
+        Poll::Pending
+    }
+
+    fn key(&self) -> LineKey {
+        let bytes = self.addr.as_pathname().map(|path| path.as_os_str().as_encoded_bytes());
+        let name = bytes.or_else(|| self.addr.as_abstract_namespace()).unwrap_or_default();
+        // Abstract names and paths are told apart by the zero byte, which no path has.
+        let is_abstract = self.addr.as_pathname().is_none();
+        let prefix: &[u8] = if is_abstract { b"\0" } else { b"" };
+        (Rc::as_ptr(self.reactor).addr(), [prefix, name].concat())
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some((line, mut ticket)) = self.line.take() {
+            line.waiters.leave(&mut ticket);
+            line.leave();
+        }
+    }
+}
+
+impl Line {
+    fn join(reactor: &Rc<Reactor>, key: LineKey) -> Rc<Line> {
+        let line = LINES.with_borrow_mut(|lines| {
+            let line = lines.entry(key.clone()).or_insert_with(|| {
+                Rc::new(Line {
+                    reactor: Rc::clone(reactor),
+                    key,
+                    waiters: WaitList::default(),
+                    members_count: Cell::new(0),
+                    timer: Cell::new(None),
+                    pause_ns: Cell::new(PAUSE_MIN_NS),
+                })
+            });
+            Rc::clone(line)
+        });
+        line.members_count.set(line.members_count.get() + 1);
+        line
+    }
+
+    fn leave(&self) {
+        self.members_count.set(self.members_count.get() - 1);
+        if self.members_count.get() > 0 {
+            return;
+        }
+        let removed = LINES.with_borrow_mut(|lines| lines.remove(&self.key));
+        if let Some(timer) = self.timer.take() {
+            self.reactor.remove_timer(timer);
+        }
+        drop(removed);
+    }
+
+    /// Wakes the first connect that waits. The timer wakes the next one, should this not be polled.
+    fn wake_next(self: &Rc<Self>) {
+        self.reactor.wake_afterwards(self.waiters.next());
+        if self.waiters.is_waiting() {
+            self.set_timer();
+        }
+    }
+
+    fn set_timer(self: &Rc<Self>) {
+        if self.timer.get().is_some() {
+            return;
+        }
+        let pause_ns = self.pause_ns.get();
+        self.pause_ns.set(PAUSE_MAX_NS.min(2 * pause_ns));
+        let at_ns = self.reactor.now_ns() + pause_ns;
+        self.timer.set(Some(self.reactor.expire_at(at_ns, Rc::clone(self) as Rc<_>)));
+    }
+}
+
+impl Expire for Line {
+    fn expire(self: Rc<Self>) {
+        self.timer.set(None);
+        if self.reactor.is_accepting() {
+            return self.wake_next();
+        }
+        while let Some(waker) = self.waiters.next() {
+            self.reactor.wake_afterwards(Some(waker)); // each finds that the loop has ended
+        }
+    }
+
+    fn outlives_tasks(&self) -> bool {
+        false
+    }
 }
