@@ -231,8 +231,12 @@ impl Slots {
     pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
         let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == State::InFlight);
         let repeatable = in_flight.filter(|(_, slot)| match slot.verb {
-            Verb::Accept | Verb::Recv | Verb::PollReadable | Verb::PollWritable => true,
-            Verb::RecvInto | Verb::Send | Verb::Connect => false,
+            Verb::Accept
+            | Verb::Recv
+            | Verb::RecvInto
+            | Verb::PollReadable
+            | Verb::PollWritable => true,
+            Verb::Send | Verb::Connect => false,
         });
         let key = |(index, slot): (usize, &Slot)| {
             Key::new(index as u32, self.generations[index], slot.verb)

@@ -233,3 +233,23 @@ fn a_dropped_completion_fails_one_operation() {
     drop(runtime);
     assert!(!script.is_leaked());
 }
+
+/// Goal: a receive into a private buffer whose completion was dropped ends its stream (H02). It never
+/// waits for its peer, so nothing that the peer does would ever end it.
+/// Method: an empty pool, then drop the completion of the private receive; the peer sends nothing more.
+/// Kills: a check of multishot receives only.
+#[test]
+fn a_dropped_completion_of_a_private_receive_is_no_hang() {
+    let (script, runtime) = watched();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        let reader = spawn(async move { stream.recv().await.map(|bytes| bytes.len()) });
+        turns(2).await;
+        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        turns(2).await;
+        script.drop_completion(script.the(Verb::RecvInto));
+        let result = timeout(Duration::from_secs(2), reader).await;
+        let error = result.expect("no hang").unwrap().unwrap_err().to_string();
+        assert!(error.contains("dropped the completion"), "{error}");
+    });
+}
