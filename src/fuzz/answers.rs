@@ -25,6 +25,7 @@ impl Run {
             return;
         }
         match op.submitted.request {
+            _ if op.is_cancel_lost => {}
             _ if op.is_cancelled && !matches!(op.submitted.request, Request::Send { .. }) => {
                 self.fail(op, errno::ECANCELED);
             }

@@ -30,6 +30,8 @@ pub(super) fn pattern(conn: usize, position: usize, len: usize) -> &'static [u8]
 /// One connection, from both sides.
 #[derive(Default, Debug)]
 pub(super) struct Conn {
+    /// The kernel has dropped a completion of it.
+    pub(super) is_damaged: bool,
     pub(super) fd: RawFd,
     pub(super) inode: u64,
     /// The listener that it was accepted by.
@@ -99,6 +101,8 @@ pub(super) struct Op {
     pub(super) kind: Kind,
     /// The kernel has been asked to cancel it.
     pub(super) is_cancelled: bool,
+    /// It has not heeded that yet, and only another cancel will end the operation.
+    pub(super) is_cancel_lost: bool,
 }
 
 impl Op {
@@ -116,6 +120,8 @@ impl Op {
 
 #[derive(Default, Debug)]
 pub(super) struct Listener {
+    /// The kernel has dropped a completion of it.
+    pub(super) is_damaged: bool,
     pub(super) is_dropped: bool,
     pub(super) errors: Vec<i32>,
     /// Tasks that wait in an `accept()`.
@@ -126,6 +132,8 @@ pub(super) struct Listener {
 
 #[derive(Default, Debug)]
 pub(super) struct Watched {
+    /// The kernel has dropped a completion of it.
+    pub(super) is_damaged: bool,
     pub(super) inode: u64,
     pub(super) is_dropped: bool,
     /// Answers that the kernel has given, for reading and for writing.
@@ -142,6 +150,10 @@ pub(super) struct Books {
     pub(super) ops: Vec<Op>,
     /// Cancels that the kernel has not looked at: their own `user_data`, and the target's.
     pub(super) cancels: Vec<(u64, u64)>,
+    /// The library's watchdog is on.
+    pub(super) is_watched: bool,
+    /// Completions that the kernel has dropped.
+    pub(super) dropped_count: u32,
     /// The driver has been failed.
     pub(super) is_broken: bool,
     /// The runtime is ending or has ended.
@@ -261,7 +273,7 @@ impl Books {
             self.violated(format_args!("{verb:?} on {kind:?} beside {:?}", other.verb()));
         }
         let submitted = Submitted { user_data, request };
-        self.ops.push(Op { submitted, inode, kind, is_cancelled: false });
+        self.ops.push(Op { submitted, inode, kind, is_cancelled: false, is_cancel_lost: false });
         if let Request::Send { source, source_len, .. } = request {
             self.check_memory();
             self.check_source(kind, source, source_len as usize);
@@ -341,7 +353,8 @@ impl Books {
             (Verb::Connect, Kind::Conn(number)) => !self.conns[number].is_handed_over,
             _ => true,
         };
-        if !(has_reason || self.is_over || self.is_broken) {
+        // The watchdog cancels what is silent while its descriptor is ready, and the model's are.
+        if !(has_reason || self.is_over || self.is_broken || self.is_watched) {
             self.violated(format_args!("{:?} on {:?} is cancelled by mistake", op.verb(), op.kind));
         }
     }
@@ -390,7 +403,7 @@ impl Books {
             InEnd::Eof if code.is_some() => code == conn.out_error,
             InEnd::Eof => error.kind() == io::ErrorKind::UnexpectedEof,
         });
-        let is_right = is_end && delivered - read < asked;
+        let is_right = conn.is_damaged || is_end && delivered - read < asked;
         if !(self.is_broken || self.is_over || is_right) {
             self.violated(format_args!(
                 "connection {number} fails to read {asked} at {read} of {delivered}, {end:?}: {error}"

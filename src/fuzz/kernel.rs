@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Run;
 use super::answers::RESTART;
-use super::books::Op;
+use super::books::{Kind, Op};
 use super::memory;
 use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::uring::entry::Entry;
@@ -185,7 +185,10 @@ impl Run {
         }
         match self.choices.byte() % 8 {
             0..=3 => self.end_cancelled(op),
-            4 => self.script.post_result(cancel, -errno::EALREADY), // still running
+            4 => {
+                self.script.post_result(cancel, -errno::EALREADY); // still running
+                self.lose_cancel(place);
+            }
             5 => {
                 // The operation is over, and its completion is on the way.
                 self.satisfy(op);
@@ -194,8 +197,36 @@ impl Run {
                     self.script.post_result(cancel, -errno::ENOENT);
                 }
             }
-            _ => {} // it takes a while, or is lost (H33)
+            _ => self.lose_cancel(place), // or it takes a while
         }
+    }
+
+    /// Without a watchdog the library has no means against a lost cancel (H33), so the kernel ends
+    /// the operation later. With one, only another cancel does.
+    fn lose_cancel(&self, place: usize) {
+        let mut books = self.books.borrow_mut();
+        books.ops[place].is_cancel_lost = books.is_watched;
+    }
+
+    /// Drops the last completion of a receive, an accept or a poll: the kernel has no memory (H02).
+    pub(super) fn lose_completion(&self) {
+        let mut books = self.books.borrow_mut();
+        if books.ops.is_empty() {
+            return;
+        }
+        let place = self.choices.below(books.ops.len());
+        let op = books.ops[place];
+        match (op.verb(), op.kind) {
+            (Verb::Send | Verb::Connect, _) => return,
+            (_, Kind::Conn(number)) => books.conns[number].is_damaged = true,
+            (_, Kind::Listener(number)) => books.listeners[number].is_damaged = true,
+            (_, Kind::Watch(number)) => books.watches[number].is_damaged = true,
+        }
+        books.ops.remove(place); // its memory stays lent: nothing has ended the loan
+        books.dropped_count += 1;
+        books.trace.note("dropped completion", op.submitted.user_data, 0);
+        drop(books);
+        self.script.drop_completion(op.submitted);
     }
 
     /// Ends an operation that has been cancelled. It may have done something all the same.

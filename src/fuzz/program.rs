@@ -51,6 +51,7 @@ pub(super) fn play(run: &Rc<Run>) {
     let is_mute_at_end = choices.one_in(40);
     let can_break = choices.one_in(12);
     let ending = choices.of(&[Next::Settle, Next::Settle, Next::Leave]);
+    let is_watched = choices.one_in(3);
     let runtime = build(run);
     run.connect();
     let mut program = Program {
@@ -60,7 +61,14 @@ pub(super) fn play(run: &Rc<Run>) {
         watches: Vec::new(),
         can_break,
     };
-    let loop_left = runtime.block_on(async { ending::LoopLeft::of(&context::current()) });
+    run.books.borrow_mut().is_watched = is_watched;
+    let loop_left = runtime.block_on(async {
+        let core = context::current();
+        if is_watched {
+            core.reactor.watch_from_now_on();
+        }
+        ending::LoopLeft::of(&core)
+    });
     let mut next = Next::Enter;
     while next == Next::Enter {
         next = runtime.block_on(program.play(ending));
@@ -116,7 +124,7 @@ impl Run {
             Unhandled::DriverFailed { .. } => books.is_broken,
             Unhandled::UndrainedShutdown { .. } => {
                 books.undrained_reports += 1;
-                books.is_mute || books.is_broken
+                books.is_mute || books.is_broken || books.dropped_count > 0
             }
             Unhandled::AcceptCapacity { .. } => books.exhausted_errors > 0,
             Unhandled::BackgroundClose { .. } => {
@@ -419,12 +427,15 @@ impl Program {
     }
 
     fn disturb(&mut self) {
-        let mut is_broken = self.run.books.borrow().is_broken;
+        let is_broken = self.run.books.borrow().is_broken;
         if self.can_break && !is_broken && self.run.choices.one_in(4) {
-            is_broken = true;
-            self.run.fail_enter(self.run.choices.of(&[errno::EPERM, errno::ENOSYS]));
+            self.run.books.borrow_mut().is_broken = true;
+            let code = self.run.choices.of(&[errno::EPERM, errno::ENOSYS]);
+            self.run.books.borrow_mut().trace.note("forbidden", 0, i64::from(code));
+            self.run.script.forbid_enter(code);
+        } else if self.run.books.borrow().is_watched {
+            self.run.lose_completion();
         }
-        self.run.books.borrow_mut().is_broken = is_broken;
     }
 }
 

@@ -239,7 +239,7 @@ impl Reactor {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn watch_from_now_on(&self) {
         *self.watchdog.borrow_mut() = Watchdog::new(true);
     }

@@ -296,6 +296,11 @@ impl Script {
         self.world.borrow_mut().enter_failures.push_back((at, errno));
     }
 
+    /// Every enter fails from now on, before it submits, as in a sandbox.
+    pub(crate) fn forbid_enter(&self, errno: i32) {
+        self.world.borrow_mut().forbidden = Some(errno);
+    }
+
     /// The next update of a timeout fails and moves nothing.
     pub(crate) fn fail_timeout_update(&self, errno: i32) {
         self.world.borrow_mut().update_failure = Some(errno);

@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) provided: VecDeque<Loan>,
     pub(super) unpublished: Vec<Loan>,
     pub(super) enter_failures: VecDeque<(FailAt, i32)>,
+    /// Every enter fails with this.
+    pub(super) forbidden: Option<i32>,
     /// The next timeout update fails with this and moves nothing.
     pub(super) update_failure: Option<i32>,
     pub(super) cancels: Vec<u64>,
@@ -260,6 +262,9 @@ impl World {
     }
 
     pub(super) fn take_failure(&mut self, at: FailAt) -> io::Result<()> {
+        if let Some(code) = self.forbidden {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         match self.enter_failures.front() {
             Some(&(when, code)) if when == at => {
                 self.enter_failures.pop_front();
