@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-RUNS_MAX=20000 # the slowest needs some three thousand
+RUNS_MAX=20000 # the slowest needs some thousand
 
 root="$PWD"
 target="${PLANTED_TARGET:-$root/target/planted}"

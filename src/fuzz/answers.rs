@@ -8,6 +8,7 @@ use super::descriptors;
 use super::kernel::CONNS_MAX;
 use crate::driver::request::{Request, Verb};
 use crate::driver::uring::scripted::Script;
+use crate::net::Overflow;
 use crate::sys::errno;
 
 const ECONNRESET: i32 = 104;
@@ -69,9 +70,22 @@ impl Run {
 
     /// Accepts a connection: the descriptor is the library's from now on.
     pub(super) fn accept(&self, op: Op, more: bool) {
+        let Kind::Listener(listener) = op.kind else { panic!("{op:?} accepts nothing") };
+        let Request::Accept { is_multishot, .. } = op.submitted.request else {
+            panic!("{op:?} accepts nothing");
+        };
+        if self.books.borrow().find_op(op.submitted.user_data).is_none() {
+            return; // ended by an earlier one
+        }
+        let more = more && is_multishot;
+        let open_count = self.books.borrow().open_count(listener);
         let number = self.new_conn();
         let mut books = self.books.borrow_mut();
-        let Kind::Listener(listener) = op.kind else { panic!("{op:?} accepts nothing") };
+        if let Some((max, Overflow::LeaveInBacklog)) = books.listeners[listener].limit
+            && open_count >= max
+        {
+            books.violated(format_args!("listener {listener} accepts beyond {max} connections"));
+        }
         books.listeners[listener].untaken_count += 1;
         books.conns[number].listener = Some(listener);
         let fd = books.conns[number].fd;

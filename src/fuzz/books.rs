@@ -13,6 +13,7 @@ use super::choices::Random;
 use super::{descriptors, memory};
 use crate::driver::request::{Request, Verb};
 use crate::driver::uring::scripted::Submitted;
+use crate::net::Overflow;
 
 const PATTERN_LEN: usize = 1 << 18;
 
@@ -103,6 +104,8 @@ pub(super) struct Op {
     pub(super) is_cancelled: bool,
     /// It has not heeded that yet, and only another cancel will end the operation.
     pub(super) is_cancel_lost: bool,
+    /// Cancels that it has not heeded.
+    pub(super) cancels_lost: u32,
 }
 
 impl Op {
@@ -124,6 +127,8 @@ pub(super) struct Listener {
     pub(super) is_damaged: bool,
     pub(super) is_dropped: bool,
     pub(super) errors: Vec<i32>,
+    /// Connections that may be open at once, and whether more are accepted and reset.
+    pub(super) limit: Option<(usize, Overflow)>,
     /// Tasks that wait in an `accept()`.
     pub(super) waiting_count: usize,
     /// Connections that the kernel has accepted and the program has not been given.
@@ -242,6 +247,27 @@ impl Books {
         }
     }
 
+    /// Connections of a listener that are open.
+    pub(super) fn open_count(&self, listener: usize) -> usize {
+        let is_its = |conn: &&Conn| conn.listener == Some(listener);
+        let is_open = |conn: &&Conn| descriptors::inode(conn.fd) == Some(conn.inode);
+        self.conns.iter().filter(is_its).filter(is_open).count()
+    }
+
+    /// A listener below its limit asks for the connection that a task waits for.
+    pub(super) fn check_limits(&mut self) {
+        for number in 0..self.listeners.len() {
+            let listener = &self.listeners[number];
+            let Some((max, _)) = listener.limit else { continue };
+            let is_wanted = listener.waiting_count > 0 && !listener.is_dropped;
+            let is_asked = self.ops.iter().any(|op| op.kind == Kind::Listener(number));
+            let has_room = self.open_count(number) < max;
+            if is_wanted && has_room && !is_asked && !self.is_broken {
+                self.violated(format_args!("listener {number} has room and does not accept"));
+            }
+        }
+    }
+
     pub(super) fn listener_of(&self, op: Op) -> Option<&Listener> {
         match op.kind {
             Kind::Listener(number) if !self.is_over => Some(&self.listeners[number]),
@@ -273,7 +299,8 @@ impl Books {
             self.violated(format_args!("{verb:?} on {kind:?} beside {:?}", other.verb()));
         }
         let submitted = Submitted { user_data, request };
-        self.ops.push(Op { submitted, inode, kind, is_cancelled: false, is_cancel_lost: false });
+        let (is_cancelled, is_cancel_lost, cancels_lost) = (false, false, 0);
+        self.ops.push(Op { submitted, inode, kind, is_cancelled, is_cancel_lost, cancels_lost });
         if let Request::Send { source, source_len, .. } = request {
             self.check_memory();
             self.check_source(kind, source, source_len as usize);

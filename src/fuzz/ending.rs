@@ -40,8 +40,18 @@ pub(super) async fn settle(program: &mut Program) {
     let run = Rc::clone(&program.run);
     run.is_kind.set(true);
     run.script.set_consume_max(None);
-    let is_neglect = |task: &Task| matches!(task.what, What::Neglect(_));
-    rounds(program, "tasks", |program| program.tasks.iter().all(is_neglect)).await;
+    // Accepts that nothing is owed: polled once, or perhaps beyond a limit.
+    let may_wait = |task: &Task| match task.what {
+        What::Neglect(_) => true,
+        What::Accept(number) => run.books.borrow().listeners[number].limit.is_some(),
+        _ => false,
+    };
+    rounds(program, "tasks", |program| program.tasks.iter().all(may_wait)).await;
+    sleep(Duration::from_millis(800)).await; // longer than a listener rests, or is silent
+    for _ in 0..4 + run.script.pending_count() {
+        yield_now().await;
+    }
+    run.books.borrow_mut().check_limits();
     program.tasks.iter().for_each(|task| task.handle.abort());
     let endpoints = run.endpoints.borrow().clone();
     for endpoint in &endpoints {

@@ -13,7 +13,7 @@ use super::endpoints::{End, Endpoint};
 use super::kernel::CONNS_MAX;
 use super::tasks::{Read, Task, What, Write};
 use crate::io::AsyncFd;
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{Overflow, TcpListener, TcpStream};
 use crate::runtime::context;
 use crate::sys::errno;
 use crate::task::yield_now;
@@ -209,11 +209,18 @@ impl Program {
         if number >= LISTENERS_MAX {
             return self.accept();
         }
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let limit = self.run.choices.of(&[None, None, Some(1), Some(3)]);
+        let overflow = self.run.choices.of(&[Overflow::LeaveInBacklog, Overflow::Shed]);
+        let mut builder = TcpListener::builder().overflow(overflow);
+        if let Some(max) = limit {
+            builder = builder.max_connections(max);
+        }
+        let listener = builder.bind("127.0.0.1:0").expect("a free port");
         let fd = listener.as_raw_fd();
         let inode = descriptors::inode(fd).expect("just opened");
         let mut books = self.run.books.borrow_mut();
-        books.listeners.push(Listener::default());
+        let limit = limit.map(|max| (max, overflow));
+        books.listeners.push(Listener { limit, ..Listener::default() });
         books.files.push(File { fd, inode, kind: Kind::Listener(number) });
         drop(books);
         self.listeners.push((number, Rc::new(listener)));
