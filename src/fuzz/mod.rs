@@ -5,7 +5,7 @@
 //! library runs for real above the ring's seam, on the scripted ring and its clock that stands still.
 //! So a run is a function of its bytes: the same bytes give the same trace.
 //!
-//! The oracle ([`books`]) keeps its own account of both sides and checks:
+//! The oracle ([`books`], [`outcomes`]) keeps its own account of both sides and checks:
 //!
 //! - every byte is read once and in order; what is sent is what was queued, once and in order,
 //! - every descriptor is closed once, never while an operation names it, and none is left open,
@@ -29,6 +29,7 @@ mod ending;
 mod endpoints;
 mod kernel;
 mod memory;
+mod outcomes;
 mod program;
 #[cfg(test)]
 mod shrink;
