@@ -248,6 +248,11 @@ impl Driver {
         each!(self, _ring => (), epoll => epoll.forget(fd), _failed => ());
     }
 
+    /// The program has seen the descriptor and may put another protocol on its socket.
+    pub(crate) fn expose(&mut self, fd: RawFd) {
+        each!(self, _ring => (), epoll => epoll.expose(fd), _failed => ());
+    }
+
     /// Has the kernel look at what was pushed, without waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         each!(

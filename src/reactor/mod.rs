@@ -219,6 +219,13 @@ impl Reactor {
         }
     }
 
+    /// The program has seen the descriptor of a stream.
+    pub(crate) fn expose(&self, fd: RawFd) {
+        if let Some(driver) = &mut *self.driver.borrow_mut() {
+            driver.expose(fd);
+        }
+    }
+
     /// Lets keys name fewer operations than they can.
     #[cfg(test)]
     pub(crate) fn set_index_max(&self, index_max: u32) {

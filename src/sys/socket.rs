@@ -1,5 +1,5 @@
 //! Calls on sockets that take a bare descriptor number.
-#![allow(unsafe_code)] // shutdown(2), ioctl(2)
+#![allow(unsafe_code)] // shutdown(2), ioctl(2), getsockopt(2)
 
 use std::io;
 use std::os::fd::RawFd;
@@ -20,4 +20,30 @@ pub(crate) fn untaken_bytes(fd: RawFd) -> usize {
     // SAFETY: `TIOCOUTQ`, which is `SIOCOUTQ`, writes one int.
     let status = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut count) };
     if status < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
+}
+
+/// Whether the socket is TCP, without a layer such as kTLS or MPTCP on top.
+///
+/// Two options are enough: MPTCP and SMC sockets pass `TCP_ULP` on to a TCP socket of theirs, but
+/// have protocols of their own; raw and netlink sockets may have the number 6 as well, but no
+/// `TCP_ULP`. The layer has no name while there is none. A kernel without the option (before 4.13)
+/// gives an error, so the answer is no.
+pub(crate) fn is_plain_tcp(fd: RawFd) -> bool {
+    let mut protocol = [0; size_of::<libc::c_int>()];
+    let mut layer = [0; ULP_NAME_LEN];
+    option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL, &mut protocol).is_some()
+        && libc::c_int::from_ne_bytes(protocol) == libc::IPPROTO_TCP
+        && option(fd, libc::IPPROTO_TCP, libc::TCP_ULP, &mut layer).is_some()
+        && layer[0] == 0
+}
+
+/// `TCP_ULP_NAME_MAX` of the kernel.
+const ULP_NAME_LEN: usize = 16;
+
+/// Reads an option into `value`. The rest of `value` stays as it is.
+fn option(fd: RawFd, level: i32, name: i32, value: &mut [u8]) -> Option<()> {
+    let mut len = value.len() as libc::socklen_t;
+    // SAFETY: `value` is `len` writable bytes, and `len` is valid for the call to change.
+    let status = unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &mut len) };
+    (status == 0).then_some(())
 }

@@ -29,6 +29,7 @@ mod suite;
 
 mod accepting;
 mod admission;
+mod boundaries;
 mod budget;
 mod buffers;
 mod cancellation;
@@ -52,6 +53,7 @@ const DESCRIPTORS: u64 = 8192;
 
 const SHARED: &[&[Body]] = &[
     accepting::SHARED,
+    boundaries::SHARED,
     budget::SHARED,
     buffers::SHARED,
     cancellation::SHARED,
@@ -66,6 +68,7 @@ const SHARED: &[&[Body]] = &[
 
 const ALONE: &[&[Body]] = &[
     admission::ALONE,
+    boundaries::ALONE,
     cancellation::ALONE,
     crowd::ALONE,
     reuse::ALONE,

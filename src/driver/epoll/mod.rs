@@ -11,9 +11,12 @@
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
 //!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one call
 //!   that returns `EAGAIN`.
-//! - **A short read means empty**, unless the peer has finished or the connection is broken: then
-//!   one more read returns the end. Or there is urgent data, at whose mark a read stops. `RDHUP`,
-//!   `HUP`, `ERR` and `PRI` say so.
+//! - **A short read means "empty" on plain TCP only** (H86), and there not after an event with `RDHUP`,
+//!   `HUP` or `ERR` (one more read returns the end) or `PRI` (a read stops at the mark of urgent
+//!   data). On any other socket a read also stops where the kernel cuts: at descriptors or credentials
+//!   on a Unix socket, at a record under kTLS. There a socket is read until `EAGAIN`. Which kind it is
+//!   is asked at its first short read. A descriptor that the program has seen may get kTLS at any
+//!   time, so its socket counts as another kind from then on ([`Epoll::expose`]).
 //! - **A failed connect is writable**, and so, for a moment, is one that has not begun. A second
 //!   `connect` tells: `EISCONN`, `EALREADY`, or why not.
 //! - **What epoll refuses is always ready.** `EPERM` says that the file (a regular one) has no
@@ -33,9 +36,10 @@
 //! ```
 //!
 //! **Invariant.** A pending operation is on the run list, or its last call has seen `EAGAIN` (or a
-//! short read) and no edge has come since, so the kernel owes one.
+//! short read that means "empty") and no edge has come since, so the next change makes one.
 #![allow(unsafe_code)] // socket calls on lent memory
 
+mod alarm;
 #[cfg(test)]
 mod tests;
 mod tried;
@@ -51,7 +55,9 @@ use super::{DriverStats, PushOutcome};
 use crate::buf::{Loan, Pool};
 use crate::sys::epoll::{self, Event, TimerFd};
 use crate::sys::eventfd::EventFd;
+use crate::sys::socket::is_plain_tcp;
 use crate::sys::{clock, errno};
+use alarm::Alarm;
 use tried::{Tried, at_once, connected, once, polled, refused};
 
 /// Operations tried in one wait. The rest are tried in the next, before it may sleep.
@@ -90,13 +96,6 @@ pub(crate) struct Epoll {
     stats: DriverStats,
 }
 
-/// A timer among the descriptors. Set when a deadline earlier than its own appears, and otherwise
-/// left alone: firing too early costs one turn.
-struct Alarm {
-    timer: TimerFd,
-    deadline_ns: Option<u64>,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Direction {
     In,
@@ -106,10 +105,20 @@ enum Direction {
 #[derive(Default)]
 struct Socket {
     is_added: bool,
-    /// A short read does not mean that nothing is left. Once set, for good.
-    reads_to_the_end: bool,
+    short_read: ShortRead,
     input: Side,
     output: Side,
+}
+
+/// What a read that fills less than its buffer means.
+#[derive(Clone, Copy, Default)]
+enum ShortRead {
+    #[default]
+    NotAsked,
+    /// Nothing is left: the socket is plain TCP.
+    Empty,
+    /// Something may be left. Stays until the descriptor is closed.
+    MayHaveMore,
 }
 
 /// One direction of a socket.
@@ -152,7 +161,7 @@ impl Epoll {
             run_list: VecDeque::new(),
             fresh: VecDeque::new(),
             decided: Vec::new(),
-            timer: timer.map(|timer| Alarm { timer, deadline_ns: None }),
+            timer: timer.map(Alarm::new),
             spare: None,
             events: Vec::new(),
             stats: DriverStats::default(),
@@ -207,6 +216,11 @@ impl Epoll {
         }
     }
 
+    /// The program has seen the descriptor, so the socket may become something else than plain TCP.
+    pub(crate) fn expose(&mut self, fd: RawFd) {
+        self.socket(fd).short_read = ShortRead::MayHaveMore;
+    }
+
     /// Whether much that is new is waiting to be tried.
     pub(crate) fn is_half_full(&self) -> bool {
         self.fresh.len() >= TRIES_PER_WAIT_MAX / 2
@@ -249,11 +263,7 @@ impl Epoll {
 
     /// Has the descriptor watched, and returning `EAGAIN` where a flag of the call cannot say so.
     fn add(&mut self, fd: RawFd, request: &Request) -> io::Result<()> {
-        let index = usize::try_from(fd).expect("descriptors are not negative");
-        if index >= self.sockets.len() {
-            self.sockets.resize_with(index + 1, Socket::default);
-        }
-        if self.sockets[index].is_added {
+        if self.socket(fd).is_added {
             return Ok(());
         }
         match request {
@@ -261,9 +271,17 @@ impl Epoll {
             Request::Recv { .. } | Request::RecvInto { .. } | Request::Send { .. } => {}
             Request::Poll { .. } | Request::PollChanges { .. } => {} // the flags are its owner's
         }
-        self.epoll.add(fd, epoll::EVERY_EDGE, index as u64)?;
-        self.sockets[index].is_added = true;
+        self.epoll.add(fd, epoll::EVERY_EDGE, fd as u64)?;
+        self.socket(fd).is_added = true;
         Ok(())
+    }
+
+    fn socket(&mut self, fd: RawFd) -> &mut Socket {
+        let index = usize::try_from(fd).expect("descriptors are not negative");
+        if index >= self.sockets.len() {
+            self.sockets.resize_with(index + 1, Socket::default);
+        }
+        &mut self.sockets[index]
     }
 
     fn run_soon(&mut self, fd: RawFd, direction: Direction) {
@@ -319,7 +337,9 @@ impl Epoll {
             fd => fd as RawFd,
         };
         let Some(socket) = self.sockets.get_mut(fd as usize) else { return };
-        socket.reads_to_the_end |= event.events & epoll::MORE_TO_READ != 0;
+        if event.events & epoll::MORE_TO_READ != 0 {
+            socket.short_read = ShortRead::MayHaveMore;
+        }
         let (input, output) = (socket.input.pending, socket.output.pending);
         if (input, output) == (None, None) {
             socket.is_added = false; // its next request adds it again
@@ -400,7 +420,7 @@ impl Epoll {
             let flags = Flags::NONE.with_more().with_buffer(loan.id);
             out.push(Completion { key, result, flags });
             let is_short = (result as u32) < loan.target_len;
-            if is_short && !self.sockets[fd as usize].reads_to_the_end {
+            if is_short && self.sockets[fd as usize].is_empty_after_short_read(fd) {
                 return Tried::WaitsForEdge;
             }
         }
@@ -441,26 +461,21 @@ fn place(request: &Request) -> (RawFd, Direction) {
     }
 }
 
-impl Alarm {
-    fn set(&mut self, deadline_ns: u64) -> io::Result<()> {
-        if self.deadline_ns.is_some_and(|set_ns| set_ns <= deadline_ns) {
-            return Ok(());
-        }
-        self.deadline_ns = Some(deadline_ns);
-        self.timer.set(deadline_ns)
-    }
-
-    fn has_fired(&mut self) {
-        self.deadline_ns = None;
-        epoll::drain_count(self.timer.raw());
-    }
-}
-
 impl Socket {
     fn side(&mut self, direction: Direction) -> &mut Side {
         match direction {
             Direction::In => &mut self.input,
             Direction::Out => &mut self.output,
         }
+    }
+
+    fn is_empty_after_short_read(&mut self, fd: RawFd) -> bool {
+        if matches!(self.short_read, ShortRead::NotAsked) {
+            self.short_read = match is_plain_tcp(fd) {
+                true => ShortRead::Empty,
+                false => ShortRead::MayHaveMore,
+            };
+        }
+        matches!(self.short_read, ShortRead::Empty)
     }
 }

@@ -1,8 +1,11 @@
 //! The epoll driver alone, on real descriptors.
 
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+
+use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
 use super::*;
 use crate::driver::request::Verb;
@@ -181,4 +184,58 @@ fn receives_without_a_pool() {
         assert_eq!(waited(&mut driver, Wait::Poll)[0].result, 1);
     }
     driver.forget(fd);
+}
+
+/// The kernel's number of MPTCP, which a kernel may lack or refuse.
+const IPPROTO_MPTCP: i32 = 262;
+
+fn short_read_means_empty(driver: &mut Epoll, ours: &impl AsRawFd, theirs: &Socket2) -> bool {
+    let fd = ours.as_raw_fd();
+    let _ = driver.push(key(0), Request::Recv { fd, poll_first: false });
+    theirs.send(b"bytes").unwrap();
+    let got = waited(driver, Wait::Forever);
+    assert_eq!(got[0].result, 5);
+    drop(driver.pool.filled(got[0].flags.buffer().expect("one of the pool"), 5));
+    driver.cancel(key(0));
+    assert_eq!(waited(driver, Wait::Poll)[0].result, -errno::ECANCELED);
+    let is_empty = matches!(driver.socket(fd).short_read, ShortRead::Empty);
+    driver.forget(fd);
+    is_empty
+}
+
+/// Goal: only plain TCP is spared the receive that returns `EAGAIN`, and only while the program has
+/// not seen the descriptor.
+///
+/// Method: one message over TCP of both families, over an exposed TCP socket, over MPTCP where the
+/// kernel has it, over a Unix socket.
+///
+/// Kills: an extra receive for each message of a TCP connection; a short read that is trusted on
+/// another kind of socket, or after the program may have set `TCP_ULP`.
+#[test]
+fn a_short_read_means_empty_on_plain_tcp_only() {
+    let connected = |domain: Domain, protocol: Option<i32>, addr: SocketAddr| {
+        let new = || Socket2::new(domain, Type::STREAM, protocol.map(Protocol::from));
+        let listener = new()?;
+        listener.bind(&addr.into())?;
+        listener.listen(1)?;
+        let client = new()?;
+        client.connect(&listener.local_addr()?)?;
+        io::Result::Ok((listener.accept()?.0, client))
+    };
+    let ipv4 = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut driver = driver(None);
+    let (ours, theirs) = connected(Domain::IPV4, None, ipv4).unwrap();
+    assert!(short_read_means_empty(&mut driver, &ours, &theirs));
+    driver.expose(ours.as_raw_fd());
+    assert!(!short_read_means_empty(&mut driver, &ours, &theirs));
+    // `forget` was called: the number stands for a new socket.
+    assert!(short_read_means_empty(&mut driver, &ours, &theirs));
+    if let Ok((ours, theirs)) = connected(Domain::IPV6, None, (Ipv6Addr::LOCALHOST, 0).into()) {
+        assert!(short_read_means_empty(&mut driver, &ours, &theirs));
+    }
+    if let Ok((ours, theirs)) = connected(Domain::IPV4, Some(IPPROTO_MPTCP), ipv4) {
+        assert!(!short_read_means_empty(&mut driver, &ours, &theirs));
+    }
+    let (ours, theirs) = Socket2::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+    assert!(!short_read_means_empty(&mut driver, &ours, &theirs));
 }

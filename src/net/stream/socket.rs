@@ -102,6 +102,12 @@ impl Socket {
         self.is_shared.set(true);
     }
 
+    /// As [`share`](Self::share), for a program that may also set options such as `TCP_ULP`.
+    pub(in crate::net) fn expose(&self) {
+        self.share();
+        self.reactor.expose(self.fd.as_raw_fd());
+    }
+
     /// Whether ending the receiving side ends it for this descriptor alone. `shutdown(2)` acts on the
     /// open file: a duplicate, or the descriptor of a forked child, would read the end too.
     ///

@@ -273,10 +273,11 @@ impl Drop for TcpStream {
 }
 
 /// Closing a stream is cheapest while its descriptor was never seen: afterwards a duplicate may exist,
-/// and the receive has to be cancelled, which costs more the more connections there are.
+/// and the receive has to be cancelled, which costs more the more connections there are. On epoll each
+/// message then costs one more `recv(2)`, because another protocol (kTLS) may be on the socket.
 impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket().share();
+        self.socket().expose();
         self.socket().as_fd()
     }
 }
