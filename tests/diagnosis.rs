@@ -13,13 +13,14 @@ use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 use sandbox::{kill_for, with_refused};
 
 /// The steps after the flags, on a machine that has everything.
-const STEPS_OF_URING: [(&str, &str); 10] = [
+const STEPS_OF_URING: [(&str, &str); 11] = [
     ("present", "feature nodrop"),
     ("present", "feature submit_stable"),
     ("present", "feature fast_poll"),
     ("present", "feature ext_arg"),
     ("present", "feature cqe_skip"),
     ("works", "registering provided buffers"),
+    ("works", "timing a timeout"),
     ("works", "probing a no-op"),
     ("works", "probing a multishot receive"),
     ("works", "probing a multishot accept"),
@@ -109,7 +110,7 @@ fn the_refused_step_is_named() {
         (libc::SYS_io_uring_setup, libc::EPERM, "io_uring_setup (sq 256, ", "seccomp"),
         (libc::SYS_io_uring_setup, libc::ENOSYS, "io_uring_setup (sq 256, ", "seccomp"),
         (libc::SYS_io_uring_register, libc::EPERM, "registering provided buffers", "seccomp"),
-        (libc::SYS_io_uring_enter, libc::EPERM, "probing a no-op", "seccomp"),
+        (libc::SYS_io_uring_enter, libc::EPERM, "timing a timeout", "seccomp"),
         (libc::SYS_socketpair, libc::ENOMEM, "probing a multishot receive", "ulimit -l"),
         (libc::SYS_accept4, libc::EPERM, "", ""), // nobody needs it here: io_uring does it
     ];

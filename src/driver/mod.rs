@@ -420,9 +420,8 @@ fn open_only_epoll(pool: &Rc<Pool>, reason: &str, trail: &mut Trail) -> Result<O
 
 fn open_uring(sizes: RingSizes, pool: &Rc<Pool>, steps: &mut Steps) -> Result<Opened, SetupError> {
     let bell = open_bell(steps)?;
-    let (driver, rung) = uring::setup::open(sizes, pool, &bell, steps)?;
-    let mut features = rung.features();
-    features.push("multishot");
+    let (driver, made) = uring::setup::open(sizes, pool, &bell, steps)?;
+    let features = made.features();
     let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
     let kind = DriverKind::Uring;
     Ok(Opened {

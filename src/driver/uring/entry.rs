@@ -20,12 +20,23 @@ pub(crate) enum Entry {
     Op(Request),
     /// Best effort: ask the operation with this `user_data` to end. Posts no completion on success.
     Cancel { target: u64 },
-    /// Completes at this moment of `CLOCK_MONOTONIC`.
+    /// Completes at this moment of `CLOCK_MONOTONIC`, in either [`TimeoutForm`].
     Timeout { deadline_ns: u64 },
     /// Moves a pending `Timeout`. Posts no completion on success.
     TimeoutUpdate { target: u64, deadline_ns: u64 },
     /// Reads the eight bytes of an eventfd.
     WakeRead { fd: RawFd, target: *mut u8 },
+}
+
+/// How a ring gives the moment of a timeout to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum TimeoutForm {
+    /// The moment itself. Some kernels read it by the clock of another time namespace (H83).
+    #[default]
+    Absolute,
+    /// The time that is left when the entry is submitted. Never early; late by the time that the
+    /// kernel takes for the entries of the same submission.
+    Relative,
 }
 
 /// One completion, as the kernel wrote it.
@@ -103,6 +114,9 @@ pub(crate) trait Ring {
 
     /// Makes provided buffers visible to the kernel.
     fn publish(&mut self);
+
+    /// The form of the timeouts that are pushed from now on. All pushed ones have been submitted.
+    fn set_timeout_form(&mut self, form: TimeoutForm);
 
     /// Ends the receiving side of a socket. A receive in flight on it completes with what has
     /// arrived, then with the end of the stream.

@@ -40,6 +40,7 @@ pub(crate) mod scripted;
 pub(crate) mod setup;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::collections::VecDeque;
 use std::io;
@@ -80,6 +81,7 @@ mod internal {
     pub(super) const PROBE: u8 = 0xF4;
     pub(super) const PROBE_TIMEOUT: u8 = 0xF5;
     pub(super) const PROBE_CANCEL: u8 = 0xF6;
+    pub(super) const TIMING: u8 = 0xF7; // of `timing`
 }
 
 pub(crate) struct Uring<R> {
@@ -419,7 +421,7 @@ impl<R: Ring> Uring<R> {
                     probe::close_accepted(cqe);
                     self.stats.strays += 1;
                 }
-                internal::PROBE_TIMEOUT => self.stats.strays += 1,
+                internal::PROBE_TIMEOUT | internal::TIMING => self.stats.strays += 1,
                 internal::PROBE_CANCEL => self.stats.cancels_missed += 1,
                 _verb => out.push(Completion {
                     key: Key::from_raw(cqe.user_data),

@@ -277,6 +277,7 @@ impl<R: Ring> Prober<R> {
         match cqe.user_data as u8 {
             internal::PROBE => close_accepted(cqe),
             internal::PROBE_TIMEOUT => return self.is_timeout_armed = false,
+            internal::TIMING => return, // of a measurement that has ended
             internal::PROBE_CANCEL => return, // only the target's final completion counts (H30)
             _ => unreachable!("{cqe:?} on a ring that has no driver"),
         }

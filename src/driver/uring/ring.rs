@@ -7,7 +7,8 @@
 //! `timespec` of a timeout entry is read when the entry is *submitted* (`FEAT_SUBMIT_STABLE`, which
 //! setup demands), so one per ring is enough: the latest deadline overwrites an earlier one that
 //! was pushed and not yet submitted, and both entries then mean the latest. Don't be tempted to
-//! build it on the stack of `push`: submission happens later.
+//! build it on the stack of `push`: submission happens later. For the same reason a relative timeout
+//! is computed in `enter`, each time until it is submitted.
 //!
 //! **Order of death** (H15): closing a ring that is still mapped tears nothing down, and teardown
 //! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
@@ -23,10 +24,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::{BufRingEntry, Fd, TimeoutFlags, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
-use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
+use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs, TimeoutForm};
 use crate::buf::Loan;
 use crate::driver::request::Request;
-use crate::sys::clock::NS_PER_S;
+use crate::sys::clock::{self, NS_PER_S};
 use crate::sys::errno;
 use crate::sys::memory::Mapping;
 use crate::sys::socket;
@@ -45,8 +46,42 @@ pub(crate) struct KernelRing {
     /// Dropped before `buffers`: the kernel must forget the group's memory first.
     uring: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<BufferRing>,
-    /// Boxed so that its address does not change when the ring moves.
-    timespec: Box<Timespec>,
+    /// Boxed so that the address of its timespec does not change when the ring moves.
+    timeouts: Box<Timeouts>,
+}
+
+#[derive(Default)]
+struct Timeouts {
+    timespec: Timespec,
+    form: TimeoutForm,
+    /// The deadline of a timeout that was pushed and may not have been submitted.
+    pushed_ns: Option<u64>,
+}
+
+impl Timeouts {
+    fn flags(&self) -> TimeoutFlags {
+        match self.form {
+            TimeoutForm::Absolute => TimeoutFlags::ABS,
+            TimeoutForm::Relative => TimeoutFlags::empty(),
+        }
+    }
+
+    fn push(&mut self, deadline_ns: u64) -> *const Timespec {
+        self.pushed_ns = Some(deadline_ns);
+        self.set(deadline_ns); // `renew` replaces it in the relative form
+        &self.timespec
+    }
+
+    /// Writes the time that is left of a relative timeout, for the kernel to read in this enter.
+    fn renew(&mut self) {
+        if let (TimeoutForm::Relative, Some(deadline_ns)) = (self.form, self.pushed_ns) {
+            self.set(deadline_ns.saturating_sub(clock::monotonic_ns()));
+        }
+    }
+
+    fn set(&mut self, ns: u64) {
+        self.timespec = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
+    }
 }
 
 impl KernelRing {
@@ -71,7 +106,7 @@ impl KernelRing {
         Ok(KernelRing {
             uring: ManuallyDrop::new(uring),
             buffers: ManuallyDrop::new(buffers),
-            timespec: Box::new(Timespec::new()),
+            timeouts: Box::default(),
         })
     }
 
@@ -89,13 +124,13 @@ impl KernelRing {
                 opcode::AsyncCancel::new(target).build().flags(squeue::Flags::SKIP_SUCCESS)
             }
             Entry::Timeout { deadline_ns } => {
-                let timespec = self.timespec(deadline_ns);
-                opcode::Timeout::new(timespec).flags(TimeoutFlags::ABS).build()
+                let timespec = self.timeouts.push(deadline_ns);
+                opcode::Timeout::new(timespec).flags(self.timeouts.flags()).build()
             }
             Entry::TimeoutUpdate { target, deadline_ns } => {
-                let timespec = self.timespec(deadline_ns);
+                let timespec = self.timeouts.push(deadline_ns);
                 opcode::TimeoutUpdate::new(target, timespec)
-                    .flags(TimeoutFlags::ABS)
+                    .flags(self.timeouts.flags())
                     .build()
                     .flags(squeue::Flags::SKIP_SUCCESS)
             }
@@ -103,12 +138,6 @@ impl KernelRing {
                 opcode::Read::new(Fd(fd), target, size_of::<u64>() as u32).build()
             }
         }
-    }
-
-    fn timespec(&mut self, deadline_ns: u64) -> *const Timespec {
-        *self.timespec =
-            Timespec::new().sec(deadline_ns / NS_PER_S).nsec((deadline_ns % NS_PER_S) as u32);
-        &*self.timespec
     }
 }
 
@@ -162,6 +191,7 @@ impl Ring for KernelRing {
     }
 
     fn enter(&mut self, enter: Enter) -> io::Result<()> {
+        self.timeouts.renew();
         let to_submit = self.unsubmitted_count();
         let (min_complete, flags) = match enter {
             Enter::Submit => (0, EnterFlags::empty()),
@@ -178,6 +208,9 @@ impl Ring for KernelRing {
                 None,
             )
         };
+        if self.unsubmitted_count() == 0 {
+            self.timeouts.pushed_ns = None;
+        }
         submitted.map(|_count| ()) // the count hides the wait's result (H03, H04): callers read the queues
     }
 
@@ -209,6 +242,11 @@ impl Ring for KernelRing {
 
     fn publish(&mut self) {
         self.buffers.publish();
+    }
+
+    fn set_timeout_form(&mut self, form: TimeoutForm) {
+        assert_eq!(self.timeouts.pushed_ns, None, "a timeout has not been submitted");
+        self.timeouts.form = form;
     }
 
     fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()> {
@@ -311,6 +349,27 @@ impl BufferRing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a relative timeout that waited on the submission queue fires no later for it.
+    ///
+    /// Method: a deadline that passes between the push and the enter; the timeout then fires inside
+    /// the enter, as its time is zero. Without io_uring nothing is tested. Kills: a time that is
+    /// computed at the push.
+    #[test]
+    fn relative_timeouts_are_computed_when_they_are_submitted() {
+        let Ok(uring) = IoUring::new(8) else { return };
+        let Ok(mut ring) = KernelRing::new(uring, 1) else { return };
+        ring.set_timeout_form(TimeoutForm::Relative);
+        let deadline_ns = clock::monotonic_ns() + 10_000_000;
+        ring.push(1, Entry::Timeout { deadline_ns }).expect("room");
+        while clock::monotonic_ns() < deadline_ns {
+            std::thread::yield_now();
+        }
+        ring.timeouts.renew();
+        assert_eq!(format!("{:?}", ring.timeouts.timespec), format!("{:?}", Timespec::new()));
+        ring.enter(Enter::Sleep).expect("a timeout");
+        assert_eq!((ring.reapable_count(), ring.timeouts.pushed_ns), (1, None));
+    }
 
     /// Goal: a ring of provided buffers is made smaller for want of memory, to a smallest size, and
     /// for nothing else.

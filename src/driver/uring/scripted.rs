@@ -36,7 +36,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs};
+use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs, TimeoutForm};
 use crate::buf::Loan;
 use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::{Clock, RingSizes};
@@ -306,6 +306,16 @@ impl Script {
         self.world.borrow_mut().update_failure = Some(errno);
     }
 
+    /// Absolute timeouts fire this much later than meant, as in a time namespace (H83).
+    pub(crate) fn shift_timeouts_ns(&self, shift_ns: i64) {
+        self.world.borrow_mut().timeout_shift_ns = shift_ns;
+    }
+
+    /// Timeouts of both forms never fire.
+    pub(crate) fn lose_timeouts(&self) {
+        self.world.borrow_mut().loses_timeouts = true;
+    }
+
     /// Ends the loop's sleep with nothing to do, as a wake does that came too late.
     pub(crate) fn ring_bell(&self) {
         let mut world = self.world.borrow_mut();
@@ -446,6 +456,10 @@ impl Ring for ScriptedRing {
     fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()> {
         self.script.world.borrow_mut().shut_down_reading(fd);
         Ok(())
+    }
+
+    fn set_timeout_form(&mut self, form: TimeoutForm) {
+        self.script.world.borrow_mut().timeout_form = form;
     }
 
     fn leak(self) {

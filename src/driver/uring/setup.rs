@@ -1,7 +1,8 @@
 //! How a ring is made: a ladder of flags and a ladder of sizes; then the probe (`super::probe`).
 //!
 //! Distributions back-port and containers forbid, so nothing here asks for a kernel's version. A
-//! flag is tried and dropped when the kernel does not know it; then the ring has to prove itself.
+//! flag is tried and dropped when the kernel does not know it; then the form of its timeouts is
+//! measured (`super::timing`), and the ring has to prove itself.
 //!
 //! A ring is small by default. Since 6.14 some kernels charge rings to `RLIMIT_MEMLOCK`, and give
 //! the charge back only some 300 ms after a ring was closed (H16). So `ENOMEM` shrinks the ring and
@@ -12,8 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::TimeoutForm;
 use super::ring::KernelRing;
-use super::{Uring, probe};
+use super::{Uring, probe, timing};
 use crate::buf::Pool;
 use crate::driver::RingSizes;
 use crate::driver::diagnosis::{Outcome, Steps};
@@ -97,13 +99,32 @@ const SQ_ENTRIES_MIN: u32 = 32;
 const ENOMEM_RETRIES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
-/// A ring that has proved itself, and the flags it runs with. Each step is written down.
+/// What a ring that works was made with, beside its sizes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Made {
+    rung: Rung,
+    timeout_form: TimeoutForm,
+}
+
+impl Made {
+    /// The same in words, for people.
+    pub(crate) fn features(self) -> Vec<&'static str> {
+        let mut features = self.rung.features();
+        features.push("multishot");
+        if self.timeout_form == TimeoutForm::Relative {
+            features.push("relative timeouts");
+        }
+        features
+    }
+}
+
+/// A ring that has proved itself, and what it was made with. Each step is written down.
 pub(crate) fn open(
     sizes: RingSizes,
     pool: &Rc<Pool>,
     bell: &Arc<EventFd>,
     steps: &mut Steps,
-) -> Result<(Uring<KernelRing>, Rung), SetupError> {
+) -> Result<(Uring<KernelRing>, Made), SetupError> {
     let (uring, rung) = climb(sizes, steps, Rung::build)?;
     let params = uring.params();
     let features = [
@@ -115,14 +136,19 @@ pub(crate) fn open(
     ];
     need_features(&features, steps)?;
     let ring = KernelRing::new(uring, pool.count());
-    let ring = steps.need("registering provided buffers", ring)?;
+    let mut ring = steps.need("registering provided buffers", ring)?;
     if ring.buffer_entries() < pool.count() {
         steps.note(format!("at most {} of them at once", ring.buffer_entries()), Outcome::Works);
     }
     pool.lend_at_most(ring.buffer_entries());
+    // First, as the probe's own timeout has to come.
+    let timeout_form = steps.need("timing a timeout", timing::choose_form(&mut ring))?;
+    if timeout_form == TimeoutForm::Relative {
+        steps.note("absolute timeouts in time", Outcome::Absent);
+    }
     let ring = probe::prove(ring, steps)?;
     let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(bell));
-    Ok((steps.need("allocating the wake-up buffer", driver)?, rung))
+    Ok((steps.need("allocating the wake-up buffer", driver)?, Made { rung, timeout_form }))
 }
 
 /// Walks down both ladders: flags on `EINVAL`, sizes on `ENOMEM`.

@@ -15,7 +15,7 @@ use super::in_flight::{InFlight, received_from};
 use super::{Director, Observer, Seen};
 use crate::buf::Loan;
 use crate::driver::request::Request;
-use crate::driver::uring::entry::{Cqe, Entry};
+use crate::driver::uring::entry::{Cqe, Entry, TimeoutForm};
 use crate::sys::{errno, eventfd};
 
 /// What cancels do.
@@ -66,6 +66,11 @@ pub(super) struct World {
     pub(super) queue: VecDeque<Cqe>,
     pub(super) overflow: VecDeque<Cqe>,
     timeouts: Vec<(u64, u64)>,
+    pub(super) timeout_form: TimeoutForm,
+    /// How much later than meant absolute timeouts fire.
+    pub(super) timeout_shift_ns: i64,
+    /// Timeouts never fire.
+    pub(super) loses_timeouts: bool,
     wake_read: Option<(u64, RawFd)>,
     pub(super) provided: VecDeque<Loan>,
     pub(super) unpublished: Vec<Loan>,
@@ -200,11 +205,23 @@ impl World {
                     self.obey_cancel(user_data, target);
                 }
             }
-            Entry::Timeout { deadline_ns } => self.timeouts.push((user_data, deadline_ns)),
+            Entry::Timeout { deadline_ns } => {
+                let at_ns = self.fires_at_ns(deadline_ns);
+                self.timeouts.push((user_data, at_ns));
+            }
             Entry::TimeoutUpdate { target, deadline_ns } => {
-                self.update_timeout(user_data, target, deadline_ns)
+                let at_ns = self.fires_at_ns(deadline_ns);
+                self.update_timeout(user_data, target, at_ns)
             }
             Entry::WakeRead { fd, target: _ } => self.wake_read = Some((user_data, fd)),
+        }
+    }
+
+    fn fires_at_ns(&self, deadline_ns: u64) -> u64 {
+        match self.timeout_form {
+            _ if self.loses_timeouts => u64::MAX,
+            TimeoutForm::Absolute => deadline_ns.saturating_add_signed(self.timeout_shift_ns),
+            TimeoutForm::Relative => deadline_ns,
         }
     }
 
