@@ -348,6 +348,12 @@ impl Reactor {
         self.timers.borrow_mut().insert(deadline_ns, Expiry::Call(owner))
     }
 
+    /// Timers set so far.
+    #[cfg(test)]
+    pub(crate) fn timers_set(&self) -> u64 {
+        self.timers.borrow().set_count()
+    }
+
     /// Makes a pending timer wake `waker`. Returns whether it is still pending.
     pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) -> bool {
         let pending = self.timers.borrow().look(key, waker);

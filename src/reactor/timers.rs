@@ -90,6 +90,11 @@ impl Timers {
     }
 
     #[cfg(test)]
+    pub(super) fn set_count(&self) -> u64 {
+        self.sequence
+    }
+
+    #[cfg(test)]
     fn contains(&self, key: TimerKey) -> bool {
         self.position(key).is_some()
     }

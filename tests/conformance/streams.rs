@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::common::{
     Code, Dice, any_addr, assert_coded, blocking_pair, coded_bytes, poll_once, scaled, std_pair,
@@ -24,6 +25,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     one_byte_writes,
     i10_blocked_writers_go_on_each_by_itself,
     closing_a_stream_leaves_its_duplicate_open,
+    a_silent_peer_is_timed_out_and_the_stream_goes_on,
 ];
 
 /// Far more than the buffers of a tight pair and our queue hold.
@@ -337,5 +339,37 @@ fn closing_a_stream_leaves_its_duplicate_open(on: Driver) {
         assert_eq!(duplicate.read(&mut bytes).unwrap(), 10);
         duplicate.write_all(b"answer").unwrap();
         assert_eq!(peer.read(&mut bytes).unwrap(), 6);
+    });
+}
+
+/// Goal: a read that waits for longer than the idle timeout fails, on TCP and on Unix sockets, and
+/// the stream goes on in both directions without a byte lost.
+///
+/// Method: two of four bytes, then silence, under `read_exact`; the error; then the other two, and a
+/// reply.
+///
+/// Kills: a timeout that ends the stream, or takes bytes with it; one that is set on TCP only.
+fn a_silent_peer_is_timed_out_and_the_stream_goes_on(on: Driver) {
+    macro_rules! is_timed_out {
+        ($stream:ident, $peer:ident) => {
+            $stream.set_idle_timeout(Some(Duration::from_millis(5)));
+            $peer.write_all(b"ab").unwrap();
+            let mut target = [0; 4];
+            let error = $stream.read_exact(&mut target).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            $peer.write_all(b"cd").unwrap();
+            $stream.read_exact(&mut target).await.unwrap();
+            assert_eq!(&target, b"abcd");
+            $stream.write_all(b"!").await.unwrap();
+            $stream.flush().await.unwrap();
+            $peer.read_exact(&mut target[..1]).unwrap();
+        };
+    }
+    on.run(async {
+        let (mut stream, mut peer) = std_pair();
+        is_timed_out!(stream, peer);
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut stream = ringloop::net::UnixStream::from_std(ours);
+        is_timed_out!(stream, peer);
     });
 }

@@ -37,6 +37,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::idle::Idle;
 use super::recv_queue::RecvQueue;
 use super::socket::Socket;
 use crate::buf::{Pool, RecvBuf};
@@ -55,6 +56,7 @@ pub(super) struct Reading {
     is_unwanted: bool,
     end: Option<End>,
     reader: Option<Waker>,
+    pub(super) idle: Option<Box<Idle>>,
 }
 
 #[derive(Default)]
@@ -101,11 +103,18 @@ impl Socket {
             Some(End::Failed(code)) => return Poll::Ready(Err(self.reactor.error_of(code))),
             None => {}
         }
+        if reading.idle.as_mut().is_some_and(|idle| idle.take_expiry()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let is_idle_from_now = reading.idle.is_some() && reading.reader.is_none();
         drop(reading);
         if let Err(error) = self.arm_recv() {
             return Poll::Ready(Err(error));
         }
         self.set_reader(cx.waker());
+        if is_idle_from_now {
+            self.idle_begins();
+        }
         Poll::Pending
     }
 
@@ -177,6 +186,7 @@ impl Socket {
     ///
     /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut down.
     pub(super) fn stop_reading(&self, is_exclusive: bool) {
+        self.remove_idle_timeout();
         let mut reading = self.reading.borrow_mut();
         reading.is_unwanted = true;
         let key = match reading.armed {
@@ -207,6 +217,11 @@ impl Socket {
             drop(reading);
             drop(unwanted);
             return;
+        }
+        if !reading.queue.is_empty()
+            && let Some(idle) = &mut reading.idle
+        {
+            idle.forget_expiry();
         }
         let is_crowded = reading.queue.is_full() && matches!(reading.armed, Armed::Multishot(_));
         let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
@@ -279,6 +294,15 @@ impl Socket {
 }
 
 impl Reading {
+    /// Whether a read waits, or has been dropped since it began to.
+    pub(super) fn has_reader(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    pub(super) fn take_reader(&mut self) -> Option<Waker> {
+        self.reader.take()
+    }
+
     fn take_in(&mut self, received: Received, pool: &Pool) {
         match received {
             // A reader that waits takes the buffer in this turn, most probably. It waits only while

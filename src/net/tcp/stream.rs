@@ -135,6 +135,33 @@ impl TcpStream {
         split::read(self.socket(), buf).await
     }
 
+    /// How long a read may wait without receiving a byte. Then it fails with `TimedOut`. Default:
+    /// `None`, for ever.
+    ///
+    /// The time counts from the last byte, or from the moment a read began to wait if that is later,
+    /// so what the program does between two reads is no idle time. A read that is dropped and made
+    /// anew goes on with the same wait. After the error the stream is as it was: no byte is lost, and
+    /// the next read begins another wait.
+    ///
+    /// A message costs no timer, unlike a [`timeout`](crate::time::timeout) around each read.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn example(mut stream: ringloop::net::TcpStream) -> std::io::Result<()> {
+    /// stream.set_idle_timeout(Some(Duration::from_secs(30)));
+    /// loop {
+    ///     let bytes = stream.recv().await?; // fails if the peer is silent for 30 s
+    ///     if bytes.is_empty() {
+    ///         return stream.close().await;
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
+        self.socket().set_idle_timeout(timeout);
+    }
+
     /// Fills `buf`.
     ///
     /// Cancel safe: what a dropped `read_exact` has copied is put back and read again.

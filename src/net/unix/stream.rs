@@ -110,6 +110,12 @@ impl UnixStream {
         self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 
+    /// How long a read may wait without receiving a byte. As
+    /// [`TcpStream::set_idle_timeout`](crate::net::TcpStream::set_idle_timeout).
+    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
+        self.socket().set_idle_timeout(timeout);
+    }
+
     /// Sends what is queued, closes the connection, and returns when the descriptor is free. As
     /// [`TcpStream::close`](crate::net::TcpStream::close).
     ///

@@ -8,6 +8,7 @@ mod backpressure;
 mod breaking;
 mod closing;
 mod forgotten;
+mod idle;
 mod matrix;
 mod reading;
 mod writing;
