@@ -348,8 +348,7 @@ fn unix_connects_wait_in_order(on: Driver) {
             let (made, name) = (Rc::clone(&made), name.clone());
             spawn(async move {
                 let stream = UnixStream::connect(&name).await.unwrap();
-                made.borrow_mut().push(number);
-                std::mem::forget(stream);
+                made.borrow_mut().push((number, stream));
             });
         }
         turns(3).await;
@@ -362,7 +361,8 @@ fn unix_connects_wait_in_order(on: Driver) {
             }
             until(|| made.borrow().len() > number).await;
         }
-        assert_eq!(*made.borrow(), Vec::from_iter(0..20));
+        let numbers: Vec<_> = made.take().into_iter().map(|(number, _stream)| number).collect();
+        assert_eq!(numbers, Vec::from_iter(0..20));
         listener.accept().unwrap();
         kept.await.unwrap();
     });
