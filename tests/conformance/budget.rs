@@ -226,6 +226,7 @@ fn connecting_and_closing_in_a_loop_let_others_run(on: Driver) {
         })
         .await;
         lets_others_run("close", async || ended().close().await.unwrap()).await;
+        lets_others_run("into_std", async || drop(ended().into_std().await.unwrap())).await;
     });
 }
 

@@ -35,6 +35,7 @@ mod buffers;
 mod cancellation;
 mod crowd;
 mod descriptors;
+mod handing_over;
 mod network;
 mod outliving;
 mod reuse;
@@ -57,6 +58,7 @@ const SHARED: &[&[Body]] = &[
     budget::SHARED,
     buffers::SHARED,
     cancellation::SHARED,
+    handing_over::SHARED,
     network::SHARED,
     outliving::SHARED,
     shortage::SHARED,

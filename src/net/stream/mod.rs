@@ -10,6 +10,7 @@ pub(super) mod accepting;
 pub(super) mod admission;
 pub(super) mod closing;
 pub(super) mod connecting;
+pub(super) mod handing_over;
 pub(super) mod idle;
 pub(super) mod listening;
 pub(super) mod reading;

@@ -54,6 +54,8 @@ pub(super) struct Reading {
     is_settling: bool,
     /// Nobody will read again: what still arrives is thrown away.
     is_unwanted: bool,
+    /// The descriptor is about to be handed over: no further receive is armed.
+    is_leaving: bool,
     end: Option<End>,
     reader: Option<Waker>,
     pub(super) idle: Option<Box<Idle>>,
@@ -209,6 +211,37 @@ impl Socket {
         }
     }
 
+    /// Ends the receive without throwing anything away, and waits until none is in flight.
+    pub(super) fn poll_received_all(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut reading = self.reading.borrow_mut();
+        let is_first = !std::mem::replace(&mut reading.is_leaving, true);
+        let key = match reading.armed {
+            Armed::Idle => return Poll::Ready(()),
+            Armed::Multishot(key) => {
+                reading.armed = Armed::Cancelling;
+                Some(key)
+            }
+            Armed::Private { key, .. } if is_first => Some(key),
+            Armed::Private { .. } | Armed::Cancelling => None,
+        };
+        drop(reading);
+        if let Some(key) = key {
+            self.reactor.cancel(key);
+        }
+        self.set_reader(cx.waker());
+        Poll::Pending
+    }
+
+    /// Takes all that no reader has taken.
+    pub(super) fn take_received(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut reading = self.reading.borrow_mut();
+        while let Some(buffer) = reading.queue.pop() {
+            bytes.extend_from_slice(&buffer);
+        }
+        bytes
+    }
+
     /// Wakes the reader if it has something to take; arms again if it still waits; slows down if
     /// nobody takes anything.
     fn after_receive(self: &Rc<Self>, mut reading: std::cell::RefMut<'_, Reading>) {
@@ -225,9 +258,13 @@ impl Socket {
         }
         let is_crowded = reading.queue.is_full() && matches!(reading.armed, Armed::Multishot(_));
         let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
-        let has_news = !reading.queue.is_empty() || reading.end.is_some();
+        let is_idle = matches!(reading.armed, Armed::Idle);
+        let has_news = match reading.is_leaving {
+            true => is_idle,
+            false => !reading.queue.is_empty() || reading.end.is_some(),
+        };
         let reader = if has_news { reading.reader.take() } else { None };
-        let must_arm = reading.reader.is_some() && matches!(reading.armed, Armed::Idle);
+        let must_arm = reading.reader.is_some() && is_idle;
         drop(reading);
 
         self.reactor.wake_afterwards(reader);

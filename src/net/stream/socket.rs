@@ -44,8 +44,11 @@ pub(in crate::net) struct Socket {
     /// Whether another descriptor may name this socket: it came from outside the loop, or the program
     /// has been shown the number.
     is_shared: Cell<bool>,
-    /// So that everything above is gone when the number becomes free.
-    fd: OwnedFd,
+    /// Whether the program has made this socket. The loop leaves `O_NONBLOCK` of such a socket alone.
+    is_foreign: Cell<bool>,
+    /// So that everything above is gone when the number becomes free. `None` once it was handed over,
+    /// which is only while the value is dropped.
+    fd: Option<OwnedFd>,
     /// Its place among the connections of a listener. After the descriptor: it counts until then.
     _admission: Option<Admission>,
 }
@@ -74,7 +77,8 @@ impl Socket {
             closing: RefCell::default(),
             broken: Cell::new(0),
             is_shared: Cell::new(false),
-            fd,
+            is_foreign: Cell::new(false),
+            fd: Some(fd),
             _admission: admission,
         })
     }
@@ -105,7 +109,28 @@ impl Socket {
     /// As [`share`](Self::share), for a program that may also set options such as `TCP_ULP`.
     pub(in crate::net) fn expose(&self) {
         self.share();
-        self.reactor.expose(self.fd.as_raw_fd());
+        self.reactor.expose(self.as_fd().as_raw_fd());
+    }
+
+    /// The program has made this socket, and may have other descriptors of it.
+    pub(in crate::net) fn mark_foreign(&self) {
+        self.is_foreign.set(true);
+        self.share();
+    }
+
+    /// Gives the descriptor away, still open. No operation names it any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)`. The descriptor is closed then.
+    pub(super) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        let fd = self.fd.take().expect("only this function takes it");
+        self.reactor.forget(fd.as_raw_fd());
+        if !self.is_foreign.get() {
+            // Accepting and connecting set the flag on some drivers.
+            SockRef::from(&fd).set_nonblocking(false)?;
+        }
+        Ok(fd)
     }
 
     /// Whether ending the receiving side ends it for this descriptor alone. `shutdown(2)` acts on the
@@ -123,7 +148,7 @@ impl Socket {
     }
 
     pub(in crate::net) fn options(&self) -> SockRef<'_> {
-        SockRef::from(&self.fd)
+        SockRef::from(self)
     }
 
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
@@ -133,7 +158,7 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.as_ref().expect("taken by the drop that follows only").as_fd()
     }
 }
 
@@ -168,8 +193,8 @@ impl Owner for Socket {
 
     fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
         match verb {
-            Verb::Recv | Verb::RecvInto => Some((self.fd.as_raw_fd(), Interest::Readable)),
-            Verb::Send | Verb::Connect => Some((self.fd.as_raw_fd(), Interest::Writable)),
+            Verb::Recv | Verb::RecvInto => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
+            Verb::Send | Verb::Connect => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => None,
         }
     }
@@ -192,7 +217,9 @@ impl Expire for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.reactor.forget(self.fd.as_raw_fd());
+        if let Some(fd) = &self.fd {
+            self.reactor.forget(fd.as_raw_fd());
+        }
         self.closed();
     }
 }

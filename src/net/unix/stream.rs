@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{addr, connecting};
 use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
+use crate::net::stream::handing_over;
 use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::reactor::Reactor;
@@ -83,8 +84,45 @@ impl UnixStream {
     /// If no loop runs on this thread.
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> UnixStream {
         let stream = UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream).into());
-        stream.socket().share();
+        stream.socket().mark_foreign();
         stream
+    }
+
+    /// Gives the socket back to the program, with the bytes that had been received and not been read.
+    /// They come before everything that is still in the socket.
+    ///
+    /// Waits until what is queued is sent, as [`flush`](UnixStream::flush) does, then ends the receive in
+    /// the kernel without an effect on the socket: the peer and other descriptors of the same socket
+    /// notice nothing. The descriptor keeps its number. A socket that came by
+    /// [`from_std`](UnixStream::from_std) is as blocking or non-blocking as it was; one that the loop has
+    /// made is blocking, as one that std has made. The stream no longer counts as one of its listener's
+    /// `max_connections`.
+    ///
+    /// Dropping the future closes the stream, as dropping the stream does.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](UnixStream::flush), and the error that has ended the connection if a receive has found
+    /// one: the kernel returns it once, so another reader would take the connection for complete. The
+    /// stream is closed then. To keep it, `flush` and read first.
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    ///
+    /// # async fn example(mut stream: ringloop::net::UnixStream) -> std::io::Result<()> {
+    /// stream.write_all(b"over to a thread").await?;
+    /// let (stream, unread) = stream.into_std().await?;
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut rest = String::new();
+    ///     (&unread[..]).chain(stream).read_to_string(&mut rest)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn into_std(mut self) -> io::Result<(std::os::unix::net::UnixStream, Vec<u8>)> {
+        let unread = handing_over::settle(self.socket()).await?;
+        let fd = handing_over::into_fd(self.socket.take().expect("an open stream"))?;
+        Ok((fd.into(), unread))
     }
 
     /// Two streams that are connected to each other.

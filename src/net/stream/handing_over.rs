@@ -1,0 +1,52 @@
+//! Giving a stream's descriptor back to the program.
+//!
+//! What is queued is sent, then the receive is cancelled, never shut down, as that acts on the open
+//! file. What it has brought and what it still brings until its final completion goes to the program.
+//! The descriptor keeps its number: it is taken out of the socket when nothing else holds the socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::socket::Socket;
+use super::split;
+use crate::task::{coop, yield_now};
+
+/// Sends what is queued and ends what is in flight. Returns the bytes that no reader has taken.
+///
+/// Dropping the future leaves a socket that receives nothing more. The caller closes it.
+pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
+    split::flush(socket).await?;
+    coop::leaf_fn(|cx| socket.poll_settled(cx)).await?;
+    // The lists of what is to be prepared before the next enter hold it as well, for this turn.
+    while Rc::strong_count(socket) > 1 {
+        yield_now().await;
+        if !socket.reactor.is_accepting() {
+            return Err(socket.reactor.refusal());
+        }
+    }
+    Ok(socket.take_received())
+}
+
+/// Takes the descriptor out of a socket that was settled. The caller has the last reference.
+pub(in crate::net) fn into_fd(socket: Rc<Socket>) -> io::Result<OwnedFd> {
+    let socket = Rc::into_inner(socket).expect("`settle` has waited for the last other reference");
+    socket.into_fd()
+}
+
+impl Socket {
+    fn poll_settled(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.reactor.is_accepting() {
+            return Poll::Ready(Err(self.reactor.refusal()));
+        }
+        if self.poll_received_all(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // The kernel returns such an error once, so who gets the descriptor would read an orderly end.
+        match self.broken() {
+            Some(code) => Poll::Ready(Err(self.reactor.error_of(code))),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
