@@ -1,7 +1,7 @@
-//! What can go wrong before a loop runs, and what went wrong with nobody there to hear it.
+//! Errors that no caller awaits.
 //!
-//! Failures of single operations are `io::Error`s and belong to whoever awaited them. The two types
-//! here are for the rest: a runtime that cannot start, and errors that have nowhere to go.
+//! Failures of single operations are `io::Error`s and belong to whoever awaited them. A runtime that
+//! cannot start returns `driver::SetupError`.
 
 use std::any::Any;
 use std::fmt;
@@ -9,82 +9,6 @@ use std::io;
 use std::panic::Location;
 
 use crate::driver::DriverKind;
-use crate::sys::errno;
-
-/// Why a runtime could not start: which driver, at which step, and what to try next.
-///
-/// `Display` prints all of it on one line, advice included.
-#[derive(Debug)]
-pub struct SetupError {
-    driver: DriverKind,
-    step: &'static str,
-    cause: io::Error,
-}
-
-impl SetupError {
-    pub(crate) fn new(driver: DriverKind, step: &'static str, cause: io::Error) -> SetupError {
-        SetupError { driver, step, cause }
-    }
-
-    /// The driver that was tried.
-    pub fn driver(&self) -> DriverKind {
-        self.driver
-    }
-
-    /// Whether descriptors have run out, which no other driver would mend.
-    pub(crate) fn is_shortage_of_files(&self) -> bool {
-        matches!(self.cause.raw_os_error(), Some(errno::EMFILE | errno::ENFILE))
-    }
-
-    /// What failed and why, without the advice.
-    pub(crate) fn summary(&self) -> String {
-        format!("{}: {} failed: {}", self.driver, self.step, self.cause)
-    }
-
-    /// What usually fixes this, where we know it.
-    pub fn advice(&self) -> Option<&'static str> {
-        match self.cause.raw_os_error()? {
-            errno::EPERM | errno::EACCES => Some(
-                "io_uring is switched off here: see `sysctl kernel.io_uring_disabled` (0 allows \
-                 it) and the container's seccomp profile, which must allow io_uring_setup, \
-                 io_uring_enter and io_uring_register",
-            ),
-            errno::ENOSYS => Some(
-                "this kernel or sandbox has no io_uring: use Linux 6.1 or newer, and a seccomp \
-                 profile that allows io_uring_setup, io_uring_enter and io_uring_register",
-            ),
-            errno::EOPNOTSUPP | errno::EINVAL => Some(
-                "this kernel's io_uring is too old or restricted: Linux 6.1 or newer has all that \
-                 is needed",
-            ),
-            errno::ENOMEM => Some(
-                "not enough lockable memory: raise `ulimit -l` (RLIMIT_MEMLOCK), or ask the \
-                 builder for smaller rings",
-            ),
-            errno::EMFILE => Some("too many open files in this process: raise `ulimit -n`"),
-            errno::ENFILE => {
-                Some("too many open files on this machine: raise `sysctl fs.file-max`")
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.summary())?;
-        if let Some(advice) = self.advice() {
-            write!(f, " ({advice})")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SetupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.cause)
-    }
-}
 
 /// An error that nobody is waiting for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
 /// receives each one exactly once; without a hook it is printed to standard error, at a limited
@@ -224,30 +148,4 @@ pub(crate) fn completion_dropped() -> io::Error {
 /// What an operation on a closed runtime answers.
 pub(crate) fn runtime_closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the runtime of this resource has been closed")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: whoever is refused io_uring reads what to do about it.
-    /// Method: one error per errno that setup can meet. Kills: advice lost from `Display`.
-    #[test]
-    fn setup_errors_carry_the_next_step() {
-        let text = |errno| {
-            let cause = io::Error::from_raw_os_error(errno);
-            SetupError::new(DriverKind::Uring, "io_uring_setup", cause).to_string()
-        };
-        for (errno, word) in [
-            (errno::EPERM, "kernel.io_uring_disabled"),
-            (errno::EPERM, "seccomp"),
-            (errno::ENOSYS, "seccomp"),
-            (errno::ENOMEM, "ulimit -l"),
-            (errno::EMFILE, "ulimit -n"),
-            (errno::EINVAL, "6.1"),
-        ] {
-            assert!(text(errno).contains(word), "{}", text(errno));
-            assert!(text(errno).starts_with("io_uring: io_uring_setup failed"));
-        }
-    }
 }

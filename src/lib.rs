@@ -74,8 +74,8 @@ pub mod time;
 
 mod spawn;
 
-pub use driver::{DriverChoice, DriverInfo, DriverKind, diagnosis};
-pub use error::{SetupError, Unhandled};
+pub use driver::{DriverChoice, DriverInfo, DriverKind, SetupError, diagnosis};
+pub use error::Unhandled;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz::run_bytes;

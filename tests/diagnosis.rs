@@ -111,7 +111,7 @@ fn the_refused_step_is_named() {
         (libc::SYS_io_uring_setup, libc::ENOSYS, "io_uring_setup (sq 256, ", "seccomp"),
         (libc::SYS_io_uring_register, libc::EPERM, "registering provided buffers", "seccomp"),
         (libc::SYS_io_uring_enter, libc::EPERM, "timing a timeout", "seccomp"),
-        (libc::SYS_socketpair, libc::ENOMEM, "probing a multishot receive", "ulimit -l"),
+        (libc::SYS_socketpair, libc::ENOMEM, "probing a multishot receive", "cgroup"),
         (libc::SYS_accept4, libc::EPERM, "", ""), // nobody needs it here: io_uring does it
     ];
     for (syscall, errno, step, advice) in refusals {

@@ -20,8 +20,8 @@ use source::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("buf", &["sys::memory"]),
-    ("error", &["driver::DriverKind", "sys::errno"]),
-    ("driver", &["buf", "error", "sys"]),
+    ("error", &["driver::DriverKind"]),
+    ("driver", &["buf", "sys"]),
     ("op", &["buf", "driver::request", "sys::errno"]),
     ("reactor", &["buf", "driver", "error", "op::Answer", "sys::errno"]),
     ("primitives", &[]),

@@ -25,9 +25,8 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use super::{DriverChoice, DriverInfo, DriverKind, RingSizes};
+use super::{DriverChoice, DriverInfo, DriverKind, RingSizes, SetupError, SetupStep};
 use crate::buf::Pool;
-use crate::error::SetupError;
 
 /// How each driver fares here, and which one a runtime would get. Made by
 /// [`Builder::diagnose`](crate::Builder::diagnose); `Display` prints all of it, one line a step.
@@ -207,24 +206,24 @@ impl Steps {
     /// Writes down a step that has to succeed.
     pub(super) fn need<T>(
         &mut self,
-        name: &'static str,
+        step: SetupStep,
         outcome: io::Result<T>,
     ) -> Result<T, SetupError> {
         match outcome {
             Ok(value) => {
-                self.note(name, Outcome::Works);
+                self.note(step.name(), Outcome::Works);
                 Ok(value)
             }
             Err(cause) => {
-                self.note(name, Outcome::Failed(cause.to_string()));
-                Err(self.fail(name, cause))
+                self.note(step.name(), Outcome::Failed(cause.to_string()));
+                Err(self.fail(step, cause))
             }
         }
     }
 
     /// Ends the attempt. The steps that led there are written down already.
-    pub(super) fn fail(&mut self, name: &'static str, cause: io::Error) -> SetupError {
-        let error = SetupError::new(self.candidate.kind, name, cause);
+    pub(super) fn fail(&mut self, step: SetupStep, cause: io::Error) -> SetupError {
+        let error = SetupError::new(self.candidate.kind, step, cause);
         self.candidate.failure = Some(error.summary());
         self.candidate.advice = error.advice();
         error

@@ -22,6 +22,7 @@ pub mod diagnosis;
 mod epoll;
 mod failed;
 pub(crate) mod request;
+mod setup_error;
 pub(crate) mod uring;
 
 use std::fmt;
@@ -31,7 +32,6 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 
 use crate::buf::Pool;
-use crate::error::SetupError;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fork;
 use crate::sys::stderr;
@@ -40,6 +40,8 @@ use diagnosis::{Outcome, Steps, Trail};
 use epoll::Epoll;
 use failed::Failed;
 use request::{Completion, Interest, Key, Request, Wait};
+pub use setup_error::SetupError;
+pub(crate) use setup_error::SetupStep;
 pub(crate) use uring::Drained;
 use uring::Uring;
 use uring::ring::KernelRing;
@@ -436,7 +438,7 @@ fn open_epoll(pool: &Rc<Pool>, reason: String, steps: &mut Steps) -> Result<Open
     let kind = DriverKind::Epoll;
     let bell = open_bell(steps)?;
     let driver = Epoll::new(Rc::clone(pool), Arc::clone(&bell));
-    let driver = steps.need("epoll_create1", driver)?;
+    let driver = steps.need(SetupStep::Epoll, driver)?;
     let features = driver.features();
     if !features.contains(&"epoll_pwait2") {
         steps.note("epoll_pwait2", Outcome::Absent);
@@ -451,7 +453,7 @@ fn open_epoll(pool: &Rc<Pool>, reason: String, steps: &mut Steps) -> Result<Open
 }
 
 fn open_bell(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
-    steps.need("eventfd", EventFd::new()).map(Arc::new)
+    steps.need(SetupStep::Eventfd, EventFd::new()).map(Arc::new)
 }
 
 /// `RINGLOOP_DRIVER` is read before the first io_uring call, as some sandboxes kill on that (H24).
@@ -465,7 +467,7 @@ fn choice_of_environment() -> Result<DriverChoice, SetupError> {
                 io::ErrorKind::InvalidInput,
                 "the environment variable RINGLOOP_DRIVER must be auto, uring or epoll",
             );
-            Err(SetupError::new(DriverKind::Uring, "choosing a driver", cause))
+            Err(SetupError::new(DriverKind::Uring, SetupStep::Choice, cause))
         }
     }
 }

@@ -9,8 +9,8 @@ use super::unhandled::{Hook, Reports};
 use super::{Core, Runtime};
 use crate::buf::Pool;
 use crate::driver::diagnosis::{self, Diagnosis};
-use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes};
-use crate::error::{SetupError, Unhandled};
+use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
+use crate::error::Unhandled;
 use crate::reactor::Reactor;
 use crate::task::{Executor, Remote};
 
@@ -199,8 +199,12 @@ impl Builder {
     }
 
     fn pool(&self) -> Result<Rc<Pool>, SetupError> {
+        let driver = match self.driver {
+            DriverChoice::Auto | DriverChoice::Uring => DriverKind::Uring,
+            DriverChoice::Epoll => DriverKind::Epoll,
+        };
         Pool::new(self.buffer_count, self.buffer_len)
-            .map_err(|cause| SetupError::new(DriverKind::Uring, "mapping receive buffers", cause))
+            .map_err(|cause| SetupError::new(driver, SetupStep::ReceiveBuffers, cause))
     }
 
     fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {

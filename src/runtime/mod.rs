@@ -23,8 +23,7 @@ use std::time::Duration;
 pub use builder::Builder;
 pub use handle::{Handle, Metrics};
 
-use crate::driver::DriverInfo;
-use crate::error::SetupError;
+use crate::driver::{DriverInfo, SetupError};
 use crate::reactor::Reactor;
 use crate::task::{Executor, MainWaker};
 

@@ -30,7 +30,7 @@ use super::{internal, internal_round, internal_user_data, is_passing};
 use crate::buf::Pool;
 use crate::driver::diagnosis::Steps;
 use crate::driver::request::{Flags, Request};
-use crate::error::SetupError;
+use crate::driver::{SetupError, SetupStep};
 use crate::sys::clock;
 use crate::sys::errno;
 
@@ -50,12 +50,12 @@ const PROBE_BACKLOG: i32 = 1;
 pub(super) fn prove<R: Ring>(ring: R, steps: &mut Steps) -> Result<R, SetupError> {
     let mut prober = Prober::new(ring);
     let no_op = prober.arm_timeout().and_then(|()| prober.no_op());
-    steps.need("probing a no-op", no_op)?;
-    steps.need("probing a multishot receive", prober.multishot_recv())?;
-    steps.need("probing a multishot accept", prober.multishot_accept())?;
+    steps.need(SetupStep::ProbeNop, no_op)?;
+    steps.need(SetupStep::ProbeRecv, prober.multishot_recv())?;
+    steps.need(SetupStep::ProbeAccept, prober.multishot_accept())?;
     match prober.end_timeout() {
         Ok(()) => Ok(prober.ring),
-        Err(error) => Err(steps.fail("ending the probe", error)),
+        Err(error) => Err(steps.fail(SetupStep::ProbeEnd, error)),
     }
 }
 

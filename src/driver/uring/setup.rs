@@ -17,9 +17,8 @@ use super::entry::TimeoutForm;
 use super::ring::KernelRing;
 use super::{Uring, probe, timing};
 use crate::buf::Pool;
-use crate::driver::RingSizes;
 use crate::driver::diagnosis::{Outcome, Steps};
-use crate::error::SetupError;
+use crate::driver::{RingSizes, SetupError, SetupStep};
 use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
 use io_uring::IoUring;
@@ -63,7 +62,8 @@ impl Rung {
             none if none.is_empty() => "no flags".to_owned(),
             features => features.join(", "),
         };
-        format!("{SETUP} (sq {}, cq {}; {flags})", sizes.sq_entries, sizes.cq_entries)
+        let RingSizes { sq_entries, cq_entries } = sizes;
+        format!("{} (sq {sq_entries}, cq {cq_entries}; {flags})", SetupStep::Ring)
     }
 
     fn build(self, sizes: RingSizes) -> io::Result<IoUring> {
@@ -89,8 +89,10 @@ impl Rung {
     }
 }
 
-/// The step in which a ring is made.
-const SETUP: &str = "io_uring_setup";
+/// The most entries that kernels take: `IORING_MAX_ENTRIES`, `IORING_MAX_CQ_ENTRIES`. Only the advice
+/// depends on them.
+const SQ_ENTRIES_MAX: u32 = 32_768;
+const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
 
 /// The smallest ring that the memory ladder goes down to.
 const SQ_ENTRIES_MIN: u32 = 32;
@@ -136,19 +138,19 @@ pub(crate) fn open(
     ];
     need_features(&features, steps)?;
     let ring = KernelRing::new(uring, pool.count());
-    let mut ring = steps.need("registering provided buffers", ring)?;
+    let mut ring = steps.need(SetupStep::BufferRing, ring)?;
     if ring.buffer_entries() < pool.count() {
         steps.note(format!("at most {} of them at once", ring.buffer_entries()), Outcome::Works);
     }
     pool.lend_at_most(ring.buffer_entries());
     // First, as the probe's own timeout has to come.
-    let timeout_form = steps.need("timing a timeout", timing::choose_form(&mut ring))?;
+    let timeout_form = steps.need(SetupStep::Timing, timing::choose_form(&mut ring))?;
     if timeout_form == TimeoutForm::Relative {
         steps.note("absolute timeouts in time", Outcome::Absent);
     }
     let ring = probe::prove(ring, steps)?;
     let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(bell));
-    Ok((steps.need("allocating the wake-up buffer", driver)?, Made { rung, timeout_form }))
+    Ok((steps.need(SetupStep::WakeBuffer, driver)?, Made { rung, timeout_form }))
 }
 
 /// Walks down both ladders: flags on `EINVAL`, sizes on `ENOMEM`.
@@ -172,17 +174,23 @@ fn climb<T>(
         match error.raw_os_error() {
             Some(errno::EINVAL) => match rungs.next() {
                 Some(next) => rung = next,
-                None => return Err(steps.fail(SETUP, error)),
+                None => return Err(steps.fail(step_of(sizes), error)),
             },
             Some(errno::ENOMEM) if sizes.sq_entries > SQ_ENTRIES_MIN => sizes = sizes.halved(),
             Some(errno::ENOMEM) => match retries.next() {
                 // Nothing signals that the kernel has given memory back; there is only time.
                 Some(pause) => std::thread::sleep(pause),
-                None => return Err(steps.fail(SETUP, error)),
+                None => return Err(steps.fail(SetupStep::Ring, error)),
             },
-            _ => return Err(steps.fail(SETUP, error)),
+            _ => return Err(steps.fail(SetupStep::Ring, error)),
         }
     }
+}
+
+/// The step that has failed with `EINVAL` on every rung.
+fn step_of(sizes: RingSizes) -> SetupStep {
+    let is_large = sizes.sq_entries > SQ_ENTRIES_MAX || sizes.cq_entries > CQ_ENTRIES_MAX;
+    if is_large { SetupStep::LargeRing } else { SetupStep::Ring }
 }
 
 /// What the kernel says of itself. Each is written down, so that a diagnosis names all that is
@@ -195,7 +203,7 @@ fn need_features(features: &[(&'static str, bool)], steps: &mut Steps) -> Result
         return Ok(());
     }
     let cause = io::Error::from_raw_os_error(errno::EOPNOTSUPP);
-    Err(steps.fail("checking io_uring features", cause))
+    Err(steps.fail(SetupStep::Features, cause))
 }
 
 #[cfg(test)]
