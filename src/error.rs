@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::time::Duration;
 
 use crate::driver::DriverKind;
 
@@ -55,6 +56,14 @@ pub enum Unhandled {
         /// Which driver, and why.
         error: io::Error,
     },
+    /// A listener could be bound only after its address had been in use for a while, as it is while
+    /// the kernel takes down a predecessor that was killed. Reported once for each bind.
+    BindWaited {
+        /// The address.
+        addr: String,
+        /// For how long the bind waited, and the loop with it.
+        waited: Duration,
+    },
     /// The runtime was dropped and the kernel did not let go of all operations in time. The memory
     /// they name was leaked, because freeing it would have been unsound.
     UndrainedShutdown {
@@ -85,6 +94,7 @@ impl Unhandled {
             Unhandled::AcceptCapacity { .. } => 4,
             Unhandled::DriverFailed { .. } => 5,
             Unhandled::UndrainedShutdown { .. } => 6,
+            Unhandled::BindWaited { .. } => 7,
         }
     }
 }
@@ -109,6 +119,9 @@ impl fmt::Display for Unhandled {
             }
             Unhandled::DriverFailed { error } => {
                 write!(f, "{error}; operations end with this error, tasks and timers go on")
+            }
+            Unhandled::BindWaited { addr, waited } => {
+                write!(f, "binding to {addr} waited {waited:?} until the address was free")
             }
             Unhandled::UndrainedShutdown { in_flight_count } => write!(
                 f,

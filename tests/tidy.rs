@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "driver::request",
             "error",
             "op",
+            "primitives",
             "reactor",
             "runtime::context",
             "sys::errno",

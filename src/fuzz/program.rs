@@ -120,7 +120,8 @@ impl Run {
         let is_right = match unhandled {
             Unhandled::TaskPanic { .. }
             | Unhandled::CallPanic { .. }
-            | Unhandled::WakePanic { .. } => false,
+            | Unhandled::WakePanic { .. }
+            | Unhandled::BindWaited { .. } => false,
             Unhandled::DriverFailed { .. } => books.is_broken,
             Unhandled::UndrainedShutdown { .. } => {
                 books.undrained_reports += 1;

@@ -30,7 +30,7 @@ use std::rc::Rc;
 
 use super::slots::{Addressee, Slots};
 use super::{Owner, Phase, Reactor};
-use crate::driver::request::{Key, Request};
+use crate::driver::request::{Key, Request, Wait};
 use crate::driver::{Driver, PushOutcome};
 use crate::op::Answer;
 use crate::sys::errno;
@@ -134,6 +134,20 @@ impl Reactor {
     /// For owners that are preparing: whether every task that was ready has been polled.
     pub(crate) fn have_tasks_run(&self) -> bool {
         !self.submission.is_between_polls.get()
+    }
+
+    /// Submits what is pending and takes in what has completed, in the middle of a turn. Wakers run
+    /// where they always do. For a caller that cannot wait for the end of the turn.
+    pub(crate) fn collect_now(&self) {
+        if !self.is_accepting() {
+            return;
+        }
+        let was_between_polls = self.submission.is_between_polls.replace(true);
+        let filled = self.fill_submission_queue();
+        self.submission.is_between_polls.set(was_between_polls);
+        if filled.is_ok() {
+            let _ = self.wait_for(Wait::Poll); // an error comes again in the next turn
+        }
     }
 
     pub(crate) fn submit_pending(&self) -> io::Result<()> {

@@ -1,14 +1,17 @@
 //! Listeners: crowds, clients that give up, and the end of a server.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Dice, Woken, any_addr, poll_once, scaled, turns, unanswering_addr, until};
+use crate::common::{
+    Dice, LIMIT, Woken, any_addr, poll_once, scaled, turns, unanswering_addr, until,
+};
 use crate::{Body, Driver, bodies, limits};
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::{Handle, spawn};
@@ -21,6 +24,10 @@ pub(crate) const SHARED: &[Body] = bodies![
     connects_end_each_in_its_own_way,
     a_forgotten_accept_holds_up_no_other,
     the_errors_of_a_listener_do_not_stay,
+    dropping_a_listener_leaves_its_heir_listening,
+    a_handover_loses_no_connection,
+    an_address_can_be_bound_again_at_once,
+    a_taken_address_is_waited_for,
 ];
 
 /// Goal: a thousand connections at once are all accepted, in order of arrival, and served.
@@ -313,4 +320,120 @@ fn the_errors_of_a_listener_do_not_stay(on: Driver) {
             "{count}: each asks the kernel, once a turn at the most"
         );
     });
+}
+
+/// Goal: the end of a listener ends nothing for another descriptor of the socket.
+///
+/// Method: arm an accept, duplicate the descriptor, drop the listener; connect, and accept through the
+/// duplicate.
+///
+/// Kills: `shutdown(2)` on a listener.
+fn dropping_a_listener_leaves_its_heir_listening(on: Driver) {
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        assert!(poll_once(pin!(listener.accept())).await.is_pending());
+        turns(2).await;
+        let heir = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned().unwrap());
+        drop(listener);
+        until(|| Handle::current().metrics().in_flight == 0).await;
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        heir.set_nonblocking(false).unwrap();
+        let (_, peer) = heir.accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+    });
+}
+
+/// Goal: a handover loses no connection: those that were accepted and not taken are given back in
+/// order, and those behind them wait in the socket's backlog.
+///
+/// Method: five clients with an accept armed, and one taken; give the socket away; two more clients;
+/// accept with std. The socket is blocking, as std makes it.
+///
+/// Kills: dropping what is queued; a close of the socket; an accept that stays in flight; a listener
+/// that stays non-blocking.
+fn a_handover_loses_no_connection(on: Driver) {
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect(addr).unwrap();
+        let first: Vec<_> = (0..5).map(|_| connect()).collect();
+        let taken = listener.accept().await.unwrap();
+        assert_eq!(taken.peer_addr().unwrap(), first[0].local_addr().unwrap());
+        turns(3).await;
+        let (heir, given) = listener.into_std().await.unwrap();
+        assert_eq!(Handle::current().metrics().in_flight, 0);
+        let later: Vec<_> = (0..2).map(|_| connect()).collect();
+
+        let mut served: Vec<_> = given.iter().map(|stream| stream.peer_addr().unwrap()).collect();
+        while served.len() < 6 {
+            served.push(heir.accept().unwrap().1);
+        }
+        let clients = first[1..].iter().chain(&later);
+        let clients: Vec<_> = clients.map(|client| client.local_addr().unwrap()).collect();
+        assert_eq!(served, clients);
+        heir.set_nonblocking(true).unwrap();
+        assert_eq!(heir.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "none twice");
+    });
+}
+
+/// Goal: an address can be bound again right after its listener was dropped, in the same poll.
+///
+/// Method: no patience at all but for what the loop itself has to do. A second listener is refused while
+/// the first lives.
+///
+/// Kills: a descriptor that stays open until the turn has ended; a retry that succeeds too early.
+fn an_address_can_be_bound_again_at_once(on: Driver) {
+    on.run(async {
+        let mut listener = TcpListener::bind(any_addr()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let quick = || TcpListener::builder().bind_patience(Duration::from_nanos(1));
+        for _ in 0..3 {
+            assert!(poll_once(pin!(listener.accept())).await.is_pending());
+            turns(2).await;
+            let taken = quick().bind(addr).unwrap_err();
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+            drop(listener);
+            listener = quick().bind(addr).unwrap();
+        }
+    });
+}
+
+/// Goal: an address that becomes free is waited for, within the bound, and that is reported once.
+///
+/// Method: a thread holds the address and lets go when it has seen the bind fail at least once, which
+/// it cannot see; so it lets go after a while, and the bound is far longer. Then an address that stays
+/// taken.
+///
+/// Kills: one attempt; a wait without an end; a silent wait.
+fn a_taken_address_is_waited_for(on: Driver) {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&reports);
+    let runtime = on
+        .builder()
+        .on_unhandled(move |unhandled| heard.borrow_mut().push(unhandled.to_string()))
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let holder = std::net::TcpListener::bind(any_addr()).unwrap();
+        let addr = holder.local_addr().unwrap();
+        let patient = || TcpListener::builder().bind_patience(Duration::from_millis(3));
+        assert_eq!(patient().bind(addr).unwrap_err().kind(), ErrorKind::AddrInUse);
+
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(holder);
+        });
+        let listener = TcpListener::builder().bind_patience(LIMIT).bind(addr).unwrap();
+        thread.join().unwrap();
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        assert_eq!(
+            listener.accept().await.unwrap().peer_addr().unwrap(),
+            client.local_addr().unwrap()
+        );
+    });
+    drop(runtime);
+    let reports = reports.borrow();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].starts_with("binding to 127."), "{reports:?}");
 }

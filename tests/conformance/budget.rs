@@ -227,6 +227,16 @@ fn connecting_and_closing_in_a_loop_let_others_run(on: Driver) {
         .await;
         lets_others_run("close", async || ended().close().await.unwrap()).await;
         lets_others_run("into_std", async || drop(ended().into_std().await.unwrap())).await;
+        lets_others_run("TcpListener::into_std", async || {
+            let listener = TcpListener::bind(any_addr()).unwrap();
+            listener.into_std().await.unwrap();
+        })
+        .await;
+        lets_others_run("UnixListener::into_std", async || {
+            let listener = UnixListener::bind(any_name()).unwrap();
+            listener.into_std().await.unwrap();
+        })
+        .await;
     });
 }
 

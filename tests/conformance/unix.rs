@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
@@ -29,6 +30,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     unix_bad_addresses,
     unix_paths_that_are_taken,
     i18_a_listener_removes_its_own_path_only,
+    a_listeners_path_stays_while_another_listens,
     unix_full_backlog,
     unix_connects_wait_in_order,
     unix_connects_let_others_run,
@@ -270,6 +272,50 @@ fn i18_a_listener_removes_its_own_path_only(on: Driver) {
         assert!(path.exists());
     });
     assert!(!path.exists(), "the task and its listener ended with the loop");
+}
+
+/// Goal: the file of a listener stays as long as something listens there, or if the program wants it
+/// to; and it goes with the last descriptor.
+///
+/// Method: a duplicate that lives, one that has gone, `keep_path`, and a socket that is given away with
+/// the connections that were queued.
+///
+/// Kills: removing the path under a duplicate; keeping it for ever once the descriptor was seen; a path
+/// that `into_std` removes.
+fn a_listeners_path_stays_while_another_listens(on: Driver) {
+    on.run(async {
+        let directory = Directory::new();
+        let path = directory.0.join("listener");
+        for lives in [true, false] {
+            let listener = UnixListener::bind(&path).unwrap();
+            let heir = listener.as_fd().try_clone_to_owned().unwrap();
+            let heir = lives.then(|| std::os::unix::net::UnixListener::from(heir));
+            drop(listener);
+            turns(2).await;
+            assert_eq!(path.exists(), lives);
+            if let Some(heir) = heir {
+                StdStream::connect(&path).unwrap();
+                drop(heir);
+                fs::remove_file(&path).unwrap();
+            }
+        }
+
+        let mut listener = UnixListener::bind(&path).unwrap();
+        listener.keep_path();
+        drop(listener);
+        turns(2).await;
+        fs::remove_file(&path).expect("it was kept");
+
+        let listener = UnixListener::bind(&path).unwrap();
+        let _clients = [StdStream::connect(&path).unwrap(), StdStream::connect(&path).unwrap()];
+        drop(listener.accept().await.unwrap());
+        turns(3).await;
+        let (heir, given) = listener.into_std().await.unwrap();
+        let _late = StdStream::connect(&path).expect("it listens");
+        heir.set_nonblocking(true).unwrap();
+        let waiting_count = std::iter::from_fn(|| heir.accept().ok()).count();
+        assert_eq!(given.len() + waiting_count, 2);
+    });
 }
 
 /// A listening socket whose backlog is full.

@@ -33,7 +33,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
@@ -47,7 +46,8 @@ use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
-use crate::sys::errno;
+use crate::sys::{errno, fork};
+use crate::task::coop;
 use crate::task::wait_list::{Ticket, WaitList};
 
 /// Accepted connections that may wait for an `accept()`.
@@ -72,8 +72,16 @@ pub(in crate::net) struct Listening {
     /// Whether `prepare` is due, to wake the next waiter or to arm again.
     is_prepare_due: Cell<bool>,
     waiters: WaitList,
-    /// Last, so that the queue is gone when the port becomes free.
-    fd: OwnedFd,
+    /// The program gives the socket away: nothing is armed again.
+    is_leaving: Cell<bool>,
+    /// Woken when nothing is in flight any more, once `is_leaving`.
+    leaver: RefCell<Option<Waker>>,
+    /// Whether the program has seen the descriptor.
+    is_shared: Cell<bool>,
+    /// What remains to be done when the descriptor has been closed.
+    at_close: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// Last, so that the queue is gone when the port becomes free. `None` once it was given away.
+    fd: Option<OwnedFd>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,11 +128,15 @@ impl Listening {
             failure: Cell::default(),
             is_prepare_due: Cell::new(false),
             waiters: WaitList::default(),
-            fd,
+            is_leaving: Cell::new(false),
+            leaver: RefCell::default(),
+            is_shared: Cell::new(false),
+            at_close: RefCell::default(),
+            fd: Some(fd),
         })
     }
 
-    pub(super) fn reactor(&self) -> &Rc<Reactor> {
+    pub(in crate::net) fn reactor(&self) -> &Rc<Reactor> {
         &self.reactor
     }
 
@@ -165,14 +177,51 @@ impl Listening {
         Some(io::Error::from_raw_os_error(failure.code))
     }
 
-    /// No `accept()` will come again.
+    /// No `accept()` will come again. The descriptor is closed when the accept in flight has ended.
+    ///
+    /// `shutdown(2)` would stop accepting at once, but it acts on the open file, and so on every process
+    /// that the socket was handed to (H85). So the accept is cancelled, and that right here, by a pass
+    /// through the kernel: until it has ended, peers would connect, and the port would stay taken (H36).
     pub(in crate::net) fn close(&self) {
         self.is_closed.set(true);
         let connections = self.queue.take();
         drop(connections);
-        // Stops the kernel from accepting now, not when the cancel has been reaped: until then peers
-        // would connect, and the port would stay taken (H36). It cannot fail for a listening socket.
-        let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
+        self.disarm();
+        if matches!(self.armed.get(), Armed::Cancelling) {
+            self.reactor.collect_now();
+        }
+    }
+
+    /// The program has seen the descriptor, so another one may name this socket.
+    pub(in crate::net) fn share(&self) {
+        self.is_shared.set(true);
+    }
+
+    /// Whether another descriptor may name this socket.
+    pub(in crate::net) fn may_be_shared(&self) -> bool {
+        self.is_shared.get() || fork::may_have_happened()
+    }
+
+    /// Calls `then` when the descriptor has been closed.
+    pub(in crate::net) fn at_close(&self, then: impl FnOnce() + 'static) {
+        *self.at_close.borrow_mut() = Some(Box::new(then));
+    }
+
+    /// Stops accepting and gives away the socket, as it is, with the connections that were accepted and
+    /// not taken, in order. If the future is dropped, the listener closes.
+    pub(in crate::net) async fn give_away(
+        self: Rc<Self>,
+    ) -> io::Result<(OwnedFd, Vec<Connection>)> {
+        let mut this = Leaving(Some(self));
+        let given = coop::leaf_fn(|cx| this.poll_quiet(cx.waker())).await;
+        let mut listening = Rc::try_unwrap(given).ok().expect("counted by `poll_quiet`");
+        let queue = std::mem::take(listening.queue.get_mut());
+        let fd = listening.fd.take().expect("given away once");
+        listening.reactor.forget(fd.as_raw_fd());
+        Ok((fd, queue.into()))
+    }
+
+    fn disarm(&self) {
         match self.armed.get() {
             Armed::InFlight(key) => {
                 self.armed.set(Armed::Cancelling);
@@ -208,8 +257,8 @@ impl Listening {
             return Ok(());
         }
         let request = match limit {
-            Some(limit) if limit.is_exact() => accept::request_one(&self.fd),
-            _ => accept::request(&self.fd),
+            Some(limit) if limit.is_exact() => accept::request_one(self),
+            _ => accept::request(self),
         };
         let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
         self.armed.set(Armed::InFlight(key));
@@ -218,7 +267,8 @@ impl Listening {
 
     /// Arms again for those who wait.
     fn arm_if_wanted(self: &Rc<Self>) {
-        let is_wanted = self.waiters.is_waiting() && !self.is_closed.get();
+        let is_over = self.is_closed.get() || self.is_leaving.get();
+        let is_wanted = self.waiters.is_waiting() && !is_over;
         if is_wanted && self.arm().is_err() {
             self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
         }
@@ -235,6 +285,10 @@ impl Listening {
             Accepted::Failed(code) => self.fail(code),
         }
         self.arm_if_wanted();
+        if self.is_leaving.get() {
+            let leaver = self.leaver.borrow_mut().take();
+            self.reactor.wake_afterwards(leaver);
+        }
     }
 
     fn connection(self: &Rc<Self>, fd: OwnedFd) {
@@ -269,7 +323,8 @@ impl Listening {
 
     /// `answer.more` is false with every error, so the accept is idle here.
     fn rest(self: &Rc<Self>, code: i32) {
-        if self.is_closed.get() || !self.reactor.is_accepting() {
+        let is_over = self.is_closed.get() || self.is_leaving.get();
+        if is_over || !self.reactor.is_accepting() {
             return; // no retry, and on a loop that ends no timer would ever fire
         }
         if !self.is_short.replace(true) {
@@ -312,9 +367,40 @@ impl Listening {
     }
 }
 
+/// A listener that is being given away. Closes it if that does not come to its end.
+struct Leaving(Option<Rc<Listening>>);
+
+impl Leaving {
+    /// Waits until nothing names the descriptor. The listener then has one owner.
+    fn poll_quiet(&mut self, waker: &Waker) -> Poll<Rc<Listening>> {
+        let listening = self.0.as_ref().expect("polled after completion");
+        listening.is_leaving.set(true);
+        listening.disarm();
+        let is_idle = matches!(listening.armed.get(), Armed::Idle);
+        if is_idle && Rc::strong_count(listening) == 1 {
+            return Poll::Ready(self.0.take().expect("looked at above"));
+        }
+        if is_idle {
+            waker.wake_by_ref(); // the list of those to prepare holds it until the turn ends
+        }
+        let waker = waker.clone(); // user code: not under the borrow
+        let former = listening.leaver.borrow_mut().replace(waker);
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(listening) = self.0.take() {
+            listening.close();
+        }
+    }
+}
+
 impl AsFd for Listening {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.as_ref().expect("given away only by its last owner").as_fd()
     }
 }
 
@@ -330,7 +416,7 @@ impl Owner for Listening {
     }
 
     fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
-        Some((self.fd.as_raw_fd(), Interest::Readable))
+        Some((self.as_fd().as_raw_fd(), Interest::Readable))
     }
 
     fn prepare(self: Rc<Self>) {
@@ -359,6 +445,11 @@ impl Expire for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.reactor.forget(self.fd.as_raw_fd());
+        let Some(fd) = self.fd.take() else { return }; // given away
+        self.reactor.forget(fd.as_raw_fd());
+        drop(fd);
+        if let Some(then) = self.at_close.get_mut().take() {
+            then();
+        }
     }
 }

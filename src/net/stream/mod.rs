@@ -8,6 +8,7 @@
 
 pub(super) mod accepting;
 pub(super) mod admission;
+pub(super) mod bind;
 pub(super) mod closing;
 pub(super) mod connecting;
 pub(super) mod handing_over;

@@ -5,12 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::TcpStream;
 use super::stream::inet_addr;
 use crate::net::stream::accepting::{self, Incoming};
+use crate::net::stream::bind;
 use crate::net::stream::listening::{BACKLOG, Listening};
 use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
@@ -23,7 +25,10 @@ use crate::runtime::context;
 /// [`on_unhandled`](crate::Builder::on_unhandled); peers that give up before they are accepted are
 /// passed over in silence.
 ///
-/// Dropping the listener stops accepting; connections that nobody has taken are closed.
+/// Dropping the listener stops accepting and closes the descriptor, as soon as the accept in flight has
+/// ended; connections that were accepted and not taken are closed. Another descriptor of the socket, in
+/// a successor or a child, goes on listening. [`into_std`](TcpListener::into_std) gives the socket away
+/// without losing a connection.
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
@@ -35,7 +40,8 @@ use crate::runtime::context;
 /// # }
 /// ```
 pub struct TcpListener {
-    listening: Rc<Listening>,
+    /// `None` once it has been given away.
+    listening: Option<Rc<Listening>>,
 }
 
 impl TcpListener {
@@ -57,6 +63,7 @@ impl TcpListener {
     pub fn builder() -> TcpListenerBuilder {
         TcpListenerBuilder {
             backlog: BACKLOG,
+            bind_patience: bind::PATIENCE,
             reuse_port: false,
             v6_only: None,
             max_connections: None,
@@ -78,12 +85,47 @@ impl TcpListener {
     /// runtime has been closed. Shortages and peers that gave up are handled. An error is returned to
     /// the accepts that wait, or else to the next one; later ones ask the kernel again.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        accepting::accept(&self.listening, TcpStream::adopt).await
+        accepting::accept(self.listening(), TcpStream::adopt).await
+    }
+
+    /// Stops accepting and gives the socket away: to a successor, or to code that knows std only. Returns
+    /// it with the connections that were accepted and not taken yet, in order, so that a handover loses
+    /// none.
+    ///
+    /// The socket goes on listening, and connections that nothing has accepted stay in its backlog.
+    /// While a loop on epoll accepts, the socket is non-blocking for every holder; afterwards it is
+    /// blocking, as std makes it.
+    ///
+    /// Not cancel safe: dropping the future closes the listener and what it has queued.
+    ///
+    /// ```no_run
+    /// # async fn example(listener: ringloop::net::TcpListener) -> std::io::Result<()> {
+    /// let (socket, accepted) = listener.into_std().await?;
+    /// for stream in accepted {
+    ///     ringloop::spawn(async move { stream.close().await }); // or serve it
+    /// }
+    /// # drop(socket);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)`.
+    pub async fn into_std(mut self) -> io::Result<(std::net::TcpListener, Vec<TcpStream>)> {
+        let listening = self.listening.take().expect("given away once");
+        let reactor = Rc::clone(listening.reactor());
+        let (fd, accepted) = listening.give_away().await?;
+        let listener = std::net::TcpListener::from(fd);
+        listener.set_nonblocking(false)?;
+        let accepted =
+            accepted.into_iter().map(|connection| TcpStream::adopt(&reactor, connection));
+        Ok((listener, accepted.collect()))
     }
 
     /// The connections as a stream that never ends.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming::new(&self.listening, TcpStream::adopt)
+        Incoming::new(self.listening(), TcpStream::adopt)
     }
 
     /// The address it listens on.
@@ -92,19 +134,28 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        inet_addr(SockRef::from(&*self.listening).local_addr()?)
+        inet_addr(SockRef::from(&**self.listening()).local_addr()?)
+    }
+}
+
+impl TcpListener {
+    fn listening(&self) -> &Rc<Listening> {
+        self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
     }
 }
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        self.listening.close();
+        if let Some(listening) = self.listening.take() {
+            listening.close();
+        }
     }
 }
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listening.as_fd()
+        self.listening().share();
+        self.listening().as_fd()
     }
 }
 
@@ -116,7 +167,8 @@ impl AsRawFd for TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+        let fd = self.listening().as_fd().as_raw_fd();
+        f.debug_struct("TcpListener").field("fd", &fd).finish_non_exhaustive()
     }
 }
 
@@ -125,6 +177,7 @@ impl fmt::Debug for TcpListener {
 #[must_use = "a builder does nothing until `bind`"]
 pub struct TcpListenerBuilder {
     backlog: i32,
+    bind_patience: Duration,
     reuse_port: bool,
     v6_only: Option<bool>,
     max_connections: Option<usize>,
@@ -136,6 +189,17 @@ impl TcpListenerBuilder {
     /// it. Default: 4096.
     pub fn backlog(mut self, count: u32) -> TcpListenerBuilder {
         self.backlog = i32::try_from(count).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// How long to retry while the address is in use. Default: 1 second; zero for one attempt.
+    ///
+    /// After a process that used io_uring was killed, the kernel keeps its listening sockets for some
+    /// milliseconds (up to 93 were measured with 8 000 connections), so a supervisor's restart would
+    /// fail without this. **The thread sleeps meanwhile, and the loop with it.** If waiting helped, that
+    /// is reported once, as [`Unhandled::BindWaited`](crate::Unhandled::BindWaited).
+    pub fn bind_patience(mut self, limit: Duration) -> TcpListenerBuilder {
+        self.bind_patience = limit;
         self
     }
 
@@ -197,8 +261,9 @@ impl TcpListenerBuilder {
     ///
     /// As there.
     pub fn bind(self, addr: impl ToAddr) -> io::Result<TcpListener> {
-        let TcpListenerBuilder { backlog, reuse_port, v6_only, max_connections, overflow } = self;
+        let TcpListenerBuilder { backlog, bind_patience, reuse_port, v6_only, .. } = self;
         let addr = addr.to_addr()?;
+        let reactor = Rc::clone(&context::current().reactor);
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if reuse_port {
@@ -207,11 +272,10 @@ impl TcpListenerBuilder {
         if let Some(v6_only) = v6_only.filter(|_| addr.is_ipv6()) {
             socket.set_only_v6(v6_only)?;
         }
-        socket.bind(&SockAddr::from(addr))?;
-        socket.listen(backlog)?;
-        let reactor = Rc::clone(&context::current().reactor);
-        let limit = max_connections.map(|max| (max, overflow));
+        let addr = SockAddr::from(addr);
+        bind::bind_and_listen(&reactor, &socket, &addr, backlog, bind_patience)?;
+        let limit = self.max_connections.map(|max| (max, self.overflow));
         let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
-        Ok(TcpListener { listening })
+        Ok(TcpListener { listening: Some(listening) })
     }
 }

@@ -13,9 +13,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use socket2::{Domain, SockAddr, Socket, Type};
+
 pub(super) struct BoundPath {
     path: PathBuf,
     id: FileId,
+    is_kept: bool,
 }
 
 /// Device and inode.
@@ -26,12 +29,41 @@ impl BoundPath {
     pub(super) fn new(path: &Path) -> io::Result<BoundPath> {
         let id = file_id(path)?;
         // The program may change its directory.
-        Ok(BoundPath { path: std::path::absolute(path)?, id })
+        Ok(BoundPath { path: std::path::absolute(path)?, id, is_kept: false })
     }
+}
+
+impl BoundPath {
+    /// Leaves the file.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+
+    /// Removes the file unless something listens there. For a socket that another descriptor may name,
+    /// once ours is closed: then a connect is refused if ours was the last.
+    ///
+    /// A listener that is found gets a connection which ends at once. The inode is not held any more, so
+    /// the file of a successor that has bound and does not listen yet could be taken for ours, if it was
+    /// given the same inode in between.
+    pub(super) fn remove_if_unheld(mut self) {
+        self.is_kept = !is_refused(&self.path);
+    }
+}
+
+/// Whether a connect finds the file of a socket on which nothing listens.
+fn is_refused(path: &Path) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 impl Drop for BoundPath {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if file_id(&self.path).is_ok_and(|id| id == self.id) {
             // It may be gone by now, or the directory be closed to us: nobody could do better.
             let _ = fs::remove_file(&self.path);

@@ -13,6 +13,7 @@ use super::bound_path::BoundPath;
 use super::{UnixStream, addr};
 use crate::net::Overflow;
 use crate::net::stream::accepting::{self, Incoming};
+use crate::net::stream::bind;
 use crate::net::stream::listening::{BACKLOG, Listening};
 use crate::runtime::context;
 
@@ -22,8 +23,10 @@ use crate::runtime::context;
 /// dropping an [`accept`](UnixListener::accept) loses no connection; a shortage makes it rest.
 ///
 /// Dropping the listener stops accepting, and removes the file that [`bind`](UnixListener::bind)
-/// has made, if the path still leads to it: a successor's stays. A process that is killed leaves it
-/// behind.
+/// has made, if the path still leads to it: a successor's stays. If the program has seen the descriptor
+/// (`as_fd`) or has forked, another descriptor of the socket may go on listening; then the file is
+/// removed only if a connect to it is refused once ours is closed. [`keep_path`](UnixListener::keep_path)
+/// and [`into_std`](UnixListener::into_std) leave it. A process that is killed leaves it behind.
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
@@ -37,7 +40,8 @@ use crate::runtime::context;
 pub struct UnixListener {
     /// `None` for an abstract name, and once it has been removed.
     path: Option<BoundPath>,
-    listening: Rc<Listening>,
+    /// `None` once it has been given away.
+    listening: Option<Rc<Listening>>,
 }
 
 impl UnixListener {
@@ -73,12 +77,43 @@ impl UnixListener {
     ///
     /// As there.
     pub async fn accept(&self) -> io::Result<UnixStream> {
-        accepting::accept(&self.listening, UnixStream::adopt).await
+        accepting::accept(self.listening(), UnixStream::adopt).await
     }
 
     /// The connections as a stream that never ends.
     pub fn incoming(&self) -> Incoming<'_, UnixStream> {
-        Incoming::new(&self.listening, UnixStream::adopt)
+        Incoming::new(self.listening(), UnixStream::adopt)
+    }
+
+    /// Leaves the file in place when the listener is dropped, for a successor that listens there.
+    pub fn keep_path(&mut self) {
+        if let Some(path) = self.path.take() {
+            path.keep();
+        }
+    }
+
+    /// Stops accepting and gives the socket away, with the connections that were accepted and not taken.
+    /// The file stays. As [`TcpListener::into_std`](crate::net::TcpListener::into_std).
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)`.
+    pub async fn into_std(
+        mut self,
+    ) -> io::Result<(std::os::unix::net::UnixListener, Vec<UnixStream>)> {
+        self.keep_path();
+        let listening = self.listening.take().expect("given away once");
+        let reactor = Rc::clone(listening.reactor());
+        let (fd, accepted) = listening.give_away().await?;
+        let listener = std::os::unix::net::UnixListener::from(fd);
+        listener.set_nonblocking(false)?;
+        let accepted =
+            accepted.into_iter().map(|connection| UnixStream::adopt(&reactor, connection));
+        Ok((listener, accepted.collect()))
+    }
+
+    fn listening(&self) -> &Rc<Listening> {
+        self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
     }
 
     /// The address it listens on.
@@ -87,20 +122,28 @@ impl UnixListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        addr::from_addr(&SockRef::from(&*self.listening).local_addr()?)
+        addr::from_addr(&SockRef::from(&**self.listening()).local_addr()?)
     }
 }
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
-        drop(self.path.take()); // before the descriptor: see `bound_path`
-        self.listening.close();
+        let Some(listening) = self.listening.take() else { return };
+        match self.path.take() {
+            // Another descriptor may go on listening. Whether one does shows once ours is closed.
+            Some(path) if listening.may_be_shared() => {
+                listening.at_close(move || path.remove_if_unheld());
+            }
+            path => drop(path), // before the descriptor: see `bound_path`
+        }
+        listening.close();
     }
 }
 
 impl AsFd for UnixListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listening.as_fd()
+        self.listening().share();
+        self.listening().as_fd()
     }
 }
 
@@ -112,7 +155,8 @@ impl AsRawFd for UnixListener {
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixListener").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+        let fd = self.listening().as_fd().as_raw_fd();
+        f.debug_struct("UnixListener").field("fd", &fd).finish_non_exhaustive()
     }
 }
 
@@ -155,12 +199,21 @@ impl UnixListenerBuilder {
         let addr = addr::to_addr(path)?;
         let reactor = Rc::clone(&context::current().reactor);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&addr)?;
-        let is_path = addr.as_pathname().is_some();
-        let path = is_path.then(|| BoundPath::new(path)).transpose()?;
-        socket.listen(BACKLOG)?;
+        let path = match addr.as_pathname() {
+            // A file that exists does not go away by itself, so there is nothing to wait for.
+            Some(_) => {
+                socket.bind(&addr)?;
+                let path = BoundPath::new(path)?;
+                socket.listen(BACKLOG)?;
+                Some(path)
+            }
+            None => {
+                bind::bind_and_listen(&reactor, &socket, &addr, BACKLOG, bind::PATIENCE)?;
+                None
+            }
+        };
         let limit = max_connections.map(|max| (max, overflow));
         let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
-        Ok(UnixListener { path, listening })
+        Ok(UnixListener { path, listening: Some(listening) })
     }
 }
