@@ -49,6 +49,7 @@
 //! | `op` | one verb per file: what to ask and what the answer means |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
 //! | [`net`], [`time`], [`io`] | what programs use |
+//! | `loop_id` | which loop a resource belongs to, and whether it runs here |
 //! | `primitives` | atomics and locks between threads, exchanged for loom's in its models |
 //! | `sys` | the few calls to libc |
 //!
@@ -63,6 +64,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 pub mod io;
+mod loop_id;
 pub mod net;
 mod op;
 mod primitives;

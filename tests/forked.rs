@@ -1,15 +1,23 @@
-//! A process that has forked. A file of its own, because forking changes the whole process.
+//! A process that has forked, and the child. A file of its own, because forking changes the whole
+//! process.
+//!
+//! A process with several threads may fork only to do very little. So the tests start this binary
+//! again for each cell (`forked/cells.rs`), which then has one thread, builds a loop, and forks.
 #![allow(unsafe_code)] // CommandExt::pre_exec
 
+#[path = "forked/cells.rs"]
+mod cells;
 mod common;
+#[path = "forked/process.rs"]
+mod process;
 
 use std::os::unix::process::CommandExt;
 use std::pin::pin;
 use std::process::Command;
 
-use common::{poll_once, until};
+use common::{LIMIT, poll_once, until, within};
 use ringloop::net::{TcpListener, TcpStream};
-use ringloop::{DriverKind, Handle, Runtime};
+use ringloop::{DriverChoice, DriverKind, Handle, Runtime};
 
 /// The loop's end of a connection, with a receive armed on it, and the peer.
 async fn armed(listener: &TcpListener) -> (TcpStream, std::net::TcpStream) {
@@ -53,4 +61,75 @@ fn a_fork_ends_the_cheap_way_to_close() {
         assert!(command.status().unwrap().success());
         assert_eq!(cancels_of_a_close(&listener).await, 1);
     });
+}
+
+/// Not a test: what the tests start. Without a cell in the environment it has nothing to do.
+#[test]
+fn cell() {
+    if let Ok(name) = std::env::var(process::CELL) {
+        process::limit();
+        let (_, run) = cells::ALL.iter().find(|(known, _)| *known == name).expect("a cell");
+        run();
+    }
+}
+
+/// Runs a cell on each driver of this machine.
+fn on_each_driver(cells: &[&str]) {
+    within(LIMIT, || {
+        for (choice, driver) in [(DriverChoice::Uring, "uring"), (DriverChoice::Epoll, "epoll")] {
+            match Runtime::builder().driver(choice).build() {
+                Ok(_works) => cells.iter().for_each(|cell| process::run_cell(cell, driver)),
+                Err(error) if choice == DriverChoice::Uring => println!("SKIP uring: {error}"),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+}
+
+/// Goal: whatever a child drops of the parent's loop, or leaves as it is, in the parent everything
+/// goes on; and the child can run a loop of its own before and after.
+///
+/// Method: resources of each kind in use, bytes queued; the child drops all of them and the runtime,
+/// then runs an echo; the child of a task exits with everything alive. Then each resource of the
+/// parent does its work. With `fork(2)` and with a raw `clone(2)`.
+///
+/// Kills: a destructor that unmaps, enters the ring, calls `epoll_ctl`, `shutdown(2)`, or removes a
+/// listener's path; a socket of the child that stays open; a receive buffer that faults; a process
+/// that is told apart by a handler of libc's `fork` alone.
+#[test]
+fn what_a_child_drops_is_its_own() {
+    on_each_driver(&["drops fork", "drops clone", "drops nothing"]);
+}
+
+/// Goal: a child that uses the parent's loop panics with the reason, and the parent goes on.
+///
+/// Method: every way to use it, some on a loop of the child's and some on none; a task that forks and
+/// goes on in both processes, with another task ready behind it.
+///
+/// Kills: an entry point without the check; a loop that turns in the child, or polls one more task.
+#[test]
+fn a_child_may_not_use_its_parents_loop() {
+    on_each_driver(&["uses fork", "uses clone", "goes on"]);
+}
+
+/// Goal: a child that is forked inside a task, or in the main future, finds no loop, and builds and
+/// runs its own; so does its own child.
+///
+/// Method: as it says; the child of the main future returns from `block_on` first.
+///
+/// Kills: a thread-local that still names the parent's loop, or names it again afterwards.
+#[test]
+fn a_child_of_a_task_runs_a_loop_of_its_own() {
+    on_each_driver(&["in a task fork", "in a task clone", "returns"]);
+}
+
+/// Goal: wakers and abort handles in a child do nothing.
+///
+/// Method: another thread forks while the loop sleeps; the child wakes the main future and a task,
+/// and aborts the task. The count of the eventfd, which both share, stays 0.
+///
+/// Kills: a wake that rings, or that takes the inbox's lock first.
+#[test]
+fn wakes_in_a_child_do_nothing() {
+    on_each_driver(&["wakes"]);
 }

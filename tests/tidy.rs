@@ -23,19 +23,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("error", &["driver::DriverKind"]),
     ("driver", &["buf", "sys"]),
     ("op", &["buf", "driver::request", "sys::errno"]),
-    ("reactor", &["buf", "driver", "error", "op::Answer", "sys::errno"]),
+    ("loop_id", &["sys::fork"]),
+    ("reactor", &["buf", "driver", "error", "loop_id", "op::Answer", "sys::errno"]),
     ("primitives", &[]),
-    ("task", &["error", "primitives"]),
-    ("runtime", &["buf", "driver", "error", "reactor", "sys::stderr", "task"]),
+    ("task", &["error", "loop_id", "primitives"]),
+    ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
     ("spawn", &["runtime::context", "task"]),
     ("time", &["reactor", "runtime::Core", "runtime::context", "sys::clock", "task"]),
-    ("io", &["driver::request", "op", "reactor", "runtime::context", "sys::errno", "task"]),
+    (
+        "io",
+        &["driver::request", "loop_id", "op", "reactor", "runtime::context", "sys::errno", "task"],
+    ),
     (
         "net",
         &[
             "buf",
             "driver::request",
             "error",
+            "loop_id",
             "op",
             "primitives",
             "reactor",
@@ -93,6 +98,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/races/primitives.rs",
     "tests/hostile/counting.rs",
     "tests/forked.rs",
+    "tests/forked/process.rs",
 ];
 
 /// The files of `src` that look at a clock or sleep without the loop's doing.

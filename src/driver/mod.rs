@@ -10,6 +10,7 @@
 //! - [`Clock::now_ns`] is the only clock.
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
 //! - [`forget`](Driver::forget) precedes every `close(2)` of a descriptor that was named.
+//! - In a forked child only [`disown`](Driver::disown) may be called: others act on the parent's files.
 //! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
 //! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it has
 //!   decided. [`fail`](Driver::fail) then puts one in its place that only sleeps.
@@ -32,9 +33,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 
 use crate::buf::Pool;
-use crate::sys::eventfd::EventFd;
-use crate::sys::fork;
-use crate::sys::stderr;
+use crate::sys::{eventfd::EventFd, fork, stderr};
 pub(crate) use clock::Clock;
 use diagnosis::{Outcome, Steps, Trail};
 use epoll::Epoll;
@@ -302,6 +301,11 @@ impl Driver {
 
     pub(crate) fn close(self, drained: Drained) {
         each!(self, ring => ring.close(drained), epoll => epoll.close(), _failed => ());
+    }
+
+    /// Gives up a forked child's copy: closes the child's own descriptors, and nothing else.
+    pub(crate) fn disown(self) {
+        each!(self, ring => ring.disown(), epoll => drop(epoll), failed => drop(failed));
     }
 
     /// Ends a driver that cannot go on. What takes its place only sleeps. `No` says that memory may

@@ -129,7 +129,7 @@ impl<T> AsyncFd<T> {
 
     async fn ready(&self, interest: Interest) -> io::Result<()> {
         let mut waiting = Waiting { watch: &self.watching.0, place: Place::new(interest) };
-        coop::leaf_fn(|cx| waiting.poll(cx)).await
+        coop::leaf_fn(self.watching.0.home(), |cx| waiting.poll(cx)).await
     }
 }
 

@@ -31,6 +31,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::driver::request::{Interest, Key, Verb};
+use crate::loop_id::Home;
 use crate::op::Answer;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
@@ -90,6 +91,10 @@ impl Watch {
     pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Watch> {
         let (input, output) = (Side::default(), Side::default());
         Rc::new(Watch { reactor, input, output, is_closed: Cell::new(false), fd })
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        self.reactor.home()
     }
 
     pub(super) fn poll_ready(

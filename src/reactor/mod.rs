@@ -11,6 +11,7 @@
 
 mod afterwards;
 mod breakdown;
+mod forked;
 mod slots;
 mod submission;
 mod teardown;
@@ -27,6 +28,7 @@ use crate::buf::Pool;
 use crate::driver::request::{Completion, Interest, Key, Request, Verb, Wait};
 use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
+use crate::loop_id::{Home, LoopId};
 use crate::op::Answer;
 use crate::sys::errno;
 use afterwards::Afterwards;
@@ -78,6 +80,7 @@ pub(crate) trait Expire {
 }
 
 pub(crate) struct Reactor {
+    home: Home,
     /// `None` once the runtime is closed.
     driver: RefCell<Option<Driver>>,
     slots: RefCell<Slots>,
@@ -134,9 +137,16 @@ pub(crate) struct ReactorStats {
 }
 
 impl Reactor {
-    pub(crate) fn new(driver: Driver, clock: Clock, pool: Rc<Pool>, linger_ns: u64) -> Reactor {
+    pub(crate) fn new(
+        id: LoopId,
+        driver: Driver,
+        clock: Clock,
+        pool: Rc<Pool>,
+        linger_ns: u64,
+    ) -> Reactor {
         let watchdog = RefCell::new(Watchdog::new(driver.may_lose()));
         Reactor {
+            home: Home::new(id),
             watchdog,
             driver: RefCell::new(Some(driver)),
             slots: RefCell::new(Slots::new()),
@@ -170,6 +180,7 @@ impl Reactor {
     /// Fails with `ENOBUFS` if as many operations are in flight as keys can name. Then nothing has
     /// been started.
     pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
+        self.check_process();
         if !self.is_accepting() {
             return Err(self.refusal());
         }
@@ -181,6 +192,9 @@ impl Reactor {
 
     /// Asks an operation to end. Its final answer comes all the same, whatever it is (H30).
     pub(crate) fn cancel(&self, key: Key) {
+        if self.disown() {
+            return;
+        }
         let step = self.slots.borrow_mut().cancel(key);
         match step {
             CancelStep::AnswerNow => self.withdraw(key),
@@ -198,6 +212,9 @@ impl Reactor {
     /// Ends a receive of a socket that no other descriptor shares, at a cost that does not depend on
     /// how much is in flight. Its final answer comes all the same.
     pub(crate) fn end_recv(&self, key: Key, fd: RawFd) {
+        if self.disown() {
+            return;
+        }
         let step = self.slots.borrow_mut().cancel(key);
         match step {
             CancelStep::AnswerNow => self.withdraw(key),
@@ -214,6 +231,9 @@ impl Reactor {
     /// An owner is about to close its descriptor. None of its operations is in flight: each would
     /// hold the owner.
     pub(crate) fn forget(&self, fd: RawFd) {
+        if self.disown() {
+            return;
+        }
         if let Some(driver) = &mut *self.driver.borrow_mut() {
             driver.forget(fd);
         }
@@ -458,6 +478,9 @@ impl Drop for Reactor {
     /// A runtime ends with `shut_down`. Should something have kept it from doing so, the ring goes
     /// as it is, and what the kernel may still write to is leaked.
     fn drop(&mut self) {
+        if self.disown() {
+            return;
+        }
         if let Some(driver) = self.driver.get_mut().take() {
             self.slots.get_mut().leak();
             driver.close(crate::driver::Drained::No);

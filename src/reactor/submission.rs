@@ -104,7 +104,7 @@ impl Reactor {
     /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
     /// it was given in several pieces.
     pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
-        if self.phase.get() == Phase::Closed {
+        if self.phase.get() == Phase::Closed || self.is_of_parent() {
             return; // there is no next enter, and the list would keep the owner for ever
         }
         self.submission.note_unsubmitted();

@@ -33,6 +33,7 @@ impl Reactor {
             self.phase.set(Phase::Lingering);
         }
         self.ended_ns.set(Some(self.turn_ns.get()));
+        self.home.end();
         // What callbacks own goes with the tasks: a stream among it may still have bytes to send.
         self.end_timers(|expiry| match expiry {
             Expiry::Wake(_) => true,

@@ -11,6 +11,7 @@ use crate::buf::Pool;
 use crate::driver::diagnosis::{self, Diagnosis};
 use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
 use crate::error::Unhandled;
+use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
 use crate::task::{Executor, Remote};
 
@@ -165,10 +166,11 @@ impl Builder {
     /// # Errors
     ///
     /// If no driver works here. The error says at which step, why, and what usually helps.
+    #[track_caller]
     pub fn build(self) -> Result<Runtime, SetupError> {
         let pool = self.pool()?;
         let opened = driver::open(self.driver, self.sizes, &pool)?;
-        Ok(self.assemble(opened, pool))
+        Ok(self.assemble(LoopId::new(), opened, pool))
     }
 
     /// Tries out both drivers with these settings, step by step, and says which one
@@ -207,12 +209,12 @@ impl Builder {
             .map_err(|cause| SetupError::new(driver, SetupStep::ReceiveBuffers, cause))
     }
 
-    fn assemble(self, opened: Opened, pool: Rc<Pool>) -> Runtime {
+    fn assemble(self, id: LoopId, opened: Opened, pool: Rc<Pool>) -> Runtime {
         let Opened { driver, info, unparker, clock } = opened;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let reports = Reports::new(self.on_unhandled, clock.clone());
-        let reactor = Reactor::new(driver, clock, pool, nanos(self.linger));
-        let remote = Remote::new(Box::new(move || unparker.unpark()));
+        let reports = Reports::new(id, self.on_unhandled, clock.clone());
+        let reactor = Reactor::new(id, driver, clock, pool, nanos(self.linger));
+        let remote = Remote::new(id, Box::new(move || unparker.unpark()));
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let core = Core {
             reactor: Rc::new(reactor),
@@ -232,11 +234,12 @@ impl Builder {
 #[cfg(any(test, fuzzing))]
 impl Builder {
     /// A runtime whose kernel is a script.
+    #[track_caller]
     pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {
         let pool = Pool::new(self.buffer_count, self.buffer_len).expect("memory for a pool");
         let ring = script.ring(self.sizes);
         let opened = Opened::scripted(ring, &pool);
-        self.assemble(opened, pool)
+        self.assemble(LoopId::new(), opened, pool)
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Looked at when something is constructed (a task, a timer, a socket) and at no other time:
 //! whatever exists already holds its loop itself.
+//!
+//! In a child that was forked inside a task, what the thread-local names is the parent's loop. It
+//! does not run in the child, so the child finds none, and may run one of its own meanwhile.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -22,13 +25,16 @@ thread_local! {
 /// Undoes `enter`.
 #[must_use]
 pub(super) struct Entered {
+    /// The loop of the parent process, in a child that was forked inside a task.
+    former: Option<Current>,
     _queue: queue::Entered,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let former = CURRENT.try_with(|current| current.borrow_mut().take());
-        drop(former); // after the borrow: this may be the last reference to the core
+        let former = self.former.take();
+        let current = CURRENT.try_with(|current| current.replace(former));
+        drop(current); // after the borrow: this may be the last reference to the core
         coop::lift();
     }
 }
@@ -51,23 +57,38 @@ pub(super) fn try_enter(core: &Rc<Core>) -> Option<Entered> {
     let location = Location::caller();
     CURRENT
         .try_with(|current| {
-            let mut current = current.borrow_mut();
-            if current.is_some() {
+            if current.borrow().as_ref().is_some_and(Current::is_running) {
                 return None;
             }
-            *current = Some(Current { core: Rc::clone(core), entered_at: location });
-            Some(Entered { _queue: core.executor.enter() })
+            let entered = Current { core: Rc::clone(core), entered_at: location };
+            let former = current.replace(Some(entered));
+            Some(Entered { former, _queue: core.executor.enter() })
         })
         .ok() // a thread that ends: the runtime lay in a thread-local
         .flatten()
 }
 
+impl Current {
+    /// Not in a forked child.
+    fn is_running(&self) -> bool {
+        !self.core.id().is_of_parent()
+    }
+}
+
 fn entered_at() -> Option<&'static Location<'static>> {
-    CURRENT.with(|current| current.borrow().as_ref().map(|current| current.entered_at))
+    CURRENT.with(|current| {
+        let current = current.borrow();
+        current.as_ref().filter(|current| current.is_running()).map(|current| current.entered_at)
+    })
 }
 
 /// The loop of this thread, if one is running.
 pub(crate) fn try_current() -> Option<Rc<Core>> {
+    entered().filter(|core| !core.id().is_of_parent())
+}
+
+/// The loop of this thread, also if it is the parent process's.
+fn entered() -> Option<Rc<Core>> {
     CURRENT
         .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.core)))
         .ok()
@@ -77,8 +98,10 @@ pub(crate) fn try_current() -> Option<Rc<Core>> {
 /// The loop of this thread.
 #[track_caller]
 pub(crate) fn current() -> Rc<Core> {
-    try_current().expect(
+    let core = entered().expect(
         "no ringloop runtime is running on this thread: call this inside `ringloop::run` or \
          `Runtime::block_on`",
-    )
+    );
+    core.id().check_process();
+    core
 }

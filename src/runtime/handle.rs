@@ -41,6 +41,7 @@ impl Handle {
     /// As [`spawn`](crate::spawn), on this loop.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.core.id().check_process();
         self.core.executor.spawn(future, Location::caller())
     }
 

@@ -24,6 +24,7 @@ pub use builder::Builder;
 pub use handle::{Handle, Metrics};
 
 use crate::driver::{DriverInfo, SetupError};
+use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
 use crate::task::{Executor, MainWaker};
 
@@ -61,6 +62,23 @@ pub fn run<F: Future>(future: F) -> F::Output {
 /// Dropping it drops every task, lets streams that were dropped before send what they had queued
 /// (for at most the builder's [`shutdown_linger`](Builder::shutdown_linger)), cancels every operation, waits until the kernel has let go of all
 /// memory, and closes the ring.
+///
+/// # Forked processes
+///
+/// A loop belongs to the process that built it. In a child of `fork(2)`, which has a copy:
+///
+/// - Using the parent's loop panics, with a text that says so: `block_on`, `spawn`, timers, and
+///   whatever is awaited on its streams and listeners. Wakers do nothing.
+/// - Dropping the runtime, streams, listeners and everything else of the parent's is safe at any
+///   time and changes nothing for the parent. Streams and listeners close the child's descriptors.
+///   The tasks of a dropped runtime are not dropped: they are the parent's, and what they own stays
+///   open in the child until it ends or executes another program.
+/// - A runtime that the child builds works, also if the child was forked inside of a task, where
+///   [`Handle::try_current`] finds no loop. A [`RecvBuf`](crate::buf::RecvBuf) keeps its bytes.
+///
+/// So a server with several processes forks first and builds a runtime in each. A connection stays
+/// open for its peer while a child has a copy of its descriptor: see
+/// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown).
 pub struct Runtime {
     core: Rc<Core>,
 }
@@ -87,6 +105,7 @@ impl Runtime {
     /// # Errors
     ///
     /// If no driver works here. The error says why and what usually helps.
+    #[track_caller]
     pub fn new() -> Result<Runtime, SetupError> {
         Builder::new().build()
     }
@@ -101,10 +120,12 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If a loop is already running on this thread, and if the future panics.
+    /// If a loop is already running on this thread, if the future panics, and in a forked child of the
+    /// process that built the runtime.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let core = &self.core;
+        core.id().check_process();
         let _context = context::enter(core);
         let mut future = pin!(future);
         let main = MainWaker::queued(core.executor.remote());
@@ -113,6 +134,7 @@ impl Runtime {
 
         let mut output = None;
         while output.is_none() {
+            core.id().check_process(); // a poll may have forked, and this may be the child
             core.turn(|| {
                 main.polling();
                 if output.is_none()
@@ -123,7 +145,9 @@ impl Runtime {
                 }
             });
         }
-        core.submit_pending();
+        if !core.id().is_of_parent() {
+            core.submit_pending();
+        }
         output.expect("the loop above ends with an output")
     }
 
@@ -165,8 +189,18 @@ impl Drop for Finish<'_> {
     }
 }
 
+impl Core {
+    pub(crate) fn id(&self) -> &LoopId {
+        self.reactor.home().id()
+    }
+}
+
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if self.core.reactor.disown() {
+            std::mem::forget(Rc::clone(&self.core)); // the tasks are the parent's
+            return;
+        }
         // Destructors of futures may look for their loop. If another runtime runs on this thread
         // just now, they find that one, which is the lesser evil.
         let _context = context::try_enter(&self.core);

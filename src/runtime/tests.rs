@@ -165,7 +165,7 @@ fn half_a_queue_leaves_in_the_middle_of_a_turn() {
 }
 
 /// Goal: a future that is polled outside of a loop does not run out of budget there.
-/// Method: use the budget up in a loop, leave the loop, and poll a flush of nothing 300 times.
+/// Method: use the budget up in a loop, end the loop, and poll a flush of nothing 300 times.
 /// Kills: a budget that is left over from the loop's last poll, or that nothing refills.
 #[test]
 fn outside_of_a_loop_there_is_no_budget() {
@@ -177,6 +177,7 @@ fn outside_of_a_loop_there_is_no_budget() {
         }
         (stream, peer)
     });
+    drop(runtime);
     for round in 0..300 {
         let mut flush = std::pin::pin!(stream.flush());
         let outcome = flush.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));

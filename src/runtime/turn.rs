@@ -69,6 +69,9 @@ impl Core {
                 Some(Ran::Other) => {}
                 None => break, // a shutdown inside a task has emptied the queue
             }
+            if self.id().is_of_parent() {
+                break; // this poll has forked, and this is the child: the others are the parent's
+            }
             self.reactor.flush_if_due(SUBMIT_DELAY_MAX_NS)?;
         }
         Ok(moved_count + timers_count + polls_count)

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::limiter::Limiter;
 use crate::driver::Clock;
 use crate::error::Unhandled;
+use crate::loop_id::LoopId;
 use crate::sys::stderr;
 use crate::task::Report;
 
@@ -23,6 +24,7 @@ type WriteLine = Box<dyn Fn(&str) -> bool>;
 
 /// Receives the reports of one loop.
 pub(crate) struct Reports {
+    id: LoopId,
     hook: Option<Hook>,
     limiter: RefCell<Limiter<{ Unhandled::KINDS.len() }>>,
     clock: Clock,
@@ -30,9 +32,9 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(hook: Option<Hook>, clock: Clock) -> Rc<Reports> {
+    pub(super) fn new(id: LoopId, hook: Option<Hook>, clock: Clock) -> Rc<Reports> {
         let write_line = Box::new(stderr::try_write_line);
-        Rc::new(Reports { hook, limiter: RefCell::new(Limiter::new()), clock, write_line })
+        Rc::new(Reports { id, hook, limiter: RefCell::new(Limiter::new()), clock, write_line })
     }
 
     /// Reports that were neither given to the hook nor printed.
@@ -86,6 +88,9 @@ impl Reports {
 impl Report for Reports {
     /// Calls the hook. Without one, or if it panics, the text goes to standard error.
     fn report(&self, unhandled: &Unhandled) {
+        if self.id.is_of_parent() {
+            return; // in a forked child: what the child has a copy of, the parent reports
+        }
         let call = |hook: &Hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled)));
         if !matches!(self.hook.as_ref().map(call), Some(Ok(()))) {
             self.print(unhandled);
@@ -124,6 +129,7 @@ mod tests {
         let (now_ns, is_writable) = (Rc::new(Cell::new(1)), Rc::new(Cell::new(true)));
         let (kept, open) = (Rc::clone(&lines), Rc::clone(&is_writable));
         let reports = Rc::new(Reports {
+            id: LoopId::new(),
             hook: None,
             limiter: RefCell::new(Limiter::new()),
             clock: Clock::Virtual(Rc::clone(&now_ns)),

@@ -1,27 +1,83 @@
-//! Whether this process has forked.
+//! Forked processes: whether this one has forked, and which process this is.
 //!
-//! A forked child holds every descriptor of its parent. `shutdown(2)` acts on the open file, so it
-//! also ends what the child does with it. Code that uses it on a socket must know that no child can
-//! hold that socket.
+//! A forked child holds every descriptor of its parent, and a copy of its memory. `shutdown(2)`,
+//! `epoll_ctl(2)` and a write to an eventfd act on the open file, so they also end what the parent
+//! does with it. Code that uses them must know that no child can hold that file
+//! ([`may_have_happened`]), and must not run in a child for what belongs to the parent ([`Process`]).
 //!
-//! `pthread_atfork(3)` sees the forks that go through libc's `fork(2)`. `posix_spawn(3)` and
+//! **Which process this is** is a number in a page that the kernel clears in a child
+//! (`MADV_WIPEONFORK`), whichever system call made it. Where the kernel refuses the advice, the
+//! `pthread_atfork(3)` handler of the child clears the number, which covers libc's `fork(2)` only.
+//!
+//! **Whether this process has forked** is noted by the handler of `pthread_atfork(3)`. It sees the
+//! forks that go through libc's `fork(2)`. `posix_spawn(3)` and
 //! `vfork(2)` are not seen and need not be: their child executes another program at once, which
 //! closes the loop's descriptors, as they are close-on-exec. A raw `clone(2)` without `CLONE_VM` is
 //! not seen either.
-#![allow(unsafe_code)] // pthread_atfork(3)
+#![allow(unsafe_code)] // pthread_atfork(3), mmap(2), madvise(2), the page that a fork clears
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 static MAY_HAVE_FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The number of this process: 0 before it has been asked for, and again in a forked child.
+static NUMBER: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const PLAIN_NUMBER).cast_mut());
+
+/// Used where there is no page that a fork clears.
+static PLAIN_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// The last number that was given out. A child inherits it, so each number is new to the child and
+/// to all of its ancestors.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+const PAGE_LEN: usize = 4096;
+
+/// A process, as distinct from the children that it forks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Process(u64);
+
+impl Process {
+    pub(crate) fn current() -> Process {
+        watch();
+        let cell = number();
+        let current = cell.load(Ordering::Relaxed);
+        if current != 0 {
+            return Process(current);
+        }
+        let new = LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+        // Another thread may have been faster. The numbers order nothing else.
+        match cell.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Process(new),
+            Err(other) => Process(other),
+        }
+    }
+
+    /// Whether this code runs in that process. Two loads and a comparison.
+    #[inline]
+    pub(crate) fn is_current(self) -> bool {
+        number().load(Ordering::Relaxed) == self.0
+    }
+}
+
+#[inline]
+fn number() -> &'static AtomicU64 {
+    // SAFETY: the pointer is to a static, or to a page that is never unmapped, is zeroed, aligned
+    // for the type, and only accessed as it. Relaxed: the page was mapped before its address was
+    // stored, and its content orders nothing.
+    unsafe { &*NUMBER.load(Ordering::Relaxed) }
+}
 
 /// Begins to watch. Call before the first descriptor is made.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler is a function, valid for the life of the program. It stores to an
-        // atomic and does nothing else, which is allowed between fork and exec.
-        let failure = unsafe { libc::pthread_atfork(Some(note), None, None) };
+        if let Some(page) = page_that_a_fork_clears() {
+            NUMBER.store(page, Ordering::Relaxed);
+        }
+        // SAFETY: the handlers are functions, valid for the life of the program. They store to
+        // atomics and do nothing else, which is allowed between fork and exec.
+        let failure = unsafe { libc::pthread_atfork(Some(note), None, Some(clear_number)) };
         if failure != 0 {
             note(); // out of memory: forks will not be seen, so assume them
         }
@@ -38,4 +94,34 @@ pub(crate) fn may_have_happened() -> bool {
 /// Runs before each fork, in the parent, on the forking thread.
 extern "C" fn note() {
     MAY_HAVE_FORKED.store(true, Ordering::Relaxed);
+}
+
+/// Runs after each fork, in the child, on its only thread.
+extern "C" fn clear_number() {
+    number().store(0, Ordering::Relaxed);
+}
+
+/// A page of zeroes, or `None` where the kernel does not clear pages in children.
+fn page_that_a_fork_clears() -> Option<*mut AtomicU64> {
+    // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
+    let page = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            PAGE_LEN,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the range that was mapped above, which nothing uses yet.
+    if unsafe { libc::madvise(page, PAGE_LEN, libc::MADV_WIPEONFORK) } == 0 {
+        return Some(page.cast());
+    }
+    // SAFETY: as above.
+    let _ = unsafe { libc::munmap(page, PAGE_LEN) };
+    None
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::ptr::NonNull;
 
-/// Zeroed, page-aligned memory that never moves and that a forked child does not see (H13).
+/// Zeroed, page-aligned memory that never moves.
 ///
 /// Pages that nobody touched cost nothing, so a large pool is cheap until it is used.
 #[derive(Debug)]
@@ -30,12 +30,19 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: exactly the range that was mapped above. The advice changes what fork copies
-        // and nothing in this process; a kernel that refuses it leaves the default, which is safe
-        // for us and only wasteful for a child.
-        let _ = unsafe { libc::madvise(start, len, libc::MADV_DONTFORK) };
         let start = NonNull::new(start.cast()).expect("mmap returns no null page");
         Ok(Mapping { start, len })
+    }
+
+    /// As [`new`](Mapping::new), for memory that the kernel pins. A forked child does not see it
+    /// (H13): else the first write after a fork would go to a copy that the kernel does not know.
+    /// A child must not drop it either, as another mapping may have taken its place there.
+    pub(crate) fn hidden_from_children(len: usize) -> io::Result<Mapping> {
+        let mapping = Mapping::new(len)?;
+        // SAFETY: exactly the range that was mapped above. The advice changes what fork copies
+        // and nothing in this process. A kernel that refuses it leaves the default.
+        let _ = unsafe { libc::madvise(mapping.as_ptr().cast(), len, libc::MADV_DONTFORK) };
+        Ok(mapping)
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u8 {

@@ -9,11 +9,16 @@
 //!
 //! A leaf that turns out to be pending has spent nothing.
 //!
+//! The same place checks that a leaf is polled on its own loop, as nothing else would wake it
+//! ([`Home::check`]).
+//!
 //! `tests/tidy.rs` checks that no future of this crate goes around this module.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+
+use crate::loop_id::Home;
 
 /// Leaf operations of one poll.
 const BUDGET: u8 = 128;
@@ -35,9 +40,24 @@ pub(crate) fn lift() {
     LEFT.set(UNLIMITED);
 }
 
-/// Polls a leaf operation, and spends one unit of the budget if it is ready. Without a unit left,
-/// `poll` is not called, and the task is polled again in the next turn.
+/// Polls a leaf operation of the loop `home`, and spends one unit of the budget if it is ready.
+/// Without a unit left, `poll` is not called, and the task is polled again in the next turn.
+///
+/// # Panics
+///
+/// If another loop runs here, or none does: nothing would ever wake the leaf. After the end of its
+/// loop a leaf may be polled anywhere, as it then fails without waiting.
 pub(crate) fn leaf<T>(
+    home: &Home,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    home.check();
+    leaf_anywhere(cx, poll)
+}
+
+/// As [`leaf`], for what needs no loop, or checks that it is on the right one.
+pub(crate) fn leaf_anywhere<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
@@ -56,15 +76,16 @@ pub(crate) fn leaf<T>(
 
 /// The future of a leaf operation that is polled by `poll`.
 pub(crate) fn leaf_fn<T>(
+    home: &Home,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> impl Future<Output = T> {
-    poll_fn(move |cx| leaf(cx, &mut poll))
+    poll_fn(move |cx| leaf(home, cx, &mut poll))
 }
 
 /// Returns `value` as a leaf operation that is done at once. For operations that fail before they
 /// begin, and for those that have nothing to do.
 pub(crate) async fn ready<T>(value: T) -> T {
-    leaf_fn(|_| Poll::Ready(())).await;
+    poll_fn(|cx| leaf_anywhere(cx, |_| Poll::Ready(()))).await;
     value
 }
 

@@ -66,7 +66,7 @@ impl Executor {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)); // unique, ordered with nothing
         let abort = AbortHandle::new(id, spawned_at);
-        let cell = JoinCell::new(&self.reporter, abort.spawned_at());
+        let cell = JoinCell::new(*self.remote.id(), &self.reporter, abort.spawned_at());
         let handle = JoinHandle::new(Rc::clone(&cell), abort.clone());
         if self.is_closed.get() {
             drop(future);
@@ -105,7 +105,7 @@ impl Executor {
 
     /// Makes this the executor that wakes of this thread go to.
     pub(crate) fn enter(&self) -> queue::Entered {
-        queue::enter(self.remote.loop_number(), &self.queue)
+        queue::enter(self.remote.id(), &self.queue)
     }
 
     pub(crate) fn remote(&self) -> &Arc<Remote> {

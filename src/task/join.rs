@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use super::coop;
 use super::executor::Report;
 use crate::error::{Unhandled, panic_text};
+use crate::loop_id::LoopId;
 use crate::primitives::{AtomicBool, Ordering};
 
 /// A task's number, unique within the process.
@@ -32,6 +33,11 @@ impl fmt::Display for TaskId {
 /// [`on_unhandled`](crate::Builder::on_unhandled).
 ///
 /// Cancel safe: dropping and recreating an await on `&mut handle` loses nothing.
+///
+/// # Panics
+///
+/// If it is awaited on another runtime than the task's and the task has not ended: that runtime does
+/// not run meanwhile. The result of a task that has ended can be taken anywhere.
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
     abort: AbortHandle,
@@ -68,7 +74,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        coop::leaf(cx, |cx| self.cell.poll_result(cx.waker()))
+        coop::leaf_anywhere(cx, |cx| self.cell.poll_result(cx.waker()))
     }
 }
 
@@ -227,6 +233,8 @@ impl fmt::Debug for AbortHandle {
 
 /// Where the result waits. Used on the loop's thread only.
 pub(super) struct JoinCell<T> {
+    /// The task's loop.
+    id: LoopId,
     state: RefCell<JoinState<T>>,
     is_detached: Cell<bool>,
     reporter: Rc<dyn Report>,
@@ -247,10 +255,12 @@ impl JoinError {
 
 impl<T> JoinCell<T> {
     pub(super) fn new(
+        id: LoopId,
         reporter: &Rc<dyn Report>,
         spawned_at: &'static Location<'static>,
     ) -> Rc<Self> {
         Rc::new(JoinCell {
+            id,
             state: RefCell::new(JoinState::Running { joiner: None }),
             is_detached: Cell::new(false),
             reporter: Rc::clone(reporter),
@@ -259,6 +269,10 @@ impl<T> JoinCell<T> {
     }
 
     fn poll_result(&self, waker: &Waker) -> Poll<Result<T, JoinError>> {
+        let is_running = matches!(*self.state.borrow(), JoinState::Running { .. });
+        if is_running && !self.id.is_running_here() {
+            self.id.refuse_wait();
+        }
         let waker = waker.clone(); // user code: not under the borrow
         let former = {
             let mut state = self.state.borrow_mut();

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use async_task::Runnable;
 
 use super::call::Call;
+use crate::loop_id::{self, LoopId, Running};
 
 /// One entry of the ready queue.
 pub(crate) enum Ready {
@@ -49,20 +50,22 @@ thread_local! {
     static CURRENT: RefCell<Option<(u64, Rc<Queue>)>> = const { RefCell::new(None) };
 }
 
-/// Makes wakes of this thread go straight to `queue` until the guard is dropped.
-pub(crate) fn enter(loop_number: u64, queue: &Rc<Queue>) -> Entered {
-    let entered = Some((loop_number, Rc::clone(queue)));
+/// Makes loop `id` the one that runs on this thread, with its wakes going straight to `queue`, until the guard is dropped.
+pub(crate) fn enter(id: &LoopId, queue: &Rc<Queue>) -> Entered {
+    let entered = Some((id.number(), Rc::clone(queue)));
     let former = CURRENT.try_with(|current| current.replace(entered)).ok().flatten();
-    Entered { former }
+    Entered { former, former_running: loop_id::enter(id) }
 }
 
 #[must_use]
 pub(crate) struct Entered {
     former: Option<(u64, Rc<Queue>)>,
+    former_running: Running,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        loop_id::leave(self.former_running);
         let _ = CURRENT.try_with(|current| current.replace(self.former.take()));
     }
 }

@@ -20,22 +20,25 @@
 //! The bell is an eventfd whose read was submitted with or before the enter that sleeps
 //! (`Uring::arm_wake`), so a ring between "look" and "enter" ends the sleep at once.
 //!
+//! **Forked children.** A child that was forked has a copy of all this, the lock in whatever state a
+//! thread of the parent has left it, and the parent's eventfd. So a wake in a child touches neither.
+//!
 //! **Invariant.** A `Runnable` is dropped on the loop's thread only. After the loop's end none can
 //! exist (`Executor::shut_down` has dropped every future); should one appear all the same, it is
 //! leaked rather than dropped here.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 use async_task::Runnable;
 
 use super::queue::{self, Ready};
+use crate::loop_id::LoopId;
 use crate::primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The side of a loop that other threads see.
 pub(crate) struct Remote {
-    loop_number: u64,
+    id: LoopId,
     inbox: Mutex<Inbox>,
     has_items: AtomicBool,
     sleeping: AtomicBool,
@@ -65,10 +68,9 @@ impl From<Item> for Ready {
 }
 
 impl Remote {
-    pub(crate) fn new(bell: Box<dyn Fn() + Send + Sync>) -> Arc<Remote> {
-        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+    pub(crate) fn new(id: LoopId, bell: Box<dyn Fn() + Send + Sync>) -> Arc<Remote> {
         Arc::new(Remote {
-            loop_number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), // unique, ordered with nothing
+            id,
             inbox: Mutex::default(),
             has_items: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
@@ -76,13 +78,17 @@ impl Remote {
         })
     }
 
-    pub(crate) fn loop_number(&self) -> u64 {
-        self.loop_number
+    pub(crate) fn id(&self) -> &LoopId {
+        &self.id
     }
 
     /// Makes a task ready, from whichever thread this is.
     pub(crate) fn schedule(&self, runnable: Runnable) {
-        match queue::push_if_current(self.loop_number, Ready::Task(runnable)) {
+        if self.id.is_of_parent() {
+            std::mem::forget(runnable); // a forked child: the task runs in the parent
+            return;
+        }
+        match queue::push_if_current(self.id.number(), Ready::Task(runnable)) {
             Ok(()) => {}
             Err(Ready::Task(runnable)) => self.send(Item::Task(runnable)),
             Err(_) => unreachable!("the queue gives back what it was given"),
@@ -167,10 +173,10 @@ impl Wake for MainWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.is_queued.swap(true, Ordering::AcqRel) {
-            return;
+        if self.remote.id.is_of_parent() || self.is_queued.swap(true, Ordering::AcqRel) {
+            return; // in a forked child the future runs in the parent
         }
-        if queue::push_if_current(self.remote.loop_number, Ready::Main).is_err() {
+        if queue::push_if_current(self.remote.id.number(), Ready::Main).is_err() {
             self.remote.send(Item::Main);
         }
     }

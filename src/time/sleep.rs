@@ -37,12 +37,12 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 /// The future of [`sleep`] and [`sleep_until`].
 ///
-/// A sleep belongs to the loop on which it was made. If it is carried to another loop, it goes on
-/// for as long as its own loop runs. When that loop ends, a sleep that has been polled is woken.
+/// A sleep belongs to the loop on which it was made. When that loop ends, a sleep that has been
+/// polled is woken.
 ///
 /// # Panics
 ///
-/// If it is polled after its loop has ended and had not elapsed before: it can never elapse.
+/// If it is polled on another loop, or on none, while its own has not ended, and if it is polled after its loop has ended and had not elapsed before: it can never elapse.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     reactor: Rc<Reactor>,
@@ -129,7 +129,8 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        coop::leaf(cx, |cx| self.poll_elapsed(cx.waker())).map(|elapsed| {
+        let reactor = Rc::clone(&self.reactor);
+        coop::leaf(reactor.home(), cx, |cx| self.poll_elapsed(cx.waker())).map(|elapsed| {
             if let Err(LoopEnded) = elapsed {
                 panic!(
                     "a sleep made at {} was polled after its runtime had ended, so it can never \

@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ringloop::io::AsyncFd;
 use ringloop::net::TcpStream;
 use ringloop::{Handle, Runtime};
 
-use super::common::{blocking_pair, open_fds, poll_once, turns, until};
+use super::common::{Woken, blocking_pair, open_fds, poll_once, turns, until};
 use super::{fill, in_flight, is_pending, on_each_driver, watched_pair};
 
 /// A descriptor that says when it is dropped, and does something then.
@@ -103,8 +104,8 @@ fn fill_blocking(socket: &UnixStream) {
 
 /// Goal: the runtime may go first. A wait that outlives it is told, and a new one is refused.
 ///
-/// Method: wait from another runtime, and in a task of the one that goes; drop that one; wait again,
-/// and compare descriptors when the watches have gone too.
+/// Method: wait on the runtime that goes, in its main future and in a task; drop it; wait on another
+/// one, the old wait and a new one, and compare descriptors when the watches have gone too.
 ///
 /// Kills: a wait that hangs; a poll that is armed without a loop; a duplicate that is never closed.
 #[test]
@@ -113,22 +114,23 @@ fn the_runtime_may_go_first() {
         let other = Runtime::new().unwrap();
         other.block_on(turns(3));
         let before = open_fds();
-        let watched = runtime.block_on(async {
+        let woken = Arc::new(Woken::default());
+        let (watched, mut waiting, peer) = runtime.block_on(async {
             let (left_over, peer) = watched_pair();
             ringloop::spawn(async move { left_over.readable().await.map(|()| peer) });
-            turns(3).await;
-            watched_pair()
-        });
-        other.block_on(async move {
-            let (watched, _peer) = watched;
+            let (watched, peer) = watched_pair();
             let watched = Rc::new(watched);
-            let waiting = ringloop::spawn({
-                let watched = Rc::clone(&watched);
-                async move { watched.readable().await }
-            });
+            let of_main = Rc::clone(&watched);
+            let mut waiting = Box::pin(async move { of_main.readable().await });
+            assert!(woken.poll(waiting.as_mut()).is_pending());
             turns(3).await;
-            drop(runtime);
-            let error = waiting.await.unwrap().unwrap_err();
+            (watched, waiting, peer)
+        });
+        drop(runtime);
+        assert!(woken.is_woken());
+        other.block_on(async move {
+            let _peer = peer;
+            let error = waiting.as_mut().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
             let error = watched.writable().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");

@@ -125,6 +125,9 @@ pub(crate) trait Ring {
     /// Closes the ring but keeps, for ever, the memory that the kernel may still read or write.
     fn leak(self);
 
+    /// In a forked child: closes the child's descriptor of the ring and touches no memory.
+    fn disown(self);
+
     fn sq_entries(&self) -> u32;
 
     fn cq_entries(&self) -> u32;

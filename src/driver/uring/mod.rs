@@ -135,7 +135,7 @@ impl<R: Ring> Uring<R> {
             wake: WakeRead {
                 armed: false,
                 is_suspect: false,
-                target: Mapping::new(size_of::<u64>())?,
+                target: Mapping::hidden_from_children(size_of::<u64>())?,
             },
             reaped: Vec::new(),
             stats: DriverStats::default(),
@@ -279,6 +279,14 @@ impl<R: Ring> Uring<R> {
                 std::mem::forget((pool, wake));
             }
         }
+    }
+
+    /// In a forked child: closes the child's descriptors. What the parent shares with the kernel is
+    /// not mapped here, so it is neither used nor unmapped.
+    pub(crate) fn disown(self) {
+        let Uring { ring, wake, .. } = self;
+        ring.disown();
+        std::mem::forget(wake);
     }
 
     pub(crate) fn bell(&self) -> &Arc<EventFd> {

@@ -14,7 +14,7 @@
 //! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
 //! group is unregistered, the queues are unmapped and closed (field order, and the crate's own
 //! `Drop`), and only then the buffer ring's memory goes.
-#![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), the shared buffer ring
+#![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), the shared buffer ring, close(2)
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -260,6 +260,13 @@ impl Ring for KernelRing {
         std::mem::forget(self);
     }
 
+    fn disown(self) {
+        // SAFETY: the number is this process's own and is not used again, as `self` is forgotten.
+        // Nothing is unmapped: the queues are not mapped here, and what is may be another's.
+        let _ = unsafe { libc::close(self.uring.as_raw_fd()) };
+        std::mem::forget(self);
+    }
+
     fn sq_entries(&self) -> u32 {
         self.uring.params().sq_entries()
     }
@@ -315,7 +322,8 @@ struct BufferRing {
 impl BufferRing {
     fn new(entry_count: u16) -> io::Result<BufferRing> {
         assert!(entry_count.is_power_of_two(), "{entry_count} entries");
-        let mapping = Mapping::new(usize::from(entry_count) * size_of::<BufRingEntry>())?;
+        let mapping =
+            Mapping::hidden_from_children(usize::from(entry_count) * size_of::<BufRingEntry>())?;
         Ok(BufferRing { mapping, entry_count, tail: 0 })
     }
 

@@ -466,6 +466,8 @@ impl Ring for ScriptedRing {
         self.script.world.borrow_mut().is_leaked = true;
     }
 
+    fn disown(self) {}
+
     fn sq_entries(&self) -> u32 {
         self.sizes.sq_entries
     }

@@ -20,7 +20,7 @@ pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, Connection) -> S;
 /// Waits for a connection.
 pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
     let mut waiting = Waiting::new(listening, adopt);
-    coop::leaf_fn(|cx| waiting.poll(cx)).await
+    coop::leaf_fn(listening.reactor().home(), |cx| waiting.poll(cx)).await
 }
 
 /// One `accept()`: its place in the line, given up when it is dropped.
@@ -77,7 +77,8 @@ impl<S> Stream for Incoming<'_, S> {
     type Item = io::Result<S>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        coop::leaf(cx, |cx| self.waiting.poll(cx)).map(Some)
+        let listening = self.waiting.listening;
+        coop::leaf(listening.reactor().home(), cx, |cx| self.waiting.poll(cx)).map(Some)
     }
 }
 

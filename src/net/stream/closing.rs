@@ -67,8 +67,9 @@ pub(in crate::net) enum Close {
 pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
     let wait = Rc::new(CloseWait::default());
     socket.begin_close(Close::SendQueued, Some(Rc::clone(&wait)));
+    let reactor = Rc::clone(&socket.reactor);
     drop(socket);
-    wait.wait().await
+    coop::leaf_fn(reactor.home(), |cx| wait.poll_closed(cx.waker())).await
 }
 
 impl Socket {
@@ -79,6 +80,10 @@ impl Socket {
         waiter: Option<Rc<CloseWait>>,
     ) {
         assert_ne!(self.phase.get(), Phase::Closing, "closed twice");
+        if self.reactor.disown() {
+            self.phase.set(Phase::Closing); // in a forked child: the last `Rc` closes its descriptor
+            return;
+        }
         if self.phase.replace(Phase::Closing) == Phase::Connecting {
             self.cancel_connect();
         }
@@ -230,10 +235,6 @@ impl Closing {
 
 impl CloseWait {
     /// Waits until the descriptor has been closed.
-    async fn wait(&self) -> io::Result<()> {
-        coop::leaf_fn(|cx| self.poll_closed(cx.waker())).await
-    }
-
     fn poll_closed(&self, waker: &Waker) -> Poll<io::Result<()>> {
         if self.is_closed.get() {
             return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));

@@ -46,7 +46,7 @@ pub(in crate::net) async fn connect(
     let socket = Socket::new(reactor, fd, Phase::Connecting);
     let mut attempt = Attempt { socket: Some(Rc::clone(&socket)) };
     let mut addr = Some(addr);
-    coop::leaf_fn(|cx| socket.poll_connect(&mut addr, cx.waker())).await?;
+    coop::leaf_fn(socket.home(), |cx| socket.poll_connect(&mut addr, cx.waker())).await?;
     socket.phase.set(Phase::Open);
     attempt.socket = None;
     Ok(socket)

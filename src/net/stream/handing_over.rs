@@ -18,7 +18,7 @@ use crate::task::{coop, yield_now};
 /// Dropping the future leaves a socket that receives nothing more. The caller closes it.
 pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
     split::flush(socket).await?;
-    coop::leaf_fn(|cx| socket.poll_settled(cx)).await?;
+    coop::leaf_fn(socket.home(), |cx| socket.poll_settled(cx)).await?;
     // The lists of what is to be prepared before the next enter hold it as well, for this turn.
     while Rc::strong_count(socket) > 1 {
         yield_now().await;

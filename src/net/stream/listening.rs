@@ -186,6 +186,9 @@ impl Listening {
         self.is_closed.set(true);
         let connections = self.queue.take();
         drop(connections);
+        if self.reactor.disown() {
+            return; // in a forked child: the parent still accepts
+        }
         self.disarm();
         if matches!(self.armed.get(), Armed::Cancelling) {
             self.reactor.collect_now();
@@ -212,8 +215,9 @@ impl Listening {
     pub(in crate::net) async fn give_away(
         self: Rc<Self>,
     ) -> io::Result<(OwnedFd, Vec<Connection>)> {
+        let reactor = Rc::clone(&self.reactor);
         let mut this = Leaving(Some(self));
-        let given = coop::leaf_fn(|cx| this.poll_quiet(cx.waker())).await;
+        let given = coop::leaf_fn(reactor.home(), |cx| this.poll_quiet(cx.waker())).await;
         let mut listening = Rc::try_unwrap(given).ok().expect("counted by `poll_quiet`");
         let queue = std::mem::take(listening.queue.get_mut());
         let fd = listening.fd.take().expect("given away once");

@@ -26,6 +26,7 @@ use super::connecting::Connecting;
 use super::reading::Reading;
 use super::writing::Writing;
 use crate::driver::request::{Interest, Verb};
+use crate::loop_id::Home;
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
 use crate::sys::{errno, fork};
@@ -99,6 +100,11 @@ impl Socket {
     /// The error that has ended the connection, if the kernel has returned one.
     pub(super) fn broken(&self) -> Option<i32> {
         Some(self.broken.get()).filter(|&code| code != 0)
+    }
+
+    /// The loop of this socket.
+    pub(in crate::net) fn home(&self) -> &Home {
+        self.reactor.home()
     }
 
     /// From now on another descriptor may name this socket.

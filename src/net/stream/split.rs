@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::task::Context;
 
 use super::socket::Socket;
 use crate::buf::{IoBuf, RecvBuf};
@@ -13,7 +14,7 @@ use crate::net::{TcpStream, UnixStream};
 use crate::task::coop;
 
 pub(in crate::net) async fn recv(socket: &Rc<Socket>) -> io::Result<RecvBuf> {
-    coop::leaf_fn(|cx| socket.poll_recv(cx)).await
+    coop::leaf_fn(socket.home(), |cx| socket.poll_recv(cx)).await
 }
 
 pub(in crate::net) async fn read(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
@@ -62,7 +63,7 @@ impl Drop for Filling<'_> {
 pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
     let mut rest = bytes;
     loop {
-        let count = coop::leaf_fn(|cx| socket.poll_write(cx, rest)).await?;
+        let count = coop::leaf_fn(socket.home(), |cx| socket.poll_write(cx, rest)).await?;
         rest = &rest[count..];
         if rest.is_empty() {
             return Ok(());
@@ -72,16 +73,19 @@ pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::
 
 pub(in crate::net) async fn send(socket: &Rc<Socket>, buf: impl IoBuf) -> io::Result<()> {
     let mut buf = Some(buf.into_out_buf());
-    coop::leaf_fn(|cx| socket.poll_send(cx, &mut buf)).await
+    coop::leaf_fn(socket.home(), |cx| socket.poll_send(cx, &mut buf)).await
 }
 
 pub(in crate::net) async fn flush(socket: &Rc<Socket>) -> io::Result<()> {
-    coop::leaf_fn(|cx| socket.poll_flush(cx)).await
+    coop::leaf_fn(socket.home(), |cx| socket.poll_flush(cx)).await
 }
 
 pub(in crate::net) async fn shutdown(socket: &Rc<Socket>) -> io::Result<()> {
-    socket.queue_fin();
-    flush(socket).await
+    let shutdown = |cx: &mut Context<'_>| {
+        socket.queue_fin();
+        socket.poll_flush(cx)
+    };
+    coop::leaf_fn(socket.home(), shutdown).await
 }
 
 pub(in crate::net) fn borrowed(socket: &Rc<Socket>) -> (ReadHalf<'_>, WriteHalf<'_>) {

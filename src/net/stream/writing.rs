@@ -109,6 +109,9 @@ impl Socket {
 
     /// Orders the end of our sending behind what is queued.
     pub(super) fn queue_fin(self: &Rc<Self>) {
+        if self.reactor.is_of_parent() {
+            return; // a forked child: `shutdown(2)` would end what the parent sends
+        }
         let mut writing = self.writing.borrow_mut();
         if writing.fin == Fin::None {
             writing.fin = Fin::Queued;

@@ -34,6 +34,9 @@ use crate::time::timeout;
 /// of the connection is returned by the next call, by [`flush`](TcpStream::flush) or by
 /// [`close`](TcpStream::close). Small writes of one turn leave in one packet, in order.
 ///
+/// **Belonging.** A stream belongs to the runtime it was made on, in the process that built that. Its
+/// futures panic on another runtime and outside of any; in a forked child see [`Runtime`](crate::Runtime).
+///
 /// **Closing.** Dropping a stream closes it in the background. Queued bytes are still sent, as long as
 /// the peer takes some of them within the builder's `linger`. [`close`](TcpStream::close) does the same
 /// and returns how it went; [`abort`](TcpStream::abort) resets the connection. Both close this
@@ -252,6 +255,9 @@ impl TcpStream {
 
     /// Finishes sending: what is queued goes out, then the peer reads the end. Reading goes on.
     ///
+    /// The peer reads the end also while other descriptors of the connection are open: a duplicate, or
+    /// the copy that a child process has. [`close`](TcpStream::close) alone does not end those.
+    ///
     /// Cancel safe: once polled, the end is sent whether or not anyone waits for it.
     ///
     /// # Errors
@@ -262,6 +268,10 @@ impl TcpStream {
     }
 
     /// Sends what is queued, closes the connection, and returns when the descriptor is free.
+    ///
+    /// This is `close(2)`: the connection ends when its last descriptor is closed. While a duplicate
+    /// exists, in this process or in a child that was forked, `close` returns `Ok` and the peer reads no
+    /// end. Await [`shutdown`](TcpStream::shutdown) first to end it for all of them.
     ///
     /// Cancel safe: dropping the future lets the close go on in the background.
     ///
@@ -275,6 +285,7 @@ impl TcpStream {
     /// Resets the connection. What is queued is dropped, and the peer sees `ECONNRESET`.
     pub fn abort(mut self) {
         let socket = self.socket.take().expect("an open stream");
+        socket.home().id().check_process(); // a reset would be the parent's as well
         socket.begin_close(Close::Reset, None);
     }
 

@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::sys::fork::Process;
+
 pub(super) struct BoundPath {
     path: PathBuf,
     id: FileId,
     is_kept: bool,
+    process: Process,
 }
 
 /// Device and inode.
@@ -29,11 +32,10 @@ impl BoundPath {
     pub(super) fn new(path: &Path) -> io::Result<BoundPath> {
         let id = file_id(path)?;
         // The program may change its directory.
-        Ok(BoundPath { path: std::path::absolute(path)?, id, is_kept: false })
+        let path = std::path::absolute(path)?;
+        Ok(BoundPath { path, id, is_kept: false, process: Process::current() })
     }
-}
 
-impl BoundPath {
     /// Leaves the file.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
@@ -46,7 +48,12 @@ impl BoundPath {
     /// the file of a successor that has bound and does not listen yet could be taken for ours, if it was
     /// given the same inode in between.
     pub(super) fn remove_if_unheld(mut self) {
-        self.is_kept = !is_refused(&self.path);
+        self.is_kept = self.is_of_parent() || !is_refused(&self.path);
+    }
+
+    /// In a forked child the file is the parent's, which may still listen.
+    fn is_of_parent(&self) -> bool {
+        !self.process.is_current()
     }
 }
 
@@ -61,7 +68,7 @@ fn is_refused(path: &Path) -> bool {
 
 impl Drop for BoundPath {
     fn drop(&mut self) {
-        if self.is_kept {
+        if self.is_kept || self.is_of_parent() {
             return;
         }
         if file_id(&self.path).is_ok_and(|id| id == self.id) {

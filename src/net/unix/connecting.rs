@@ -48,7 +48,7 @@ pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<Ow
         Err(error) => return coop::ready(Err(error)).await,
     };
     let mut waiting = Waiting { reactor, addr, socket: Some(socket), line: None };
-    coop::leaf_fn(|cx| waiting.poll(cx.waker())).await
+    coop::leaf_fn(reactor.home(), |cx| waiting.poll(cx.waker())).await
 }
 
 fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {

@@ -155,7 +155,8 @@ impl UnixStream {
     }
 
     /// Sends what is queued, closes the connection, and returns when the descriptor is free. As
-    /// [`TcpStream::close`](crate::net::TcpStream::close).
+    /// [`TcpStream::close`](crate::net::TcpStream::close): the peer reads no end while a duplicate of
+    /// the descriptor exists, in this process or in a child.
     ///
     /// # Errors
     ///
@@ -167,6 +168,7 @@ impl UnixStream {
     /// Closes the connection now. What is queued is dropped.
     pub fn abort(mut self) {
         let socket = self.socket.take().expect("an open stream");
+        socket.home().id().check_process(); // a reset would be the parent's as well
         socket.begin_close(Close::Reset, None);
     }
 

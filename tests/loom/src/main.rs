@@ -39,6 +39,8 @@ macro_rules! thread_local {
 mod errno;
 #[path = "../../../src/error.rs"]
 mod error;
+#[path = "../../../src/loop_id.rs"]
+mod loop_id;
 #[path = "../../../src/task/mod.rs"]
 mod task;
 
@@ -58,6 +60,22 @@ mod driver {
 
 mod sys {
     pub(crate) use crate::errno;
+
+    /// No model forks.
+    pub(crate) mod fork {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) struct Process;
+
+        impl Process {
+            pub(crate) fn current() -> Process {
+                Process
+            }
+
+            pub(crate) fn is_current(self) -> bool {
+                true
+            }
+        }
+    }
 }
 
 mod models;

@@ -9,6 +9,7 @@ use std::task::Waker;
 use loom::sync::{Condvar, Mutex};
 
 use crate::error::Unhandled;
+use crate::loop_id::LoopId;
 use crate::task::executor::Ran;
 use crate::task::{Executor, MainWaker, Remote, Report};
 
@@ -76,7 +77,7 @@ impl Loop {
     pub(crate) fn new() -> Loop {
         let bell = Arc::new(Bell { state: Mutex::default(), changed: Condvar::new() });
         let ringing = Arc::clone(&bell);
-        let remote = Remote::new(Box::new(move || ringing.ring()));
+        let remote = Remote::new(LoopId::new(), Box::new(move || ringing.ring()));
         let executor = Executor::new(remote, Rc::new(NoReports));
         Loop { executor, bell, looks: Cell::new(0) }
     }

@@ -1,0 +1,157 @@
+//! Which loop a resource belongs to, and whether that loop runs here and now.
+//!
+//! A stream, a timer or a task of one loop cannot make progress on another: what would wake it is
+//! completed by its own loop, which does not run meanwhile. And a forked child has copies of its
+//! parent's loops, whose rings and descriptors are the parent's. Waiting would be for ever in both
+//! cases, without a word, so every leaf future compares its loop with the one that runs
+//! ([`Home::check`], called by `task::coop`), and panics with the places of both.
+//!
+//! **Absent on purpose.** References to loops: an id may outlive its loop.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sys::fork::Process;
+
+/// Names one loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoopId {
+    number: u64,
+    process: Process,
+    built_at: &'static Location<'static>,
+}
+
+impl LoopId {
+    /// The id of a new loop, built by the caller's caller.
+    #[track_caller]
+    pub(crate) fn new() -> LoopId {
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+        LoopId {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), // unique, ordered with nothing
+            process: Process::current(),
+            built_at: Location::caller(),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether this process is a forked child of the one that built the loop.
+    #[inline]
+    pub(crate) fn is_of_parent(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// # Panics
+    ///
+    /// In a forked child of the process that built the loop.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn check_process(&self) {
+        if self.is_of_parent() {
+            self.refuse_child();
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn refuse_child(&self) -> ! {
+        panic!(
+            "{self} belongs to the process that built it, and this process is a child that was \
+             forked later: build a new runtime in the child, or fork before the first is built"
+        )
+    }
+
+    /// Whether this loop runs on this thread, in this process.
+    #[inline]
+    pub(crate) fn is_running_here(&self) -> bool {
+        let number = RUNNING.try_with(|running| running.get().number).unwrap_or(NONE.number);
+        number == self.number && !self.is_of_parent()
+    }
+
+    /// # Panics
+    ///
+    /// Always: this loop does not run here, so what waits for it would wait for ever.
+    #[cold]
+    #[track_caller]
+    pub(crate) fn refuse_wait(&self) -> ! {
+        self.check_process();
+        let running = RUNNING.try_with(Cell::get).unwrap_or(NONE);
+        match running.built_at {
+            Some(built_at) => panic!(
+                "a resource of {self} was awaited on the ringloop runtime built at {built_at}, \
+                 where it would wait for ever: await it on the runtime it was made on"
+            ),
+            None => panic!(
+                "a resource of {self} was awaited outside of it, where it would wait for ever: \
+                 await it inside `block_on` of that runtime"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for LoopId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the ringloop runtime built at {}", self.built_at)
+    }
+}
+
+/// The loop of a resource, as the reactor keeps it.
+pub(crate) struct Home {
+    id: LoopId,
+    has_ended: Cell<bool>,
+}
+
+impl Home {
+    pub(crate) fn new(id: LoopId) -> Home {
+        Home { id, has_ended: Cell::new(false) }
+    }
+
+    pub(crate) fn id(&self) -> &LoopId {
+        &self.id
+    }
+
+    /// From now on its resources give errors, wherever they are polled.
+    pub(crate) fn end(&self) {
+        self.has_ended.set(true);
+    }
+
+    /// # Panics
+    ///
+    /// If the loop neither runs here nor has ended.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        if !self.id.is_running_here() && (!self.has_ended.get() || self.id.is_of_parent()) {
+            self.id.refuse_wait();
+        }
+    }
+}
+
+/// The loop that runs on a thread, without a reference to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    /// 0 for none.
+    number: u64,
+    built_at: Option<&'static Location<'static>>,
+}
+
+const NONE: Running = Running { number: 0, built_at: None };
+
+thread_local! {
+    static RUNNING: Cell<Running> = const { Cell::new(NONE) };
+}
+
+/// The loop `id` begins to run on this thread. Returns what ran before, for [`leave`].
+pub(crate) fn enter(id: &LoopId) -> Running {
+    let running = Running { number: id.number, built_at: Some(id.built_at) };
+    RUNNING.try_with(|current| current.replace(running)).unwrap_or(NONE)
+}
+
+/// Undoes [`enter`].
+pub(crate) fn leave(former: Running) {
+    let _ = RUNNING.try_with(|current| current.set(former));
+}

@@ -1,0 +1,502 @@
+//! What the processes do that the tests start: each builds a loop, forks, and looks at both sides.
+#![allow(clippy::async_yields_async)] // handles leave their loop on purpose
+
+use std::future::{Future, pending};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream as StdTcpStream;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use ringloop::buf::RecvBuf;
+use ringloop::io::AsyncFd;
+use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use ringloop::task::yield_now;
+use ringloop::time::{Sleep, call_later, interval, sleep};
+use ringloop::{Handle, Runtime, spawn};
+
+use crate::common::{Woken, any_addr, turns, until};
+use crate::process::{
+    How, Occupied, eventfd_counts, exit, fork, gettid, is_asleep, is_open, may_fork, occupy,
+    ring_mappings, wait_for_children,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// More than the buffers of a connection hold.
+const QUEUED_BYTES: usize = 16 << 20;
+
+const SOON: Duration = Duration::from_millis(20);
+
+/// What a panic in a forked child has to say.
+const REASON: &str = "this process is a child that was forked later";
+
+pub(crate) const ALL: &[(&str, fn())] = &[
+    ("drops fork", || drops(How::Fork)),
+    ("drops clone", || drops(How::Clone)),
+    ("drops nothing", drops_nothing),
+    ("uses fork", || uses(How::Fork)),
+    ("uses clone", || uses(How::Clone)),
+    ("in a task fork", || in_a_task(How::Fork)),
+    ("in a task clone", || in_a_task(How::Clone)),
+    ("goes on", goes_on),
+    ("returns", returns),
+    ("wakes", wakes),
+];
+
+/// Resources of a loop, each in use, and the peers that show whether they still work.
+struct Resources {
+    tcp: TcpListener,
+    unix: UnixListener,
+    path: PathBuf,
+    reader: TcpStream,
+    reader_peer: StdTcpStream,
+    /// With more bytes queued than the kernel takes.
+    writer: TcpStream,
+    writer_peer: StdTcpStream,
+    half: ringloop::net::OwnedWriteHalf<UnixStream>,
+    other_half: ringloop::net::OwnedReadHalf<UnixStream>,
+    half_peer: StdUnixStream,
+    watched: AsyncFd<OwnedFd>,
+    watched_peer: StdUnixStream,
+    /// Known to the driver, and with nothing in flight.
+    idle: AsyncFd<OwnedFd>,
+    idle_peer: StdUnixStream,
+    sleep: Pin<Box<Sleep>>,
+    buffer: RecvBuf,
+}
+
+fn is_pending<F: Future>(future: F) -> bool {
+    Arc::new(Woken::default()).poll(std::pin::pin!(future)).is_pending()
+}
+
+async fn connected(listener: &TcpListener) -> (TcpStream, StdTcpStream) {
+    let peer = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().await.unwrap(), peer)
+}
+
+async fn make() -> Resources {
+    let tcp = TcpListener::bind(any_addr()).unwrap();
+    let path = std::env::temp_dir().join(format!("ringloop-forked-{}", std::process::id()));
+    let unix = UnixListener::bind(&path).unwrap();
+    let (mut reader, mut reader_peer) = connected(&tcp).await;
+    reader_peer.write_all(b"kept").unwrap();
+    let buffer = reader.recv().await.unwrap();
+    let (mut writer, writer_peer) = connected(&tcp).await;
+    let (ours, half_peer) = StdUnixStream::pair().unwrap();
+    let (other_half, half) = UnixStream::from_std(ours).into_split();
+    let (ours, watched_peer) = StdUnixStream::pair().unwrap();
+    let watched = AsyncFd::new(OwnedFd::from(ours)).unwrap();
+    let mut sleep = Box::pin(sleep(SOON));
+    assert!(is_pending(tcp.accept()) && is_pending(unix.accept()) && is_pending(reader.recv()));
+    assert!(is_pending(watched.readable()) && is_pending(sleep.as_mut()));
+    let (ours, mut idle_peer) = StdUnixStream::pair().unwrap();
+    let idle = AsyncFd::new(OwnedFd::from(ours)).unwrap();
+    assert!(is_pending(idle.readable()));
+    turns(2).await; // everything is in flight
+    idle_peer.write_all(b"!").unwrap();
+    idle.readable().await.unwrap();
+    (&StdUnixStream::from(idle.as_fd().try_clone_to_owned().unwrap()))
+        .read_exact(&mut [0])
+        .unwrap();
+    writer.send(vec![7; QUEUED_BYTES]).await.unwrap();
+    turns(2).await;
+    Resources {
+        tcp,
+        unix,
+        path,
+        reader,
+        reader_peer,
+        writer,
+        writer_peer,
+        half,
+        other_half,
+        half_peer,
+        watched,
+        watched_peer,
+        idle,
+        idle_peer,
+        sleep,
+        buffer,
+    }
+}
+
+/// Each resource does what it did before.
+async fn all_work(all: Resources) {
+    let Resources {
+        tcp,
+        unix,
+        path,
+        mut reader,
+        mut reader_peer,
+        mut writer,
+        mut writer_peer,
+        mut half,
+        other_half,
+        mut half_peer,
+        watched,
+        mut watched_peer,
+        idle,
+        mut idle_peer,
+        sleep,
+        buffer,
+    } = all;
+    assert_eq!(&*buffer, b"kept");
+    let (mut later, mut later_peer) = connected(&tcp).await;
+    later_peer.write_all(b"after").unwrap();
+    assert_eq!(&*later.recv().await.unwrap(), b"after");
+    let mut unix_peer = StdUnixStream::connect(&path).unwrap();
+    unix_peer.write_all(b"unix").unwrap();
+    let mut accepted = unix.accept().await.unwrap();
+    assert_eq!(&*accepted.recv().await.unwrap(), b"unix", "no connection but this one");
+    reader_peer.write_all(b"more").unwrap();
+    assert_eq!(&*reader.recv().await.unwrap(), b"more");
+    let peer = std::thread::spawn(move || {
+        let mut bytes = vec![0; QUEUED_BYTES];
+        writer_peer.read_exact(&mut bytes).unwrap();
+        assert!(bytes.iter().all(|&byte| byte == 7));
+        writer_peer.set_nonblocking(true).unwrap();
+        let end = writer_peer.read(&mut bytes);
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::WouldBlock, "no end");
+    });
+    writer.flush().await.unwrap();
+    peer.join().unwrap();
+    let mut bytes = [0; 4];
+    half.write_all(b"half").await.unwrap();
+    half.flush().await.unwrap();
+    half_peer.read_exact(&mut bytes).unwrap();
+    watched_peer.write_all(b"!").unwrap();
+    watched.readable().await.unwrap();
+    let mut readable = Box::pin(idle.readable());
+    assert!(is_pending(readable.as_mut()));
+    turns(2).await;
+    idle_peer.write_all(b"!").unwrap();
+    readable.await.unwrap();
+    sleep.await;
+    drop((unix_peer, other_half));
+}
+
+fn echo_on_a_loop_of_its_own() {
+    ringloop::run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let (mut stream, mut peer) = connected(&listener).await;
+        peer.write_all(b"echo").unwrap();
+        let bytes = stream.recv().await.unwrap();
+        stream.send(bytes).await.unwrap();
+        stream.close().await.unwrap();
+        let mut echoed = Vec::new();
+        peer.read_to_end(&mut echoed).unwrap();
+        assert_eq!(echoed, b"echo");
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
+    });
+}
+
+/// A value of a task that no child may drop.
+struct OfTheParent(u32);
+
+impl Drop for OfTheParent {
+    fn drop(&mut self) {
+        if std::process::id() != self.0 {
+            eprintln!("a task was dropped in a child");
+            exit(3);
+        }
+    }
+}
+
+/// Children drop everything, one by one, each in another order, and then run a loop of their own.
+fn drops(how: How) {
+    let runtime = Runtime::new().unwrap();
+    let all = runtime.block_on(make());
+    let handle = runtime.handle();
+    let others = runtime.block_on(async {
+        let failed = spawn(async { panic!("reported by the parent, once") });
+        let (waits, calls) = (spawn(pending::<()>()), call_later(HOUR, || ()));
+        turns(2).await;
+        assert!(failed.is_finished());
+        let guard = OfTheParent(std::process::id());
+        let not_polled = spawn(async move {
+            let _guard = guard;
+            pending::<()>().await;
+        });
+        (failed, waits, calls, interval(HOUR), not_polled)
+    });
+    let mut state = Some((runtime, all, handle, others));
+    let queues = ring_mappings();
+    for first in 0..DROPS_COUNT {
+        fork(how, || {
+            let occupied = occupy(&queues);
+            let inside = Runtime::new().unwrap();
+            let (runtime, all, handle, others) = state.take().unwrap();
+            let mut drops = drops_of(all);
+            drops.push(Box::new(|| drop(others)));
+            drops.push(Box::new(|| drop((runtime, handle))));
+            assert_eq!(drops.len(), DROPS_COUNT);
+            drops.rotate_left(first);
+            drops.into_iter().for_each(|drop_one| drop_one());
+            inside.block_on(sleep_once());
+            drop(inside);
+            assert!(occupied.iter().all(Occupied::is_intact), "what took the place of the queues");
+            echo_on_a_loop_of_its_own();
+        });
+    }
+    let (runtime, all, _handle, others) = state.unwrap();
+    runtime.block_on(all_work(all));
+    drop(others);
+}
+
+const DROPS_COUNT: usize = 10;
+
+/// Each drops a resource, and looks whether the child's descriptor is closed.
+fn drops_of(all: Resources) -> Vec<Box<dyn FnOnce()>> {
+    fn closes<T: AsRawFd + 'static>(name: &'static str, dropped: T) -> Box<dyn FnOnce()> {
+        Box::new(move || {
+            let fd = dropped.as_raw_fd();
+            drop(dropped);
+            assert!(!is_open(fd), "{name} is open in the child");
+        })
+    }
+    let Resources {
+        tcp,
+        unix,
+        path,
+        reader,
+        writer,
+        half,
+        other_half,
+        watched,
+        idle,
+        sleep,
+        buffer,
+        ..
+    } = all;
+    vec![
+        closes("a listener", tcp),
+        Box::new(move || {
+            drop(unix);
+            assert!(path.exists(), "the path of a listener");
+        }),
+        closes("a stream that reads", reader),
+        closes("a stream that writes", writer),
+        Box::new(|| drop((half, other_half))),
+        Box::new(|| drop(watched.into_inner())),
+        Box::new(|| drop(idle)),
+        Box::new(|| {
+            drop(sleep);
+            assert_eq!(&*buffer, b"kept", "received bytes stay readable");
+            drop(buffer);
+        }),
+    ]
+}
+
+async fn sleep_once() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// The child ends in order with the parent's loop on its stack and in its thread-locals.
+fn drops_nothing() {
+    let runtime = Runtime::new().unwrap();
+    let all = runtime.block_on(make());
+    runtime.block_on(async {
+        fork(How::Fork, || std::process::exit(0));
+    });
+    runtime.block_on(all_work(all));
+}
+
+fn panics(name: &str, run: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(run)) else { panic!("{name}: no panic") };
+    let text = payload.downcast_ref::<String>().map_or("no text", String::as_str);
+    assert!(text.contains(REASON) && text.contains("cells.rs:"), "{name}: {text}");
+}
+
+type Use<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// The child uses the parent's loop in every way, on a loop of its own and on none.
+fn uses(how: How) {
+    let runtime = Runtime::new().unwrap();
+    let mut all = Some(runtime.block_on(make()));
+    let mut task = Some(runtime.block_on(async { spawn(pending::<()>()) }));
+    fork(how, || {
+        let task = task.take().unwrap();
+        let Resources {
+            tcp,
+            unix,
+            mut reader,
+            mut writer,
+            mut half,
+            mut other_half,
+            watched,
+            sleep,
+            ..
+        } = all.take().unwrap();
+        panics("block_on", || runtime.block_on(async {}));
+        panics("spawn", || drop(runtime.handle().spawn(async {})));
+        assert!(Handle::try_current().is_none());
+        let uses: Vec<(&str, Use<'_>)> = vec![
+            ("accept", Box::pin(async { drop(tcp.accept().await) })),
+            ("incoming", Box::pin(async { drop(unix.incoming().next().await) })),
+            ("recv", Box::pin(async { drop(reader.recv().await) })),
+            ("write_all", Box::pin(async { drop(writer.write_all(b"x").await) })),
+            ("shutdown", Box::pin(async { drop(half.shutdown().await) })),
+            ("recv of a half", Box::pin(async { drop(other_half.recv().await) })),
+            ("readable", Box::pin(async { drop(watched.readable().await) })),
+            ("sleep", Box::pin(sleep)),
+            ("join", Box::pin(async { drop(task.await) })),
+        ];
+        for (name, mut used) in uses {
+            // A future that has panicked may not be polled again, so the first poll decides.
+            let mut poll = || assert!(!Arc::new(Woken::default()).poll(used.as_mut()).is_ready());
+            match name.len() % 2 {
+                0 => panics(name, || ringloop::run(async { poll() })),
+                _ => panics(name, poll),
+            }
+        }
+        panics("close", || ringloop::run(async { drop(writer.close().await) }));
+        panics("abort", || reader.abort());
+    });
+    runtime.block_on(all_work(all.unwrap()));
+}
+
+/// The child is forked inside a task: it finds no loop, runs loops of its own there, and so does
+/// a child of the child.
+fn in_a_task(how: How) {
+    let runtime = Runtime::new().unwrap();
+    let all = runtime.block_on(make());
+    runtime.block_on(async {
+        let forking = spawn(async move {
+            let listener = TcpListener::bind(any_addr()).unwrap();
+            let (mut stream, mut peer) = connected(&listener).await;
+            assert!(is_pending(stream.recv()));
+            peer.write_all(b"queued").unwrap();
+            let woken = Arc::new(Woken::default());
+            assert!(woken.poll(std::pin::pin!(stream.recv())).is_pending());
+            until(|| woken.is_woken()).await;
+            fork(how, || {
+                let poll = |stream: &mut TcpStream| assert!(is_pending(stream.recv()));
+                panics("recv of queued bytes", || poll(&mut stream));
+                assert!(Handle::try_current().is_none());
+                panics("current", || drop(Handle::current()));
+                panics("spawn", || drop(spawn(async {})));
+                panics("sleep", || drop(sleep(HOUR)));
+                panics("bind", || drop(TcpListener::bind(any_addr())));
+                echo_on_a_loop_of_its_own();
+                ringloop::run(async move {
+                    assert!(Handle::try_current().is_some());
+                    fork(how, || {
+                        assert!(Handle::try_current().is_none());
+                        echo_on_a_loop_of_its_own();
+                    });
+                    sleep_once().await;
+                });
+                assert!(Handle::try_current().is_none(), "the parent's loop is not back");
+                panics("spawn again", || drop(spawn(async {})));
+            });
+            Handle::current().metrics().tasks
+        });
+        assert_eq!(forking.await.unwrap(), 1);
+    });
+    runtime.block_on(all_work(all));
+}
+
+/// The child goes on with the parent's loop: its `block_on` panics before any other task of the
+/// parent's is polled there, and before the loop enters the kernel.
+fn goes_on() {
+    let runtime = Runtime::new().unwrap();
+    let all = runtime.block_on(make());
+    let (mut seen, mut seen_by) = StdUnixStream::pair().unwrap();
+    let parent = std::process::id();
+    let on_the_loop = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let forking = spawn(async move {
+                let is_child = may_fork();
+                yield_now().await;
+                is_child
+            });
+            let other = spawn(async move { seen.write_all(b"1").unwrap() });
+            let (is_child, wrote) = (forking.await.unwrap(), other.await);
+            assert!(!is_child, "the child's loop has turned");
+            wrote.unwrap();
+        });
+    }));
+    if std::process::id() != parent {
+        let payload = on_the_loop.unwrap_err();
+        let text = payload.downcast_ref::<String>().map_or("no text", String::as_str);
+        let is_right = text.contains(REASON);
+        drop((all, runtime));
+        exit(i32::from(!is_right));
+    }
+    on_the_loop.unwrap();
+    wait_for_children();
+    let mut bytes = Vec::new();
+    seen_by.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"1", "polled in one process");
+    runtime.block_on(all_work(all));
+}
+
+/// The main future forks, and the child leaves `block_on` with a value.
+fn returns() {
+    let runtime = Runtime::new().unwrap();
+    let all = runtime.block_on(make());
+    let is_child = runtime.block_on(async {
+        let is_child = may_fork();
+        if !is_child {
+            yield_now().await;
+        }
+        is_child
+    });
+    if is_child {
+        let is_right = catch_unwind(AssertUnwindSafe(|| {
+            drop((all, runtime));
+            echo_on_a_loop_of_its_own();
+        }));
+        exit(i32::from(is_right.is_err()));
+    }
+    wait_for_children();
+    runtime.block_on(all_work(all));
+}
+
+/// A thread forks while the loop sleeps, and the child wakes everything it has a waker of.
+fn wakes() {
+    let runtime = Runtime::new().unwrap();
+    let (sender, receiver) = channel::<(Waker, Waker, ringloop::task::AbortHandle)>();
+    let sleeper = gettid();
+    let thread = std::thread::spawn(move || {
+        let (main, task, abort) = receiver.recv().unwrap();
+        while !is_asleep(sleeper) {
+            std::thread::yield_now();
+        }
+        fork(How::Fork, || {
+            main.wake_by_ref();
+            task.wake_by_ref();
+            abort.abort();
+            assert_eq!(eventfd_counts(), [0], "the parent's loop was woken");
+        });
+        main.wake();
+    });
+    runtime.block_on(async {
+        let (to_main, task_waker) = channel();
+        let task = spawn(std::future::poll_fn(move |cx| {
+            to_main.send(cx.waker().clone()).unwrap();
+            Poll::<()>::Pending
+        }));
+        turns(2).await;
+        let mut polls_count = 0;
+        std::future::poll_fn(|cx| {
+            polls_count += 1;
+            if polls_count == 1 {
+                let task_waker = task_waker.recv().unwrap();
+                sender.send((cx.waker().clone(), task_waker, task.abort_handle())).unwrap();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!(!task.is_finished());
+    });
+    thread.join().unwrap();
+}
