@@ -47,6 +47,21 @@ impl Run {
         }
     }
 
+    /// The last completion of an operation that has done something.
+    pub(super) fn succeed(&self, op: Op) {
+        if self.is_past(op) {
+            return;
+        }
+        let both = libc::POLLIN | libc::POLLOUT;
+        match op.submitted.request {
+            Request::Accept { .. } => self.accept(op, false),
+            Request::Recv { .. } | Request::RecvInto { .. } => self.receive(op, 5, false),
+            Request::Send { source_len, .. } => self.send(op, source_len as usize),
+            Request::Connect { .. } => self.connected(op),
+            Request::Poll { .. } | Request::PollChanges { .. } => self.polled(op, both, false),
+        }
+    }
+
     pub(super) fn answer_accept(&self, op: Op) {
         match self.choices.byte() % 16 {
             0..=11 if self.books.borrow().conns.len() >= CONNS_MAX * 2 => {}

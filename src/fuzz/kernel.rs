@@ -182,6 +182,7 @@ impl Run {
             return self.script.obey_cancel(cancel, target); // the driver's own, or too late
         };
         self.books.borrow_mut().ops[place].is_cancelled = true;
+        self.books.borrow_mut().ops[place].is_cancel_lost = false; // until this one is
         let op = self.books.borrow().ops[place];
         self.books.borrow_mut().check_cancel(&op, self.script.now_ns(), self.linger_ns.get());
         if self.books.borrow().is_mute {
@@ -196,7 +197,7 @@ impl Run {
             }
             5 => {
                 // The operation is over, and its completion is on the way.
-                self.satisfy(op);
+                self.succeed(op);
                 let is_over = self.books.borrow().find_op(target).is_none();
                 if is_over {
                     self.script.post_result(cancel, -errno::ENOENT);
