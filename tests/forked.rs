@@ -10,6 +10,8 @@ mod cells;
 mod common;
 #[path = "forked/process.rs"]
 mod process;
+#[path = "forked/resources.rs"]
+mod resources;
 
 use std::os::unix::process::CommandExt;
 use std::pin::pin;

@@ -2,23 +2,19 @@
 #![allow(clippy::async_yields_async)] // handles leave their loop on purpose
 
 use std::future::{Future, pending};
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream as StdTcpStream;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringloop::buf::RecvBuf;
-use ringloop::io::AsyncFd;
-use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use ringloop::net::{TcpListener, TcpStream};
 use ringloop::task::yield_now;
-use ringloop::time::{Sleep, call_later, interval, sleep};
+use ringloop::time::{call_later, interval, sleep};
 use ringloop::{Handle, Runtime, spawn};
 
 use crate::common::{Woken, any_addr, turns, until};
@@ -26,12 +22,9 @@ use crate::process::{
     How, Occupied, eventfd_counts, exit, fork, gettid, is_asleep, is_open, may_fork, occupy,
     ring_mappings, wait_for_children,
 };
+use crate::resources::{Resources, all_work, connected, is_pending, make};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// More than the buffers of a connection hold.
-const QUEUED_BYTES: usize = 16 << 20;
-
-const SOON: Duration = Duration::from_millis(20);
 
 /// What a panic in a forked child has to say.
 const REASON: &str = "this process is a child that was forked later";
@@ -48,138 +41,6 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("returns", returns),
     ("wakes", wakes),
 ];
-
-/// Resources of a loop, each in use, and the peers that show whether they still work.
-struct Resources {
-    tcp: TcpListener,
-    unix: UnixListener,
-    path: PathBuf,
-    reader: TcpStream,
-    reader_peer: StdTcpStream,
-    /// With more bytes queued than the kernel takes.
-    writer: TcpStream,
-    writer_peer: StdTcpStream,
-    half: ringloop::net::OwnedWriteHalf<UnixStream>,
-    other_half: ringloop::net::OwnedReadHalf<UnixStream>,
-    half_peer: StdUnixStream,
-    watched: AsyncFd<OwnedFd>,
-    watched_peer: StdUnixStream,
-    /// Known to the driver, and with nothing in flight.
-    idle: AsyncFd<OwnedFd>,
-    idle_peer: StdUnixStream,
-    sleep: Pin<Box<Sleep>>,
-    buffer: RecvBuf,
-}
-
-fn is_pending<F: Future>(future: F) -> bool {
-    Arc::new(Woken::default()).poll(std::pin::pin!(future)).is_pending()
-}
-
-async fn connected(listener: &TcpListener) -> (TcpStream, StdTcpStream) {
-    let peer = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (listener.accept().await.unwrap(), peer)
-}
-
-async fn make() -> Resources {
-    let tcp = TcpListener::bind(any_addr()).unwrap();
-    let path = std::env::temp_dir().join(format!("ringloop-forked-{}", std::process::id()));
-    let unix = UnixListener::bind(&path).unwrap();
-    let (mut reader, mut reader_peer) = connected(&tcp).await;
-    reader_peer.write_all(b"kept").unwrap();
-    let buffer = reader.recv().await.unwrap();
-    let (mut writer, writer_peer) = connected(&tcp).await;
-    let (ours, half_peer) = StdUnixStream::pair().unwrap();
-    let (other_half, half) = UnixStream::from_std(ours).into_split();
-    let (ours, watched_peer) = StdUnixStream::pair().unwrap();
-    let watched = AsyncFd::new(OwnedFd::from(ours)).unwrap();
-    let mut sleep = Box::pin(sleep(SOON));
-    assert!(is_pending(tcp.accept()) && is_pending(unix.accept()) && is_pending(reader.recv()));
-    assert!(is_pending(watched.readable()) && is_pending(sleep.as_mut()));
-    let (ours, mut idle_peer) = StdUnixStream::pair().unwrap();
-    let idle = AsyncFd::new(OwnedFd::from(ours)).unwrap();
-    assert!(is_pending(idle.readable()));
-    turns(2).await; // everything is in flight
-    idle_peer.write_all(b"!").unwrap();
-    idle.readable().await.unwrap();
-    (&StdUnixStream::from(idle.as_fd().try_clone_to_owned().unwrap()))
-        .read_exact(&mut [0])
-        .unwrap();
-    writer.send(vec![7; QUEUED_BYTES]).await.unwrap();
-    turns(2).await;
-    Resources {
-        tcp,
-        unix,
-        path,
-        reader,
-        reader_peer,
-        writer,
-        writer_peer,
-        half,
-        other_half,
-        half_peer,
-        watched,
-        watched_peer,
-        idle,
-        idle_peer,
-        sleep,
-        buffer,
-    }
-}
-
-/// Each resource does what it did before.
-async fn all_work(all: Resources) {
-    let Resources {
-        tcp,
-        unix,
-        path,
-        mut reader,
-        mut reader_peer,
-        mut writer,
-        mut writer_peer,
-        mut half,
-        other_half,
-        mut half_peer,
-        watched,
-        mut watched_peer,
-        idle,
-        mut idle_peer,
-        sleep,
-        buffer,
-    } = all;
-    assert_eq!(&*buffer, b"kept");
-    let (mut later, mut later_peer) = connected(&tcp).await;
-    later_peer.write_all(b"after").unwrap();
-    assert_eq!(&*later.recv().await.unwrap(), b"after");
-    let mut unix_peer = StdUnixStream::connect(&path).unwrap();
-    unix_peer.write_all(b"unix").unwrap();
-    let mut accepted = unix.accept().await.unwrap();
-    assert_eq!(&*accepted.recv().await.unwrap(), b"unix", "no connection but this one");
-    reader_peer.write_all(b"more").unwrap();
-    assert_eq!(&*reader.recv().await.unwrap(), b"more");
-    let peer = std::thread::spawn(move || {
-        let mut bytes = vec![0; QUEUED_BYTES];
-        writer_peer.read_exact(&mut bytes).unwrap();
-        assert!(bytes.iter().all(|&byte| byte == 7));
-        writer_peer.set_nonblocking(true).unwrap();
-        let end = writer_peer.read(&mut bytes);
-        assert_eq!(end.unwrap_err().kind(), ErrorKind::WouldBlock, "no end");
-    });
-    writer.flush().await.unwrap();
-    peer.join().unwrap();
-    let mut bytes = [0; 4];
-    half.write_all(b"half").await.unwrap();
-    half.flush().await.unwrap();
-    half_peer.read_exact(&mut bytes).unwrap();
-    watched_peer.write_all(b"!").unwrap();
-    watched.readable().await.unwrap();
-    let mut readable = Box::pin(idle.readable());
-    assert!(is_pending(readable.as_mut()));
-    turns(2).await;
-    idle_peer.write_all(b"!").unwrap();
-    readable.await.unwrap();
-    sleep.await;
-    drop((unix_peer, other_half));
-}
 
 fn echo_on_a_loop_of_its_own() {
     ringloop::run(async {
