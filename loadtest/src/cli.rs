@@ -163,6 +163,10 @@ pub(crate) struct RunArgs {
     /// closed or speak HTTP, else never)
     #[arg(long, value_enum)]
     pub(crate) reconnect: Option<ReconnectStyle>,
+    /// Give up when nothing was answered for so long and everything fails, exit 3 (default never, or
+    /// 30s with -n and without -d); until then connections are tried again
+    #[arg(long, value_name = "T", value_parser = units::span)]
+    pub(crate) give_up: Option<Duration>,
     /// Connections besides that never send
     #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_or_none)]
     pub(crate) idle: u32,

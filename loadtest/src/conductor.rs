@@ -10,27 +10,35 @@
 //! The workers know the window's two instants and keep to them by themselves: nothing here has to be
 //! punctual for a message to be counted right.
 
+mod tally;
+mod usage;
+mod view;
+
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
+use self::tally::Tally;
+use self::usage::Usage;
+use self::view::View;
 use crate::address::Address;
 use crate::config::RunConfig;
-use crate::control::{Command, Control, Event, Ready};
+use crate::control::{Command, Control, Ending, Event};
 use crate::evidence::Sampler;
 use crate::exit::{Exit, Stop};
 use crate::preflight::{self, Cleared, Limits};
-use crate::procfs::{self, CpuTime};
-use crate::progress::{Progress, Stage};
+use crate::progress::Progress;
 use crate::published::{Published, Snapshot};
 use crate::report::build::{self, Lengths, Outcome};
 use crate::report::figures::grouped;
-use crate::report::{Aborted, Report};
+use crate::report::{GaveUp, Report};
 use crate::schedule::{ConnectPace, Window, share, share_of};
+use crate::service::Service;
 use crate::signals;
 use crate::sources::{self, SourceRange};
+use crate::stats;
 use crate::target::OwnServer;
 use crate::threshold::{SoFar, Watch};
 use crate::timeline::{Schedule, Timeline, Totals};
@@ -89,6 +97,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         lengths,
         results,
         timeline: conductor.tally.timeline.take(),
+        gave_up: conductor.tally.gave_up.take(),
         rss_bytes: conductor.usage.own_rss_bytes,
         worker_times: conductor.usage.worker_times(),
         server: evidence.server,
@@ -166,23 +175,10 @@ struct Conductor {
     usage: Usage,
     /// What ends the measured window early; empty outside of it.
     watch: Watch,
-}
-
-/// What the workers have said so far.
-#[derive(Debug, Default)]
-struct Tally {
-    ready: Vec<Ready>,
-    ramped: u32,
-    lost: u32,
-    spent: u32,
-    drained: u32,
-    /// There is one as soon as messages may be sent.
-    timeline: Option<Timeline>,
-    results: Vec<WorkerResult>,
-    signal: Option<i32>,
-    /// How much of the measured window is complete since it was looked at.
-    measured: Option<Duration>,
-    aborted: Option<Aborted>,
+    /// Looked at while there is load.
+    service: Option<Service>,
+    /// How the load has ended, or is to end.
+    ending: Ending,
 }
 
 #[must_use]
@@ -204,6 +200,8 @@ impl Conductor {
             tally: Tally::default(),
             usage: Usage::default(),
             watch: Watch::default(),
+            service: None,
+            ending: Ending::Asked,
         }
     }
 
@@ -243,6 +241,7 @@ impl Conductor {
                 interval: config.interval,
                 connect_pace: ConnectPace { connects, period, worker, threads },
                 connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
+                retries_per_second: config.connect_speed.retries_per_second(),
                 connect_timeout: config.connect_timeout,
                 timeout: config.timeout,
                 driver: config.driver,
@@ -285,8 +284,10 @@ impl Conductor {
             let over = |tally: &Tally, threads| {
                 tally.signal.is_some()
                     || tally.aborted.is_some()
+                    || tally.gave_up.is_some()
                     || (tally.lost + tally.spent) as usize >= threads
             };
+            self.service = config.give_up.map(Service::new);
 
             let warmup = View::Warmup { from: driven_at, of: config.warmup };
             let waited = self.wait(Some(warmup), Some(window.from), over)?;
@@ -300,14 +301,28 @@ impl Conductor {
             }
             self.usage.end(&self.tally.ready);
             sampler.end_window();
-            window.cut(Instant::now());
+            self.service = None;
+            let planned = window;
+            let now = Instant::now();
+            window.cut(now);
+            self.give_up_if_lost(config, now - driven_at);
             lengths.measured_from = Some(window.from);
             lengths.warmup = window.from - driven_at;
             lengths.measured = window.len();
+            lengths.scheduled = window.len();
+            if self.ending == Ending::GaveUp && config.open_loop.is_some() {
+                // In the warm-up too: the whole of the window is in the books.
+                lengths.measured_from = Some(planned.from);
+                lengths.scheduled = planned.len();
+                lengths.never_reached = Some(planned.until);
+            }
+            let open = Snapshot::take(self.published.iter().map(Arc::as_ref)).alive;
+            // A run that has sent its `--requests` needs none.
+            lengths.ended_without_connections = open == 0 && self.tally.spent < self.threads;
         }
 
         let drained_from = Instant::now();
-        self.control.issue(Command::Drain);
+        self.control.issue(Command::Drain(self.ending));
         let drain = View::Drain { from: drained_from, of: config.drain };
         // Who was patient until now need not be. A signal that began the drain does not end it.
         let was_asked = self.tally.signal.is_some();
@@ -317,6 +332,25 @@ impl Conductor {
         let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
         lengths.drain = drained_from.elapsed();
         Ok(lengths)
+    }
+
+    /// Notes that the run ends because no connection is left, if that is so.
+    fn give_up_if_lost(&mut self, config: &RunConfig, since_driven: Duration) {
+        let tally = &mut self.tally;
+        let ended_otherwise = tally.signal.is_some() || tally.aborted.is_some();
+        let is_lost = tally.lost > 0
+            && (tally.lost + tally.spent) >= self.threads
+            // Connections that were closed after their messages were all there was to a closed loop.
+            && (tally.lost_by_failure || config.open_loop.is_some());
+        if tally.gave_up.is_none() && is_lost && !ended_otherwise {
+            tally.gave_up = Some(GaveUp {
+                at_s: since_driven.as_secs_f64() - config.warmup.as_secs_f64(),
+                reason: "no connection was left, and --reconnect is never".to_owned(),
+            });
+        }
+        if tally.gave_up.is_some() {
+            self.ending = Ending::GaveUp;
+        }
     }
 
     /// An empty timeline, with the schedules that the workers follow.
@@ -337,7 +371,7 @@ impl Conductor {
 
     fn finish(&mut self) -> Result<Vec<WorkerResult>, Stop> {
         self.progress.finish();
-        self.control.issue(Command::Finish);
+        self.control.issue(Command::Finish(self.ending));
         let deadline = Instant::now() + RESULT_PATIENCE;
         let done = |tally: &Tally, threads| tally.results.len() == threads;
         match self.wait(None, Some(deadline), done)? {
@@ -369,10 +403,14 @@ impl Conductor {
                 self.draw(view);
                 continue;
             }
-            let event = match (deadline, draw_at) {
-                (None, None) => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                (Some(at), None) | (None, Some(at)) => self.inbox.recv_timeout(at - now),
-                (Some(deadline), Some(due)) => self.inbox.recv_timeout(deadline.min(due) - now),
+            let look_at = self.service.as_ref().map(|service| service.look_at);
+            if look_at.is_some_and(|due| now >= due) {
+                self.look_for_service(now);
+                continue;
+            }
+            let event = match [deadline, draw_at, look_at].into_iter().flatten().min() {
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self.inbox.recv_timeout(at - now),
             };
             match event {
                 Ok(event) => {
@@ -398,86 +436,24 @@ impl Conductor {
         self.tally.aborted = self.tally.aborted.take().or_else(|| self.watch.judge(&so_far));
     }
 
+    /// Looks whether the target has been lost for so long that the run gives up.
+    fn look_for_service(&mut self, now: Instant) {
+        let Some(service) = &mut self.service else { return };
+        let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
+        if service.is_lost(&snapshot, now) && self.tally.gave_up.is_none() {
+            let from = self.tally.timeline.as_ref().map_or(now, Timeline::measured_from);
+            let patience = crate::report::figures::seconds(service.patience.as_secs_f64());
+            self.tally.gave_up = Some(GaveUp {
+                at_s: stats::seconds_from(from, now),
+                reason: format!("nothing was answered for {patience} (--give-up)"),
+            });
+        }
+    }
+
     fn draw(&mut self, view: Option<View>) {
         if let (Some(view), Some(_)) = (view, self.progress.due()) {
             let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
             self.progress.draw(view.stage(), snapshot);
         }
-    }
-}
-
-impl Tally {
-    fn take(&mut self, event: Event) -> Result<(), Stop> {
-        match event {
-            Event::Ready(ready) => self.ready.push(ready),
-            Event::SetupFailed(text) => return Err(Stop::could_not_run(text)),
-            Event::Ramped => self.ramped += 1,
-            Event::Interval { worker, part } => {
-                let timeline = self.timeline.as_mut().expect("intervals begin with the load");
-                self.measured = timeline.take(worker, *part).or(self.measured);
-            }
-            Event::Spent => self.spent += 1,
-            Event::Lost => self.lost += 1,
-            Event::Drained => self.drained += 1,
-            Event::Done(result) => self.results.push(*result),
-            Event::Gone { worker } => {
-                // Sent after the result if there is one, so by now it is here.
-                if self.results.iter().all(|result| result.worker != worker) {
-                    let line = format!("internal error: worker {worker} ended without a result");
-                    return Err(Stop::could_not_run(line));
-                }
-            }
-            Event::Signal(signal) => self.signal = Some(signal),
-        }
-        Ok(())
-    }
-}
-
-/// What to show while waiting.
-#[derive(Clone, Copy)]
-enum View {
-    Ramp { wanted: u32 },
-    Warmup { from: Instant, of: Duration },
-    Measured { from: Instant, of: Duration },
-    Drain { from: Instant, of: Duration },
-}
-
-impl View {
-    fn stage(self) -> Stage {
-        let elapsed = |from: Instant, of: Duration| from.elapsed().min(of);
-        match self {
-            View::Ramp { wanted } => Stage::Ramp { wanted },
-            View::Warmup { from, of } => Stage::Warmup { elapsed: elapsed(from, of), of },
-            View::Measured { from, of } => Stage::Measured { elapsed: elapsed(from, of), of },
-            View::Drain { from, of } => Stage::Drain { elapsed: elapsed(from, of), of },
-        }
-    }
-}
-
-/// Our own processor time at both ends of the measured window.
-#[derive(Debug, Default)]
-struct Usage {
-    workers_before: Vec<Option<CpuTime>>,
-    workers_after: Vec<Option<CpuTime>>,
-    own_rss_bytes: Option<u64>,
-}
-
-impl Usage {
-    fn begin(&mut self, ready: &[Ready]) {
-        self.workers_before = Usage::of_workers(ready);
-    }
-
-    fn end(&mut self, ready: &[Ready]) {
-        self.workers_after = Usage::of_workers(ready);
-        self.own_rss_bytes = procfs::resident_bytes(std::process::id());
-    }
-
-    fn of_workers(ready: &[Ready]) -> Vec<Option<CpuTime>> {
-        ready.iter().map(|ready| ready.thread_id.and_then(procfs::thread_time)).collect()
-    }
-
-    fn worker_times(&self) -> Vec<Option<CpuTime>> {
-        let pairs = self.workers_before.iter().zip(&self.workers_after);
-        pairs.map(|(before, after)| Some((*after)?.since((*before)?))).collect()
     }
 }

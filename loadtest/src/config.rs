@@ -39,6 +39,10 @@ const MESSAGE_SIZE: u32 = 64;
 /// after 1 s and 3 s, looking like latency.
 const CONNECT_RATE: u32 = 5_000;
 
+/// A run that ends with its `--requests` and not at a time would wait for ever for a target that does
+/// not come back. It gives up after so long by default.
+const GIVE_UP_ENDLESS: Duration = Duration::from_secs(30);
+
 /// Connects in flight at a time by default.
 pub(crate) const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
 
@@ -87,6 +91,8 @@ pub(crate) struct RunConfig {
     pub(crate) seed: u64,
     pub(crate) interval: Duration,
     pub(crate) churn: Churn,
+    /// How long everything may fail before the run ends; `None` is to its end.
+    pub(crate) give_up: Option<Duration>,
     pub(crate) idle: u32,
     pub(crate) sources: Vec<SourceRange>,
     pub(crate) socket: SocketOptions,
@@ -120,6 +126,14 @@ pub(crate) enum ConnectSpeed {
 }
 
 impl ConnectSpeed {
+    /// How many lost connections are tried again per second. A ramp is no measure of that.
+    pub(crate) fn retries_per_second(self) -> u32 {
+        match self {
+            ConnectSpeed::PerSecond(rate) => rate,
+            ConnectSpeed::Over(_) => CONNECT_RATE,
+        }
+    }
+
     /// So many connects in such a time.
     pub(crate) fn connects_in(self, connections: u32) -> (u32, Duration) {
         match self {
@@ -259,6 +273,7 @@ impl RunConfig {
                     }
                 },
             },
+            give_up: args.give_up.or(is_endless.then_some(GIVE_UP_ENDLESS)),
             idle: args.idle,
             sources: args.source,
             socket: SocketOptions {

@@ -22,9 +22,18 @@ pub(crate) enum Command {
     /// Send messages; those in the window count.
     Drive(Window),
     /// Send nothing new, wait for the replies that are still due.
-    Drain,
+    Drain(Ending),
     /// Hand in the result.
-    Finish,
+    Finish(Ending),
+}
+
+/// How the load has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At the end of the window, or early because the run was to be as long as it was.
+    Asked,
+    /// The target is lost: the rest of the schedule is never sent.
+    GaveUp,
 }
 
 /// The command in force, and who wants to hear of the next.
@@ -87,8 +96,11 @@ pub(crate) enum Event {
     Interval { worker: u32, part: Box<Part> },
     /// A worker has sent its share of `--requests`, and all of them have ended.
     Spent,
-    /// A worker has no connection left.
-    Lost,
+    /// A worker has no connection left, and opens none again.
+    Lost {
+        /// Some of them have failed, and were not just closed after their messages.
+        by_failure: bool,
+    },
     /// A worker waits for no reply any more.
     Drained,
     /// A worker's result.
@@ -127,9 +139,9 @@ mod tests {
         let mut waiting = pin!(control.changed(1, Command::Idle));
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         control.issue(Command::Open);
-        control.issue(Command::Drain);
-        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Command::Drain));
+        control.issue(Command::Drain(Ending::Asked));
+        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Command::Drain(Ending::Asked)));
         let mut late = pin!(control.changed(0, Command::Open));
-        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(Command::Drain));
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(Command::Drain(Ending::Asked)));
     }
 }

@@ -33,6 +33,7 @@ mod evidence;
 mod exit;
 mod failure;
 mod load;
+mod outage;
 mod preflight;
 mod procfs;
 mod progress;
@@ -44,6 +45,7 @@ mod schedule;
 #[cfg(test)]
 mod schema;
 mod serve;
+mod service;
 mod signals;
 mod sources;
 mod stats;
@@ -119,7 +121,7 @@ fn test(config: &RunConfig) -> Result<u8, Stop> {
     if let Some(aborted) = &report.aborted {
         eprintln!("loadtest: {}", aborted.describe());
     }
-    if let Some(line) = report.unreachable() {
+    if let Some(line) = report.unreachable().or_else(|| report.lost_target()) {
         eprintln!("loadtest: {line}");
     }
     Ok(report.exit_code)

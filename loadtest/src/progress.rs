@@ -29,6 +29,8 @@ pub(crate) struct Progress {
     before: Snapshot,
     drawn_at: Instant,
     rates: VecDeque<f64>,
+    /// Since when no connection is open although there is load, and the connects failed until then.
+    down: Option<(Instant, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Progress {
             before: Snapshot::zero(),
             drawn_at: Instant::now(),
             rates: VecDeque::with_capacity(RATES_MAX),
+            down: None,
         }
     }
 
@@ -72,7 +75,15 @@ impl Progress {
             self.rates.pop_front();
         }
         self.rates.push_back(rate);
-        let line = line(stage, &now, &self.before, rate);
+        let has_load = matches!(stage, Stage::Warmup { .. } | Stage::Measured { .. });
+        self.down = match now.alive {
+            0 if has_load => self.down.or(Some((self.drawn_at, self.before.refused))),
+            _ => None,
+        };
+        let mut line = line(stage, &now, &self.before, rate);
+        if let Some((since, refused)) = self.down {
+            line += &down(since.elapsed(), now.refused - refused);
+        }
         let written = match self.style {
             Style::Live => {
                 let mut stderr = io::stderr().lock();
@@ -114,6 +125,11 @@ fn line(stage: Stage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
     }
     let _ = write!(line, "  conns {}  err {}", now.alive, now.errors + now.refused);
     line
+}
+
+/// No connection is open, for so long by now.
+fn down(elapsed: Duration, retries: u64) -> String {
+    format!("  DOWN {:.1}s, {retries} connects failed", elapsed.as_secs_f64())
 }
 
 fn ramp_line(wanted: u32, now: &Snapshot) -> String {

@@ -3,6 +3,8 @@
 pub(crate) mod bootstrap;
 pub(crate) mod student;
 
+use std::time::Instant;
+
 use hdrhistogram::Histogram;
 
 use crate::report::RepliesBar;
@@ -13,6 +15,10 @@ pub(crate) const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
 /// The most rows a bar chart has; what lies beyond is merged into its first or last row.
 const BARS_MAX: usize = 12;
+
+/// Bits of a time that a histogram with three digits keeps: 2 048 is the least power of two that is
+/// not less than twice a thousand.
+const BUCKET_BITS: u32 = 11;
 
 /// The most bars of the chart of replies per connection.
 const REPLIES_BARS_MAX: u64 = 24;
@@ -26,10 +32,26 @@ pub(crate) fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, max_ns, 3).expect("constant and valid bounds")
 }
 
+/// The least time that counts as the same as this one in [`new_histogram`], whose unit is the smallest
+/// there is: three digits of it are eleven bits.
+pub(crate) fn bucket_of(ns: u64) -> u64 {
+    let ns = ns.min(TIMEOUT_MAX.as_nanos() as u64);
+    let shift = (u64::BITS - ns.leading_zeros()).saturating_sub(BUCKET_BITS);
+    ns >> shift << shift
+}
+
 /// The same range with two digits, about 30 KiB: for figures of which nobody reads a third.
 pub(crate) fn new_lag_histogram() -> Histogram<u64> {
     let max_ns = TIMEOUT_MAX.as_nanos() as u64;
     Histogram::new_with_bounds(1, max_ns, 2).expect("constant and valid bounds")
+}
+
+/// Seconds from `zero` to `at`; negative for what was before.
+pub(crate) fn seconds_from(zero: Instant, at: Instant) -> f64 {
+    match at.checked_duration_since(zero) {
+        Some(after) => after.as_secs_f64(),
+        None => -zero.duration_since(at).as_secs_f64(),
+    }
 }
 
 /// Adds `other`, made by the same function as `total`.
@@ -114,6 +136,28 @@ pub(crate) fn replies_bars(counts: &[u64]) -> Vec<RepliesBar> {
         bars[((count - min) / width) as usize].connections += 1;
     }
     bars
+}
+
+#[cfg(test)]
+mod bucket_tests {
+    use super::*;
+
+    /// Goal: a bucket is that of the histogram.
+    ///
+    /// Method: around every power of two up to the histogram's end, against its own answer.
+    ///
+    /// Kills: a bucket that is twice or half as wide.
+    #[test]
+    fn buckets_are_the_histograms() {
+        let histogram = new_histogram();
+        let most = TIMEOUT_MAX.as_nanos() as u64;
+        for ns in (0..36).flat_map(|power| [(1_u64 << power) - 1, 1 << power, (1 << power) * 7 / 5])
+        {
+            let ns = ns.min(most);
+            assert_eq!(bucket_of(ns), histogram.lowest_equivalent(ns), "{ns}");
+        }
+        assert_eq!(bucket_of(u64::MAX), bucket_of(most));
+    }
 }
 
 #[cfg(test)]

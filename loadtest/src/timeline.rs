@@ -17,12 +17,17 @@ use crate::schedule::{Arrivals, Window};
 use crate::stats;
 use crate::worker::{Counts, Part, Phase};
 
+/// The phase of what was to be sent after the run gave up.
+const NEVER_REACHED: &str = "given-up";
+
 #[derive(Debug)]
 pub(crate) struct Timeline {
     threads: usize,
     /// Time zero of the schedules, and of the report.
     origin: Instant,
     measured_from: Instant,
+    /// Where the last measured interval of each worker ends.
+    measured_until: Vec<Instant>,
     /// Of each worker. `None` in a closed loop.
     schedules: Option<Vec<Schedule>>,
     /// Intervals that not all workers have told of.
@@ -81,6 +86,7 @@ impl Timeline {
             threads: threads as usize,
             origin: window.from - warmup,
             measured_from: window.from,
+            measured_until: vec![window.from; threads as usize],
             schedules,
             begun: BTreeMap::new(),
             intervals: Vec::new(),
@@ -88,8 +94,15 @@ impl Timeline {
         }
     }
 
+    pub(crate) fn measured_from(&self) -> Instant {
+        self.measured_from
+    }
+
     /// Says how much of the measured window is complete, if it is more by this part.
     pub(crate) fn take(&mut self, worker: u32, mut part: Part) -> Option<Duration> {
+        if part.phase == Phase::Measured {
+            self.measured_until[worker as usize] = part.until;
+        }
         if let Some(schedules) = &mut self.schedules {
             part.counts.scheduled = schedules[worker as usize].scheduled(self.origin, &part);
         }
@@ -112,12 +125,32 @@ impl Timeline {
     }
 
     /// The intervals and their sums. Workers that were cut short may have fewer intervals than others.
-    pub(crate) fn finish(mut self) -> (Vec<Interval>, Totals) {
+    /// `never_reached` is the end of a window that was given up before: what was to be sent until
+    /// there is in an interval of its own.
+    pub(crate) fn finish(mut self, never_reached: Option<Instant>) -> (Vec<Interval>, Totals) {
         for ((phase, _), begun) in std::mem::take(&mut self.begun) {
             self.complete(phase, &begun);
         }
         self.intervals.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+        if let Some(until) = never_reached {
+            self.complete_never_reached(until);
+        }
         (self.intervals, self.totals)
+    }
+
+    fn complete_never_reached(&mut self, until: Instant) {
+        let Some(schedules) = &mut self.schedules else { return };
+        let workers = schedules.iter_mut().zip(&self.measured_until);
+        let origin = self.origin;
+        let scheduled =
+            workers.map(|(schedule, from)| schedule.measured(origin, *from, until)).sum();
+        let from = self.measured_until.iter().copied().max().unwrap_or(until);
+        let counts = Counts { scheduled, ..Counts::default() };
+        let (latency, send_lag) = (stats::new_histogram(), stats::new_lag_histogram());
+        let parts = self.threads;
+        let rest = Begun { parts, from, until, latency, send_lag, counts, open_connections: 0 };
+        self.totals.counts.add(&rest.counts);
+        self.push(NEVER_REACHED, &rest);
     }
 
     fn complete(&mut self, phase: Phase, begun: &Begun) {
@@ -126,14 +159,15 @@ impl Timeline {
             stats::merge(&mut self.totals.send_lag, &begun.send_lag);
             self.totals.counts.add(&begun.counts);
         }
+        self.push(phase.name(), begun);
+    }
+
+    fn push(&mut self, phase: &str, begun: &Begun) {
         let length = begun.until.saturating_duration_since(begun.from);
         if length.is_zero() && begun.is_empty() {
             return; // a drain that was not needed, or a window cut at its first moment
         }
-        let t_s = match begun.from.checked_duration_since(self.measured_from) {
-            Some(after) => after.as_secs_f64(),
-            None => -self.measured_from.duration_since(begun.from).as_secs_f64(),
-        };
+        let t_s = stats::seconds_from(self.measured_from, begun.from);
         let Counts { scheduled, completed, errors, timed_out } = begun.counts;
         let latency = Some(&begun.latency).filter(|latency| !latency.is_empty());
         let at = |percentile| latency.map(|l| us(l.value_at_percentile(percentile)));
@@ -141,7 +175,7 @@ impl Timeline {
         self.intervals.push(Interval {
             t_s,
             length_s: length.as_secs_f64(),
-            phase: phase.name().to_owned(),
+            phase: phase.to_owned(),
             scheduled,
             completed,
             errors,
@@ -160,37 +194,26 @@ impl Timeline {
 impl Schedule {
     /// How many messages were due in the part.
     fn scheduled(&mut self, origin: Instant, part: &Part) -> u64 {
-        let since = |time: Instant| time.saturating_duration_since(origin);
-        let count = match part.phase {
+        match part.phase {
             Phase::Drain => 0,
-            Phase::Warmup | Phase::Measured => self
-                .streams
-                .iter_mut()
-                .map(|stream| count(stream, since(part.from), since(part.until)))
-                .sum(),
-        };
-        match &mut self.requests_max {
-            Some(left) if part.phase == Phase::Measured => {
-                let count = count.min(*left);
-                *left -= count;
-                count
-            }
-            _ => count,
+            Phase::Warmup => self.due(origin, part.from, part.until),
+            Phase::Measured => self.measured(origin, part.from, part.until),
         }
     }
-}
 
-/// How many are due from `from` on and before `until`. Parts come in the order of time, so a stream
-/// without a formula is simply followed.
-fn count(stream: &mut Arrivals, from: Duration, until: Duration) -> u64 {
-    stream.count_between(from, until).unwrap_or_else(|| {
-        let mut count = 0;
-        while stream.peek().is_some_and(|due| due < until) {
-            stream.pop();
-            count += 1;
-        }
+    /// The same of a piece of the measured window, in which `--requests` are counted.
+    fn measured(&mut self, origin: Instant, from: Instant, until: Instant) -> u64 {
+        let count = self.due(origin, from, until);
+        let Some(left) = &mut self.requests_max else { return count };
+        let count = count.min(*left);
+        *left -= count;
         count
-    })
+    }
+
+    fn due(&self, origin: Instant, from: Instant, until: Instant) -> u64 {
+        let since = |time: Instant| time.saturating_duration_since(origin);
+        self.streams.iter().map(|stream| stream.count_between(since(from), since(until))).sum()
+    }
 }
 
 impl Begun {
@@ -260,7 +283,7 @@ mod tests {
         assert_eq!(take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
         assert_eq!(take(1, part(Phase::Measured, 0, from, 2_000_000, 30)), Some(SECOND));
         assert_eq!(timeline.so_far().counts.completed, 40, "neither warm-up nor half intervals");
-        let (rows, totals) = timeline.finish();
+        let (rows, totals) = timeline.finish(None);
         let seen: Vec<_> = rows
             .iter()
             .map(|row| (row.t_s, row.phase.as_str(), row.completed, row.open_connections))
@@ -298,7 +321,7 @@ mod tests {
                 timeline.take(worker, part(Phase::Measured, 1, from + SECOND, 1_000, 1));
                 timeline.take(worker, part(Phase::Drain, 0, from + 2 * SECOND, 1_000, 1));
             }
-            let (rows, totals) = timeline.finish();
+            let (rows, totals) = timeline.finish(None);
             let rows: Vec<u64> = rows.iter().map(|row| row.scheduled).collect();
             assert_eq!(rows[1..].iter().sum::<u64>(), totals.counts.scheduled);
             rows

@@ -18,6 +18,7 @@ use crate::driver::DriverUsed;
 use crate::evidence::ServerSample;
 use crate::exit::Exit;
 use crate::failure::{Class, Failure};
+use crate::outage;
 use crate::preflight::Cleared;
 use crate::procfs::counters::TcpCounters;
 use crate::procfs::{self, CpuTime};
@@ -54,6 +55,7 @@ pub(crate) struct Outcome {
     pub(crate) tcp: TcpCounters,
     pub(crate) signal: Option<i32>,
     pub(crate) aborted: Option<Aborted>,
+    pub(crate) gave_up: Option<GaveUp>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -66,12 +68,18 @@ pub(crate) struct Lengths {
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
     pub(crate) drain: Duration,
+    /// For how long there was load, or was to be: longer than `measured` if an open loop gave up.
+    pub(crate) scheduled: Duration,
+    /// The end of the window of an open loop that gave up before.
+    pub(crate) never_reached: Option<Instant>,
+    /// No connection was open when the load ended.
+    pub(crate) ended_without_connections: bool,
 }
 
 /// Builds the report of a run that reached its end, or was interrupted.
 pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
     let (intervals, totals) = match outcome.timeline.take() {
-        Some(timeline) => timeline.finish(),
+        Some(timeline) => timeline.finish(outcome.lengths.never_reached),
         None => (Vec::new(), Totals::new()),
     };
     let mut total = Total::of(&outcome.results, totals, config.open_loop.is_some());
@@ -98,7 +106,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         },
         config: settings(config, &outcome),
         phases: phases(&outcome.lengths),
-        load: load(config, &total, outcome.lengths.measured),
+        load: load(config, &total, outcome.lengths.scheduled),
         connections: connections(config, &outcome.results, &mut total),
         latency_us: Latencies {
             response: total.response.as_ref().and_then(|response| {
@@ -114,6 +122,9 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         reps: Vec::new(),
         find_max: None,
         aborted: outcome.aborted.clone(),
+        gave_up: outcome.gave_up.clone(),
+        outages: outages(&mut outcome),
+        target_lost: false,
         baseline: None,
         failures: failures::rows(&total.failures, outcome.lengths.measured_from),
         generator: generator(&outcome, &total),
@@ -127,6 +138,8 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         interrupted: outcome.signal.is_some(),
         exit_code: Exit::Ok.code(),
     };
+    let is_out = report.outages.last().is_some_and(|outage| outage.recovered_s.is_none());
+    report.target_lost = is_out && outcome.lengths.ended_without_connections;
     report.notes = notes(&report, &outcome);
     confidence::add_to(&mut report);
     report.exit_code = exit(&report, outcome.signal).code();
@@ -140,8 +153,22 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
         Some(signal) => signals::exit_of(signal),
         None if report.aborted.is_some() => Exit::Breached,
         None if report.connections.served == 0 => Exit::Unreachable,
+        None if report.gave_up.is_some() || report.target_lost => Exit::Unreachable,
         None => Exit::Ok,
     }
+}
+
+fn outages(outcome: &mut Outcome) -> Vec<Outage> {
+    let Some(zero) = outcome.lengths.measured_from else { return Vec::new() };
+    let seconds = |at| stats::seconds_from(zero, at);
+    let workers = outcome.results.iter_mut().map(|result| std::mem::take(&mut result.outages));
+    let row = |outage: outage::Outage| Outage {
+        from_s: seconds(outage.from),
+        first_failure_s: seconds(outage.first_failure),
+        recovered_s: outage.is_over.then(|| seconds(outage.until)),
+        length_s: outage.len().as_secs_f64(),
+    };
+    outage::of_all(workers).into_iter().map(row).collect()
 }
 
 fn environment(config: &RunConfig, outcome: &Outcome) -> Env {
@@ -241,13 +268,13 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
 }
 
 fn phases(lengths: &Lengths) -> Vec<Phase> {
-    let Lengths { measured_from: _, ramp, warmup, measured, drain } = lengths;
+    let Lengths { ramp, warmup, measured, drain, .. } = lengths;
     [("ramp", ramp), ("warm-up", warmup), ("measured", measured), ("drain", drain)]
         .map(|(name, length)| Phase { name: name.into(), seconds: length.as_secs_f64() })
         .into()
 }
 
-fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
+fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
     let Accounts {
         scheduled,
         sent,
@@ -267,7 +294,7 @@ fn load(config: &RunConfig, total: &Total, measured: Duration) -> Load {
             *by_class.entry(row.failure.class.name().into()).or_default() += row.measured;
         }
     }
-    let seconds = measured.as_secs_f64();
+    let seconds = scheduled_for.as_secs_f64();
     let per_second = |count| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     Load {
         scheduled,
@@ -417,8 +444,14 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
         ));
     }
     notes.extend(buffer_notes(&report.config));
-    if connections.opened > 0 && connections.lost == connections.opened {
+    let has_none_left = outcome.lengths.ended_without_connections;
+    if has_none_left && connections.opened > 0 && connections.lost >= connections.opened {
         notes.push("every connection was lost before the end".to_owned());
+    }
+    notes.extend(report.lost_target());
+    if let (Some(_), Some(most)) = (&report.gave_up, report.config.requests_max) {
+        let (sent, most) = (figures::grouped(report.load.sent), figures::grouped(most));
+        notes.push(format!("{sent} of the {most} messages of --requests were sent"));
     }
     if connections.served > 0 && report.load.completed == 0 && !report.interrupted {
         notes.push(

@@ -85,6 +85,15 @@ const LATER_COLUMNS: &[(&str, Figure)] = &[
     ("resets_sent", |report| optional(network(report, |tcp| tcp.resets_sent))),
 ];
 
+/// Behind those.
+const LAST_COLUMNS: &[(&str, Figure)] = &[
+    ("outages", |report| report.outages.len().to_string()),
+    ("outage_s", |report| {
+        report.outages.iter().map(|outage| outage.length_s).sum::<f64>().to_string()
+    }),
+    ("gave_up", |report| report.gave_up.is_some().to_string()),
+];
+
 pub(super) fn render(report: &Report) -> String {
     let cell = |(name, figure): &(&str, Figure)| ((*name).to_owned(), quoted(&figure(report)));
     let (mut names, mut values): (Vec<String>, Vec<String>) = COLUMNS.iter().map(cell).unzip();
@@ -104,6 +113,10 @@ pub(super) fn render(report: &Report) -> String {
         values.push(value);
     }
     for (name, value) in latency_columns("handshake", latencies.handshake.as_ref()) {
+        names.push(name);
+        values.push(value);
+    }
+    for (name, value) in LAST_COLUMNS.iter().map(cell) {
         names.push(name);
         values.push(value);
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figures;
 use crate::failure::{Example, FailureTable};
+use crate::stats;
 
 /// A kind of failure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub(crate) struct FailureExample {
 }
 
 pub(super) fn rows(table: &FailureTable, measured_from: Option<Instant>) -> Vec<FailureRow> {
-    let seconds = |at: Instant| Some(seconds_from(measured_from?, at));
+    let seconds = |at: Instant| Some(stats::seconds_from(measured_from?, at));
     let rows = table.rows().iter().map(|row| FailureRow {
         stage: row.failure.stage.name().into(),
         class: row.failure.class.name().into(),
@@ -60,14 +61,6 @@ pub(super) fn rows(table: &FailureTable, measured_from: Option<Instant>) -> Vec<
         example: Some(FailureExample::of(&row.example)),
     });
     rows.collect()
-}
-
-/// Negative for what was before.
-fn seconds_from(zero: Instant, at: Instant) -> f64 {
-    match at.checked_duration_since(zero) {
-        Some(after) => after.as_secs_f64(),
-        None => -zero.duration_since(at).as_secs_f64(),
-    }
 }
 
 impl FailureExample {

@@ -85,6 +85,9 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         reps: Vec::new(),
         find_max: None,
         aborted: None,
+        gave_up: None,
+        outages: Vec::new(),
+        target_lost: false,
         baseline: None,
         failures: Vec::new(),
         generator: Generator {

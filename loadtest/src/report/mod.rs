@@ -40,7 +40,7 @@ pub(crate) use self::server::{Network, Server};
 pub(crate) use self::settings::{Config, HttpSettings, TlsSettings, WsSettings};
 pub(crate) use self::text::value_text;
 pub(crate) use self::verdicts::{
-    Aborted, Baseline, Confidence, FindMax, FindStep, Rep, Threshold, Verdict,
+    Aborted, Baseline, Confidence, FindMax, FindStep, GaveUp, Outage, Rep, Threshold, Verdict,
 };
 use crate::address::UNIX;
 use crate::driver::DriverUsed;
@@ -85,6 +85,15 @@ pub(crate) struct Report {
     /// What ended the run early, if `--abort-on` did.
     #[serde(default)]
     pub(crate) aborted: Option<Aborted>,
+    /// Why the run ended early, if the target was lost.
+    #[serde(default)]
+    pub(crate) gave_up: Option<GaveUp>,
+    /// Times of 0.1 s and more without service, in order: failures, and no reply on any connection.
+    #[serde(default)]
+    pub(crate) outages: Vec<Outage>,
+    /// The target was out of service when the load ended, and no connection was open.
+    #[serde(default)]
+    pub(crate) target_lost: bool,
     /// How the run stands to that of `--baseline`.
     #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
@@ -302,7 +311,8 @@ pub(crate) struct Interval {
     /// Its beginning, from the beginning of the measured window: negative in the warm-up.
     pub(crate) t_s: f64,
     pub(crate) length_s: f64,
-    /// `warm-up`, `measured` or `drain`.
+    /// `warm-up`, `measured` or `drain`; `given-up` is the rest of the window after an open loop gave
+    /// up, in which nothing was sent.
     pub(crate) phase: String,
     /// Due in it; in a closed loop, sent in it.
     pub(crate) scheduled: u64,
@@ -412,9 +422,23 @@ impl Report {
         }
     }
 
-    /// By a signal or by `--abort-on`: what it would have become, nobody knows.
+    /// By a signal, by `--abort-on` or because the target was lost: what it would have become, nobody
+    /// knows.
     pub(crate) fn ended_early(&self) -> bool {
-        self.interrupted || self.aborted.is_some()
+        self.interrupted || self.aborted.is_some() || self.gave_up.is_some()
+    }
+
+    /// What became of a target that was lost, if it was: one line.
+    pub(crate) fn lost_target(&self) -> Option<String> {
+        if let Some(gave_up) = &self.gave_up {
+            return Some(gave_up.describe(self.config.duration_s));
+        }
+        let outage = self.outages.last().filter(|_| self.target_lost)?;
+        Some(format!(
+            "the target was lost at {} and did not come back: the last {} were without service",
+            figures::seconds(outage.first_failure_s),
+            figures::seconds(outage.length_s)
+        ))
     }
 
     /// When the measured window began, from the beginning of the run.
@@ -429,7 +453,7 @@ impl Report {
     /// Why there is nothing to show, if there is nothing: one line.
     pub(crate) fn unreachable(&self) -> Option<String> {
         let connections = &self.connections;
-        if connections.served > 0 || self.ended_early() {
+        if connections.served > 0 || self.interrupted || self.aborted.is_some() {
             return None;
         }
         let failures: Vec<String> = self.failures.iter().map(FailureRow::describe).collect();

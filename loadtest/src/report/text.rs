@@ -21,6 +21,9 @@ pub(super) fn render(report: &Report) -> String {
     let mut sections = vec![header(report), load(report), connections(report)];
     sections.push(latency(report) + &confidence(report));
     let mut health = errors(report);
+    for outage in &report.outages {
+        health += &format!("Outage       {}\n", outage.describe());
+    }
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
         health += &target::server(server);
@@ -48,6 +51,9 @@ pub(super) fn render(report: &Report) -> String {
     }
     if let Some(aborted) = &report.aborted {
         sections.push(format!("{} (exit {})\n", aborted.describe(), report.exit_code));
+    }
+    if report.gave_up.is_some() {
+        sections.push(format!("gave up (exit {})\n", report.exit_code));
     }
     if report.interrupted {
         sections.push(format!("interrupted (exit {})\n", report.exit_code));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::figures;
 use crate::compare::Comparison;
 
 /// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
@@ -38,6 +39,57 @@ pub(crate) struct Aborted {
     pub(crate) unit: String,
     /// From the beginning of the measured window.
     pub(crate) at_s: f64,
+}
+
+/// Why a run ended before its time: the target was lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct GaveUp {
+    /// From the beginning of the measured window; negative in the warm-up.
+    pub(crate) at_s: f64,
+    pub(crate) reason: String,
+}
+
+impl GaveUp {
+    /// `gave up at 1.82 s: no connection was left`
+    pub(crate) fn describe(&self, duration_s: f64) -> String {
+        let of = match duration_s {
+            // `--requests` alone has no end in time.
+            duration_s if duration_s >= crate::units::DURATION_MAX.as_secs_f64() => String::new(),
+            duration_s => format!(" of {}", figures::seconds(duration_s)),
+        };
+        let at = figures::seconds(self.at_s);
+        format!("gave up at {at}{of}: {}; no gate was judged", self.reason)
+    }
+}
+
+/// A time without service, in seconds from the beginning of the measured window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Outage {
+    /// The last reply before it; the first failure if there was none.
+    pub(crate) from_s: f64,
+    pub(crate) first_failure_s: f64,
+    /// The first reply after it; `null` if there was none until the load ended.
+    pub(crate) recovered_s: Option<f64>,
+    /// From `from_s` to the recovery, or to the end of the load.
+    pub(crate) length_s: f64,
+}
+
+impl Outage {
+    /// `2.31 s   last reply at 1.50 s, first failure at 1.50 s, recovered at 3.81 s`
+    pub(crate) fn describe(&self) -> String {
+        let recovered = match self.recovered_s {
+            Some(recovered_s) => format!("recovered at {}", figures::seconds(recovered_s)),
+            None => "not recovered".to_owned(),
+        };
+        format!(
+            "{} without a reply: last reply at {}, first failure at {}, {recovered}",
+            figures::seconds(self.length_s),
+            figures::seconds(self.from_s),
+            figures::seconds(self.first_failure_s)
+        )
+    }
 }
 
 /// One of several runs.

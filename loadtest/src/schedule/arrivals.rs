@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::poisson::{Leaf, Process};
 use super::rate::RateCurve;
-use crate::random;
 
 /// How arrivals are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct Arrivals {
     /// Arrivals taken so far.
     taken: u64,
     spacing: Position,
+    /// Where the next arrival is, in arrivals of all streams.
+    x: f64,
     /// From the moment the connections may send. `None` when no more come.
     due: Option<Duration>,
 }
@@ -36,11 +38,7 @@ pub(crate) struct Arrivals {
 #[derive(Clone, Debug)]
 enum Position {
     Constant,
-    Poisson {
-        /// Where the next arrival is, in arrivals of all streams.
-        x: f64,
-        random: fastrand::Rng,
-    },
+    Poisson(Process, Leaf),
 }
 
 impl Arrivals {
@@ -54,11 +52,13 @@ impl Arrivals {
         let spacing = match spacing {
             Spacing::Constant => Position::Constant,
             Spacing::Poisson { seed } => {
-                Position::Poisson { x: 0.0, random: random::generator(seed, stream.into()) }
+                let process = Process::new(seed, stream);
+                Position::Poisson(process, process.leaf(0))
             }
         };
-        let mut arrivals = Arrivals { curve, stream, streams, taken: 0, spacing, due: None };
-        arrivals.due = arrivals.find_due();
+        let mut arrivals =
+            Arrivals { curve, stream, streams, taken: 0, spacing, x: 0.0, due: None };
+        arrivals.find_next();
         arrivals
     }
 
@@ -71,57 +71,102 @@ impl Arrivals {
     pub(crate) fn pop(&mut self) -> Option<Duration> {
         let due = self.due?;
         self.taken += 1;
-        self.due = self.find_due();
+        self.find_next();
         Some(due)
     }
 
-    /// How many are due from `from` on and before `until`, taken already or not, if a formula says
-    /// so. A random schedule has none.
-    pub(crate) fn count_between(&self, from: Duration, until: Duration) -> Option<u64> {
-        match self.spacing {
-            Position::Constant => {
-                Some(self.first_from(until).saturating_sub(self.first_from(from)))
-            }
-            Position::Poisson { .. } => None,
+    /// How many are due from `from` on and before `until`, taken already or not.
+    pub(crate) fn count_between(&self, from: Duration, until: Duration) -> u64 {
+        self.before(until).0.saturating_sub(self.before(from).0)
+    }
+
+    /// How many are due before `until` that were not taken.
+    pub(crate) fn left_before(&self, until: Duration) -> u64 {
+        match self.due {
+            Some(due) if due < until => self.before(until).0.saturating_sub(self.taken),
+            _ => 0,
         }
     }
 
-    fn find_due(&mut self) -> Option<Duration> {
-        match &mut self.spacing {
-            Position::Constant => self.constant_due(self.taken),
-            Position::Poisson { x, random } => {
-                // Uniform in (0, 1], so that the logarithm is finite.
-                let uniform = 1.0 - random.f64();
-                *x -= f64::from(self.streams) * uniform.ln();
-                self.curve.due(*x)
+    /// Takes all that are due before `time`.
+    pub(crate) fn take_until(&mut self, time: Duration) {
+        if self.due.is_none_or(|due| due >= time) {
+            return;
+        }
+        let (taken, leaf) = self.before(time);
+        self.taken = taken;
+        if let (Position::Poisson(_, place), Some(leaf)) = (&mut self.spacing, leaf) {
+            *place = leaf;
+        }
+        self.find_next();
+    }
+
+    pub(super) fn curve(&self) -> &Arc<RateCurve> {
+        &self.curve
+    }
+
+    /// Where the next arrival is, in arrivals of all streams.
+    pub(super) fn x(&self) -> f64 {
+        self.x
+    }
+
+    fn find_next(&mut self) {
+        self.x = match &mut self.spacing {
+            Position::Constant => self.constant_x(self.taken),
+            Position::Poisson(process, leaf) => {
+                let at = loop {
+                    match leaf.next() {
+                        Some(at) => break at,
+                        None => *leaf = process.after(leaf),
+                    }
+                };
+                at * f64::from(self.streams)
+            }
+        };
+        self.due = self.curve.due(self.x);
+    }
+
+    fn constant_x(&self, index: u64) -> f64 {
+        (index * u64::from(self.streams) + u64::from(self.stream)) as f64
+    }
+
+    /// How many arrivals are due before `time`, and of random ones the leaf that goes on with the
+    /// first that is not.
+    fn before(&self, time: Duration) -> (u64, Option<Leaf>) {
+        let is_before = |x: f64| self.curve.due(x).is_some_and(|due| due < time);
+        let Position::Poisson(process, _) = &self.spacing else {
+            return (first_not(|index| is_before(self.constant_x(index))), None);
+        };
+        let streams = f64::from(self.streams);
+        let number = first_not(|number| is_before(Leaf::start_of(number + 1) * streams));
+        let mut leaf = process.leaf(number);
+        let mut count = leaf.before;
+        loop {
+            let mut ahead = leaf.clone();
+            match ahead.next() {
+                Some(at) if is_before(at * streams) => (leaf, count) = (ahead, count + 1),
+                _ => return (count, Some(leaf)),
             }
         }
     }
+}
 
-    fn constant_due(&self, index: u64) -> Option<Duration> {
-        let x = index * u64::from(self.streams) + u64::from(self.stream);
-        self.curve.due(x as f64)
+/// The least number of which `holds` does not hold, by bisection: it holds of all below that one.
+pub(super) fn first_not(holds: impl Fn(u64) -> bool) -> u64 {
+    let mut end = 1u64;
+    while holds(end) {
+        end *= 2;
     }
-
-    /// The index of the first arrival that is due at `time` or later, by bisection: due times never
-    /// decrease.
-    fn first_from(&self, time: Duration) -> u64 {
-        let is_before = |index| self.constant_due(index).is_some_and(|due| due < time);
-        let mut end = 1u64;
-        while is_before(end) {
-            end *= 2;
+    let mut start = 0;
+    while start < end {
+        let middle = start + (end - start) / 2;
+        if holds(middle) {
+            start = middle + 1;
+        } else {
+            end = middle;
         }
-        let mut start = 0;
-        while start < end {
-            let middle = start + (end - start) / 2;
-            if is_before(middle) {
-                start = middle + 1;
-            } else {
-                end = middle;
-            }
-        }
-        start
     }
+    start
 }
 
 #[cfg(test)]
@@ -180,22 +225,26 @@ mod tests {
         }
     }
 
-    /// Goal: the number of arrivals in a window, by formula, is the number that would be popped.
+    /// Goal: the number of arrivals in a window, without walking to it, is the number that would be
+    /// popped; and what is left after some of them were taken.
     ///
-    /// Method: windows with borders on and between arrivals, on three curves and two streams.
+    /// Method: windows with borders on and between arrivals, on three curves and two streams, evenly
+    /// spread and at random; then takes some, and takes all up to a moment.
     ///
-    /// Kills: a border that is inclusive at the wrong end; bisection that is off by one.
+    /// Kills: a border that is inclusive at the wrong end; bisection that is off by one; a position
+    /// that is lost by a jump.
     #[test]
-    fn the_formula_counts_what_is_popped() {
+    fn counts_are_what_is_popped() {
         let curves = [
             RateCurve::new(1_000.0, &[]),
             RateCurve::new(100.0, &[(SECOND, 1_000.0)]),
             RateCurve::new(1_000.0, &[(SECOND, 0.0)]),
         ];
         let ms = Duration::from_millis;
-        for curve in &curves {
+        let kinds = [Spacing::Constant, Spacing::Poisson { seed: 1 }];
+        for (curve, spacing) in curves.iter().flat_map(|curve| kinds.map(|kind| (curve, kind))) {
             for number in 0..2 {
-                let arrivals = stream(curve, Spacing::Constant, number, 2);
+                let arrivals = stream(curve, spacing, number, 2);
                 let popped = until(&mut arrivals.clone(), 2 * SECOND);
                 for (from, end) in
                     [(0, 0), (0, 1), (0, 2_000), (500, 1_500), (333, 334), (999, 1_001)]
@@ -203,12 +252,19 @@ mod tests {
                     let (from, end) = (ms(from), ms(end));
                     let wanted = popped.iter().filter(|due| from <= **due && **due < end).count();
                     let found = arrivals.count_between(from, end);
-                    assert_eq!(found, Some(wanted as u64), "{from:?} to {end:?} of {curve:?}");
+                    assert_eq!(found, wanted as u64, "{from:?} to {end:?} of {curve:?}");
+                    let mut later = arrivals.clone();
+                    later.take_until(from);
+                    assert_eq!(later.left_before(end), wanted as u64, "{from:?} to {end:?}");
+                    assert_eq!(until(&mut later, end).len(), wanted, "{from:?} to {end:?}");
                 }
+                let mut some = arrivals.clone();
+                (0..10).for_each(|_| _ = some.pop());
+                assert_eq!(some.left_before(2 * SECOND), popped.len() as u64 - 10);
+                some.take_until(popped[5]);
+                assert_eq!(some.peek(), Some(popped[10]), "what is taken stays taken");
             }
         }
-        let random = stream(&curves[0], Spacing::Poisson { seed: 1 }, 0, 1);
-        assert_eq!(random.count_between(ms(0), ms(1)), None);
     }
 
     /// Goal: random arrivals keep the rate, are spread like a Poisson process, and are the same again

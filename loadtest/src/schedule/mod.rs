@@ -4,6 +4,8 @@
 //! Schedules are closed formulas of an index. There is no queue of future events to grow.
 
 mod arrivals;
+mod backlog;
+mod poisson;
 mod rate;
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +16,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::arrivals::{Arrivals, Spacing};
+pub(crate) use self::backlog::{Backlog, drain};
 pub(crate) use self::rate::RateCurve;
 
 /// The pace of connects of one worker among `threads`, so that all together keep the rate.

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::arrivals::first_not;
+
 /// The rate over time, from the moment the connections may send.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RateCurve {
@@ -56,6 +58,13 @@ impl RateCurve {
         }
         push(f64::INFINITY, rate, rate);
         RateCurve { pieces }
+    }
+
+    /// The least whole number of arrivals that is not reached before `time`. `from` is one that is not
+    /// more.
+    pub(super) fn first_from(&self, from: u64, time: Duration) -> u64 {
+        let is_before = |x: u64| self.due(x as f64).is_some_and(|due| due < time);
+        from + first_not(|more| is_before(from + more))
     }
 
     /// When the number of arrivals reaches `x`. `None` if it never does.

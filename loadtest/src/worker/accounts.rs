@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::failure::FailureTable;
+use crate::outage::Outage;
 
 /// Where the messages of the measured window went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +165,8 @@ pub(crate) struct WorkerResult {
     /// count again.
     pub(crate) lost: u32,
     pub(crate) reconnects: u64,
+    /// In the order of time.
+    pub(crate) outages: Vec<Outage>,
     pub(crate) idle: IdleCounts,
     pub(crate) ramp_took: Duration,
     pub(crate) cq_overflows: u64,

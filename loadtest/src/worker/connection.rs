@@ -11,13 +11,13 @@ use std::future::{Future, pending, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use ringloop::time::Sleep;
-
+use super::backoff::Backoff;
 use super::connect::{self, Reached, Took};
 use super::dispatch::Turn;
+use super::patience::Patience;
 use super::state::{Attempt, Fate, Worker};
 use super::tls::{Connection, Reader, Writer};
 use crate::cli::CloseStyle;
@@ -25,25 +25,25 @@ use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
 use crate::protocol::{Conversation, Step};
 use crate::schedule::ConnectPermit;
 
-/// A connection that is reopened after it failed without a single reply waits for so long: a target
-/// that closes whatever it accepts must not be flooded.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
     let churn = worker.plan().churn;
     // What only the beginning and the end need is in boxes: a task keeps room for the largest of its
     // steps, and ten thousand connections are one task each.
     let opening = Box::pin(open(&worker, index, permit, Attempt::First));
-    let Some(opened) = opening.await else { return };
-    let mut next = Some(opened);
+    let mut next = opening.await;
+    if next.is_none() && !churn.reconnects {
+        return;
+    }
+    let mut backoff = Backoff::default();
+    let mut random = worker.random_of(index);
     worker.start_gate().pass(index).await;
     while !worker.is_draining() {
         let Some(Opened { mut connection, conversation }) = next.take() else {
             let permit = worker.connect_gate().enter().await;
             next = Box::pin(open(&worker, index, permit, Attempt::Again)).await;
             if next.is_none() {
-                ringloop::time::sleep(RECONNECT_PAUSE).await;
+                pause(&worker, backoff.next(&mut random)).await;
             }
             continue;
         };
@@ -71,9 +71,19 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
         if !churn.reconnects {
             return;
         }
-        if needs_pause {
-            ringloop::time::sleep(RECONNECT_PAUSE).await;
+        match needs_pause {
+            true => pause(&worker, backoff.next(&mut random)).await,
+            false => backoff.reset(),
         }
+    }
+}
+
+/// Waits before a connection is tried again that has failed before it had a reply.
+async fn pause(worker: &Worker, backoff: Duration) {
+    ringloop::time::sleep(backoff).await;
+    let pace = worker.retry_pause(Instant::now());
+    if !pace.is_zero() {
+        ringloop::time::sleep(pace).await;
     }
 }
 
@@ -283,7 +293,7 @@ impl Link<'_> {
         let (reader, writer) = connection.split();
         let mut receiving = pin!(self.receive(reader));
         let mut sending = pin!(self.send(writer));
-        let mut patience = Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false };
+        let mut patience = Patience::new();
         poll_fn(|cx| {
             clock.forget();
             match receiving.as_mut().poll(cx) {
@@ -458,33 +468,3 @@ const SURPLUS: Failure = Failure::of(Stage::Recv, Class::Mismatch);
 
 /// The end of a connection that the peer has announced.
 const CLOSED: Failure = Failure::of(Stage::Recv, Class::Closed);
-
-/// Ends a connection whose oldest message has waited for too long.
-///
-/// The timer is not set anew for each message, only when it has gone off: it then looks how long the
-/// message that is the oldest by now has waited.
-struct Patience {
-    timer: Sleep,
-    is_set: bool,
-}
-
-impl Patience {
-    fn poll(&mut self, worker: &Worker, index: u32, cx: &mut Context<'_>) -> Poll<Fate> {
-        let timeout = worker.plan().timeout;
-        loop {
-            if !self.is_set {
-                let Some(sent_at) = worker.oldest_sent_at(index) else { return Poll::Pending };
-                self.timer.reset(worker.loop_time(sent_at + timeout));
-                self.is_set = true;
-            }
-            if Pin::new(&mut self.timer).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.is_set = false;
-            let oldest = worker.oldest_sent_at(index);
-            if oldest.is_some_and(|sent_at| sent_at.elapsed() >= timeout) {
-                return Poll::Ready(Fate::TimedOut);
-            }
-        }
-    }
-}

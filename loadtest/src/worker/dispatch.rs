@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use ringloop::time::Sleep;
 
 use super::state::Worker;
-use crate::schedule::{Arrivals, RateCurve, Spacing};
+use crate::schedule::{self, Arrivals, Backlog, RateCurve, Spacing, Window};
 
 /// When messages are sent.
 #[derive(Clone, Debug)]
@@ -261,31 +262,53 @@ impl Dispatch {
         }
     }
 
-    /// Takes the messages due from `from` on and before `end` that nobody has taken, and shows each.
+    /// Takes the messages due in `window` that nobody has taken, at most `limit` of them, and shows how
+    /// long they have waited by `waited_until`; equal waits together.
     pub(super) fn never_taken(
         &mut self,
-        from: Instant,
-        end: Instant,
-        mut show: impl FnMut(Instant),
+        window: Window,
+        waited_until: Instant,
+        limit: u64,
+        bucket_of: impl Fn(u64) -> u64,
+        mut show: impl FnMut(u64, u64),
     ) {
-        let Some(origin) = self.origin else { return };
-        let mut drain = |arrivals: &mut Arrivals| {
-            while let Some(due) = arrivals.peek().map(|due| origin + due).filter(|due| *due < end) {
-                arrivals.pop();
-                if due >= from {
-                    show(due);
-                }
+        let (Some(origin), Window { from, until }) = (self.origin, window) else { return };
+        let mut returned = VecDeque::new();
+        let streams = match &mut self.kind {
+            Kind::Closed => return,
+            Kind::PerConn(streams) => &mut streams[..],
+            Kind::Any(pool) => {
+                returned = mem::take(&mut pool.returned);
+                std::slice::from_mut(&mut pool.arrivals)
             }
         };
-        match &mut self.kind {
-            Kind::Closed => {}
-            Kind::PerConn(streams) => streams.iter_mut().for_each(drain),
-            Kind::Any(pool) => {
-                drain(&mut pool.arrivals);
-                let returned = pool.returned.drain(..);
-                returned.filter(|due| from <= *due && *due < end).for_each(show);
-            }
+        let mut left = limit;
+        returned.retain(|due| from <= *due && *due < until);
+        for due in returned.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            left -= 1;
+            show(waited_until.saturating_duration_since(due).as_nanos() as u64, 1);
         }
+        let since = |time: Instant| time.saturating_duration_since(origin);
+        let (from, until, waited_until) = (since(from), since(until), since(waited_until));
+        let backlog = Backlog { from, until, waited_until, limit: left };
+        let _ = schedule::drain(streams, backlog, bucket_of, show);
+    }
+
+    /// Takes the messages of a connection, or of all, that are due before `cutoff`: at most `limit`.
+    pub(super) fn shed(
+        &mut self,
+        index: u32,
+        backlog: impl FnOnce(Instant) -> Backlog,
+        bucket_of: impl Fn(u64) -> u64,
+        show: impl FnMut(u64, u64),
+    ) -> u64 {
+        let Some(origin) = self.origin else { return 0 };
+        let streams = match &mut self.kind {
+            Kind::Closed => return 0,
+            Kind::PerConn(streams) => std::slice::from_mut(&mut streams[index as usize]),
+            Kind::Any(pool) => std::slice::from_mut(&mut pool.arrivals),
+        };
+        schedule::drain(streams, backlog(origin), bucket_of, show).0
     }
 }
 

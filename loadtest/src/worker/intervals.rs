@@ -105,6 +105,11 @@ impl Recorder {
         self.latency.saturating_record(latency_ns);
     }
 
+    /// Records a latency that `count` messages have.
+    pub(super) fn record_many_ns(&mut self, latency_ns: u64, count: u64) {
+        self.latency.saturating_record_n(latency_ns, count);
+    }
+
     pub(super) fn record_lag(&mut self, lag: Duration) {
         self.send_lag.saturating_record(lag.as_nanos() as u64);
     }

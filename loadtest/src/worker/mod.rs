@@ -15,11 +15,13 @@
 //! may read its clock once per turn, and the time a reply waits within a turn is part of the answer.
 
 mod accounts;
+mod backoff;
 mod connect;
 mod connection;
 mod dispatch;
 mod heartbeat;
 mod intervals;
+mod patience;
 mod state;
 mod tls;
 
@@ -84,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) interval: Duration,
     pub(crate) connect_pace: ConnectPace,
     pub(crate) connects_in_flight_max: u32,
+    /// Connects per second, of all workers, of connections that could not be opened again.
+    pub(crate) retries_per_second: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) timeout: Duration,
     pub(crate) driver: Driver,
@@ -175,11 +179,11 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
             Command::Idle => {}
             Command::Open => drop(ringloop::spawn(open_all(Rc::clone(&worker)))),
             Command::Drive(window) => drive(&worker, window),
-            Command::Drain => worker.drain(),
-            Command::Finish => {
+            Command::Drain(ending) => worker.drain(ending),
+            Command::Finish(ending) => {
                 // A worker hears of the newest command only, and a drain may be as short as it likes.
                 if !worker.is_draining() {
-                    worker.drain();
+                    worker.drain(ending);
                 }
                 let mut result = worker.collect(Instant::now());
                 let metrics = handle.metrics();

@@ -28,6 +28,7 @@ use super::intervals::{Phase, Recorder};
 use super::{Links, Plan};
 use crate::control::Event;
 use crate::failure::{Failure, FailureTable};
+use crate::outage::Outages;
 use crate::protocol::Protocol;
 use crate::schedule::{ConnectGate, StartGate, Window};
 use crate::stats;
@@ -57,6 +58,9 @@ pub(super) struct Worker {
     window: Cell<Option<Window>>,
     drained_at: Cell<Option<Instant>>,
     told: Told,
+    outages: Outages,
+    /// When the next connect of a connection that could not be opened again may start.
+    retry_at: Cell<Instant>,
     /// Messages taken from the schedule and without an outcome yet, measured or not.
     unsettled: Cell<u64>,
     /// Measured messages that may still be sent (`--requests`).
@@ -151,6 +155,8 @@ impl Worker {
             window: Cell::new(None),
             drained_at: Cell::new(None),
             told: Told::default(),
+            outages: Outages::default(),
+            retry_at: Cell::new(Instant::now()),
             unsettled: Cell::new(0),
             quota: Cell::new(plan.requests_max),
             slots: RefCell::new(slots),
@@ -298,6 +304,7 @@ impl Worker {
             recorder.counts.completed += 1;
         });
         self.links.published.reply(took);
+        self.outages.replied(now);
         self.settled(1);
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use serde_json::Value;
 
-use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, nobody, stdout};
+use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, nobody, stderr, stdout};
 use crate::targets::{SIZE, echo_times, hold, read_message, target};
 
 const CONNECTIONS: u64 = 5;
@@ -124,7 +124,7 @@ fn one_bad_connection() {
         echo_times_and_close(stream, if is_bad { 2 } else { 50 });
     });
     let output = run(&url, &[]);
-    assert_exit(&output, 0);
+    assert_exit(&output, 3);
     let report = json(&output);
     assert_eq!(report["connections"]["served"], CONNECTIONS);
     assert_eq!(report["connections"]["per_conn"]["min"], 2);
@@ -174,11 +174,16 @@ fn nothing_vanishes_at_the_end() {
 #[test]
 fn all_connections_lost() {
     let url = target(|stream| echo_times_and_close(stream, 5));
-    let output = loadtest(&["-c", "4", "--warmup", "0", "-d", "1h", &url]);
-    assert_exit(&output, 0);
+    let gate = ["--threshold", "errors rate<100%"];
+    let output = loadtest(&[&["-c", "4", "--warmup", "0", "-d", "1h", &url], &gate[..]].concat());
+    assert_exit(&output, 3);
     let text = stdout(&output);
+    assert!(!text.contains("\nThresholds"), "{text}");
+    assert!(stderr(&output).starts_with("loadtest: gave up at 0."), "{}", stderr(&output));
     for wanted in [
         "every connection was lost before the end",
+        " of 3600 s: no connection was left, and --reconnect is never; no gate was judged",
+        "gave up (exit 3)",
         "served 4/4   lost 4",
         "completed 20 | errors 4",
         "Errors       recv eof 4",

@@ -295,7 +295,7 @@ fn connections_that_the_peer_closes() {
         assert_eq!(errors["closed"], errors["total"], "{last:?}");
         assert!(count(&errors["total"]) > 0, "three are behind each last reply but the very last");
 
-        let report = run(&[&common[..], &["--reconnect", "never"]].concat(), 0);
+        let report = run(&[&common[..], &["--reconnect", "never"]].concat(), 3);
         assert_eq!(report["load"]["completed"], 15, "{last:?}");
         assert_eq!(report["connections"]["lost"], 3, "{last:?}");
     }

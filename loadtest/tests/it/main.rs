@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod lossy;
 mod open_loop;
+mod outages;
 mod outputs;
 mod own_server;
 mod payload;

@@ -191,6 +191,7 @@ fn silence_under_a_schedule() {
     assert_eq!(report["load"]["timed_out"], 6);
     assert_eq!(report["load"]["completed"], 0);
     let response = &report["latency_us"]["response"];
+    assert_eq!(count(&report["load"]["scheduled"]), 3_600_000, "the hour is in the books");
     assert_eq!(response["samples"], report["load"]["scheduled"]);
     assert!(response["max"].as_f64().unwrap() >= 199_000.0, "{response}");
     // Those after the first six were due in the 200 ms that the six were waited for.

@@ -236,7 +236,7 @@ fn the_peer_closes() {
             }
         }
     });
-    let report = run(&["-c", "1", "-n", "10", "--warmup", "0", &url], 0);
+    let report = run(&["-c", "1", "-n", "10", "--warmup", "0", &url], 3);
     assert_eq!(report["load"]["completed"], 3);
     assert_eq!(only_failure(&report), json!(["recv", "closed", null, 1, 1]), "the fourth was sent");
     let again = ["-c", "1", "-n", "10", "--warmup", "0", "--reconnect", "always", &url];

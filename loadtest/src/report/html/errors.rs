@@ -7,7 +7,7 @@ use crate::report::{FailureExample, FailureRow};
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "The messages of the measured window; the fates add up.";
-    section("Messages and errors", sentence, &(fates(page) + &failures(page)))
+    section("Messages and errors", sentence, &(fates(page) + &failures(page) + &outages(page)))
 }
 
 fn fates(page: &Page<'_>) -> String {
@@ -49,6 +49,15 @@ fn fates(page: &Page<'_>) -> String {
         page.count("/load/warmup_completed")
     );
     text
+}
+
+fn outages(page: &Page<'_>) -> String {
+    let rows = page
+        .report
+        .outages
+        .iter()
+        .map(|outage| format!("<p class=\"bad\">{}</p>\n", outage.describe()));
+    rows.collect()
 }
 
 fn failures(page: &Page<'_>) -> String {

@@ -23,8 +23,6 @@ pub(super) struct Ramp {
     all_started: bool,
     /// From the start to the last connection that opened.
     pub(super) took: Duration,
-    /// Reconnects that failed since one did not.
-    failed_reconnects: u32,
 }
 
 /// What comes between the connect and the first message, where there is such a thing.
@@ -62,7 +60,6 @@ impl Ramp {
             pending: 0,
             all_started: false,
             took: Duration::ZERO,
-            failed_reconnects: 0,
         }
     }
 }
@@ -89,13 +86,13 @@ impl Worker {
 
     pub(in crate::worker) fn opened(&self, index: u32, took: Took, attempt: Attempt) {
         self.record_took(took);
-        {
+        let was_opened = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
-            slot.was_opened = true;
             slot.is_open = true;
             slot.sent_here = 0;
             slot.is_retiring = false;
-        }
+            std::mem::replace(&mut slot.was_opened, true)
+        };
         self.links.published.alive.add_one();
         match attempt {
             Attempt::First => {
@@ -105,10 +102,9 @@ impl Worker {
                 ramp.pending -= 1;
                 ramp.took = ramp.started_at.elapsed();
             }
-            Attempt::Again => {
-                self.reconnects.set(self.reconnects.get() + 1);
-                self.ramp.borrow_mut().failed_reconnects = 0;
-            }
+            // Its first connect has failed, in the ramp.
+            Attempt::Again if !was_opened => self.links.published.opened.add_one(),
+            Attempt::Again => self.reconnects.set(self.reconnects.get() + 1),
         }
         self.tell_if_ramped();
     }
@@ -136,15 +132,11 @@ impl Worker {
     pub(in crate::worker) fn connect_failed(&self, index: u32, failure: Failure, attempt: Attempt) {
         self.connect_failure(index, failure);
         self.links.published.refused.add_one();
-        {
+        self.service_failed(Instant::now());
+        if attempt == Attempt::First {
             let mut ramp = self.ramp.borrow_mut();
-            match attempt {
-                Attempt::First => {
-                    ramp.failed += 1;
-                    ramp.pending -= 1;
-                }
-                Attempt::Again => ramp.failed_reconnects += 1,
-            }
+            ramp.failed += 1;
+            ramp.pending -= 1;
         }
         self.tell_if_ramped();
         self.tell_if_lost();
@@ -190,14 +182,22 @@ impl Worker {
         }
     }
 
-    /// Nothing is left to wait for: no connection, and none that comes back.
+    /// Nothing is left to wait for: no connection, and none that is opened again.
     pub(super) fn tell_if_lost(&self) {
-        let comes_back = self.plan.churn.reconnects
-            && self.ramp.borrow().failed_reconnects < FAILED_CONNECTS_MAX;
         let is_lost = self.unsettled.get() == 0 && self.links.published.alive.get() == 0;
-        if is_lost && !comes_back && self.window.get().is_some() {
-            self.tell_once(&self.told.over, Event::Lost);
+        if is_lost && !self.plan.churn.reconnects && self.window.get().is_some() {
+            let by_failure = self.lost.get() > 0;
+            self.tell_once(&self.told.over, Event::Lost { by_failure });
         }
+    }
+
+    /// How long to wait before a connection that could not be opened is tried again, at the least.
+    /// All of a worker's share this pace, so that a target that comes back is not flooded.
+    pub(in crate::worker) fn retry_pause(&self, now: Instant) -> Duration {
+        let spacing = Duration::from_secs(1) * self.plan.threads / self.plan.retries_per_second;
+        let at = self.retry_at.get().max(now);
+        self.retry_at.set(at + spacing);
+        at - now
     }
 
     // How connections end.

@@ -4,23 +4,28 @@ use std::time::Instant;
 
 use super::connecting::Handshakes;
 use super::{Message, Slot, Worker};
-use crate::control::Event;
+use crate::control::{Ending, Event};
 use crate::schedule::Window;
 use crate::stats;
 use crate::worker::accounts::WorkerResult;
 
 impl Worker {
-    pub(in crate::worker) fn drain(&self) {
+    pub(in crate::worker) fn drain(&self, ending: Ending) {
         let now = Instant::now();
-        if let Some(window) = self.window.get() {
+        if let Some(window) = self.window.get()
+            && ending == Ending::Asked
+        {
             // What became due in the last moments has found no time to be handed out yet.
             let _ = self.hand_out(now.min(window.until));
         }
         self.drained_at.set(Some(now));
         if let Some(mut window) = self.window.get() {
             self.close_intervals(now);
-            window.cut(now);
-            self.window.set(Some(window));
+            // Of a lost target the rest of the schedule stays in the books.
+            if ending == Ending::Asked {
+                window.cut(now);
+                self.window.set(Some(window));
+            }
             let alive = self.links.published.alive.get() as u32;
             let mut place = self.recorder.borrow_mut();
             let part = place.as_mut().and_then(|recorder| recorder.close_for_drain(now, alive));
@@ -62,6 +67,7 @@ impl Worker {
             connects_failed: ramp.failed,
             served: slots.iter().filter(|slot| slot.was_served).count() as u32,
             lost: self.lost.get(),
+            outages: self.outages.finish(self.drained_at.get().unwrap_or(now)),
             reconnects: self.reconnects.get(),
             idle: self.idle.get(),
             ramp_took: ramp.took,
@@ -79,23 +85,24 @@ impl Worker {
             self.accounts.borrow_mut().in_flight += 1;
             self.record_censored(*message, now);
         }
-        // Nothing was sent any more from this moment on, so nobody knows that they would have
-        // waited longer.
-        let given_up_at = self.drained_at.get().unwrap_or(now);
-        let never_sent = |due: Instant| {
-            self.accounts.borrow_mut().never_sent += 1;
-            let waited_ns = given_up_at.saturating_duration_since(due).as_nanos() as u64;
-            self.record(true, |recorder| recorder.record_ns(waited_ns));
+        // Nothing was sent any more from the end of the window on, so nobody knows that they would
+        // have waited longer. Of a target that was lost that is the end as it was planned: it is
+        // taken for one that does not come back until then.
+        let waited_until = match self.drained_at.get() {
+            Some(drained_at) => drained_at.max(window.until),
+            None => now,
         };
-        for slot in slots {
-            slot.assigned.drain(..).filter(|due| window.holds(*due)).for_each(never_sent);
-        }
-        let mut left = self.quota.get().unwrap_or(u64::MAX);
-        self.dispatch().never_taken(window.from, window.until, |due| {
-            if left > 0 {
-                left -= 1;
-                never_sent(due);
+        let never_sent = |waited_ns: u64, count: u64| {
+            self.accounts.borrow_mut().never_sent += count;
+            self.record(true, |recorder| recorder.record_many_ns(waited_ns, count));
+        };
+        for due in slots.iter_mut().flat_map(|slot| slot.assigned.drain(..)) {
+            if window.holds(due) {
+                let waited = waited_until.saturating_duration_since(due);
+                never_sent(waited.as_nanos() as u64, 1);
             }
-        });
+        }
+        let left = self.quota.get().unwrap_or(u64::MAX);
+        self.dispatch().never_taken(window, waited_until, left, stats::bucket_of, never_sent);
     }
 }

@@ -63,7 +63,15 @@ impl Worker {
         self.settled(settled);
     }
 
+    /// Of a connect, or of a message while there is load.
+    pub(super) fn service_failed(&self, now: Instant) {
+        if self.window.get().is_some() && !self.is_draining() {
+            self.outages.failed(now);
+        }
+    }
+
     fn failed(&self, message: Message, failure: Failure, now: Instant, example: Example) {
+        self.service_failed(now);
         self.accounts.borrow_mut().errors += u64::from(message.is_measured);
         self.failures.borrow_mut().count(failure, message.is_measured, now, example);
         self.record(message.is_measured, |recorder| recorder.counts.errors += 1);
@@ -72,6 +80,7 @@ impl Worker {
     /// Recorded at the time waited: the true value is longer, leaving it out would be a lie. That
     /// holds for the younger ones on the connection too, which we gave up with the oldest.
     fn timed_out(&self, message: Message, now: Instant, example: Example) {
+        self.service_failed(now);
         if message.is_measured {
             self.accounts.borrow_mut().timed_out += 1;
             self.record_censored(message, now);

@@ -4,7 +4,8 @@ use std::task::Context;
 use std::time::Instant;
 
 use super::Worker;
-use crate::schedule::Window;
+use crate::schedule::{Backlog, Window};
+use crate::stats;
 use crate::worker::dispatch::{Next, Turn};
 
 impl Worker {
@@ -14,10 +15,36 @@ impl Worker {
     pub(in crate::worker) fn turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {
         loop {
             match self.next_turn(index, now, cx) {
-                Turn::Now { due } if self.is_stale(due, now) => self.shed(due, now),
+                Turn::Now { due } if self.is_stale(due, now) => {
+                    self.shed_backlog(index, now);
+                    self.shed(due, now);
+                }
                 turn => return turn,
             }
         }
+    }
+
+    /// Sheds what is stale at once, however much it is.
+    fn shed_backlog(&self, index: u32, now: Instant) {
+        let (Some(window), Some(deadline)) = (self.window.get(), self.plan.deadline) else {
+            return;
+        };
+        let Some(cutoff) = now.checked_sub(deadline) else { return };
+        let limit = self.quota.get().unwrap_or(u64::MAX);
+        let backlog = |origin: Instant| {
+            let since = |time: Instant| time.saturating_duration_since(origin);
+            // What was due before the window is in no account, and is skipped.
+            let (from, until) = (since(window.from), since(cutoff.min(window.until)));
+            Backlog { from: from.min(since(cutoff)), until, waited_until: since(now), limit }
+        };
+        let shed = self.dispatch().shed(index, backlog, stats::bucket_of, |waited_ns, count| {
+            self.record(true, |recorder| recorder.record_many_ns(waited_ns, count));
+        });
+        let mut accounts = self.accounts.borrow_mut();
+        accounts.never_sent += shed;
+        accounts.shed += shed;
+        drop(accounts);
+        self.quota.set(self.quota.get().map(|quota| quota - shed));
     }
 
     fn next_turn(&self, index: u32, now: Instant, cx: &Context<'_>) -> Turn {

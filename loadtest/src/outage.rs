@@ -1,0 +1,183 @@
+//! Times without service: no message is answered, and messages or connects fail.
+//!
+//! ```text
+//!      last reply    first failure                     first reply
+//! ─────────┼──────────────┼─────── failures ───────────────┼─────────
+//!          └───────────────── the outage ──────────────────┘
+//! ```
+//!
+//! A worker keeps its own ([`Outages`]); the target was out of service while it was so for every
+//! worker ([`of_all`]). A wrong reply, such as a status 503, is a failure like any other.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+/// A shorter time without service is not listed: single failures among replies make such.
+pub(crate) const OUTAGE_MIN: Duration = Duration::from_millis(100);
+
+/// A worker keeps the longest so many.
+const OUTAGES_MAX: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outage {
+    /// The last reply before it, or the first failure if there was no reply before.
+    pub(crate) from: Instant,
+    pub(crate) first_failure: Instant,
+    /// The first reply after it, or the end of the load.
+    pub(crate) until: Instant,
+    pub(crate) is_over: bool,
+}
+
+impl Outage {
+    pub(crate) fn len(&self) -> Duration {
+        self.until.saturating_duration_since(self.from)
+    }
+}
+
+/// The outages of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Outages {
+    last_reply: Cell<Option<Instant>>,
+    /// Since the last reply.
+    first_failure: Cell<Option<Instant>>,
+    kept: RefCell<Vec<Outage>>,
+}
+
+impl Outages {
+    pub(crate) fn failed(&self, now: Instant) {
+        if self.first_failure.get().is_none() {
+            self.first_failure.set(Some(now));
+        }
+    }
+
+    pub(crate) fn replied(&self, now: Instant) {
+        if let Some(first_failure) = self.first_failure.take() {
+            self.end(first_failure, now, true);
+        }
+        self.last_reply.set(Some(now));
+    }
+
+    /// The load has ended at `now`.
+    pub(crate) fn finish(&self, now: Instant) -> Vec<Outage> {
+        if let Some(first_failure) = self.first_failure.take() {
+            self.end(first_failure, now, false);
+        }
+        let mut kept = self.kept.take();
+        kept.sort_by_key(|outage| outage.from);
+        kept
+    }
+
+    fn end(&self, first_failure: Instant, until: Instant, is_over: bool) {
+        let from = self.last_reply.get().unwrap_or(first_failure);
+        let outage = Outage { from, first_failure, until, is_over };
+        if outage.len() < OUTAGE_MIN {
+            return;
+        }
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < OUTAGES_MAX {
+            kept.push(outage);
+        } else if let Some(shortest) = kept.iter_mut().min_by_key(|outage| outage.len())
+            && shortest.len() < outage.len()
+        {
+            *shortest = outage;
+        }
+    }
+}
+
+/// The times in which no worker had service, given those of each, in the order of time.
+pub(crate) fn of_all(mut workers: impl Iterator<Item = Vec<Outage>>) -> Vec<Outage> {
+    let Some(first) = workers.next() else { return Vec::new() };
+    workers.fold(first, |all, worker| {
+        let pairs = all.iter().flat_map(|one| worker.iter().map(move |other| (one, other)));
+        let both = pairs.map(|(one, other)| Outage {
+            from: one.from.max(other.from),
+            first_failure: one.first_failure.min(other.first_failure),
+            until: one.until.min(other.until),
+            is_over: one.is_over || other.is_over,
+        });
+        both.filter(|outage| outage.len() >= OUTAGE_MIN).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    /// Goal: an outage lasts from the last reply before a failure to the first reply after it.
+    ///
+    /// Method: replies and failures at known times: a single failure between replies that are close
+    /// to each other, a long failure, and one that lasts to the end; and one before any reply.
+    ///
+    /// Kills: an outage from its second failure on; a gap without a failure; one that is still going
+    /// on at the end left out; every single error listed.
+    #[test]
+    fn outages_are_gaps_with_failures() {
+        let start = Instant::now();
+        let at = |ms| at(start, ms);
+        let outages = Outages::default();
+        outages.replied(at(0));
+        outages.replied(at(1_000)); // silence without a failure
+        outages.failed(at(1_010));
+        outages.replied(at(1_020));
+        outages.failed(at(2_000));
+        outages.failed(at(2_500));
+        outages.replied(at(3_000));
+        outages.failed(at(4_000));
+        let found = outages.finish(at(5_000));
+        let row = |from, first_failure, until, is_over| Outage {
+            from: at(from),
+            first_failure: at(first_failure),
+            until: at(until),
+            is_over,
+        };
+        assert_eq!(found, [row(1_020, 2_000, 3_000, true), row(3_000, 4_000, 5_000, false)]);
+        let never = Outages::default();
+        never.failed(at(10));
+        assert_eq!(never.finish(at(510)), [row(10, 10, 510, false)]);
+    }
+
+    /// Goal: the target is out of service when it is for all workers.
+    ///
+    /// Method: two workers whose outages meet once, and once not for long enough; a third without any.
+    ///
+    /// Kills: a union; an outage of one worker as the target's; an end that is the later one.
+    #[test]
+    fn all_workers_together() {
+        let start = Instant::now();
+        let row = |from, until, is_over| {
+            let (from, until) = (at(start, from), at(start, until));
+            Outage { from, first_failure: from, until, is_over }
+        };
+        let first = vec![row(0, 1_000, true), row(2_000, 3_000, true)];
+        let second = vec![row(500, 1_500, false), row(2_950, 4_000, true)];
+        let both = of_all([first.clone(), second].into_iter());
+        let wanted = Outage { first_failure: at(start, 0), is_over: true, ..row(500, 1_000, true) };
+        assert_eq!(both, [wanted]);
+        assert_eq!(of_all([first, Vec::new()].into_iter()), []);
+        assert_eq!(of_all(std::iter::empty()), []);
+    }
+
+    /// Goal: the list is bounded, and the longest stay.
+    ///
+    /// Method: more outages than are kept, the longest of them in the middle.
+    ///
+    /// Kills: memory that grows with the failures of a long run; a list of the first ones.
+    #[test]
+    fn the_longest_are_kept() {
+        let start = Instant::now();
+        let outages = Outages::default();
+        let mut ms = 0;
+        for number in 0..3 * OUTAGES_MAX as u64 {
+            outages.replied(at(start, ms));
+            outages.failed(at(start, ms));
+            ms += if number == 150 { 5_000 } else { 100 };
+        }
+        let found = outages.finish(at(start, ms));
+        assert_eq!(found.len(), OUTAGES_MAX);
+        assert_eq!(found.iter().map(Outage::len).max(), Some(Duration::from_secs(5)));
+    }
+}
