@@ -18,6 +18,9 @@
 //! * The display costs the workers nothing: `published`.
 //! * When the generator is the bottleneck, the report says so: `report::Generator`.
 
+// They panic when nobody reads any more; `print` does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod address;
 mod campaign;
 mod chunked;
@@ -35,6 +38,7 @@ mod failure;
 mod load;
 mod outage;
 mod preflight;
+mod print;
 mod procfs;
 mod progress;
 mod protocol;
@@ -60,23 +64,24 @@ mod websocket;
 mod worker;
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command, DoctorArgs, DoctorFormat, ReportArgs};
+use crate::compare::CompareArgs;
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
-use crate::report::Report;
+use crate::print::{Failures, to_stderr, to_stdout};
 use crate::report::log::IntervalLog;
 use crate::report::outputs::{Format, OutputArgs, Outputs};
+use crate::report::{Aborted, Report};
 
 fn main() -> ExitCode {
     let result = match cli::parse() {
         Ok(None) => Ok(0),
         Ok(Some(Cli { command: Some(Command::Serve(args)), .. })) => serve::run(&args).map(|()| 0),
         Ok(Some(Cli { command: Some(Command::Doctor(args)), .. })) => examine(&args),
-        Ok(Some(Cli { command: Some(Command::Compare(args)), .. })) => tell(compare::run(&args)),
+        Ok(Some(Cli { command: Some(Command::Compare(args)), .. })) => compare(&args),
         Ok(Some(Cli { command: Some(Command::Ab(args)), .. })) => tell(campaign::ab(&args)),
         Ok(Some(Cli { command: Some(Command::Report(args)), .. })) => show(&args),
         Ok(Some(Cli { command: None, run })) => {
@@ -88,7 +93,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(stop) => {
             if !stop.line.is_empty() {
-                eprintln!("loadtest: {stop}");
+                to_stderr(format_args!("loadtest: {stop}"));
             }
             ExitCode::from(stop.exit.code())
         }
@@ -114,17 +119,16 @@ fn test(config: &RunConfig) -> Result<u8, Stop> {
     if let Some((path, baseline)) = baseline {
         compare::settle(path, &baseline, &config.campaign.max_regression, &mut report);
     }
-    publish(&config.outputs, outputs, &report)?;
+    let failures = publish(&config.outputs, outputs, &report);
     for error in &report.internal_errors {
-        eprintln!("loadtest: internal error: {error}");
+        to_stderr(format_args!("loadtest: internal error: {error}"));
     }
-    if let Some(aborted) = &report.aborted {
-        eprintln!("loadtest: {}", aborted.describe());
+    let aborted = report.aborted.as_ref().map(Aborted::describe);
+    let lost = report.unreachable().or_else(|| report.lost_target());
+    for line in aborted.into_iter().chain(lost) {
+        to_stderr(format_args!("loadtest: {line}"));
     }
-    if let Some(line) = report.unreachable().or_else(|| report.lost_target()) {
-        eprintln!("loadtest: {line}");
-    }
-    Ok(report.exit_code)
+    Ok(failures.settle(report.exit_code))
 }
 
 fn examine(args: &DoctorArgs) -> Result<u8, Stop> {
@@ -142,6 +146,16 @@ fn tell(found: Result<(String, Exit), Stop>) -> Result<u8, Stop> {
     let (text, exit) = found?;
     to_stdout(&text)?;
     Ok(exit.code())
+}
+
+fn compare(args: &CompareArgs) -> Result<u8, Stop> {
+    let (text, exit, page) = compare::run(args)?;
+    let mut failures = Failures::default();
+    failures.note(to_stdout(&text));
+    if let Some((file, page)) = page {
+        failures.note(file.write(&page));
+    }
+    Ok(failures.settle(exit.code()))
 }
 
 /// A report of an earlier run, in other forms.
@@ -165,26 +179,34 @@ fn show(args: &ReportArgs) -> Result<u8, Stop> {
     }
     let outputs = Outputs::open(&args.outputs)?;
     match &reports[..] {
-        [report] => publish(&args.outputs, outputs, report)?,
-        reports => outputs.compare(reports)?,
+        [report] => Ok(publish(&args.outputs, outputs, report).settle(Exit::Ok.code())),
+        reports => outputs.compare(reports).map(|()| Exit::Ok.code()),
     }
-    Ok(Exit::Ok.code())
 }
 
 fn show_log(path: &Path, outputs: &OutputArgs) -> Result<u8, Stop> {
     outputs.check_log()?;
     let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    if let Some(text) = outputs.write_log(&IntervalLog::parse(&text).map_err(failed)?)? {
-        to_stdout(&text)?;
+    let mut failures = Failures::default();
+    let log = IntervalLog::parse(&text).map_err(failed)?;
+    let (output, hgrm) = outputs.open_log()?;
+    failures.note(match output {
+        Some(file) => file.write(&log.to_text()),
+        None => to_stdout(&log.to_text()),
+    });
+    if let Some(file) = hgrm {
+        failures.note(file.write(&log.to_hgrm()));
     }
-    Ok(Exit::Ok.code())
+    Ok(failures.settle(Exit::Ok.code()))
 }
 
-/// Fills the files and prints. Stdout carries one document: when that is JSON by `--json -`, whatever
-/// else would be printed moves to stderr.
-fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Result<(), Stop> {
-    let instead_of_stdout = outputs.write(report)?;
+/// Prints, then fills the files; what fails is noted, and keeps nothing else from being written. Stdout
+/// carries one document: when that is JSON by `--json -`, whatever else would be printed moves to
+/// stderr.
+fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Failures {
+    let mut failures = Failures::default();
+    let Outputs { files, instead_of_stdout } = outputs;
     // With no connection at all there is nothing to tabulate; the one line on stderr says it.
     let has_figures = report.connections.opened > 0 || report.interrupted;
     let printed = match args.format {
@@ -194,20 +216,19 @@ fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Result<(), S
         Format::Csv if has_figures => Some(report.to_csv()),
         Format::Text | Format::Csv | Format::Quiet => None,
     };
-    match (printed, instead_of_stdout) {
-        (Some(text), Some(file)) => file.write(&text)?,
-        (Some(text), None) if args.json_on_stdout() => eprint!("{text}"),
-        (Some(text), None) => to_stdout(&text)?,
-        (None, _) => {}
+    if let Some(text) = printed {
+        // What cannot be written where it was to be goes where it can: it may be all there is of the run.
+        let is_in_file = instead_of_stdout.is_some_and(|file| failures.note(file.write(&text)));
+        let is_written = is_in_file || (!args.json_on_stdout() && failures.note(to_stdout(&text)));
+        if !is_written {
+            to_stderr(text.trim_end());
+        }
     }
-    if args.json_on_stdout() { to_stdout(&report.to_json()) } else { Ok(()) }
-}
-
-fn to_stdout(text: &str) -> Result<(), Stop> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // `loadtest | head` has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Stop::could_not_run(format!("cannot print the report: {error}"))),
-        Ok(()) => Ok(()),
+    if args.json_on_stdout() {
+        failures.note(to_stdout(&report.to_json()));
     }
+    for (render, file) in files {
+        failures.note(file.write(&render(report)));
+    }
+    failures
 }

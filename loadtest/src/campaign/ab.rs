@@ -13,6 +13,7 @@ use crate::cli::Cli;
 use crate::compare::{Compared, Format, Limit};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
+use crate::print::to_stderr;
 use crate::report::{Aborted, Report};
 use crate::target::Url;
 use crate::{signals, units};
@@ -57,7 +58,8 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
         }
         let report = report?;
         let name = ["base", "new"][side];
-        eprintln!("run {} of {}: {name:<4}   {}", turn + 1, args.reps * 2, line(&report));
+        let (number, line) = (turn + 1, line(&report));
+        to_stderr(format_args!("run {number} of {}: {name:<4}   {line}", args.reps * 2));
         if report.exit_code != Exit::Ok.code() {
             let exit = Exit::of_code(report.exit_code).unwrap_or(Exit::CouldNotRun);
             let aborted = report.aborted.as_ref().map(Aborted::describe);

@@ -8,6 +8,7 @@ use super::{Runner, own_command, own_options};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
 use crate::load::Rate;
+use crate::print::to_stderr;
 use crate::report::figures::grouped;
 use crate::report::{FindMax, FindStep, Report, Verdict};
 use crate::signals;
@@ -61,7 +62,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
                 && report.aborted.is_none()
                 && report.load.achieved_rate >= offered * ACHIEVED_MIN,
         };
-        eprintln!("{}", step.describe());
+        to_stderr(step.describe());
         search.tried(rate, step.ok);
         if step.ok {
             best = Some(report);

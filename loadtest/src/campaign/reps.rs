@@ -3,6 +3,7 @@
 use super::{Runner, own_command, own_options};
 use crate::config::RunConfig;
 use crate::exit::{Exit, Stop};
+use crate::print::to_stderr;
 use crate::report::figures::{grouped, time_us};
 use crate::report::{Rep, Report};
 use crate::signals;
@@ -12,13 +13,20 @@ use crate::threshold;
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
-    for number in 1..=config.campaign.reps {
+    let mut stopped = None;
+    let count = config.campaign.reps;
+    for number in 1..=count {
         let report = match runner.once(&[]) {
             Err(_) if runner.interrupted().is_some() && number > 1 => break,
+            // Those before it are not lost with it.
+            Err(stop) if number > 1 => {
+                stopped = Some((number, stop));
+                break;
+            }
             report => report?,
         };
         if report.unreachable().is_none() {
-            eprintln!("run {number} of {}: {}", config.campaign.reps, line(&report));
+            to_stderr(format_args!("run {number} of {count}: {}", line(&report)));
         }
         let is_last = report.exit_code != Exit::Ok.code() || runner.interrupted().is_some();
         reports.push(report);
@@ -33,6 +41,11 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         report.exit_code = signals::exit_of(signal).code();
     }
     threshold::settle(&config.thresholds, &mut report);
+    if let Some((number, stop)) = stopped {
+        report.notes.push(format!("run {number} of {count} did not take place: {stop}"));
+        report.exit_code = stop.exit.code();
+        to_stderr(format_args!("loadtest: run {number} of {count}: {stop}"));
+    }
     Ok(report)
 }
 

@@ -43,8 +43,11 @@ pub(crate) struct CompareArgs {
     pub(crate) html: Option<PathBuf>,
 }
 
-/// What `loadtest compare` prints, and its exit code.
-pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit), Stop> {
+/// A page, and the file it goes to.
+type Page = (OutputFile, String);
+
+/// What `loadtest compare` prints, its exit code, and the page that was asked for.
+pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit, Option<Page>), Stop> {
     let mut reports = vec![read(&args.base)?];
     for path in &args.new {
         reports.push(read(path)?);
@@ -54,10 +57,8 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit), Stop> {
     let (base, new) = reports.split_first().expect("there is a base");
     let new: Vec<_> = args.new.iter().map(name).zip(new).collect();
     let compared = Compared::of((name(&args.base), base), &new, &args.max_regression);
-    if let Some(page) = page {
-        page.write(&Report::several_to_html(&reports))?;
-    }
-    Ok(compared.print(args.format))
+    let (text, exit) = compared.print(args.format);
+    Ok((text, exit, page.map(|file| (file, Report::several_to_html(&reports)))))
 }
 
 /// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.

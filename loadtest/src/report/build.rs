@@ -141,6 +141,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
     let is_out = report.outages.last().is_some_and(|outage| outage.recovered_s.is_none());
     report.target_lost = is_out && outcome.lengths.ended_without_connections;
     report.notes = notes(&report, &outcome);
+    report.notes.extend(total.reports.notes());
     confidence::add_to(&mut report);
     report.exit_code = exit(&report, outcome.signal).code();
     threshold::settle(&config.thresholds, &mut report);

@@ -24,10 +24,14 @@ impl OutputFile {
 
     pub(crate) fn write(mut self, text: &str) -> Result<(), Stop> {
         // A pipe or a device (`/dev/stdout`) has no length to set, and needs none.
-        if self.file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            self.file.set_len(0).map_err(|error| OutputFile::failed(&self.path, &error))?;
+        let is_file = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
+        let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
+        let written = emptied.and_then(|()| self.file.write_all(text.as_bytes()));
+        if written.is_err() && is_file {
+            // A part must not pass for the whole, and takes the place of others on a full disk.
+            let _ = self.file.set_len(0);
         }
-        self.file.write_all(text.as_bytes()).map_err(|error| OutputFile::failed(&self.path, &error))
+        written.map_err(|error| OutputFile::failed(&self.path, &error))
     }
 
     pub(crate) fn failed(path: &Path, error: &io::Error) -> Stop {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::file::OutputFile;
-use super::log::IntervalLog;
 use super::{Report, hgrm, hlog, timeseries};
 use crate::exit::{Exit, Stop};
 use crate::stats::PERCENTILES;
@@ -137,21 +136,14 @@ impl OutputArgs {
         Err(Stop::new(Exit::Usage, line))
     }
 
-    /// Fills the files with an interval log, and says what to print on stdout.
-    pub(crate) fn write_log(&self, log: &IntervalLog) -> Result<Option<String>, Stop> {
+    /// Opens the files of an interval log: for its table, and for its percentiles.
+    pub(crate) fn open_log(&self) -> Result<(Option<OutputFile>, Option<OutputFile>), Stop> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::open).transpose();
-        let (output, hgrm) = (open(&self.output)?, open(&self.hgrm)?);
-        if let Some(file) = hgrm {
-            file.write(&log.to_hgrm())?;
-        }
-        match output {
-            Some(file) => file.write(&log.to_text()).map(|()| None),
-            None => Ok(Some(log.to_text())),
-        }
+        Ok((open(&self.output)?, open(&self.hgrm)?))
     }
 }
 
-type Render = fn(&Report) -> String;
+pub(crate) type Render = fn(&Report) -> String;
 
 /// What `--out-dir` writes.
 const IN_DIRECTORY: &[(&str, Render)] = &[
@@ -178,8 +170,9 @@ fn by_extension(path: &Path) -> Result<Render, Stop> {
 /// The files of a run, open.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    files: Vec<(Render, OutputFile)>,
-    instead_of_stdout: Option<OutputFile>,
+    pub(crate) files: Vec<(Render, OutputFile)>,
+    /// What is printed to instead of stdout.
+    pub(crate) instead_of_stdout: Option<OutputFile>,
 }
 
 impl Outputs {
@@ -198,14 +191,6 @@ impl Outputs {
     pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Stop> {
         let page = Report::several_to_html(reports);
         self.files.into_iter().try_for_each(|(_, file)| file.write(&page))
-    }
-
-    /// Fills the files. Returns the one that is printed to instead of stdout.
-    pub(crate) fn write(self, report: &Report) -> Result<Option<OutputFile>, Stop> {
-        for (render, file) in self.files {
-            file.write(&render(report))?;
-        }
-        Ok(self.instead_of_stdout)
     }
 }
 

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use crate::failure::FailureTable;
 use crate::stats;
 use crate::timeline::Totals;
-use crate::worker::{Accounts, Counts, IdleCounts, Traffic, WorkerResult};
+use crate::worker::{Accounts, Counts, IdleCounts, Reports, Traffic, WorkerResult};
 
 /// The sum of the workers' results.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Total {
     pub(super) replies: Vec<u64>,
     pub(super) reconnects: u64,
     pub(super) idle: IdleCounts,
-    pub(super) panics: u64,
+    pub(super) reports: Reports,
 }
 
 impl Total {
@@ -52,7 +52,7 @@ impl Total {
             replies: Vec::new(),
             reconnects: 0,
             idle: IdleCounts::default(),
-            panics: 0,
+            reports: Reports::default(),
         };
         for result in results {
             total.accounts.merge(&result.accounts);
@@ -67,7 +67,7 @@ impl Total {
             total.reconnects += result.reconnects;
             total.idle.opened += result.idle.opened;
             total.idle.lost += result.idle.lost;
-            total.panics += result.panics;
+            total.reports.merge(&result.reports);
         }
         total
     }
@@ -95,9 +95,7 @@ impl Total {
         if opened != timed {
             errors.push(format!("{opened} connections opened, {timed} timed"));
         }
-        if self.panics > 0 {
-            errors.push(format!("{} tasks panicked", self.panics));
-        }
+        errors.extend(self.reports.error());
         errors
     }
 }
@@ -197,7 +195,8 @@ mod tests {
         assert_eq!(errors(|total| total.replies.push(0)), 1);
         assert_eq!(errors(|total| total.reconnects = 1), 1);
         assert_eq!(errors(|total| total.idle.opened = 1), 1);
-        assert_eq!(errors(|total| total.panics = 1), 1);
+        assert_eq!(errors(|total| total.reports.panics.count = 1), 1);
+        assert_eq!(errors(|total| total.reports.cut_closes.count = 1), 0);
         assert_eq!(errors(|total| count(total, Failure::REPLY_TIMEOUT, true)), 1);
         let mut unmeasured = good();
         count(&mut unmeasured, Failure::of(Stage::Recv, Class::Short), false);

@@ -42,6 +42,7 @@ use self::tally::{Board, Tally, Totals};
 use crate::address::Address;
 use crate::driver::DriverUsed;
 use crate::exit::Stop;
+use crate::print::to_stderr;
 use crate::signals;
 use crate::stream::{Listener, Stream};
 use crate::sys::FileLimit;
@@ -106,10 +107,10 @@ fn raise_file_limit(args: &ServeArgs) -> Result<(), Stop> {
         Stop::could_not_run(format!("cannot raise the limit of open files: {error}"))
     })?;
     if files.soft < u64::from(args.connections) {
-        eprintln!(
+        to_stderr(format_args!(
             "loadtest: the limit of {} open files holds fewer than {} connections",
             files.soft, args.connections
-        );
+        ));
     }
     Ok(())
 }
@@ -203,7 +204,7 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
         .on_unhandled(|unhandled| match unhandled {
             // The peer went away before it had read everything. That is its own matter.
             Unhandled::BackgroundClose { .. } => {}
-            unhandled => eprintln!("loadtest: {unhandled}"),
+            unhandled => to_stderr(format_args!("loadtest: {unhandled}")),
         })
         .build()
         .map_err(|error| Stop::could_not_run(error.to_string()))?;
@@ -289,7 +290,7 @@ where
                     number += worker.threads_count as u64;
                 }
                 Err(error) => {
-                    eprintln!("loadtest: accept: {error}");
+                    to_stderr(format_args!("loadtest: accept: {error}"));
                     ringloop::time::sleep(ACCEPT_RETRY).await;
                 }
             }

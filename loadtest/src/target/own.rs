@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::cli::Driver;
 use crate::driver::DriverUsed;
 use crate::exit::Stop;
+use crate::print::to_stderr;
 
 /// What a server prints, once, before anything else: where it listens, and on which driver it runs.
 /// Two lines, for people and for us.
@@ -125,7 +126,7 @@ impl Drop for OwnServer {
         drop(self.child.stdin.take());
         // The reader thread hangs up when the child's stdout ends, which is when it exits.
         if let Err(RecvTimeoutError::Timeout) = self.stdout.recv_timeout(EXIT_PATIENCE) {
-            eprintln!("loadtest: own echo server did not stop by itself: killed");
+            to_stderr("loadtest: own echo server did not stop by itself: killed");
         }
         end(&mut self.child);
     }

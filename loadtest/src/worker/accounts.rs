@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::failure::FailureTable;
 use crate::outage::Outage;
+use crate::worker::Reports;
 
 /// Where the messages of the measured window went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,6 +174,6 @@ pub(crate) struct WorkerResult {
     pub(crate) enobufs: u64,
     /// Awake in the measured window with nothing to do (`--spin`).
     pub(crate) spun: Duration,
-    /// Tasks that panicked.
-    pub(crate) panics: u64,
+    /// Of the loop, and not of an operation.
+    pub(crate) reports: Reports,
 }

@@ -24,12 +24,12 @@ mod intervals;
 mod patience;
 mod state;
 mod tls;
+mod unhandled;
 
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ pub(crate) use self::accounts::{Accounts, IdleCounts, Traffic, WorkerResult};
 pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
 pub(crate) use self::intervals::{Counts, Part, Phase};
 use self::state::Worker;
+pub(crate) use self::unhandled::Reports;
 use crate::address::Address;
 use crate::cli::Driver;
 use crate::control::{Command, Control, Event, Ready};
@@ -137,12 +138,9 @@ fn work(plan: Plan, links: Links) {
     }
     // Where it is forbidden messages leave some microseconds later, and the send lag says so.
     let _ = sys::set_timer_slack_ns(1);
-    let panics = Arc::new(AtomicU64::new(0));
-    let hook_panics = Arc::clone(&panics);
-    let runtime = builder(plan.driver, plan.connections)
-        // Relaxed: a count, read on this same thread.
-        .on_unhandled(move |_| _ = hook_panics.fetch_add(1, Ordering::Relaxed))
-        .build();
+    let reports = Arc::default();
+    let runtime =
+        builder(plan.driver, plan.connections).on_unhandled(Reports::collect(&reports)).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -152,7 +150,7 @@ fn work(plan: Plan, links: Links) {
     };
     let events = links.events.clone();
     let mut result = runtime.block_on(perform(plan, links));
-    result.panics = panics.load(Ordering::Relaxed);
+    result.reports = reports.lock().map(|reports| reports.clone()).unwrap_or_default();
     // Sent before the loop is taken down: closing thousands of sockets is not part of the run.
     let _ = events.send(Event::Done(Box::new(result)));
 }

@@ -16,6 +16,7 @@ mod gates;
 mod health;
 mod http;
 mod lossy;
+mod lost_outputs;
 mod open_loop;
 mod outages;
 mod outputs;

@@ -7,6 +7,7 @@ use super::{Message, Slot, Worker};
 use crate::control::{Ending, Event};
 use crate::schedule::Window;
 use crate::stats;
+use crate::worker::Reports;
 use crate::worker::accounts::WorkerResult;
 
 impl Worker {
@@ -73,7 +74,7 @@ impl Worker {
             ramp_took: ramp.took,
             cq_overflows: 0,
             enobufs: 0,
-            panics: 0,
+            reports: Reports::default(),
             spun: self.spun.get(),
         }
     }
