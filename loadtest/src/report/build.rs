@@ -285,6 +285,7 @@ fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
         in_flight,
         never_sent,
         shed,
+        answered_early,
         warmup_completed,
     } = total.accounts;
     let mut by_class: BTreeMap<String, u64> =
@@ -311,6 +312,7 @@ fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
         achieved_rate_ci: None,
         bytes_sent: total.traffic.sent,
         bytes_received: total.traffic.received,
+        answered_early,
         warmup_completed,
     }
 }
@@ -448,6 +450,13 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
     let has_none_left = outcome.lengths.ended_without_connections;
     if has_none_left && connections.opened > 0 && connections.lost >= connections.opened {
         notes.push("every connection was lost before the end".to_owned());
+    }
+    if let early @ 1.. = report.load.answered_early {
+        notes.push(format!(
+            "{} messages were answered before they had been sent whole: what the kernel has not \
+             taken is not in the bytes sent",
+            figures::grouped(early)
+        ));
     }
     notes.extend(report.lost_target());
     if let (Some(_), Some(most)) = (&report.gave_up, report.config.requests_max) {

@@ -58,6 +58,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
             achieved_rate: completed as f64 / 10.0,
             bytes_sent: 0,
             bytes_received: 0,
+            answered_early: 0,
             warmup_completed: 0,
         },
         connections: Connections {
@@ -176,6 +177,7 @@ pub(crate) fn open_loop() -> Report {
         achieved_rate_ci: Some([110.0, 120.0]),
         bytes_sent: 358 * 64,
         bytes_received: 350 * 64,
+        answered_early: 0,
         warmup_completed: 100,
     };
     report.latency_us.response = distribution(&response, 7, &[]);

@@ -198,8 +198,12 @@ pub(crate) struct Load {
     pub(crate) achieved_rate: f64,
     /// 95 % confidence interval, where the run allows one.
     pub(crate) achieved_rate_ci: Option<[f64; 2]>,
+    /// Of messages, as far as the kernel has taken them: of a message that was cut, in steps of 64 KiB.
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    /// Messages whose reply was complete before they had been sent whole.
+    #[serde(default)]
+    pub(crate) answered_early: u64,
     /// Replies before the window, in none of the figures above.
     pub(crate) warmup_completed: u64,
 }

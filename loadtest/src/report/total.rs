@@ -119,6 +119,7 @@ mod tests {
         in_flight: 3,
         never_sent: 5,
         shed: 1,
+        answered_early: 3,
         warmup_completed: 99,
     };
 

@@ -21,6 +21,8 @@ pub(crate) struct Accounts {
     pub(crate) never_sent: u64,
     /// Of these, messages that were too late at their turn (`--deadline`).
     pub(crate) shed: u64,
+    /// Messages whose reply was complete before the kernel had taken all of them; in other sums, too.
+    pub(crate) answered_early: u64,
     /// Replies before the window; in none of the sums.
     pub(crate) warmup_completed: u64,
 }
@@ -36,6 +38,7 @@ impl Accounts {
             in_flight,
             never_sent,
             shed,
+            answered_early,
             warmup_completed,
         } = other;
         self.scheduled += scheduled;
@@ -46,6 +49,7 @@ impl Accounts {
         self.in_flight += in_flight;
         self.never_sent += never_sent;
         self.shed += shed;
+        self.answered_early += answered_early;
         self.warmup_completed += warmup_completed;
     }
 
@@ -76,6 +80,7 @@ impl Accounts {
             in_flight,
             never_sent,
             shed,
+            answered_early: _,
             warmup_completed: _,
         } = *self;
         if sent != completed + errors + timed_out + in_flight {
@@ -116,7 +121,7 @@ impl Accounts {
     }
 }
 
-/// Bytes of the messages of the measured window, and of their replies that were complete.
+/// Bytes of the messages of the measured window that the kernel has taken, and of their replies that were complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) sent: u64,

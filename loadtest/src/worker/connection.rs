@@ -335,8 +335,10 @@ impl Link<'_> {
                 }
             };
             let message = self.worker.protocol().encode(&mut self.conversation.borrow_mut());
-            self.worker.sent(self.index, due, message.len(), self.clock.now());
-            writer.send(message).await?;
+            let is_measured = self.worker.sent(self.index, due, self.clock.now());
+            let took = |len| self.worker.took(is_measured, len);
+            writer.send_counted(message, took).await?;
+            self.worker.sent_whole(self.index);
         }
     }
 

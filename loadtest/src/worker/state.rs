@@ -101,6 +101,8 @@ struct Slot {
     is_retiring: bool,
     /// Messages sent since it was opened the last time.
     sent_here: u64,
+    /// Of these, messages that the kernel has taken whole.
+    whole_here: u64,
     /// In the dispatcher's queue of free connections.
     is_queued: bool,
     /// Replies to messages of the measured window.
@@ -258,11 +260,9 @@ impl Worker {
 
     // Messages.
 
-    pub(super) fn sent(&self, index: u32, due: Instant, len: usize, now: Instant) {
+    /// A message begins to leave. Says whether it is measured.
+    pub(super) fn sent(&self, index: u32, due: Instant, now: Instant) -> bool {
         let is_measured = self.window.get().is_some_and(|window| window.holds(due));
-        if is_measured {
-            self.moved(Traffic { sent: len as u64, received: 0 });
-        }
         self.accounts.borrow_mut().sent += u64::from(is_measured);
         let slot = &mut self.slots.borrow_mut()[index as usize];
         if !self.is_open_loop() {
@@ -274,13 +274,27 @@ impl Worker {
         if !slot.has_place(self.plan.pipeline) {
             slot.free_since = None;
         }
+        is_measured
+    }
+
+    /// The kernel has taken bytes of a message.
+    pub(super) fn took(&self, is_measured: bool, len: usize) {
+        if is_measured {
+            self.moved(Traffic { sent: len as u64, received: 0 });
+        }
+    }
+
+    /// The kernel has all of the message that was begun last.
+    pub(super) fn sent_whole(&self, index: u32) {
+        let slot = &mut self.slots.borrow_mut()[index as usize];
+        slot.whole_here = slot.sent_here;
     }
 
     /// The reply to the oldest message of the connection is complete.
     pub(super) fn replied(&self, index: u32, len: u64, now: Instant) {
         let message = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
-            let message = slot.outstanding.pop_front().expect("a reply follows a message");
+            let message = self.answered(slot);
             if !mem::replace(&mut slot.was_served, true) {
                 self.links.published.served.add_one();
             }
@@ -306,6 +320,15 @@ impl Worker {
         self.links.published.reply(took);
         self.outages.replied(now);
         self.settled(1);
+    }
+
+    /// Takes the oldest message of a connection, whose reply is complete.
+    fn answered(&self, slot: &mut Slot) -> Message {
+        let number = slot.sent_here - slot.outstanding.len() as u64;
+        let message = slot.outstanding.pop_front().expect("a reply follows a message");
+        let is_early = number >= slot.whole_here && message.is_measured;
+        self.accounts.borrow_mut().answered_early += u64::from(is_early);
+        message
     }
 
     fn moved(&self, more: Traffic) {

@@ -152,6 +152,9 @@ impl Deref for Received<'_> {
     }
 }
 
+/// What of a long message is sent at a time. A piece that is cut counts as not sent at all.
+const PIECE_LEN: usize = 64 << 10;
+
 /// The sending half of a [`Connection`].
 pub(super) struct Writer<'a> {
     half: WriteHalf<'a>,
@@ -165,6 +168,31 @@ impl Writer<'_> {
             Some(session) => self.half.send(session.seal(&message)).await,
         };
         sent.map_err(|error| Failure::from_io(Stage::Send, &error))
+    }
+
+    /// Sends a message, and says how many bytes of it the kernel has taken: of a short one when it is queued,
+    /// as sockets have room for it; of a long one piece by piece.
+    pub(super) async fn send_counted(
+        &mut self,
+        message: Rc<[u8]>,
+        took: impl Fn(usize),
+    ) -> Result<(), Failure> {
+        let len = message.len();
+        if len <= PIECE_LEN {
+            self.send(message).await?;
+            took(len);
+            return Ok(());
+        }
+        let failed = |error: io::Error| Failure::from_io(Stage::Send, &error);
+        for piece in message.chunks(PIECE_LEN) {
+            match self.session {
+                None => self.half.write_all(piece).await.map_err(failed)?,
+                Some(session) => self.half.send(session.seal(piece)).await.map_err(failed)?,
+            }
+            self.half.flush().await.map_err(failed)?;
+            took(piece.len());
+        }
+        Ok(())
     }
 }
 

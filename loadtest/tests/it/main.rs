@@ -6,6 +6,7 @@
 mod abort;
 mod campaigns;
 mod churn;
+mod closing;
 mod common;
 mod doctor;
 mod drivers;

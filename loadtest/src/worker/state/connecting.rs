@@ -90,6 +90,7 @@ impl Worker {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.is_open = true;
             slot.sent_here = 0;
+            slot.whole_here = 0;
             slot.is_retiring = false;
             std::mem::replace(&mut slot.was_opened, true)
         };

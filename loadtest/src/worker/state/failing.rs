@@ -29,7 +29,7 @@ impl Worker {
         let message = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.free_since.get_or_insert(now);
-            slot.outstanding.pop_front().expect("a reply follows a message")
+            self.answered(slot)
         };
         if message.is_measured {
             self.moved(Traffic { sent: 0, received: len });

@@ -1,0 +1,164 @@
+//! Servers that close connections, or answer, before they have read what was sent.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::common::{assert_exit, json, loadtest, scratch_file};
+use crate::targets::{hold, target};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
+
+fn http_target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+    target(behave).replace("tcp://", "http://") + "/"
+}
+
+/// Reads the head of a request, byte by byte so that nothing behind it is read.
+fn read_head(stream: &mut TcpStream) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    Some(())
+}
+
+fn count(report: &Value, place: &str) -> u64 {
+    report.pointer(place).and_then(Value::as_u64).unwrap_or_else(|| panic!("{place}: {report:#}"))
+}
+
+/// Goal: bytes are those that the kernel has taken, and an answer before the end of the request is
+/// counted.
+///
+/// Method: a body larger than the buffers of any socket. A target that answers when it has read the
+/// head and closes; one that answers so and reads the rest; one that reads all of it first.
+///
+/// Kills: the length of a message as what was sent of it; early answers that are not told apart; a
+/// whole request that is short of a piece.
+#[test]
+fn answers_before_the_request_is_sent() {
+    const BODY: usize = 16 << 20;
+    let body = scratch_file("large-body");
+    fs::write(&body, vec![b'x'; BODY]).unwrap();
+    let argument = format!("@{}", body.display());
+    let run = |url: &str| {
+        let common = ["-c", "2", "-n", "6", "--warmup", "0", "--format", "json"];
+        let output = loadtest(&[&common[..], &["-b", &argument, url]].concat());
+        assert_exit(&output, 0);
+        json(&output)
+    };
+    let closing = http_target(|mut stream| {
+        if read_head(&mut stream).is_some() {
+            stream.write_all(format!("{OK}Connection: close\r\n\r\n").as_bytes()).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+    });
+    let report = run(&closing);
+    assert_eq!((count(&report, "/load/completed"), count(&report, "/load/answered_early")), (6, 6));
+    let sent = count(&report, "/load/bytes_sent");
+    assert!(sent < 6 * BODY as u64 * 3 / 4, "{sent}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("6 messages were answered before"), "{notes}");
+
+    for (is_early, wanted) in [(true, 6), (false, 0)] {
+        let reading = http_target(move |mut stream| {
+            let mut body = vec![0; BODY];
+            while read_head(&mut stream).is_some() {
+                let answer = format!("{OK}\r\n");
+                if is_early {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+                stream.read_exact(&mut body).unwrap();
+                if !is_early {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+        });
+        let report = run(&reading);
+        assert_eq!(count(&report, "/load/completed"), 6);
+        assert_eq!(count(&report, "/load/answered_early"), wanted, "{report:#}");
+        let sent = count(&report, "/load/bytes_sent");
+        let whole = 6 * count(&report, "/config/message_bytes");
+        match is_early {
+            // The last one may still be on its way when all have been answered.
+            true => assert!(sent <= whole && sent > whole / 2, "{sent} of {whole}"),
+            false => assert_eq!(sent, whole),
+        }
+    }
+    fs::remove_file(body).unwrap();
+}
+
+/// Goal: a server that closes after each reply, while others wait behind it, is no internal error.
+///
+/// Method: such a server, with three requests at a time: one that says so, one that does not, one that
+/// resets; and Python's, where there is one.
+///
+/// Kills: a connection that was cut counted as a panic.
+#[test]
+fn servers_that_close_after_a_reply() {
+    let polite = http_target(|mut stream| {
+        if read_head(&mut stream).is_some() {
+            let _ = stream.write_all(format!("{OK}Connection: close\r\n\r\n").as_bytes());
+            let _ = stream.shutdown(Shutdown::Write);
+            hold(stream);
+        }
+    });
+    let sudden = http_target(|mut stream| {
+        if read_head(&mut stream).is_some() {
+            let _ = stream.write_all(format!("{OK}\r\n").as_bytes()); // and unread bytes: a reset
+        }
+    });
+    let python = Python::start();
+    let urls = [Some(polite), Some(sudden), python.as_ref().map(|python| python.url.clone())];
+    for url in urls.into_iter().flatten() {
+        let load = ["-c", "5", "-p", "3", "-n", "200", "--warmup", "0", "--format", "json"];
+        let output = loadtest(&[&load[..], &[&url]].concat());
+        assert_exit(&output, 0);
+        let report = json(&output);
+        assert_eq!(report["internal_errors"], Value::Array(Vec::new()), "{url}");
+        assert!(count(&report, "/load/completed") > 0);
+        assert!(count(&report, "/load/errors/total") > 0, "two wait behind each: {report:#}");
+    }
+}
+
+/// `python3 -m http.server`, which speaks HTTP/1.0 and closes after each reply.
+struct Python {
+    child: Child,
+    url: String,
+}
+
+impl Python {
+    fn start() -> Option<Python> {
+        let mut child = Command::new("python3")
+            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut seen = String::new();
+        let mut stdout = child.stdout.take().unwrap();
+        // `Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ...`
+        while !seen.ends_with('\n') {
+            let mut byte = [0];
+            if stdout.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            seen.push(byte[0].into());
+        }
+        let url = seen.split(['(', ')']).nth(1)?.to_owned();
+        Some(Python { child, url })
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
