@@ -51,7 +51,25 @@ pub(super) struct Closing {
 pub(in crate::net) struct CloseWait {
     is_closed: Cell<bool>,
     error: RefCell<Option<io::Error>>,
+    /// The bytes that were lost with that error, if they were lost while closing.
+    lost_bytes: Cell<Option<usize>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending, it
+/// reports that error: nothing else will.
+struct Waiting {
+    reactor: Rc<Reactor>,
+    wait: Rc<CloseWait>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let error = self.wait.error.borrow_mut().take();
+        if let (Some(lost_bytes), Some(error)) = (self.wait.lost_bytes.take(), error) {
+            report_loss(&self.reactor, lost_bytes, error);
+        }
+    }
 }
 
 /// What happens to bytes that are still queued.
@@ -66,10 +84,11 @@ pub(in crate::net) enum Close {
 /// the close go on.
 pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
     let wait = Rc::new(CloseWait::default());
-    socket.begin_close(Close::SendQueued, Some(Rc::clone(&wait)));
     let reactor = Rc::clone(&socket.reactor);
+    let waiting = Waiting { reactor: Rc::clone(&reactor), wait: Rc::clone(&wait) };
+    socket.begin_close(Close::SendQueued, Some(wait));
     drop(socket);
-    coop::leaf_fn(reactor.home(), |cx| wait.poll_closed(cx.waker())).await
+    coop::leaf_fn(reactor.home(), |cx| waiting.wait.poll_closed(cx.waker())).await
 }
 
 impl Socket {
@@ -179,12 +198,9 @@ impl Socket {
             // Ours is one reference; without a second nobody awaits the `close()` any more.
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
                 *waiter.error.borrow_mut() = Some(error);
+                waiter.lost_bytes.set(Some(self.unsent_bytes()));
             }
-            _ if is_peer_gone(&error) => self.reactor.count_peer_reset(),
-            _ => {
-                let unsent_bytes = self.unsent_bytes();
-                self.reactor.report(Unhandled::BackgroundClose { unsent_bytes, error });
-            }
+            _ => report_loss(&self.reactor, self.unsent_bytes(), error),
         }
     }
 
@@ -192,6 +208,15 @@ impl Socket {
         // A socket that cannot be set to reset closes in the ordinary way.
         let _ = self.options().set_linger(Some(Duration::ZERO));
         self.stop_writing();
+    }
+}
+
+/// Bytes were lost, and nothing awaits the error.
+fn report_loss(reactor: &Reactor, unsent_bytes: usize, error: io::Error) {
+    if is_peer_gone(&error) {
+        reactor.count_peer_reset();
+    } else {
+        reactor.report(Unhandled::BackgroundClose { unsent_bytes, error });
     }
 }
 

@@ -390,3 +390,41 @@ fn linger_is_a_limit_on_standing_still() {
         assert!(report.contains("lost 75 queued bytes"), "{report}");
     });
 }
+
+/// Goal: a loss that a `close()` has been given and has not returned is reported when its future is
+/// dropped, once.
+/// Method: the send fails while a receive is still in flight, so the descriptor is not free; then drop
+/// the future. Kills: an error that goes with the future; a report of one that `close` has returned.
+#[test]
+fn a_dropped_close_reports_the_loss() {
+    let (script, runtime, reports) = reporting();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    runtime.block_on(async {
+        for is_dropped in [true, false] {
+            let (mut stream, _peer) = stream();
+            {
+                let mut recv = pin!(stream.recv());
+                assert!(poll_once(recv.as_mut()).await.is_pending());
+            }
+            stream.write_all(b"unsent").await.unwrap();
+            turns(1).await;
+            let mut close = Box::pin(stream.close());
+            assert!(poll_once(close.as_mut()).await.is_pending());
+            script.complete(script.the(Verb::Send), -errno::ENOBUFS, Flags::NONE);
+            turns(2).await;
+            assert!(reports.take().is_empty(), "the future has it");
+            let recv = script.the(Verb::Recv);
+            if is_dropped {
+                drop(close);
+                script.complete(recv, -errno::ECANCELED, Flags::NONE);
+            } else {
+                script.complete(recv, -errno::ECANCELED, Flags::NONE);
+                assert_eq!(errno_of(close.await), errno::ENOBUFS);
+            }
+            turns(2).await;
+            let texts = reports.take();
+            assert_eq!(texts.len(), usize::from(is_dropped), "{texts:?}");
+            assert!(texts.iter().all(|text| text.contains("lost 6 queued bytes")), "{texts:?}");
+        }
+    });
+}
