@@ -40,6 +40,7 @@ pub(super) async fn settle(program: &mut Program) {
     let run = Rc::clone(&program.run);
     run.is_kind.set(true);
     run.script.set_consume_max(None);
+    run.script.clear_enter_failures();
     // Accepts that nothing is owed: polled once, or perhaps beyond a limit.
     let may_wait = |task: &Task| match task.what {
         What::Neglect(_) => true,

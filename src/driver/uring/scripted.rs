@@ -296,6 +296,11 @@ impl Script {
         self.world.borrow_mut().enter_failures.push_back((at, errno));
     }
 
+    /// Takes back the failures that no enter has met.
+    pub(crate) fn clear_enter_failures(&self) {
+        self.world.borrow_mut().enter_failures.clear();
+    }
+
     /// Every enter fails from now on, before it submits, as in a sandbox.
     pub(crate) fn forbid_enter(&self, errno: i32) {
         self.world.borrow_mut().forbidden = Some(errno);
