@@ -47,6 +47,10 @@ impl<T> ShortQueue<T> {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
@@ -107,6 +111,7 @@ mod tests {
             }
             assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
             assert_eq!(queue.front(), model.front());
+            assert!(queue.iter().eq(&model));
             assert_eq!(queue.back_mut(), model.back_mut());
             assert!(queue.len() > 1 || queue.rest.is_none(), "an allocation for nothing");
         }

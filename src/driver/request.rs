@@ -61,6 +61,7 @@ pub(crate) enum Verb {
     Connect = 5,
     PollReadable = 6,
     PollWritable = 7,
+    PollHangUp = 8,
 }
 
 /// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
@@ -91,6 +92,8 @@ pub(crate) enum Request {
 pub(crate) enum Interest {
     Readable,
     Writable,
+    /// The end of the peer's bytes, however many are unread, and nothing else.
+    HangUp,
 }
 
 impl Interest {
@@ -99,6 +102,7 @@ impl Interest {
         match self {
             Interest::Readable => libc::POLLIN as u32,
             Interest::Writable => libc::POLLOUT as u32,
+            Interest::HangUp => libc::POLLRDHUP as u32,
         }
     }
 
@@ -107,7 +111,7 @@ impl Interest {
         let always = (libc::POLLERR | libc::POLLHUP) as u32;
         let besides = match self {
             Interest::Readable => libc::POLLRDHUP as u32, // the end can be read
-            Interest::Writable => 0,
+            Interest::Writable | Interest::HangUp => 0,
         };
         events & (self.events() | always | besides) != 0
     }
@@ -116,6 +120,7 @@ impl Interest {
         match self {
             Interest::Readable => Verb::PollReadable,
             Interest::Writable => Verb::PollWritable,
+            Interest::HangUp => Verb::PollHangUp,
         }
     }
 }

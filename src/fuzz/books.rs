@@ -414,5 +414,6 @@ fn side(verb: Verb) -> u8 {
         Verb::Accept | Verb::Recv | Verb::RecvInto | Verb::PollReadable => 0,
         Verb::Send | Verb::PollWritable => 1,
         Verb::Connect => 2,
+        Verb::PollHangUp => 3,
     }
 }

@@ -132,6 +132,7 @@ impl Watch {
         match interest {
             Interest::Readable => &self.input,
             Interest::Writable => &self.output,
+            Interest::HangUp => unreachable!("a watch waits for no end"),
         }
     }
 
@@ -197,7 +198,12 @@ impl Owner for Watch {
         let interest = match verb {
             Verb::PollReadable => Interest::Readable,
             Verb::PollWritable => Interest::Writable,
-            Verb::Accept | Verb::Recv | Verb::RecvInto | Verb::Send | Verb::Connect => {
+            Verb::Accept
+            | Verb::Recv
+            | Verb::RecvInto
+            | Verb::Send
+            | Verb::Connect
+            | Verb::PollHangUp => {
                 unreachable!("a watch does not {verb:?}")
             }
         };

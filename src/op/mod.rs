@@ -28,7 +28,7 @@ impl Answer {
         match verb {
             Verb::Accept | Verb::Connect => self.result >= 0,
             Verb::Recv | Verb::RecvInto | Verb::Send => self.result > 0,
-            Verb::PollReadable | Verb::PollWritable => false,
+            Verb::PollReadable | Verb::PollWritable | Verb::PollHangUp => false,
         }
     }
 }

@@ -235,7 +235,8 @@ impl Slots {
             | Verb::Recv
             | Verb::RecvInto
             | Verb::PollReadable
-            | Verb::PollWritable => true,
+            | Verb::PollWritable
+            | Verb::PollHangUp => true,
             Verb::Send | Verb::Connect => false,
         });
         let key = |(index, slot): (usize, &Slot)| {

@@ -16,6 +16,7 @@ pub(crate) const EVERY_EDGE: u32 =
 pub(crate) const LEVEL_IN: u32 = libc::EPOLLIN as u32;
 pub(crate) const READABLE: u32 =
     (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+pub(crate) const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 pub(crate) const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 /// A short read is not the last one: the peer has finished, the connection is broken, or there is
 /// urgent data, at whose mark recv(2) stops.

@@ -88,6 +88,17 @@ fn reading_in_a_loop_lets_others_run(on: Driver) {
         })
         .await;
         let mut stream = ended();
+        lets_others_run("readable", async move || stream.readable().await.unwrap()).await;
+        let mut stream = ended();
+        lets_others_run("peek", async move || {
+            assert_eq!(stream.peek(&mut [0]).await.unwrap(), 0);
+        })
+        .await;
+        let mut stream = ended();
+        lets_others_run("peek of nothing", async move || drop(stream.peek(&mut []).await)).await;
+        let stream = ended();
+        lets_others_run("closed", async move || stream.closed().await.unwrap()).await;
+        let mut stream = ended();
         lets_others_run("read of nothing", async move || {
             stream.read(&mut []).await.unwrap();
         })

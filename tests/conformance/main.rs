@@ -36,6 +36,7 @@ mod cancellation;
 mod crowd;
 mod descriptors;
 mod handing_over;
+mod looking;
 mod network;
 mod outliving;
 mod reuse;
@@ -59,6 +60,7 @@ const SHARED: &[&[Body]] = &[
     buffers::SHARED,
     cancellation::SHARED,
     handing_over::SHARED,
+    looking::SHARED,
     network::SHARED,
     outliving::SHARED,
     shortage::SHARED,

@@ -135,6 +135,26 @@ const OPERATIONS: &[(&str, Maker)] = &[
         let (mut stream, peer) = std_pair();
         (Box::pin(async move { stream.read_exact(&mut [0; 8]).await }), Box::new(peer))
     }),
+    ("readable", || {
+        let (mut stream, peer) = std_pair();
+        (Box::pin(async move { stream.readable().await }), Box::new(peer))
+    }),
+    ("peek", || {
+        let (mut stream, peer) = std_pair();
+        (Box::pin(async move { stream.peek(&mut [0]).await.map(drop) }), Box::new(peer))
+    }),
+    ("closed", || {
+        let (stream, peer) = std_pair();
+        (Box::pin(async move { stream.closed().await }), Box::new(peer))
+    }),
+    ("into_std", || {
+        let (mut stream, peer) = tight_pair();
+        let into_std = async move {
+            stream.send(vec![1; 4 << 20]).await?;
+            stream.into_std().await.map(drop)
+        };
+        (Box::pin(into_std), Box::new(peer))
+    }),
     ("write_all", || {
         let (mut stream, peer) = tight_pair();
         (Box::pin(async move { stream.write_all(&vec![1; 4 << 20]).await }), Box::new(peer))

@@ -100,6 +100,8 @@ pub(crate) struct Epoll {
 enum Direction {
     In,
     Out,
+    /// The end of the peer's bytes. Apart from `In`, as a receive may be pending beside it.
+    HangUp,
 }
 
 #[derive(Default)]
@@ -108,6 +110,7 @@ struct Socket {
     short_read: ShortRead,
     input: Side,
     output: Side,
+    hang_up: Side,
 }
 
 /// What a read that fills less than its buffer means.
@@ -208,8 +211,8 @@ impl Epoll {
     /// The descriptor is about to be closed. No operation names it any more.
     pub(crate) fn forget(&mut self, fd: RawFd) {
         if let Some(socket) = self.sockets.get_mut(fd as usize) {
-            let pending = (socket.input.pending, socket.output.pending);
-            assert!(pending == (None, None), "descriptor {fd} is closed with {pending:?} pending");
+            let pending = socket.pending();
+            assert!(pending == [None; 3], "descriptor {fd} is closed with {pending:?} pending");
             if std::mem::take(socket).is_added {
                 self.epoll.remove(fd);
             }
@@ -340,16 +343,20 @@ impl Epoll {
         if event.events & epoll::MORE_TO_READ != 0 {
             socket.short_read = ShortRead::MayHaveMore;
         }
-        let (input, output) = (socket.input.pending, socket.output.pending);
-        if (input, output) == (None, None) {
+        let pending = socket.pending();
+        if pending == [None; 3] {
             socket.is_added = false; // its next request adds it again
             return self.epoll.remove(fd);
         }
-        if event.events & epoll::READABLE != 0 && input.is_some() {
-            self.run_soon(fd, Direction::In);
-        }
-        if event.events & epoll::WRITABLE != 0 && output.is_some() {
-            self.run_soon(fd, Direction::Out);
+        let directions = [
+            (Direction::In, epoll::READABLE),
+            (Direction::Out, epoll::WRITABLE),
+            (Direction::HangUp, epoll::HUNG_UP),
+        ];
+        for ((direction, events), pending) in directions.into_iter().zip(pending) {
+            if event.events & events != 0 && pending.is_some() {
+                self.run_soon(fd, direction);
+            }
         }
     }
 
@@ -457,6 +464,7 @@ fn place(request: &Request) -> (RawFd, Direction) {
         Request::Poll { fd, interest } | Request::PollChanges { fd, interest } => match interest {
             Interest::Readable => (fd, Direction::In),
             Interest::Writable => (fd, Direction::Out),
+            Interest::HangUp => (fd, Direction::HangUp),
         },
     }
 }
@@ -466,7 +474,13 @@ impl Socket {
         match direction {
             Direction::In => &mut self.input,
             Direction::Out => &mut self.output,
+            Direction::HangUp => &mut self.hang_up,
         }
+    }
+
+    /// What is pending: in, out, and for the peer's end.
+    fn pending(&self) -> [Option<(Key, Request)>; 3] {
+        [self.input.pending, self.output.pending, self.hang_up.pending]
     }
 
     fn is_empty_after_short_read(&mut self, fd: RawFd) -> bool {

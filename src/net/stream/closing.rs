@@ -106,6 +106,7 @@ impl Socket {
         if self.phase.replace(Phase::Closing) == Phase::Connecting {
             self.cancel_connect();
         }
+        self.end_hang_up_poll();
         self.stop_reading(self.may_shut_down_reading());
         if close == Close::Reset {
             self.reset();

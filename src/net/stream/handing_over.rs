@@ -13,14 +13,25 @@ use super::socket::Socket;
 use super::split;
 use crate::task::{coop, yield_now};
 
+/// Turns after which nothing but the caller holds a socket that has nothing in flight.
+const TURNS_MAX: u32 = 100;
+
 /// Sends what is queued and ends what is in flight. Returns the bytes that no reader has taken.
 ///
 /// Dropping the future leaves a socket that receives nothing more. The caller closes it.
 pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
     split::flush(socket).await?;
     coop::leaf_fn(socket.home(), |cx| socket.poll_settled(cx)).await?;
+    socket.remove_idle_timeout(); // its timer holds the socket
+    socket.end_hang_up_poll();
+    socket.hang_up_poll_ended().await;
     // The lists of what is to be prepared before the next enter hold it as well, for this turn.
-    while Rc::strong_count(socket) > 1 {
+    for turn in 1.. {
+        let holders_count = Rc::strong_count(socket) - 1;
+        if holders_count == 0 {
+            break;
+        }
+        assert!(turn <= TURNS_MAX, "still held {holders_count} times after {turn} turns");
         yield_now().await;
         if !socket.reactor.is_accepting() {
             return Err(socket.reactor.refusal());

@@ -12,6 +12,7 @@ pub(super) mod bind;
 pub(super) mod closing;
 pub(super) mod connecting;
 pub(super) mod handing_over;
+pub(super) mod hang_up;
 pub(super) mod idle;
 pub(super) mod listening;
 pub(super) mod reading;

@@ -35,7 +35,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::idle::Idle;
 use super::recv_queue::RecvQueue;
@@ -101,9 +101,37 @@ impl Socket {
             return Poll::Ready(Ok(buffer));
         }
         match reading.end {
-            Some(End::Eof) => return Poll::Ready(Ok(RecvBuf::empty())),
-            Some(End::Failed(code)) => return Poll::Ready(Err(self.reactor.error_of(code))),
-            None => {}
+            Some(End::Eof) => Poll::Ready(Ok(RecvBuf::empty())),
+            Some(End::Failed(code)) => Poll::Ready(Err(self.reactor.error_of(code))),
+            None => {
+                drop(reading);
+                let outcome = ready!(self.poll_readable(cx));
+                Poll::Ready(Err(outcome.expect_err("there is nothing to read")))
+            }
+        }
+    }
+
+    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream.
+    pub(super) fn poll_peek(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        target: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_readable(cx))?;
+        let reading = self.reading.borrow();
+        let count = reading.queue.copy_to(target);
+        match reading.end {
+            Some(End::Failed(code)) if count == 0 => Poll::Ready(Err(self.reactor.error_of(code))),
+            _ => Poll::Ready(Ok(count)),
+        }
+    }
+
+    /// Waits until [`poll_recv`](Self::poll_recv) has something to return: bytes, the end, or the
+    /// error that ended the connection.
+    pub(super) fn poll_readable(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut reading = self.reading.borrow_mut();
+        if !reading.queue.is_empty() || reading.end.is_some() {
+            return Poll::Ready(Ok(()));
         }
         if reading.idle.as_mut().is_some_and(|idle| idle.take_expiry()) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -230,6 +258,11 @@ impl Socket {
         }
         self.set_reader(cx.waker());
         Poll::Pending
+    }
+
+    /// Whether the connection is known to have ended, for reading.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reading.borrow().end.is_some() || self.broken().is_some()
     }
 
     /// Takes all that no reader has taken.

@@ -87,6 +87,18 @@ impl RecvQueue {
         }
     }
 
+    /// Copies the first bytes into `target`, as many as there are, and leaves them in place.
+    pub(super) fn copy_to(&self, target: &mut [u8]) -> usize {
+        let mut count = 0;
+        for buffer in self.buffers.iter() {
+            let rest = &mut target[count..];
+            let len = rest.len().min(buffer.len());
+            rest[..len].copy_from_slice(&buffer[..len]);
+            count += len;
+        }
+        count
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.buffers.is_empty()
     }

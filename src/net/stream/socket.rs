@@ -13,7 +13,7 @@
 //!
 //! **Absent on purpose.** User code. Wakers go to `Reactor::wake_afterwards`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use socket2::{Domain, SockRef};
 use super::admission::{Admission, Connection};
 use super::closing::Closing;
 use super::connecting::Connecting;
+use super::hang_up::HangUp;
 use super::reading::Reading;
 use super::writing::Writing;
 use crate::driver::request::{Interest, Verb};
@@ -39,6 +40,8 @@ pub(in crate::net) struct Socket {
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
     pub(super) closing: RefCell<Option<Box<Closing>>>,
+    /// Set by the first `closed()`.
+    pub(super) hang_up: OnceCell<Box<HangUp>>,
     /// The error that has ended the connection, or 0. The kernel returns it once, to a send or to a
     /// receive, and `EPIPE` or the end of the stream to the other.
     broken: Cell<i32>,
@@ -76,6 +79,7 @@ impl Socket {
             writing: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
+            hang_up: OnceCell::new(),
             broken: Cell::new(0),
             is_shared: Cell::new(false),
             is_foreign: Cell::new(false),
@@ -175,6 +179,7 @@ impl Owner for Socket {
             Verb::RecvInto => self.received_into(answer),
             Verb::Send => self.sent(answer),
             Verb::Connect => self.connected(answer),
+            Verb::PollHangUp => self.hang_up_polled(&answer),
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
                 unreachable!("a stream does not {verb:?}")
             }
@@ -188,6 +193,7 @@ impl Owner for Socket {
             Verb::RecvInto => self.recv_into_abandoned(answer),
             Verb::Send => self.send_abandoned(code),
             Verb::Connect => self.connect_abandoned(answer),
+            Verb::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
                 unreachable!("a stream does not {verb:?}")
             }
@@ -201,6 +207,7 @@ impl Owner for Socket {
         match verb {
             Verb::Recv | Verb::RecvInto => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
             Verb::Send | Verb::Connect => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
+            Verb::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
             Verb::Accept | Verb::PollReadable | Verb::PollWritable => None,
         }
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::Context;
 
+use super::hang_up::closed;
 use super::socket::Socket;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::{TcpStream, UnixStream};
@@ -58,6 +59,17 @@ impl Drop for Filling<'_> {
     fn drop(&mut self) {
         self.socket.unread_copy(&self.buf[..self.filled]);
     }
+}
+
+pub(in crate::net) async fn readable(socket: &Rc<Socket>) -> io::Result<()> {
+    coop::leaf_fn(socket.home(), |cx| socket.poll_readable(cx)).await
+}
+
+pub(in crate::net) async fn peek(socket: &Rc<Socket>, buf: &mut [u8]) -> io::Result<usize> {
+    if buf.is_empty() {
+        return coop::ready(Ok(0)).await;
+    }
+    coop::leaf_fn(socket.home(), |cx| socket.poll_peek(cx, buf)).await
 }
 
 pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::Result<()> {
@@ -203,6 +215,24 @@ macro_rules! reading {
             pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
                 read_exact(self.socket(), buf).await
             }
+
+            /// As [`TcpStream::readable`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn readable(&mut self) -> io::Result<()> {
+                readable(self.socket()).await
+            }
+
+            /// As [`TcpStream::peek`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                peek(self.socket(), buf).await
+            }
         }
     };
 }
@@ -249,6 +279,26 @@ macro_rules! writing {
     };
 }
 
+macro_rules! either {
+    ([$($generics:tt)*] $stream:ty) => {
+        impl<$($generics)*> $stream {
+            /// As [`TcpStream::closed`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn closed(&self) -> io::Result<()> {
+                closed(self.socket()).await
+            }
+        }
+    };
+}
+
+either!([] ReadHalf<'_>);
+either!([] WriteHalf<'_>);
+either!([S] OwnedReadHalf<S>);
+either!([S] OwnedWriteHalf<S>);
+either!([] UnixStream);
 reading!([] ReadHalf<'_>);
 reading!([S] OwnedReadHalf<S>);
 reading!([] UnixStream);

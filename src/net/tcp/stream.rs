@@ -15,7 +15,7 @@ use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
 use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::stream::{connecting, handing_over};
+use crate::net::stream::{connecting, handing_over, hang_up};
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::task::coop;
@@ -212,6 +212,86 @@ impl TcpStream {
     /// Otherwise as [`recv`](TcpStream::recv).
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
         split::read_exact(self.socket(), buf).await
+    }
+
+    /// Waits until there is something to read: bytes, the end, or the error that ended the connection.
+    /// Takes nothing: the next [`recv`](TcpStream::recv) or [`read`](TcpStream::read) is ready at once.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime has been closed; `TimedOut` as
+    /// [`set_idle_timeout`](TcpStream::set_idle_timeout) says. An error of the connection is for the
+    /// read to return.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        split::readable(self.socket()).await
+    }
+
+    /// Copies the next bytes into `buf` without taking them, and returns how many. Waits until there
+    /// are some; 0 means that the peer has finished sending, or that `buf` is empty.
+    ///
+    /// It returns what has arrived, up to the length of `buf`. Waiting for more than that is not
+    /// possible: a `peek` that has bytes is ready at once. To need more, read.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](TcpStream::recv).
+    ///
+    /// ```no_run
+    /// # async fn example(mut stream: ringloop::net::TcpStream) -> std::io::Result<()> {
+    /// let mut first = [0];
+    /// match (stream.peek(&mut first).await?, first) {
+    ///     (1, [0x16]) => println!("a TLS handshake"),
+    ///     (1, _) => println!("plain text"),
+    ///     _ => println!("closed without a byte"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        split::peek(self.socket(), buf).await
+    }
+
+    /// Waits until the peer has gone: it has finished sending (also by `shutdown` of that direction
+    /// alone), has closed or reset the connection, or the kernel has given it up.
+    ///
+    /// Reads nothing: unread bytes stay readable, and those that the peer sends meanwhile stay in the
+    /// kernel. The end of a TCP connection comes behind its bytes, so it is not seen while the peer
+    /// has more to send than the kernel's receive buffer has room for. A reset is seen at once.
+    /// A peer that has vanished without a word is seen by keepalive or by a write only.
+    ///
+    /// Once the peer has gone, `closed` is ready at once, every time. Several tasks may wait, each
+    /// half may be used for it. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot watch the socket, for want of memory, and if the runtime has been closed.
+    /// That the connection has failed is no error here; a read or a write returns it.
+    ///
+    /// ```no_run
+    /// # async fn look_up() -> Vec<u8> { Vec::new() }
+    /// use std::{future::{Future, poll_fn}, pin::pin, task::Poll};
+    ///
+    /// # async fn example(mut stream: ringloop::net::TcpStream) -> std::io::Result<()> {
+    /// let reply = {
+    ///     let (mut reply, mut closed) = (pin!(look_up()), pin!(stream.closed()));
+    ///     poll_fn(|cx| match reply.as_mut().poll(cx) {
+    ///         Poll::Ready(reply) => Poll::Ready(Some(reply)),
+    ///         Poll::Pending => closed.as_mut().poll(cx).map(|_gone| None),
+    ///     })
+    ///     .await
+    /// };
+    /// match reply {
+    ///     Some(reply) => stream.send(reply).await,
+    ///     None => Ok(()), // the client did not wait, and the search has been dropped
+    /// }
+    /// # }
+    /// ```
+    pub async fn closed(&self) -> io::Result<()> {
+        hang_up::closed(self.socket()).await
     }
 
     /// Queues a copy of `bytes`.
