@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{Core, context};
 use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, is_large};
 
 /// A way to a loop from its own thread: spawn on it, ask it what it runs on and what it counts.
 ///
@@ -41,6 +41,15 @@ impl Handle {
     /// As [`spawn`](crate::spawn), on this loop.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        if const { is_large::<F>() } {
+            self.spawn_small(Box::pin(future))
+        } else {
+            self.spawn_small(future)
+        }
+    }
+
+    #[track_caller]
+    fn spawn_small<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         self.core.id().check_process();
         self.core.executor.spawn(future, Location::caller())
     }

@@ -26,7 +26,7 @@ pub use handle::{Handle, Metrics};
 use crate::driver::{DriverInfo, SetupError};
 use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
-use crate::task::{Executor, MainWaker};
+use crate::task::{Executor, MainWaker, is_large};
 
 /// Runs `future` to its end on a fresh loop, and closes the loop.
 ///
@@ -49,8 +49,13 @@ use crate::task::{Executor, MainWaker};
 /// what to do about it.
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
+    if const { is_large::<F>() } { run_small(Box::pin(future)) } else { run_small(future) }
+}
+
+#[track_caller]
+fn run_small<F: Future>(future: F) -> F::Output {
     match Runtime::new() {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => runtime.drive(future),
         Err(error) => panic!("{error}"),
     }
 }
@@ -124,6 +129,11 @@ impl Runtime {
     /// process that built the runtime.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        if const { is_large::<F>() } { self.drive(Box::pin(future)) } else { self.drive(future) }
+    }
+
+    #[track_caller]
+    fn drive<F: Future>(&self, future: F) -> F::Output {
         let core = &self.core;
         core.id().check_process();
         let _context = context::enter(core);

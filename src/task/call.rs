@@ -15,10 +15,10 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(
-        function: impl FnOnce() + 'static,
+        function: Box<dyn FnOnce()>,
         scheduled_at: &'static Location<'static>,
     ) -> Rc<Call> {
-        Rc::new(Call { function: RefCell::new(Some(Box::new(function))), scheduled_at })
+        Rc::new(Call { function: RefCell::new(Some(function)), scheduled_at })
     }
 
     /// Runs the callback. Its panic is returned, not unwound: the loop goes on.

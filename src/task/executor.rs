@@ -27,6 +27,16 @@ const SHUTDOWN_ROUNDS_MAX: u32 = 100;
 /// Pause of a round that found nothing.
 const SHUTDOWN_PAUSE: Duration = Duration::from_millis(1);
 
+/// Larger futures are boxed by the first function that takes them. Each further one would take as much
+/// of the stack again: without optimization every call copies its arguments. Also the size from which
+/// `async-task` allocates them apart.
+const FUTURE_BYTES_MAX: usize = 2048;
+
+/// Whether a public function must do nothing with such a future but box it.
+pub(crate) const fn is_large<F>() -> bool {
+    size_of::<F>() > FUTURE_BYTES_MAX
+}
+
 pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
@@ -54,7 +64,8 @@ impl Executor {
         }
     }
 
-    /// Makes a task of `future`. It is polled for the first time in a later turn.
+    /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). It is polled
+    /// for the first time in a later turn.
     pub(crate) fn spawn<F>(
         &self,
         future: F,

@@ -25,5 +25,5 @@ pub use join::{AbortHandle, JoinError, JoinHandle, PanicPayload, TaskId};
 pub use yield_now::yield_now;
 
 pub(crate) use call::Call;
-pub(crate) use executor::{Executor, Report};
+pub(crate) use executor::{Executor, Report, is_large};
 pub(crate) use remote::{MainWaker, Remote};

@@ -20,6 +20,11 @@ use crate::task::Call;
 /// If no loop runs on this thread.
 #[track_caller]
 pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHandle {
+    call_boxed_later(delay, Box::new(function))
+}
+
+#[track_caller]
+fn call_boxed_later(delay: Duration, function: Box<dyn FnOnce()>) -> TimerHandle {
     let core = context::current();
     let when = Instant::from_ns(core.reactor.now_ns()) + delay;
     schedule(core, when, Call::new(function, Location::caller()))
@@ -28,6 +33,11 @@ pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHa
 /// Calls `function` once at `when`. As [`call_later`].
 #[track_caller]
 pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle {
+    call_boxed_at(when, Box::new(function))
+}
+
+#[track_caller]
+fn call_boxed_at(when: Instant, function: Box<dyn FnOnce()>) -> TimerHandle {
     schedule(context::current(), when, Call::new(function, Location::caller()))
 }
 

@@ -30,13 +30,15 @@ use crate::task::coop;
 /// is still pending, when it is polled.
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future, deadline: sleep(duration) }
+    let deadline = sleep(duration);
+    Timeout { future, deadline }
 }
 
 /// Runs `future` until `deadline` at the latest. As [`timeout`].
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout { future, deadline: sleep_until(deadline) }
+    let deadline = sleep_until(deadline);
+    Timeout { future, deadline }
 }
 
 pin_project! {
