@@ -35,6 +35,7 @@ mod buffers;
 mod cancellation;
 mod crowd;
 mod descriptors;
+mod elsewhere;
 mod handing_over;
 mod looking;
 mod network;
@@ -59,6 +60,7 @@ const SHARED: &[&[Body]] = &[
     budget::SHARED,
     buffers::SHARED,
     cancellation::SHARED,
+    elsewhere::SHARED,
     handing_over::SHARED,
     looking::SHARED,
     network::SHARED,

@@ -33,18 +33,24 @@ const POLL_NAMES: &[&str] = &["poll", "poll_next", "poll_tick"];
 /// Where each public async function is polled in a loop.
 const BUDGET_TEST: &str = "tests/conformance/budget.rs";
 
+/// Where each public async function is polled on another loop than its own.
+const ELSEWHERE_TEST: &str = "tests/conformance/elsewhere.rs";
+
+/// Public async functions that need no loop.
+const AT_HOME_EVERYWHERE: &[&str] = &["yield_now"];
+
 /// Goal: every future and stream of the library is polled through `coop::leaf`, and an async
 /// function that is done before its first await spends the budget as well.
 ///
 /// Method: `poll_fn` outside of [`POLL_FN_FILES`]; poll functions that do not name `coop::leaf`;
 /// async functions with a `?` or a `return` before the first await, or without one; public async
-/// functions that [`BUDGET_TEST`] does not call.
+/// functions that [`BUDGET_TEST`] or [`ELSEWHERE_TEST`] does not call.
 ///
 /// Kills: `poll_fn` in place of `coop::leaf_fn`; `return Ok(0)` for an empty slice; a new public
 /// async function without a test; an entry that is no longer true.
 #[test]
 fn leaves_spend_the_budget() {
-    let tested = tested_names();
+    let (tested, elsewhere) = (names_called(BUDGET_TEST), names_called(ELSEWHERE_TEST));
     let mut wrong = Vec::new();
     let mut exempt = BTreeSet::new();
     for file in sources("src").iter().filter(|file| !file.is_test()) {
@@ -60,6 +66,11 @@ fn leaves_spend_the_budget() {
             }
             if function.is_async && function.is_public && !tested.contains(&function.name) {
                 wrong.push(format!("{place} is not polled in a loop by {BUDGET_TEST}"));
+            }
+            let needs_loop = !AT_HOME_EVERYWHERE.contains(&function.name.as_str());
+            let is_public = function.is_async && function.is_public;
+            if is_public && needs_loop && !elsewhere.contains(&function.name) {
+                wrong.push(format!("{place} is not polled elsewhere by {ELSEWHERE_TEST}"));
             }
             let is_poll = POLL_NAMES.contains(&function.name.as_str())
                 && (function.is_public || is_in_a_trait(file, &function.name));
@@ -101,10 +112,10 @@ fn is_in_a_trait(file: &Source, name: &str) -> bool {
     file.code.contains(of_trait)
 }
 
-/// The functions and methods that the test of the budget calls.
-fn tested_names() -> BTreeSet<String> {
-    let path = root().join(BUDGET_TEST);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{BUDGET_TEST}: {e}"));
+/// The functions and methods that a test calls.
+fn names_called(test: &str) -> BTreeSet<String> {
+    let path = root().join(test);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{test}: {e}"));
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let calls = text.match_indices('(').map(|(at, _)| {
         let start = text[..at].rfind(|c: char| !is_name(c)).map_or(0, |before| before + 1);
