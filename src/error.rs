@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::time::Duration;
 
 use crate::driver::DriverKind;
@@ -32,6 +32,13 @@ pub enum Unhandled {
     },
     /// A waker of another library panicked when the loop woke it.
     WakePanic {
+        /// What it panicked with.
+        payload: Box<dyn Any + Send>,
+    },
+    /// The destructor of a value of the program panicked where the loop dropped it: of a panic's
+    /// payload that was reported, of a result that no caller took, of a local of a task that had
+    /// panicked before.
+    DropPanic {
         /// What it panicked with.
         payload: Box<dyn Any + Send>,
     },
@@ -74,7 +81,7 @@ pub enum Unhandled {
 
 impl Unhandled {
     /// The names of the variants. Limits are by kind.
-    pub(crate) const KINDS: [&'static str; 7] = [
+    pub(crate) const KINDS: [&'static str; 9] = [
         "TaskPanic",
         "CallPanic",
         "WakePanic",
@@ -82,6 +89,8 @@ impl Unhandled {
         "AcceptCapacity",
         "DriverFailed",
         "UndrainedShutdown",
+        "BindWaited",
+        "DropPanic",
     ];
 
     /// The index of this variant in [`KINDS`](Self::KINDS).
@@ -95,6 +104,7 @@ impl Unhandled {
             Unhandled::DriverFailed { .. } => 5,
             Unhandled::UndrainedShutdown { .. } => 6,
             Unhandled::BindWaited { .. } => 7,
+            Unhandled::DropPanic { .. } => 8,
         }
     }
 }
@@ -110,6 +120,9 @@ impl fmt::Display for Unhandled {
             }
             Unhandled::WakePanic { payload } => {
                 write!(f, "a waker panicked: {}", panic_text(payload))
+            }
+            Unhandled::DropPanic { payload } => {
+                write!(f, "a destructor panicked: {}", panic_text(payload))
             }
             Unhandled::BackgroundClose { unsent_bytes, error } => {
                 write!(f, "a dropped stream lost {unsent_bytes} queued bytes: {error}")
@@ -134,6 +147,19 @@ impl fmt::Display for Unhandled {
 impl fmt::Debug for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Unhandled({self})")
+    }
+}
+
+/// Drops a value of the program. If its destructor panics, the payload is returned.
+pub(crate) fn try_drop<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(|| drop(value)))
+}
+
+/// Drops a value of the program where its destructor's panic can neither be reported nor unwind. The
+/// payload is forgotten, as dropping it may panic again; the panic hook has printed the panic.
+pub(crate) fn discard<T>(value: T) {
+    if let Err(payload) = try_drop(value) {
+        std::mem::forget(payload);
     }
 }
 

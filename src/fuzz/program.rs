@@ -121,6 +121,7 @@ impl Run {
             Unhandled::TaskPanic { .. }
             | Unhandled::CallPanic { .. }
             | Unhandled::WakePanic { .. }
+            | Unhandled::DropPanic { .. }
             | Unhandled::BindWaited { .. } => false,
             Unhandled::DriverFailed { .. } => books.is_broken,
             Unhandled::UndrainedShutdown { .. } => {

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-use crate::error::Unhandled;
+use crate::error::{Unhandled, discard};
 
 #[derive(Default)]
 pub(crate) struct Afterwards {
@@ -51,6 +51,14 @@ impl Afterwards {
     /// Takes what has to be reported, if anything.
     pub(crate) fn take_reports(&self) -> Vec<Unhandled> {
         std::mem::take(&mut *self.reports.borrow_mut())
+    }
+}
+
+/// What came after the last turn: no hook is called any more, and no destructor may end the caller.
+impl Drop for Afterwards {
+    fn drop(&mut self) {
+        self.wakers.take().into_iter().for_each(discard);
+        self.reports.take().into_iter().for_each(discard);
     }
 }
 

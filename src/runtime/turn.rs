@@ -111,7 +111,7 @@ impl Core {
     /// Hands what the reactor has collected to the hook, with nothing borrowed.
     pub(super) fn report_unhandled(&self) {
         for unhandled in self.reactor.take_reports() {
-            self.executor.reporter().report(&unhandled);
+            self.executor.reporter().report_and_drop(unhandled);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::limiter::Limiter;
 use crate::driver::Clock;
-use crate::error::Unhandled;
+use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
 use crate::sys::stderr;
 use crate::task::Report;
@@ -92,8 +92,13 @@ impl Report for Reports {
             return; // in a forked child: what the child has a copy of, the parent reports
         }
         let call = |hook: &Hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled)));
-        if !matches!(self.hook.as_ref().map(call), Some(Ok(()))) {
-            self.print(unhandled);
+        match self.hook.as_ref().map(call) {
+            Some(Ok(())) => {}
+            Some(Err(payload)) => {
+                self.print(unhandled);
+                discard(payload);
+            }
+            None => self.print(unhandled),
         }
     }
 }
@@ -101,6 +106,14 @@ impl Report for Reports {
 /// Join handles that outlive the runtime can still report.
 impl Drop for Reports {
     fn drop(&mut self) {
+        if self.id.is_of_parent() {
+            return;
+        }
+        if let Err(payload) = try_drop(self.hook.take()) {
+            let unhandled = Unhandled::DropPanic { payload };
+            self.print(&unhandled);
+            std::mem::forget(unhandled);
+        }
         self.print_omitted();
     }
 }

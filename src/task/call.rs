@@ -31,7 +31,12 @@ impl Call {
     }
 
     pub(crate) fn cancel(&self) {
-        drop(self.function.take());
+        drop(self.take());
+    }
+
+    /// The callback, for the caller to drop.
+    pub(crate) fn take(&self) -> Option<Box<dyn FnOnce()>> {
+        self.function.take()
     }
 
     pub(crate) fn is_pending(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Spawning, running and ending tasks.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -17,7 +18,7 @@ use super::join::{AbortHandle, JoinCell, JoinError, JoinHandle, TaskId};
 use super::queue::{self, Queue, Ready};
 use super::remote::Remote;
 use super::{Call, coop};
-use crate::error::Unhandled;
+use crate::error::{Unhandled, try_drop};
 use crate::primitives;
 
 /// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
@@ -50,6 +51,24 @@ pub(crate) struct Executor {
 /// Receives errors that no caller awaits. May run user code.
 pub(crate) trait Report {
     fn report(&self, unhandled: &Unhandled);
+}
+
+impl dyn Report + '_ {
+    /// Reports, then drops the payload: a value of the program, whose destructor may panic.
+    pub(crate) fn report_and_drop(&self, unhandled: Unhandled) {
+        self.report(&unhandled);
+        self.drop_guarded(unhandled);
+    }
+
+    /// Drops a value of the program. A panic of its destructor is reported, and its payload forgotten,
+    /// as dropping that one may panic again.
+    pub(crate) fn drop_guarded<T>(&self, value: T) {
+        if let Err(payload) = try_drop(value) {
+            let unhandled = Unhandled::DropPanic { payload };
+            self.report(&unhandled);
+            std::mem::forget(unhandled);
+        }
+    }
 }
 
 impl Executor {
@@ -104,7 +123,7 @@ impl Executor {
 
     pub(crate) fn call_soon(&self, call: Rc<Call>) {
         if self.is_closed.get() {
-            call.cancel();
+            self.reporter.drop_guarded(call.take());
         } else {
             self.queue.push(Ready::Call(call));
         }
@@ -168,7 +187,7 @@ impl Executor {
             Ready::Main => return Some(Ran::Main),
             Ready::Call(call) => {
                 if let Err(unhandled) = call.run() {
-                    self.reporter.report(&unhandled);
+                    self.reporter.report_and_drop(unhandled);
                 }
             }
             Ready::Task(runnable) => {
@@ -176,7 +195,7 @@ impl Executor {
                 // or a destructor of a foreign type, and the task is over.
                 let run = || runnable.run();
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-                    self.reporter.report(&Unhandled::WakePanic { payload });
+                    self.reporter.report_and_drop(Unhandled::WakePanic { payload });
                 }
             }
         }
@@ -218,11 +237,11 @@ impl Executor {
     fn end(&self, ready: Ready) {
         let end = || match ready {
             Ready::Task(runnable) => drop(runnable.run()),
-            Ready::Call(call) => call.cancel(),
+            Ready::Call(call) => self.reporter.drop_guarded(call.take()),
             Ready::Main => {}
         };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
-            self.reporter.report(&Unhandled::WakePanic { payload });
+            self.reporter.report_and_drop(Unhandled::WakePanic { payload });
         }
     }
 }
@@ -263,12 +282,11 @@ impl<F: Future> Future for Supervised<F> {
         };
         // The locals go before the joiner hears of the end.
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-        let result = match dropped {
-            Ok(()) => result,
-            Err(payload) => Err(JoinError::panicked(payload)),
-        };
         this.live.leave();
-        this.ending.finish(result);
+        this.ending.finish(match dropped {
+            Ok(()) => result,
+            Err(payload) => this.ending.spoilt(result, payload),
+        });
         Poll::Ready(())
     }
 }
@@ -279,6 +297,21 @@ struct Ending<T> {
 }
 
 impl<T> Ending<T> {
+    /// The result of a task whose locals panicked when they were dropped. Its own panic comes first.
+    fn spoilt(
+        &self,
+        result: Result<T, JoinError>,
+        payload: Box<dyn Any + Send>,
+    ) -> Result<T, JoinError> {
+        let Some(cell) = &self.cell else { return result };
+        if matches!(result, Err(JoinError::Panic(_))) {
+            cell.reporter().report_and_drop(Unhandled::DropPanic { payload });
+            return result;
+        }
+        cell.reporter().drop_guarded(result);
+        Err(JoinError::panicked(payload))
+    }
+
     fn finish(&mut self, result: Result<T, JoinError>) {
         if let Some(cell) = self.cell.take() {
             cell.finish(result);

@@ -83,11 +83,12 @@ impl<T> Drop for JoinHandle<T> {
         self.cell.is_detached.set(true);
         let state = self.cell.state.replace(JoinState::Taken);
         match state {
-            JoinState::Done(Err(JoinError::Panic(payload))) => self.cell.report(payload),
-            JoinState::Running { .. } => {
+            JoinState::Done(result) => self.cell.discard(result),
+            JoinState::Running { joiner } => {
                 *self.cell.state.borrow_mut() = JoinState::Running { joiner: None };
+                self.cell.reporter.drop_guarded(joiner);
             }
-            JoinState::Done(_) | JoinState::Taken => {}
+            JoinState::Taken => {}
         }
     }
 }
@@ -295,10 +296,7 @@ impl<T> JoinCell<T> {
     /// The task has ended. Wakes the joiner; called with nothing borrowed.
     pub(super) fn finish(&self, result: Result<T, JoinError>) {
         if self.is_detached.get() {
-            if let Err(JoinError::Panic(payload)) = result {
-                self.report(payload);
-            }
-            return;
+            return self.discard(result);
         }
         let former = self.state.replace(JoinState::Done(result));
         match former {
@@ -308,9 +306,19 @@ impl<T> JoinCell<T> {
         }
     }
 
-    fn report(&self, payload: PanicPayload) {
-        let payload = payload.into_inner();
-        self.reporter.report(&Unhandled::TaskPanic { spawned_at: self.spawned_at, payload });
+    pub(super) fn reporter(&self) -> &dyn Report {
+        &*self.reporter
+    }
+
+    /// Drops a result that no caller takes. A panic is reported.
+    fn discard(&self, result: Result<T, JoinError>) {
+        match result {
+            Err(JoinError::Panic(payload)) => {
+                let (spawned_at, payload) = (self.spawned_at, payload.into_inner());
+                self.reporter.report_and_drop(Unhandled::TaskPanic { spawned_at, payload });
+            }
+            other => self.reporter.drop_guarded(other),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::task::Waker;
 
+use crate::error::discard;
+
 #[derive(Default)]
 pub(crate) struct WaitList {
     /// Waiters that have not been woken, by their numbers.
@@ -23,6 +25,13 @@ pub(crate) struct WaitList {
 /// One waiter's place. Starts without one.
 #[derive(Default, Debug)]
 pub(crate) struct Ticket(Option<u64>);
+
+/// Waiters whose futures were forgotten. The list may go in the middle of a turn.
+impl Drop for WaitList {
+    fn drop(&mut self) {
+        std::mem::take(self.waiting.get_mut()).into_values().for_each(discard);
+    }
+}
 
 impl WaitList {
     /// Takes a place at the end, or waits at the one it has, with this waker.

@@ -60,7 +60,8 @@ impl Reports {
         match unhandled {
             Unhandled::TaskPanic { .. }
             | Unhandled::CallPanic { .. }
-            | Unhandled::WakePanic { .. } => self.panics.add(1, text),
+            | Unhandled::WakePanic { .. }
+            | Unhandled::DropPanic { .. } => self.panics.add(1, text),
             Unhandled::BackgroundClose { unsent_bytes, .. } => {
                 // Each has another number of bytes; the sum of them is kept.
                 self.cut_closes.add(1, []);

@@ -164,6 +164,7 @@ impl Socket {
 
     /// The descriptor is about to be closed: nothing names it any more.
     pub(super) fn closed(&mut self) {
+        self.wake_leftovers();
         let Some(mut closing) = self.closing.get_mut().take() else {
             return;
         };

@@ -23,6 +23,12 @@ pub(super) struct Connecting {
     waker: Option<Waker>,
 }
 
+impl Connecting {
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
 /// Closes the socket if the future that connects it is dropped, so that a connection which is
 /// made all the same is not left open (the kernel may be faster than our cancel).
 struct Attempt {

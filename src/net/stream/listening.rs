@@ -449,6 +449,7 @@ impl Expire for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        self.reactor.wake_afterwards(self.leaver.get_mut().take());
         let Some(fd) = self.fd.take() else { return }; // given away
         self.reactor.forget(fd.as_raw_fd());
         drop(fd);

@@ -106,6 +106,18 @@ impl Socket {
         Some(self.broken.get()).filter(|&code| code != 0)
     }
 
+    /// Wakes futures that were forgotten while they waited. Only the loop may drop a waker that is left,
+    /// once nothing is borrowed and a panic of its destructor can be caught.
+    pub(super) fn wake_leftovers(&mut self) {
+        let connecting = self.connecting.get_mut().as_mut();
+        let wakers = [
+            self.reading.get_mut().take_reader(),
+            self.writing.get_mut().take_writer(),
+            connecting.and_then(|connecting| connecting.take_waker()),
+        ];
+        wakers.into_iter().for_each(|waker| self.reactor.wake_afterwards(waker));
+    }
+
     /// The loop of this socket.
     pub(in crate::net) fn home(&self) -> &Home {
         self.reactor.home()

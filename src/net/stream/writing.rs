@@ -297,6 +297,10 @@ impl Socket {
 }
 
 impl Writing {
+    pub(super) fn take_writer(&mut self) -> Option<Waker> {
+        self.writer.take()
+    }
+
     /// The buffer that further small writes may join.
     fn appendable(&mut self) -> Option<&mut Vec<u8>> {
         let is_lent = self.in_flight.is_some() && self.queue.len() == 1;
