@@ -60,9 +60,12 @@ pub(super) struct Submission {
 }
 
 impl Submission {
-    /// Whether the next turn has something to do here without sleeping first.
+    /// Whether the next turn has something to do here without sleeping first. Owners that were added
+    /// while others prepared, as by the end of a socket, are prepared in that turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.withdrawn.borrow().is_empty() || !self.waiting.borrow().is_empty()
+        !self.withdrawn.borrow().is_empty()
+            || !self.waiting.borrow().is_empty()
+            || !self.dirty.borrow().is_empty()
     }
 
     /// The driver has just entered the kernel and submitted everything.

@@ -1,8 +1,11 @@
 //! Listeners with a limit on open connections.
 
+use std::time::Duration;
+
 use super::*;
 use crate::driver::request::{Flags, Request, Verb};
 use crate::net::Overflow;
+use crate::time::sleep;
 
 fn limited(max: usize, overflow: Overflow) -> TcpListener {
     let builder = TcpListener::builder().max_connections(max).overflow(overflow);
@@ -136,4 +139,24 @@ fn an_accept_at_the_limit_fails_when_its_loop_ends() {
     assert!(woken.is_woken());
     assert!(matches!(woken.poll(accept.as_mut()), Poll::Ready(Err(_))));
     drop(stream);
+}
+
+/// Goal: a connection that ends while the loop prepares to sleep lets the next one in before it sleeps.
+/// Method: a stream that is aborted in the turn of its last write, so that only the list of sockets to
+/// prepare holds it; an accept waits. One sleep later the accept has been armed.
+/// Kills: a sleep although preparing has added an owner that is to be prepared.
+#[test]
+fn a_connection_that_ends_before_a_sleep_makes_room() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = limited(1, Overflow::LeaveInBacklog);
+        let mut stream = accept_one(&script, &listener).await;
+        stream.write_all(b"lost").await.unwrap();
+        stream.abort();
+        let mut accept = Box::pin(listener.accept());
+        assert!(poll_once(accept.as_mut()).await.is_pending());
+        sleep(Duration::from_secs(1)).await;
+        script.complete(script.the(Verb::Accept), connection().0, Flags::NONE);
+        accept.await.unwrap();
+    });
 }
