@@ -20,6 +20,7 @@ const TURNS_MAX: u32 = 100;
 ///
 /// Dropping the future leaves a socket that receives nothing more. The caller closes it.
 pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
+    socket.remove_idle_timeout(); // its timer holds the socket
     split::flush(socket).await?;
     coop::leaf_fn(socket.home(), |cx| socket.poll_settled(cx)).await?;
     socket.remove_idle_timeout(); // its timer holds the socket

@@ -197,3 +197,33 @@ fn an_idle_timer_keeps_nothing() {
     assert!(matches!(&outcome, Poll::Ready(Err(error)) if error.kind() != ErrorKind::TimedOut));
     assert!(!script.is_leaked());
 }
+
+/// Goal: a stream with an idle timeout is given back at once.
+///
+/// Method: a read that has waited and was answered, so that the timer of an hour is set; then
+/// `into_std`, by turns. Kills: waiting for the timer to let go of the socket, in a loop that spins.
+#[test]
+fn into_std_does_not_wait_for_the_timer() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.set_idle_timeout(Some(Duration::from_secs(3_600)));
+        let mut recv = Box::pin(stream.recv());
+        assert!(poll_once(recv.as_mut()).await.is_pending());
+        turns(1).await;
+        deliver(&script).await;
+        assert_eq!(&*recv.await.unwrap(), b"x");
+        assert_eq!(metrics().timers, 1);
+
+        let mut into_std = Box::pin(stream.into_std());
+        for _ in 0..10 {
+            if let Poll::Ready(given) = poll_once(into_std.as_mut()).await {
+                assert!(given.unwrap().1.is_empty());
+                assert_eq!(metrics().timers, 0);
+                return;
+            }
+            turns(1).await;
+        }
+        panic!("not given back within ten turns");
+    });
+}
