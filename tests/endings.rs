@@ -6,12 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{LIMIT, blocking_pair, open_fds, serial, std_pair, turns, within};
 use ringloop::Runtime;
-use ringloop::net::TcpStream;
+use ringloop::net::{TcpStream, UnixStream};
 use ringloop::time::sleep;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Goal: the smallest ring that the builder accepts works.
 ///
@@ -155,4 +157,40 @@ fn a_runtime_in_a_thread_local() {
     let _serial = serial();
     let thread = std::thread::spawn(|| RUNTIME.with(|runtime| runtime.block_on(turns(3))));
     thread.join().expect("a thread that ends well");
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+}
+
+/// Goal: a Unix connect that waits for room may be dropped by the end of its thread.
+///
+/// Method: a runtime in a thread-local that is destroyed after those of the loop, with a connect that
+/// waits at a full backlog. Kills: a destructor that reaches for a table which is gone.
+#[test]
+fn a_connect_that_ends_with_its_thread() {
+    let _serial = serial();
+    let path = std::env::temp_dir().join(format!("ringloop-{}-ending", std::process::id()));
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    listener.listen(0).unwrap();
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&reports);
+    let addr = path.clone();
+    let thread = std::thread::spawn(move || {
+        let runtime = Runtime::builder()
+            .on_unhandled(move |unhandled| heard.lock().unwrap().push(unhandled.to_string()))
+            .build()
+            .unwrap();
+        KEPT.with_borrow(|_| ()); // the first one that is used is destroyed last
+        runtime.block_on(async {
+            let connects = [(); 3].map(|()| ringloop::spawn(UnixStream::connect(addr.clone())));
+            turns(5).await;
+            assert!(!connects[2].is_finished());
+        });
+        KEPT.set(Some(runtime));
+    });
+    thread.join().unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(*reports.lock().unwrap(), [""; 0]);
 }

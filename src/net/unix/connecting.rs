@@ -172,7 +172,8 @@ impl Line {
         if self.members_count.get() > 0 {
             return;
         }
-        let removed = LINES.with_borrow_mut(|lines| lines.remove(&self.key));
+        // The table is gone if the thread is ending, and with it what this would remove.
+        let removed = LINES.try_with(|lines| lines.borrow_mut().remove(&self.key));
         if let Some(timer) = self.timer.take() {
             self.reactor.remove_timer(timer);
         }
