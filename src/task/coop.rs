@@ -92,8 +92,30 @@ pub(crate) async fn ready<T>(value: T) -> T {
 /// Runs `poll` with a budget of its own. For a deadline that has to be looked at even when the
 /// operation it guards has used everything up.
 pub(crate) fn unbudgeted<T>(poll: impl FnOnce() -> T) -> T {
-    let left = LEFT.replace(BUDGET);
-    let result = poll();
-    LEFT.set(left);
-    result
+    /// Also if the poll panics, as a deadline does whose loop has ended.
+    struct Restore(u8);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            LEFT.set(self.0);
+        }
+    }
+    let _restore = Restore(LEFT.replace(BUDGET));
+    poll()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Goal: a deadline that panics when it is polled leaves the budget as it was.
+    ///
+    /// Method: outside of a loop, where nothing fills it again. Kills: a budget that is restored on return
+    /// only.
+    #[test]
+    fn a_panic_leaves_the_budget_as_it_was() {
+        let panicked = catch_unwind(AssertUnwindSafe(|| unbudgeted(|| panic!("in a poll"))));
+        assert!(panicked.is_err());
+        assert_eq!(LEFT.get(), UNLIMITED);
+    }
 }
