@@ -234,6 +234,11 @@ impl Driver {
         each!(self, ring => ring.dropped_count(), _epoll => 0, _failed => 0)
     }
 
+    /// Whether the last wait gave the kernel every cancel and took every completion.
+    pub(crate) fn has_caught_up(&mut self) -> bool {
+        each!(self, ring => ring.has_caught_up(), _epoll => true, _failed => true)
+    }
+
     /// Looks whether the wake-up by other threads has been lost, and mends it. Returns whether it had.
     pub(crate) fn look_at_wake_read(&mut self) -> bool {
         each!(self, ring => ring.look_at_wake_read(), _epoll => false, _failed => false)
@@ -317,12 +322,7 @@ impl Driver {
             _epoll => Drained::Yes, // lends nothing for longer than one call
             _failed => Drained::Yes
         );
-        let bell = each!(
-            &self,
-            ring => ring.bell(),
-            epoll => epoll.bell(),
-            failed => failed.bell()
-        );
+        let bell = each!(&self, ring => ring.bell(), old => old.bell(), old => old.bell());
         let failed = Failed::new(Arc::clone(bell), clock.clone(), self.stats());
         self.close(drained);
         (Driver::Failed(failed), drained)

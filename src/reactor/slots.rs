@@ -51,6 +51,20 @@ struct Slot {
     is_suspect: bool,
 }
 
+impl Slot {
+    fn is_repeatable(&self) -> bool {
+        match self.verb {
+            Verb::Accept
+            | Verb::Recv
+            | Verb::RecvInto
+            | Verb::PollReadable
+            | Verb::PollWritable
+            | Verb::PollHangUp => true,
+            Verb::Send | Verb::Connect => false,
+        }
+    }
+}
+
 /// An operation whose descriptor may be looked at: ready for this, it should be answered soon.
 pub(crate) type Watched = (Key, RawFd, Interest);
 
@@ -227,18 +241,15 @@ impl Slots {
         self.find(key).is_some_and(|slot| slot.state == State::Cancelling)
     }
 
+    /// Whether the owner asks again when the operation ends as cancelled, at no loss.
+    pub(crate) fn is_repeatable(&self, key: Key) -> bool {
+        self.find(key).is_some_and(Slot::is_repeatable)
+    }
+
     /// Operations in flight whose owners ask again when they end as cancelled, at no loss.
     pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
         let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == State::InFlight);
-        let repeatable = in_flight.filter(|(_, slot)| match slot.verb {
-            Verb::Accept
-            | Verb::Recv
-            | Verb::RecvInto
-            | Verb::PollReadable
-            | Verb::PollWritable
-            | Verb::PollHangUp => true,
-            Verb::Send | Verb::Connect => false,
-        });
+        let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable());
         let key = |(index, slot): (usize, &Slot)| {
             Key::new(index as u32, self.generations[index], slot.verb)
         };

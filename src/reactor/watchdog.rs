@@ -10,7 +10,9 @@
 //! One whose descriptor has been ready at two looks in a row, without a completion in between, is
 //! cancelled. Owners of receives, accepts and polls ask again, which loses nothing: what was read by
 //! then has been reported, and the rest is still in the socket. A send or a connect ends with an
-//! error, because a cancelled send may have sent bytes without saying so (H32). A full pass over n
+//! error, because a cancelled send may have sent bytes without saying so (H32). So it is cancelled only
+//! if the loop has taken in, between the two looks, all that the kernel had: an enter brings a limited
+//! number of completions (H09), and a loop whose turns last seconds may be behind. A full pass over n
 //! operations takes the larger of [`LOOKS_PER_PASS`] and n / [`LOOK_OPS_MAX`] seconds. The read of
 //! the driver's eventfd is looked at as well.
 //!
@@ -20,9 +22,9 @@
 //!
 //! **Completions.** When the kernel's count of dropped completions has grown, every receive, accept
 //! and poll in flight is cancelled, to be asked for again. One that is silent after
-//! [`CANCELS_BEFORE_SILENT`] cancels is the one whose completion was dropped: it ends with `EBADR`,
-//! and the memory that it names is leaked, because only a final completion ends a loan. All others
-//! go on. Sends and connects are found by the looks.
+//! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken in all that the kernel had, is the one
+//! whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked, because
+//! only a final completion ends a loan. All others go on. Sends and connects are found by the looks.
 
 use std::collections::VecDeque;
 
@@ -63,6 +65,8 @@ pub(super) struct Watchdog {
     cursor: usize,
     /// Ready at the last look.
     suspects: Vec<Key>,
+    /// Since the last look, a wait has brought all that the kernel had.
+    has_caught_up: bool,
     /// Cancels in the order of their time. At most one per operation.
     cancels: VecDeque<Cancel>,
     /// In flight when a completion was dropped, and not checked yet.
@@ -125,9 +129,12 @@ impl Reactor {
         if !self.watchdog.borrow().is_needed {
             return;
         }
-        self.repeat_cancels(now_ns);
+        let has_caught_up =
+            self.driver.borrow_mut().as_mut().is_some_and(driver::Driver::has_caught_up);
+        self.repeat_cancels(now_ns, has_caught_up);
         self.check_after_drop();
         let mut watchdog = self.watchdog.borrow_mut();
+        watchdog.has_caught_up |= has_caught_up;
         let look_ns = *watchdog.look_ns.get_or_insert(now_ns + LOOK_NS);
         if now_ns >= look_ns {
             watchdog.look_ns = Some(now_ns + LOOK_NS);
@@ -147,7 +154,7 @@ impl Reactor {
         }
     }
 
-    fn repeat_cancels(&self, now_ns: u64) {
+    fn repeat_cancels(&self, now_ns: u64, has_caught_up: bool) {
         for _ in 0..REPEATS_PER_TURN_MAX {
             let mut watchdog = self.watchdog.borrow_mut();
             let is_due = |cancel: &Cancel| cancel.again_ns <= now_ns;
@@ -158,7 +165,7 @@ impl Reactor {
             if !self.slots.borrow().is_cancelling(cancel.key) {
                 continue;
             }
-            let may_be_silent = watchdog.stats.dropped_completions > 0;
+            let may_be_silent = watchdog.stats.dropped_completions > 0 && has_caught_up;
             if may_be_silent && cancel.count >= CANCELS_BEFORE_SILENT {
                 drop(watchdog);
                 self.give_up(cancel.key);
@@ -205,9 +212,10 @@ impl Reactor {
     }
 
     fn look(&self) {
-        let (suspects, cursor) = {
+        let (suspects, cursor, has_caught_up) = {
             let mut watchdog = self.watchdog.borrow_mut();
-            (std::mem::take(&mut watchdog.suspects), watchdog.cursor)
+            let has_caught_up = std::mem::take(&mut watchdog.has_caught_up);
+            (std::mem::take(&mut watchdog.suspects), watchdog.cursor, has_caught_up)
         };
         let share = self.slots.borrow().slot_count() / LOOKS_PER_PASS;
         let count_max = share.clamp(LOOK_OPS_MIN, LOOK_OPS_MAX);
@@ -219,7 +227,8 @@ impl Reactor {
             if !is_ready {
                 continue;
             }
-            match self.slots.borrow_mut().suspect(key) {
+            let mut slots = self.slots.borrow_mut();
+            match slots.suspect(key) && (has_caught_up || slots.is_repeatable(key)) {
                 true => lost.push(key),
                 false => suspects.push(key),
             }

@@ -248,6 +248,13 @@ impl<R: Ring> Uring<R> {
         self.ring.dropped_count()
     }
 
+    /// Whether the last wait left nothing: no cancel here, no completion in the queue or the kernel.
+    pub(crate) fn has_caught_up(&mut self) -> bool {
+        self.cancels.is_empty()
+            && self.ring.reapable_count() == 0
+            && !self.ring.signs().hidden_completions()
+    }
+
     /// Looks whether the kernel has lost the wake-up of the eventfd read (H55), and if so, cancels
     /// the read. The next wait arms another.
     pub(crate) fn look_at_wake_read(&mut self) -> bool {

@@ -253,3 +253,85 @@ fn a_dropped_completion_of_a_private_receive_is_no_hang() {
         assert!(error.contains("dropped the completion"), "{error}");
     });
 }
+
+/// As [`watched`], with a completion queue that does not overflow: a turn then enters once, and brings
+/// at most forty completions.
+fn watched_without_overflow() -> (Script, Runtime) {
+    let (script, runtime) = scripted_with(|builder| builder.ring_entries(64, 1024));
+    runtime.block_on(async { context::current().reactor.watch_from_now_on() });
+    (script, runtime)
+}
+
+/// Completions that the loop has to take before those that come later.
+fn post_others(script: &Script, count: usize) {
+    const MISSED_CANCEL: u64 = 0xF2;
+    for _ in 0..count {
+        script.post(Cqe { user_data: MISSED_CANCEL, result: -errno::ENOENT, flags: 0 });
+    }
+}
+
+/// Goal: a send whose completion waits behind others in a loop with slow turns is not taken for a
+/// forgotten one, which would reset the connection of a healthy peer.
+/// Method: a send on a socket with room, its completion behind 200 others, turns that take longer than
+/// the pause between two looks. Kills: two looks alone as the proof; a look that forgets the suspects.
+#[test]
+fn a_send_that_completes_late_is_left_alone() {
+    let (script, runtime) = watched_without_overflow();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(BYTES).await.unwrap();
+        turns(1).await;
+        post_others(&script, 200);
+        script.complete(script.the(Verb::Send), BYTES.len() as i32, Flags::NONE);
+        for _ in 0..4 {
+            script.advance_ns(1_100_000_000);
+            turns(1).await;
+        }
+        assert!(script.pending_count() > 0, "the loop is behind");
+        assert_eq!((script.cancels(), metrics().lost_wakeups), (vec![], 0));
+        turns(20).await;
+        stream.flush().await.unwrap();
+
+        // One that is forgotten after that still ends, though the loop was behind at its first look.
+        stream.write_all(BYTES).await.unwrap();
+        turns(1).await;
+        post_others(&script, 100);
+        script.advance_ns(1_100_000_000);
+        turns(1).await;
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(errno_of(stream.flush().await), errno::ECANCELED);
+    });
+}
+
+/// Goal: after a dropped completion, an operation whose cancel is answered late is not given up.
+/// Method: drop one completion; later close another stream, its final completion behind 400 others, in
+/// turns longer than the pause between two cancels. Kills: three cancels alone as the proof, after which
+/// the completion belongs to no operation.
+#[test]
+fn a_cancel_that_is_answered_late_is_not_given_up() {
+    let (script, runtime) = watched_without_overflow();
+    runtime.block_on(async {
+        let (mut silent, _silent_peer) = stream();
+        arm(&mut silent).await;
+        turns(1).await;
+        script.drop_completion(script.the(Verb::Recv));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((metrics().dropped_completions, metrics().in_flight), (1, 0));
+
+        let (mut stream, peer) = shared_stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        let op = script.the(Verb::Recv);
+        drop(stream);
+        post_others(&script, 400);
+        script.complete(op, -errno::ECANCELED, Flags::NONE);
+        for _ in 0..7 {
+            script.advance_ns(150_000_000);
+            turns(1).await;
+        }
+        assert_eq!((metrics().in_flight, peer_sees(&peer)), (1, Peer::Open));
+        turns(20).await;
+        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+        assert_eq!(peer_sees(&peer), Peer::Closed);
+    });
+}
