@@ -18,5 +18,5 @@ pub use addr::ToAddr;
 pub use stream::accepting::Incoming;
 pub use stream::admission::Overflow;
 pub use stream::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-pub use tcp::{TcpListener, TcpListenerBuilder, TcpStream};
+pub use tcp::{Keepalive, TcpListener, TcpListenerBuilder, TcpStream, TcpStreamBuilder};
 pub use unix::{UnixListener, UnixListenerBuilder, UnixStream};

@@ -1,5 +1,5 @@
 //! Calls on sockets that take a bare descriptor number.
-#![allow(unsafe_code)] // shutdown(2), ioctl(2), getsockopt(2)
+#![allow(unsafe_code)] // shutdown(2), ioctl(2), setsockopt(2), getsockopt(2)
 
 use std::io;
 use std::os::fd::RawFd;
@@ -46,4 +46,21 @@ fn option(fd: RawFd, level: i32, name: i32, value: &mut [u8]) -> Option<()> {
     // SAFETY: `value` is `len` writable bytes, and `len` is valid for the call to change.
     let status = unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &mut len) };
     (status == 0).then_some(())
+}
+
+/// Leaves the choice of the local port to `connect(2)`, for a socket that is bound to port 0
+/// (`IP_BIND_ADDRESS_NO_PORT`, Linux 4.2).
+pub(crate) fn choose_port_at_connect(fd: RawFd) -> io::Result<()> {
+    let is_on: libc::c_int = 1;
+    // SAFETY: the kernel reads one int.
+    let status = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            std::ptr::from_ref(&is_on).cast(),
+            size_of_val(&is_on) as libc::socklen_t,
+        )
+    };
+    if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -124,6 +124,11 @@ fn writing_in_a_loop_lets_others_run(on: Driver) {
         })
         .await;
         let (mut stream, _peer) = unix_pair();
+        lets_others_run("write_all_vectored of nothing", async move || {
+            stream.write_all_vectored(&[]).await.unwrap();
+        })
+        .await;
+        let (mut stream, _peer) = unix_pair();
         lets_others_run("send of nothing", async move || {
             stream.send(Vec::new()).await.unwrap();
         })
@@ -224,6 +229,10 @@ fn connecting_and_closing_in_a_loop_let_others_run(on: Driver) {
         .await;
         lets_others_run("TcpStream::connect_timeout", async || {
             TcpStream::connect_timeout("nowhere", Duration::MAX).await.unwrap_err();
+        })
+        .await;
+        lets_others_run("TcpStream::builder", async || {
+            TcpStream::builder().bind("nowhere").connect("127.0.0.1:1").await.unwrap_err();
         })
         .await;
         for path in ["", "/dev/null/nowhere"] {

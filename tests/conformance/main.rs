@@ -39,6 +39,7 @@ mod elsewhere;
 mod handing_over;
 mod looking;
 mod network;
+mod options;
 mod outliving;
 mod reuse;
 mod shortage;
@@ -64,6 +65,7 @@ const SHARED: &[&[Body]] = &[
     handing_over::SHARED,
     looking::SHARED,
     network::SHARED,
+    options::SHARED,
     outliving::SHARED,
     shortage::SHARED,
     streams::SHARED,

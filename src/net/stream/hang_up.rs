@@ -97,7 +97,7 @@ impl HangUp {
         Ok(())
     }
 
-    fn wake_all(&self, socket: &Socket) {
+    pub(super) fn wake_all(&self, socket: &Socket) {
         while let Some(waker) = self.waiters.next() {
             socket.reactor.wake_afterwards(Some(waker));
         }

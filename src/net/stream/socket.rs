@@ -116,6 +116,17 @@ impl Socket {
             connecting.and_then(|connecting| connecting.take_waker()),
         ];
         wakers.into_iter().for_each(|waker| self.reactor.wake_afterwards(waker));
+        if let Some(hang_up) = self.hang_up.get() {
+            hang_up.wake_all(self);
+        }
+    }
+
+    /// The error that has ended the connection. It is kept: what the kernel returns here, it does not
+    /// return to a receive or a send any more.
+    pub(in crate::net) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let pending = self.options().take_error()?.and_then(|error| error.raw_os_error());
+        let pending = pending.map(|code| self.connection_error(code));
+        Ok(pending.or(self.broken()).map(io::Error::from_raw_os_error))
     }
 
     /// The loop of this socket.

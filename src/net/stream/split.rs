@@ -4,12 +4,13 @@
 //! at [`TcpStream`].
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::Context;
 
 use super::hang_up::closed;
 use super::socket::Socket;
+use super::writing::Slices;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::{TcpStream, UnixStream};
 use crate::task::coop;
@@ -77,6 +78,19 @@ pub(in crate::net) async fn write_all(socket: &Rc<Socket>, bytes: &[u8]) -> io::
     loop {
         let count = coop::leaf_fn(socket.home(), |cx| socket.poll_write(cx, rest)).await?;
         rest = &rest[count..];
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+pub(in crate::net) async fn write_all_vectored(
+    socket: &Rc<Socket>,
+    slices: &[IoSlice<'_>],
+) -> io::Result<()> {
+    let mut rest = Slices::new(slices);
+    loop {
+        coop::leaf_fn(socket.home(), |cx| socket.poll_write_slices(cx, &mut rest)).await?;
         if rest.is_empty() {
             return Ok(());
         }
@@ -247,6 +261,15 @@ macro_rules! writing {
             /// As there.
             pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
                 write_all(self.socket(), bytes).await
+            }
+
+            /// As [`TcpStream::write_all_vectored`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
+                write_all_vectored(self.socket(), slices).await
             }
 
             /// As [`TcpStream::send`].

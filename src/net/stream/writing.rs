@@ -16,7 +16,7 @@
 //! An error ends the side for good: what was queued is gone, and every later write, `flush` and
 //! `close` says so. So does a cancelled send, after which nobody can know what went out (H32).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -50,6 +50,42 @@ pub(super) struct Writing {
     writer: Option<Waker>,
 }
 
+/// What is left to write of several slices.
+pub(super) struct Slices<'a> {
+    slices: &'a [IoSlice<'a>],
+    /// Bytes of the first slice that have been taken.
+    taken: usize,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(slices: &'a [IoSlice<'a>]) -> Slices<'a> {
+        let mut rest = Slices { slices, taken: 0 };
+        rest.skip_empty();
+        rest
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    /// The next bytes of one slice, at most `len_max`. `None` if there are none, or none are wanted.
+    fn next(&mut self, len_max: usize) -> Option<&'a [u8]> {
+        let slices = self.slices;
+        let rest = &slices.first()?[self.taken..];
+        let piece = &rest[..rest.len().min(len_max)];
+        self.taken += piece.len();
+        self.skip_empty();
+        (!piece.is_empty()).then_some(piece)
+    }
+
+    fn skip_empty(&mut self) {
+        while self.slices.first().is_some_and(|slice| slice.len() == self.taken) {
+            self.slices = &self.slices[1..];
+            self.taken = 0;
+        }
+    }
+}
+
 /// How far the end of our sending has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Fin {
@@ -74,6 +110,22 @@ impl Socket {
             self.append(piece);
         }
         Poll::Ready(Ok(piece.len()))
+    }
+
+    /// Waits for room, then queues copies of the next bytes of `rest`, in one go: all of them, up to
+    /// [`HIGH_WATER_BYTES`].
+    pub(super) fn poll_write_slices(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        rest: &mut Slices<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_room(cx))?;
+        let mut room_bytes = HIGH_WATER_BYTES;
+        while let Some(piece) = rest.next(room_bytes) {
+            self.append(piece);
+            room_bytes -= piece.len();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for room, then queues `buf`: as it is, or as a copy if it is short and must wait for

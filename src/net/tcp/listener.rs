@@ -66,6 +66,8 @@ impl TcpListener {
             bind_patience: bind::PATIENCE,
             reuse_port: false,
             v6_only: None,
+            recv_buffer_size: None,
+            send_buffer_size: None,
             max_connections: None,
             overflow: Overflow::default(),
         }
@@ -180,6 +182,8 @@ pub struct TcpListenerBuilder {
     bind_patience: Duration,
     reuse_port: bool,
     v6_only: Option<bool>,
+    recv_buffer_size: Option<usize>,
+    send_buffer_size: Option<usize>,
     max_connections: Option<usize>,
     overflow: Overflow,
 }
@@ -212,6 +216,20 @@ impl TcpListenerBuilder {
     /// Sets `IPV6_V6ONLY`: whether an IPv6 listener leaves IPv4 alone. Default: the system's.
     pub fn v6_only(mut self, is_on: bool) -> TcpListenerBuilder {
         self.v6_only = Some(is_on);
+        self
+    }
+
+    /// Sets the size of the kernel's receive buffer of every connection, as
+    /// [`TcpStream::set_recv_buffer_size`] does, and early enough for the window to be scaled to it.
+    pub fn recv_buffer_size(mut self, bytes: usize) -> TcpListenerBuilder {
+        self.recv_buffer_size = Some(bytes);
+        self
+    }
+
+    /// Sets the size of the kernel's send buffer of every connection, as
+    /// [`TcpStream::set_send_buffer_size`] does.
+    pub fn send_buffer_size(mut self, bytes: usize) -> TcpListenerBuilder {
+        self.send_buffer_size = Some(bytes);
         self
     }
 
@@ -271,6 +289,12 @@ impl TcpListenerBuilder {
         }
         if let Some(v6_only) = v6_only.filter(|_| addr.is_ipv6()) {
             socket.set_only_v6(v6_only)?;
+        }
+        if let Some(bytes) = self.recv_buffer_size {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.send_buffer_size {
+            socket.set_send_buffer_size(bytes)?;
         }
         let addr = SockAddr::from(addr);
         bind::bind_and_listen(&reactor, &socket, &addr, backlog, bind_patience)?;

@@ -1,24 +1,24 @@
 //! `TcpStream`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::SockAddr;
 
+use super::TcpStreamBuilder;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
 use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
 use crate::net::stream::socket::{Phase, Socket};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::stream::{connecting, handing_over, hang_up};
+use crate::net::stream::{handing_over, hang_up};
 use crate::reactor::Reactor;
 use crate::runtime::context;
-use crate::task::coop;
 use crate::time::timeout;
 
 /// A TCP connection.
@@ -72,13 +72,25 @@ impl TcpStream {
     ///
     /// If no loop runs on this thread.
     pub async fn connect(addr: impl ToAddr) -> io::Result<TcpStream> {
-        let (fd, addr) = match socket_for(&addr) {
-            Ok(made) => made,
-            Err(error) => return coop::ready(Err(error)).await,
-        };
-        let reactor = Rc::clone(&context::current().reactor);
-        let socket = connecting::connect(reactor, fd, SockAddr::from(addr)).await?;
-        Ok(TcpStream::from_socket(socket))
+        TcpStream::builder().connect(addr).await
+    }
+
+    /// A builder of connections with other settings than those of [`connect`](TcpStream::connect):
+    /// what has to be set before the connection is made.
+    ///
+    /// ```no_run
+    /// # async fn example() -> std::io::Result<()> {
+    /// let stream = ringloop::net::TcpStream::builder()
+    ///     .bind("10.0.0.7:0")
+    ///     .nodelay(true)
+    ///     .recv_buffer_size(4 << 20)
+    ///     .connect("10.0.0.5:7000")
+    ///     .await?;
+    /// # stream.close().await
+    /// # }
+    /// ```
+    pub fn builder() -> TcpStreamBuilder {
+        TcpStreamBuilder::default()
     }
 
     /// Connects to `addr`, within `duration`. Otherwise as [`connect`](TcpStream::connect).
@@ -143,11 +155,11 @@ impl TcpStream {
         TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, Phase::Open))
     }
 
-    fn from_socket(socket: Rc<Socket>) -> TcpStream {
+    pub(super) fn from_socket(socket: Rc<Socket>) -> TcpStream {
         TcpStream { socket: Some(socket) }
     }
 
-    fn socket(&self) -> &Rc<Socket> {
+    pub(super) fn socket(&self) -> &Rc<Socket> {
         self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 
@@ -308,6 +320,26 @@ impl TcpStream {
         split::write_all(self.socket(), bytes).await
     }
 
+    /// Queues a copy of several slices, one behind the other. As [`write_all`](TcpStream::write_all) of
+    /// all of them together: up to 64 KiB in sum are queued as a whole or not at all, and leave in one
+    /// packet if they fit.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// ```no_run
+    /// use std::io::IoSlice;
+    ///
+    /// # async fn example(mut stream: ringloop::net::TcpStream, body: &[u8]) -> std::io::Result<()> {
+    /// let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    /// stream.write_all_vectored(&[IoSlice::new(head.as_bytes()), IoSlice::new(body)]).await
+    /// # }
+    /// ```
+    pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        split::write_all_vectored(self.socket(), slices).await
+    }
+
     /// Queues `buf` without copying it. The stream keeps it until the kernel has taken it.
     ///
     /// Waits while 64 KiB or more are queued.
@@ -380,15 +412,6 @@ impl TcpStream {
         split::owned(Rc::clone(self.socket()), self)
     }
 
-    /// Sets `TCP_NODELAY`: small packets leave at once instead of waiting for an acknowledgement.
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`.
-    pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
-        self.socket().options().set_tcp_nodelay(is_on)
-    }
-
     /// The address of the other side.
     ///
     /// # Errors
@@ -406,13 +429,6 @@ impl TcpStream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet_addr(self.socket().options().local_addr()?)
     }
-}
-
-fn socket_for(addr: &impl ToAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let addr = addr.to_addr()?;
-    let socket =
-        socket2::Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    Ok((socket.into(), addr))
 }
 
 pub(super) fn inet_addr(addr: SockAddr) -> io::Result<SocketAddr> {

@@ -183,6 +183,54 @@ impl UnixStream {
         split::owned(Rc::clone(self.socket()), self)
     }
 
+    /// Sets the size of the kernel's receive buffer, in bytes (`SO_RCVBUF`). Linux does not use it for
+    /// Unix streams: what a peer may send ahead is limited by the peer's send buffer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.socket().options().set_recv_buffer_size(bytes)
+    }
+
+    /// The size of the kernel's receive buffer as the kernel counts it: twice what was set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn recv_buffer_size(&self) -> io::Result<usize> {
+        self.socket().options().recv_buffer_size()
+    }
+
+    /// Sets the size of the kernel's send buffer, in bytes (`SO_SNDBUF`): how much the peer may leave
+    /// unread. The kernel doubles the value, and cuts it at `net.core.wmem_max`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        self.socket().options().set_send_buffer_size(bytes)
+    }
+
+    /// The size of the kernel's send buffer as the kernel counts it: twice what was set.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn send_buffer_size(&self) -> io::Result<usize> {
+        self.socket().options().send_buffer_size()
+    }
+
+    /// The error that has ended the connection, if there is one. As
+    /// [`TcpStream::take_error`](crate::net::TcpStream::take_error).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket().take_error()
+    }
+
     /// The address of the other side. One that has connected usually has none.
     ///
     /// # Errors
