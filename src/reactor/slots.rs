@@ -230,8 +230,8 @@ impl Slots {
         (watched, end)
     }
 
-    /// Notes that the descriptor of an operation is ready. Returns whether it was before, with no
-    /// word from the kernel since.
+    /// Notes that an operation has reason to answer: its descriptor is ready, or it was cancelled
+    /// again. Returns whether it was noted before, with no completion since.
     pub(crate) fn suspect(&mut self, key: Key) -> bool {
         self.find_mut(key).is_some_and(|slot| std::mem::replace(&mut slot.is_suspect, true))
     }

@@ -21,7 +21,7 @@
 //! ended are dropped without a system call.
 //!
 //! **Completions.** When the kernel's count of dropped completions has grown, every receive, accept
-//! and poll in flight is cancelled, to be asked for again. One that is silent after
+//! and poll in flight is cancelled, to be asked for again. One that has answered nothing after
 //! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken in all that the kernel had, is the one
 //! whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked, because
 //! only a final completion ends a loan. All others go on. Sends and connects are found by the looks.
@@ -165,13 +165,16 @@ impl Reactor {
             if !self.slots.borrow().is_cancelling(cancel.key) {
                 continue;
             }
-            let may_be_silent = watchdog.stats.dropped_completions > 0 && has_caught_up;
+            // One that has answered since the last cancel is alive: it was the cancel that was lost.
+            let was_silent = self.slots.borrow_mut().suspect(cancel.key) || cancel.count == 1;
+            let has_dropped = watchdog.stats.dropped_completions > 0;
+            let may_be_silent = was_silent && has_dropped && has_caught_up;
             if may_be_silent && cancel.count >= CANCELS_BEFORE_SILENT {
                 drop(watchdog);
                 self.give_up(cancel.key);
                 continue;
             }
-            let count = cancel.count.saturating_add(1);
+            let count = if was_silent { cancel.count.saturating_add(1) } else { 1 };
             watchdog.cancels.push_back(Cancel {
                 again_ns: now_ns + CANCEL_AGAIN_NS,
                 count,

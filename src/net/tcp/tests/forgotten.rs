@@ -335,3 +335,37 @@ fn a_cancel_that_is_answered_late_is_not_given_up() {
         assert_eq!(peer_sees(&peer), Peer::Closed);
     });
 }
+
+/// Goal: after a dropped completion, an operation whose cancels are lost is not given up while it
+/// still answers (H02, H33).
+/// Method: drop the completion of one receive; the cancels of another are ignored, and bytes come
+/// every 150 ms for a second; then it ends as cancelled. Kills: counting cancels alone.
+#[test]
+fn an_operation_that_answers_is_not_given_up() {
+    let (script, runtime) = watched();
+    runtime.block_on(async {
+        let (mut silent, _silent_peer) = stream();
+        let silent = spawn(async move { silent.recv().await.map(drop) });
+        turns(2).await;
+        let dropped = script.the(Verb::Recv);
+        let (mut alive, _alive_peer) = stream();
+        arm(&mut alive).await;
+        turns(2).await;
+        let recv = script.all(Verb::Recv)[1];
+        script.set_cancel_policy(CancelPolicy::Ignore);
+        script.drop_completion(dropped);
+        for _ in 0..7 {
+            sleep(Duration::from_millis(150)).await;
+            assert!(script.deliver(recv, BYTES, true));
+            assert_eq!(&*alive.recv().await.unwrap(), BYTES);
+        }
+        script.complete(recv, -errno::ECANCELED, Flags::NONE);
+        silent.await.unwrap().unwrap_err();
+        arm(&mut alive).await;
+        turns(2).await;
+        assert!(script.deliver(script.the(Verb::Recv), BYTES, true));
+        assert_eq!(&*alive.recv().await.unwrap(), BYTES);
+        assert_eq!(metrics().strays, 0);
+        script.set_cancel_policy(CancelPolicy::Obey);
+    });
+}
