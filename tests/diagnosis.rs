@@ -73,6 +73,10 @@ fn everything_works_here() {
 
     let runtime = builder().build().expect("it works");
     assert_eq!(diagnosis.verdict().ok(), Some(runtime.handle().driver()));
+    let text = diagnosis.to_string();
+    for line in ["  time namespace: ", "  sandbox: seccomp ", "  fork: ", "  killed process: "] {
+        assert!(text.contains(line), "no '{line}' in:\n{text}");
+    }
 }
 
 /// Goal: a diagnosis leaves nothing behind, and a runtime starts after it.
@@ -123,6 +127,7 @@ fn the_refused_step_is_named() {
             })
         });
         assert_eq!(diagnosis.verdict().ok(), Some(&info));
+        assert_eq!(diagnosis.environment().seccomp(), Some("filter"), "{diagnosis}");
         let [uring, epoll] = diagnosis.candidates();
         assert!(epoll.works(), "{diagnosis}");
         if step.is_empty() {

@@ -99,7 +99,8 @@ async fn use_timers() {
 }
 
 /// Goal: in a time namespace, ahead or behind, every timer ends in time on both drivers, the loop
-/// sleeps in between, a runtime with an armed timeout ends, and io_uring is not given up.
+/// sleeps in between, a runtime with an armed timeout ends, io_uring is not
+/// given up, and a diagnosis names the namespace.
 ///
 /// Method: this test again in a child with such a clock. There all uses of a deadline; the turns are
 /// counted, as a timeout that fires at once makes the loop spin. A timeout that is a day late is
@@ -112,6 +113,7 @@ fn timers_work_in_a_time_namespace() {
     let test = "timers_work_in_a_time_namespace";
     if std::env::var_os("RINGLOOP_TEST_AGAIN").is_some() {
         return within(LIMIT, || {
+            print!("{}", Builder::new().diagnose());
             for runtime in runtimes() {
                 println!("{}", runtime.handle().driver());
                 runtime.block_on(use_timers());
@@ -130,6 +132,8 @@ fn timers_work_in_a_time_namespace() {
         let text = String::from_utf8_lossy(&output.stdout);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{offset} s:\n{text}\n{error}");
+        let named = format!("time namespace: monotonic clock shifted by {offset} s\n");
+        assert!(text.contains(&named), "no '{named}' in:\n{text}");
         let driver = Runtime::new().expect("a driver").handle().driver().kind();
         assert!(text.contains(&format!("{driver} (")), "not on {driver}:\n{text}");
     }

@@ -14,6 +14,11 @@
 //!   works    eventfd
 //!   works    epoll_create1
 //!   works    epoll_pwait2
+//! environment
+//!   time namespace: clocks of the machine
+//!   sandbox: seccomp filter
+//!   fork: this process has not forked; a child cannot use its parent's runtime
+//!   killed process: on io_uring the kernel frees its ports some milliseconds later
 //! a runtime gets epoll (epoll_pwait2), because io_uring: io_uring_setup failed: Operation …
 //! ```
 
@@ -25,6 +30,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+pub use super::environment::Environment;
 use super::{DriverChoice, DriverInfo, DriverKind, RingSizes, SetupError, SetupStep};
 use crate::buf::Pool;
 
@@ -34,6 +40,7 @@ use crate::buf::Pool;
 pub struct Diagnosis {
     uring: Candidate,
     epoll: Candidate,
+    environment: Environment,
     verdict: Result<DriverInfo, SetupError>,
 }
 
@@ -49,6 +56,11 @@ impl Diagnosis {
         self.verdict.as_ref()
     }
 
+    /// What surrounds this process: time namespace, sandbox, forks.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// For when there is not even memory to try with.
     pub(crate) fn impossible(error: SetupError) -> Diagnosis {
         let untried = |kind| {
@@ -59,6 +71,7 @@ impl Diagnosis {
         Diagnosis {
             uring: untried(DriverKind::Uring),
             epoll: untried(DriverKind::Epoll),
+            environment: Environment::read(),
             verdict: Err(error),
         }
     }
@@ -69,6 +82,7 @@ impl fmt::Display for Diagnosis {
         for candidate in self.candidates() {
             write!(f, "{candidate}")?;
         }
+        write!(f, "{}", self.environment)?;
         match &self.verdict {
             Ok(info) => writeln!(f, "a runtime gets {info}"),
             Err(error) => writeln!(f, "a runtime cannot start: {error}"),
@@ -266,15 +280,20 @@ impl Trail {
 pub(crate) fn diagnose(choice: DriverChoice, sizes: RingSizes, pool: &Rc<Pool>) -> Diagnosis {
     let mut trail = Trail::new();
     let verdict =
-        super::choose(choice, sizes, pool, &mut trail).map(super::Opened::close_untouched);
+        super::choose::choose(choice, sizes, pool, &mut trail).map(super::Opened::close_untouched);
     if trail.uring.is_untouched() {
         // Nobody has ruled it out, and nobody has come to it: the choice itself is an error, so
         // what it was meant to be is not known, and it may have been meant to prevent a kill.
         trail.uring.skip("the choice of a driver is not clear");
     }
     if trail.epoll.is_untouched() {
-        let opened = super::open_epoll(pool, String::new(), &mut trail.epoll);
+        let opened = super::choose::open_epoll(pool, String::new(), &mut trail.epoll);
         drop(opened.map(super::Opened::close_untouched));
     }
-    Diagnosis { uring: trail.uring.candidate, epoll: trail.epoll.candidate, verdict }
+    Diagnosis {
+        uring: trail.uring.candidate,
+        epoll: trail.epoll.candidate,
+        environment: Environment::read(),
+        verdict,
+    }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Machine {
     pub(crate) cpus: Option<usize>,
     pub(crate) seccomp: Option<Seccomp>,
     pub(crate) no_new_privs: Option<bool>,
+    /// How far the monotonic clock is ahead of the initial time namespace's, as the kernel prints it:
+    /// seconds and nanoseconds.
+    pub(crate) monotonic_offset: Option<String>,
     pub(crate) locked_memory: Option<LockedMemory>,
     /// The tightest limit of this process's control groups.
     pub(crate) cgroup_memory_bytes: Option<u64>,
@@ -67,6 +70,7 @@ impl Machine {
             cpus: thread::available_parallelism().ok().map(usize::from),
             seccomp: field("Seccomp").and_then(|mode| seccomp(mode, field("Seccomp_filters"))),
             no_new_privs: field("NoNewPrivs").map(|value| value != "0"),
+            monotonic_offset: monotonic_offset(root),
             locked_memory: locked_memory(root),
             cgroup_memory_bytes: cgroup_memory(root),
             sysctls: SYSCTLS.iter().map(|name| (*name, sysctl(root, name))).collect(),
@@ -92,6 +96,12 @@ fn seccomp(mode: &str, filters: Option<&str>) -> Option<Seccomp> {
         _ => return None,
     };
     Some(Seccomp { mode, filters: filters.and_then(|filters| filters.parse().ok()) })
+}
+
+fn monotonic_offset(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join("proc/self/timens_offsets")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("monotonic"))?;
+    Some(line.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn sysctl(root: &Path, name: &str) -> Option<String> {
@@ -195,6 +205,7 @@ pub(super) mod tests {
             ("proc/self/cgroup", "0::/a/b\n"),
             ("sys/fs/cgroup/a/memory.max", "4096000\n"),
             ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("proc/self/timens_offsets", "monotonic       86400        5\nboottime    1   0\n"),
             ("proc/sys/kernel/osrelease", "9.9.9\n"),
             ("proc/sys/kernel/io_uring_disabled", "2\n"),
             ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
@@ -205,6 +216,7 @@ pub(super) mod tests {
         assert_eq!(machine.cpus_allowed.as_deref(), Some("0-1"));
         assert_eq!(machine.seccomp, Some(Seccomp { mode: "filter", filters: Some(3) }));
         assert_eq!(machine.no_new_privs, Some(true));
+        assert_eq!(machine.monotonic_offset.as_deref(), Some("86400 5"));
         let locked = LockedMemory { soft: Some(65_536), hard: None };
         assert_eq!(machine.locked_memory, Some(locked));
         assert_eq!(machine.cgroup_memory_bytes, Some(4_096_000), "the group above");

@@ -4,6 +4,7 @@
 //! refused is asked of `preflight`, and the driver is the one that a worker would get: nothing is
 //! judged by rules of its own here.
 
+mod killed;
 mod machine;
 mod text;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use ringloop::diagnosis::{Candidate, Outcome};
 use serde::Serialize;
 
+use self::killed::KilledServer;
 use self::machine::Machine;
 use crate::cli::DoctorArgs;
 use crate::config::{self, CONNECTS_IN_FLIGHT_MAX};
@@ -40,6 +42,8 @@ pub(crate) struct Checkup {
     pub(crate) driver: DriverFound,
     pub(crate) limits: LimitsFound,
     pub(crate) machine: Machine,
+    /// `None` where no driver works.
+    pub(crate) killed_server: Option<KilledServer>,
     pub(crate) target: Option<TargetFound>,
     /// What stands in the way of a run.
     pub(crate) problems: Vec<String>,
@@ -93,8 +97,17 @@ pub(crate) struct TargetFound {
     pub(crate) error: Option<String>,
 }
 
-/// Looks at everything. Only what is broken beyond a diagnosis is an error.
+/// Looks at everything, and starts and kills a server of this program.
 pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
+    let mut checkup = look(args)?;
+    if let (Ok(program), Some(_)) = (std::env::current_exe(), &checkup.driver.used) {
+        checkup.killed_server = Some(KilledServer::measure(&program, args.driver));
+    }
+    Ok(checkup)
+}
+
+/// Looks at everything else. Only what is broken beyond a diagnosis is an error.
+fn look(args: &DoctorArgs) -> Result<Checkup, Stop> {
     let connections = config::connections(args.connections, args.url.as_ref());
     let files_soft = FileLimit::read()
         .map_err(|error| Stop::could_not_run(format!("no limit of open files: {error}")))?
@@ -124,6 +137,7 @@ pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
             ports_needed: if is_unix { 0 } else { connections.into() },
         },
         machine: Machine::read(Path::new("/")),
+        killed_server: None,
         target: args.url.as_ref().map(TargetFound::new),
         problems: Vec::new(),
         advice: Vec::new(),
@@ -266,7 +280,7 @@ mod tests {
             driver: Driver::Epoll,
             format: crate::cli::DoctorFormat::Text,
         };
-        let mut checkup = examine(&args).unwrap();
+        let mut checkup = look(&args).unwrap();
         checkup.machine = root.read();
         checkup.machine.cpus = Some(2);
         checkup

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::killed::KilledServer;
 use super::machine::{LockedMemory, Machine};
 use super::{CandidateFound, Checkup, LimitsFound, TargetFound};
 use crate::report::figures::{bytes, grouped, time_us};
@@ -13,7 +14,7 @@ pub(super) fn render(checkup: &Checkup) -> String {
     let mut sections = vec![header(checkup)];
     sections.extend(checkup.driver.candidates.iter().map(candidate));
     sections.push(limits(&checkup.limits, checkup.connections, &checkup.machine));
-    sections.push(sandbox(&checkup.machine));
+    sections.push(sandbox(checkup));
     sections.push(sysctls(&checkup.machine));
     sections.extend(checkup.target.as_ref().map(target));
     sections.push(verdict(checkup));
@@ -93,7 +94,15 @@ fn limits(limits: &LimitsFound, connections: u32, machine: &Machine) -> String {
     )
 }
 
-fn sandbox(machine: &Machine) -> String {
+fn sandbox(checkup: &Checkup) -> String {
+    let machine = &checkup.machine;
+    let clock = machine.monotonic_offset.as_deref().map(|offset| match offset {
+        "0 0" => "clocks of the machine".to_owned(),
+        offset => {
+            let seconds = offset.split(' ').next().unwrap_or(offset);
+            format!("monotonic clock shifted by {seconds} s; {}", timeouts(checkup))
+        }
+    });
     let seccomp = machine.seccomp.as_ref().map(|seccomp| match seccomp.filters {
         Some(count) if seccomp.mode == "filter" => format!("filter ({count} installed)"),
         _ => seccomp.mode.to_owned(),
@@ -102,8 +111,30 @@ fn sandbox(machine: &Machine) -> String {
         machine.no_new_privs.map(|is_set| if is_set { "yes" } else { "no" }.to_owned());
     section(
         "Sandbox",
-        &[("kernel", machine.kernel.clone()), ("seccomp", seccomp), ("no_new_privs", no_new_privs)],
+        &[
+            ("kernel", machine.kernel.clone()),
+            ("seccomp", seccomp),
+            ("no_new_privs", no_new_privs),
+            ("time namespace", clock),
+            (
+                "fork",
+                Some("a child cannot use its parent's runtime, and builds its own".to_owned()),
+            ),
+            ("killed server", checkup.killed_server.as_ref().map(KilledServer::describe)),
+        ],
     )
+}
+
+/// The form of timeout that was found to come in time.
+fn timeouts(checkup: &Checkup) -> &'static str {
+    let uring = checkup.driver.used.as_ref().filter(|used| used.kind == "io_uring");
+    match uring.map(|used| used.detail.contains("relative timeouts")) {
+        Some(true) => {
+            "this kernel reads absolute timeouts by another clock, relative ones are used"
+        }
+        Some(false) => "absolute timeouts come in time",
+        None => "epoll's timeouts are not affected",
+    }
 }
 
 fn sysctls(machine: &Machine) -> String {

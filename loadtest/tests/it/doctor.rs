@@ -27,6 +27,10 @@ fn it_says_what_a_run_does() {
     assert_eq!(checkup["machine"]["kernel"], run["env"]["kernel"]);
     assert_eq!(checkup["problems"].as_array().map(Vec::len), Some(0), "{checkup}");
     assert_eq!(checkup["exit_code"], 0);
+    // A server was started, killed, and its port tried; null is "not within a second".
+    let killed = &checkup["killed_server"];
+    assert_eq!(killed["error"], serde_json::Value::Null, "{killed}");
+    assert!(killed["port_held_ms"].as_f64().is_none_or(|ms| ms > 0.0), "{killed}");
 
     let text = loadtest(&["doctor", "-c", "20"]);
     assert_exit(&text, 0);
@@ -35,6 +39,9 @@ fn it_says_what_a_run_does() {
     let (kind, reason) = (used["kind"].as_str().unwrap(), used["reason"].as_str().unwrap());
     let line = format!("   doctor   driver {kind}, because {reason}\n");
     assert!(text.contains(&line), "no '{line}' in:\n{text}");
+    for label in ["seccomp  ", "time namespace  ", "fork  ", "killed server   its port is "] {
+        assert!(text.contains(&format!("             {label}")), "no '{label}' in:\n{text}");
+    }
     for candidate in checkup["driver"]["candidates"].as_array().unwrap() {
         for step in candidate["steps"].as_array().unwrap() {
             let (outcome, name) =
