@@ -110,6 +110,10 @@ const LEAVES: &[(&str, Maker)] = &[
         let (mut s, p) = full(LARGE_BYTES);
         boxed(async move { s.write_all(b"x").await }, p)
     }),
+    ("write_all_vectored", || {
+        let (mut s, p) = full(LARGE_BYTES);
+        boxed(async move { s.write_all_vectored(&[std::io::IoSlice::new(b"x")]).await }, p)
+    }),
     ("send", || {
         let (mut s, p) = full(LARGE_BYTES);
         boxed(async move { s.send(vec![1]).await }, p)
