@@ -276,11 +276,13 @@ impl Reactor {
         let now_ns = self.clock.now_ns();
         self.turn_ns.set(now_ns);
         self.submission.entered(now_ns);
+        self.submission.is_answering.set(true);
         self.answer_withdrawn();
         let mut moved_count = 0;
         for completion in batch.drain(..) {
             moved_count += usize::from(self.dispatch(completion));
         }
+        self.submission.is_answering.set(false);
         *self.batch.borrow_mut() = batch;
         outcome.map(|()| moved_count)
     }

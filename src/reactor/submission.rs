@@ -57,6 +57,8 @@ pub(super) struct Submission {
     boundary_ns: Cell<u64>,
     /// Whether the flush of this moment is one between two polls.
     is_between_polls: Cell<bool>,
+    /// Whether answers of a wait are being handed out.
+    pub(super) is_answering: Cell<bool>,
 }
 
 impl Submission {
@@ -141,8 +143,11 @@ impl Reactor {
 
     /// Submits what is pending and takes in what has completed, in the middle of a turn. Wakers run
     /// where they always do. For a caller that cannot wait for the end of the turn.
+    ///
+    /// Does nothing while answers are handed out, which may end in the destructor of a forgotten waker:
+    /// later answers would overtake the rest of those.
     pub(crate) fn collect_now(&self) {
-        if !self.is_accepting() {
+        if !self.is_accepting() || self.submission.is_answering.get() {
             return;
         }
         let was_between_polls = self.submission.is_between_polls.replace(true);

@@ -23,7 +23,6 @@ pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
     socket.remove_idle_timeout(); // its timer holds the socket
     split::flush(socket).await?;
     coop::leaf_fn(socket.home(), |cx| socket.poll_settled(cx)).await?;
-    socket.remove_idle_timeout(); // its timer holds the socket
     socket.end_hang_up_poll();
     socket.hang_up_poll_ended().await;
     // The lists of what is to be prepared before the next enter hold it as well, for this turn.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::driver::request::{Flags, Verb};
+use crate::driver::uring::entry::Cqe;
+use crate::driver::uring::scripted::CancelPolicy;
 use crate::net::stream::listening::QUEUED_CONNECTIONS_MAX;
 use crate::sys::errno;
 
@@ -312,5 +314,65 @@ fn a_forgotten_accept_holds_up_no_other() {
         turns(2).await;
         drop(listener.accept().await.unwrap());
         drop(forgotten);
+    });
+}
+
+thread_local! {
+    static HELD: RefCell<Option<TcpListener>> = const { RefCell::new(None) };
+}
+
+/// A waker whose destructor drops a listener.
+struct DropsListener;
+
+impl Wake for DropsListener {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for DropsListener {
+    fn drop(&mut self) {
+        drop(HELD.take());
+    }
+}
+
+/// Goal: a listener that is dropped while answers are handed out lets no answer overtake another.
+/// Method: a forgotten accept holds a waker that drops a second listener, which happens when the first
+/// listener's accept has ended. Behind that answer one byte in the same batch, and one in the next.
+/// Kills: a pass through the kernel within the handing out of another.
+#[test]
+fn a_listener_that_ends_among_answers_reorders_nothing() {
+    let (script, runtime) = scripted_with(|builder| builder.ring_entries(64, 1024));
+    runtime.block_on(async {
+        let (first, second) = (listener(), listener());
+        let mut accept = Box::pin(first.accept());
+        let waker = Waker::from(Arc::new(DropsListener));
+        assert!(accept.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        std::mem::forget(accept);
+        turns(1).await;
+        let op = script.the(Verb::Accept);
+        assert!(poll_once(pin!(second.accept())).await.is_pending());
+        let (mut stream, _peer) = stream();
+        arm(&mut stream).await;
+        turns(1).await;
+        HELD.set(Some(second));
+        script.set_cancel_policy(CancelPolicy::Ignore);
+        drop(first);
+        script.set_cancel_policy(CancelPolicy::Obey);
+
+        script.complete(op, -errno::ECANCELED, Flags::NONE);
+        let recv = script.the(Verb::Recv);
+        assert!(script.deliver(recv, b"1", true));
+        for _ in 0..40 {
+            const MISSED_CANCEL: u64 = 0xF2;
+            script.post(Cqe { user_data: MISSED_CANCEL, result: -errno::ENOENT, flags: 0 });
+        }
+        assert!(script.deliver(recv, b"2", true));
+        turns(1).await;
+        assert!(HELD.with_borrow(Option::is_none));
+        let mut bytes = [0; 2];
+        stream.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"12");
+        turns(3).await;
+        assert_eq!(script.all(Verb::Accept), []);
     });
 }
