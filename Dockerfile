@@ -3,8 +3,8 @@
 #   docker build -t ringloop-echo .
 #   docker run --rm --init -p 7000:7000 --security-opt seccomp=io_uring.json ringloop-echo
 #
-# io_uring needs that option: Docker's default seccomp profile refuses its three system calls, and
-# the server then ends at once with an error that says so. Make a profile that allows them from the
+# io_uring needs that option: Docker's default seccomp profile refuses its three system calls. The
+# server then runs on epoll and says so on standard error. Make a profile that allows them from the
 # default one (`profiles/seccomp/default.json` in the sources of moby, for your version of Docker):
 #
 #   jq '.syscalls += [{"names": ["io_uring_setup", "io_uring_enter", "io_uring_register"],
@@ -13,9 +13,9 @@
 # For a quick look on a machine of your own, `--security-opt seccomp=unconfined` does as well; it
 # switches the whole filter off. No capability is needed, and no `--privileged`.
 #
-# Without io_uring the server runs on epoll and says so. For io_uring the host decides the rest:
-# Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent), enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some
-# kernels from 6.14 on lockable memory for the rings (`--ulimit memlock=8388608:8388608`).
+# The host decides the rest: Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent),
+# enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some kernels
+# from 6.14 on lockable memory for the rings (`--ulimit memlock=8388608:8388608`).
 #
 # `--init` because a first process without signal handlers ignores the signal of `docker stop`.
 
@@ -25,7 +25,7 @@ COPY . .
 RUN cargo build --release --locked --example echo
 
 FROM debian:bookworm-slim
-# No package is installed: the binary needs libc and nothing else.
+# No package is installed: the binary needs the C library and libgcc, which this image has.
 RUN useradd --system --user-group --no-create-home --shell /usr/sbin/nologin ringloop
 COPY --from=build /ringloop/target/release/examples/echo /usr/local/bin/ringloop-echo
 USER ringloop
