@@ -114,7 +114,7 @@ pub(crate) struct Failure {
     pub(crate) errno: Option<i32>,
     /// What the reply said, of [`Class::Status`].
     pub(crate) status: Option<u16>,
-    /// Of [`Class::Tls`].
+    /// Of [`Class::Tls`] and [`Class::Malformed`], and of what was agreed on.
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -127,6 +127,11 @@ impl Failure {
     /// A reply that says that it is not what was asked for.
     pub(crate) const fn of_status(status: u16) -> Failure {
         Failure { status: Some(status), ..Failure::of(Stage::Recv, Class::Status) }
+    }
+
+    /// A reply that is none of its protocol.
+    pub(crate) const fn malformed(stage: Stage, reason: &'static str) -> Failure {
+        Failure { reason: Some(reason), ..Failure::of(stage, Class::Malformed) }
     }
 
     pub(crate) const fn of_tls(stage: Stage, reason: &'static str) -> Failure {
@@ -180,7 +185,7 @@ pub(crate) enum Local {
 pub(crate) struct Surprise {
     /// Where the first one is in the reply.
     position: u64,
-    bytes: [u8; Surprise::MAX],
+    bytes: [u8; Surprise::MAX_OF_REPLY],
     len: u8,
     has_more: bool,
 }
@@ -188,9 +193,21 @@ pub(crate) struct Surprise {
 impl Surprise {
     const MAX: usize = 16;
 
+    /// A head says what it is in its first line.
+    const MAX_OF_REPLY: usize = 64;
+
     pub(crate) fn of(position: u64, all: &[u8]) -> Surprise {
-        let len = all.len().min(Surprise::MAX);
-        let mut bytes = [0; Surprise::MAX];
+        Surprise::cut(position, all, Surprise::MAX)
+    }
+
+    /// Of a reply that is the wrong one as a whole, or none: its beginning.
+    pub(crate) fn of_reply(all: &[u8]) -> Surprise {
+        Surprise::cut(0, all, Surprise::MAX_OF_REPLY)
+    }
+
+    fn cut(position: u64, all: &[u8], most: usize) -> Surprise {
+        let len = all.len().min(most);
+        let mut bytes = [0; Surprise::MAX_OF_REPLY];
         bytes[..len].copy_from_slice(&all[..len]);
         Surprise { position, bytes, len: len as u8, has_more: len < all.len() }
     }
@@ -356,5 +373,7 @@ mod tests {
         assert_eq!(shown(b"\x00\xff\"\x1b"), r#""\x00\xff\"\x1b" at byte 9"#);
         assert_eq!(shown(b"0123456789abcdef"), "\"0123456789abcdef\" at byte 9");
         assert_eq!(shown(b"0123456789abcdefg"), "\"0123456789abcdef\"… at byte 9");
+        let reply = Surprise::of_reply(&[b'x'; 65]).to_string();
+        assert_eq!(reply, format!("\"{}\"… at byte 0", "x".repeat(64)));
     }
 }

@@ -3,12 +3,19 @@
 //! Drawn by the main thread from what the workers publish. No worker knows that it exists.
 
 use std::collections::VecDeque;
+use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::cli::ProgressStyle;
 use crate::published::Snapshot;
+use crate::sys;
+
+/// Of a terminal that does not say how wide it is.
+const COLUMNS: usize = 80;
 
 /// Rates kept for the sparkline.
 const RATES_MAX: usize = 16;
@@ -43,8 +50,11 @@ enum Style {
 impl Progress {
     pub(crate) fn new(style: ProgressStyle) -> Progress {
         let style = match style {
-            ProgressStyle::Auto if io::stderr().is_terminal() => Style::Live,
-            ProgressStyle::Auto | ProgressStyle::None => Style::None,
+            ProgressStyle::Auto if !io::stderr().is_terminal() => Style::None,
+            // It takes what moves the cursor for text.
+            ProgressStyle::Auto if is_dumb(env::var_os("TERM").as_deref()) => Style::Plain,
+            ProgressStyle::Auto => Style::Live,
+            ProgressStyle::None => Style::None,
             ProgressStyle::Live => Style::Live,
             ProgressStyle::Plain => Style::Plain,
         };
@@ -87,8 +97,8 @@ impl Progress {
         let written = match self.style {
             Style::Live => {
                 let mut stderr = io::stderr().lock();
-                write!(stderr, "\r\x1b[2K{line}  {}", sparkline(&self.rates))
-                    .and_then(|()| stderr.flush())
+                let shown = fit(&line, &sparkline(&self.rates), columns());
+                write!(stderr, "\r\x1b[2K{shown}").and_then(|()| stderr.flush())
             }
             Style::Plain => writeln!(io::stderr().lock(), "{line}"),
             Style::None => Ok(()),
@@ -107,6 +117,29 @@ impl Progress {
         }
         self.style = Style::None;
     }
+}
+
+fn is_dumb(term: Option<&OsStr>) -> bool {
+    term.is_some_and(|term| term == "dumb")
+}
+
+/// Of the terminal as it is now, or else as the shell has told; a terminal that says nothing is
+/// one of the usual width.
+fn columns() -> usize {
+    let told = || env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    let asked = sys::terminal_columns(io::stderr().as_fd()).map(usize::from);
+    asked.or_else(told).unwrap_or(COLUMNS)
+}
+
+/// The line and, if there is room for it, the chart. The last column stays free: a terminal may begin
+/// a new line behind it, which would then be one that is not redrawn.
+fn fit(line: &str, chart: &str, columns: usize) -> String {
+    let room = columns.saturating_sub(1);
+    let with_chart = format!("{line}  {chart}");
+    if with_chart.chars().count() <= room {
+        return with_chart;
+    }
+    line.chars().take(room).collect()
 }
 
 fn line(stage: Stage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
@@ -206,6 +239,29 @@ mod tests {
         assert_eq!(ramp, "ramp 0/10  err 1");
         let idle = line(Stage::Warmup { elapsed, of }, &before, &before, 0.0);
         assert_eq!(idle, "warm-up 12s/30s  0/s  conns 0  err 0");
+    }
+
+    /// Goal: the live line never fills its terminal, whatever its width and the figures are.
+    ///
+    /// Method: a long line, with its chart and without, in terminals of many widths; what is left of it
+    /// is its beginning. `TERM=dumb` is known.
+    ///
+    /// Kills: a line that wraps, of which each drawing leaves a row behind; a chart in place of the
+    /// figures; bytes counted for columns.
+    #[test]
+    fn the_line_fits() {
+        let line = "12s/30s  49.9k/s  p50 74µs p99 310µs max 2.1ms  conns 10000  err 0";
+        let chart = "▁".repeat(RATES_MAX);
+        for columns in 0..120 {
+            let shown = fit(line, &chart, columns);
+            let len = shown.chars().count();
+            assert!(len < columns.max(1), "{len} of {columns}");
+            assert!(line.starts_with(&shown) || shown.ends_with(&chart), "{shown}");
+        }
+        assert_eq!(fit(line, &chart, 80), line);
+        assert_eq!(fit(line, &chart, 100), format!("{line}  {chart}"));
+        assert!(is_dumb(Some(OsStr::new("dumb"))) && !is_dumb(Some(OsStr::new("xterm"))));
+        assert!(!is_dumb(None));
     }
 
     /// Goal: a sparkline scales to its highest rate and survives silence.

@@ -17,7 +17,7 @@ use crate::signals;
 const RATIO_ENOUGH: f64 = 1.03;
 
 /// However wide the range is.
-const STEPS_MAX: usize = 40;
+const STEPS_MAX: usize = 60;
 
 /// A rate of which so little arrives was not reached, whatever the level says of what did.
 const ACHIEVED_MIN: f64 = 0.98;
@@ -63,7 +63,15 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
                 && report.load.achieved_rate >= offered * ACHIEVED_MIN,
         };
         to_stderr(step.describe());
-        search.tried(rate, step.ok);
+        search.tried(
+            rate,
+            match step {
+                FindStep { ok: true, .. } => Tried::Passed,
+                // What it shows is the generator.
+                FindStep { generator: Verdict::Saturated, .. } => Tried::Saturated,
+                FindStep { .. } => Tried::Missed,
+            },
+        );
         if step.ok {
             best = Some(report);
         } else {
@@ -72,7 +80,11 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         steps.push(step);
     }
     let rate = search.passed;
-    let saturated = steps.iter().any(|step| !step.ok && step.generator == Verdict::Saturated);
+    // The lowest rate that failed is where the search ended.
+    let saturated = search.missed.is_some_and(|missed| {
+        let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
+        steps.iter().filter(of_missed).all(|step| step.generator == Verdict::Saturated)
+    });
     let missed = rate.is_none();
     let signal = runner.interrupted();
     let mut report = best.or(last).expect("at least one rate was tried");
@@ -118,6 +130,18 @@ impl FindStep {
     }
 }
 
+/// A rate at which the generator was saturated is tried again so often: it may have been disturbed.
+const SATURATED_RETRIES: u32 = 2;
+
+/// How a rate has fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Passed,
+    Missed,
+    /// Missed, and the generator was saturated: that says nothing of the target.
+    Saturated,
+}
+
 /// Which rate to try next.
 #[derive(Debug)]
 struct Search {
@@ -128,24 +152,31 @@ struct Search {
     passed: Option<f64>,
     /// The lowest that did not.
     missed: Option<f64>,
+    /// How often the last rate was tried with a saturated generator.
+    saturated: u32,
 }
 
 impl Search {
     fn new(from: f64, to: f64) -> Search {
-        Search { to, next: Some(from), steps: 0, passed: None, missed: None }
+        Search { to, next: Some(from), steps: 0, passed: None, missed: None, saturated: 0 }
     }
 
     fn next(&self) -> Option<f64> {
         self.next
     }
 
-    fn tried(&mut self, rate: f64, ok: bool) {
+    fn tried(&mut self, rate: f64, tried: Tried) {
         self.steps += 1;
-        if ok {
-            self.passed = Some(rate);
-        } else {
-            self.missed = Some(rate);
+        match tried {
+            Tried::Saturated if self.saturated < SATURATED_RETRIES && self.steps < STEPS_MAX => {
+                self.saturated += 1;
+                self.next = Some(rate);
+                return;
+            }
+            Tried::Passed => self.passed = Some(rate),
+            Tried::Missed | Tried::Saturated => self.missed = Some(rate),
         }
+        self.saturated = 0;
         self.next = match (self.passed, self.missed) {
             _ if self.steps >= STEPS_MAX => None,
             // Not even the lowest.
@@ -168,7 +199,7 @@ mod tests {
         let mut tried = Vec::new();
         while let Some(rate) = search.next() {
             tried.push(rate);
-            search.tried(rate, rate <= capacity);
+            search.tried(rate, if rate <= capacity { Tried::Passed } else { Tried::Missed });
         }
         (search.passed, search.missed, tried)
     }
@@ -191,6 +222,36 @@ mod tests {
             assert!(tried.len() <= 18, "{capacity}: {tried:?}");
             assert!(tried.iter().all(|rate| *rate <= capacity * 2.0), "{capacity}: {tried:?}");
         }
+    }
+
+    /// Goal: a rate at which the generator was disturbed is no limit of the target; one at which it is
+    /// saturated again and again is where the search ends.
+    ///
+    /// Method: a server that takes everything, and a generator that is disturbed once at every rate, or
+    /// in two of three tries; then one that is saturated from some rate on.
+    ///
+    /// Kills: the first saturated step taken for the capacity, near the lowest rate; trying for ever.
+    #[test]
+    fn saturated_steps_are_tried_again() {
+        for disturbed in 1..=SATURATED_RETRIES {
+            let mut search = Search::new(1_000.0, 100_000.0);
+            let mut tries = 0;
+            while let Some(rate) = search.next() {
+                tries += 1;
+                let is_disturbed = tries % (disturbed + 1) != 0;
+                search.tried(rate, if is_disturbed { Tried::Saturated } else { Tried::Passed });
+            }
+            assert_eq!((search.passed, search.missed), (Some(100_000.0), None), "{disturbed}");
+        }
+        let mut search = Search::new(1_000.0, 100_000.0);
+        let mut tries = 0;
+        while let Some(rate) = search.next() {
+            tries += 1;
+            search.tried(rate, if rate > 5_000.0 { Tried::Saturated } else { Tried::Passed });
+        }
+        let passed = search.passed.unwrap();
+        assert!((4_800.0..=5_000.0).contains(&passed), "{passed}");
+        assert!(tries <= STEPS_MAX, "{tries}");
     }
 
     /// Goal: a range that does not hold the capacity is not left.

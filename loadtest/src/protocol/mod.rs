@@ -33,7 +33,7 @@ use std::sync::Arc;
 use self::echo::Echo;
 use self::http::{Exchange, Http};
 use self::ws::{Upgrade, Ws};
-use crate::failure::Failure;
+use crate::failure::{Failure, Surprise};
 use crate::random;
 
 /// What is spoken, as it was asked for.
@@ -212,6 +212,15 @@ impl Protocol {
         match conversation {
             Conversation::Echo(_) | Conversation::Http(_) => None,
             Conversation::Ws(talk) => talk.take_owed(),
+        }
+    }
+
+    /// How a reply began, or an answer to the opening, that was as a whole not the one that was wanted.
+    pub(crate) fn take_unwanted(&self, conversation: &mut Conversation) -> Option<Surprise> {
+        match conversation {
+            Conversation::Echo(_) => None,
+            Conversation::Http(talk) => talk.take_unwanted(),
+            Conversation::Ws(talk) => talk.unwanted(),
         }
     }
 

@@ -174,6 +174,19 @@ impl FromStr for Url {
             }
             _ => return Err(format!("{scheme}:// is not spoken here; use {FORMS}")),
         };
+        if let Some((userinfo, host)) = authority.rsplit_once('@') {
+            // A password belongs in no message.
+            let user = userinfo.split(':').next().unwrap_or_default();
+            let way_out = match scheme {
+                Scheme::Tcp => "an echo has no users",
+                Scheme::Http { .. } | Scheme::Ws { .. } => {
+                    "send --header 'Authorization: Basic ...', with user:password in base64"
+                }
+            };
+            return Err(format!(
+                "'{user}' before the host '{host}' is not sent from a URL: {way_out}"
+            ));
+        }
         let has_port = !authority.ends_with(']') && authority.contains(':');
         let (host, port) = match (&scheme, authority.rsplit_once(':')) {
             (_, Some((host, port))) if has_port => (host, Some(port)),
@@ -280,6 +293,10 @@ mod tests {
         for (bad, word) in [
             ("127.0.0.1:7000", "tcp://host:port"),
             ("ftp://x:80", "ftp://"),
+            ("http://user:secret@x/", "--header 'Authorization: Basic"),
+            ("http://user:secret@x:80/", "'user' before the host 'x:80'"),
+            ("wss://user@x/", "--header 'Authorization: Basic"),
+            ("tcp://user:secret@x:80", "an echo has no users"),
             ("wss://x:0", "port"),
             ("ws://x:0/", "port"),
             ("ws://x/a b", "%XX"),

@@ -50,10 +50,12 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
         let ended = talk(&worker, index, &mut connection, conversation).await;
         let local = match ended {
             Ended::Failed { .. } => connection.local_addr().map(Local::Socket), // while there is one
-            Ended::Retired => None,
+            Ended::Retired | Ended::Over => None,
         };
         match (&ended, churn.close) {
-            (Ended::Retired, CloseStyle::Fin) => _ = Box::pin(connection.close()).await,
+            (Ended::Retired | Ended::Over, CloseStyle::Fin) => {
+                let _ = Box::pin(connection.close()).await;
+            }
             (Ended::Failed { .. }, CloseStyle::Fin) => drop(connection),
             (_, CloseStyle::Rst) => connection.abort(),
         }
@@ -62,6 +64,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
                 worker.retired(index);
                 false
             }
+            Ended::Over => return worker.parted(index),
             Ended::Failed { fate, was_served, surprise } => {
                 let example = Example { local, surprise, ..worker.example_of(index) };
                 worker.lost(index, fate, Instant::now(), example);
@@ -91,7 +94,7 @@ async fn pause(worker: &Worker, backoff: Duration) {
 pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
     let (opened, took) = match Box::pin(reach(&worker, index, permit)).await {
         Ok(connected) => connected,
-        Err(failure) => return worker.idle_failed(index, failure),
+        Err((failure, surprise)) => return worker.idle_failed(index, failure, surprise),
     };
     worker.idle_opened(took);
     let mut example = worker.example_of(index);
@@ -149,27 +152,31 @@ async fn open(
             worker.note_suite(&opened.connection);
             Some(opened)
         }
-        Err(failure) => {
-            worker.connect_failed(index, failure, attempt);
+        Err((failure, surprise)) => {
+            worker.connect_failed(index, failure, surprise, attempt);
             None
         }
     }
 }
 
-/// Connects and agrees with the peer on what is spoken, and says how long that took.
+/// Connects and agrees with the peer on what is spoken, and says how long that took; or what failed,
+/// with the answer if it was one.
 async fn reach(
     worker: &Worker,
     index: u32,
     permit: ConnectPermit,
-) -> Result<(Opened, Took), Failure> {
-    let Reached { mut connection, mut took } =
-        connect::reach(worker.plan(), worker.source_of(index)).await?;
+) -> Result<(Opened, Took), (Failure, Option<Surprise>)> {
+    let reached = connect::reach(worker.plan(), worker.source_of(index)).await;
+    let Reached { mut connection, mut took } = reached.map_err(|failure| (failure, None))?;
     let mut conversation = worker.protocol().begin(worker.number_of_conversation());
     if let Some(opening) = worker.protocol().open(&mut conversation) {
         let started = Instant::now();
         let agreed = agree(worker, &mut connection, &mut conversation, opening);
         let in_time = ringloop::time::timeout(worker.plan().connect_timeout, agreed).await;
-        in_time.map_err(|_| Failure::of(Stage::Handshake, Class::Timeout))??;
+        let late = |_| Failure::of(Stage::Handshake, Class::Timeout);
+        if let Err(failure) = in_time.map_err(late).and_then(|agreed| agreed) {
+            return Err((failure, worker.protocol().take_unwanted(&mut conversation)));
+        }
         took.handshake = Some(started.elapsed());
     }
     // Held until here: a target that agrees slowly is not to be flooded with connects either.
@@ -208,6 +215,8 @@ enum Ended {
         was_served: bool,
         surprise: Option<Surprise>,
     },
+    /// The run is over: it stays in the books as it is.
+    Over,
 }
 
 /// One reading of the clock for all that happens in one poll: a reply's arrival is the next
@@ -251,6 +260,8 @@ async fn talk(
     let ended = link.run(connection).await;
     let is_orderly = match &ended {
         Ended::Retired => true,
+        // Behind a part of a message it would be taken for the rest of it.
+        Ended::Over => worker.is_whole(index),
         Ended::Failed { fate, .. } => matches!(fate, Fate::Failed(CLOSED)),
     };
     if is_orderly && worker.plan().churn.close == CloseStyle::Fin {
@@ -296,6 +307,9 @@ impl Link<'_> {
         let mut patience = Patience::new();
         poll_fn(|cx| {
             clock.forget();
+            if worker.is_parting() {
+                return Poll::Ready(Ended::Over);
+            }
             match receiving.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
                 Poll::Ready(Err(failure)) => return Poll::Ready(failed(Fate::Failed(failure))),
@@ -411,7 +425,8 @@ impl Link<'_> {
         let protocol = self.worker.protocol();
         let mut conversation = self.conversation.borrow_mut();
         if bytes.is_empty() {
-            self.settle(protocol.ended(&mut conversation)?);
+            let step = protocol.ended(&mut conversation)?;
+            self.settle(step, protocol.take_unwanted(&mut conversation));
             return Err(CLOSED);
         }
         while !bytes.is_empty() {
@@ -420,9 +435,12 @@ impl Link<'_> {
                 self.keep(0, bytes);
                 return Err(SURPLUS);
             }
-            let step = protocol.decode(&mut conversation, bytes).inspect_err(|_| {
-                self.keep(protocol.wrong_from(&conversation, bytes), bytes);
-            })?;
+            let decoded = protocol.decode(&mut conversation, bytes);
+            let step =
+                decoded.inspect_err(|_| match protocol.take_unwanted(&mut conversation) {
+                    Some(unwanted) => self.surprise.set(Some(unwanted)),
+                    None => self.keep(protocol.wrong_from(&conversation, bytes), bytes),
+                })?;
             let used = match step {
                 Step::Partial => bytes.len(),
                 Step::Complete { used } | Step::Unexpected { used, .. } => used,
@@ -434,7 +452,11 @@ impl Link<'_> {
                 self.keep(0, bytes);
                 return Err(SURPLUS);
             }
-            if self.settle(step) && protocol.is_over(&conversation) {
+            let unwanted = match step {
+                Step::Unexpected { .. } => protocol.take_unwanted(&mut conversation),
+                Step::Partial | Step::Complete { .. } => None,
+            };
+            if self.settle(step, unwanted) && protocol.is_over(&conversation) {
                 return Err(CLOSED);
             }
         }
@@ -448,7 +470,7 @@ impl Link<'_> {
     }
 
     /// Says whether the oldest message has found its fate.
-    fn settle(&self, step: Step) -> bool {
+    fn settle(&self, step: Step, unwanted: Option<Surprise>) -> bool {
         let (index, now) = (self.index, self.clock.now());
         let failure = match step {
             Step::Partial => return false,
@@ -458,7 +480,11 @@ impl Link<'_> {
         let reply_len = self.reply_len.replace(0);
         match failure {
             None => self.worker.replied(index, reply_len, now),
-            Some(failure) => self.worker.replied_wrong(index, reply_len, failure, now),
+            Some(failure) => {
+                let surprise = unwanted;
+                let example = Example { surprise, ..self.worker.example_of(index) };
+                self.worker.replied_wrong(index, reply_len, failure, now, example);
+            }
         }
         self.was_served.set(true);
         true

@@ -51,6 +51,10 @@ use crate::schedule::{ConnectPace, Window};
 use crate::sys;
 use crate::tls::Tls;
 
+/// How long connections may take to say that they end, and between two looks whether they have.
+const PARTING_MAX: Duration = Duration::from_millis(500);
+const PARTING_LOOK: Duration = Duration::from_millis(1);
+
 /// What one worker is to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -183,13 +187,27 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
                 if !worker.is_draining() {
                     worker.drain(ending);
                 }
-                let mut result = worker.collect(Instant::now());
+                let now = Instant::now();
+                part(&worker).await;
+                let mut result = worker.collect(now);
                 let metrics = handle.metrics();
                 result.cq_overflows = metrics.cq_overflows;
                 result.enobufs = metrics.enobufs;
                 return result;
             }
         }
+    }
+}
+
+/// Closes connections in order whose peers would take the bare end of the stream for an accident.
+/// What they do about it does not hold the run up.
+async fn part(worker: &Worker) {
+    if !worker.part() {
+        return;
+    }
+    let deadline = Instant::now() + PARTING_MAX;
+    while !worker.have_all_parted() && Instant::now() < deadline {
+        ringloop::time::sleep(PARTING_LOOK).await;
     }
 }
 

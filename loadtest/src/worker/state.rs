@@ -79,6 +79,8 @@ pub(super) struct Worker {
     deeds: Cell<u64>,
     /// Awake in the measured window with nothing to do.
     spun: Cell<Duration>,
+    /// Connections are to be closed in order, as the run is over.
+    is_parting: Cell<bool>,
 }
 
 /// What the main thread counts workers by: told once each.
@@ -97,6 +99,8 @@ struct Slot {
     was_opened: bool,
     is_open: bool,
     was_served: bool,
+    /// Closed at the end of the run.
+    has_parted: bool,
     /// It takes no more messages, and is closed when the last reply is there.
     is_retiring: bool,
     /// Messages sent since it was opened the last time.
@@ -172,6 +176,7 @@ impl Worker {
             loop_lag: RefCell::new(stats::new_lag_histogram()),
             deeds: Cell::new(0),
             spun: Cell::new(Duration::ZERO),
+            is_parting: Cell::new(false),
             plan,
             links,
         }

@@ -299,14 +299,18 @@ fn of_certificate(error: &CertificateError) -> &'static str {
             "certificate for another name; see --sni"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "certificate has expired"
+            "certificate has expired; see --insecure"
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "certificate is not valid yet"
+            "certificate is not valid yet; see --insecure"
         }
-        CertificateError::Revoked => "certificate was revoked",
-        CertificateError::BadSignature => "certificate with a wrong signature",
-        _ => "certificate is not valid",
+        CertificateError::Revoked => "certificate was revoked; see --insecure",
+        CertificateError::BadSignature => "certificate with a wrong signature; see --insecure",
+        // `openssl req -x509` makes such: a certificate that vouches for itself.
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            "certificate of an authority in place of a server's, as a self-signed one; see --insecure"
+        }
+        _ => "certificate is not valid; see --insecure",
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{assert_exit, json, loadtest, scratch_file};
+use crate::common::{assert_exit, json, loadtest, scratch_file, stdout};
 use crate::targets::{hold, target};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
@@ -90,6 +90,67 @@ fn answers_before_the_request_is_sent() {
         }
     }
     fs::remove_file(body).unwrap();
+}
+
+/// Goal: a reply that is no HTTP says why, and one that is not the wanted one how it begins.
+///
+/// Method: a table of replies, whole and byte by byte; the reason and the beginning in the report and in
+/// the text.
+///
+/// Kills: a class without a reason; the last piece in place of the beginning; the beginning of the reply
+/// before.
+#[test]
+fn what_was_wrong_with_a_reply() {
+    for (reply, class, reason, got) in [
+        ("SSH-2.0-OpenSSH_9.2\r\n", "malformed", "does not begin with HTTP/1.", "SSH-2.0"),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", "malformed", "the status line is wrong", "HTTP/1.1 2x0"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "malformed",
+            "Content-Length is no number",
+            "HTTP/1.1 200 OK\\r\\nContent-Length: -1",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "malformed",
+            "a chunk of the body",
+            "",
+        ),
+        (
+            "HTTP/1.1 503 Gone fishing\r\nContent-Length: 4\r\n\r\nbusy",
+            "status",
+            "",
+            "HTTP/1.1 503 Gone fishing",
+        ),
+    ] {
+        for is_whole in [true, false] {
+            if !is_whole && !reply.starts_with("HTTP") {
+                continue; // known by its first byte
+            }
+            let url = http_target(move |mut stream| {
+                while read_head(&mut stream).is_some() {
+                    let pieces = reply.as_bytes().chunks(if is_whole { reply.len() } else { 1 });
+                    for piece in pieces {
+                        if stream.write_all(piece).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+            let common = ["-c", "1", "-n", "2", "--warmup", "0"];
+            let output = loadtest(&[&common[..], &["--format", "json", &url]].concat());
+            assert_exit(&output, 3);
+            let report = json(&output);
+            let row = &report["failures"][0];
+            assert_eq!(row["class"], class, "{report:#}");
+            assert!(row["reason"].as_str().unwrap_or_default().contains(reason), "{row}");
+            let found = row["example"]["got"].as_str().unwrap_or_else(|| panic!("{row}"));
+            assert!(found.starts_with(&format!("\"{got}")), "{is_whole}: {row}");
+            let text = loadtest(&[&common[..], &[&url]].concat());
+            let text = stdout(&text);
+            assert!(text.contains(reason) && text.contains(got), "{reason} {got}: {text}");
+        }
+    }
 }
 
 /// Goal: a server that closes after each reply, while others wait behind it, is no internal error.

@@ -204,7 +204,7 @@ fn websocket() {
         pongs += pongs_here;
         closes += u64::from(has_closed);
     }
-    // Those that were open at the end of the program have ended without a word.
+    // One that was being opened at the end of the run has none.
     assert!(closes >= reconnects && reconnects >= 7, "{closes} of {reconnects}");
     assert!(pongs >= reconnects, "{pongs} of {reconnects}");
 }
@@ -231,6 +231,33 @@ fn report(url: &str, options: &[&str]) -> Value {
     json(&output)
 }
 
+/// Goal: the end of a run is announced to every peer that speaks TLS.
+///
+/// Method: an echo that reads until the end: an orderly one is no error.
+///
+/// Kills: connections that are cut at the end of the run, which looks like a truncation.
+#[test]
+fn the_end_of_a_run_is_announced() {
+    let authority = Authority::new("announced");
+    let (end, ends) = std::sync::mpsc::channel();
+    let addr = serve(&authority.server(&["127.0.0.1"]), move |stream| {
+        let mut bytes = vec![0; 64 << 10];
+        let is_announced = loop {
+            match stream.read(&mut bytes) {
+                Ok(0) => break true,
+                Ok(count) => stream.write_all(&bytes[..count]).unwrap(),
+                Err(_) => break false,
+            }
+        };
+        end.send(is_announced).unwrap();
+    });
+    let url = format!("tls://{addr}");
+    report(&url, &["-c", "4", "-n", "40", "--cacert", authority.path()]);
+    for _ in 0..4 {
+        assert!(ends.recv_timeout(Duration::from_secs(60)).unwrap(), "cut");
+    }
+}
+
 /// Goal: a certificate that proves nothing ends the run with exit code 3 and one line that says what
 /// is wrong with it, and with `--insecure` it is taken.
 ///
@@ -242,6 +269,10 @@ fn report(url: &str, options: &[&str]) -> Value {
 fn bad_certificates() {
     let trusted = Authority::new("trusted");
     let other = Authority::new("other");
+    // As `openssl req -x509` makes them: the certificate is an authority, and vouches for itself.
+    let own = |params: &mut CertificateParams| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    };
     let past = |params: &mut CertificateParams| {
         params.not_before = rcgen::date_time_ymd(2001, 1, 1);
         params.not_after = rcgen::date_time_ymd(2002, 1, 1);
@@ -249,12 +280,14 @@ fn bad_certificates() {
     let good = trusted.server(&["127.0.0.1"]);
     let elsewhere = trusted.server(&["else.where"]);
     let expired = trusted.server_with(&["127.0.0.1"], rustls::ALL_VERSIONS, past);
+    let itself = trusted.server_with(&["127.0.0.1"], rustls::ALL_VERSIONS, own);
     let cacert = |authority: &Authority| vec!["--cacert".to_owned(), authority.path().to_owned()];
     for (config, trust, reason) in [
         (&good, vec![], "certificate of an unknown issuer"),
         (&good, cacert(&other), "certificate of an unknown issuer"),
         (&elsewhere, cacert(&trusted), "certificate for another name; see --sni"),
-        (&expired, cacert(&trusted), "certificate has expired"),
+        (&expired, cacert(&trusted), "certificate has expired; see --insecure"),
+        (&itself, cacert(&trusted), "as a self-signed one; see --insecure"),
     ] {
         let url = format!("tls://{}", serve(config, echo));
         let options: Vec<&str> = trust.iter().map(String::as_str).collect();

@@ -246,6 +246,53 @@ fn the_peer_closes() {
     assert!(answered.load(Ordering::SeqCst) >= 1, "{answered:?}");
 }
 
+/// Goal: a run ends with a Close frame on every connection, however it ends; the target sees no
+/// accident.
+///
+/// Method: a target that notes how each connection has ended. A run by its number of messages, one by
+/// its time with messages outstanding, one with a schedule.
+///
+/// Kills: connections that end with the program; a Close frame that waits for a reply.
+#[test]
+fn runs_end_with_a_close() {
+    for load in [&["-n", "30"][..], &["-d", "200ms", "-p", "3"], &["-d", "200ms", "-R", "1k"]] {
+        let (end, ends) = std::sync::mpsc::channel();
+        let url = ws_target(move |stream| {
+            let mut socket = tungstenite::accept(stream).unwrap();
+            let has_closed = loop {
+                match socket.read() {
+                    Ok(Message::Close(frame)) => break frame.map(|frame| frame.code.into()),
+                    Ok(message) => _ = socket.send(message),
+                    Err(_) => break None,
+                }
+            };
+            end.send(has_closed).unwrap();
+        });
+        run(&[&["-c", "3", "--warmup", "0", &url], load].concat(), 0);
+        for _ in 0..3 {
+            let code: Option<u16> = ends.recv_timeout(crate::common::HUNG).unwrap();
+            assert_eq!(code, Some(1000), "{load:?}");
+        }
+    }
+}
+
+/// Goal: an opening that is refused shows how the target has answered.
+///
+/// Method: a target that answers with a status of its own and a word about it.
+///
+/// Kills: a status without the answer that it came with.
+#[test]
+fn a_refusal_shows_the_answer() {
+    let url = ws_target(|mut stream| {
+        read_opening(&mut stream);
+        stream.write_all(b"HTTP/1.1 403 Not from there\r\nContent-Length: 0\r\n\r\n").unwrap();
+        hold(stream);
+    });
+    let report = run(&["-c", "1", "-n", "1", &url], 3);
+    let got = report["failures"][0]["example"]["got"].as_str().unwrap();
+    assert!(got.starts_with("\"HTTP/1.1 403 Not from there"), "{got}");
+}
+
 /// Reads the head of an opening; the key.
 fn read_opening(stream: &mut TcpStream) -> String {
     let mut key = String::new();

@@ -1,6 +1,6 @@
 //! Heads of replies, whole or in pieces, and what they say about the rest.
 
-use super::{Exchange, FIELDS_MAX, HEAD_LEN_MAX, MALFORMED, is_interim};
+use super::{Exchange, FIELDS_MAX, HEAD_LEN_MAX, is_interim, malformed};
 use crate::failure::Failure;
 
 /// Every head begins so. What does not is known to be something else before its first line ends.
@@ -60,10 +60,17 @@ impl HeadReader {
         let added = &bytes[..bytes.len().min(HEAD_LEN_MAX - kept_len)];
         self.kept.extend_from_slice(added);
         let parsed = parse(&self.kept, added, exchange)?;
-        Ok(parsed.map(|(len, head)| {
-            self.kept = Vec::new();
-            (len - kept_len, head)
-        }))
+        Ok(parsed.map(|(len, head)| (len - kept_len, head)))
+    }
+
+    /// The beginning of the head that has just ended, or is none; `bytes` are those that it ended with.
+    pub(super) fn seen<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.kept.is_empty() { bytes } else { &self.kept }
+    }
+
+    /// The next head is another one.
+    pub(super) fn forget(&mut self) {
+        self.kept = Vec::new();
     }
 }
 
@@ -75,7 +82,7 @@ fn parse(
     exchange: &Exchange,
 ) -> Result<Option<(usize, Head)>, Failure> {
     if !window.starts_with(&BEGIN[..BEGIN.len().min(window.len())]) {
-        return Err(MALFORMED);
+        return Err(malformed("the reply does not begin with HTTP/1."));
     }
     let is_full = window.len() == HEAD_LEN_MAX;
     // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
@@ -88,7 +95,16 @@ fn parse(
     match head.parse(window) {
         Ok(httparse::Status::Complete(len)) => Ok(Some((len, understand(&head, exchange)?))),
         Ok(httparse::Status::Partial) if !is_full => Ok(None),
-        Ok(httparse::Status::Partial) | Err(_) => Err(MALFORMED),
+        Ok(httparse::Status::Partial) => Err(malformed("the head is too large")),
+        Err(error) => Err(malformed(match error {
+            httparse::Error::HeaderName => "a name in the head is wrong",
+            httparse::Error::HeaderValue => "a value in the head is wrong",
+            httparse::Error::NewLine => "a line of the head does not end as it should",
+            httparse::Error::Status => "the status line is wrong",
+            httparse::Error::TooManyHeaders => "the head has too many fields",
+            httparse::Error::Version => "the version of HTTP is wrong",
+            httparse::Error::Token => "the head is no HTTP",
+        })),
     }
 }
 
@@ -106,14 +122,14 @@ fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<
             for part in parts() {
                 let value = decimal(part)?;
                 if length.replace(value).is_some_and(|before| before != value) {
-                    return Err(MALFORMED);
+                    return Err(malformed("two values of Content-Length differ"));
                 }
             }
         } else if is("transfer-encoding") {
             for part in parts().filter(|part| !part.is_empty()) {
                 // Chunks are the outermost coding, and the only one that says where it ends.
                 if last_is_chunked {
-                    return Err(MALFORMED);
+                    return Err(malformed("Transfer-Encoding has something behind chunked"));
                 }
                 codings += 1;
                 last_is_chunked = part.eq_ignore_ascii_case(b"chunked");
@@ -125,8 +141,11 @@ fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<
             }
         }
     }
-    if codings > 0 && (length.is_some() || !is_modern) {
-        return Err(MALFORMED);
+    if codings > 0 && length.is_some() {
+        return Err(malformed("both Content-Length and Transfer-Encoding"));
+    }
+    if codings > 0 && !is_modern {
+        return Err(malformed("Transfer-Encoding in HTTP/1.0"));
     }
     let is_bodiless = exchange.is_head() || status < 200 || matches!(status, 204 | 304);
     let body = match length {
@@ -145,10 +164,11 @@ fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, Failure> {
+    let failure = malformed("Content-Length is no number");
     // `parse` would take a sign.
     if !digits.iter().all(u8::is_ascii_digit) {
-        return Err(MALFORMED);
+        return Err(failure);
     }
-    let text = std::str::from_utf8(digits).map_err(|_| MALFORMED)?;
-    text.parse().map_err(|_| MALFORMED)
+    let text = std::str::from_utf8(digits).map_err(|_| failure)?;
+    text.parse().map_err(|_| failure)
 }

@@ -28,7 +28,7 @@ use self::head::{Body, Head, HeadReader};
 pub(crate) use self::statuses::Statuses;
 use super::Step;
 use crate::chunked::{Broken, Chunked, Progress};
-use crate::failure::{Class, Failure, Stage};
+use crate::failure::{Class, Failure, Stage, Surprise};
 
 /// The longest head of a reply: status line, fields and the empty line.
 const HEAD_LEN_MAX: usize = 64 << 10;
@@ -54,6 +54,8 @@ pub(crate) struct Talk {
     status: u16,
     /// The reply that is being read, or was read last, is the last one here.
     is_last: bool,
+    /// How the last reply began that was not wanted.
+    unwanted: Option<Box<Surprise>>,
 }
 
 /// Which part of a reply comes next.
@@ -87,9 +89,12 @@ impl Http {
             let rest = &bytes[used..];
             match &mut talk.part {
                 Part::Head => {
-                    let Some((len, head)) = talk.head.advance(rest, &self.exchange)? else {
-                        return Ok(Step::Partial);
-                    };
+                    let advanced = talk.head.advance(rest, &self.exchange);
+                    if !matches!(advanced, Ok(None)) {
+                        talk.unwanted = self.unwanted(&advanced, talk.head.seen(rest));
+                        talk.head.forget();
+                    }
+                    let Some((len, head)) = advanced? else { return Ok(Step::Partial) };
                     used += len;
                     if let Some(step) = self.begin(talk, head, used) {
                         return Ok(step);
@@ -104,7 +109,7 @@ impl Http {
                     });
                 }
                 Part::Chunked(body) => {
-                    return Ok(match body.skip(rest).map_err(|_: Broken| MALFORMED)? {
+                    return Ok(match body.skip(rest).map_err(of_chunk)? {
                         Progress::Ended { used: len } => self.complete(talk, used + len),
                         Progress::Goes => Step::Partial,
                     });
@@ -112,6 +117,16 @@ impl Http {
                 Part::UntilEnd => return Ok(Step::Partial),
             }
         }
+    }
+
+    /// Keeps how a reply begins that is not wanted.
+    fn unwanted(
+        &self,
+        head: &Result<Option<(usize, Head)>, Failure>,
+        seen: &[u8],
+    ) -> Option<Box<Surprise>> {
+        let is_wanted = matches!(head, Ok(Some((_, head))) if self.exchange.expects(head.status));
+        (!is_wanted).then(|| Box::new(Surprise::of_reply(seen)))
     }
 
     /// The end of the stream is the end of a reply that is read until there.
@@ -152,12 +167,26 @@ impl Http {
 }
 
 impl Talk {
+    /// How the reply began that was not wanted, if it was one.
+    pub(super) fn take_unwanted(&mut self) -> Option<Surprise> {
+        self.unwanted.take().map(|surprise| *surprise)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.is_last
     }
 }
 
-const MALFORMED: Failure = Failure::of(Stage::Recv, Class::Malformed);
+const fn malformed(reason: &'static str) -> Failure {
+    Failure::malformed(Stage::Recv, reason)
+}
+
+fn of_chunk(broken: Broken) -> Failure {
+    malformed(match broken {
+        Broken::TooLarge => "the trailer of a chunked body is too large",
+        Broken::Malformed => "a chunk of the body has no right length or end",
+    })
+}
 
 /// Whether another head follows. After `101` it is not HTTP that follows.
 fn is_interim(status: u16) -> bool {

@@ -24,7 +24,7 @@ use self::upgrade::Opening;
 pub(crate) use self::upgrade::Upgrade;
 use super::Step;
 use super::echo::{self, Echo};
-use crate::failure::{Class, Failure, Stage};
+use crate::failure::{Class, Failure, Stage, Surprise};
 use crate::websocket::{self, Opcode, Part, Reader, Sender};
 
 /// `1000`: the purpose of the connection has been fulfilled.
@@ -174,6 +174,12 @@ impl Ws {
 }
 
 impl Talk {
+    /// How the answer to the opening began.
+    pub(super) fn unwanted(&self) -> Option<Surprise> {
+        let answer = self.opening.as_ref()?.seen();
+        (!answer.is_empty()).then(|| Surprise::of_reply(answer))
+    }
+
     pub(super) fn new(connection: u64) -> Talk {
         Talk {
             echo: echo::Talk::new(connection),

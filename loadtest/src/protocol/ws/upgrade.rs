@@ -23,7 +23,8 @@ const RESERVED: [&str; 7] = [
     "transfer-encoding",
 ];
 
-const MALFORMED: Failure = Failure::of(Stage::Handshake, Class::Malformed);
+const MALFORMED: Failure =
+    Failure::malformed(Stage::Handshake, "the answer to the upgrade is no HTTP");
 
 /// What is asked for, on every connection.
 #[derive(Debug)]
@@ -162,5 +163,10 @@ impl Opening {
             true => Ok(()),
             false => Err(Failure::of(Stage::Handshake, Class::Mismatch)),
         }
+    }
+
+    /// What has come of the answer.
+    pub(super) fn seen(&self) -> &[u8] {
+        &self.kept
     }
 }

@@ -91,6 +91,11 @@ pub(super) fn find_max(found: &FindMax, exit_code: u8) -> String {
         None if found.limited_by == "interrupted" => {
             writeln!(text, "no rate was found to meet {slo} so far")
         }
+        None if found.limited_by == "generator" => writeln!(
+            text,
+            "the generator was saturated at the lowest rate: nothing is known of the target (exit \
+             {exit_code})"
+        ),
         None => writeln!(text, "no rate of --find-range meets {slo} (exit {exit_code})"),
     };
     text
@@ -261,6 +266,7 @@ mod tests {
             (Some(5.0), "generator", "the target may take more"),
             (None, "slo", "no rate of --find-range meets p(99)<1ms (exit 99)"),
             (Some(5.0), "interrupted", "5/s is the highest rate with p(99)<1ms so far"),
+            (None, "generator", "nothing is known of the target (exit 99)"),
             (None, "interrupted", "no rate was found to meet p(99)<1ms so far"),
         ] {
             let text = find_max(&found(rate, limited_by), 99);

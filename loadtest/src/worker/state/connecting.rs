@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::{FAILED_CONNECTS_MAX, Worker, record};
 use crate::control::Event;
-use crate::failure::{Example, Failure};
+use crate::failure::{Example, Failure, Surprise};
 use crate::stats;
 use crate::worker::connect::Took;
 use crate::worker::tls::Connection;
@@ -130,8 +130,14 @@ impl Worker {
         }
     }
 
-    pub(in crate::worker) fn connect_failed(&self, index: u32, failure: Failure, attempt: Attempt) {
-        self.connect_failure(index, failure);
+    pub(in crate::worker) fn connect_failed(
+        &self,
+        index: u32,
+        failure: Failure,
+        surprise: Option<Surprise>,
+        attempt: Attempt,
+    ) {
+        self.connect_failure(index, failure, surprise);
         self.links.published.refused.add_one();
         self.service_failed(Instant::now());
         if attempt == Attempt::First {
@@ -156,10 +162,15 @@ impl Worker {
         self.tell_if_ramped();
     }
 
-    pub(in crate::worker) fn idle_failed(&self, index: u32, failure: Failure) {
+    pub(in crate::worker) fn idle_failed(
+        &self,
+        index: u32,
+        failure: Failure,
+        surprise: Option<Surprise>,
+    ) {
         self.ramp.borrow_mut().started -= 1;
         self.ramp.borrow_mut().pending -= 1;
-        self.connect_failure(index, failure);
+        self.connect_failure(index, failure, surprise);
         self.links.published.refused.add_one();
         self.tell_if_ramped();
     }

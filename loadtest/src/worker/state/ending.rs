@@ -1,9 +1,11 @@
 //! The end of a run: the window closes, and the books.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use super::connecting::Handshakes;
 use super::{Message, Slot, Worker};
+use crate::cli::CloseStyle;
 use crate::control::{Ending, Event};
 use crate::schedule::Window;
 use crate::stats;
@@ -38,6 +40,39 @@ impl Worker {
         if self.unsettled.get() == 0 {
             self.tell_once(&self.told.drained, Event::Drained);
         }
+    }
+
+    /// Lets every open connection say that it ends, where its protocol or TLS has a way to. Returns
+    /// whether there is one.
+    pub(in crate::worker) fn part(&self) -> bool {
+        let has_farewell = self.protocol.is_two_way() || self.plan.tls.is_some();
+        let slots = self.slots.borrow();
+        let open: Vec<_> = slots.iter().filter(|slot| slot.is_open).collect();
+        if !has_farewell || open.is_empty() || self.plan.churn.close == CloseStyle::Rst {
+            return false;
+        }
+        self.is_parting.set(true);
+        open.iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
+        true
+    }
+
+    pub(in crate::worker) fn is_parting(&self) -> bool {
+        self.is_parting.get()
+    }
+
+    /// A connection has been closed.
+    pub(in crate::worker) fn parted(&self, index: u32) {
+        self.slots.borrow_mut()[index as usize].has_parted = true;
+    }
+
+    pub(in crate::worker) fn have_all_parted(&self) -> bool {
+        self.slots.borrow().iter().all(|slot| slot.has_parted || !slot.is_open)
+    }
+
+    /// Whether the kernel has all of the last message of a connection.
+    pub(in crate::worker) fn is_whole(&self, index: u32) -> bool {
+        let slot = &self.slots.borrow()[index as usize];
+        slot.whole_here == slot.sent_here
     }
 
     /// Closes the books.

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::{Fate, Message, Traffic, Worker};
-use crate::failure::{Class, Example, Failure, Local};
+use crate::failure::{Class, Example, Failure, Local, Surprise};
 
 impl Worker {
     /// A connect has failed: no message was on its way.
-    pub(super) fn connect_failure(&self, index: u32, failure: Failure) {
+    pub(super) fn connect_failure(&self, index: u32, failure: Failure, surprise: Option<Surprise>) {
         let local = self.source_of(index).map(Local::Source);
-        let example = Example { local, ..self.example_of(index) };
+        let example = Example { local, surprise, ..self.example_of(index) };
         self.failures.borrow_mut().count(failure, false, Instant::now(), example);
     }
 
@@ -25,6 +25,7 @@ impl Worker {
         len: u64,
         failure: Failure,
         now: Instant,
+        example: Example,
     ) {
         let message = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
@@ -35,7 +36,7 @@ impl Worker {
             self.moved(Traffic { sent: 0, received: len });
         }
         self.links.published.errors.add_one();
-        self.failed(message, failure, now, self.example_of(index));
+        self.failed(message, failure, now, example);
         self.settled(1);
     }
 
