@@ -61,17 +61,19 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
             ok: row.ok
                 && report.aborted.is_none()
                 && report.load.achieved_rate >= offered * ACHIEVED_MIN,
+            tries: search.saturated + 1,
         };
         to_stderr(step.describe());
-        search.tried(
-            rate,
-            match step {
-                FindStep { ok: true, .. } => Tried::Passed,
-                // What it shows is the generator.
-                FindStep { generator: Verdict::Saturated, .. } => Tried::Saturated,
-                FindStep { .. } => Tried::Missed,
-            },
-        );
+        let tried = match step {
+            FindStep { ok: true, .. } => Tried::Passed,
+            // What it shows is the generator.
+            FindStep { generator: Verdict::Saturated, .. } if report.aborted.is_none() => {
+                Tried::Saturated
+            }
+            FindStep { .. } => Tried::Missed,
+        };
+        search.tried(rate, tried);
+        steps.pop_if(|last| last.rate == rate);
         if step.ok {
             best = Some(report);
         } else {

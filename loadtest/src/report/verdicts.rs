@@ -131,6 +131,14 @@ pub(crate) struct FindStep {
     pub(crate) unit: String,
     pub(crate) generator: Verdict,
     pub(crate) ok: bool,
+    /// How often it was tried: again while the generator was saturated. The figures are those of the
+    /// last time.
+    #[serde(default = "once")]
+    pub(crate) tries: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -253,6 +253,7 @@ mod tests {
                 unit: "us".to_owned(),
                 generator: Verdict::Saturated,
                 ok: true,
+                tries: 1,
             }],
         };
         let text = find_max(&found(Some(20_000.0), "slo"), 0);
