@@ -9,11 +9,13 @@
 //! handed the answers. It stays alive, with its descriptor and its buffers, until the last final
 //! completion, whatever the program drops.
 
+mod activation;
 mod addr;
 mod stream;
 mod tcp;
 mod unix;
 
+pub use activation::{Activated, ActivatedListener, activated};
 pub use addr::ToAddr;
 pub use stream::accepting::Incoming;
 pub use stream::admission::Overflow;

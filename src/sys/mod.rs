@@ -10,6 +10,7 @@ pub(crate) mod epoll;
 pub(crate) mod errno;
 pub(crate) mod eventfd;
 pub(crate) mod fork;
+pub(crate) mod inherited;
 pub(crate) mod memory;
 pub(crate) mod socket;
 pub(crate) mod stderr;

@@ -11,11 +11,11 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::common::{
-    any_name, assert_coded, blocking_pair, coded_bytes, poll_once, std_pair, tcp_pair, tight_pair,
-    turns,
+    any_addr, any_name, assert_coded, blocking_pair, coded_bytes, poll_once, std_pair, tcp_pair,
+    tight_pair, turns,
 };
 use crate::{Body, Driver, bodies};
-use ringloop::net::{TcpStream, UnixListener, UnixStream};
+use ringloop::net::{Overflow, TcpListener, TcpStream, UnixListener, UnixStream};
 
 pub(crate) const SHARED: &[Body] = bodies![
     into_std_loses_no_byte_in_either_direction,
@@ -23,6 +23,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     into_std_leaves_a_socket_of_the_program_as_it_was,
     into_std_returns_the_error_of_the_connection,
     into_std_that_is_dropped_closes_the_stream,
+    a_listener_from_std_leaves_the_socket_to_others,
 ];
 
 /// Far more than the buffers of a tight pair and our queue hold.
@@ -195,5 +196,43 @@ fn into_std_that_is_dropped_closes_the_stream(on: Driver) {
         let received = reader.join().unwrap().unwrap();
         assert_eq!(received.len(), BIG);
         assert_coded(0, &received);
+    });
+}
+
+/// Goal: a listener of a socket that has another holder accepts, keeps its builder's limit, and its end
+/// leaves the socket and its file to the other holder.
+///
+/// Method: TCP and Unix, with a duplicate that accepts after the listener was dropped.
+///
+/// Kills: a shutdown of the shared socket; a file that is removed; a limit that is dropped.
+fn a_listener_from_std_leaves_the_socket_to_others(on: Driver) {
+    on.run(async {
+        let theirs = std::net::TcpListener::bind(any_addr()).unwrap();
+        let addr = theirs.local_addr().unwrap();
+        let builder = TcpListener::builder().max_connections(1).overflow(Overflow::Shed);
+        let ours = builder.adopt(theirs.try_clone().unwrap());
+        let _kept = std::net::TcpStream::connect(addr).unwrap();
+        let _open = ours.accept().await.unwrap();
+        let mut shed = std::net::TcpStream::connect(addr).unwrap();
+        assert!(poll_once(pin!(ours.accept())).await.is_pending());
+        turns(5).await;
+        assert_eq!(shed.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        drop(ours);
+        turns(5).await;
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        assert_eq!(theirs.accept().unwrap().1, client.local_addr().unwrap());
+
+        let path = std::env::temp_dir().join(&any_name()[1..]);
+        let theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let ours = UnixListener::from_std(theirs.try_clone().unwrap());
+        let _client = UnixStream::connect(&path).await.unwrap();
+        drop(ours.accept().await.unwrap());
+        drop(ours);
+        turns(5).await;
+        let _client = StdUnixStream::connect(&path).unwrap();
+        theirs.set_nonblocking(false).unwrap();
+        theirs.accept().unwrap();
+        std::fs::remove_file(&path).unwrap();
     });
 }

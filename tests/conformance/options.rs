@@ -270,8 +270,13 @@ fn slices_up_to_64_kib_are_written_whole_or_not_at_all(on: Driver) {
         stream.flush().await.unwrap();
         let slices = [IoSlice::new(b"a"), IoSlice::new(b"bc")];
         assert!(poll_once(pin!(stream.write_all_vectored(&slices))).await.is_ready());
+        // Below the bound of 64 KiB there is room for one slice alone.
+        stream.write_all(&vec![3; 40 << 10]).await.unwrap();
+        let slices = [IoSlice::new(&half), IoSlice::new(&half)];
+        assert!(poll_once(pin!(stream.write_all_vectored(&slices))).await.is_ready());
         stream.close().await.unwrap();
         let received = receiver.join().unwrap().unwrap();
-        assert!(received == [&filling[..], b"abc"].concat(), "{} bytes", received.len());
+        let expected = [&filling[..], b"abc", &[3; 40 << 10], &half, &half].concat();
+        assert!(received == expected, "{} bytes", received.len());
     });
 }

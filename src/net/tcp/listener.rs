@@ -73,6 +73,20 @@ impl TcpListener {
         }
     }
 
+    /// Makes a listener of a listening socket from elsewhere: a supervisor's
+    /// ([`activated`](crate::net::activated)), or one that another listener's `into_std` has given
+    /// away. Other descriptors of the socket may go on accepting; each connection goes to one of them.
+    ///
+    /// The socket is not changed, except that the epoll driver makes it non-blocking, for all that
+    /// hold it. For a limit on connections see [`TcpListenerBuilder::adopt`].
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn from_std(listener: std::net::TcpListener) -> TcpListener {
+        TcpListener::builder().adopt(listener)
+    }
+
     /// Waits for a connection.
     ///
     /// The peer's address is a system call away, [`TcpStream::peer_addr`], for who needs it.
@@ -271,6 +285,21 @@ impl TcpListenerBuilder {
     pub fn overflow(mut self, overflow: Overflow) -> TcpListenerBuilder {
         self.overflow = overflow;
         self
+    }
+
+    /// Makes a listener of a listening socket from elsewhere, as [`TcpListener::from_std`], with this
+    /// builder's `max_connections` and `overflow`. What the other settings are about has been decided
+    /// when the socket was bound.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn adopt(self, listener: std::net::TcpListener) -> TcpListener {
+        let reactor = Rc::clone(&context::current().reactor);
+        let limit = self.max_connections.map(|max| (max, self.overflow));
+        let listening = Listening::new(reactor, OwnedFd::from(listener), limit);
+        listening.share();
+        TcpListener { listening: Some(listening) }
     }
 
     /// Listens on `addr`. As [`TcpListener::bind`].

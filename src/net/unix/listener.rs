@@ -69,6 +69,17 @@ impl UnixListener {
         UnixListenerBuilder { max_connections: None, overflow: Overflow::default() }
     }
 
+    /// Makes a listener of a listening socket from elsewhere. As
+    /// [`TcpListener::from_std`](crate::net::TcpListener::from_std). The file of the socket stays when
+    /// the listener is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn from_std(listener: std::os::unix::net::UnixListener) -> UnixListener {
+        UnixListener::builder().adopt(listener)
+    }
+
     /// Waits for a connection. As [`TcpListener::accept`](crate::net::TcpListener::accept).
     ///
     /// Cancel safe: a dropped `accept` loses no connection.
@@ -186,6 +197,20 @@ impl UnixListenerBuilder {
     pub fn overflow(mut self, overflow: Overflow) -> UnixListenerBuilder {
         self.overflow = overflow;
         self
+    }
+
+    /// Makes a listener of a listening socket from elsewhere. As
+    /// [`TcpListenerBuilder::adopt`](crate::net::TcpListenerBuilder::adopt).
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
+    pub fn adopt(self, listener: std::os::unix::net::UnixListener) -> UnixListener {
+        let reactor = Rc::clone(&context::current().reactor);
+        let limit = self.max_connections.map(|max| (max, self.overflow));
+        let listening = Listening::new(reactor, OwnedFd::from(listener), limit);
+        listening.share();
+        UnixListener { path: None, listening: Some(listening) }
     }
 
     /// Listens at `path`. As [`UnixListener::bind`].
