@@ -272,7 +272,9 @@ impl Listening {
     /// Arms again for those who wait.
     fn arm_if_wanted(self: &Rc<Self>) {
         let is_over = self.is_closed.get() || self.is_leaving.get();
-        let is_wanted = self.waiters.is_waiting() && !is_over;
+        // With a full queue the waiters have enough to take, and the one that empties it arms.
+        let is_full = self.queue.borrow().len() >= QUEUED_CONNECTIONS_MAX;
+        let is_wanted = self.waiters.is_waiting() && !is_over && !is_full;
         if is_wanted && self.arm().is_err() {
             self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
         }

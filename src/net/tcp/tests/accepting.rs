@@ -376,3 +376,34 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
         assert_eq!(script.all(Verb::Accept), []);
     });
 }
+
+/// Goal: accepts that wait and are never polled again do not make the queue grow beyond its bound.
+/// Method: more forgotten accepts than fit, a full queue; then take all of it. Kills: arming for those who wait
+/// whatever is queued; an accept that is not armed again afterwards.
+#[test]
+fn forgotten_accepts_do_not_fill_the_queue() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        let listener = listener();
+        for _ in 0..2 * QUEUED_CONNECTIONS_MAX {
+            let mut accept = Box::pin(listener.accept());
+            assert!(poll_once(accept.as_mut()).await.is_pending());
+            std::mem::forget(accept);
+        }
+        turns(1).await;
+        let op = script.the(Verb::Accept);
+        for _ in 0..QUEUED_CONNECTIONS_MAX {
+            script.complete(op, connection().0, Flags::NONE.with_more());
+        }
+        turns(20).await;
+        assert_eq!(script.cancels(), [op.user_data]);
+        assert_eq!(script.all(Verb::Accept), []);
+        for _ in 0..QUEUED_CONNECTIONS_MAX {
+            drop(listener.accept().await.unwrap());
+        }
+        turns(1).await; // a poll with a budget
+        assert!(poll_once(pin!(listener.accept())).await.is_pending());
+        turns(1).await;
+        script.the(Verb::Accept);
+    });
+}
