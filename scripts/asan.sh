@@ -40,4 +40,11 @@ suite() {
 }
 
 suite --lib --tests -- "${skips[@]}" "$@"
+tests=$(ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS_OWN" suite --lib -- --list)
+for name in "${leaky[@]}"; do
+    grep -qF "$name" <<<"$tests" || { # a name that matches nothing passes as well
+        echo "FAILED: no test of the library is called $name"
+        exit 1
+    }
+done
 ASAN_OPTIONS="detect_leaks=0:$ASAN_OPTIONS_OWN" suite --lib -- "${leaky[@]}"

@@ -17,11 +17,16 @@ seed="${2:-1}"
 # A few of a hundred runs leak mappings on purpose, as the library must when the kernel does not
 # answer. A process may have 65 530 mappings, so the runs are shared among several.
 chunk=250000
+[[ "$runs" -gt 0 ]] || { echo "FAILED: no run was asked for"; exit 1; }
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 
 while [[ "$runs" -gt 0 ]]; do
     count=$((runs < chunk ? runs : chunk))
     RINGLOOP_FUZZ_RUNS="$count" RINGLOOP_FUZZ_SEED="$seed" \
-        cargo test --release -p ringloop --lib fuzz::tests
+        cargo test --release -p ringloop --lib fuzz::tests | tee "$output"
+    # A filter that matches nothing passes as well.
+    grep -q '^test result: ok. 1 passed' "$output" || { echo "FAILED: nothing has run"; exit 1; }
     runs=$((runs - count))
     seed=$((seed + count))
 done

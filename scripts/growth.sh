@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints how costs grow with the number of idle operations, connections and timers, and fails if a
 # count (entries, looks, bytes) grows faster than it may. Times are printed and marked "ABOVE"; they
-# fail nothing.
+# fail nothing. Rows whose count is what was done (timers, answers) are printed for their times.
 #
 #   scripts/growth.sh [LARGEST]     default: 100000 operations on the scripted ring
 #

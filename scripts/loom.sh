@@ -28,6 +28,7 @@ found=0
 for patch in "$PWD"/tests/loom/planted/*.patch; do
     name=$(basename "$patch" .patch)
     model=$(sed -n '1s/^model: //p' "$patch")
+    [[ -n $model ]] || { echo "planted mistake $name: its first line names no model"; exit 1; }
     rm -rf "${copy:?}"/*
     mkdir "$copy/tests"
     cp -r src "$copy/src"

@@ -99,6 +99,7 @@ fn seeds() {
     let first = number_of("RINGLOOP_FUZZ_SEED").unwrap_or(1);
     let runs = number_of("RINGLOOP_FUZZ_RUNS");
     let count = runs.unwrap_or(RUNS);
+    assert!(count > 0, "no run was asked for");
     report_panics();
     for index in 0..count {
         let seed = first + index;
