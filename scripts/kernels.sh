@@ -29,7 +29,7 @@ target_directory=${CARGO_TARGET_DIR:-target}
 directory=${RINGLOOP_KERNELS_DIR:-$target_directory/kernels}
 jobs_max=${RINGLOOP_KERNELS_JOBS:-2}
 scale=${RINGLOOP_TEST_SCALE:-20}
-suites=(conformance storms bursts expected_driver async_fd timers)
+suites=(conformance hostile storms bursts expected_driver async_fd timers)
 target=x86_64-unknown-linux-gnu
 
 if [[ "$(uname -m)" != x86_64 ]]; then
