@@ -27,7 +27,8 @@
 //! | pass descriptors | 16 | 8 KiB | 2 | `passing` |
 //! | single bytes: alone, bursts, busy, urgent | 16 | 8 KiB | 2 | `trickling` |
 //! | never read, read single bytes | 64 | 132 KiB | 2 | `withholding` |
-//! | never read an echo, of large pieces, of single bytes | 16, 8 | 196 KiB | 2 | `withholding` |
+//! | never read an echo of large pieces | 16 | 196 KiB | 2 | `withholding` |
+//! | never read an echo of single bytes | 8 | 32 KiB | 2 | `withholding` |
 //!
 //! Attackers act with the loop's turns, never by a clock, and are few enough that what they do in
 //! one step fits into one batch of the kernel (H09: twenty completions). With more, a step takes a

@@ -25,6 +25,10 @@ const WRITING_BYTES: u64 = 2 * 64 * 1024 + 4 * 1024;
 /// Pieces that a peer tries to send before its wave is measured.
 const PIECES_SENT: u64 = 4000;
 
+/// A chunk of copies on the way out, one on the way in, and a connection. If each byte held a receive
+/// buffer, the pool would allow 128 KiB for each of eight peers.
+const SINGLE_BYTES: u64 = 32 * 1024;
+
 /// As much again may wait for a reader.
 const ECHOING_BYTES: u64 = WRITING_BYTES + 64 * 1024;
 
@@ -124,7 +128,7 @@ fn peers_that_send_single_bytes_and_never_read(on: Driver) {
     let case = Case {
         name: "single bytes, never read",
         attackers: 8,
-        bounds: Bounds { bytes: ECHOING_BYTES, slots: 2, completions: 3 },
+        bounds: Bounds { bytes: SINGLE_BYTES, slots: 2, completions: 3 },
         serve: serving::echo_boxed,
         open: |stage| Senders::open(stage, b"x"),
         shares_listener: true,

@@ -199,6 +199,7 @@ fn short_read_means_empty(driver: &mut Epoll, ours: &impl AsRawFd, theirs: &Sock
     driver.cancel(key(0));
     assert_eq!(waited(driver, Wait::Poll)[0].result, -errno::ECANCELED);
     let is_empty = matches!(driver.socket(fd).short_read, ShortRead::Empty);
+    assert_eq!(driver.socket(fd).is_empty_after_short_read(fd), is_empty, "asked by the receive");
     driver.forget(fd);
     is_empty
 }
