@@ -76,7 +76,7 @@ fn raiser(counter: &Arc<Counter>, seed: u64) -> (Sender<()>, thread::JoinHandle<
 }
 
 /// Goal: a wake from another thread that falls into the moment in which the loop goes to sleep is
-/// not lost (F1), neither for the main future nor for a task.
+/// not lost, neither for the main future nor for a task.
 ///
 /// Method: 100 000 wakes at random phases around the sleep, one at a time: a lost one is a hang.
 ///
@@ -109,7 +109,7 @@ fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
     assert_eq!(metrics.spin_backoffs, 0);
 }
 
-/// Goal: the very first sleep of a loop hears wakes too (F1).
+/// Goal: the very first sleep of a loop is ended by a wake too.
 ///
 /// Method: 2 000 fresh runtimes whose first and only event is a wake from another thread.
 ///
@@ -127,7 +127,7 @@ fn f1_the_first_sleep_hears_wakes(on: Driver) {
 }
 
 /// Goal: 10⁵ wakes while the loop does not look cost one bell and lose no task; the wakers never
-/// block (F2).
+/// block.
 ///
 /// Method: 1 000 tasks, woken 100 times each by another thread while this thread is not in the
 /// loop; then each has been polled, and polled once.
@@ -164,7 +164,7 @@ fn f2_a_flood_of_wakes_is_one(on: Driver) {
 }
 
 /// Goal: a wake during and after the end of a runtime is harmless, and touches no descriptor that
-/// has been given to somebody else (F3).
+/// has been given to another owner.
 ///
 /// Method: threads that wake all the time while 200 runtimes end; after each end, new descriptors
 /// take the freed numbers, are held to be empty, and the wakes go on.
@@ -235,7 +235,7 @@ impl Drop for Dropped {
 }
 
 /// Goal: wakers may be cloned, compared, woken and dropped on other threads; the task is polled on
-/// the loop's thread only (F7).
+/// the loop's thread only.
 ///
 /// Method: a task hands its waker to four threads which clone, wake and drop it in all ways, again
 /// and again, and checks the thread it is polled on.
