@@ -200,6 +200,35 @@ mod tests {
         assert_eq!(lines.take(), [""; 0]);
     }
 
+    /// Goal: each kind of report has a place in the limiter, and its own name.
+    /// Method: print one of each kind, and compare its name with the table. Kills: a variant without
+    /// an entry, which panics when it is printed; two variants that share one.
+    #[test]
+    fn every_kind_has_its_name() {
+        let Printer { reports, lines, .. } = printer();
+        let error = || std::io::ErrorKind::Other.into();
+        let at = std::panic::Location::caller();
+        let all = [
+            ("TaskPanic", Unhandled::TaskPanic { spawned_at: at, payload: Box::new("") }),
+            ("CallPanic", Unhandled::CallPanic { scheduled_at: at, payload: Box::new("") }),
+            ("WakePanic", Unhandled::WakePanic { payload: Box::new("") }),
+            ("BackgroundClose", Unhandled::BackgroundClose { unsent_bytes: 1, error: error() }),
+            ("AcceptCapacity", Unhandled::AcceptCapacity { error: error() }),
+            ("DriverFailed", Unhandled::DriverFailed { error: error() }),
+            ("UndrainedShutdown", Unhandled::UndrainedShutdown { in_flight_count: 1 }),
+            (
+                "BindWaited",
+                Unhandled::BindWaited { addr: String::new(), waited: std::time::Duration::ZERO },
+            ),
+            ("DropPanic", Unhandled::DropPanic { payload: Box::new("") }),
+        ];
+        for (name, unhandled) in &all {
+            assert_eq!(Unhandled::KINDS[unhandled.kind()], *name);
+            reports.report(unhandled);
+        }
+        assert_eq!((all.len(), lines.take().len()), (Unhandled::KINDS.len(), all.len()));
+    }
+
     /// Goal: a line fits into what a pipe takes at once, whatever a panic's message is, and keeps
     /// its count.
     /// Method: messages of two-byte characters around the limit. Kills: a line that is too long;
