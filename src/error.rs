@@ -1,6 +1,6 @@
 //! Errors that no caller awaits.
 //!
-//! Failures of single operations are `io::Error`s and belong to whoever awaited them. A runtime that
+//! Failures of single operations are `io::Error`s and are returned to the caller that awaits them. A runtime that
 //! cannot start returns `driver::SetupError`.
 
 use std::any::Any;

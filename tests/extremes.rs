@@ -1,4 +1,4 @@
-//! Every number of the builder at its extremes: it works, or the error says what to change.
+//! Every number of the builder at its extremes: it works, or the error names what to change.
 
 mod common;
 

@@ -97,7 +97,7 @@ fn on_each_driver(cells: &[&str]) {
 ///
 /// Kills: a destructor that unmaps, enters the ring, calls `epoll_ctl`, `shutdown(2)`, or removes a
 /// listener's path; a socket of the child that stays open; a receive buffer that faults; a process
-/// that is told apart by a handler of libc's `fork` alone.
+/// that is detected by a handler of libc's `fork` alone.
 #[test]
 fn what_a_child_drops_is_its_own() {
     on_each_driver(&["drops fork", "drops clone", "drops nothing"]);

@@ -171,7 +171,7 @@ pub(super) struct Books {
     pub(super) trace: Trace,
 }
 
-/// What happened, as a hash, and as text if somebody is to read it.
+/// What happened, as a hash, and as text on request.
 #[derive(Default)]
 pub(super) struct Trace {
     pub(super) hash: u64,
@@ -366,7 +366,7 @@ impl Books {
         }
     }
 
-    /// A cancel has a reason: whoever asked for the operation has gone. Receives are cancelled for
+    /// A cancel has a reason: the future or the resource that asked for the operation has gone. Receives are cancelled for
     /// backpressure as well, and polls once they have been answered.
     pub(super) fn check_cancel(&mut self, op: &Op, now_ns: u64, linger_ns: u64) {
         let has_reason = match (op.verb(), op.kind) {

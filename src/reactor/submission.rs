@@ -110,7 +110,7 @@ impl Reactor {
     /// it was given in several pieces.
     pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
         if self.phase.get() == Phase::Closed || self.is_of_parent() {
-            return; // there is no next enter, and the list would keep the owner for ever
+            return; // there is no next enter, and the list would never release the owner
         }
         self.submission.note_unsubmitted();
         self.submission.dirty.borrow_mut().push(owner);

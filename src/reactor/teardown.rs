@@ -139,7 +139,7 @@ impl Reactor {
     }
 
     /// Answers the operations that the kernel has not let go of, for futures that are polled
-    /// elsewhere. The owners live for ever, with the memory and the descriptors it may still use.
+    /// elsewhere. The owners are never dropped, so the memory and the descriptors it may use stay.
     fn abandon_stuck(&self) {
         let stuck = self.slots.borrow_mut().take_all();
         for Addressee { owner, verb } in stuck {

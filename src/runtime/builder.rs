@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     /// Goal: the pool follows the number of connections, within its bounds, and what the program
-    /// says of buffers counts more, in either order.
+    /// has set for buffers counts more, in either order.
     /// Method: numbers at and around the bounds. Kills: no bound; a count that is no power of two;
     /// `connections_expected` that overrides `recv_buffers`.
     #[test]

@@ -72,7 +72,7 @@ fn run_small<F: Future>(future: F) -> F::Output {
 ///
 /// A loop belongs to the process that built it. In a child of `fork(2)`, which has a copy:
 ///
-/// - Using the parent's loop panics, with a text that says so: `block_on`, `spawn`, timers, and
+/// - Using the parent's loop panics, with a text that names the fork: `block_on`, `spawn`, timers, and
 ///   whatever is awaited on its streams and listeners. Wakers do nothing.
 /// - Dropping the runtime, streams, listeners and everything else of the parent's is safe at any
 ///   time and changes nothing for the parent. Streams and listeners close the child's descriptors.

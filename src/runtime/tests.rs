@@ -414,7 +414,7 @@ fn a_short_linger_is_kept_at_the_end() {
     assert!(reports[0].contains("lost 11 queued bytes"), "{reports:?}");
 }
 
-/// Goal: how long the end waits for streams that still send is the builder's to say, or the caller's.
+/// Goal: how long the end waits for streams that still send is set by the builder or by the caller.
 /// Method: a dropped stream whose send never ends; the limits of both kinds, virtual time.
 /// Kills: a fixed limit; a `shutdown_timeout` that changes nothing.
 #[test]

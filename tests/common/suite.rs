@@ -77,7 +77,7 @@ pub(crate) fn run(shared: &[&'static [Body]], alone: &[&'static [Body]]) -> Exit
         "epoll" => vec![EPOLL],
         other => panic!("RINGLOOP_DRIVER must be auto, uring or epoll, not {other:?}"),
     };
-    // Only io_uring may be missing, and only if nobody insists on it.
+    // Only io_uring may be missing, and only if `RINGLOOP_DRIVER` does not ask for it.
     let refusal = match drivers.len() {
         1 => None,
         _ => URING.builder().build().err(),

@@ -30,7 +30,7 @@ fn client(addr: std::net::SocketAddr, number: u8) -> std::net::TcpStream {
 /// while the third accept waits; close one at a time.
 ///
 /// Kills: a limit that counts accepts and not connections; one that is exceeded by what the kernel
-/// accepts meanwhile; a close that lets nobody in.
+/// accepts meanwhile; a close that admits no other connection.
 fn connections_beyond_the_limit_wait_in_the_backlog(on: Driver) {
     on.run(async {
         let listener = TcpListener::builder().max_connections(2).bind(any_addr()).unwrap();

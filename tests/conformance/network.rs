@@ -368,7 +368,7 @@ fn a_nonblocking_socket_from_elsewhere(on: Driver) {
 /// Method: the peer closes with bytes unread, which resets the connection, in the middle of its answer.
 /// A write and a flush come first, with the receive armed before or not; then read to the end.
 ///
-/// Kills: a reset that the send was given and the reader never hears of.
+/// Kills: a reset that is returned to the send and not to the reader.
 fn a_reset_is_returned_to_both_directions(on: Driver) {
     for is_armed in [true, false] {
         on.run(async {

@@ -119,7 +119,7 @@ fn a_sleep_that_was_due_has_elapsed(on: Driver) {
     drop(runtime);
     on.run(async {
         assert!(woken.poll(due.as_mut()).is_ready());
-        assert!(woken.poll(due.as_mut()).is_ready(), "for ever");
+        assert!(woken.poll(due.as_mut()).is_ready(), "it stays elapsed");
     });
 }
 
@@ -244,7 +244,7 @@ fn a_unix_connect_that_outlives_its_loop_fails(on: Driver) {
 }
 
 /// Goal: a task that is joined from another loop ends as cancelled when its own loop ends.
-/// Method: a task that waits for ever. Kills: a joiner that is not woken.
+/// Method: a task that never ends. Kills: a joiner that is not woken.
 fn a_task_that_is_joined_elsewhere_is_cancelled(on: Driver) {
     let runtime = on.runtime();
     let task = runtime.block_on(async { spawn(pending::<()>()) });

@@ -274,13 +274,13 @@ fn i18_a_listener_removes_its_own_path_only(on: Driver) {
     assert!(!path.exists(), "the task and its listener ended with the loop");
 }
 
-/// Goal: the file of a listener stays as long as something listens there, or if the program wants it
+/// Goal: the file of a listener stays as long as something listens there, or if the program asks for it
 /// to; and it goes with the last descriptor.
 ///
 /// Method: a duplicate that lives, one that has gone, `keep_path`, and a socket that is given away with
 /// the connections that were queued.
 ///
-/// Kills: removing the path under a duplicate; keeping it for ever once the descriptor was seen; a path
+/// Kills: removing the path under a duplicate; never removing it once the descriptor was seen; a path
 /// that `into_std` removes.
 fn a_listeners_path_stays_while_another_listens(on: Driver) {
     on.run(async {

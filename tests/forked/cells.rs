@@ -26,7 +26,7 @@ use crate::resources::{Resources, all_work, connected, is_pending, make};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a panic in a forked child has to say.
+/// The text of a panic in a forked child.
 const REASON: &str = "this process is a child that was forked later";
 
 pub(crate) const ALL: &[(&str, fn())] = &[

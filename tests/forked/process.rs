@@ -15,7 +15,7 @@ const LIMIT_S: u32 = 60;
 pub(crate) enum How {
     /// `fork(2)` of libc, which calls the handlers of `pthread_atfork`.
     Fork,
-    /// The system call, which nothing in the process is told of.
+    /// The system call, which calls no handler in the process.
     Clone,
 }
 

@@ -36,7 +36,7 @@ pub(crate) const STEPS: u64 = 4 * ROUNDS;
 const BUFFER_LEN: u32 = 4096;
 const BUFFER_COUNT: u16 = 256;
 
-/// How long a closing stream may send: for ever, as every peer ends in the end.
+/// How long a closing stream may send: longer than any case, as every peer ends in the end.
 const LINGER: Duration = Duration::from_secs(3600);
 
 /// What the kernel is to hold of what is sent to an attacker. It doubles this.

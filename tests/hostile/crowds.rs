@@ -63,7 +63,7 @@ impl Drop for Crowd {
     }
 }
 
-/// Goal: ten thousand connections that say nothing cost their memory and nothing else.
+/// Goal: ten thousand silent connections cost their memory and nothing else.
 /// Method: another process makes them. Kills: a buffer for each connection; a turn that looks at
 /// every connection.
 fn ten_thousand_connections_that_say_nothing(on: Driver) {
@@ -77,7 +77,7 @@ fn ten_thousand_connections_that_say_nothing(on: Driver) {
         Box::new(Crowd { process, stage: stage.share(), served_wanted }) as Box<dyn Attack>
     };
     let case = Case {
-        name: "connect, say nothing",
+        name: "connect, send nothing",
         attackers: 10_000,
         bounds: Bounds { bytes: 2 * 1024, slots: 1, completions: 0 },
         serve: serving::echo_boxed,
@@ -117,7 +117,7 @@ impl Attack for Unaccepted {
 
     fn check(&self) {
         let accepted = open_fds().len() - self.fds_before - self.peers.len();
-        assert!(accepted <= ACCEPTED_MAX, "{accepted} connections accepted for nobody");
+        assert!(accepted <= ACCEPTED_MAX, "{accepted} connections accepted without an accept()");
     }
 }
 
@@ -160,7 +160,7 @@ fn connections_that_are_never_accepted(on: Driver) {
     run(on, &case);
 }
 
-/// Tasks of this loop that wait for their peers for ever, and what makes them wait.
+/// Tasks of this loop that never end waiting for their peers, and what makes them wait.
 struct Waiting {
     tasks: Vec<JoinHandle<()>>,
     _held: Box<dyn Any>,

@@ -16,12 +16,12 @@
 //!
 //! | case | attackers | bytes | slots | file |
 //! |---|---|---|---|---|
-//! | connect, say nothing | 10 000 | 2 KiB | 1 | `crowds` |
+//! | connect, send nothing | 10 000 | 2 KiB | 1 | `crowds` |
 //! | connect, never accepted | 1 024 | 1 KiB | 1 | `crowds` |
 //! | leave connects unanswered | 64 | 4 KiB | 1 | `crowds` |
 //! | block sends and connects | 64, 8 192 | 4 KiB | 1 | `crowds` |
 //! | never speak | 256 | 4 KiB | 1 | `ending` |
-//! | half close and stay | 2 a step | 4 KiB | 2 | `ending` |
+//! | half close and stay | 2 a step | 8 KiB | 2 | `ending` |
 //! | reset at each step | 4 a step | 132 KiB | 2 | `ending` |
 //! | flood a server or a loop that closes | 8, 64 | 68 KiB | 2 | `ending`, `teardown` |
 //! | pass descriptors | 16 | 8 KiB | 2 | `passing` |

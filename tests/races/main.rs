@@ -115,7 +115,7 @@ fn wakes_of_tasks(choice: DriverChoice) {
 }
 
 /// Goal: an abort from another thread touches nothing of the task but its flag and its waker.
-/// Method: a task that waits for ever in each round, aborted by a thread.
+/// Method: a task that never ends in each round, aborted by a thread.
 /// Kills: an abort that drops the future where it is called.
 fn aborts(choice: DriverChoice) {
     let runtime = runtime(choice);

@@ -382,7 +382,7 @@ mod tests {
     /// Goal: a ring of provided buffers is made smaller for want of memory, to a smallest size, and
     /// for nothing else.
     /// Method: a kernel with room for some entries; one with another error.
-    /// Kills: giving up at the first ENOMEM; going down for ever; going down on EINVAL.
+    /// Kills: giving up at the first ENOMEM; going down without an end; going down on EINVAL.
     #[test]
     fn buffer_rings_shrink_for_want_of_memory() {
         let with_room_for = |room: u16, code: i32, count: u16| {

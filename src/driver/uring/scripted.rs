@@ -20,7 +20,7 @@
 //! - Descriptors are not looked at.
 //! - Each completion is one item of task work. The kernel's item may post several, such as the first
 //!   bytes of a multishot receive and its end.
-//! - A completion is lost when the test says so. The kernel loses one only while the queue is full
+//! - A completion is lost when the test asks for it. The kernel loses one only while the queue is full
 //!   and it has no memory for the overflow list.
 //! - Failures set by [`Script::fail_enter`] are returned also after a submission. The kernel returns
 //!   the count then.
@@ -256,7 +256,7 @@ impl Script {
 
     /// Ends an operation without a completion, as a kernel does that has neither room in the queue
     /// nor memory for its overflow list. The ring's count rises at once. `EBADR` comes from the first
-    /// enter that submits nothing, wants to sleep and finds the queue empty, and once (H02).
+    /// enter that submits nothing, is to sleep and finds the queue empty, and once (H02).
     #[track_caller]
     pub(crate) fn drop_completion(&self, op: Submitted) {
         self.forget(op);
@@ -281,7 +281,7 @@ impl Script {
         self.world.borrow_mut().profile = profile;
     }
 
-    /// The bell rings and the read of it does not complete, until the test says so (H55).
+    /// The bell rings and the read of it does not complete, until the test allows it (H55).
     pub(crate) fn lose_wake_ups(&self) {
         self.world.borrow_mut().loses_wake_ups = true;
     }

@@ -95,7 +95,7 @@ impl<R: Ring> Measurement<'_, R> {
             self.look()?;
             if self.absolute.is_some() {
                 let is_early = self.absolute < Some(deadline_ns);
-                // An early one says nothing about the relative form: that one is waited for.
+                // An early one does not decide about the relative form: that one is waited for.
                 if !is_early || self.relative.is_some() {
                     return Ok(());
                 }

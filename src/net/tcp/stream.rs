@@ -41,7 +41,7 @@ use crate::time::timeout;
 /// the peer takes some of them within the builder's `linger`. [`close`](TcpStream::close) does the same
 /// and returns how it went; [`abort`](TcpStream::abort) resets the connection. Both close this
 /// descriptor, as `close(2)` does: while a duplicate exists, in this process or in a child, the peer
-/// reads no end. [`shutdown`](TcpStream::shutdown) sends the end whoever else holds the socket.
+/// reads no end. [`shutdown`](TcpStream::shutdown) sends the end also if another process holds the socket.
 ///
 /// The semantics of reading and writing are those of asyncio's streams, with Rust's types.
 ///
@@ -188,7 +188,7 @@ impl TcpStream {
     }
 
     /// How long a read may wait without receiving a byte. Then it fails with `TimedOut`. Default:
-    /// `None`, for ever.
+    /// `None`: no limit.
     ///
     /// The time counts from the last byte, or from the moment a read began to wait if that is later,
     /// so what the program does between two reads is no idle time. A read that is dropped and made

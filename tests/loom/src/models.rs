@@ -163,7 +163,7 @@ fn spawn_waiting(
 
 /// Goal: an abort from another thread ends a task that waits, and its joiner learns of it.
 ///
-/// Method: a task that waits for ever is polled once; then another thread aborts it while the main
+/// Method: a task that never ends is polled once; then another thread aborts it while the main
 /// future goes to sleep on its handle.
 fn a_task_is_aborted_from_another_thread() {
     let the_loop = Loop::new();

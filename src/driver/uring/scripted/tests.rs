@@ -116,7 +116,7 @@ fn a_short_submission_runs_nothing() {
 }
 
 /// Goal: a lost completion is counted at once. `EBADR` comes once, and only from an enter that submits
-/// nothing, wants to sleep and finds the queue empty; none of the enters before it sleeps (H02).
+/// nothing, is to sleep and finds the queue empty; none of the enters before it sleeps (H02).
 ///
 /// Method: lose one; then every other kind of enter; then that one; then a sleep until a timeout.
 /// Kills: a count that waits for the error; an error with entries submitted, with completions in the

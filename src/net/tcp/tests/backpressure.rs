@@ -204,7 +204,7 @@ fn a_reader_may_catch_up_before_the_cancel_ends() {
 
 /// Goal: a loop lends a part of a large pool until a receive has found no buffer.
 /// Method: a pool of 1024; the buffers that the kernel has at first, after bytes, and after the
-/// ENOBUFS of a burst. Kills: a pool lent as a whole; an ENOBUFS that the pool does not hear of.
+/// ENOBUFS of a burst. Kills: a pool lent as a whole; an ENOBUFS that is not passed to the pool.
 #[test]
 fn a_large_pool_is_lent_when_a_burst_needs_it() {
     let (script, runtime) = scripted_with(|builder| builder.recv_buffers(1024, 64));

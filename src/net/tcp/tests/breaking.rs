@@ -121,7 +121,7 @@ fn operations_refused_in_a_loop_let_others_run() {
                     _ => says_that_the_driver_failed(writer.write_all(BYTES).await),
                 }
             }
-            unreachable!("it counts for ever")
+            unreachable!("an endless loop has ended")
         });
         turns(6).await;
         is_over.set(true);
