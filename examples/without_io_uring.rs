@@ -1,5 +1,5 @@
-//! Runs a program, and all that it starts, as if io_uring were forbidden: shows how a server behaves in
-//! a container that refuses it, without a container.
+//! Runs a program, and all that it starts, as if io_uring were forbidden: shows how a server
+//! behaves in a container that refuses it, without a container.
 //!
 //! ```sh
 //! cargo build --release --examples

@@ -80,8 +80,8 @@ fn epoll_can_be_chosen() {
 
 /// Goal: urgent data, which any peer may send, does not stop the ordinary bytes behind it.
 ///
-/// Method: a read that waits; then bytes, an urgent one, bytes, before the loop looks again; on each
-/// driver.
+/// Method: a read that waits; then bytes, an urgent one, bytes, before the loop looks again; on
+/// each driver.
 ///
 /// Kills: taking a read that stops at the urgent mark for one that has emptied the socket.
 #[test]

@@ -19,16 +19,17 @@ const CONNECTIONS: u64 = 3;
 /// For a connection that is in the backlog already.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(20);
 
-/// Goal: a runtime starts, keeps its connections and its descriptors while another process connects to
-/// every name that its start shows.
+/// Goal: a runtime starts, keeps its connections and its descriptors while another process connects
+/// to every name that its start shows.
 ///
-/// Method: a thread reads `/proc/net/unix` and connects to each listening name that the kernel chose,
-/// as fast as it can, while runtimes are built, accept, and are dropped. Names of other forms are those
-/// of other programs on this machine. How often it meets a probe is chance, and printed; the order in
-/// which a stranger is first is a test of the probe itself (`strangers_may_come_first`).
+/// Method: a thread reads `/proc/net/unix` and connects to each listening name that the kernel
+/// chose, as fast as it can, while runtimes are built, accept, and are dropped. Names of other
+/// forms are those of other programs on this machine. How often it meets a probe is chance, and
+/// printed; the order in which a stranger is first is a test of the probe itself
+/// (`strangers_may_come_first`).
 ///
-/// Kills: an accepted connection of the probe that is kept open; one whose completion is taken for that
-/// of an operation; a probe that counts on being alone.
+/// Kills: an accepted connection of the probe that is kept open; one whose completion is taken for
+/// that of an operation; a probe that counts on being alone.
 #[test]
 fn strangers_do_not_disturb_a_start() {
     let ours_before = open_fds();
@@ -63,8 +64,8 @@ fn start_and_serve() {
     }
 }
 
-/// Connects to what listens on a name that the kernel chose: `@` and five hexadecimal digits. Returns
-/// how often it succeeded.
+/// Connects to what listens on a name that the kernel chose: `@` and five hexadecimal digits.
+/// Returns how often it succeeded.
 fn connect_to_all() -> io::Result<u64> {
     const ACCEPTS_CONNECTIONS: &str = "00010000";
     let mut count = 0;

@@ -67,8 +67,8 @@ fn reused_descriptors_bring_nothing_of_their_former_owner() {
 /// Method: the mixed load on every pair of 1, 2, 4 or 8 submission and 2, 4 or 8 completion
 /// entries. Counted: overflows of the completion queue, without which this would test nothing.
 ///
-/// Kills: an overflow that is not flushed; a request or a cancel dropped by a full submission queue;
-/// a multishot that overflow ended and nobody armed again; a cap that never lets go.
+/// Kills: an overflow that is not flushed; a request or a cancel dropped by a full submission
+/// queue; a multishot that overflow ended and nobody armed again; a cap that never lets go.
 #[test]
 fn tiny_rings_lose_nothing() {
     on_each_driver("tiny rings", &[31], |builder, seed| {
@@ -99,8 +99,8 @@ fn tiny_rings_lose_nothing() {
 /// of its own, not with another attempt.
 ///
 /// Method: the mixed load on pools of one and two buffers. Counted: receives that found no buffer
-/// against what receives brought. Each of the former is followed by one that brings bytes or an end, or
-/// is cancelled, so there can be no more of them than of these.
+/// against what receives brought. Each of the former is followed by one that brings bytes or an
+/// end, or is cancelled, so there can be no more of them than of these.
 ///
 /// Kills: arming the multishot again on ENOBUFS; a stream left paused; a buffer that is given out
 /// twice or never comes back.

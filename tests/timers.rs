@@ -53,7 +53,8 @@ fn equal_deadlines_keep_their_order() {
     });
 }
 
-/// Goal: a cancelled timer never fires, not even when a callback of the same expiry cancels it (B2).
+/// Goal: a cancelled timer never fires, not even when a callback of the same expiry cancels it
+/// (B2).
 ///
 /// Method: five callbacks for one moment; the first cancels the third and drops a sleep.
 ///

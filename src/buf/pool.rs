@@ -1,8 +1,9 @@
 //! The receive buffers of one loop.
 //!
-//! A connection that waits for bytes holds no buffer: a multishot receive names the whole pool, and the kernel picks
-//! a buffer only when bytes are there. So ten thousand connections live on one mebibyte, and the
-//! pool's size follows from how many buffers are *filled* at once, not from how many peers there are.
+//! A connection that waits for bytes holds no buffer: a multishot receive names the whole pool, and
+//! the kernel picks a buffer only when bytes are there. So ten thousand connections live on one
+//! mebibyte, and the pool's size follows from how many buffers are *filled* at once, not from how
+//! many peers there are.
 //!
 //! ```text
 //!            lend                 filled               release
@@ -15,9 +16,10 @@
 //!  User    exactly one `RecvBuf` names it; the kernel never writes
 //! ```
 //!
-//! **Not all are lent.** At most a window of them is: 256 at first, twice as many after each turn in
-//! which a receive found none although there were free ones, up to a limit. The free list is last in,
-//! first out, so of a large pool only as much memory is ever touched as some burst has needed.
+//! **Not all are lent.** At most a window of them is: 256 at first, twice as many after each turn
+//! in which a receive found none although there were free ones, up to a limit. The free list is
+//! last in, first out, so of a large pool only as much memory is ever touched as some burst has
+//! needed.
 //!
 //! **Invariant.** A buffer's bytes are referenced only in state `User`, and only by its one
 //! `RecvBuf`. A completion that names a buffer in another state would break that, so it is an
@@ -243,8 +245,8 @@ mod tests {
     /// Goal: a large pool is lent little by little: 256 at first, twice as many once a turn has run
     /// dry, never beyond the limit, and not because the program holds the rest.
     /// Method: lend all there is, fill all, and run dry once or three times in between.
-    /// Kills: no window; one that grows without need, or for each ENOBUFS of a turn, or not at all; a
-    /// limit that growing forgets.
+    /// Kills: no window; one that grows without need, or for each ENOBUFS of a turn, or not at all;
+    /// a limit that growing forgets.
     #[test]
     fn the_window_grows_when_it_was_too_small() {
         let pool = Pool::new(2048, 16).unwrap();

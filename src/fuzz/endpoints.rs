@@ -159,8 +159,8 @@ impl Drop for Offer<'_> {
     }
 }
 
-/// The number of a stream's descriptor, without exposing it: `as_raw_fd` would make the library assume
-/// that others share the socket.
+/// The number of a stream's descriptor, without exposing it: `as_raw_fd` would make the library
+/// assume that others share the socket.
 fn fd_of(stream: &TcpStream) -> RawFd {
     let text = format!("{stream:?}");
     let digits = text.chars().filter(char::is_ascii_digit).collect::<String>();

@@ -1,8 +1,8 @@
 //! Memory that is lent to the model kernel, and an allocator that notices if it is freed.
 //!
-//! The allocator is the system's. Before it frees a block it compares the block with the ranges that
-//! the kernel has been lent on this thread, and notes an overlap, which the oracle reports. So a
-//! target or a source that is freed too early is found at once and on every run, without a
+//! The allocator is the system's. Before it frees a block it compares the block with the ranges
+//! that the kernel has been lent on this thread, and notes an overlap, which the oracle reports. So
+//! a target or a source that is freed too early is found at once and on every run, without a
 //! sanitizer. Threads that lend nothing pay one comparison per free.
 #![allow(unsafe_code)] // an allocator, and copies from and to lent memory
 

@@ -127,8 +127,8 @@ impl Run {
         })
     }
 
-    /// Polls an `accept()` once and then keeps it, as a `select!` in a loop may. What it is woken for
-    /// belongs to the others.
+    /// Polls an `accept()` once and then keeps it, as a `select!` in a loop may. What it is woken
+    /// for belongs to the others.
     pub(super) fn spawn_neglect(self: &Rc<Run>, number: usize, listener: Rc<TcpListener>) -> Task {
         let run = Rc::clone(self);
         self.spawn(What::Neglect(number), move |_| async move {

@@ -391,7 +391,8 @@ fn a_failed_driver_ends_every_wait() {
     assert_eq!((open_count(&file), drops.get()), (0, 1), "descriptors, drops");
 }
 
-/// Goal: a wait that is leaked keeps neither the poll nor the descriptor of a watch that is dropped.
+/// Goal: a wait that is leaked keeps neither the poll nor the descriptor of a watch that is
+/// dropped.
 /// Method: forget a wait that has its poll in flight, drop the watch. Kills: asking again on behalf
 /// of somebody who can never come back.
 #[test]

@@ -1,12 +1,12 @@
 //! `poll(2)`: whether a descriptor could be read or written now.
 //!
 //! Two forms. The ordinary one answers once, at once or as soon as the descriptor is ready. The
-//! other one answers again and again, on every change, and exists for one fact about io_uring: **its
-//! polls for writing also answer when the peer has finished sending** (`POLLRDHUP`), which
+//! other one answers again and again, on every change, and exists for one fact about io_uring:
+//! **its polls for writing also answer when the peer has finished sending** (`POLLRDHUP`), which
 //! `poll(2)` and epoll report only to who asks. A socket whose peer has shut down its sending side
 //! and does not read is then never writable, and every poll for writing is answered at once. Asking
-//! again would spin; asking for changes waits for the next one
-//! (`tests/async_fd/readiness.rs`, `a_peer_that_has_finished_sending_makes_nothing_writable`).
+//! again would spin; asking for changes waits for the next one (`tests/async_fd/readiness.rs`,
+//! `a_peer_that_has_finished_sending_makes_nothing_writable`).
 //!
 //! Throwing an answer away needs no code: it carries nothing, and readiness is still there for who
 //! asks next.

@@ -1,10 +1,10 @@
 //! The end of a driver before the end of its loop.
 //!
-//! Where a sandbox forbids `io_uring_enter` after the start, the driver cannot go on, and what it has
-//! in flight may never be answered. Hanging is the
-//! worst that could follow, and a panic takes the program's own words away. So every operation in
-//! flight ends here, as if cancelled, and every later one is refused with the reason. Tasks, timers
-//! and wakes go on, because they need no driver (`driver::failed`).
+//! Where a sandbox forbids `io_uring_enter` after the start, the driver cannot go on, and what it
+//! has in flight may never be answered. Hanging is the worst that could follow, and a panic takes
+//! the program's own words away. So every operation in flight ends here, as if cancelled, and every
+//! later one is refused with the reason. Tasks, timers and wakes go on, because they need no driver
+//! (`driver::failed`).
 //!
 //! **What the kernel was lent stays lent.** Nobody can say whether it will still read or write that
 //! memory, so the owners leak it ([`Owner::abandon`]): a bounded loss, once.

@@ -170,8 +170,8 @@ pub fn turn() -> u64 {
     ringloop::Handle::current().metrics().turns
 }
 
-/// A loopback address with port 0, and most likely nobody else's: neither another test's nor that of
-/// another process on this machine. So a port that is closed there stays closed.
+/// A loopback address with port 0, and most likely nobody else's: neither another test's nor that
+/// of another process on this machine. So a port that is closed there stays closed.
 pub fn any_addr() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -180,8 +180,8 @@ pub fn any_addr() -> SocketAddr {
     (Ipv4Addr::new(127, a, b, c), 0).into()
 }
 
-/// An abstract name that no other listener has, also not one of a process that has the same number in
-/// another container and shares the network namespace.
+/// An abstract name that no other listener has, also not one of a process that has the same number
+/// in another container and shares the network namespace.
 pub fn any_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let chance = RandomState::new().build_hasher().finish();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// Runs `body` on a thread whose `syscall` is answered with `errno`. A filter is for the thread that
-/// installs it, and for good, so the thread ends with it.
+/// Runs `body` on a thread whose `syscall` is answered with `errno`. A filter is for the thread
+/// that installs it, and for good, so the thread ends with it.
 pub fn with_refused<T: Send + 'static>(
     syscall: libc::c_long,
     errno: i32,

@@ -94,8 +94,8 @@ fn large_messages_cost_no_cancels(on: Driver) {
 /// Goal: a stream closes while its receive waits and the program holds the whole pool, whether the
 /// receive is ended by a shutdown or by a cancel.
 ///
-/// Method: hold both buffers; a stream of the loop's own and one from outside wait, each armed before
-/// and after the pool was empty; close them, and look for what is left in flight.
+/// Method: hold both buffers; a stream of the loop's own and one from outside wait, each armed
+/// before and after the pool was empty; close them, and look for what is left in flight.
 ///
 /// Kills: a receive that polls first and is not ended; an end that needs a buffer.
 fn closing_ends_a_receive_without_a_pool(on: Driver) {

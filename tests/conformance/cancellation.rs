@@ -222,8 +222,8 @@ fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
 /// Goal: of several `accept`s that wait, one that was woken and then dropped passes its connection
 /// on to the next.
 ///
-/// Method: two waiting, one client; drop the first before its wake, after it and before its poll, or
-/// a few turns later, when the second may have been woken already.
+/// Method: two waiting, one client; drop the first before its wake, after it and before its poll,
+/// or a few turns later, when the second may have been woken already.
 ///
 /// Kills: one wake per connection.
 fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
@@ -335,8 +335,8 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: an answer that arrived for a future which was dropped between its wake and its next poll is
-/// given back: the connection is closed, the buffer returned (C4).
+/// Goal: an answer that arrived for a future which was dropped between its wake and its next poll
+/// is given back: the connection is closed, the buffer returned (C4).
 ///
 /// Method: poll once, wait for the wake, drop the future and then what it borrowed: an accept, a
 /// connect, a receive. The other side sees the end; descriptors and buffers are counted.

@@ -67,8 +67,8 @@ async fn taking<T>(number: RawFd, mut make: impl FnMut() -> T, is_it: impl Fn(&T
     panic!("the closed number {number} does not become free");
 }
 
-/// Goal: no operation, cancel or edge of a closed stream reaches the stream that has its number now,
-/// and none of the bytes (C12).
+/// Goal: no operation, cancel or edge of a closed stream reaches the stream that has its number
+/// now, and none of the bytes (C12).
 ///
 /// Method: 2 000 streams closed with a receive, a send or both in flight, at a random stage; as
 /// soon as the number is free a new connection takes it and exchanges bytes that say whose they
@@ -124,8 +124,8 @@ fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
     });
 }
 
-/// Goal: when a number comes back as something that is none of the loop's business, the loop neither
-/// reads from it nor writes to it nor closes it (C12).
+/// Goal: when a number comes back as something that is none of the loop's business, the loop
+/// neither reads from it nor writes to it nor closes it (C12).
 ///
 /// Method: as above, but a local socket takes the number; its bytes are all there afterwards.
 ///

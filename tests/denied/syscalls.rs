@@ -73,7 +73,8 @@ impl Tracer {
         }
         let mut info = MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
         let info_len = size_of_val(&info);
-        // SAFETY: the thread is stopped and traced by us; the kernel writes at most `info_len` bytes.
+        // SAFETY: the thread is stopped and traced by us; the kernel writes at most `info_len`
+        // bytes.
         let written = unsafe {
             libc::ptrace(
                 libc::PTRACE_GET_SYSCALL_INFO,

@@ -1,8 +1,8 @@
 //! Bytes that say whose they are and where they belong.
 //!
 //! A tape is an endless stream of bytes made of its identity and the position. Each word of eight
-//! bytes is a hash of both, so bytes of another tape, or of another place of this one, are not taken
-//! for the right ones.
+//! bytes is a hash of both, so bytes of another tape, or of another place of this one, are not
+//! taken for the right ones.
 
 use crate::common::Dice;
 

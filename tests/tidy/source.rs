@@ -198,8 +198,8 @@ fn end_of_braces(bytes: &[u8], open: usize) -> usize {
     bytes.len()
 }
 
-/// Paths from the crate's root, each item of a list as a path of its own, and their lines. Chains of
-/// `super` that lead to the root count too; `depth` of them do.
+/// Paths from the crate's root, each item of a list as a path of its own, and their lines. Chains
+/// of `super` that lead to the root count too; `depth` of them do.
 pub(super) fn crate_paths(code: &str, depth: usize) -> Vec<(String, usize)> {
     let to_root = "super::".repeat(depth);
     let mut paths = Vec::new();

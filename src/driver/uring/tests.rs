@@ -138,8 +138,8 @@ fn capped_enters_leave_nothing_behind() {
 }
 
 /// Goal: what a sleep leaves behind is brought by the next waits, which do not sleep (H81).
-/// Method: fifty completions arrive during one sleep, which brings one; then only what is hidden can end
-/// a wait. Kills: completions that are left in the queue; an enter more than one per wait.
+/// Method: fifty completions arrive during one sleep, which brings one; then only what is hidden
+/// can end a wait. Kills: completions that are left in the queue; an enter more than one per wait.
 #[test]
 fn what_a_sleep_leaves_comes_with_the_next_waits() {
     let mut rig = Rig::new(64, 64);

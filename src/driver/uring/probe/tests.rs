@@ -65,8 +65,8 @@ fn answers_that_come_together_are_both_taken() {
 
 /// Goal: a receive that outlives its probe writes into memory that nothing else uses.
 ///
-/// Method: a scripted kernel that answers nothing until the probe has given up; then the allocator is
-/// asked for pages, and the bytes arrive. Kills: a pool that is given back after a failure (also
+/// Method: a scripted kernel that answers nothing until the probe has given up; then the allocator
+/// is asked for pages, and the bytes arrive. Kills: a pool that is given back after a failure (also
 /// found by AddressSanitizer, or by a fault); a receive that is not cancelled.
 #[test]
 fn a_receive_may_outlive_its_probe() {
@@ -101,8 +101,9 @@ fn a_probe_leaves_nothing_behind() {
 /// Goal: a probe whose thread was stopped for longer than its timeout has its answers, goes on, and
 /// leaves nothing behind.
 ///
-/// Method: a scripted kernel whose timeout fires together with the answers of the second step. Kills: a
-/// step that fails because the timeout has fired; a cancel of a timeout that has been seen to end.
+/// Method: a scripted kernel whose timeout fires together with the answers of the second step.
+/// Kills: a step that fails because the timeout has fired; a cancel of a timeout that has been seen
+/// to end.
 #[test]
 fn a_stopped_probe_goes_on() {
     let script = Script::new();
@@ -138,12 +139,12 @@ fn perform(script: &Script) {
     }
 }
 
-/// Goal: every descriptor that the accept brings is closed: one beside the first, one that comes after
-/// the cancel, and one that comes with the final completion.
+/// Goal: every descriptor that the accept brings is closed: one beside the first, one that comes
+/// after the cancel, and one that comes with the final completion.
 ///
-/// Method: two connections at once; then a kernel that is slow to obey the cancel and brings two more,
-/// the last without MORE. Kills: a second completion that is left in the queue; a stop at the first
-/// completion after the cancel; a final completion taken for an error without a descriptor.
+/// Method: two connections at once; then a kernel that is slow to obey the cancel and brings two
+/// more, the last without MORE. Kills: a second completion that is left in the queue; a stop at the
+/// first completion after the cancel; a final completion taken for an error without a descriptor.
 #[test]
 fn every_accepted_descriptor_is_closed() {
     let script = Script::new();
@@ -165,8 +166,8 @@ fn every_accepted_descriptor_is_closed() {
 
 /// Goal: a kernel whose accept ends with its first connection is refused, and keeps no descriptor.
 ///
-/// Method: one completion without MORE. Kills: a check of the result alone; a descriptor that is owned
-/// only where the step succeeds.
+/// Method: one completion without MORE. Kills: a check of the result alone; a descriptor that is
+/// owned only where the step succeeds.
 #[test]
 fn an_accept_that_ends_at_once_is_no_multishot() {
     let script = Script::new();
@@ -195,8 +196,8 @@ fn an_unanswered_probe_ends_in_time() {
 
 /// Goal: a full backlog does not make the probe wait.
 ///
-/// Method: a listener that does not accept, with a backlog that others have filled. Kills: a blocking
-/// connect (the test would hang); `EAGAIN` taken for a failure.
+/// Method: a listener that does not accept, with a backlog that others have filled. Kills: a
+/// blocking connect (the test would hang); `EAGAIN` taken for a failure.
 #[test]
 fn a_full_backlog_is_no_wait() {
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -212,8 +213,8 @@ fn a_full_backlog_is_no_wait() {
 /// Goal: on the kernel's ring, connections of other processes serve as well as the probe's own, and
 /// each is closed.
 ///
-/// Method: a listener whose backlog others have filled before the probe. Kills: a probe that waits for
-/// its own connection; a descriptor that stays open.
+/// Method: a listener whose backlog others have filled before the probe. Kills: a probe that waits
+/// for its own connection; a descriptor that stays open.
 #[test]
 fn strangers_may_come_first() {
     let Some(ring) = kernel_ring() else { return };

@@ -269,7 +269,8 @@ fn strange_results_are_retried_or_reported() {
     });
 }
 
-/// Goal: with many more receives armed than the completion queue has entries, nothing is lost (H01).
+/// Goal: with many more receives armed than the completion queue has entries, nothing is lost
+/// (H01).
 /// Method: 64 readers on a queue of 4; every one gets its own number, all in one enter.
 /// Kills: reaping without looking at the overflow sign; sleeping while it is up.
 #[test]

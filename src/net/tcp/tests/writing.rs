@@ -56,7 +56,8 @@ fn short_sends_go_on() {
     });
 }
 
-/// Goal: at most one send is in flight per socket, and bytes written meanwhile follow in order (H42).
+/// Goal: at most one send is in flight per socket, and bytes written meanwhile follow in order
+/// (H42).
 /// Method: write while a send is in flight, as bytes and as an owned buffer; look at each send.
 /// Kills: a second send at once; appending to the chunk that is lent; a copied order.
 #[test]
@@ -93,8 +94,8 @@ fn one_send_at_a_time() {
 /// Goal: few bytes that are sent on to a peer that takes nothing do not keep the buffers they came
 /// in, and share a chunk.
 /// Method: an echo of single bytes and of one full buffer while the first send is in flight; an
-/// empty buffer among them. Kills: a buffer of the pool per byte; a copy of a full buffer, or on the
-/// way to an empty queue; a chunk for nothing.
+/// empty buffer among them. Kills: a buffer of the pool per byte; a copy of a full buffer, or on
+/// the way to an empty queue; a chunk for nothing.
 #[test]
 fn few_bytes_keep_no_buffer_on_their_way_out() {
     let (script, runtime) = scripted_with(|builder| builder.recv_buffers(8, 64));
@@ -123,7 +124,8 @@ fn few_bytes_keep_no_buffer_on_their_way_out() {
     });
 }
 
-/// Goal: an error of a send reaches the next write, the next flush and `close`, and drops the queue.
+/// Goal: an error of a send reaches the next write, the next flush and `close`, and drops the
+/// queue.
 /// Method: queue two chunks, fail the first; look at all three; nothing more is sent.
 /// Kills: an error that only one call sees; a queue that goes on after an error.
 #[test]
@@ -215,8 +217,8 @@ fn writers_wait_at_the_mark() {
 
 /// Goal: operations that a peer never ends keep no other operation from being submitted.
 /// Method: queues of 4 entries, 16 sends and 4 connects that do not complete; then another stream
-/// writes, and its send completes at once. Kills: a cap on operations in flight, at any number below
-/// five times the completion queue.
+/// writes, and its send completes at once. Kills: a cap on operations in flight, at any number
+/// below five times the completion queue.
 #[test]
 fn blocked_operations_hold_up_no_other() {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(4, 4));
