@@ -47,6 +47,7 @@ mod streams;
 mod teardown;
 mod threads;
 mod unix;
+mod unix_builder;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ const SHARED: &[&[Body]] = &[
     teardown::SHARED,
     threads::SHARED,
     unix::SHARED,
+    unix_builder::SHARED,
 ];
 
 const ALONE: &[&[Body]] = &[

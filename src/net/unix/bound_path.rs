@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -55,6 +55,17 @@ impl BoundPath {
     fn is_of_parent(&self) -> bool {
         !self.process.is_current()
     }
+}
+
+/// Removes the file of a socket on which nothing listens. Whether it did.
+pub(super) fn remove_stale(path: &Path) -> io::Result<bool> {
+    let is_socket = fs::symlink_metadata(path)?.file_type().is_socket();
+    let id = file_id(path)?;
+    if !is_socket || !is_refused(path) || file_id(path)? != id {
+        return Ok(false);
+    }
+    fs::remove_file(path)?;
+    Ok(true)
 }
 
 /// Whether a connect finds the file of a socket on which nothing listens.

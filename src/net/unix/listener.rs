@@ -1,15 +1,17 @@
 //! `UnixListener`.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::bound_path::BoundPath;
+use super::bound_path::{self, BoundPath};
 use super::{UnixStream, addr};
 use crate::net::Overflow;
 use crate::net::stream::accepting::{self, Incoming};
@@ -66,7 +68,13 @@ impl UnixListener {
 
     /// A builder whose defaults are those of [`bind`](UnixListener::bind).
     pub fn builder() -> UnixListenerBuilder {
-        UnixListenerBuilder { max_connections: None, overflow: Overflow::default() }
+        UnixListenerBuilder {
+            backlog: BACKLOG,
+            mode: None,
+            unlink_existing: false,
+            max_connections: None,
+            overflow: Overflow::default(),
+        }
     }
 
     /// Makes a listener of a listening socket from elsewhere. As
@@ -175,11 +183,52 @@ impl fmt::Debug for UnixListener {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `bind`"]
 pub struct UnixListenerBuilder {
+    backlog: i32,
+    mode: Option<u32>,
+    unlink_existing: bool,
     max_connections: Option<usize>,
     overflow: Overflow,
 }
 
 impl UnixListenerBuilder {
+    /// How many connections the kernel holds until they are accepted; further connects wait.
+    /// `net.core.somaxconn` cuts it. Default: 4096.
+    pub fn backlog(mut self, count: u32) -> UnixListenerBuilder {
+        self.backlog = i32::try_from(count).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// The permissions of the file, as of `chmod(2)`: who may write to it may connect. They are set
+    /// before the socket listens, so there is no moment with others. An abstract name has none: every
+    /// process of the network namespace may connect. Default: what the umask leaves of `0o777`.
+    ///
+    /// ```no_run
+    /// # async fn example() -> std::io::Result<()> {
+    /// let listener = ringloop::net::UnixListener::builder()
+    ///     .mode(0o660)
+    ///     .unlink_existing(true)
+    ///     .bind("/run/example/hello")?;
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mode(mut self, mode: u32) -> UnixListenerBuilder {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Removes the file of a socket on which nothing listens, as a process that was killed leaves it
+    /// behind. A file that is no socket, and a socket that answers, stay, and
+    /// [`bind`](UnixListenerBuilder::bind) fails with `AddrInUse`. Default: off.
+    ///
+    /// To find out, it connects: a listener that is there gets a connection which ends at once. Two
+    /// servers that start at the same moment may still disturb each other: one that has bound and does
+    /// not listen yet looks like one that was killed. A supervisor, or a lock, has to keep them apart.
+    pub fn unlink_existing(mut self, is_on: bool) -> UnixListenerBuilder {
+        self.unlink_existing = is_on;
+        self
+    }
+
     /// How many accepted connections may be open at once. As
     /// [`TcpListenerBuilder::max_connections`](crate::net::TcpListenerBuilder::max_connections).
     ///
@@ -219,26 +268,41 @@ impl UnixListenerBuilder {
     ///
     /// As there.
     pub fn bind(self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        let UnixListenerBuilder { max_connections, overflow } = self;
         let path = path.as_ref();
         let addr = addr::to_addr(path)?;
         let reactor = Rc::clone(&context::current().reactor);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let path = match addr.as_pathname() {
-            // A file that exists does not go away by itself, so there is nothing to wait for.
-            Some(_) => {
-                socket.bind(&addr)?;
-                let path = BoundPath::new(path)?;
-                socket.listen(BACKLOG)?;
-                Some(path)
-            }
+            Some(_) => Some(self.bind_path(&socket, &addr, path)?),
             None => {
-                bind::bind_and_listen(&reactor, &socket, &addr, BACKLOG, bind::PATIENCE)?;
+                let (backlog, patience) = (self.backlog, bind::PATIENCE);
+                bind::bind_and_listen(&reactor, &socket, &addr, backlog, patience)?;
                 None
             }
         };
-        let limit = max_connections.map(|max| (max, overflow));
+        let limit = self.max_connections.map(|max| (max, self.overflow));
         let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
         Ok(UnixListener { path, listening: Some(listening) })
+    }
+
+    /// A file that exists does not go away by itself, so there is nothing to wait for.
+    fn bind_path(&self, socket: &Socket, addr: &SockAddr, path: &Path) -> io::Result<BoundPath> {
+        match socket.bind(addr) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && self.unlink_existing
+                    && bound_path::remove_stale(path)? =>
+            {
+                socket.bind(addr)?;
+            }
+            result => result?,
+        }
+        let bound = BoundPath::new(path)?;
+        if let Some(mode) = self.mode {
+            // Before it listens: until then a connect is refused, whoever may open the file.
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
+        socket.listen(self.backlog)?;
+        Ok(bound)
     }
 }
