@@ -88,6 +88,16 @@ fn start(role: &str, sockets: [OwnedFd; 2], settings: &[(&str, &str)]) -> Child 
         .unwrap()
 }
 
+/// A child that is killed when this value goes, also by a panic.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// Runs a child to its end and returns what it has printed.
 fn output(role: &str, sockets: [OwnedFd; 2], settings: &[(&str, &str)]) -> String {
     let output = start(role, sockets, settings).wait_with_output().unwrap();
@@ -134,13 +144,12 @@ fn an_activated_program_serves_its_sockets() {
                     ("LISTEN_FDNAMES", "web:local"),
                     ("RINGLOOP_DRIVER", driver),
                 ];
-                let mut child = start("serve", sockets, &settings);
+                let child = Running(start("serve", sockets, &settings));
                 is_served(waiting, "web");
                 is_served(waiting_too, "local");
                 is_served(TcpStream::connect(tcp.local_addr().unwrap()).unwrap(), "web");
                 is_served(UnixStream::connect(&path).unwrap(), "local");
-                child.kill().unwrap();
-                child.wait().unwrap();
+                drop(child);
             }
         }
         std::fs::remove_file(&path).unwrap();
