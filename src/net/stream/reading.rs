@@ -45,6 +45,14 @@ use crate::driver::request::Key;
 use crate::op::Answer;
 use crate::op::recv::{self, Received};
 
+/// Buffers that the kernel fills for one multishot receive before it waits for the socket again
+/// (`MULTISHOT_MAX_RETRY`, H53).
+///
+/// On a Unix socket it may then miss the end: up to 6.12.85 and 6.18.44 at least, a wake-up that came
+/// before the last of the bytes were read is not looked for again (H54). So a receive that has filled as
+/// many in a row is armed anew there, which makes the kernel look.
+const MULTISHOT_RETRIES: u8 = 32;
+
 #[derive(Default)]
 pub(super) struct Reading {
     queue: RecvQueue,
@@ -52,6 +60,10 @@ pub(super) struct Reading {
     next: Next,
     /// Whether `settle_reading` is due.
     is_settling: bool,
+    /// Completions of the multishot since the reader last took something.
+    burst_count: u8,
+    /// A burst has reached [`MULTISHOT_RETRIES`].
+    is_spent: bool,
     /// Nobody will read again: what still arrives is thrown away.
     is_unwanted: bool,
     /// The descriptor is about to be handed over: no further receive is armed.
@@ -98,6 +110,7 @@ impl Socket {
     pub(super) fn poll_recv(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
         let mut reading = self.reading.borrow_mut();
         if let Some(buffer) = reading.queue.pop() {
+            reading.burst_count = 0;
             return Poll::Ready(Ok(buffer));
         }
         match reading.end {
@@ -163,8 +176,12 @@ impl Socket {
     pub(super) fn received(self: &Rc<Self>, answer: Answer) {
         let more = answer.more;
         let mut reading = self.reading.borrow_mut();
-        if !more {
+        if more {
+            reading.burst_count = reading.burst_count.saturating_add(1);
+            reading.is_spent |= reading.burst_count == MULTISHOT_RETRIES;
+        } else {
             reading.armed = Armed::Idle;
+            (reading.burst_count, reading.is_spent) = (0, false);
         }
         reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
         self.after_receive(reading);
@@ -289,7 +306,8 @@ impl Socket {
         {
             idle.forget_expiry();
         }
-        let is_crowded = reading.queue.is_full() && matches!(reading.armed, Armed::Multishot(_));
+        let is_crowded = (reading.queue.is_full() || reading.is_spent)
+            && matches!(reading.armed, Armed::Multishot(_));
         let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
         let is_idle = matches!(reading.armed, Armed::Idle);
         let has_news = match reading.is_leaving {
@@ -311,7 +329,8 @@ impl Socket {
         }
     }
 
-    /// Cancels the receive if more is queued than should be, now that the ready tasks have run.
+    /// Cancels the receive if more is queued than should be, now that the ready tasks have run, or if the
+    /// kernel may not look at the socket again.
     pub(super) fn settle_reading(self: &Rc<Self>) {
         let mut reading = self.reading.borrow_mut();
         if !reading.is_settling {
@@ -322,8 +341,9 @@ impl Socket {
             return self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
         }
         reading.is_settling = false;
+        let is_spent = std::mem::take(&mut reading.is_spent);
         let Armed::Multishot(key) = reading.armed else { return };
-        if reading.queue.is_full() {
+        if reading.queue.is_full() || (is_spent && self.is_unix()) {
             reading.armed = Armed::Cancelling;
             drop(reading);
             self.reactor.cancel(key);

@@ -176,7 +176,7 @@ impl Socket {
         is_exclusive && !(self.is_writing() && self.is_unix())
     }
 
-    fn is_unix(&self) -> bool {
+    pub(super) fn is_unix(&self) -> bool {
         self.options().domain().is_ok_and(|domain| domain == Domain::UNIX)
     }
 

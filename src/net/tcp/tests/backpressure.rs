@@ -51,11 +51,12 @@ fn a_slow_reader_closes_the_window() {
 
 /// Goal: a message far beyond the bound that a reader takes in the turn it comes costs no cancel
 /// and no second receive, also if something is submitted while the reader waits for its poll.
-/// Method: three messages of twice the bound; a task in front of the reader lets time pass, so that
+/// Method: three messages of one and a half times the bound; a task in front of the reader lets time pass, so that
 /// the loop flushes between the two polls. Kills: a cancel when the bound is crossed; one decided by
 /// the flush between two polls; a decision that is lost with that flush.
 #[test]
 fn backpressure_is_decided_after_the_tasks_have_run() {
+    const COUNT: u8 = FULL_COUNT + FULL_COUNT / 2;
     let (script, runtime) = scripted_with(|builder| builder.recv_buffers(64, 4096));
     runtime.block_on(async {
         let (mut reader, _peer) = stream();
@@ -70,7 +71,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
             }
         });
         let reading = crate::spawn(async move {
-            for _ in 0..3 * 2 * FULL_COUNT {
+            for _ in 0..3 * COUNT {
                 assert_eq!(reader.recv().await.unwrap().len(), 4096);
             }
             reader
@@ -79,7 +80,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
         let op = *script.all(Verb::Recv).iter().find(|op| **op != first).unwrap();
         for _ in 0..3 {
             assert!(script.deliver(first, b"compute", true));
-            for number in 0..2 * FULL_COUNT {
+            for number in 0..COUNT {
                 assert!(script.deliver(op, &[number; 4096], true));
             }
             turns(3).await;
@@ -90,7 +91,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
         // With the same load and no reader the decision comes with the next enter.
         arm(&mut reader).await;
         assert!(script.deliver(first, b"compute", true));
-        for number in 0..2 * FULL_COUNT {
+        for number in 0..COUNT {
             assert!(script.deliver(op, &[number; 4096], true));
         }
         turns(3).await;
