@@ -4,7 +4,7 @@
 //! the mark of urgent data, whether or not the reader asks for them. The peer chooses where they are,
 //! so a loop that takes a short read for an empty socket can be stopped by its peer.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::pin::pin;
@@ -13,12 +13,14 @@ use socket2::{MsgHdr, SockRef};
 
 use crate::common::{Dice, assert_coded, coded_bytes, open_fds, poll_once, scaled, turns};
 use crate::{Body, Driver, bodies};
+use ringloop::Handle;
 use ringloop::net::UnixStream;
 
 pub(crate) const SHARED: &[Body] = bodies![
     reads_go_on_after_a_change_of_credentials,
     reads_go_on_after_urgent_data,
     reads_go_on_after_many_cuts,
+    the_end_behind_a_long_burst_is_seen,
 ];
 
 pub(crate) const ALONE: &[Body] = bodies![reads_go_on_after_descriptors];
@@ -155,5 +157,28 @@ fn reads_go_on_after_many_cuts(on: Driver) {
             })
             .await;
         }
+    });
+}
+
+/// Goal: the end of a Unix stream is seen at once, however much came before it.
+///
+/// Method: bytes for many buffers, and the end, are in the socket before the first read. The watchdog,
+/// which would find the end some seconds later, must have nothing to do.
+///
+/// Kills: a receive that stays armed after the kernel has filled 32 buffers in a row (Linux 6.18.44).
+fn the_end_behind_a_long_burst_is_seen(on: Driver) {
+    let runtime = on.builder().recv_buffers(256, 64).build().unwrap();
+    runtime.block_on(async {
+        for len in [31 * 64, 32 * 64, 33 * 64, 4096, 10_000] {
+            let (ours, mut peer) = StdStream::pair().unwrap();
+            peer.write_all(&coded_bytes(7, len)).unwrap();
+            drop(peer);
+            let mut stream = UnixStream::from_std(ours);
+            let mut received = vec![0; len];
+            stream.read_exact(&mut received).await.unwrap();
+            assert_coded(7, &received);
+            assert!(stream.recv().await.unwrap().is_empty());
+        }
+        assert_eq!(Handle::current().metrics().lost_wakeups, 0);
     });
 }

@@ -20,8 +20,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::common::{any_name, assert_coded, coded_bytes, poll_once, turn, turns, until};
 use crate::{Body, Driver, bodies};
 use ringloop::net::{UnixListener, UnixStream};
+use ringloop::spawn;
 use ringloop::time::{Instant, sleep};
-use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
     unix_bytes_both_ways,
@@ -32,7 +32,6 @@ pub(crate) const SHARED: &[Body] = bodies![
     i18_a_listener_removes_its_own_path_only,
     a_listeners_path_stays_while_another_listens,
     unix_full_backlog,
-    the_end_behind_a_long_burst_is_seen,
     unix_connects_wait_in_order,
     unix_connects_let_others_run,
     unix_ends,
@@ -316,29 +315,6 @@ fn a_listeners_path_stays_while_another_listens(on: Driver) {
         heir.set_nonblocking(true).unwrap();
         let waiting_count = std::iter::from_fn(|| heir.accept().ok()).count();
         assert_eq!(given.len() + waiting_count, 2);
-    });
-}
-
-/// Goal: the end of a Unix stream is seen at once, however much came before it.
-///
-/// Method: bytes for many buffers, and the end, are in the socket before the first read. The watchdog,
-/// which would find the end some seconds later, must have nothing to do.
-///
-/// Kills: a receive that stays armed after the kernel has filled 32 buffers in a row (Linux 6.18.44).
-fn the_end_behind_a_long_burst_is_seen(on: Driver) {
-    let runtime = on.builder().recv_buffers(256, 64).build().unwrap();
-    runtime.block_on(async {
-        for len in [31 * 64, 32 * 64, 33 * 64, 4096, 10_000] {
-            let (ours, mut peer) = StdStream::pair().unwrap();
-            peer.write_all(&coded_bytes(7, len)).unwrap();
-            drop(peer);
-            let mut stream = UnixStream::from_std(ours);
-            let mut received = vec![0; len];
-            stream.read_exact(&mut received).await.unwrap();
-            assert_coded(7, &received);
-            assert!(stream.recv().await.unwrap().is_empty());
-        }
-        assert_eq!(Handle::current().metrics().lost_wakeups, 0);
     });
 }
 
