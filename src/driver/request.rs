@@ -5,6 +5,7 @@
 //! to learn it.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
 /// Names one operation in flight: `generation (32) | slot index (24) | verb (8)`.
@@ -12,35 +13,37 @@ use std::os::fd::RawFd;
 /// The generation changes each time a slot is freed, so an answer that arrives late names nobody
 /// rather than the slot's next tenant (H35).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key(u64);
+pub(crate) struct Key(NonZeroU64);
 
 impl Key {
     pub(crate) const INDEX_MAX: u32 = (1 << 24) - 1;
 
     pub(crate) fn new(index: u32, generation: u32, verb: Verb) -> Key {
         assert!(index <= Key::INDEX_MAX, "slot {index} does not fit in 24 bits");
-        Key(u64::from(generation) << 32 | u64::from(index) << 8 | verb as u64)
+        let raw = u64::from(generation) << 32 | u64::from(index) << 8 | verb as u64;
+        Key(NonZeroU64::new(raw).expect("no verb is 0"))
     }
 
     /// The key as the kernel carries it. The lowest byte is never 0 for a key of ours.
     pub(crate) fn raw(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
+    /// A raw value of 0, which is no key of ours, becomes one that no slot ever has.
     pub(crate) fn from_raw(raw: u64) -> Key {
-        Key(raw)
+        Key(NonZeroU64::new(raw).unwrap_or(NonZeroU64::MAX))
     }
 
     pub(crate) fn index(self) -> u32 {
-        (self.0 >> 8) as u32 & Key::INDEX_MAX
+        (self.raw() >> 8) as u32 & Key::INDEX_MAX
     }
 
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.raw() >> 32) as u32
     }
 
     pub(crate) fn verb_byte(self) -> u8 {
-        self.0 as u8
+        self.raw() as u8
     }
 }
 

@@ -86,6 +86,10 @@ impl Reports {
 }
 
 impl Report for Reports {
+    fn loop_id(&self) -> &LoopId {
+        &self.id
+    }
+
     /// Calls the hook. Without one, or if it panics, the text goes to standard error.
     fn report(&self, unhandled: &Unhandled) {
         if self.id.is_of_parent() {

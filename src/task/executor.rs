@@ -19,6 +19,7 @@ use super::queue::{self, Queue, Ready};
 use super::remote::Remote;
 use super::{Call, coop};
 use crate::error::{Unhandled, try_drop};
+use crate::loop_id::LoopId;
 use crate::primitives;
 
 /// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
@@ -50,6 +51,9 @@ pub(crate) struct Executor {
 
 /// Receives errors that no caller awaits. May run user code.
 pub(crate) trait Report {
+    /// The loop that reports.
+    fn loop_id(&self) -> &LoopId;
+
     fn report(&self, unhandled: &Unhandled);
 }
 
@@ -96,7 +100,7 @@ impl Executor {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)); // unique, ordered with nothing
         let abort = AbortHandle::new(id, spawned_at);
-        let cell = JoinCell::new(*self.remote.id(), &self.reporter, abort.spawned_at());
+        let cell = JoinCell::new(&self.reporter, abort.spawned_at());
         let handle = JoinHandle::new(Rc::clone(&cell), abort.clone());
         if self.is_closed.get() {
             drop(future);

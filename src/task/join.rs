@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker};
 use super::coop;
 use super::executor::Report;
 use crate::error::{Unhandled, panic_text};
-use crate::loop_id::LoopId;
 use crate::primitives::{AtomicBool, Ordering};
 
 /// A task's number, unique within the process.
@@ -234,8 +233,6 @@ impl fmt::Debug for AbortHandle {
 
 /// Where the result waits. Used on the loop's thread only.
 pub(super) struct JoinCell<T> {
-    /// The task's loop.
-    id: LoopId,
     state: RefCell<JoinState<T>>,
     is_detached: Cell<bool>,
     reporter: Rc<dyn Report>,
@@ -256,12 +253,10 @@ impl JoinError {
 
 impl<T> JoinCell<T> {
     pub(super) fn new(
-        id: LoopId,
         reporter: &Rc<dyn Report>,
         spawned_at: &'static Location<'static>,
     ) -> Rc<Self> {
         Rc::new(JoinCell {
-            id,
             state: RefCell::new(JoinState::Running { joiner: None }),
             is_detached: Cell::new(false),
             reporter: Rc::clone(reporter),
@@ -271,8 +266,9 @@ impl<T> JoinCell<T> {
 
     fn poll_result(&self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         let is_running = matches!(*self.state.borrow(), JoinState::Running { .. });
-        if is_running && !self.id.is_running_here() {
-            self.id.refuse_wait();
+        let home = self.reporter.loop_id();
+        if is_running && !home.is_running_here() {
+            home.refuse_wait();
         }
         let waker = waker.clone(); // user code: not under the borrow
         let former = {

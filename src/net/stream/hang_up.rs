@@ -54,7 +54,8 @@ impl Waiting<'_> {
         if self.socket.has_ended() {
             return Poll::Ready(Ok(()));
         }
-        let hang_up = self.socket.hang_up.get_or_init(Box::default);
+        let hang_up =
+            self.socket.rare.get_or_init(Box::default).hang_up.get_or_init(HangUp::default);
         if let Some(code) = hang_up.failure.take() {
             return Poll::Ready(Err(self.socket.reactor.error_of(code)));
         }
@@ -64,7 +65,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(hang_up) = self.socket.hang_up.get() {
+        if let Some(hang_up) = self.socket.hang_up() {
             hang_up.waiters.leave(&mut self.ticket);
         }
     }
@@ -106,7 +107,7 @@ impl HangUp {
 
 impl Socket {
     pub(super) fn hang_up_polled(self: &Rc<Self>, answer: &Answer) {
-        let hang_up = self.hang_up.get().expect("it has asked");
+        let hang_up = self.hang_up().expect("it has asked");
         assert!(!answer.more, "a poll that answers once");
         hang_up.armed.set(None);
         match poll::finish(Interest::HangUp, answer) {
@@ -125,7 +126,7 @@ impl Socket {
 
     /// Ends the poll, for good.
     pub(super) fn end_hang_up_poll(&self) {
-        let Some(hang_up) = self.hang_up.get() else { return };
+        let Some(hang_up) = self.hang_up() else { return };
         hang_up.is_over.set(true);
         if let Some(key) = hang_up.armed.get() {
             self.reactor.cancel(key);
@@ -141,7 +142,7 @@ impl Socket {
 
 impl Waiting<'_> {
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(hang_up) = self.socket.hang_up.get() else { return Poll::Ready(()) };
+        let Some(hang_up) = self.socket.hang_up() else { return Poll::Ready(()) };
         if hang_up.armed.get().is_some() {
             hang_up.waiters.wait(&mut self.ticket, cx.waker());
             return Poll::Pending;

@@ -40,20 +40,34 @@ pub(in crate::net) struct Socket {
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
     pub(super) closing: RefCell<Option<Box<Closing>>>,
-    /// Set by the first `closed()`.
-    pub(super) hang_up: OnceCell<Box<HangUp>>,
     /// The error that has ended the connection, or 0. The kernel returns it once, to a send or to a
     /// receive, and `EPIPE` or the end of the stream to the other.
-    broken: Cell<i32>,
-    /// Whether another descriptor may name this socket: it came from outside the loop, or the program
-    /// has been shown the number.
-    is_shared: Cell<bool>,
-    /// Whether the program has made this socket. The loop leaves `O_NONBLOCK` of such a socket alone.
-    is_foreign: Cell<bool>,
+    broken: Cell<u16>,
+    holders: Cell<Holders>,
     /// So that everything above is gone when the number becomes free. `None` once it was handed over,
     /// which is only while the value is dropped.
     fd: Option<OwnedFd>,
-    /// Its place among the connections of a listener. After the descriptor: it counts until then.
+    /// What most connections never have. After the descriptor: a place among the connections of a
+    /// listener counts until then.
+    pub(super) rare: OnceCell<Box<Rare>>,
+}
+
+/// Who may have a descriptor of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holders {
+    /// The loop alone, which has made it.
+    Loop,
+    /// The loop has made it, and the program has seen the number.
+    Program,
+    /// The program has made it. The loop leaves `O_NONBLOCK` of such a socket alone.
+    Stranger,
+}
+
+/// The parts of a socket that few connections need. In a box, as every idle socket pays for its size.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Used by the first `closed()`.
+    pub(super) hang_up: OnceCell<HangUp>,
     _admission: Option<Admission>,
 }
 
@@ -72,6 +86,10 @@ impl Socket {
         phase: Phase,
     ) -> Rc<Socket> {
         let Connection { fd, admission } = connection.into();
+        let rare = OnceCell::new();
+        if admission.is_some() {
+            let _ = rare.set(Box::new(Rare { _admission: admission, ..Rare::default() }));
+        }
         Rc::new(Socket {
             reactor,
             phase: Cell::new(phase),
@@ -79,12 +97,10 @@ impl Socket {
             writing: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
-            hang_up: OnceCell::new(),
             broken: Cell::new(0),
-            is_shared: Cell::new(false),
-            is_foreign: Cell::new(false),
+            holders: Cell::new(Holders::Loop),
             fd: Some(fd),
-            _admission: admission,
+            rare,
         })
     }
 
@@ -94,7 +110,7 @@ impl Socket {
             errno::EPIPE => self.broken().unwrap_or(errno::EPIPE),
             _ => {
                 if errno::ends_connection(code) {
-                    self.broken.set(code);
+                    self.broken.set(code as u16); // an errno
                 }
                 code
             }
@@ -103,7 +119,7 @@ impl Socket {
 
     /// The error that has ended the connection, if the kernel has returned one.
     pub(super) fn broken(&self) -> Option<i32> {
-        Some(self.broken.get()).filter(|&code| code != 0)
+        Some(i32::from(self.broken.get())).filter(|&code| code != 0)
     }
 
     /// Wakes futures that were forgotten while they waited. Only the loop may drop a waker that is left,
@@ -116,7 +132,7 @@ impl Socket {
             connecting.and_then(|connecting| connecting.take_waker()),
         ];
         wakers.into_iter().for_each(|waker| self.reactor.wake_afterwards(waker));
-        if let Some(hang_up) = self.hang_up.get() {
+        if let Some(hang_up) = self.hang_up() {
             hang_up.wake_all(self);
         }
     }
@@ -134,9 +150,16 @@ impl Socket {
         self.reactor.home()
     }
 
+    /// The state of `closed()`, if it was ever called.
+    pub(super) fn hang_up(&self) -> Option<&HangUp> {
+        self.rare.get()?.hang_up.get()
+    }
+
     /// From now on another descriptor may name this socket.
     pub(in crate::net) fn share(&self) {
-        self.is_shared.set(true);
+        if self.holders.get() == Holders::Loop {
+            self.holders.set(Holders::Program);
+        }
     }
 
     /// As [`share`](Self::share), for a program that may also set options such as `TCP_ULP`.
@@ -147,8 +170,7 @@ impl Socket {
 
     /// The program has made this socket, and may have other descriptors of it.
     pub(in crate::net) fn mark_foreign(&self) {
-        self.is_foreign.set(true);
-        self.share();
+        self.holders.set(Holders::Stranger);
     }
 
     /// Gives the descriptor away, still open. No operation names it any more.
@@ -159,7 +181,7 @@ impl Socket {
     pub(super) fn into_fd(mut self) -> io::Result<OwnedFd> {
         let fd = self.fd.take().expect("only this function takes it");
         self.reactor.forget(fd.as_raw_fd());
-        if !self.is_foreign.get() {
+        if self.holders.get() != Holders::Stranger {
             // Accepting and connecting set the flag on some drivers.
             SockRef::from(&fd).set_nonblocking(false)?;
         }
@@ -172,7 +194,7 @@ impl Socket {
     /// A Unix socket that still has bytes to send is excepted: the shutdown makes the peer's writes
     /// fail, and a peer that is still writing may then give up before it has read them.
     pub(super) fn may_shut_down_reading(&self) -> bool {
-        let is_exclusive = !self.is_shared.get() && !fork::may_have_happened();
+        let is_exclusive = self.holders.get() == Holders::Loop && !fork::may_have_happened();
         is_exclusive && !(self.is_writing() && self.is_unix())
     }
 

@@ -17,6 +17,7 @@
 //! `close` says so. So does a cancelled send, after which nobody can know what went out (H32).
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub(super) struct Writing {
     in_flight: Option<Key>,
     /// Whether `prepare` is due.
     is_dirty: bool,
-    failed: Option<i32>,
+    /// An errno, in as few bytes as it needs: every idle socket has this.
+    failed: Option<NonZeroU16>,
     fin: Fin,
     writer: Option<Waker>,
 }
@@ -235,7 +237,7 @@ impl Socket {
         let key = writing.in_flight;
         // Chunk 0 belongs to the kernel until the send has ended, so it stays.
         let waste = writing.queue.take_all(key.is_some());
-        writing.failed = writing.failed.or(Some(errno::ECANCELED));
+        writing.set_failed(errno::ECANCELED);
         drop(writing);
         drop(waste);
         if let Some(key) = key {
@@ -255,7 +257,7 @@ impl Socket {
     }
 
     pub(super) fn write_error(&self) -> Option<io::Error> {
-        self.writing.borrow().failed.map(|code| self.reactor.error_of(code))
+        self.writing.borrow().failure().map(|code| self.reactor.error_of(code))
     }
 
     fn append(self: &Rc<Self>, piece: &[u8]) {
@@ -303,7 +305,7 @@ impl Socket {
     ) -> Poll<io::Result<()>> {
         {
             let writing = self.writing.borrow();
-            if let Some(code) = writing.failed {
+            if let Some(code) = writing.failure() {
                 return Poll::Ready(Err(self.reactor.error_of(code)));
             }
             if is_done(&writing) {
@@ -340,7 +342,7 @@ impl Socket {
             // Not connected: the peer has reset the connection. The direction is over, which is what
             // was asked for, and nothing was queued. The reset itself is read by `recv`.
             Ok(()) | Err(Some(errno::ENOTCONN)) => {}
-            Err(code) => writing.failed = Some(code.unwrap_or(errno::EPIPE)),
+            Err(code) => writing.set_failed(code.unwrap_or(errno::EPIPE)),
         }
         let writer = writing.writer.take();
         drop(writing);
@@ -349,6 +351,17 @@ impl Socket {
 }
 
 impl Writing {
+    /// The errno that has ended the side.
+    fn failure(&self) -> Option<i32> {
+        self.failed.map(|code| i32::from(code.get()))
+    }
+
+    /// Notes why the side has ended. The first reason stays.
+    fn set_failed(&mut self, code: i32) {
+        let code = u16::try_from(code).ok().and_then(NonZeroU16::new);
+        self.failed = self.failed.or(Some(code.expect("an errno")));
+    }
+
     pub(super) fn take_writer(&mut self) -> Option<Waker> {
         self.writer.take()
     }
@@ -385,7 +398,7 @@ impl Writing {
     #[must_use]
     fn fail(&mut self, code: i32) -> ShortQueue<OutBytes> {
         assert!(self.in_flight.is_none(), "chunk 0 is still lent");
-        self.failed = self.failed.or(Some(code));
+        self.set_failed(code);
         std::mem::take(&mut self.queue)
     }
 }

@@ -64,9 +64,13 @@ pub(crate) struct Loop {
 }
 
 /// Whatever is reported is a failure of the model: loom's own panics pass through tasks as well.
-struct NoReports;
+struct NoReports(LoopId);
 
 impl Report for NoReports {
+    fn loop_id(&self) -> &LoopId {
+        &self.0
+    }
+
     fn report(&self, unhandled: &Unhandled) {
         eprintln!("reported: {unhandled}");
         std::process::abort();
@@ -77,8 +81,9 @@ impl Loop {
     pub(crate) fn new() -> Loop {
         let bell = Arc::new(Bell { state: Mutex::default(), changed: Condvar::new() });
         let ringing = Arc::clone(&bell);
-        let remote = Remote::new(LoopId::new(), Box::new(move || ringing.ring()));
-        let executor = Executor::new(remote, Rc::new(NoReports));
+        let id = LoopId::new();
+        let remote = Remote::new(id, Box::new(move || ringing.ring()));
+        let executor = Executor::new(remote, Rc::new(NoReports(id)));
         Loop { executor, bell, looks: Cell::new(0) }
     }
 
