@@ -3,9 +3,9 @@
 #
 #   scripts/planted.sh [NAME...]
 #
-# Each patch is applied to a copy of the sources in `PLANTED_TARGET` (by default target/planted), which
-# is the build directory of all of them. A patch that does not apply, and a bug that is not found
-# within RUNS_MAX seeds, is a failure. Prints how many runs each one took.
+# Each patch is applied to a copy of the sources in `PLANTED_TARGET` (by default target/planted),
+# which is the build directory of all of them. A patch that does not apply, and a bug that is not
+# found within RUNS_MAX seeds, is a failure. Prints how many runs each one took.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,8 +28,8 @@ build() {
 }
 
 fuzz() {
-    (cd "$copy" && RINGLOOP_FUZZ_SHRINK=0 RINGLOOP_FUZZ_SEED=1 RINGLOOP_FUZZ_RUNS="$RUNS_MAX" RUST_BACKTRACE=0 \
-        cargo test -q -p ringloop --lib --target-dir "$target" fuzz::tests) 2>&1
+    (cd "$copy" && RINGLOOP_FUZZ_SHRINK=0 RINGLOOP_FUZZ_SEED=1 RINGLOOP_FUZZ_RUNS="$RUNS_MAX" \
+        RUST_BACKTRACE=0 cargo test -q -p ringloop --lib --target-dir "$target" fuzz::tests) 2>&1
 }
 
 copy_tree

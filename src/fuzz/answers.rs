@@ -146,7 +146,8 @@ impl Run {
         }
     }
 
-    /// Delivers up to `len` bytes of the connection's stream. A multishot that finds no buffer ends.
+    /// Delivers up to `len` bytes of the connection's stream. A multishot that finds no buffer
+    /// ends.
     pub(super) fn receive(&self, op: Op, len: usize, more: bool) {
         let number = op.conn();
         let is_known = self.books.borrow().find_op(op.submitted.user_data).is_some();

@@ -1,8 +1,8 @@
 //! The oracle's books: what each side has done, and what must therefore be true.
 //!
-//! Nothing here is learned from the library. Bytes that the kernel delivers follow a pattern of their
-//! connection and position, so a byte that is lost, doubled or out of order is the wrong byte.
-//! The first contradiction is kept, and ends the run.
+//! Nothing here is learned from the library. Bytes that the kernel delivers follow a pattern of
+//! their connection and position, so a byte that is lost, doubled or out of order is the wrong
+//! byte. The first contradiction is kept, and ends the run.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -366,8 +366,8 @@ impl Books {
         }
     }
 
-    /// A cancel has a reason: the future or the resource that asked for the operation has gone. Receives are cancelled for
-    /// backpressure as well, and polls once they have been answered.
+    /// A cancel has a reason: the future or the resource that asked for the operation has gone.
+    /// Receives are cancelled for backpressure as well, and polls once they have been answered.
     pub(super) fn check_cancel(&mut self, op: &Op, now_ns: u64, linger_ns: u64) {
         let has_reason = match (op.verb(), op.kind) {
             (Verb::Send, Kind::Conn(number)) => {

@@ -140,8 +140,8 @@ fn check_settled(run: &Run) {
     }
 }
 
-/// A connection that the program has closed or dropped has sent all that was queued, unless there is
-/// a reason.
+/// A connection that the program has closed or dropped has sent all that was queued, unless there
+/// is a reason.
 fn check_sent(books: &mut super::books::Books, number: usize) {
     let conn = &books.conns[number];
     let lost_count = conn.out_confirmed.saturating_sub(conn.out_taken);

@@ -11,8 +11,8 @@ use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::{FailAt, Script, Seen};
 use crate::sys::errno;
 
-/// Cancels of one operation that the kernel loses. The library takes an operation that ignores three
-/// for one whose completion was dropped, if completions were.
+/// Cancels of one operation that the kernel loses. The library takes an operation that ignores
+/// three for one whose completion was dropped, if completions were.
 const CANCELS_LOST_MAX: u32 = 2;
 
 /// Connections of one run.

@@ -1,9 +1,10 @@
 //! A fuzzer: random programs on a random kernel, checked by an oracle.
 //!
-//! A string of bytes decides everything: what the program does next ([`program`], [`tasks`], [`endpoints`]), what the
-//! kernel answers, in which order and when ([`kernel`], [`answers`]), and how the run ends ([`ending`]). The
-//! library runs for real above the ring's seam, on the scripted ring and its clock that stands still.
-//! So a run is a function of its bytes: the same bytes give the same trace.
+//! A string of bytes decides everything: what the program does next ([`program`], [`tasks`],
+//! [`endpoints`]), what the kernel answers, in which order and when ([`kernel`], [`answers`]), and
+//! how the run ends ([`ending`]). The library runs for real above the ring's seam, on the scripted
+//! ring and its clock that stands still. So a run is a function of its bytes: the same bytes give
+//! the same trace.
 //!
 //! The oracle ([`books`], [`outcomes`]) keeps its own account of both sides and checks:
 //!
@@ -11,13 +12,14 @@
 //! - every descriptor is closed once, never while an operation names it, and none is left open,
 //! - memory is not freed while the kernel has it ([`memory`]); a buffer is lent once,
 //! - every task ends once the kernel has answered: no completion, cancel or wake-up is lost,
-//! - after the end nothing is in flight, no timer, buffer, socket or loop is left; if the kernel does
-//!   not answer, the leak is reported.
+//! - after the end nothing is in flight, no timer, buffer, socket or loop is left; if the kernel
+//!   does not answer, the leak is reported.
 //!
 //! **The kernel is legal Linux.** One final completion per operation, a buffer only if it was
-//! provided, `ECANCELED` only after a cancel, bytes never twice. What it may do at its worst: answer
-//! in any order, with any error of the operation, end a multishot at any time with a payload, lose a
-//! cancel, answer it too late, answer an operation with an internal errno (H19), fail to enter.
+//! provided, `ECANCELED` only after a cancel, bytes never twice. What it may do at its worst:
+//! answer in any order, with any error of the operation, end a multishot at any time with a
+//! payload, lose a cancel, answer it too late, answer an operation with an internal errno (H19),
+//! fail to enter.
 //!
 //! `#[test]`s in [`tests`] run seeds; a cargo-fuzz target in `fuzz/` feeds bytes to [`run`].
 
@@ -82,8 +84,8 @@ enum Detail {
     Lines,
 }
 
-/// Runs the program and the kernel that `bytes` describe. Call in a thread whose descriptor table is
-/// its own ([`descriptors::isolate`]).
+/// Runs the program and the kernel that `bytes` describe. Call in a thread whose descriptor table
+/// is its own ([`descriptors::isolate`]).
 fn run(bytes: &[u8], detail: Detail) -> Outcome {
     memory::reset();
     let run = Rc::new(Run {

@@ -41,7 +41,8 @@ impl Books {
         let is_right = conn.is_damaged || is_end && delivered - read < asked;
         if !(self.is_broken || self.is_over || is_right) {
             self.violated(format_args!(
-                "connection {number} fails to read {asked} at {read} of {delivered}, {end:?}: {error}"
+                "connection {number} fails to read {asked} at {read} of {delivered}, {end:?}: \
+                 {error}"
             ));
         }
     }

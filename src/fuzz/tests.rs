@@ -1,6 +1,7 @@
 //! Seeded runs.
 //!
-//! `RINGLOOP_FUZZ_RUNS` is how many, `RINGLOOP_FUZZ_SEED` the first seed; the seeds are consecutive.
+//! `RINGLOOP_FUZZ_RUNS` is how many, `RINGLOOP_FUZZ_SEED` the first seed; the seeds are
+//! consecutive.
 //! `RINGLOOP_FUZZ_BYTES` (hexadecimal) runs one input and prints what happened.
 //! `RINGLOOP_FUZZ_SHRINK=0` leaves a failing input as it is.
 
