@@ -155,11 +155,14 @@ pub(crate) fn try_drop<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(|| drop(value)))
 }
 
-/// Drops a value of the program where its destructor's panic can neither be reported nor unwind. The
-/// payload is forgotten, as dropping it may panic again; the panic hook has printed the panic.
+/// Drops a value of the program where its destructor's panic can neither be reported nor unwind; the
+/// panic hook has printed it. Its payload is dropped as well. If that panics too, the second payload is
+/// forgotten, as there may be no end to it.
 pub(crate) fn discard<T>(value: T) {
-    if let Err(payload) = try_drop(value) {
-        std::mem::forget(payload);
+    if let Err(payload) = try_drop(value)
+        && let Err(second) = try_drop(payload)
+    {
+        std::mem::forget(second);
     }
 }
 

@@ -116,7 +116,7 @@ impl Drop for Reports {
         if let Err(payload) = try_drop(self.hook.take()) {
             let unhandled = Unhandled::DropPanic { payload };
             self.print(&unhandled);
-            std::mem::forget(unhandled);
+            discard(unhandled);
         }
         self.print_omitted();
     }

@@ -18,7 +18,7 @@ use super::join::{AbortHandle, JoinCell, JoinError, JoinHandle, TaskId};
 use super::queue::{self, Queue, Ready};
 use super::remote::Remote;
 use super::{Call, coop};
-use crate::error::{Unhandled, try_drop};
+use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
 use crate::primitives;
 
@@ -64,13 +64,12 @@ impl dyn Report + '_ {
         self.drop_guarded(unhandled);
     }
 
-    /// Drops a value of the program. A panic of its destructor is reported, and its payload forgotten,
-    /// as dropping that one may panic again.
+    /// Drops a value of the program. A panic of its destructor is reported, and its payload discarded.
     pub(crate) fn drop_guarded<T>(&self, value: T) {
         if let Err(payload) = try_drop(value) {
             let unhandled = Unhandled::DropPanic { payload };
             self.report(&unhandled);
-            std::mem::forget(unhandled);
+            discard(unhandled);
         }
     }
 }

@@ -56,9 +56,11 @@ impl WaitList {
         first.map(|(_number, waker)| waker)
     }
 
-    /// Whether this waiter has a place and has not been woken since it took it.
-    pub(crate) fn has_not_been_woken(&self, ticket: &Ticket) -> bool {
-        ticket.0.is_some_and(|number| self.waiting.borrow().contains_key(&number))
+    /// Whether this waiter was woken, and none that came before it waits to be woken.
+    pub(crate) fn is_first_awake(&self, ticket: &Ticket) -> bool {
+        let waiting = self.waiting.borrow();
+        let first = waiting.first_key_value().map(|(&first, _)| first);
+        ticket.0.is_some_and(|number| first.is_none_or(|first| number < first))
     }
 
     /// Whether a waiter has not been woken.

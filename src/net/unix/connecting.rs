@@ -113,7 +113,7 @@ impl Waiting<'_> {
     /// Whether no other connect to the same address is before this one.
     fn is_its_turn(&self) -> bool {
         match &self.line {
-            Some((line, ticket)) => !line.waiters.has_not_been_woken(ticket),
+            Some((line, ticket)) => line.waiters.is_first_awake(ticket),
             None => LINES.with_borrow(|lines| !lines.contains_key(&self.key())),
         }
     }
