@@ -31,10 +31,10 @@ fi
 leaky=(fuzz:: an_undrained_ a_drain_keeps_its_deadline breaking:: a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe
     a_forgotten_wait_keeps_nothing a_listener_that_ends_among_answers forgotten_accepts_do_not_fill
     a_dropped_completion_of_a_private_receive)
-# Tests whose values panic when they are dropped, and those that fork: a child leaves what is its
-# parent's alone.
-leaky_binaries=(--test bombs --test forked)
-apart=(bombs_do_not_end a_hook_may_be_a_bomb a_fork_ends_the_cheap cell what_a_child_drops
+# Tests whose values panic when they are dropped, those that fork (a child leaves what is its parent's
+# alone), and one that forgets a handle in a child whose standard error is a pipe.
+leaky_binaries=(--test bombs --test forked --test reports)
+apart=(a_full_standard_error bombs_do_not_end a_hook_may_be_a_bomb a_fork_ends_the_cheap cell what_a_child_drops
     a_child_may_not_use a_child_of_a_task wakes_in_a_child)
 skips=()
 for name in "${leaky[@]}" "${apart[@]}"; do
