@@ -17,8 +17,9 @@
 //! ```
 //!
 //! The pause doubles while nothing connects, from [`PAUSE_MIN_NS`] to [`PAUSE_MAX_NS`], and is short
-//! again after a success. So a line moves about as fast as the listener accepts, in order, and costs
-//! one system call per pause however long it is.
+//! again after a success. So a line moves about as fast as the listener accepts and costs one
+//! system call per pause however long it is. Its order is that of waiting, but it is not strict: several
+//! of its connects may be awake at once.
 //!
 //! **Invariant.** While a connect waits that has not been woken, the line's timer is set. So a
 //! connect that was woken and is not polled, or was dropped, delays the others by one pause.
