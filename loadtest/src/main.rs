@@ -18,7 +18,7 @@
 //! * The display costs the workers nothing: `published`.
 //! * When the generator is the bottleneck, the report says so: `report::Generator`.
 
-// They panic when nobody reads any more; `print` does not.
+// They panic when the reader has closed its end; `print` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod address;

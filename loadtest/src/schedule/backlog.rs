@@ -1,4 +1,4 @@
-//! The messages of schedules that nobody has taken when the load ends, and how long each has waited.
+//! The messages of schedules that are not taken when the load ends, and how long each has waited.
 //!
 //! A short backlog is walked through. A long one is not: how many it holds is counted by formula, and
 //! its messages lie evenly between the first of each stream and the end. So the number of steps is

@@ -262,7 +262,7 @@ impl Dispatch {
         }
     }
 
-    /// Takes the messages due in `window` that nobody has taken, at most `limit` of them, and shows how
+    /// Takes the messages due in `window` that are not taken yet, at most `limit` of them, and shows how
     /// long they have waited by `waited_until`; equal waits together.
     pub(super) fn never_taken(
         &mut self,
