@@ -6,6 +6,8 @@
 
 #[path = "tidy/bounds.rs"]
 mod bounds;
+#[path = "tidy/constants.rs"]
+mod constants;
 #[path = "tidy/leaves.rs"]
 mod leaves;
 #[path = "tidy/source.rs"]
