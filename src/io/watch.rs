@@ -22,7 +22,7 @@
 //! one.
 //!
 //! **Absent on purpose.** User code: the value that the program watches is not here, and wakers go
-//! to `Reactor::wake_afterwards`.
+//! to `Reactor::wake_deferred`.
 
 use std::cell::Cell;
 use std::io;
@@ -188,7 +188,7 @@ impl Watch {
 
     fn wake_all(&self, side: &Side) {
         while let Some(waker) = side.waiters.next() {
-            self.reactor.wake_afterwards(Some(waker));
+            self.reactor.wake_deferred(Some(waker));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What is in flight, and when something is due.
 //!
 //! What lives here: the op table ([`slots`]), the timers, what is owed to user code
-//! ([`afterwards`]), and the [`Reactor`] that connects resources with a driver. Resources (streams,
+//! ([`deferred`]), and the [`Reactor`] that connects resources with a driver. Resources (streams,
 //! listeners) submit requests and are called back with answers, through [`Owner`].
 //!
 //! **Invariant.** While an owner is called, nothing of the reactor is borrowed, so an owner may
-//! submit, cancel and set timers. No user code runs here at all: it is put into `afterwards`.
+//! submit, cancel and set timers. No user code runs here at all: it is put into `deferred`.
 //!
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
-mod afterwards;
 mod breakdown;
+mod deferred;
 mod forked;
 mod slots;
 mod submission;
@@ -31,8 +31,8 @@ use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
 use crate::op::Answer;
 use crate::sys::errno;
-use afterwards::Afterwards;
 use breakdown::Failure;
+use deferred::Deferred;
 use slots::{Addressee, CancelStep, Slots};
 use submission::Submission;
 use timers::{Expiry, Pending, Timers};
@@ -52,7 +52,7 @@ const SPARE_CAPACITY_MAX: usize = 16 * 1024;
 /// Who an operation, a timer or a pending submission belongs to.
 ///
 /// Called with no borrow of the reactor alive. Must not run user code: wakers go to
-/// [`Reactor::wake_afterwards`].
+/// [`Reactor::wake_deferred`].
 pub(crate) trait Owner {
     /// One answer to one of the owner's operations.
     fn complete(self: Rc<Self>, verb: Verb, answer: Answer);
@@ -86,7 +86,7 @@ pub(crate) struct Reactor {
     slots: RefCell<Slots>,
     timers: RefCell<Timers>,
     watchdog: RefCell<Watchdog>,
-    afterwards: Afterwards,
+    deferred: Deferred,
     submission: Submission,
     /// Completions of this turn. Kept for its capacity.
     batch: RefCell<Vec<Completion>>,
@@ -151,7 +151,7 @@ impl Reactor {
             driver: RefCell::new(Some(driver)),
             slots: RefCell::new(Slots::new()),
             timers: RefCell::default(),
-            afterwards: Afterwards::default(),
+            deferred: Deferred::default(),
             submission: Submission::default(),
             batch: RefCell::default(),
             spare: RefCell::default(),
@@ -294,9 +294,9 @@ impl Reactor {
         for count in 0..TIMERS_PER_TURN_MAX {
             let expiry = self.timers.borrow_mut().pop_due(now_ns);
             match expiry {
-                Some(Expiry::Wake(waker)) => self.afterwards.wake(waker),
+                Some(Expiry::Wake(waker)) => self.deferred.wake(waker),
                 Some(Expiry::Call(owner)) => {
-                    self.afterwards.run_wakers(); // those were due before it
+                    self.deferred.run_wakers(); // those were due before it
                     owner.expire();
                 }
                 None => return count,
@@ -307,7 +307,7 @@ impl Reactor {
 
     /// Whether a turn has something to do without sleeping first.
     fn has_work(&self) -> bool {
-        self.submission.has_work() || self.afterwards.owes_wakes()
+        self.submission.has_work() || self.deferred.has_wakers()
     }
 
     fn how_long(&self, may_sleep: bool) -> Wait {
@@ -396,22 +396,22 @@ impl Reactor {
         drop(removed); // as above
     }
 
-    pub(crate) fn wake_afterwards(&self, waker: Option<Waker>) {
+    pub(crate) fn wake_deferred(&self, waker: Option<Waker>) {
         if let Some(waker) = waker {
-            self.afterwards.wake(waker);
+            self.deferred.wake(waker);
         }
     }
 
     pub(crate) fn report(&self, unhandled: Unhandled) {
-        self.afterwards.report(unhandled);
+        self.deferred.report(unhandled);
     }
 
     pub(crate) fn run_wakers(&self) {
-        self.afterwards.run_wakers();
+        self.deferred.run_wakers();
     }
 
     pub(crate) fn take_reports(&self) -> Vec<Unhandled> {
-        self.afterwards.take_reports()
+        self.deferred.take_reports()
     }
 
     // ---- buffers and counts ------------------------------------------------------------------

@@ -80,7 +80,7 @@ impl Reactor {
         for expiry in pending {
             let end = || match expiry {
                 // Its future may be on another loop, and finds out there that this one has ended.
-                Expiry::Wake(waker) => self.afterwards.wake(waker),
+                Expiry::Wake(waker) => self.deferred.wake(waker),
                 Expiry::Call(owner) => owner.expire(),
             };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {

@@ -172,7 +172,7 @@ impl Socket {
         if let Some(waiter) = closing.waiter {
             waiter.is_closed.set(true);
             let waker = waiter.waker.borrow_mut().take();
-            self.reactor.wake_afterwards(waker);
+            self.reactor.wake_deferred(waker);
         }
     }
 
@@ -183,7 +183,7 @@ impl Socket {
         waiter.error.borrow_mut().get_or_insert_with(|| self.reactor.refusal());
         waiter.is_closed.set(true);
         let waker = waiter.waker.borrow_mut().take();
-        self.reactor.wake_afterwards(waker);
+        self.reactor.wake_deferred(waker);
     }
 
     fn end_linger(self: &Rc<Self>) {

@@ -93,7 +93,7 @@ impl Socket {
             connecting.result = Some(connect::finish(answer));
             connecting.waker.take()
         };
-        self.reactor.wake_afterwards(waker);
+        self.reactor.wake_deferred(waker);
     }
 
     /// There will be no answer: the box with the address is the kernel's for good.

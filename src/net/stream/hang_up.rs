@@ -100,7 +100,7 @@ impl HangUp {
 
     pub(super) fn wake_all(&self, socket: &Socket) {
         while let Some(waker) = self.waiters.next() {
-            socket.reactor.wake_afterwards(Some(waker));
+            socket.reactor.wake_deferred(Some(waker));
         }
     }
 }

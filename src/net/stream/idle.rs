@@ -105,7 +105,7 @@ impl Socket {
         idle.has_expired = true;
         let reader = reading.take_reader();
         drop(reading);
-        self.reactor.wake_afterwards(reader);
+        self.reactor.wake_deferred(reader);
     }
 
     fn set_idle_timer(self: &Rc<Self>, deadline_ns: u64) -> TimerKey {

@@ -293,7 +293,7 @@ impl Listening {
         self.arm_if_wanted();
         if self.is_leaving.get() {
             let leaver = self.leaver.borrow_mut().take();
-            self.reactor.wake_afterwards(leaver);
+            self.reactor.wake_deferred(leaver);
         }
     }
 
@@ -354,7 +354,7 @@ impl Listening {
     /// `prepare` wakes the next one: while there are both a queued connection and a waiter that has
     /// not been woken, `is_prepare_due` is set.
     fn wake_next(self: &Rc<Self>) {
-        self.reactor.wake_afterwards(self.waiters.next());
+        self.reactor.wake_deferred(self.waiters.next());
         if self.waiters.is_waiting() {
             self.prepare_later();
         }
@@ -368,7 +368,7 @@ impl Listening {
 
     fn wake_all(&self) {
         while let Some(waker) = self.waiters.next() {
-            self.reactor.wake_afterwards(Some(waker));
+            self.reactor.wake_deferred(Some(waker));
         }
     }
 }
@@ -451,7 +451,7 @@ impl Expire for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.reactor.wake_afterwards(self.leaver.get_mut().take());
+        self.reactor.wake_deferred(self.leaver.get_mut().take());
         let Some(fd) = self.fd.take() else { return }; // given away
         self.reactor.forget(fd.as_raw_fd());
         drop(fd);

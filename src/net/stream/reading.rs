@@ -248,7 +248,7 @@ impl Socket {
         let reader = reading.reader.take();
         drop(reading);
         drop(queue); // buffers go back to the pool
-        self.reactor.wake_afterwards(reader);
+        self.reactor.wake_deferred(reader);
         match key {
             Some(key) if is_exclusive => self.reactor.end_recv(key, self.as_fd().as_raw_fd()),
             Some(key) => self.reactor.cancel(key),
@@ -318,14 +318,14 @@ impl Socket {
         let must_arm = reading.reader.is_some() && is_idle;
         drop(reading);
 
-        self.reactor.wake_afterwards(reader);
+        self.reactor.wake_deferred(reader);
         if must_settle {
             self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
         }
         if must_arm && self.arm_recv().is_err() {
             // The loop is closing or broken. The reader's next poll says so.
             let reader = self.reading.borrow_mut().reader.take();
-            self.reactor.wake_afterwards(reader);
+            self.reactor.wake_deferred(reader);
         }
     }
 

@@ -11,7 +11,7 @@
 //! operation in flight holds one. So the number is never free while an operation names it (H36,
 //! H37), and memory lent to the kernel, which the reading and writing sides own, lives as long.
 //!
-//! **Absent on purpose.** User code. Wakers go to `Reactor::wake_afterwards`.
+//! **Absent on purpose.** User code. Wakers go to `Reactor::wake_deferred`.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -131,7 +131,7 @@ impl Socket {
             self.writing.get_mut().take_writer(),
             connecting.and_then(|connecting| connecting.take_waker()),
         ];
-        wakers.into_iter().for_each(|waker| self.reactor.wake_afterwards(waker));
+        wakers.into_iter().for_each(|waker| self.reactor.wake_deferred(waker));
         if let Some(hang_up) = self.hang_up() {
             hang_up.wake_all(self);
         }

@@ -217,7 +217,7 @@ impl Socket {
         }
         let has_room = writing.queued_bytes < HIGH_WATER_BYTES;
         let writer = if has_room { writing.writer.take() } else { None };
-        self.reactor.wake_afterwards(writer);
+        self.reactor.wake_deferred(writer);
         self.send_fin_if_due(writing);
         self.finish_closing_if_due();
     }
@@ -329,7 +329,7 @@ impl Socket {
         // for an orderly end. A socket that cannot be set to reset closes in the ordinary way.
         let _ = self.options().set_linger(Some(Duration::ZERO));
         drop(waste);
-        self.reactor.wake_afterwards(writer);
+        self.reactor.wake_deferred(writer);
         self.finish_closing_if_due();
     }
 
@@ -346,7 +346,7 @@ impl Socket {
         }
         let writer = writing.writer.take();
         drop(writing);
-        self.reactor.wake_afterwards(writer);
+        self.reactor.wake_deferred(writer);
     }
 }
 

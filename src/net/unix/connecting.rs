@@ -183,7 +183,7 @@ impl Line {
 
     /// Wakes the first connect that waits. The timer wakes the next one, should this not be polled.
     fn wake_next(self: &Rc<Self>) {
-        self.reactor.wake_afterwards(self.waiters.next());
+        self.reactor.wake_deferred(self.waiters.next());
         if self.waiters.is_waiting() {
             self.set_timer();
         }
@@ -207,7 +207,7 @@ impl Expire for Line {
             return self.wake_next();
         }
         while let Some(waker) = self.waiters.next() {
-            self.reactor.wake_afterwards(Some(waker)); // each finds that the loop has ended
+            self.reactor.wake_deferred(Some(waker)); // each finds that the loop has ended
         }
     }
 

@@ -14,12 +14,12 @@ use std::task::Waker;
 use crate::error::{Unhandled, discard};
 
 #[derive(Default)]
-pub(crate) struct Afterwards {
+pub(crate) struct Deferred {
     wakers: RefCell<Vec<Waker>>,
     reports: RefCell<Vec<Unhandled>>,
 }
 
-impl Afterwards {
+impl Deferred {
     pub(crate) fn wake(&self, waker: Waker) {
         self.wakers.borrow_mut().push(waker);
     }
@@ -44,7 +44,7 @@ impl Afterwards {
         self.wakers.borrow_mut().extend(added);
     }
 
-    pub(crate) fn owes_wakes(&self) -> bool {
+    pub(crate) fn has_wakers(&self) -> bool {
         !self.wakers.borrow().is_empty()
     }
 
@@ -55,7 +55,7 @@ impl Afterwards {
 }
 
 /// What came after the last turn: no hook is called any more, and no destructor may end the caller.
-impl Drop for Afterwards {
+impl Drop for Deferred {
     fn drop(&mut self) {
         self.wakers.take().into_iter().for_each(discard);
         self.reports.take().into_iter().for_each(discard);
@@ -70,7 +70,7 @@ mod tests {
     use std::task::Wake;
 
     thread_local! {
-        static AFTERWARDS: Afterwards = Afterwards::default();
+        static DEFERRED: Deferred = Deferred::default();
     }
 
     /// Owes another wake from within its own, then panics.
@@ -79,7 +79,7 @@ mod tests {
     impl Wake for Hostile {
         fn wake(self: Arc<Self>) {
             if self.0.fetch_add(1, Ordering::Relaxed) < 3 {
-                AFTERWARDS.with(|afterwards| afterwards.wake(Waker::from(Arc::clone(&self))));
+                DEFERRED.with(|deferred| deferred.wake(Waker::from(Arc::clone(&self))));
                 panic!("hostile");
             }
         }
@@ -92,15 +92,15 @@ mod tests {
     fn a_waker_may_call_back() {
         let hostile = Arc::new(Hostile(AtomicUsize::new(0)));
         let witness = Arc::new(Hostile(AtomicUsize::new(3)));
-        AFTERWARDS.with(|afterwards| {
-            afterwards.wake(Waker::from(Arc::clone(&hostile)));
-            afterwards.wake(Waker::from(Arc::clone(&witness)));
+        DEFERRED.with(|deferred| {
+            deferred.wake(Waker::from(Arc::clone(&hostile)));
+            deferred.wake(Waker::from(Arc::clone(&witness)));
             for _ in 0..4 {
-                afterwards.run_wakers();
+                deferred.run_wakers();
             }
             assert_eq!(hostile.0.load(Ordering::Relaxed), 4);
             assert_eq!(witness.0.load(Ordering::Relaxed), 4);
-            let reports = afterwards.take_reports();
+            let reports = deferred.take_reports();
             assert_eq!(reports.len(), 3, "{reports:?}");
         });
     }
