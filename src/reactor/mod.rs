@@ -9,8 +9,8 @@
 //!
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
-mod breakdown;
 mod deferred;
+mod driver_failure;
 mod forked;
 mod slots;
 mod submission;
@@ -31,8 +31,8 @@ use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
 use crate::op::Answer;
 use crate::sys::errno;
-use breakdown::Failure;
 use deferred::Deferred;
+use driver_failure::Failure;
 use slots::{Addressee, CancelStep, Slots};
 use submission::Submission;
 use timers::{Expiry, Pending, Timers};

@@ -395,7 +395,7 @@ impl<R: Ring> Uring<R> {
                 self.stats.enter_retries += 1;
                 Ok(())
             }
-            // A broken or forbidden ring (H25): it ends the driver (`reactor::breakdown`).
+            // A broken or forbidden ring (H25): it ends the driver (`reactor::driver_failure`).
             Err(error) => Err(error),
         }
     }
