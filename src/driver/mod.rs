@@ -9,7 +9,7 @@
 //! - [`wait`](Driver::wait) is the only call that sleeps. It submits everything pushed before.
 //! - [`Clock::now_ns`] is the only clock.
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
-//! - [`forget`](Driver::forget) precedes every `close(2)` of a descriptor that was named.
+//! - [`deregister`](Driver::deregister) precedes every `close(2)` of a descriptor that was named.
 //! - In a forked child only [`disown`](Driver::disown) may be called: others act on the parent's files.
 //! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
 //! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it has
@@ -254,8 +254,8 @@ impl Driver {
     }
 
     /// The descriptor is about to be closed, and no operation names it.
-    pub(crate) fn forget(&mut self, fd: RawFd) {
-        each!(self, _ring => (), epoll => epoll.forget(fd), _failed => ());
+    pub(crate) fn deregister(&mut self, fd: RawFd) {
+        each!(self, _ring => (), epoll => epoll.deregister(fd), _failed => ());
     }
 
     /// The program has seen the descriptor and may put another protocol on its socket.

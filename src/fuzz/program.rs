@@ -315,7 +315,7 @@ impl Program {
     fn drop_end(&mut self) {
         let Some(endpoint) = self.endpoint() else { return };
         let end = endpoint.place.take();
-        self.forget(&endpoint);
+        self.remove_endpoint(&endpoint);
         if let Some(end) = end {
             self.run.drop_end(endpoint.conn, end);
             return;
@@ -330,7 +330,7 @@ impl Program {
         }
     }
 
-    fn forget(&self, endpoint: &Rc<Endpoint>) {
+    fn remove_endpoint(&self, endpoint: &Rc<Endpoint>) {
         let mut endpoints = self.run.endpoints.borrow_mut();
         endpoints.retain(|other| !Rc::ptr_eq(other, endpoint));
     }
@@ -351,7 +351,7 @@ impl Program {
             *endpoint.place.borrow_mut() = end;
             return;
         };
-        self.forget(&endpoint);
+        self.remove_endpoint(&endpoint);
         {
             let mut books = self.run.books.borrow_mut();
             books.trace.note("aborted", endpoint.conn as u64, 0);
@@ -366,7 +366,7 @@ impl Program {
     fn close(&mut self) {
         let Some(endpoint) = self.endpoint() else { return };
         if let Some(task) = self.run.spawn_close(&endpoint) {
-            self.forget(&endpoint);
+            self.remove_endpoint(&endpoint);
             self.push(Some(task));
         }
     }

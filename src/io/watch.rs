@@ -230,6 +230,6 @@ impl Owner for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.reactor.forget(self.fd.as_raw_fd());
+        self.reactor.deregister(self.fd.as_raw_fd());
     }
 }

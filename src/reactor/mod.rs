@@ -230,12 +230,12 @@ impl Reactor {
 
     /// An owner is about to close its descriptor. None of its operations is in flight: each would
     /// hold the owner.
-    pub(crate) fn forget(&self, fd: RawFd) {
+    pub(crate) fn deregister(&self, fd: RawFd) {
         if self.disown() {
             return;
         }
         if let Some(driver) = &mut *self.driver.borrow_mut() {
-            driver.forget(fd);
+            driver.deregister(fd);
         }
     }
 

@@ -6,7 +6,7 @@
 //!   edge, at its first request: one system call per connection, not per operation. An edge that
 //!   finds nothing pending takes it out, as others may be busy with the file. When the last descriptor of the file closes, the kernel forgets it, and not when
 //!   ours does: a duplicate, in this process or in a child, would go on waking a loop that cannot
-//!   know why. So whoever closes a socket says so ([`Epoll::forget`]), and it is removed. The next
+//!   know why. So whoever closes a socket says so ([`Epoll::deregister`]), and it is removed. The next
 //!   owner of the number is then new here as well.
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
 //!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one call
@@ -209,7 +209,7 @@ impl Epoll {
     }
 
     /// The descriptor is about to be closed. No operation names it any more.
-    pub(crate) fn forget(&mut self, fd: RawFd) {
+    pub(crate) fn deregister(&mut self, fd: RawFd) {
         if let Some(socket) = self.sockets.get_mut(fd as usize) {
             let pending = socket.pending();
             assert!(pending == [None; 3], "descriptor {fd} is closed with {pending:?} pending");

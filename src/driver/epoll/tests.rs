@@ -43,7 +43,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
     assert_eq!(waited(&mut driver, Wait::Poll)[0].result, -errno::ECANCELED);
 
     let duplicate = ours.as_fd().try_clone_to_owned().unwrap();
-    driver.forget(fd);
+    driver.deregister(fd);
     drop(ours);
     theirs.write_all(b"news").unwrap();
     let mut events = Vec::new();
@@ -183,7 +183,7 @@ fn receives_without_a_pool() {
         let _ = driver.push(key(0), into);
         assert_eq!(waited(&mut driver, Wait::Poll)[0].result, 1);
     }
-    driver.forget(fd);
+    driver.deregister(fd);
 }
 
 /// The kernel's number of MPTCP, which a kernel may lack or refuse.
@@ -200,7 +200,7 @@ fn short_read_means_empty(driver: &mut Epoll, ours: &impl AsRawFd, theirs: &Sock
     assert_eq!(waited(driver, Wait::Poll)[0].result, -errno::ECANCELED);
     let is_empty = matches!(driver.socket(fd).short_read, ShortRead::Empty);
     assert_eq!(driver.socket(fd).is_empty_after_short_read(fd), is_empty, "asked by the receive");
-    driver.forget(fd);
+    driver.deregister(fd);
     is_empty
 }
 
@@ -229,7 +229,7 @@ fn a_short_read_means_empty_on_plain_tcp_only() {
     assert!(short_read_means_empty(&mut driver, &ours, &theirs));
     driver.expose(ours.as_raw_fd());
     assert!(!short_read_means_empty(&mut driver, &ours, &theirs));
-    // `forget` was called: the number stands for a new socket.
+    // `deregister` was called: the number stands for a new socket.
     assert!(short_read_means_empty(&mut driver, &ours, &theirs));
     if let Ok((ours, theirs)) = connected(Domain::IPV6, None, (Ipv6Addr::LOCALHOST, 0).into()) {
         assert!(short_read_means_empty(&mut driver, &ours, &theirs));

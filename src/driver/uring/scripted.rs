@@ -205,7 +205,7 @@ impl Script {
     #[track_caller]
     pub(crate) fn complete(&self, op: Submitted, result: i32, flags: Flags) {
         if !flags.more() {
-            self.forget(op);
+            self.remove_op(op);
         }
         self.post(Cqe { user_data: op.user_data, result, flags: flags.raw() });
     }
@@ -259,7 +259,7 @@ impl Script {
     /// enter that submits nothing, is to sleep and finds the queue empty, and once (H02).
     #[track_caller]
     pub(crate) fn drop_completion(&self, op: Submitted) {
-        self.forget(op);
+        self.remove_op(op);
         self.world.borrow_mut().lose_one();
     }
 
@@ -344,7 +344,7 @@ impl Script {
     }
 
     #[track_caller]
-    fn forget(&self, op: Submitted) {
+    fn remove_op(&self, op: Submitted) {
         let mut world = self.world.borrow_mut();
         let ended = world.in_flight.remove(op.user_data);
         assert!(ended.is_some(), "{op:?} is not in flight");

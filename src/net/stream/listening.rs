@@ -221,7 +221,7 @@ impl Listening {
         let mut listening = Rc::try_unwrap(given).ok().expect("counted by `poll_quiet`");
         let queue = std::mem::take(listening.queue.get_mut());
         let fd = listening.fd.take().expect("given away once");
-        listening.reactor.forget(fd.as_raw_fd());
+        listening.reactor.deregister(fd.as_raw_fd());
         Ok((fd, queue.into()))
     }
 
@@ -453,7 +453,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.reactor.wake_deferred(self.leaver.get_mut().take());
         let Some(fd) = self.fd.take() else { return }; // given away
-        self.reactor.forget(fd.as_raw_fd());
+        self.reactor.deregister(fd.as_raw_fd());
         drop(fd);
         if let Some(then) = self.at_close.get_mut().take() {
             then();

@@ -180,7 +180,7 @@ impl Socket {
     /// Those of `fcntl(2)`. The descriptor is closed then.
     pub(super) fn into_fd(mut self) -> io::Result<OwnedFd> {
         let fd = self.fd.take().expect("only this function takes it");
-        self.reactor.forget(fd.as_raw_fd());
+        self.reactor.deregister(fd.as_raw_fd());
         if self.holders.get() != Holders::Stranger {
             // Accepting and connecting set the flag on some drivers.
             SockRef::from(&fd).set_nonblocking(false)?;
@@ -276,7 +276,7 @@ impl Expire for Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if let Some(fd) = &self.fd {
-            self.reactor.forget(fd.as_raw_fd());
+            self.reactor.deregister(fd.as_raw_fd());
         }
         self.closed();
     }
