@@ -52,7 +52,11 @@ fn burst(choice: DriverChoice, buffer_count: u16) {
     };
     let tally = runtime.block_on(all_at_once());
     let metrics = runtime.handle().metrics();
-    assert_eq!((metrics.in_flight, metrics.buffers_held, metrics.strays), (0, 0, 0), "{metrics:?}");
+    assert_eq!(
+        (metrics.in_flight, metrics.buffers_held, metrics.stale_completions),
+        (0, 0, 0),
+        "{metrics:?}"
+    );
     assert!(tally.enobufs <= tally.messages, "{} ENOBUFS: {tally}", tally.enobufs);
     println!("\nBURST {} {buffer_count} {tally}", runtime.handle().driver().kind());
 }

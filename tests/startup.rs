@@ -60,7 +60,7 @@ fn start_and_serve() {
                 accepted.unwrap_or_else(|_| panic!("round {round}: {number} is lost")).unwrap();
             }
         });
-        assert_eq!(runtime.handle().metrics().strays, 0, "round {round}");
+        assert_eq!(runtime.handle().metrics().stale_completions, 0, "round {round}");
     }
 }
 

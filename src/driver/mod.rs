@@ -169,7 +169,7 @@ pub(crate) struct DriverStats {
     pub(crate) cancels: u64,
     pub(crate) cancels_missed: u64,
     pub(crate) timeout_arms: u64,
-    pub(crate) strays: u64,
+    pub(crate) stale_completions: u64,
 }
 
 /// Ends a sleep of the loop, from any thread.

@@ -131,9 +131,9 @@ fn check_settled(run: &Run) {
         books.violated(format_args!("{} timers of nothing", stats.timers));
     }
     // A driver that has failed leaks what it was lent.
-    if stats.strays > 0 || (stats.buffers_held > 0 && !books.is_broken) {
-        let (strays, held) = (stats.strays, stats.buffers_held);
-        books.violated(format_args!("{strays} strays, {held} buffers held"));
+    if stats.stale_completions > 0 || (stats.buffers_held > 0 && !books.is_broken) {
+        let (stale_completions, held) = (stats.stale_completions, stats.buffers_held);
+        books.violated(format_args!("{stale_completions} stale_completions, {held} buffers held"));
     }
     for number in 0..books.conns.len() {
         check_sent(&mut books, number);

@@ -232,7 +232,7 @@ fn run_cell(kind: Verb, moment: Moment, outcome: Outcome) {
     runtime.block_on(play(kind, moment, outcome, &script));
     assert!(script.in_flight().is_empty(), "{:?}", script.in_flight());
     let metrics = runtime.handle().metrics();
-    assert_eq!((metrics.in_flight, metrics.strays), (0, 0), "slots, strays");
+    assert_eq!((metrics.in_flight, metrics.stale_completions), (0, 0), "slots, stale_completions");
     drop(runtime);
     assert!(!script.is_leaked());
 }

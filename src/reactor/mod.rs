@@ -125,7 +125,7 @@ enum Phase {
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct ReactorStats {
     pub(crate) driver: DriverStats,
-    pub(crate) strays: u64,
+    pub(crate) stale_completions: u64,
     pub(crate) watchdog: WatchdogStats,
     pub(crate) enobufs: u64,
     pub(crate) in_flight: usize,
@@ -463,7 +463,7 @@ impl Reactor {
         let slots = self.slots.borrow();
         ReactorStats {
             driver: self.driver.borrow().as_ref().map(Driver::stats).unwrap_or_default(),
-            strays: slots.strays(),
+            stale_completions: slots.stale_completions(),
             watchdog: self.watchdog.borrow().stats,
             enobufs: self.enobufs.get(),
             in_flight: slots.len(),

@@ -40,7 +40,7 @@ pub(crate) struct Slots {
     slots: Slab<Slot>,
     /// [`Key::INDEX_MAX`], or less in a test.
     index_max: u32,
-    strays: u64,
+    stale_completions: u64,
 }
 
 struct Slot {
@@ -99,7 +99,12 @@ pub(crate) struct Addressee {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots { generations: Vec::new(), slots: Slab::new(), index_max: Key::INDEX_MAX, strays: 0 }
+        Slots {
+            generations: Vec::new(),
+            slots: Slab::new(),
+            index_max: Key::INDEX_MAX,
+            stale_completions: 0,
+        }
     }
 
     /// Makes a slot for an operation. `None` if there are [`Key::INDEX_MAX`] + 1 already.
@@ -143,7 +148,7 @@ impl Slots {
     pub(crate) fn complete(&mut self, completion: Completion) -> Option<Addressee> {
         let Completion { key, result: _, flags } = completion;
         let Some(slot) = self.find_mut(key) else {
-            self.strays += 1;
+            self.stale_completions += 1;
             if cfg!(all(debug_assertions, not(test))) {
                 panic!("a completion for nobody: {completion:?}");
             }
@@ -282,8 +287,8 @@ impl Slots {
     }
 
     /// Completions that named no living slot.
-    pub(crate) fn strays(&self) -> u64 {
-        self.strays
+    pub(crate) fn stale_completions(&self) -> u64 {
+        self.stale_completions
     }
 
     fn remove(&mut self, key: Key) -> Addressee {
@@ -363,7 +368,7 @@ pub(super) mod tests {
         assert_eq!(first.index(), second.index(), "the slot is reused");
 
         assert!(slots.complete(completion(first, Flags::NONE)).is_none());
-        assert_eq!(slots.strays(), 1);
+        assert_eq!(slots.stale_completions(), 1);
         assert_eq!(slots.len(), 1, "the second operation lives");
         assert_eq!(slots.cancel(first), CancelStep::Nothing);
         assert_eq!(slots.cancel(second), CancelStep::AskDriver);

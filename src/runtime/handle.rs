@@ -64,7 +64,7 @@ impl Handle {
         let core = &*self.core;
         let ReactorStats {
             driver,
-            strays,
+            stale_completions,
             watchdog: WatchdogStats { lost_wakeups, cancels_repeated, dropped_completions },
             enobufs,
             in_flight,
@@ -84,7 +84,7 @@ impl Handle {
             cancels,
             cancels_missed,
             timeout_arms,
-            strays: driver_strays,
+            stale_completions: driver_stale_completions,
         } = driver;
         Metrics {
             turns: core.turns.get(),
@@ -98,7 +98,7 @@ impl Handle {
             cancels,
             cancels_missed,
             timeout_arms,
-            strays: strays + driver_strays,
+            stale_completions: stale_completions + driver_stale_completions,
             lost_wakeups,
             cancels_repeated,
             dropped_completions,
@@ -150,7 +150,7 @@ pub struct Metrics {
     /// How often a timeout was set or moved in the kernel.
     pub timeout_arms: u64,
     /// Completions that named nobody. Should be 0.
-    pub strays: u64,
+    pub stale_completions: u64,
     /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0; some
     /// kernels make it grow, slowly (6.1 does).
     pub lost_wakeups: u64,

@@ -63,8 +63,8 @@ fn a_crowd_with_random_cancels(on: Driver) {
         serving.abort();
         let metrics = || Handle::current().metrics();
         until(|| metrics().tasks == 0 && metrics().in_flight == 0).await;
-        let (buffers, strays) = (metrics().buffers_held, metrics().strays);
-        assert_eq!((buffers, strays, metrics().spin_backoffs), (0, 0, 0));
+        let (buffers, stale_completions) = (metrics().buffers_held, metrics().stale_completions);
+        assert_eq!((buffers, stale_completions, metrics().spin_backoffs), (0, 0, 0));
         assert!(served.get() > crowd / 2, "{} served", served.get());
     });
     drop(runtime);

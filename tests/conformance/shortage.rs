@@ -191,7 +191,7 @@ fn echo_among_64(builder: Builder) {
         let metrics = || Handle::current().metrics();
         until(|| metrics().in_flight == 0).await;
         assert_eq!(metrics().buffers_held, 0);
-        assert_eq!(metrics().strays, 0);
+        assert_eq!(metrics().stale_completions, 0);
         assert_eq!(metrics().spin_backoffs, 0);
     });
 }
@@ -280,7 +280,7 @@ fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
     let metrics = runtime.handle().metrics();
     let has_queue = runtime.handle().driver().kind() == DriverKind::Uring;
     assert_eq!(metrics.cq_overflows > 0, has_queue, "the queue overflows where there is one");
-    assert_eq!(metrics.strays, 0);
+    assert_eq!(metrics.stale_completions, 0);
 }
 
 /// Goal: a server that has run out of descriptors neither spins nor gives up: it tries again now

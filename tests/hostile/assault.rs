@@ -251,7 +251,7 @@ async fn conduct(case: &Case) -> Measured {
     accepting.abort();
     accepting_polite.abort();
     until(|| is_within(&Metrics::default(), &metrics())).await;
-    assert_eq!((metrics().strays, metrics().spin_backoffs), (0, 0), "{}", case.name);
+    assert_eq!((metrics().stale_completions, metrics().spin_backoffs), (0, 0), "{}", case.name);
     measured
 }
 

@@ -101,7 +101,7 @@ fn in_thread(name: &str, f: impl FnOnce() + Send) {
 pub(crate) fn assert_quiet(metrics: &Metrics) {
     let left = (metrics.in_flight, metrics.timers, metrics.closing, metrics.buffers_held);
     assert_eq!(left, (0, 0, 0, 0), "operations, timers, closing streams, buffers: {metrics:?}");
-    assert_eq!(metrics.strays, 0, "completions that named nobody: {metrics:?}");
+    assert_eq!(metrics.stale_completions, 0, "completions that named nobody: {metrics:?}");
     assert_eq!(metrics.spin_backoffs, 0, "turns without progress: {metrics:?}");
     assert!(metrics.cancels_missed <= metrics.cancels, "{metrics:?}");
 }

@@ -219,7 +219,7 @@ impl<R: Ring> Uring<R> {
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
         self.bell.ring(); // ends the eventfd read
-        let mut strays = Vec::new();
+        let mut stale_completions = Vec::new();
         while self.wake.armed || matches!(self.timeout, TimeoutEntry::Armed { .. }) {
             let now_ns = now();
             if now_ns >= deadline_ns {
@@ -235,7 +235,7 @@ impl<R: Ring> Uring<R> {
             if self.enter(if is_bounded { Enter::Sleep } else { Enter::Collect }).is_err() {
                 return Drained::No;
             }
-            self.reap_internal(&mut strays);
+            self.reap_internal(&mut stale_completions);
             if self.wake.armed && now() >= until_ns {
                 self.cancel_wake_read();
             }
@@ -434,9 +434,9 @@ impl<R: Ring> Uring<R> {
                 }
                 internal::PROBE => {
                     probe::close_accepted(cqe);
-                    self.stats.strays += 1;
+                    self.stats.stale_completions += 1;
                 }
-                internal::PROBE_TIMEOUT | internal::TIMING => self.stats.strays += 1,
+                internal::PROBE_TIMEOUT | internal::TIMING => self.stats.stale_completions += 1,
                 internal::PROBE_CANCEL => self.stats.cancels_missed += 1,
                 _verb => out.push(Completion {
                     key: Key::from_raw(cqe.user_data),

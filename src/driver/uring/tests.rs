@@ -292,7 +292,7 @@ fn the_timeout_moves_only_to_earlier() {
     assert_eq!(rig.script.now_ns(), start_ns + 10 * MS, "early, and only a turn");
     rig.sleep_until(start_ns + 50 * MS);
     assert_eq!(rig.arms(), (2, 2));
-    assert_eq!(rig.driver.stats().strays, 0);
+    assert_eq!(rig.driver.stats().stale_completions, 0);
 }
 
 /// Goal: the answer to an update that came too late is no news about the next timeout.
@@ -317,7 +317,7 @@ fn a_late_update_is_ignored() {
     }
     rig.sleep_until(second_ns);
     assert_eq!(rig.script.now_ns(), second_ns);
-    assert_eq!((rig.arms(), rig.driver.stats().strays), ((2, 0), 0));
+    assert_eq!((rig.arms(), rig.driver.stats().stale_completions), ((2, 0), 0));
 }
 
 /// Goal: an update that the kernel refuses does not make the loop sleep too long.

@@ -259,7 +259,7 @@ fn late_completions_of_a_probe_are_ignored() {
     let mut out = Vec::new();
     driver.wait(Wait::Poll, &mut out).unwrap();
     assert!(out.is_empty(), "{out:?}");
-    assert_eq!((driver.stats().strays, driver.stats().cancels_missed), (4, 1));
+    assert_eq!((driver.stats().stale_completions, driver.stats().cancels_missed), (4, 1));
     assert!(is_closed(&accepted_peer));
     assert!(!is_closed(&other_peer));
     drop(crate::op::accept::adopt(other));

@@ -83,7 +83,7 @@ fn only_the_target_ends_a_cancelled_operation() {
         script.deliver(op, b"unwanted", false);
         turns(2).await;
         assert_eq!(peer_sees(&peer), Peer::Closed);
-        assert_eq!((metrics().buffers_held, metrics().strays), (0, 0));
+        assert_eq!((metrics().buffers_held, metrics().stale_completions), (0, 0));
     });
 }
 
@@ -205,7 +205,7 @@ fn cancelled_before_submission() {
         turns(1).await;
         script.set_consume_max(None);
         turns(4).await;
-        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+        assert_eq!((metrics().in_flight, metrics().stale_completions), (0, 0));
         let ops = script.count(|entry| matches!(entry, Entry::Op(_)));
         assert!(ops <= 1, "{ops} submitted: only the one on the queue may");
         assert!(peers.iter().all(|peer| peer_sees(peer) == Peer::Closed));
@@ -236,7 +236,7 @@ fn no_cancel_is_lost() {
             drop(streams);
             turns(3).await;
             assert_eq!(script.cancels().len() as u32, 3 * sq_entries);
-            assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+            assert_eq!((metrics().in_flight, metrics().stale_completions), (0, 0));
             assert!(peers.iter().all(|peer| peer_sees(peer) == Peer::Closed));
         });
     }
@@ -292,7 +292,7 @@ fn a_slot_has_a_generation() {
             flags: 0,
         });
         turns(2).await;
-        assert_eq!(metrics().strays, 1);
+        assert_eq!(metrics().stale_completions, 1);
         script.deliver(new, b"mine", true);
         assert_eq!(&*recv.await.unwrap(), b"mine");
     });

@@ -331,7 +331,7 @@ fn a_cancel_that_is_answered_late_is_not_given_up() {
         }
         assert_eq!((metrics().in_flight, peer_sees(&peer)), (1, Peer::Open));
         turns(20).await;
-        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+        assert_eq!((metrics().in_flight, metrics().stale_completions), (0, 0));
         assert_eq!(peer_sees(&peer), Peer::Closed);
     });
 }
@@ -365,7 +365,7 @@ fn an_operation_that_answers_is_not_given_up() {
         turns(2).await;
         assert!(script.deliver(script.the(Verb::Recv), BYTES, true));
         assert_eq!(&*alive.recv().await.unwrap(), BYTES);
-        assert_eq!(metrics().strays, 0);
+        assert_eq!(metrics().stale_completions, 0);
         script.set_cancel_policy(CancelPolicy::Obey);
     });
 }

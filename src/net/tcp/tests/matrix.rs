@@ -2,7 +2,7 @@
 //!
 //! In each cell one operation is started, its owner is dropped at the given moment (or not), and
 //! the scripted kernel gives the given answer. Whatever the cell, at its end nothing is left: no
-//! slot, no buffer, no descriptor, no stray, and every operation had one final completion.
+//! slot, no buffer, no descriptor, no stale completion, and every operation had one final completion.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -262,8 +262,8 @@ fn run_cell(kind: Verb, moment: Moment, outcome: Outcome) {
     script.set_cancel_policy(CancelPolicy::Ignore);
     runtime.block_on(play(kind, moment, outcome, &script));
     let metrics = runtime.handle().metrics();
-    let left = (metrics.in_flight, metrics.buffers_held, metrics.strays);
-    assert_eq!(left, (0, 0, 0), "slots, buffers, strays");
+    let left = (metrics.in_flight, metrics.buffers_held, metrics.stale_completions);
+    assert_eq!(left, (0, 0, 0), "slots, buffers, stale_completions");
     assert_eq!((metrics.closing, metrics.timers), (0, 0), "closing, timers");
     drop(runtime);
     assert!(!script.is_leaked());

@@ -227,7 +227,7 @@ fn a_refilled_pool_is_used_again() {
 }
 
 /// Goal: a buffer comes back whatever the completion that names it says (H58).
-/// Method: name a buffer in ECANCELED, in an error, in the end and in a stray; count.
+/// Method: name a buffer in ECANCELED, in an error, in the end and in a stale completion; count.
 /// Kills: taking the buffer only with a positive result, or only for a known operation.
 #[test]
 fn every_named_buffer_comes_back() {
@@ -302,7 +302,7 @@ fn more_receives_than_the_queue_holds() {
         }
         assert!(metrics().cq_overflows > 0, "the queue was to overflow");
         turns(20).await;
-        assert_eq!((metrics().in_flight, metrics().strays), (0, 0));
+        assert_eq!((metrics().in_flight, metrics().stale_completions), (0, 0));
     });
     assert_eq!(*numbers.borrow(), Vec::from_iter(0..READERS), "in order");
 }
