@@ -82,7 +82,7 @@ fn everything_works_here() {
 /// Goal: a diagnosis leaves nothing behind, and a runtime starts after it.
 ///
 /// Method: the descriptors before and after, on both ways through; then a runtime. Kills: a ring, a
-/// bell or an epoll instance that is kept; buffers that stay with a ring that is gone.
+/// wake_fd or an epoll instance that is kept; buffers that stay with a ring that is gone.
 #[test]
 fn nothing_is_left_behind() {
     let _serial = serial();

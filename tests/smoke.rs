@@ -149,33 +149,33 @@ async fn take_naps() -> io::Result<()> {
 }
 
 #[derive(Default)]
-struct Bell {
+struct Notified {
     rung_count: u32,
     heard_count: u32,
     waiter: Option<Waker>,
 }
 
 async fn hear_wakes() {
-    let shared = Arc::new((Mutex::new(Bell::default()), Condvar::new()));
+    let shared = Arc::new((Mutex::new(Notified::default()), Condvar::new()));
     let theirs = Arc::clone(&shared);
     let ringer = std::thread::spawn(move || {
-        let (bell, has_changed) = &*theirs;
+        let (wake_fd, has_changed) = &*theirs;
         for _ in 0..WAKES {
-            let bell = bell.lock().unwrap();
-            let is_waiting = |bell: &mut Bell| bell.waiter.is_none();
-            let mut bell = has_changed.wait_while(bell, is_waiting).unwrap();
-            bell.rung_count += 1;
-            bell.waiter.take().unwrap().wake();
+            let wake_fd = wake_fd.lock().unwrap();
+            let is_waiting = |wake_fd: &mut Notified| wake_fd.waiter.is_none();
+            let mut wake_fd = has_changed.wait_while(wake_fd, is_waiting).unwrap();
+            wake_fd.rung_count += 1;
+            wake_fd.waiter.take().unwrap().wake();
         }
     });
-    let (bell, has_changed) = &*shared;
+    let (wake_fd, has_changed) = &*shared;
     poll_fn(|cx| {
-        let mut bell = bell.lock().unwrap();
-        bell.heard_count = bell.rung_count;
-        if bell.heard_count == WAKES {
+        let mut wake_fd = wake_fd.lock().unwrap();
+        wake_fd.heard_count = wake_fd.rung_count;
+        if wake_fd.heard_count == WAKES {
             return Poll::Ready(());
         }
-        bell.waiter = Some(cx.waker().clone());
+        wake_fd.waiter = Some(cx.waker().clone());
         has_changed.notify_one();
         Poll::Pending
     })

@@ -117,7 +117,7 @@ fn aborting() {
 /// Method: 300 tasks that note the thread they are dropped on, aborted by another thread while the
 /// main future joins them.
 ///
-/// Kills: dropping where `abort` was called; an abort that rings no bell.
+/// Kills: dropping where `abort` was called; an abort that rings no wake_fd.
 #[test]
 fn aborting_from_another_thread() {
     run(async {

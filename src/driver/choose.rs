@@ -69,15 +69,15 @@ fn open_only_epoll(pool: &Rc<Pool>, reason: &str, trail: &mut Trail) -> Result<O
 }
 
 fn open_uring(sizes: RingSizes, pool: &Rc<Pool>, steps: &mut Steps) -> Result<Opened, SetupError> {
-    let bell = open_bell(steps)?;
-    let (driver, made) = uring::setup::open(sizes, pool, &bell, steps)?;
+    let wake_fd = open_wake_fd(steps)?;
+    let (driver, made) = uring::setup::open(sizes, pool, &wake_fd, steps)?;
     let features = made.features();
     let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
     let kind = DriverKind::Uring;
     Ok(Opened {
         driver: Driver::Uring(driver),
         info: DriverInfo { kind, features, sizes: Some(sizes), reason: None, advice: None },
-        unparker: Unparker { bell },
+        unparker: Unparker { wake_fd },
         clock: Clock::Monotonic,
     })
 }
@@ -88,8 +88,8 @@ pub(super) fn open_epoll(
     steps: &mut Steps,
 ) -> Result<Opened, SetupError> {
     let kind = DriverKind::Epoll;
-    let bell = open_bell(steps)?;
-    let driver = Epoll::new(Rc::clone(pool), Arc::clone(&bell));
+    let wake_fd = open_wake_fd(steps)?;
+    let driver = Epoll::new(Rc::clone(pool), Arc::clone(&wake_fd));
     let driver = steps.need(SetupStep::Epoll, driver)?;
     let features = driver.features();
     if !features.contains(&"epoll_pwait2") {
@@ -99,12 +99,12 @@ pub(super) fn open_epoll(
     Ok(Opened {
         driver: Driver::Epoll(driver),
         info: DriverInfo { kind, features, sizes: None, reason: Some(reason), advice: None },
-        unparker: Unparker { bell },
+        unparker: Unparker { wake_fd },
         clock: Clock::Monotonic,
     })
 }
 
-fn open_bell(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
+fn open_wake_fd(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
     steps.need(SetupStep::Eventfd, EventFd::new()).map(Arc::new)
 }
 

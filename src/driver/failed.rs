@@ -13,18 +13,18 @@ use super::{Clock, DriverStats};
 use crate::sys::eventfd::EventFd;
 
 pub(crate) struct Failed {
-    bell: Arc<EventFd>,
+    wake_fd: Arc<EventFd>,
     clock: Clock,
     /// As the driver left them.
     stats: DriverStats,
 }
 
 impl Failed {
-    pub(super) fn new(bell: Arc<EventFd>, clock: Clock, stats: DriverStats) -> Failed {
-        Failed { bell, clock, stats }
+    pub(super) fn new(wake_fd: Arc<EventFd>, clock: Clock, stats: DriverStats) -> Failed {
+        Failed { wake_fd, clock, stats }
     }
 
-    /// Sleeps until the bell rings or the moment comes. Coming back early costs one turn.
+    /// Sleeps until the wake fd is notified or the moment comes. Coming back early costs one turn.
     pub(super) fn wait(&mut self, wait: Wait) {
         let timeout_ns = match wait {
             Wait::Poll => return,
@@ -33,11 +33,11 @@ impl Failed {
         };
         self.stats.enters += 1;
         self.stats.sleeps += 1;
-        self.bell.sleep(timeout_ns);
+        self.wake_fd.sleep(timeout_ns);
     }
 
-    pub(super) fn bell(&self) -> &Arc<EventFd> {
-        &self.bell
+    pub(super) fn wake_fd(&self) -> &Arc<EventFd> {
+        &self.wake_fd
     }
 
     pub(super) fn stats(&self) -> DriverStats {

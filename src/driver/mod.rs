@@ -177,12 +177,12 @@ pub(crate) struct DriverStats {
 pub(crate) struct Unparker {
     /// Shared with the driver, so that a wake after the loop's end writes to a live descriptor that
     /// nobody reads, never to a number that has been given to someone else.
-    bell: Arc<EventFd>,
+    wake_fd: Arc<EventFd>,
 }
 
 impl Unparker {
     pub(crate) fn unpark(&self) {
-        self.bell.ring();
+        self.wake_fd.notify();
     }
 }
 
@@ -326,8 +326,9 @@ impl Driver {
             _epoll => Drained::Yes, // lends nothing for longer than one call
             _failed => Drained::Yes
         );
-        let bell = each!(&self, ring => ring.bell(), old => old.bell(), old => old.bell());
-        let failed = Failed::new(Arc::clone(bell), clock.clone(), self.stats());
+        let wake_fd =
+            each!(&self, ring => ring.wake_fd(), old => old.wake_fd(), old => old.wake_fd());
+        let failed = Failed::new(Arc::clone(wake_fd), clock.clone(), self.stats());
         self.close(drained);
         (Driver::Failed(failed), drained)
     }
@@ -378,9 +379,9 @@ impl Opened {
 impl Opened {
     /// A driver whose kernel is a script.
     pub(crate) fn scripted(ring: uring::scripted::ScriptedRing, pool: &Rc<Pool>) -> Opened {
-        let bell = Arc::new(EventFd::new().expect("an eventfd"));
+        let wake_fd = Arc::new(EventFd::new().expect("an eventfd"));
         let clock = ring.clock();
-        let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(&bell)).expect("a mapping");
+        let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(&wake_fd)).expect("a mapping");
         let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
         Opened {
             driver: Driver::Scripted(driver),
@@ -391,7 +392,7 @@ impl Opened {
                 reason: None,
                 advice: None,
             },
-            unparker: Unparker { bell },
+            unparker: Unparker { wake_fd },
             clock,
         }
     }

@@ -55,7 +55,7 @@ fn is_closed(mut peer: &UnixStream) -> bool {
 
 /// Goal: a wake from another thread ends the sleep it meets, each time.
 /// Method: a thread wakes the main future while the loop sleeps with nothing else to come, then a
-/// task, then both while it is awake. Kills: a bell that rings once; a wake that is only queued.
+/// task, then both while it is awake. Kills: a wake fd that is notified once; a wake that is only queued.
 #[test]
 fn another_thread_ends_a_sleep() {
     let (script, runtime, _reports) = scripted();
@@ -85,7 +85,7 @@ fn another_thread_ends_a_sleep() {
         parked(2).await;
         task.await.unwrap();
         let reads = script.count(|entry| matches!(entry, Entry::WakeRead { .. }));
-        assert!(reads >= 8, "{reads} reads of the bell for 8 sleeps");
+        assert!(reads >= 8, "{reads} reads of the wake fd for 8 sleeps");
         assert_eq!(Handle::current().metrics().spin_backoffs, 0);
     });
 }

@@ -1,4 +1,4 @@
-//! An eventfd: the bell that other threads ring.
+//! An eventfd: other threads write to it to wake the loop.
 #![allow(unsafe_code)] // eventfd(2), write(2), ppoll(2)
 
 use std::io;
@@ -44,7 +44,7 @@ impl EventFd {
     /// Cannot block: a write of 1 waits only when the counter is at its maximum of 2⁶⁴ − 2, and the
     /// caller writes once per sleep of the reader. A failed write means that the descriptor is
     /// broken, which `OwnedFd` excludes, so there is no error to return.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` is eight readable bytes, as eventfd demands, and `fd` is open.
         let written = unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };

@@ -1,12 +1,12 @@
-//! Wakes from other threads: an inbox, and one bell per sleep.
+//! Wakes from other threads: an inbox, and one notification per sleep.
 //!
 //! The loop must not go to sleep on a wake that has just been sent, and a hundred thousand wakes
-//! must not ring the bell a hundred thousand times. Both sides exchange one flag:
+//! must not write to the wake fd a hundred thousand times. Both sides exchange one flag:
 //!
 //! ```text
 //!   loop                                  another thread
 //!   sleeping.swap(true)                   put the item into the inbox, has_items = true
-//!   has_items?  yes → do not sleep        sleeping.swap(false)?  true  → ring the bell
+//!   has_items?  yes → do not sleep        sleeping.swap(false)?  true  → notify the wake fd
 //!               no  → enter the kernel                           false → the loop will look
 //!   sleeping.swap(false)
 //! ```
@@ -17,7 +17,7 @@
 //! If the loop's swap comes first, the other thread reads true and rings. No `SeqCst` is needed.
 //! `tests/loom` checks this file for every interleaving within a bound.
 //!
-//! The bell is an eventfd whose read was submitted with or before the enter that sleeps
+//! The wake fd is an eventfd whose read was submitted with or before the enter that sleeps
 //! (`Uring::arm_wake`), so a ring between "look" and "enter" ends the sleep at once.
 //!
 //! **Forked children.** A child that was forked has a copy of all this, the lock in whatever state a
@@ -42,7 +42,7 @@ pub(crate) struct Remote {
     inbox: Mutex<Inbox>,
     has_items: AtomicBool,
     sleeping: AtomicBool,
-    bell: Box<dyn Fn() + Send + Sync>,
+    wake_fd: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -68,13 +68,13 @@ impl From<Item> for Ready {
 }
 
 impl Remote {
-    pub(crate) fn new(id: LoopId, bell: Box<dyn Fn() + Send + Sync>) -> Arc<Remote> {
+    pub(crate) fn new(id: LoopId, wake_fd: Box<dyn Fn() + Send + Sync>) -> Arc<Remote> {
         Arc::new(Remote {
             id,
             inbox: Mutex::default(),
             has_items: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
-            bell,
+            wake_fd,
         })
     }
 
@@ -95,7 +95,7 @@ impl Remote {
         }
     }
 
-    /// Whether the loop may sleep. If so, the next item rings the bell.
+    /// Whether the loop may sleep. If so, the next item notifies the wake fd.
     pub(crate) fn prepare_sleep(&self) -> bool {
         self.sleeping.swap(true, Ordering::AcqRel); // pairs with the swap in `send`
         // Relaxed: what other threads did before their swaps is visible by the swap above.
@@ -106,14 +106,14 @@ impl Remote {
         true
     }
 
-    /// The loop is awake: items need no bell, it will look.
+    /// The loop is awake: items need no wake_fd, it will look.
     pub(crate) fn awake(&self) {
         self.sleeping.swap(false, Ordering::AcqRel); // a store would break the chain of swaps
     }
 
     /// Takes what other threads have sent.
     pub(crate) fn take(&self) -> Vec<Item> {
-        // Relaxed: an item that is missed here is found before the next sleep, or its bell ends it.
+        // Relaxed: an item that is missed here is found before the next sleep, or its wake_fd ends it.
         if !self.has_items.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -138,7 +138,7 @@ impl Remote {
         self.has_items.store(true, Ordering::Relaxed); // released by the lock and by the swap
         drop(inbox);
         if self.sleeping.swap(false, Ordering::AcqRel) {
-            (self.bell)();
+            (self.wake_fd)();
         }
     }
 

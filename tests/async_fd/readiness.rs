@@ -120,11 +120,11 @@ fn regular_files_are_always_ready() {
 fn eventfds_inotify_and_pidfds() {
     on_each_driver(|runtime| {
         runtime.block_on(async {
-            let bell = AsyncFd::new(eventfd()).unwrap();
-            bell.writable().await.unwrap();
-            let mut readable = pin!(bell.readable());
+            let wake_fd = AsyncFd::new(eventfd()).unwrap();
+            wake_fd.writable().await.unwrap();
+            let mut readable = pin!(wake_fd.readable());
             assert!(is_pending(readable.as_mut()).await);
-            let mut bell_file = std::fs::File::from(bell.get_ref().try_clone().unwrap());
+            let mut bell_file = std::fs::File::from(wake_fd.get_ref().try_clone().unwrap());
             bell_file.write_all(&1_u64.to_ne_bytes()).unwrap();
             readable.await.unwrap();
 

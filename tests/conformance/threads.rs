@@ -80,7 +80,7 @@ fn raiser(counter: &Arc<Counter>, seed: u64) -> (Sender<()>, thread::JoinHandle<
 ///
 /// Method: 100 000 wakes at random phases around the sleep, one at a time: a lost one is a hang.
 ///
-/// Kills: looking into the inbox before saying "I sleep"; a bell whose read is not armed; weaker
+/// Kills: looking into the inbox before saying "I sleep"; a wake fd whose read is not armed; weaker
 /// orderings of the two flags, with luck.
 fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
     let counter = Arc::new(Counter::default());
@@ -113,7 +113,7 @@ fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
 ///
 /// Method: 2 000 fresh runtimes whose first and only event is a wake from another thread.
 ///
-/// Kills: arming the bell's read at the end of the first turn, or pushing it without submitting.
+/// Kills: arming the wake fd's read at the end of the first turn, or pushing it without submitting.
 fn f1_the_first_sleep_hears_wakes(on: Driver) {
     let counter = Arc::new(Counter::default());
     let (request, thread) = raiser(&counter, 13);
@@ -126,13 +126,13 @@ fn f1_the_first_sleep_hears_wakes(on: Driver) {
     thread.join().unwrap();
 }
 
-/// Goal: 10⁵ wakes while the loop does not look cost one bell and lose no task; the wakers never
+/// Goal: 10⁵ wakes while the loop does not look cost one wake_fd and lose no task; the wakers never
 /// block.
 ///
 /// Method: 1 000 tasks, woken 100 times each by another thread while this thread is not in the
 /// loop; then each has been polled, and polled once.
 ///
-/// Kills: a bell per wake (the eventfd, and a pipe even sooner, would fill up); a bounded inbox
+/// Kills: a wake fd per wake (the eventfd, and a pipe even sooner, would fill up); a bounded inbox
 /// that drops.
 fn f2_a_flood_of_wakes_is_one(on: Driver) {
     let runtime = on.runtime();
@@ -169,7 +169,7 @@ fn f2_a_flood_of_wakes_is_one(on: Driver) {
 /// Method: threads that wake all the time while 200 runtimes end; after each end, new descriptors
 /// take the freed numbers, are held to be empty, and the wakes go on.
 ///
-/// Kills: a bell that is closed with the loop and written to later; a future dropped on the waking
+/// Kills: a wake fd that is closed with the loop and written to later; a future dropped on the waking
 /// thread; an inbox that keeps what nobody will run.
 fn f3_wakes_after_the_end_are_harmless(on: Driver) {
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));

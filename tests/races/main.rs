@@ -130,7 +130,7 @@ fn aborts(choice: DriverChoice) {
     }
 }
 
-/// Goal: the bell of a wake that ends the last sleep of a loop may ring while the loop ends: the
+/// Goal: the notification of a wake that ends the last sleep of a loop may be written while the loop ends: the
 /// descriptor is still there.
 /// Method: in each round a new runtime, whose main future ends as soon as a thread has woken it
 /// once; the runtime is dropped before the thread is joined.

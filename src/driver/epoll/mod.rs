@@ -71,13 +71,13 @@ const SHOTS_PER_TRY_MAX: usize = 4;
 const ACCEPTS_PER_TRY_MAX: usize = 32;
 
 /// `data` of the two descriptors that are the driver's own. Sockets carry their number.
-const BELL: u64 = u64::MAX;
+const WAKE_FD: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 
 pub(crate) struct Epoll {
     epoll: epoll::Epoll,
     pool: Rc<Pool>,
-    bell: Arc<EventFd>,
+    wake_fd: Arc<EventFd>,
     /// By descriptor number. Numbers are small: the kernel gives out the lowest that is free.
     sockets: Vec<Socket>,
     /// Where the operation of each slot is, by the key's index.
@@ -132,7 +132,7 @@ struct Side {
 }
 
 impl Epoll {
-    pub(crate) fn new(pool: Rc<Pool>, bell: Arc<EventFd>) -> io::Result<Epoll> {
+    pub(crate) fn new(pool: Rc<Pool>, wake_fd: Arc<EventFd>) -> io::Result<Epoll> {
         let epoll = epoll::Epoll::new()?;
         let timer = match epoll.wait(Some(0), &mut Vec::new()) {
             Ok(()) => None,
@@ -142,23 +142,23 @@ impl Epoll {
             }
             Err(error) => return Err(error),
         };
-        Epoll::with(epoll, timer, pool, bell)
+        Epoll::with(epoll, timer, pool, wake_fd)
     }
 
     fn with(
         epoll: epoll::Epoll,
         timer: Option<TimerFd>,
         pool: Rc<Pool>,
-        bell: Arc<EventFd>,
+        wake_fd: Arc<EventFd>,
     ) -> io::Result<Epoll> {
-        epoll.add(bell.raw(), epoll::LEVEL_IN, BELL)?;
+        epoll.add(wake_fd.raw(), epoll::LEVEL_IN, WAKE_FD)?;
         if let Some(timer) = &timer {
             epoll.add(timer.raw(), epoll::LEVEL_IN, TIMER)?;
         }
         Ok(Epoll {
             epoll,
             pool,
-            bell,
+            wake_fd,
             sockets: Vec::new(),
             places: Vec::new(),
             run_list: VecDeque::new(),
@@ -252,8 +252,8 @@ impl Epoll {
         Ok(())
     }
 
-    pub(crate) fn bell(&self) -> &Arc<EventFd> {
-        &self.bell
+    pub(crate) fn wake_fd(&self) -> &Arc<EventFd> {
+        &self.wake_fd
     }
 
     pub(crate) fn stats(&self) -> DriverStats {
@@ -335,7 +335,7 @@ impl Epoll {
 
     fn note(&mut self, event: Event) {
         let fd = match event.data {
-            BELL => return epoll::drain_count(self.bell.raw()),
+            WAKE_FD => return epoll::drain_count(self.wake_fd.raw()),
             TIMER => return self.timer.iter_mut().for_each(Alarm::has_fired),
             fd => fd as RawFd,
         };

@@ -12,9 +12,9 @@ use crate::driver::request::Verb;
 
 fn driver(timer: Option<TimerFd>) -> Epoll {
     let pool = Pool::new(4, 64).expect("memory");
-    let bell = Arc::new(EventFd::new().expect("an eventfd"));
+    let wake_fd = Arc::new(EventFd::new().expect("an eventfd"));
     let epoll = epoll::Epoll::new().expect("an epoll instance");
-    Epoll::with(epoll, timer, pool, bell).expect("an empty interest list")
+    Epoll::with(epoll, timer, pool, wake_fd).expect("an empty interest list")
 }
 
 fn key(index: u32) -> Key {
@@ -53,7 +53,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
 }
 
 /// Goal: without `epoll_pwait2` a sleep ends at its deadline, never before; an earlier deadline moves
-/// it, a bell ends it, and a poll does not sleep.
+/// it, a notification ends it, and a poll does not sleep.
 ///
 /// Method: a driver with a timerfd, deadlines a few milliseconds away, one after a later one.
 ///
@@ -63,7 +63,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
 fn a_timerfd_ends_sleeps() {
     let mut driver = driver(Some(TimerFd::new().unwrap()));
     assert_eq!(driver.features(), ["timerfd"]);
-    let ring = Arc::clone(driver.bell());
+    let notifier = Arc::clone(driver.wake_fd());
     assert_eq!(waited(&mut driver, Wait::Poll), []);
     for after_ns in [3_000_000, 1_000_001, 2_500_000] {
         let deadline_ns = clock::monotonic_ns() + after_ns;
@@ -77,8 +77,8 @@ fn a_timerfd_ends_sleeps() {
         driver.epoll.wait_plain(false, &mut events).unwrap();
         assert!(events.is_empty(), "{events:?}: the next sleep would end at once");
         let far_ns = clock::monotonic_ns() + 3_600_000_000_000;
-        ring.ring();
-        waited(&mut driver, Wait::Until(far_ns)); // the bell ends it, an hour early
+        notifier.notify();
+        waited(&mut driver, Wait::Until(far_ns)); // the wake fd ends it, an hour early
     }
 }
 
@@ -143,9 +143,9 @@ fn a_file_that_nothing_waits_for_is_let_go() {
 #[test]
 fn a_flush_tries_only_what_is_new() {
     let pool = Pool::new(64, 64).unwrap();
-    let bell = Arc::new(EventFd::new().unwrap());
+    let wake_fd = Arc::new(EventFd::new().unwrap());
     let epoll = epoll::Epoll::new().unwrap();
-    let mut driver = Epoll::with(epoll, None, pool, bell).unwrap();
+    let mut driver = Epoll::with(epoll, None, pool, wake_fd).unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(&[7; 64 * 100]).unwrap();
     let _ = driver.push(key(0), Request::Recv { fd: ours.as_raw_fd(), poll_first: false });

@@ -87,7 +87,7 @@ mod internal {
 pub(crate) struct Uring<R> {
     ring: R,
     pool: Rc<Pool>,
-    bell: Arc<EventFd>,
+    wake_fd: Arc<EventFd>,
     /// Cancels that are not on the SQ yet. At most one per slot.
     cancels: VecDeque<Key>,
     /// Cancels that this turn may still push.
@@ -124,11 +124,11 @@ pub(crate) enum Drained {
 }
 
 impl<R: Ring> Uring<R> {
-    pub(crate) fn new(ring: R, pool: Rc<Pool>, bell: Arc<EventFd>) -> io::Result<Uring<R>> {
+    pub(crate) fn new(ring: R, pool: Rc<Pool>, wake_fd: Arc<EventFd>) -> io::Result<Uring<R>> {
         Ok(Uring {
             ring,
             pool,
-            bell,
+            wake_fd,
             cancels: VecDeque::new(),
             cancels_left: CANCELS_PER_TURN_MAX,
             timeout: TimeoutEntry::Idle { next_round: 0 },
@@ -218,7 +218,7 @@ impl<R: Ring> Uring<R> {
 
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
-        self.bell.ring(); // ends the eventfd read
+        self.wake_fd.notify(); // ends the eventfd read
         let mut stale_completions = Vec::new();
         while self.wake.armed || matches!(self.timeout, TimeoutEntry::Armed { .. }) {
             let now_ns = now();
@@ -258,7 +258,7 @@ impl<R: Ring> Uring<R> {
     /// Looks whether the kernel has lost the wake-up of the eventfd read (H55), and if so, cancels
     /// the read. The next wait arms another.
     pub(crate) fn look_at_wake_read(&mut self) -> bool {
-        let is_ready = self.wake.armed && epoll::is_readable(self.bell.raw());
+        let is_ready = self.wake.armed && epoll::is_readable(self.wake_fd.raw());
         let is_lost = std::mem::replace(&mut self.wake.is_suspect, is_ready) && is_ready;
         if is_lost {
             self.cancel_wake_read();
@@ -296,8 +296,8 @@ impl<R: Ring> Uring<R> {
         std::mem::forget(wake);
     }
 
-    pub(crate) fn bell(&self) -> &Arc<EventFd> {
-        &self.bell
+    pub(crate) fn wake_fd(&self) -> &Arc<EventFd> {
+        &self.wake_fd
     }
 
     pub(crate) fn stats(&self) -> DriverStats {
@@ -339,7 +339,8 @@ impl<R: Ring> Uring<R> {
     /// Returns whether another thread's wake will end a sleep.
     fn arm_wake(&mut self) -> bool {
         if !self.wake.armed {
-            let entry = Entry::WakeRead { fd: self.bell.raw(), target: self.wake.target.as_ptr() };
+            let entry =
+                Entry::WakeRead { fd: self.wake_fd.raw(), target: self.wake.target.as_ptr() };
             let pushed = self.push_now(internal_user_data(internal::WAKE, 0), entry);
             self.wake.armed = pushed.is_ok();
         }

@@ -281,7 +281,7 @@ impl Script {
         self.world.borrow_mut().profile = profile;
     }
 
-    /// The bell rings and the read of it does not complete, until the test allows it (H55).
+    /// The wake fd is notified and the read of it does not complete, until the test allows it (H55).
     pub(crate) fn lose_wake_ups(&self) {
         self.world.borrow_mut().loses_wake_ups = true;
     }
@@ -350,7 +350,7 @@ impl Script {
         assert!(ended.is_some(), "{op:?} is not in flight");
     }
 
-    /// Posts what can end a sleep: what the director decides, a rung bell, a timeout that is due.
+    /// Posts what can end a sleep: what the director decides, a notified wake fd, a timeout that is due.
     fn end_sleep(&self) {
         let director = self.world.borrow_mut().director.take();
         if let Some(mut director) = director {

@@ -124,7 +124,7 @@ impl Made {
 pub(crate) fn open(
     sizes: RingSizes,
     pool: &Rc<Pool>,
-    bell: &Arc<EventFd>,
+    wake_fd: &Arc<EventFd>,
     steps: &mut Steps,
 ) -> Result<(Uring<KernelRing>, Made), SetupError> {
     let (uring, rung) = climb(sizes, steps, Rung::build)?;
@@ -149,7 +149,7 @@ pub(crate) fn open(
         steps.note("absolute timeouts in time", Outcome::Absent);
     }
     let ring = probe::prove(ring, steps)?;
-    let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(bell));
+    let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(wake_fd));
     Ok((steps.need(SetupStep::WakeBuffer, driver)?, Made { rung, timeout_form }))
 }
 

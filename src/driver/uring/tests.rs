@@ -17,7 +17,7 @@ const MS: u64 = 1_000_000;
 struct Rig {
     script: Script,
     pool: Rc<Pool>,
-    bell: Arc<EventFd>,
+    wake_fd: Arc<EventFd>,
     driver: Uring<ScriptedRing>,
     /// Everything that `wait` has handed out.
     out: Vec<Completion>,
@@ -28,10 +28,10 @@ impl Rig {
     fn new(sq_entries: u32, cq_entries: u32) -> Rig {
         let script = Script::new();
         let pool = Pool::new(4, 64).unwrap();
-        let bell = Arc::new(EventFd::new().unwrap());
+        let wake_fd = Arc::new(EventFd::new().unwrap());
         let ring = script.ring(RingSizes { sq_entries, cq_entries });
-        let driver = Uring::new(ring, Rc::clone(&pool), Arc::clone(&bell)).unwrap();
-        Rig { script, pool, bell, driver, out: Vec::new(), next_index: 0 }
+        let driver = Uring::new(ring, Rc::clone(&pool), Arc::clone(&wake_fd)).unwrap();
+        Rig { script, pool, wake_fd, driver, out: Vec::new(), next_index: 0 }
     }
 
     /// Pushes a receive under a key of its own.
@@ -346,10 +346,10 @@ fn the_bell_is_armed_before_every_sleep() {
     let mut rig = Rig::new(8, 16);
     for round in 1..=3 {
         if round == 2 {
-            rig.bell.ring(); // before the enter
+            rig.wake_fd.notify(); // before the enter
         } else {
-            let bell = Arc::clone(&rig.bell);
-            rig.script.direct(move |_| bell.ring());
+            let wake_fd = Arc::clone(&rig.wake_fd);
+            rig.script.direct(move |_| wake_fd.notify());
         }
         rig.wait(Wait::Forever);
         assert_eq!(rig.wake_reads(), round);
@@ -362,7 +362,7 @@ fn the_bell_is_armed_before_every_sleep() {
 }
 
 /// Goal: a closed driver has taken back its own operations, and the pool its buffers.
-/// Method: arm timeout and bell, drain, close. Kills: a drain that forgets one of the two (it
+/// Method: arm timeout and wake_fd, drain, close. Kills: a drain that forgets one of the two (it
 /// would run into its deadline); buffers that stay with the kernel.
 #[test]
 fn a_drained_driver_leaves_nothing() {
@@ -386,7 +386,7 @@ fn a_drained_driver_leaves_nothing() {
 }
 
 /// Goal: a lost wake-up of the eventfd's read is found at the second look, and mended (H55).
-/// Method: the bell rings and the read does not complete; two looks; then a wake from elsewhere.
+/// Method: the wake fd is notified and the read does not complete; two looks; then a wake from elsewhere.
 /// Kills: cancelling at the first look; a suspicion that a completion does not end; a read that is
 /// not armed again.
 #[test]
@@ -395,7 +395,7 @@ fn a_lost_wake_up_of_the_bell_is_mended() {
     rig.script.lose_wake_ups();
     rig.wait(Wait::Poll);
     assert!(!rig.driver.look_at_wake_read(), "nothing to read");
-    rig.bell.ring();
+    rig.wake_fd.notify();
     assert!(!rig.driver.look_at_wake_read(), "one look is not enough");
     rig.script.ring_bell();
     rig.wait(Wait::Poll); // the read completes late, and is armed again
@@ -411,7 +411,7 @@ fn a_lost_wake_up_of_the_bell_is_mended() {
 
 /// Goal: a drain whose wake-up is lost cancels the read, and one that even this does not end keeps
 /// its deadline.
-/// Method: the bell's wake-ups are lost; cancels obeyed, then ignored. Kills: a sleep of the drain
+/// Method: the wake fd's wake-ups are lost; cancels obeyed, then ignored. Kills: a sleep of the drain
 /// that nothing bounds (the scripted ring would panic).
 #[test]
 fn a_drain_keeps_its_deadline_without_wake_ups() {

@@ -77,9 +77,9 @@ fn wakes_arrive_while_the_main_future_is_polled() {
 }
 
 /// Goal: a completion of something else that ends the sleep at the same moment does not lose a wake
-/// whose bell has rung and has not been read.
+/// whose wake fd was notified and has not been read.
 ///
-/// Method: one thread wakes, another completes; the completion leaves the bell's count in place.
+/// Method: one thread wakes, another completes; the completion leaves the wake fd's count in place.
 fn another_completion_ends_the_sleep() {
     let the_loop = Loop::new();
     let main = the_loop.main_waker();
@@ -89,8 +89,8 @@ fn another_completion_ends_the_sleep() {
         theirs.store(true, Ordering::Relaxed);
         waker.wake();
     });
-    let bell = Arc::clone(&the_loop.bell);
-    let completing = thread::spawn(move || bell.complete_other());
+    let wake_fd = Arc::clone(&the_loop.wake_fd);
+    let completing = thread::spawn(move || wake_fd.complete_other());
     the_loop.block_on(&main, |_| flag.load(Ordering::Relaxed));
     waking.join().unwrap();
     completing.join().unwrap();
@@ -208,7 +208,7 @@ impl Drop for Witness {
     }
 }
 
-/// Goal: wakes during and after the end of a loop are harmless: they ring a bell that is there, and
+/// Goal: wakes during and after the end of a loop are harmless: they ring a wake fd that is there, and
 /// no future is dropped on their thread or left behind.
 ///
 /// Method: another thread wakes a task and the main future while the loop shuts down; then both

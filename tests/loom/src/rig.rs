@@ -15,7 +15,7 @@ use crate::task::{Executor, MainWaker, Remote, Report};
 
 /// The eventfd and the completion queue of a loop. A lost ring is a sleep without an end, which
 /// loom reports as a deadlock.
-pub(crate) struct Bell {
+pub(crate) struct Notified {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -29,8 +29,8 @@ struct State {
     has_completion: bool,
 }
 
-impl Bell {
-    fn ring(&self) {
+impl Notified {
+    fn notify(&self) {
         let mut state = self.state.lock().unwrap();
         state.count += 1;
         state.rings += 1;
@@ -58,7 +58,7 @@ impl Bell {
 /// A loop, used on one thread of a model.
 pub(crate) struct Loop {
     pub(crate) executor: Executor,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) wake_fd: Arc<Notified>,
     /// How often the loop has set out to sleep.
     looks: Cell<u32>,
 }
@@ -79,12 +79,12 @@ impl Report for NoReports {
 
 impl Loop {
     pub(crate) fn new() -> Loop {
-        let bell = Arc::new(Bell { state: Mutex::default(), changed: Condvar::new() });
-        let ringing = Arc::clone(&bell);
+        let wake_fd = Arc::new(Notified { state: Mutex::default(), changed: Condvar::new() });
+        let ringing = Arc::clone(&wake_fd);
         let id = LoopId::new();
-        let remote = Remote::new(id, Box::new(move || ringing.ring()));
+        let remote = Remote::new(id, Box::new(move || ringing.notify()));
         let executor = Executor::new(remote, Rc::new(NoReports(id)));
-        Loop { executor, bell, looks: Cell::new(0) }
+        Loop { executor, wake_fd, looks: Cell::new(0) }
     }
 
     pub(crate) fn main_waker(&self) -> Arc<MainWaker> {
@@ -92,7 +92,7 @@ impl Loop {
     }
 
     /// Turns until `poll_main` returns true. It is called as the main future of `block_on` is
-    /// polled, which `main` wakes. The bell rings once per sleep at most.
+    /// polled, which `main` wakes. The wake fd is notified once per sleep at most.
     pub(crate) fn block_on(
         &self,
         main: &Arc<MainWaker>,
@@ -108,7 +108,7 @@ impl Loop {
                 is_done = is_done || poll_main(&waker);
             });
         }
-        let (rings, looks) = (self.bell.state.lock().unwrap().rings, self.looks.get());
+        let (rings, looks) = (self.wake_fd.state.lock().unwrap().rings, self.looks.get());
         assert!(rings <= looks, "{rings} rings, and {looks} times on the way to sleep");
     }
 
@@ -116,7 +116,7 @@ impl Loop {
         let is_idle = self.executor.ready_count() == 0;
         self.looks.set(self.looks.get() + u32::from(is_idle));
         if self.executor.prepare_sleep() {
-            self.bell.sleep();
+            self.wake_fd.sleep();
         }
         self.executor.awake();
         self.executor.drain_inbox();

@@ -246,8 +246,8 @@ fn strangers_may_come_first() {
 #[test]
 fn late_completions_of_a_probe_are_ignored() {
     let script = Script::new();
-    let (pool, bell) = (Pool::new(4, 64).unwrap(), Arc::new(EventFd::new().unwrap()));
-    let mut driver = Uring::new(script.ring(SIZES), pool, bell).unwrap();
+    let (pool, wake_fd) = (Pool::new(4, 64).unwrap(), Arc::new(EventFd::new().unwrap()));
+    let mut driver = Uring::new(script.ring(SIZES), pool, wake_fd).unwrap();
     let (accepted, accepted_peer) = connection();
     let (other, other_peer) = connection();
     let timeout = internal_user_data(internal::PROBE_TIMEOUT, 0);
