@@ -11,7 +11,7 @@
 
 use std::io;
 
-use super::slots::Addressee;
+use super::slots::Recipient;
 use super::{Phase, Reactor};
 use crate::driver::{Drained, DriverKind};
 use crate::error::{Unhandled, completion_dropped, driver_failed, runtime_closed};
@@ -49,7 +49,7 @@ impl Reactor {
         let driver = self.driver.borrow_mut().take().expect("looked at above");
         let (sleeper, drained) = driver.fail(&self.clock);
         *self.driver.borrow_mut() = Some(sleeper);
-        for Addressee { owner, verb } in stuck {
+        for Recipient { owner, verb } in stuck {
             match drained {
                 Drained::No => owner.abandon(verb, errno::ECANCELED),
                 Drained::Yes => {

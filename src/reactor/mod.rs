@@ -33,7 +33,7 @@ use crate::op::Answer;
 use crate::sys::errno;
 use deferred::Deferred;
 use driver_failure::Failure;
-use slots::{Addressee, CancelStep, Slots};
+use slots::{CancelStep, Recipient, Slots};
 use submission::Submission;
 use timers::{Expiry, Pending, Timers};
 
@@ -334,8 +334,8 @@ impl Reactor {
             self.enobufs.set(self.enobufs.get() + 1);
             self.pool.note_dry();
         }
-        let addressee = self.slots.borrow_mut().complete(completion);
-        let Some(Addressee { owner, verb }) = addressee else {
+        let recipient = self.slots.borrow_mut().complete(completion);
+        let Some(Recipient { owner, verb }) = recipient else {
             return false;
         };
         let answer = Answer { result: completion.result, more: completion.flags.more(), buffer };

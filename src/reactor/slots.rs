@@ -92,7 +92,7 @@ pub(crate) enum CancelStep {
 }
 
 /// Who gets an answer.
-pub(crate) struct Addressee {
+pub(crate) struct Recipient {
     pub(crate) owner: Rc<dyn Owner>,
     pub(crate) verb: Verb,
 }
@@ -145,7 +145,7 @@ impl Slots {
     }
 
     /// Finds who a completion is for. A final one ends the slot.
-    pub(crate) fn complete(&mut self, completion: Completion) -> Option<Addressee> {
+    pub(crate) fn complete(&mut self, completion: Completion) -> Option<Recipient> {
         let Completion { key, result: _, flags } = completion;
         let Some(slot) = self.find_mut(key) else {
             self.stale_completions += 1;
@@ -159,13 +159,13 @@ impl Slots {
         assert_eq!(slot.verb as u8, key.verb_byte(), "{key:?} names another verb");
         slot.is_suspect = false;
         if flags.more() {
-            return Some(Addressee { owner: Rc::clone(&slot.owner), verb: slot.verb });
+            return Some(Recipient { owner: Rc::clone(&slot.owner), verb: slot.verb });
         }
         Some(self.remove(key))
     }
 
     /// Ends the slot of an operation that never reached the driver.
-    pub(crate) fn remove_unpushed(&mut self, key: Key) -> Addressee {
+    pub(crate) fn remove_unpushed(&mut self, key: Key) -> Recipient {
         let slot = self.find_mut(key).expect("a waiting operation has a slot");
         let is_unknown = matches!(slot.state, State::Waiting | State::Answered);
         assert!(is_unknown, "{key:?} is known to the driver: {:?}", slot.state);
@@ -199,7 +199,7 @@ impl Slots {
     }
 
     /// Ends all slots without an answer. Whoever takes them tells the owners.
-    pub(crate) fn take_all(&mut self) -> Vec<Addressee> {
+    pub(crate) fn take_all(&mut self) -> Vec<Recipient> {
         let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         indices.into_iter().map(|index| self.remove_at(index)).collect()
     }
@@ -262,7 +262,7 @@ impl Slots {
     }
 
     /// Ends the slot of an operation whose completion the kernel has dropped.
-    pub(crate) fn remove_silent(&mut self, key: Key) -> Addressee {
+    pub(crate) fn remove_silent(&mut self, key: Key) -> Recipient {
         assert!(self.is_cancelling(key), "{key:?} has not been cancelled");
         self.remove(key)
     }
@@ -291,14 +291,14 @@ impl Slots {
         self.stale_completions
     }
 
-    fn remove(&mut self, key: Key) -> Addressee {
+    fn remove(&mut self, key: Key) -> Recipient {
         self.remove_at(key.index() as usize)
     }
 
-    fn remove_at(&mut self, index: usize) -> Addressee {
+    fn remove_at(&mut self, index: usize) -> Recipient {
         let Slot { owner, verb, .. } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
-        Addressee { owner, verb }
+        Recipient { owner, verb }
     }
 
     fn watch(&self, index: u32) -> Option<Watched> {

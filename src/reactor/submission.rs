@@ -28,7 +28,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use super::slots::{Addressee, Slots};
+use super::slots::{Recipient, Slots};
 use super::{Owner, Phase, Reactor};
 use crate::driver::request::{Key, Request, Wait};
 use crate::driver::{Driver, PushOutcome};
@@ -192,7 +192,7 @@ impl Reactor {
     pub(super) fn answer_withdrawn(&self) -> usize {
         let withdrawn = std::mem::take(&mut *self.submission.withdrawn.borrow_mut());
         for &key in &withdrawn {
-            let Addressee { owner, verb } = self.slots.borrow_mut().remove_unpushed(key);
+            let Recipient { owner, verb } = self.slots.borrow_mut().remove_unpushed(key);
             let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
             owner.complete(verb, answer);
         }

@@ -12,7 +12,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use super::slots::Addressee;
+use super::slots::Recipient;
 use super::timers::Expiry;
 use super::watchdog::CANCEL_AGAIN_NS;
 use super::{Phase, Reactor};
@@ -142,7 +142,7 @@ impl Reactor {
     /// elsewhere. The owners are never dropped, so the memory and the descriptors it may use stay.
     fn abandon_stuck(&self) {
         let stuck = self.slots.borrow_mut().take_all();
-        for Addressee { owner, verb } in stuck {
+        for Recipient { owner, verb } in stuck {
             std::mem::forget(Rc::clone(&owner));
             owner.abandon(verb, errno::ECANCELED);
         }

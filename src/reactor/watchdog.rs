@@ -29,7 +29,7 @@
 use std::collections::VecDeque;
 
 use super::Reactor;
-use super::slots::Addressee;
+use super::slots::Recipient;
 use crate::driver;
 use crate::driver::request::Key;
 use crate::sys::errno;
@@ -191,7 +191,7 @@ impl Reactor {
 
     /// Ends an operation whose completion the kernel has dropped. What it names stays lent.
     fn give_up(&self, key: Key) {
-        let Addressee { owner, verb } = self.slots.borrow_mut().remove_silent(key);
+        let Recipient { owner, verb } = self.slots.borrow_mut().remove_silent(key);
         owner.abandon(verb, errno::EBADR);
     }
 
