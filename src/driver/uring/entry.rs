@@ -53,14 +53,14 @@ pub(crate) struct Full;
 
 /// What the ring's shared flags ask of us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Signs {
+pub(crate) struct RingFlags {
     /// Completions wait in the kernel because the CQ was full (H01). Only an enter brings them.
     pub(crate) cq_overflow: bool,
     /// Completions wait as task work of this thread (H08, H09). Only an enter runs it.
     pub(crate) taskrun: bool,
 }
 
-impl Signs {
+impl RingFlags {
     /// Whether completions exist that the CQ does not show.
     pub(crate) fn hidden_completions(self) -> bool {
         self.cq_overflow || self.taskrun
@@ -101,7 +101,7 @@ pub(crate) trait Ring {
     /// Completions that `reap` would find.
     fn reapable_count(&mut self) -> usize;
 
-    fn signs(&mut self) -> Signs;
+    fn flags(&mut self) -> RingFlags;
 
     /// Completions that the kernel has lost since the ring was made, wrapping (H02). Readable at any
     /// time, while `EBADR` comes only from an enter that submits nothing, was to sleep and leaves the

@@ -202,7 +202,7 @@ impl<R: Ring> Uring<R> {
 
         let entered = if wait != Wait::Poll && ready_to_sleep && self.ring.reapable_count() == 0 {
             self.enter(Enter::Sleep)
-        } else if self.ring.unsubmitted_count() > 0 || self.ring.signs().hidden_completions() {
+        } else if self.ring.unsubmitted_count() > 0 || self.ring.flags().hidden_completions() {
             self.enter(Enter::Collect)
         } else {
             Ok(())
@@ -252,7 +252,7 @@ impl<R: Ring> Uring<R> {
     pub(crate) fn has_caught_up(&mut self) -> bool {
         self.cancels.is_empty()
             && self.ring.reapable_count() == 0
-            && !self.ring.signs().hidden_completions()
+            && !self.ring.flags().hidden_completions()
     }
 
     /// Looks whether the kernel has lost the wake-up of the eventfd read (H55), and if so, cancels
@@ -409,7 +409,7 @@ impl<R: Ring> Uring<R> {
     fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
         for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
             self.reap_internal(out);
-            if out.len() >= COMPLETIONS_PER_TURN_MAX || !self.ring.signs().cq_overflow {
+            if out.len() >= COMPLETIONS_PER_TURN_MAX || !self.ring.flags().cq_overflow {
                 return Ok(());
             }
             self.stats.cq_overflows += 1;

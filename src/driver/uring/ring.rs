@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::{BufRingEntry, Fd, TimeoutFlags, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 
-use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs, TimeoutForm};
+use super::entry::{Cqe, Enter, Entry, Full, Ring, RingFlags, TimeoutForm};
 use crate::buf::Loan;
 use crate::driver::request::Request;
 use crate::sys::clock::{self, NS_PER_S};
@@ -227,9 +227,9 @@ impl Ring for KernelRing {
         self.uring.completion().len()
     }
 
-    fn signs(&mut self) -> Signs {
+    fn flags(&mut self) -> RingFlags {
         let submission = self.uring.submission();
-        Signs { cq_overflow: submission.cq_overflow(), taskrun: submission.taskrun() }
+        RingFlags { cq_overflow: submission.cq_overflow(), taskrun: submission.taskrun() }
     }
 
     fn dropped_count(&mut self) -> u32 {

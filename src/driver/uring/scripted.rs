@@ -36,7 +36,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::entry::{Cqe, Enter, Entry, Full, Ring, Signs, TimeoutForm};
+use super::entry::{Cqe, Enter, Entry, Full, Ring, RingFlags, TimeoutForm};
 use crate::buf::Loan;
 use crate::driver::request::{Flags, Request, Verb};
 use crate::driver::{Clock, RingSizes};
@@ -439,9 +439,9 @@ impl Ring for ScriptedRing {
         self.script.world.borrow().queue.len()
     }
 
-    fn signs(&mut self) -> Signs {
+    fn flags(&mut self) -> RingFlags {
         let world = self.script.world.borrow();
-        Signs { cq_overflow: !world.overflow.is_empty(), taskrun: !world.hidden.is_empty() }
+        RingFlags { cq_overflow: !world.overflow.is_empty(), taskrun: !world.hidden.is_empty() }
     }
 
     fn dropped_count(&mut self) -> u32 {

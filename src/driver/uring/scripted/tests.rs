@@ -44,7 +44,7 @@ impl Rig {
     }
 
     fn taskrun(&mut self) -> bool {
-        self.ring.signs().taskrun
+        self.ring.flags().taskrun
     }
 
     /// A receive whose completion the kernel has lost.
