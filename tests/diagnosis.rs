@@ -64,8 +64,8 @@ fn everything_works_here() {
     let flags_at = steps_of_uring.len() - STEPS_OF_URING.len();
     assert_eq!(steps_of_uring[0], ("works", "eventfd"));
     // Older kernels refuse some rungs before this one.
-    let (word, rung) = steps_of_uring[flags_at - 1];
-    assert!(word == "works" && rung.starts_with("io_uring_setup (sq 64, cq 512; "), "{rung}");
+    let (word, text) = steps_of_uring[flags_at - 1];
+    assert!(word == "works" && text.starts_with("io_uring_setup (sq 64, cq 512; "), "{text}");
     assert_eq!(steps_of_uring[flags_at..], STEPS_OF_URING);
     let steps_of_epoll = steps(epoll);
     assert_eq!(steps_of_epoll[..2], [("works", "eventfd"), ("works", "epoll_create1")]);

@@ -1,4 +1,4 @@
-//! How a ring is made: a ladder of flags and a ladder of sizes; then the probe (`super::probe`).
+//! How a ring is made: fallbacks of flags and of sizes; then the probe (`super::probe`).
 //!
 //! Distributions back-port and containers forbid, so nothing here asks for a kernel's version. A
 //! flag is tried and dropped when the kernel does not know it; then the form of its timeouts is
@@ -25,27 +25,52 @@ use io_uring::IoUring;
 
 /// What a ring was set up with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Rung {
+pub(crate) struct SetupFlags {
     single_issuer: bool,
     defer_taskrun: bool,
     coop_taskrun: bool,
     submit_all: bool,
 }
 
-impl Rung {
+impl SetupFlags {
     /// One flag fewer at a time, newest first: DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
     /// COOP_TASKRUN with its sign 5.19, SUBMIT_ALL 5.18.
-    const LADDER: [Rung; 5] = [
-        Rung { single_issuer: true, defer_taskrun: true, coop_taskrun: false, submit_all: true },
-        Rung { single_issuer: true, defer_taskrun: false, coop_taskrun: true, submit_all: true },
-        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: true, submit_all: true },
-        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: false, submit_all: true },
-        Rung { single_issuer: false, defer_taskrun: false, coop_taskrun: false, submit_all: false },
+    const FALLBACKS: [SetupFlags; 5] = [
+        SetupFlags {
+            single_issuer: true,
+            defer_taskrun: true,
+            coop_taskrun: false,
+            submit_all: true,
+        },
+        SetupFlags {
+            single_issuer: true,
+            defer_taskrun: false,
+            coop_taskrun: true,
+            submit_all: true,
+        },
+        SetupFlags {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: true,
+            submit_all: true,
+        },
+        SetupFlags {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: false,
+            submit_all: true,
+        },
+        SetupFlags {
+            single_issuer: false,
+            defer_taskrun: false,
+            coop_taskrun: false,
+            submit_all: false,
+        },
     ];
 
     /// The flags in words, for people.
     pub(crate) fn features(self) -> Vec<&'static str> {
-        let Rung { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
+        let SetupFlags { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
         [
             (single_issuer, "single_issuer"),
             (defer_taskrun, "defer_taskrun"),
@@ -67,7 +92,7 @@ impl Rung {
     }
 
     fn build(self, sizes: RingSizes) -> io::Result<IoUring> {
-        let Rung { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
+        let SetupFlags { single_issuer, defer_taskrun, coop_taskrun, submit_all } = self;
         let mut builder = IoUring::builder();
         builder.dontfork().setup_cqsize(sizes.cq_entries); // H13
         if single_issuer {
@@ -94,7 +119,7 @@ impl Rung {
 const SQ_ENTRIES_MAX: u32 = 32_768;
 const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
 
-/// The smallest ring that the memory ladder goes down to.
+/// The smallest ring that the fallbacks for want of memory reach.
 const SQ_ENTRIES_MIN: u32 = 32;
 
 /// How long to wait before each retry of a ring that did not fit into the memory limit (H16).
@@ -104,14 +129,14 @@ const ENOMEM_RETRIES: [Duration; 3] =
 /// What a ring that works was made with, beside its sizes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Made {
-    rung: Rung,
+    flags: SetupFlags,
     timeout_form: TimeoutForm,
 }
 
 impl Made {
     /// The same in words, for people.
     pub(crate) fn features(self) -> Vec<&'static str> {
-        let mut features = self.rung.features();
+        let mut features = self.flags.features();
         features.push("multishot");
         if self.timeout_form == TimeoutForm::Relative {
             features.push("relative timeouts");
@@ -127,7 +152,7 @@ pub(crate) fn open(
     wake_fd: &Arc<EventFd>,
     steps: &mut Steps,
 ) -> Result<(Uring<KernelRing>, Made), SetupError> {
-    let (uring, rung) = climb(sizes, steps, Rung::build)?;
+    let (uring, flags) = try_in_order(sizes, steps, SetupFlags::build)?;
     let params = uring.params();
     let features = [
         ("feature nodrop", params.is_feature_nodrop()),
@@ -150,30 +175,30 @@ pub(crate) fn open(
     }
     let ring = probe::prove(ring, steps)?;
     let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(wake_fd));
-    Ok((steps.need(SetupStep::WakeBuffer, driver)?, Made { rung, timeout_form }))
+    Ok((steps.need(SetupStep::WakeBuffer, driver)?, Made { flags, timeout_form }))
 }
 
-/// Walks down both ladders: flags on `EINVAL`, sizes on `ENOMEM`.
-fn climb<T>(
+/// Walks down both fallbacks: flags on `EINVAL`, sizes on `ENOMEM`.
+fn try_in_order<T>(
     mut sizes: RingSizes,
     steps: &mut Steps,
-    build: impl Fn(Rung, RingSizes) -> io::Result<T>,
-) -> Result<(T, Rung), SetupError> {
-    let mut rungs = Rung::LADDER.into_iter();
-    let mut rung = rungs.next().expect("the ladder has rungs");
+    build: impl Fn(SetupFlags, RingSizes) -> io::Result<T>,
+) -> Result<(T, SetupFlags), SetupError> {
+    let mut fallbacks = SetupFlags::FALLBACKS.into_iter();
+    let mut flags = fallbacks.next().expect("the list is not empty");
     let mut retries = ENOMEM_RETRIES.into_iter();
     loop {
-        let error = match build(rung, sizes) {
+        let error = match build(flags, sizes) {
             Ok(uring) => {
-                steps.note(rung.describe(sizes), Outcome::Works);
-                return Ok((uring, rung));
+                steps.note(flags.describe(sizes), Outcome::Works);
+                return Ok((uring, flags));
             }
             Err(error) => error,
         };
-        steps.note(rung.describe(sizes), Outcome::Failed(error.to_string()));
+        steps.note(flags.describe(sizes), Outcome::Failed(error.to_string()));
         match error.raw_os_error() {
-            Some(errno::EINVAL) => match rungs.next() {
-                Some(next) => rung = next,
+            Some(errno::EINVAL) => match fallbacks.next() {
+                Some(next) => flags = next,
                 None => return Err(steps.fail(step_of(sizes), error)),
             },
             Some(errno::ENOMEM) if sizes.sq_entries > SQ_ENTRIES_MIN => sizes = sizes.halved(),
@@ -187,7 +212,7 @@ fn climb<T>(
     }
 }
 
-/// The step that has failed with `EINVAL` on every rung.
+/// The step that has failed with `EINVAL` with every combination of flags.
 fn step_of(sizes: RingSizes) -> SetupStep {
     let is_large = sizes.sq_entries > SQ_ENTRIES_MAX || sizes.cq_entries > CQ_ENTRIES_MAX;
     if is_large { SetupStep::LargeRing } else { SetupStep::Ring }
@@ -215,10 +240,10 @@ mod tests {
     const SIZES: RingSizes = RingSizes { sq_entries: 64, cq_entries: 256 };
 
     /// A kernel that answers each attempt with the next errno, and with success after the last.
-    fn climb_past(errnos: &[i32]) -> (Result<((), Rung), SetupError>, Steps, Vec<RingSizes>) {
+    fn try_past(errnos: &[i32]) -> (Result<((), SetupFlags), SetupError>, Steps, Vec<RingSizes>) {
         let mut steps = Steps::new(DriverKind::Uring);
         let tried = RefCell::new(Vec::new());
-        let outcome = climb(SIZES, &mut steps, |_rung, sizes| {
+        let outcome = try_in_order(SIZES, &mut steps, |_rung, sizes| {
             let mut tried = tried.borrow_mut();
             tried.push(sizes);
             match errnos.get(tried.len() - 1) {
@@ -233,19 +258,19 @@ mod tests {
         steps.candidate().steps().iter().map(|step| step.outcome().word()).collect()
     }
 
-    /// Goal: each rung of both ladders is tried once, in order, and written down.
+    /// Goal: each fallback of both lists is tried once, in order, and written down.
     ///
     /// Method: a kernel that does not know the two newest flags, then has too little memory for the
     /// ring, and for the smallest one at first.
     ///
-    /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; a rung that is
+    /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; a flags that is
     /// missing from the list.
     #[test]
     fn both_ladders_are_climbed_down() {
         let script = [errno::EINVAL, errno::EINVAL, errno::ENOMEM, errno::ENOMEM];
-        let (outcome, steps, tried) = climb_past(&script);
-        let ((), rung) = outcome.expect("the fifth attempt");
-        assert_eq!(rung, Rung::LADDER[2]);
+        let (outcome, steps, tried) = try_past(&script);
+        let ((), flags) = outcome.expect("the fifth attempt");
+        assert_eq!(flags, SetupFlags::FALLBACKS[2]);
         assert_eq!(
             tried.iter().map(|sizes| sizes.sq_entries).collect::<Vec<_>>(),
             [64, 64, 64, 32, 32]
@@ -257,18 +282,18 @@ mod tests {
         );
     }
 
-    /// Goal: a ladder ends: with the last rung, and at once on an errno that no rung mends.
+    /// Goal: the fallbacks end: with the last one, and at once on an errno that none of them mends.
     ///
     /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: climbing for ever;
     /// trying four more times what is forbidden.
     #[test]
     fn the_ladder_ends() {
-        let (outcome, steps, tried) = climb_past(&[errno::EINVAL; 9]);
-        assert_eq!(tried.len(), Rung::LADDER.len());
-        let error = outcome.expect_err("no rung holds").to_string();
+        let (outcome, steps, tried) = try_past(&[errno::EINVAL; 9]);
+        assert_eq!(tried.len(), SetupFlags::FALLBACKS.len());
+        let error = outcome.expect_err("no combination works").to_string();
         assert!(error.starts_with("io_uring: io_uring_setup failed: Invalid argument"), "{error}");
         assert!(error.starts_with(steps.candidate().failure().expect("the same")));
-        let (outcome, _steps, tried) = climb_past(&[errno::EPERM; 9]);
+        let (outcome, _steps, tried) = try_past(&[errno::EPERM; 9]);
         assert_eq!((outcome.is_err(), tried.len()), (true, 1));
     }
 
