@@ -48,7 +48,7 @@ pub(super) async fn settle(program: &mut Program) {
         _ => false,
     };
     rounds(program, "tasks", |program| program.tasks.iter().all(may_wait)).await;
-    sleep(Duration::from_millis(800)).await; // longer than a listener rests, or is silent
+    sleep(Duration::from_millis(800)).await; // longer than the backoff of a listener, or is silent
     for _ in 0..4 + run.script.pending_count() {
         yield_now().await;
     }

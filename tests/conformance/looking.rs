@@ -120,7 +120,7 @@ fn closed_sees_every_end_of_a_unix_peer(on: Driver) {
 /// in the kernel. Afterwards every byte is read.
 ///
 /// Method: more than the queue's bound and less than the kernel's buffer, then the end; a receive
-/// that has filled the queue and rests, and no receive at all.
+/// that has filled the queue and waits, and no receive at all.
 ///
 /// Kills: an end that is looked for in the queue; a `closed` that takes bytes or drops them.
 fn closed_sees_the_end_behind_unread_bytes(on: Driver) {

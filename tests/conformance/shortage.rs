@@ -320,9 +320,9 @@ fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
                 let waiting = ringloop::time::timeout(Duration::from_millis(350), accept);
                 assert!(waiting.await.is_err(), "there is no descriptor");
             }
-            let rests = start.elapsed().as_millis() as u64 / 100;
+            let backoffs = start.elapsed().as_millis() as u64 / 100;
             let completions = metrics().completions - before.completions;
-            assert!(completions <= 2 * rests + 6, "{completions} in {rests}");
+            assert!(completions <= 2 * backoffs + 6, "{completions} in {backoffs}");
             assert_eq!(reports.borrow().len(), shortage, "one report each");
 
             // One more than there are clients: before 6.10 the kernel takes a descriptor first, and

@@ -24,7 +24,7 @@
 //!   turn by turn.
 //! - **Errors** go to the accepts that wait, or else to the next one, once. The next accept asks the
 //!   kernel again.
-//! - **Shortage** (H50). Every retry would fail at once, for ever, so accepting rests for a while,
+//! - **Shortage** (H50). Every retry would fail at once, for ever, so accepting backs off,
 //!   with one timer however often the shortage shows itself, and reports once until it is over.
 //!
 //! **Invariant.** At most one accept is in flight. A connection that arrives for a closed listener
@@ -56,8 +56,8 @@ pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
 /// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
 pub(in crate::net) const BACKLOG: i32 = 4096;
 
-/// How long accepting rests when descriptors or memory have run out.
-const REST_NS: u64 = 100_000_000;
+/// How long accepting pauses when descriptors or memory have run out.
+const ACCEPT_BACKOFF_NS: u64 = 100_000_000;
 
 pub(in crate::net) struct Listening {
     reactor: Rc<Reactor>,
@@ -338,7 +338,7 @@ impl Listening {
             self.reactor.report(Unhandled::AcceptCapacity { error });
         }
         if matches!(self.armed.get(), Armed::Idle) {
-            let deadline_ns = self.reactor.now_ns() + REST_NS;
+            let deadline_ns = self.reactor.now_ns() + ACCEPT_BACKOFF_NS;
             let timer = self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
             self.armed.set(Armed::Resting(timer));
         }

@@ -21,7 +21,7 @@ use crate::runtime::context;
 ///
 /// It accepts by itself, from the first [`accept`](TcpListener::accept) on, and queues what has
 /// come; `accept()` takes from the queue, so dropping one loses no connection. When descriptors or
-/// memory run out it rests for 100 ms and reports that once, to
+/// memory run out it backs off for 100 ms and reports that once, to
 /// [`on_unhandled`](crate::Builder::on_unhandled); peers that give up before they are accepted are
 /// passed over in silence.
 ///

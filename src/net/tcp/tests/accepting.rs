@@ -10,7 +10,7 @@ use crate::driver::uring::scripted::CancelPolicy;
 use crate::net::stream::listening::QUEUED_CONNECTIONS_MAX;
 use crate::sys::errno;
 
-const REST_NS: u64 = 100_000_000;
+const ACCEPT_BACKOFF_NS: u64 = 100_000_000;
 
 /// Goal: the last completion of a multishot accept can carry a connection (H49).
 /// Method: complete with a descriptor and without MORE; the accept is armed again.
@@ -121,7 +121,7 @@ fn a_shortage_is_retried_ten_times_a_second() {
             })
             .await;
         }
-        assert_eq!(script.now_ns() - start_ns, 10 * REST_NS + REST_NS / 2);
+        assert_eq!(script.now_ns() - start_ns, 10 * ACCEPT_BACKOFF_NS + ACCEPT_BACKOFF_NS / 2);
         assert_eq!(script.count_ops(Verb::Accept), 11);
         assert_eq!(metrics().timers, 1, "one rest at a time");
         let texts = reports.take();
