@@ -46,7 +46,7 @@
 //! | [`task`] | tasks, the ready queue, wakes from other threads, the budget |
 //! | `reactor` | what is in flight and when something is due |
 //! | `driver` | who performs requests: io_uring or epoll, behind a waist of plain data |
-//! | `op` | one verb per file: what to ask and what the answer means |
+//! | `op` | one operation per file: what to ask and what the answer means |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
 //! | [`net`], [`time`], [`io`] | what programs use |
 //! | `loop_id` | which loop a resource belongs to, and whether it runs here |

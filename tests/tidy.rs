@@ -71,7 +71,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
     ("io_uring", &["src/driver/uring/"]),
     ("libc", &["src/driver/", "src/sys/"]),
     ("socket2", &["src/driver/uring/probe.rs", "src/net/", "src/op/connect.rs"]),
-    // Drivers deal in keys; who waits for one is known only above. Buffers and verbs are data.
+    // Drivers deal in keys; who waits for one is known only above. Buffers and operations are data.
     (
         "std::task",
         &["src/io/", "src/net/", "src/reactor/", "src/runtime/", "src/task/", "src/time/"],

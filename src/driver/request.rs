@@ -8,7 +8,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
-/// Names one operation in flight: `generation (32) | slot index (24) | verb (8)`.
+/// Names one operation in flight: `generation (32) | slot index (24) | op_kind (8)`.
 ///
 /// The generation changes each time a slot is freed, so an answer that arrives late names nobody
 /// rather than the slot's next tenant (H35).
@@ -18,10 +18,10 @@ pub(crate) struct Key(NonZeroU64);
 impl Key {
     pub(crate) const INDEX_MAX: u32 = (1 << 24) - 1;
 
-    pub(crate) fn new(index: u32, generation: u32, verb: Verb) -> Key {
+    pub(crate) fn new(index: u32, generation: u32, op_kind: OpKind) -> Key {
         assert!(index <= Key::INDEX_MAX, "slot {index} does not fit in 24 bits");
-        let raw = u64::from(generation) << 32 | u64::from(index) << 8 | verb as u64;
-        Key(NonZeroU64::new(raw).expect("no verb is 0"))
+        let raw = u64::from(generation) << 32 | u64::from(index) << 8 | op_kind as u64;
+        Key(NonZeroU64::new(raw).expect("no operation is 0"))
     }
 
     /// The key as the kernel carries it. The lowest byte is never 0 for a key of ours.
@@ -42,21 +42,21 @@ impl Key {
         (self.raw() >> 32) as u32
     }
 
-    pub(crate) fn verb_byte(self) -> u8 {
+    pub(crate) fn kind_byte(self) -> u8 {
         self.raw() as u8
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}#{}", self.index(), self.generation(), self.verb_byte())
+        write!(f, "{}.{}#{}", self.index(), self.generation(), self.kind_byte())
     }
 }
 
 /// What an operation does, without its arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Verb {
+pub(crate) enum OpKind {
     Accept = 1,
     Recv = 2,
     RecvInto = 3,
@@ -119,25 +119,25 @@ impl Interest {
         events & (self.events() | always | besides) != 0
     }
 
-    fn verb(self) -> Verb {
+    fn op_kind(self) -> OpKind {
         match self {
-            Interest::Readable => Verb::PollReadable,
-            Interest::Writable => Verb::PollWritable,
-            Interest::HangUp => Verb::PollHangUp,
+            Interest::Readable => OpKind::PollReadable,
+            Interest::Writable => OpKind::PollWritable,
+            Interest::HangUp => OpKind::PollHangUp,
         }
     }
 }
 
 impl Request {
-    pub(crate) fn verb(&self) -> Verb {
+    pub(crate) fn op_kind(&self) -> OpKind {
         match self {
-            Request::Accept { .. } => Verb::Accept,
-            Request::Recv { .. } => Verb::Recv,
-            Request::RecvInto { .. } => Verb::RecvInto,
-            Request::Send { .. } => Verb::Send,
-            Request::Connect { .. } => Verb::Connect,
+            Request::Accept { .. } => OpKind::Accept,
+            Request::Recv { .. } => OpKind::Recv,
+            Request::RecvInto { .. } => OpKind::RecvInto,
+            Request::Send { .. } => OpKind::Send,
+            Request::Connect { .. } => OpKind::Connect,
             Request::Poll { interest, .. } | Request::PollChanges { interest, .. } => {
-                interest.verb()
+                interest.op_kind()
             }
         }
     }
@@ -234,9 +234,9 @@ mod tests {
     #[test]
     fn keys_keep_their_parts() {
         for (index, generation) in [(0, 0), (Key::INDEX_MAX, u32::MAX), (1, 7)] {
-            let key = Key::from_raw(Key::new(index, generation, Verb::Send).raw());
+            let key = Key::from_raw(Key::new(index, generation, OpKind::Send).raw());
             assert_eq!((key.index(), key.generation()), (index, generation));
-            assert_eq!(key.verb_byte(), Verb::Send as u8);
+            assert_eq!(key.kind_byte(), OpKind::Send as u8);
         }
     }
 }

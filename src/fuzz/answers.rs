@@ -6,7 +6,7 @@ use super::Run;
 use super::books::{Conn, File, InEnd, Kind, Op, pattern};
 use super::descriptors;
 use super::kernel::CONNS_MAX;
-use crate::driver::request::{Request, Verb};
+use crate::driver::request::{OpKind, Request};
 use crate::driver::uring::scripted::Script;
 use crate::net::Overflow;
 use crate::sys::errno;
@@ -283,7 +283,7 @@ impl Run {
 
     pub(super) fn polled(&self, op: Op, events: i16, more: bool) {
         if let Kind::Watch(number) = op.kind {
-            let side = usize::from(op.verb() == Verb::PollWritable);
+            let side = usize::from(op.op_kind() == OpKind::PollWritable);
             self.books.borrow_mut().watches[number].answers[side] += 1;
         }
         self.complete(op, i32::from(events), more);

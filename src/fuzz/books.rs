@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::choices::Random;
 use super::{descriptors, memory};
-use crate::driver::request::{Request, Verb};
+use crate::driver::request::{OpKind, Request};
 use crate::driver::uring::scripted::Submitted;
 use crate::net::Overflow;
 
@@ -108,8 +108,8 @@ pub(super) struct Op {
 }
 
 impl Op {
-    pub(super) fn verb(&self) -> Verb {
-        self.submitted.request.verb()
+    pub(super) fn op_kind(&self) -> OpKind {
+        self.submitted.request.op_kind()
     }
 
     pub(super) fn conn(&self) -> usize {
@@ -238,7 +238,7 @@ impl Books {
         match op.kind {
             Kind::Conn(number) => {
                 let conn = &self.conns[number];
-                let reads = matches!(op.verb(), Verb::Recv | Verb::RecvInto);
+                let reads = matches!(op.op_kind(), OpKind::Recv | OpKind::RecvInto);
                 reads && conn.is_handed_over && conn.handles_count == 0
             }
             Kind::Watch(number) => self.watches[number].is_dropped,
@@ -276,12 +276,12 @@ impl Books {
 
     /// The kernel has consumed an operation.
     pub(super) fn submitted(&mut self, user_data: u64, request: Request) {
-        let verb = request.verb();
+        let op_kind = request.op_kind();
         let fd = fd_of(request);
         self.trace.note("submitted", user_data, i64::from(fd));
         self.trace.remark(format_args!("{request:?}"));
         let Some(inode) = descriptors::inode(fd) else {
-            return self.violated(format_args!("{verb:?} names {fd}, which is closed"));
+            return self.violated(format_args!("{op_kind:?} names {fd}, which is closed"));
         };
         let known = self.files.iter().find(|file| file.fd == fd && file.inode == inode);
         let kind = match known {
@@ -289,13 +289,13 @@ impl Books {
             None => match self.adopt(fd, inode, request) {
                 Some(kind) => kind,
                 None => {
-                    return self.violated(format_args!("{verb:?} names {fd}, which is unknown"));
+                    return self.violated(format_args!("{op_kind:?} names {fd}, which is unknown"));
                 }
             },
         };
-        let is_double = |op: &&Op| op.kind == kind && side(op.verb()) == side(verb);
+        let is_double = |op: &&Op| op.kind == kind && side(op.op_kind()) == side(op_kind);
         if let Some(other) = self.ops.iter().find(is_double).copied() {
-            self.violated(format_args!("{verb:?} on {kind:?} beside {:?}", other.verb()));
+            self.violated(format_args!("{op_kind:?} on {kind:?} beside {:?}", other.op_kind()));
         }
         let submitted = Submitted { user_data, request };
         let (is_cancelled, is_cancel_lost, cancels_lost) = (false, false, 0);
@@ -369,19 +369,23 @@ impl Books {
     /// A cancel has a reason: the future or the resource that asked for the operation has gone.
     /// Receives are cancelled for backpressure as well, and polls once they have been answered.
     pub(super) fn check_cancel(&mut self, op: &Op, now_ns: u64, linger_ns: u64) {
-        let has_reason = match (op.verb(), op.kind) {
-            (Verb::Send, Kind::Conn(number)) => {
+        let has_reason = match (op.op_kind(), op.kind) {
+            (OpKind::Send, Kind::Conn(number)) => {
                 let conn = &self.conns[number];
                 let has_expired = conn.dropped_at_ns.is_some_and(|at| now_ns >= at + linger_ns);
                 conn.is_aborted || has_expired
             }
-            (Verb::Accept, Kind::Listener(number)) => self.listeners[number].is_dropped,
-            (Verb::Connect, Kind::Conn(number)) => !self.conns[number].is_handed_over,
+            (OpKind::Accept, Kind::Listener(number)) => self.listeners[number].is_dropped,
+            (OpKind::Connect, Kind::Conn(number)) => !self.conns[number].is_handed_over,
             _ => true,
         };
         // The watchdog cancels what is silent while its descriptor is ready, and the model's are.
         if !(has_reason || self.is_over || self.is_broken || self.is_watched) {
-            self.violated(format_args!("{:?} on {:?} is cancelled by mistake", op.verb(), op.kind));
+            self.violated(format_args!(
+                "{:?} on {:?} is cancelled by mistake",
+                op.op_kind(),
+                op.kind
+            ));
         }
     }
 
@@ -390,8 +394,11 @@ impl Books {
         let fd = fd_of(op.submitted.request);
         // A driver that has failed submits nothing more, and what is in flight holds the open file.
         if descriptors::inode(fd) != Some(op.inode) && !self.is_broken {
-            let verb = op.verb();
-            self.violated(format_args!("{fd} was closed while {verb:?} on {:?} named it", op.kind));
+            let op_kind = op.op_kind();
+            self.violated(format_args!(
+                "{fd} was closed while {op_kind:?} on {:?} named it",
+                op.kind
+            ));
         }
     }
 }
@@ -409,11 +416,11 @@ pub(super) fn fd_of(request: Request) -> RawFd {
 }
 
 /// Operations of the same side of a file exclude each other.
-fn side(verb: Verb) -> u8 {
-    match verb {
-        Verb::Accept | Verb::Recv | Verb::RecvInto | Verb::PollReadable => 0,
-        Verb::Send | Verb::PollWritable => 1,
-        Verb::Connect => 2,
-        Verb::PollHangUp => 3,
+fn side(op_kind: OpKind) -> u8 {
+    match op_kind {
+        OpKind::Accept | OpKind::Recv | OpKind::RecvInto | OpKind::PollReadable => 0,
+        OpKind::Send | OpKind::PollWritable => 1,
+        OpKind::Connect => 2,
+        OpKind::PollHangUp => 3,
     }
 }

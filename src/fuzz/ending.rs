@@ -118,7 +118,7 @@ async fn rounds(program: &mut Program, what: &str, is_done: impl Fn(&Program) ->
     let stats = context::current().reactor.stats();
     let left = (stats.in_flight, stats.closing, stats.timers);
     let mut books = run.books.borrow_mut();
-    let ops: Vec<_> = books.ops.iter().map(|op| (op.verb(), op.kind, op.is_cancelled)).collect();
+    let ops: Vec<_> = books.ops.iter().map(|op| (op.op_kind(), op.kind, op.is_cancelled)).collect();
     books.violated(format_args!(
         "{what} do not end: {stuck:?}; in flight, closing, timers: {left:?}; the kernel has {ops:?}"
     ));
@@ -194,7 +194,7 @@ fn check_left(run: &Run, loop_left: &LoopLeft) {
         return;
     }
     if ops_count > 0 {
-        let kinds: Vec<_> = books.ops.iter().map(|op| (op.verb(), op.kind)).collect();
+        let kinds: Vec<_> = books.ops.iter().map(|op| (op.op_kind(), op.kind)).collect();
         books.violated(format_args!("in flight after the end: {kinds:?}"));
     }
     let peers: Vec<_> = books.conns.iter().filter_map(|conn| conn.peer).collect();

@@ -6,7 +6,7 @@ use super::Run;
 use super::answers::RESTART;
 use super::books::{Kind, Op};
 use super::memory;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::{FailAt, Script, Seen};
 use crate::sys::errno;
@@ -223,8 +223,8 @@ impl Run {
         }
         let place = self.choices.below(books.ops.len());
         let op = books.ops[place];
-        match (op.verb(), op.kind) {
-            (Verb::Send | Verb::Connect, _) => return,
+        match (op.op_kind(), op.kind) {
+            (OpKind::Send | OpKind::Connect, _) => return,
             (_, Kind::Conn(number)) => books.conns[number].is_damaged = true,
             (_, Kind::Listener(number)) => books.listeners[number].is_damaged = true,
             (_, Kind::Watch(number)) => books.watches[number].is_damaged = true,
@@ -262,7 +262,7 @@ impl Run {
 
     /// Whether the library has let go of the operation's descriptor, because the driver has failed.
     pub(super) fn is_past(&self, op: Op) -> bool {
-        let makes_descriptor = matches!(op.verb(), Verb::Accept | Verb::Connect);
+        let makes_descriptor = matches!(op.op_kind(), OpKind::Accept | OpKind::Connect);
         self.books.borrow().is_broken && makes_descriptor
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::AsyncFd;
 use crate::Runtime;
-use crate::driver::request::{Flags, Interest, Request, Verb};
+use crate::driver::request::{Flags, Interest, OpKind, Request};
 use crate::driver::uring::scripted::{CancelPolicy, FailAt, Script, Submitted};
 use crate::sys::errno;
 use crate::task::yield_now;
@@ -79,17 +79,17 @@ fn open_count(file: &PathBuf) -> usize {
     links.filter(|link| link == file).count()
 }
 
-async fn polled(watched: &AsyncFd<Counted>, kind: Verb) -> io::Result<()> {
+async fn polled(watched: &AsyncFd<Counted>, kind: OpKind) -> io::Result<()> {
     match kind {
-        Verb::PollReadable => watched.readable().await,
-        Verb::PollWritable => watched.writable().await,
+        OpKind::PollReadable => watched.readable().await,
+        OpKind::PollWritable => watched.writable().await,
         other => panic!("{other:?} is no poll"),
     }
 }
 
-fn events(kind: Verb) -> i32 {
+fn events(kind: OpKind) -> i32 {
     match kind {
-        Verb::PollReadable => Interest::Readable.events() as i32,
+        OpKind::PollReadable => Interest::Readable.events() as i32,
         _ => Interest::Writable.events() as i32,
     }
 }
@@ -145,7 +145,7 @@ const OUTCOMES: [Outcome; 7] = [
 
 fn answer(script: &Script, op: Submitted, outcome: Outcome) {
     let result = match outcome {
-        Outcome::Ready => events(op.request.verb()),
+        Outcome::Ready => events(op.request.op_kind()),
         Outcome::HungUp => i32::from(libc::POLLHUP),
         Outcome::Cancelled => -errno::ECANCELED,
         Outcome::Interrupted => -errno::EINTR,
@@ -157,10 +157,10 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome) {
 }
 
 /// What the wait says, if it is over.
-fn expected(kind: Verb, outcome: Outcome) -> Poll<Result<(), i32>> {
+fn expected(kind: OpKind, outcome: Outcome) -> Poll<Result<(), i32>> {
     match (outcome, kind) {
         (Outcome::Ready | Outcome::HungUp, _) => Poll::Ready(Ok(())),
-        (Outcome::Besides, Verb::PollReadable) => Poll::Ready(Ok(())), // the end can be read
+        (Outcome::Besides, OpKind::PollReadable) => Poll::Ready(Ok(())), // the end can be read
         (Outcome::Failed, _) => Poll::Ready(Err(errno::ENOMEM)),
         (Outcome::Cancelled | Outcome::Interrupted | Outcome::Restart | Outcome::Besides, _) => {
             Poll::Pending
@@ -168,7 +168,7 @@ fn expected(kind: Verb, outcome: Outcome) -> Poll<Result<(), i32>> {
     }
 }
 
-async fn play(kind: Verb, moment: Moment, outcome: Outcome, script: &Script) {
+async fn play(kind: OpKind, moment: Moment, outcome: Outcome, script: &Script) {
     let (inner, drops) = Counted::new();
     let file = file_of(&inner);
     let said = Rc::new(Cell::new(Poll::Pending));
@@ -226,7 +226,7 @@ async fn play(kind: Verb, moment: Moment, outcome: Outcome, script: &Script) {
     assert_eq!((open_count(&file), drops.get()), (0, 1), "descriptors, drops");
 }
 
-fn run_cell(kind: Verb, moment: Moment, outcome: Outcome) {
+fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
     let (script, runtime) = scripted();
     script.set_cancel_policy(CancelPolicy::Ignore);
     runtime.block_on(play(kind, moment, outcome, &script));
@@ -245,7 +245,7 @@ fn run_cell(kind: Verb, moment: Moment, outcome: Outcome) {
 #[test]
 fn nothing_is_left_of_any_poll() {
     let mut failures = Vec::new();
-    for kind in [Verb::PollReadable, Verb::PollWritable] {
+    for kind in [OpKind::PollReadable, OpKind::PollWritable] {
         for moment in MOMENTS {
             for outcome in OUTCOMES {
                 let cell = || run_cell(kind, moment, outcome);
@@ -270,23 +270,23 @@ fn an_answer_is_for_everybody() {
             let watched = Rc::clone(&watched);
             crate::spawn(async move { polled(&watched, kind).await.map_err(|e| e.raw_os_error()) })
         };
-        let readers = [Verb::PollReadable; 3].map(spawn);
-        let writers = [Verb::PollWritable; 3].map(spawn);
+        let readers = [OpKind::PollReadable; 3].map(spawn);
+        let writers = [OpKind::PollWritable; 3].map(spawn);
         turns(2).await;
-        answer(&script, script.the(Verb::PollReadable), Outcome::Ready);
+        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         turns(2).await;
-        assert_eq!(script.all(Verb::PollReadable), []);
+        assert_eq!(script.all(OpKind::PollReadable), []);
         for reader in readers {
             assert!(reader.is_finished());
             assert_eq!(reader.await.unwrap(), Ok(()));
         }
-        answer(&script, script.the(Verb::PollWritable), Outcome::Failed);
+        answer(&script, script.the(OpKind::PollWritable), Outcome::Failed);
         turns(2).await;
         for writer in writers {
             assert!(writer.is_finished());
             assert_eq!(writer.await.unwrap(), Err(Some(errno::ENOMEM)));
         }
-        assert_eq!(script.count_ops(Verb::PollWritable), 1);
+        assert_eq!(script.count_ops(OpKind::PollWritable), 1);
     });
 }
 
@@ -304,17 +304,17 @@ fn a_dropped_wait_leaves_its_poll_to_the_next() {
             assert!(poll_once(readable.as_mut()).await.is_pending());
             turns(2).await;
         }
-        assert_eq!(script.count_ops(Verb::PollReadable), 1);
+        assert_eq!(script.count_ops(OpKind::PollReadable), 1);
         assert_eq!(script.cancels(), []);
-        answer(&script, script.the(Verb::PollReadable), Outcome::Ready);
+        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         turns(2).await;
 
         let mut readable = pin!(watched.readable());
         assert!(poll_once(readable.as_mut()).await.is_pending());
         turns(1).await;
-        answer(&script, script.the(Verb::PollReadable), Outcome::Ready);
+        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         readable.await.unwrap();
-        assert_eq!(script.count_ops(Verb::PollReadable), 2);
+        assert_eq!(script.count_ops(OpKind::PollReadable), 2);
     });
 }
 
@@ -333,9 +333,9 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
         assert!(poll_once(writable.as_mut()).await.is_pending());
         turns(1).await;
         let besides = i32::from(libc::POLLRDHUP);
-        script.complete(script.the(Verb::PollWritable), besides, Flags::NONE);
+        script.complete(script.the(OpKind::PollWritable), besides, Flags::NONE);
         turns(2).await;
-        let changes = script.the(Verb::PollWritable);
+        let changes = script.the(OpKind::PollWritable);
         assert!(matches!(changes.request, Request::PollChanges { .. }), "{changes:?}");
         for _ in 0..2 {
             script.complete(changes, besides, Flags::NONE.with_more());
@@ -343,7 +343,7 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
             assert!(poll_once(writable.as_mut()).await.is_pending());
         }
         assert_eq!(script.cancels(), []);
-        script.complete(changes, events(Verb::PollWritable), Flags::NONE.with_more());
+        script.complete(changes, events(OpKind::PollWritable), Flags::NONE.with_more());
         writable.await.unwrap();
 
         let mut writable = pin!(watched.writable());
@@ -352,7 +352,7 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
         assert_eq!(script.cancels(), [changes.user_data]);
         script.complete(changes, -errno::ECANCELED, Flags::NONE);
         turns(2).await;
-        let own = script.the(Verb::PollWritable);
+        let own = script.the(OpKind::PollWritable);
         assert!(matches!(own.request, Request::Poll { .. }), "{own:?}");
         answer(&script, own, Outcome::Ready);
         writable.await.unwrap();
@@ -370,7 +370,7 @@ fn a_failed_driver_ends_every_wait() {
     let file = file_of(&inner);
     runtime.block_on(async {
         let watched = Rc::new(AsyncFd::new(inner).unwrap());
-        let kinds = [Verb::PollReadable, Verb::PollWritable];
+        let kinds = [OpKind::PollReadable, OpKind::PollWritable];
         let tasks = kinds.iter().chain(&kinds).map(|&kind| {
             let watched = Rc::clone(&watched);
             crate::spawn(async move { polled(&watched, kind).await.unwrap_err().to_string() })

@@ -30,7 +30,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::driver::request::{Interest, Key, Verb};
+use crate::driver::request::{Interest, Key, OpKind};
 use crate::loop_id::Home;
 use crate::op::Answer;
 use crate::op::poll::{self, Polled};
@@ -194,31 +194,31 @@ impl Watch {
 }
 
 impl Owner for Watch {
-    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
-        let interest = match verb {
-            Verb::PollReadable => Interest::Readable,
-            Verb::PollWritable => Interest::Writable,
-            Verb::Accept
-            | Verb::Recv
-            | Verb::RecvInto
-            | Verb::Send
-            | Verb::Connect
-            | Verb::PollHangUp => {
-                unreachable!("a watch does not {verb:?}")
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+        let interest = match op_kind {
+            OpKind::PollReadable => Interest::Readable,
+            OpKind::PollWritable => Interest::Writable,
+            OpKind::Accept
+            | OpKind::Recv
+            | OpKind::RecvInto
+            | OpKind::Send
+            | OpKind::Connect
+            | OpKind::PollHangUp => {
+                unreachable!("a watch does not {op_kind:?}")
             }
         };
         self.polled(interest, &answer);
     }
 
-    fn abandon(self: Rc<Self>, verb: Verb, _code: i32) {
+    fn abandon(self: Rc<Self>, op_kind: OpKind, _code: i32) {
         // Nothing was lent.
-        self.complete(verb, Answer { result: -errno::ECANCELED, more: false, buffer: None });
+        self.complete(op_kind, Answer { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
-    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
-        match verb {
-            Verb::PollReadable => Some((self.fd.as_raw_fd(), Interest::Readable)),
-            Verb::PollWritable => Some((self.fd.as_raw_fd(), Interest::Writable)),
+    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)> {
+        match op_kind {
+            OpKind::PollReadable => Some((self.fd.as_raw_fd(), Interest::Readable)),
+            OpKind::PollWritable => Some((self.fd.as_raw_fd(), Interest::Writable)),
             _other => None,
         }
     }

@@ -1,4 +1,4 @@
-//! One verb per file: what to ask, what the answer means, how to throw the answer away.
+//! One operation per file: what to ask, what the answer means, how to throw the answer away.
 //!
 //! These are functions on data. They make no request themselves (resources do, through the
 //! reactor) and never know which driver answered.
@@ -10,7 +10,7 @@ pub(crate) mod recv;
 pub(crate) mod send;
 
 use crate::buf::RecvBuf;
-use crate::driver::request::Verb;
+use crate::driver::request::OpKind;
 
 /// A completion as a resource sees it: its buffer, if it carried one, is already in hand.
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether the operation has moved something: bytes, a connection. Errors, ends and readiness
     /// have not. If they matter to a task, its poll is the progress of the turn.
-    pub(crate) fn has_moved(&self, verb: Verb) -> bool {
-        match verb {
-            Verb::Accept | Verb::Connect => self.result >= 0,
-            Verb::Recv | Verb::RecvInto | Verb::Send => self.result > 0,
-            Verb::PollReadable | Verb::PollWritable | Verb::PollHangUp => false,
+    pub(crate) fn has_moved(&self, op_kind: OpKind) -> bool {
+        match op_kind {
+            OpKind::Accept | OpKind::Connect => self.result >= 0,
+            OpKind::Recv | OpKind::RecvInto | OpKind::Send => self.result > 0,
+            OpKind::PollReadable | OpKind::PollWritable | OpKind::PollHangUp => false,
         }
     }
 }

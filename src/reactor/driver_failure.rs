@@ -49,12 +49,12 @@ impl Reactor {
         let driver = self.driver.borrow_mut().take().expect("looked at above");
         let (sleeper, drained) = driver.fail(&self.clock);
         *self.driver.borrow_mut() = Some(sleeper);
-        for Recipient { owner, verb } in stuck {
+        for Recipient { owner, op_kind } in stuck {
             match drained {
-                Drained::No => owner.abandon(verb, errno::ECANCELED),
+                Drained::No => owner.abandon(op_kind, errno::ECANCELED),
                 Drained::Yes => {
                     let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
-                    owner.complete(verb, answer);
+                    owner.complete(op_kind, answer);
                 }
             }
         }

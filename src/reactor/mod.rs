@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::buf::Pool;
-use crate::driver::request::{Completion, Interest, Key, Request, Verb, Wait};
+use crate::driver::request::{Completion, Interest, Key, OpKind, Request, Wait};
 use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
@@ -55,16 +55,16 @@ const SPARE_CAPACITY_MAX: usize = 16 * 1024;
 /// [`Reactor::wake_deferred`].
 pub(crate) trait Owner {
     /// One answer to one of the owner's operations.
-    fn complete(self: Rc<Self>, verb: Verb, answer: Answer);
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer);
 
     /// There will be no answer, because the driver has failed (`code` is `ECANCELED`) or because the
     /// kernel has dropped the completion (`EBADR`). The kernel may still read or write what it was
     /// lent, so that memory must be leaked. With `EBADR` received bytes may be missing.
-    fn abandon(self: Rc<Self>, verb: Verb, code: i32);
+    fn abandon(self: Rc<Self>, op_kind: OpKind, code: i32);
 
     /// What an operation of the owner waits for, if looking at it shows whether the kernel should
     /// have completed it. Called under a borrow.
-    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)>;
+    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)>;
 
     /// The turn is about to enter the kernel, and the owner has asked to be told.
     fn prepare(self: Rc<Self>);
@@ -184,7 +184,7 @@ impl Reactor {
         if !self.is_accepting() {
             return Err(self.refusal());
         }
-        let key = self.slots.borrow_mut().insert(owner, request.verb());
+        let key = self.slots.borrow_mut().insert(owner, request.op_kind());
         let key = key.ok_or_else(|| io::Error::from_raw_os_error(errno::ENOBUFS))?;
         self.push_or_wait(key, request);
         Ok(key)
@@ -335,12 +335,12 @@ impl Reactor {
             self.pool.note_dry();
         }
         let recipient = self.slots.borrow_mut().complete(completion);
-        let Some(Recipient { owner, verb }) = recipient else {
+        let Some(Recipient { owner, op_kind }) = recipient else {
             return false;
         };
         let answer = Answer { result: completion.result, more: completion.flags.more(), buffer };
-        let has_moved = answer.has_moved(verb);
-        owner.complete(verb, answer);
+        let has_moved = answer.has_moved(op_kind);
+        owner.complete(op_kind, answer);
         has_moved
     }
 

@@ -28,7 +28,7 @@ use std::rc::Rc;
 use slab::Slab;
 
 use super::Owner;
-use crate::driver::request::{Completion, Interest, Key, Verb};
+use crate::driver::request::{Completion, Interest, Key, OpKind};
 
 /// The generation of a slot's first operation. Not 0, so that no key is equal to a small number,
 /// such as the `user_data` of an entry that was pushed before the loop existed.
@@ -45,7 +45,7 @@ pub(crate) struct Slots {
 
 struct Slot {
     owner: Rc<dyn Owner>,
-    verb: Verb,
+    op_kind: OpKind,
     state: State,
     /// The descriptor was ready at the watchdog's last look, and nothing has completed since.
     is_suspect: bool,
@@ -53,14 +53,14 @@ struct Slot {
 
 impl Slot {
     fn is_repeatable(&self) -> bool {
-        match self.verb {
-            Verb::Accept
-            | Verb::Recv
-            | Verb::RecvInto
-            | Verb::PollReadable
-            | Verb::PollWritable
-            | Verb::PollHangUp => true,
-            Verb::Send | Verb::Connect => false,
+        match self.op_kind {
+            OpKind::Accept
+            | OpKind::Recv
+            | OpKind::RecvInto
+            | OpKind::PollReadable
+            | OpKind::PollWritable
+            | OpKind::PollHangUp => true,
+            OpKind::Send | OpKind::Connect => false,
         }
     }
 }
@@ -94,7 +94,7 @@ pub(crate) enum CancelStep {
 /// Who gets an answer.
 pub(crate) struct Recipient {
     pub(crate) owner: Rc<dyn Owner>,
-    pub(crate) verb: Verb,
+    pub(crate) op_kind: OpKind,
 }
 
 impl Slots {
@@ -108,16 +108,16 @@ impl Slots {
     }
 
     /// Makes a slot for an operation. `None` if there are [`Key::INDEX_MAX`] + 1 already.
-    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, verb: Verb) -> Option<Key> {
+    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, op_kind: OpKind) -> Option<Key> {
         let index = self.slots.vacant_key();
         if index > self.index_max as usize {
             return None;
         }
-        self.slots.insert(Slot { owner, verb, state: State::Waiting, is_suspect: false });
+        self.slots.insert(Slot { owner, op_kind, state: State::Waiting, is_suspect: false });
         if index == self.generations.len() {
             self.generations.push(GENERATION_FIRST);
         }
-        Some(Key::new(index as u32, self.generations[index], verb))
+        Some(Key::new(index as u32, self.generations[index], op_kind))
     }
 
     /// The driver has taken the request: from now on only the final completion ends the slot.
@@ -156,10 +156,10 @@ impl Slots {
         };
         let is_known = matches!(slot.state, State::InFlight | State::Cancelling);
         assert!(is_known, "{key:?} was answered while {:?}", slot.state);
-        assert_eq!(slot.verb as u8, key.verb_byte(), "{key:?} names another verb");
+        assert_eq!(slot.op_kind as u8, key.kind_byte(), "{key:?} names another op_kind");
         slot.is_suspect = false;
         if flags.more() {
-            return Some(Recipient { owner: Rc::clone(&slot.owner), verb: slot.verb });
+            return Some(Recipient { owner: Rc::clone(&slot.owner), op_kind: slot.op_kind });
         }
         Some(self.remove(key))
     }
@@ -180,7 +180,7 @@ impl Slots {
         for (index, slot) in &mut self.slots {
             if slot.state == State::InFlight {
                 slot.state = State::Cancelling;
-                keys.push(Key::new(index as u32, self.generations[index], slot.verb));
+                keys.push(Key::new(index as u32, self.generations[index], slot.op_kind));
             }
         }
         keys.reverse();
@@ -191,7 +191,7 @@ impl Slots {
     pub(crate) fn cancelling_keys(&self) -> Vec<Key> {
         let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == State::Cancelling);
         let key = |(index, slot): (usize, &Slot)| {
-            Key::new(index as u32, self.generations[index], slot.verb)
+            Key::new(index as u32, self.generations[index], slot.op_kind)
         };
         let mut keys: Vec<Key> = cancelling.map(key).collect();
         keys.reverse();
@@ -256,7 +256,7 @@ impl Slots {
         let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == State::InFlight);
         let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable());
         let key = |(index, slot): (usize, &Slot)| {
-            Key::new(index as u32, self.generations[index], slot.verb)
+            Key::new(index as u32, self.generations[index], slot.op_kind)
         };
         repeatable.map(key).collect()
     }
@@ -296,9 +296,9 @@ impl Slots {
     }
 
     fn remove_at(&mut self, index: usize) -> Recipient {
-        let Slot { owner, verb, .. } = self.slots.remove(index);
+        let Slot { owner, op_kind, .. } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
-        Recipient { owner, verb }
+        Recipient { owner, op_kind }
     }
 
     fn watch(&self, index: u32) -> Option<Watched> {
@@ -306,8 +306,8 @@ impl Slots {
         if slot.state != State::InFlight {
             return None;
         }
-        let (fd, interest) = slot.owner.watched(slot.verb)?;
-        Some((Key::new(index, self.generations[index as usize], slot.verb), fd, interest))
+        let (fd, interest) = slot.owner.watched(slot.op_kind)?;
+        Some((Key::new(index, self.generations[index as usize], slot.op_kind), fd, interest))
     }
 
     fn find(&self, key: Key) -> Option<&Slot> {
@@ -337,9 +337,9 @@ pub(super) mod tests {
     pub(in crate::reactor) struct Unwatched;
 
     impl Owner for Unwatched {
-        fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {}
-        fn abandon(self: Rc<Self>, _verb: Verb, _code: i32) {}
-        fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
+        fn complete(self: Rc<Self>, _verb: OpKind, _answer: Answer) {}
+        fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {}
+        fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
             None
         }
         fn prepare(self: Rc<Self>) {}
@@ -347,7 +347,7 @@ pub(super) mod tests {
 
     fn slots_with_one() -> (Slots, Key) {
         let mut slots = Slots::new();
-        let key = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
+        let key = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
         slots.pushed(key);
         (slots, key)
     }
@@ -363,7 +363,7 @@ pub(super) mod tests {
     fn a_late_completion_names_nobody() {
         let (mut slots, first) = slots_with_one();
         assert!(slots.complete(completion(first, Flags::NONE)).is_some());
-        let second = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
+        let second = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
         slots.pushed(second);
         assert_eq!(first.index(), second.index(), "the slot is reused");
 
@@ -380,7 +380,7 @@ pub(super) mod tests {
     fn the_first_generation_is_one() {
         let mut slots = Slots::new();
         for index in 0..3 {
-            let key = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
+            let key = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
             assert_eq!((key.index(), key.generation()), (index, 1));
         }
     }
@@ -392,10 +392,10 @@ pub(super) mod tests {
         let (mut slots, key) = slots_with_one();
         slots.complete(completion(key, Flags::NONE));
         slots.generations[0] = u32::MAX;
-        let last = slots.insert(Rc::new(Unwatched), Verb::Send).unwrap();
+        let last = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
         slots.pushed(last);
         assert!(slots.complete(completion(last, Flags::NONE)).is_some());
-        assert_eq!(slots.insert(Rc::new(Unwatched), Verb::Send).unwrap().generation(), 0);
+        assert_eq!(slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap().generation(), 0);
     }
 
     /// Goal: only the final completion frees a slot, and a cancel frees nothing (H30, H49).

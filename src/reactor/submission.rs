@@ -192,9 +192,9 @@ impl Reactor {
     pub(super) fn answer_withdrawn(&self) -> usize {
         let withdrawn = std::mem::take(&mut *self.submission.withdrawn.borrow_mut());
         for &key in &withdrawn {
-            let Recipient { owner, verb } = self.slots.borrow_mut().remove_unpushed(key);
+            let Recipient { owner, op_kind } = self.slots.borrow_mut().remove_unpushed(key);
             let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
-            owner.complete(verb, answer);
+            owner.complete(op_kind, answer);
         }
         withdrawn.len()
     }
@@ -294,7 +294,7 @@ mod tests {
             let mut slots = Slots::new();
             let request = Request::Recv { fd: -1, poll_first: false };
             let keys: Vec<Key> = (0..COUNT)
-                .filter_map(|_| slots.insert(Rc::new(Unwatched), request.verb()))
+                .filter_map(|_| slots.insert(Rc::new(Unwatched), request.op_kind()))
                 .collect();
             submission.waiting.borrow_mut().extend(keys.iter().map(|&key| (key, request)));
             let mut looks_count = 0;

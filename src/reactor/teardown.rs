@@ -142,9 +142,9 @@ impl Reactor {
     /// elsewhere. The owners are never dropped, so the memory and the descriptors it may use stay.
     fn abandon_stuck(&self) {
         let stuck = self.slots.borrow_mut().take_all();
-        for Recipient { owner, verb } in stuck {
+        for Recipient { owner, op_kind } in stuck {
             std::mem::forget(Rc::clone(&owner));
-            owner.abandon(verb, errno::ECANCELED);
+            owner.abandon(op_kind, errno::ECANCELED);
         }
     }
 }

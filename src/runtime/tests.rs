@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::{Builder, Handle, Runtime};
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::{CancelPolicy, Script};
 use crate::net::TcpStream;
@@ -126,12 +126,12 @@ fn a_reply_leaves_in_the_middle_of_a_turn() {
         for _ in 0..4 {
             let (script, seen) = (script.clone(), Rc::clone(&seen));
             tasks.push(crate::spawn(async move {
-                seen.borrow_mut().push(script.count_ops(Verb::Send));
+                seen.borrow_mut().push(script.count_ops(OpKind::Send));
                 script.advance_ns(60 * US);
             }));
         }
         yield_now().await;
-        script.complete(script.the(Verb::Send), 5, Flags::NONE);
+        script.complete(script.the(OpKind::Send), 5, Flags::NONE);
         for task in tasks {
             task.await.unwrap();
         }
@@ -154,7 +154,7 @@ fn half_a_queue_leaves_in_the_middle_of_a_turn() {
             peers.push(peer);
             let (script, seen) = (script.clone(), Rc::clone(&seen));
             crate::spawn(async move {
-                seen.borrow_mut().push(script.count_ops(Verb::Recv));
+                seen.borrow_mut().push(script.count_ops(OpKind::Recv));
                 let _ = stream.recv().await;
             });
         }
@@ -266,7 +266,7 @@ fn an_undrained_runtime_leaks_and_says_so() {
     drop(runtime);
     assert!(script.is_leaked());
     assert_eq!(script.now_ns() - start_ns, 2_000 * MS);
-    let op = script.the(Verb::Recv);
+    let op = script.the(OpKind::Recv);
     let cancels = script.cancels();
     assert!(cancels.len() >= 20, "{} cancels", cancels.len());
     assert!(cancels.iter().all(|&target| target == op.user_data));
@@ -293,7 +293,7 @@ fn a_dropped_runtime_lingers() {
     });
     let start_ns = script.now_ns();
     script.direct(|script| {
-        for send in script.all(Verb::Send) {
+        for send in script.all(OpKind::Send) {
             if script.bytes_of(send) == b"quick" {
                 script.complete(send, 5, Flags::NONE);
             }
@@ -323,7 +323,7 @@ fn a_short_send_during_the_drain_closes_its_socket() {
         peer
     });
     script.direct(|script| {
-        for send in script.all(Verb::Send) {
+        for send in script.all(OpKind::Send) {
             if script.cancels().contains(&send.user_data) {
                 script.complete(send, 2, Flags::NONE);
             }

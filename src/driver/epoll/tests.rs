@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
 use super::*;
-use crate::driver::request::Verb;
+use crate::driver::request::OpKind;
 
 fn driver(timer: Option<TimerFd>) -> Epoll {
     let pool = Pool::new(4, 64).expect("memory");
@@ -18,7 +18,7 @@ fn driver(timer: Option<TimerFd>) -> Epoll {
 }
 
 fn key(index: u32) -> Key {
-    Key::new(index, 0, Verb::Recv)
+    Key::new(index, 0, OpKind::Recv)
 }
 
 fn waited(driver: &mut Epoll, wait: Wait) -> Vec<Completion> {

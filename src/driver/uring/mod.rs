@@ -71,7 +71,7 @@ const DRAIN_STEP_NS: u64 = 100_000_000;
 /// Extra enters of one turn to flush an overflowed completion queue (H01).
 const OVERFLOW_FLUSHES_PER_TURN_MAX: u32 = 16;
 
-/// The lowest byte of `user_data` says whose completion it is. Verbs use the low values.
+/// The lowest byte of `user_data` says whose completion it is. Operations use the low values.
 mod internal {
     pub(super) const TIMEOUT: u8 = 0xF0;
     pub(super) const TIMEOUT_UPDATE: u8 = 0xF1;

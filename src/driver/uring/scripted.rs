@@ -38,7 +38,7 @@ use std::rc::Rc;
 
 use super::entry::{Cqe, Enter, Entry, Full, Ring, RingFlags, TimeoutForm};
 use crate::buf::Loan;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::driver::{Clock, RingSizes};
 use crate::sys::errno;
 use world::World;
@@ -93,15 +93,15 @@ impl Script {
 
     /// The one operation of this kind that is in flight.
     #[track_caller]
-    pub(crate) fn the(&self, verb: Verb) -> Submitted {
-        let all = self.all(verb);
-        assert_eq!(all.len(), 1, "{verb:?} in flight: {all:?}");
+    pub(crate) fn the(&self, op_kind: OpKind) -> Submitted {
+        let all = self.all(op_kind);
+        assert_eq!(all.len(), 1, "{op_kind:?} in flight: {all:?}");
         all[0]
     }
 
-    pub(crate) fn all(&self, verb: Verb) -> Vec<Submitted> {
+    pub(crate) fn all(&self, op_kind: OpKind) -> Vec<Submitted> {
         let world = self.world.borrow();
-        world.in_flight.iter().filter(|op| op.request.verb() == verb).copied().collect()
+        world.in_flight.iter().filter(|op| op.request.op_kind() == op_kind).copied().collect()
     }
 
     /// The operation in flight that was submitted last.
@@ -175,8 +175,8 @@ impl Script {
     }
 
     /// How often operations of this kind have been submitted.
-    pub(crate) fn count_ops(&self, verb: Verb) -> usize {
-        self.count(|entry| matches!(entry, Entry::Op(request) if request.verb() == verb))
+    pub(crate) fn count_ops(&self, op_kind: OpKind) -> usize {
+        self.count(|entry| matches!(entry, Entry::Op(request) if request.op_kind() == op_kind))
     }
 
     /// What a `Send` in flight would send.

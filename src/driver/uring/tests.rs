@@ -7,7 +7,7 @@ use super::entry::{Cqe, Entry};
 use super::scripted::{CancelPolicy, FailAt, Script, ScriptedRing};
 use super::{Drained, Uring, internal, internal_user_data};
 use crate::buf::Pool;
-use crate::driver::request::{Completion, Flags, Key, Request, Verb, Wait};
+use crate::driver::request::{Completion, Flags, Key, OpKind, Request, Wait};
 use crate::driver::{PushOutcome, RingSizes};
 use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
@@ -37,7 +37,7 @@ impl Rig {
     /// Pushes a receive under a key of its own.
     #[track_caller]
     fn push(&mut self) -> Key {
-        let key = Key::new(self.next_index, 7, Verb::Recv);
+        let key = Key::new(self.next_index, 7, OpKind::Recv);
         self.next_index += 1;
         assert_eq!(
             self.driver.push(key, Request::Recv { fd: -1, poll_first: false }),
@@ -174,7 +174,7 @@ fn a_failed_enter_loses_nothing() {
             rig.wait(Wait::Until(deadline_ns));
             assert_eq!(rig.driver.stats().enter_retries, 1);
             rig.wait(Wait::Poll);
-            let op = rig.script.the(Verb::Recv);
+            let op = rig.script.the(OpKind::Recv);
             assert_eq!(op.user_data, key.raw(), "submitted once (H05)");
             rig.sleep_until(deadline_ns);
             assert_eq!(rig.script.now_ns(), deadline_ns, "not a moment longer");
@@ -225,7 +225,7 @@ fn a_full_queue_refuses() {
             rig.push();
         }
         assert!(rig.driver.is_half_full());
-        let key = Key::new(99, 0, Verb::Recv);
+        let key = Key::new(99, 0, OpKind::Recv);
         let request = Request::Recv { fd: -1, poll_first: false };
         assert_eq!(rig.driver.push(key, request), PushOutcome::Full);
         rig.driver.flush().unwrap();
@@ -329,7 +329,7 @@ fn a_refused_update_arms_another() {
     let start_ns = rig.script.now_ns();
     rig.push();
     rig.wait(Wait::Poll);
-    let op = rig.script.the(Verb::Recv);
+    let op = rig.script.the(OpKind::Recv);
     rig.script.complete(op, 1, Flags::NONE.with_more());
     rig.wait(Wait::Until(start_ns + 90 * MS));
     rig.script.fail_timeout_update(errno::EINVAL);

@@ -41,7 +41,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::admission::{Connection, Limit, Overflow};
-use crate::driver::request::{Interest, Key, Verb};
+use crate::driver::request::{Interest, Key, OpKind};
 use crate::error::Unhandled;
 use crate::op::Answer;
 use crate::op::accept::{self, Accepted};
@@ -411,17 +411,17 @@ impl AsFd for Listening {
 }
 
 impl Owner for Listening {
-    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
-        assert_eq!(verb, Verb::Accept, "a listener only accepts");
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+        assert_eq!(op_kind, OpKind::Accept, "a listener only accepts");
         self.accepted(answer);
     }
 
-    fn abandon(self: Rc<Self>, _verb: Verb, _code: i32) {
+    fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {
         // Nothing was lent, and the next accept takes what waits.
         self.accepted(Answer { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
-    fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
+    fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
         Some((self.as_fd().as_raw_fd(), Interest::Readable))
     }
 

@@ -26,7 +26,7 @@ use super::connecting::Connecting;
 use super::hang_up::HangUp;
 use super::reading::Reading;
 use super::writing::Writing;
-use crate::driver::request::{Interest, Verb};
+use crate::driver::request::{Interest, OpKind};
 use crate::loop_id::Home;
 use crate::op::Answer;
 use crate::reactor::{Expire, Owner, Reactor};
@@ -218,29 +218,29 @@ impl AsFd for Socket {
 }
 
 impl Owner for Socket {
-    fn complete(self: Rc<Self>, verb: Verb, answer: Answer) {
-        match verb {
-            Verb::Recv => self.received(answer),
-            Verb::RecvInto => self.received_into(answer),
-            Verb::Send => self.sent(answer),
-            Verb::Connect => self.connected(answer),
-            Verb::PollHangUp => self.hang_up_polled(&answer),
-            Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
-                unreachable!("a stream does not {verb:?}")
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+        match op_kind {
+            OpKind::Recv => self.received(answer),
+            OpKind::RecvInto => self.received_into(answer),
+            OpKind::Send => self.sent(answer),
+            OpKind::Connect => self.connected(answer),
+            OpKind::PollHangUp => self.hang_up_polled(&answer),
+            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => {
+                unreachable!("a stream does not {op_kind:?}")
             }
         }
     }
 
-    fn abandon(self: Rc<Self>, verb: Verb, code: i32) {
+    fn abandon(self: Rc<Self>, op_kind: OpKind, code: i32) {
         let answer = Answer { result: -code, more: false, buffer: None };
-        match verb {
-            Verb::Recv => self.received(answer), // into memory of the pool
-            Verb::RecvInto => self.recv_into_abandoned(answer),
-            Verb::Send => self.send_abandoned(code),
-            Verb::Connect => self.connect_abandoned(answer),
-            Verb::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
-            Verb::Accept | Verb::PollReadable | Verb::PollWritable => {
-                unreachable!("a stream does not {verb:?}")
+        match op_kind {
+            OpKind::Recv => self.received(answer), // into memory of the pool
+            OpKind::RecvInto => self.recv_into_abandoned(answer),
+            OpKind::Send => self.send_abandoned(code),
+            OpKind::Connect => self.connect_abandoned(answer),
+            OpKind::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
+            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => {
+                unreachable!("a stream does not {op_kind:?}")
             }
         }
         if self.reactor.ended_ns().is_some() {
@@ -248,12 +248,12 @@ impl Owner for Socket {
         }
     }
 
-    fn watched(&self, verb: Verb) -> Option<(RawFd, Interest)> {
-        match verb {
-            Verb::Recv | Verb::RecvInto => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
-            Verb::Send | Verb::Connect => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
-            Verb::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
-            Verb::Accept | Verb::PollReadable | Verb::PollWritable => None,
+    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)> {
+        match op_kind {
+            OpKind::Recv | OpKind::RecvInto => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
+            OpKind::Send | OpKind::Connect => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
+            OpKind::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
+            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => None,
         }
     }
 

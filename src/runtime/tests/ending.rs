@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::{scripted, stream};
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::io::AsyncFd;
 use crate::net::{TcpListener, TcpStream};
@@ -115,7 +115,7 @@ fn a_shortage_at_the_end_of_the_loop_wakes_accepts() {
     });
     runtime.block_on(async { assert!(accept.poll().is_pending()) });
     script.direct(|script| {
-        for op in script.all(Verb::Accept) {
+        for op in script.all(OpKind::Accept) {
             script.complete(op, -errno::EMFILE, Flags::NONE);
         }
     });

@@ -51,15 +51,15 @@ struct Idle {
 }
 
 impl Owner for Idle {
-    fn complete(self: Rc<Self>, _verb: Verb, _answer: Answer) {
+    fn complete(self: Rc<Self>, _verb: OpKind, _answer: Answer) {
         self.answers.set(self.answers.get() + 1);
     }
 
-    fn abandon(self: Rc<Self>, _verb: Verb, _code: i32) {
+    fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {
         self.answers.set(self.answers.get() + 1);
     }
 
-    fn watched(&self, _verb: Verb) -> Option<(RawFd, Interest)> {
+    fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
         self.looks.set(self.looks.get() + 1);
         Some((self.fd.as_raw_fd(), Interest::Readable))
     }
@@ -167,7 +167,7 @@ fn timed(f: impl FnOnce()) -> f64 {
 async fn connected(script: &Script) -> (TcpStream, UnixStream) {
     let connecting = crate::spawn(TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, 9)));
     // Not by a search: that would leave a cold cache.
-    let is_connect = |op: &Submitted| op.request.verb() == Verb::Connect;
+    let is_connect = |op: &Submitted| op.request.op_kind() == OpKind::Connect;
     let connect = loop {
         match script.newest().filter(is_connect) {
             Some(op) => break op,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{MS, scripted, stream};
 use crate::Handle;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::scripted::{CancelPolicy, FailAt};
 use crate::sys::errno;
 use crate::task::yield_now;
@@ -37,20 +37,21 @@ fn spinning_is_slowed_down_and_counted() {
 /// operations after an answer than before it count, although the next turn asks again.
 #[test]
 fn an_operation_that_fails_again_and_again_is_a_spin() {
-    for verb in [Verb::Accept, Verb::Send] {
+    for op_kind in [OpKind::Accept, OpKind::Send] {
         let (script, runtime, _reports) = scripted();
         let mut failures_left = 1_100;
         script.direct(move |script| {
             if failures_left > 0 {
                 failures_left -= 1;
-                let code = if verb == Verb::Accept { errno::ECONNABORTED } else { errno::EINTR };
-                script.complete(script.the(verb), -code, Flags::NONE);
+                let code =
+                    if op_kind == OpKind::Accept { errno::ECONNABORTED } else { errno::EINTR };
+                script.complete(script.the(op_kind), -code, Flags::NONE);
             }
         });
         runtime.block_on(async {
             let (mut stream, _peer) = stream();
-            let task = match verb {
-                Verb::Accept => crate::spawn(async {
+            let task = match op_kind {
+                OpKind::Accept => crate::spawn(async {
                     let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
                     listener.accept().await.map(drop)
                 }),
@@ -61,7 +62,7 @@ fn an_operation_that_fails_again_and_again_is_a_spin() {
             };
             sleep(Duration::from_millis(5)).await;
             let backoffs = Handle::current().metrics().spin_backoffs;
-            assert!((90..=101).contains(&backoffs), "{verb:?}: {backoffs}");
+            assert!((90..=101).contains(&backoffs), "{op_kind:?}: {backoffs}");
             task.abort();
         });
     }
@@ -75,7 +76,7 @@ fn lingering_and_closing_are_no_spin() {
     const TURNS: usize = 3_000;
     let (script, runtime, _reports) = scripted();
     script.direct(|script| {
-        for send in script.all(Verb::Send) {
+        for send in script.all(OpKind::Send) {
             script.complete(send, 1, Flags::NONE);
         }
     });
@@ -84,14 +85,14 @@ fn lingering_and_closing_are_no_spin() {
         stream.write_all(&[7; TURNS]).await.unwrap();
         drop(stream);
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(script.count_ops(Verb::Send), TURNS);
+        assert_eq!(script.count_ops(OpKind::Send), TURNS);
         assert_eq!(Handle::current().metrics().spin_backoffs, 0);
     });
 
     let (script, runtime, _reports) = scripted();
     script.set_cancel_policy(CancelPolicy::Ignore);
     script.direct(|script| {
-        if let Some(&recv) = script.all(Verb::Recv).first() {
+        if let Some(&recv) = script.all(OpKind::Recv).first() {
             script.complete(recv, -errno::ECANCELED, Flags::NONE);
         }
     });
@@ -103,7 +104,7 @@ fn lingering_and_closing_are_no_spin() {
         yield_now().await;
         readers.iter().for_each(crate::JoinHandle::abort);
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(script.all(Verb::Recv), []);
+        assert_eq!(script.all(OpKind::Recv), []);
         assert_eq!(Handle::current().metrics().spin_backoffs, 0);
     });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::driver::diagnosis::Steps;
-use crate::driver::request::{Verb, Wait};
+use crate::driver::request::{OpKind, Wait};
 use crate::driver::uring::Uring;
 use crate::driver::uring::ring::KernelRing;
 use crate::driver::uring::scripted::{CancelPolicy, Script, ScriptedRing};
@@ -52,7 +52,7 @@ fn is_closed(mut theirs: &UnixStream) -> bool {
 fn answers_that_come_together_are_both_taken() {
     let script = Script::new();
     script.direct(|script| {
-        for recv in script.all(Verb::Recv) {
+        for recv in script.all(OpKind::Recv) {
             assert!(script.deliver(recv, b"?", true), "the probe lends a buffer");
             script.complete(recv, -errno::ENOBUFS, Flags::NONE);
         }
@@ -77,7 +77,7 @@ fn a_receive_may_outlive_its_probe() {
     assert_eq!(script.cancels(), [Step::Recv.user_data()]);
     drop(prober);
     let busy: Vec<_> = (0..64).map(|_| Pool::new(1, PROBE_BUFFER_LEN).unwrap()).collect();
-    assert!(script.deliver(script.the(Verb::Recv), &[0x55; 64], false));
+    assert!(script.deliver(script.the(OpKind::Recv), &[0x55; 64], false));
     for pool in busy {
         assert!(pool.lend().is_some());
         assert_eq!(*pool.filled(0, 64), [0; 64], "written to memory in use");
@@ -130,11 +130,11 @@ fn assert_nothing_is_left(script: &Script, ring: &mut ScriptedRing) {
 
 /// What a working kernel does with what is in flight: a byte and the end, or a connection.
 fn perform(script: &Script) {
-    for recv in script.all(Verb::Recv) {
+    for recv in script.all(OpKind::Recv) {
         assert!(script.deliver(recv, b"?", true), "the probe lends a buffer");
         script.complete(recv, 0, Flags::NONE);
     }
-    for accept in script.all(Verb::Accept) {
+    for accept in script.all(OpKind::Accept) {
         script.complete(accept, connection().0, Flags::NONE.with_more());
     }
 }
@@ -152,7 +152,7 @@ fn every_accepted_descriptor_is_closed() {
     let (fds, peers): (Vec<RawFd>, Vec<UnixStream>) = (0..4).map(|_| connection()).unzip();
     let more = Flags::NONE.with_more();
     script.direct(move |script| {
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         let rest = if script.cancels().is_empty() { &fds[..2] } else { &fds[2..] };
         script.complete(op, rest[0], more);
         let last = if script.cancels().is_empty() { more } else { Flags::NONE };
@@ -172,7 +172,7 @@ fn every_accepted_descriptor_is_closed() {
 fn an_accept_that_ends_at_once_is_no_multishot() {
     let script = Script::new();
     let (fd, peer) = connection();
-    script.direct(move |script| script.complete(script.the(Verb::Accept), fd, Flags::NONE));
+    script.direct(move |script| script.complete(script.the(OpKind::Accept), fd, Flags::NONE));
     let error = prober(&script).multishot_accept().expect_err("it does not go on");
     assert_eq!(error.raw_os_error(), Some(errno::EOPNOTSUPP));
     assert!(is_closed(&peer));

@@ -22,7 +22,7 @@ impl Rig {
     /// Submits `count` receives and lets all of them complete, hidden.
     fn complete_receives(&mut self, count: u32) {
         for index in 0..count {
-            let key = Key::new(index, 1, Verb::Recv).raw();
+            let key = Key::new(index, 1, OpKind::Recv).raw();
             self.ring.push(key, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         }
         self.ring.enter(Enter::Submit).unwrap();
@@ -51,7 +51,7 @@ impl Rig {
     fn lose_one(&mut self) {
         self.ring.push(9, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         self.ring.enter(Enter::Submit).unwrap();
-        self.script.drop_completion(self.script.the(Verb::Recv));
+        self.script.drop_completion(self.script.the(OpKind::Recv));
     }
 }
 
@@ -152,7 +152,7 @@ fn a_loss_ends_a_sleep() {
         rig.ring.push(9, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         rig.ring.enter(Enter::Submit).unwrap();
         rig.script.direct(move |script| {
-            script.all(Verb::Recv).into_iter().for_each(|op| script.drop_completion(op));
+            script.all(OpKind::Recv).into_iter().for_each(|op| script.drop_completion(op));
             (0..others).for_each(|user_data| script.post_result(user_data, 0));
         });
         if others > 0 {

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::*;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::entry::Cqe;
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::net::stream::listening::QUEUED_CONNECTIONS_MAX;
@@ -25,11 +25,11 @@ fn a_final_accept_carries_a_connection() {
             assert!(poll_once(accept.as_mut()).await.is_pending());
             turns(1).await;
             let (fd, _file, _peer) = connection();
-            script.complete(script.the(Verb::Accept), fd, Flags::NONE);
+            script.complete(script.the(OpKind::Accept), fd, Flags::NONE);
             let accepted = accept.await.unwrap();
             assert_eq!(accepted.as_raw_fd(), fd);
         }
-        assert_eq!(script.count_ops(Verb::Accept), 2);
+        assert_eq!(script.count_ops(OpKind::Accept), 2);
     });
 }
 
@@ -48,7 +48,7 @@ fn connections_are_taken_or_closed() {
             assert!(poll_once(accept.as_mut()).await.is_pending());
         }
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         let (first, first_file, _first_peer) = connection();
         let (second, second_file, second_peer) = connection();
         {
@@ -89,7 +89,7 @@ fn a_dropped_accept_passes_its_turn_on() {
         });
         turns(2).await;
         let (fd, _file, _peer) = connection();
-        script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
+        script.complete(script.the(OpKind::Accept), fd, Flags::NONE.with_more());
         turns(1).await;
         drop(first);
         second.await.unwrap().unwrap();
@@ -107,7 +107,7 @@ fn a_shortage_is_retried_ten_times_a_second() {
         let listener = listener();
         let start_ns = script.now_ns();
         script.direct(|script| {
-            for op in script.all(Verb::Accept) {
+            for op in script.all(OpKind::Accept) {
                 script.complete(op, -errno::EMFILE, Flags::NONE);
             }
         });
@@ -122,20 +122,20 @@ fn a_shortage_is_retried_ten_times_a_second() {
             .await;
         }
         assert_eq!(script.now_ns() - start_ns, 10 * ACCEPT_BACKOFF_NS + ACCEPT_BACKOFF_NS / 2);
-        assert_eq!(script.count_ops(Verb::Accept), 11);
+        assert_eq!(script.count_ops(OpKind::Accept), 11);
         assert_eq!(metrics().timers, 1, "one rest at a time");
         let texts = reports.take();
         assert_eq!(texts.len(), 1, "{texts:?}");
         assert!(texts[0].contains("pauses accepting"), "{texts:?}");
 
         script.direct(|script| {
-            for op in script.all(Verb::Accept) {
+            for op in script.all(OpKind::Accept) {
                 script.complete(op, connection().0, Flags::NONE);
             }
         });
         drop(listener.accept().await.unwrap());
         script.direct(|script| {
-            for op in script.all(Verb::Accept) {
+            for op in script.all(OpKind::Accept) {
                 script.complete(op, -errno::ENFILE, Flags::NONE);
             }
         });
@@ -163,11 +163,11 @@ fn passing_errors_are_retried_and_others_are_returned_once() {
         turns(2).await;
         let codes = [errno::ECONNABORTED, errno::EINTR, 512, errno::EPERM];
         for code in codes {
-            script.complete(script.the(Verb::Accept), -code, Flags::NONE);
+            script.complete(script.the(OpKind::Accept), -code, Flags::NONE);
             turns(2).await;
         }
-        assert_eq!((metrics().timers, script.count_ops(Verb::Accept)), (0, 5));
-        script.complete(script.the(Verb::Accept), -errno::EINVAL, Flags::NONE);
+        assert_eq!((metrics().timers, script.count_ops(OpKind::Accept)), (0, 5));
+        script.complete(script.the(OpKind::Accept), -errno::EINVAL, Flags::NONE);
         for task in tasks {
             assert_eq!(task.await.unwrap(), errno::EINVAL);
         }
@@ -176,7 +176,7 @@ fn passing_errors_are_retried_and_others_are_returned_once() {
             let mut next = pin!(listener.accept());
             assert!(poll_once(next.as_mut()).await.is_pending());
             turns(1).await;
-            script.complete(script.the(Verb::Accept), answer, Flags::NONE);
+            script.complete(script.the(OpKind::Accept), answer, Flags::NONE);
             assert_eq!(next.await.is_ok(), answer >= 0);
         }
     });
@@ -196,19 +196,19 @@ fn an_error_without_a_waiter_goes_to_the_next_accept() {
                 assert!(poll_once(accept.as_mut()).await.is_pending());
                 turns(1).await;
                 if is_woken {
-                    script.complete(script.the(Verb::Accept), -errno::EINVAL, Flags::NONE);
+                    script.complete(script.the(OpKind::Accept), -errno::EINVAL, Flags::NONE);
                     turns(2).await;
                 }
             }
             if !is_woken {
-                script.complete(script.the(Verb::Accept), -errno::EINVAL, Flags::NONE);
+                script.complete(script.the(OpKind::Accept), -errno::EINVAL, Flags::NONE);
                 turns(2).await;
             }
             assert_eq!(errno_of(listener.accept().await), errno::EINVAL);
             let mut next = pin!(listener.accept());
             assert!(poll_once(next.as_mut()).await.is_pending());
             turns(1).await;
-            script.complete(script.the(Verb::Accept), connection().0, Flags::NONE);
+            script.complete(script.the(OpKind::Accept), connection().0, Flags::NONE);
             drop(next.await.unwrap());
         }
     });
@@ -227,7 +227,7 @@ fn a_slow_server_stops_accepting() {
             assert!(poll_once(accept.as_mut()).await.is_pending());
         }
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         for _ in 0..QUEUED_CONNECTIONS_MAX {
             assert!(script.cancels().is_empty());
             script.complete(op, connection().0, Flags::NONE.with_more());
@@ -240,12 +240,12 @@ fn a_slow_server_stops_accepting() {
         for _ in 0..QUEUED_CONNECTIONS_MAX {
             drop(listener.accept().await.unwrap());
         }
-        assert_eq!(script.count_ops(Verb::Accept), 1);
+        assert_eq!(script.count_ops(OpKind::Accept), 1);
         turns(1).await; // a fresh budget
         let mut accept = pin!(listener.accept());
         assert!(poll_once(accept.as_mut()).await.is_pending());
         turns(1).await;
-        assert_eq!(script.all(Verb::Accept).len(), 1);
+        assert_eq!(script.all(OpKind::Accept).len(), 1);
     });
 }
 
@@ -261,7 +261,7 @@ fn a_newcomer_takes_what_is_queued_and_waiters_keep_their_places() {
         let listener = listener();
         let deliver = |script: &Script| {
             let (fd, _file, peer) = connection();
-            script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
+            script.complete(script.the(OpKind::Accept), fd, Flags::NONE.with_more());
             (fd, peer)
         };
         let mut waiters =
@@ -307,7 +307,7 @@ fn a_forgotten_accept_holds_up_no_other() {
             async move { listener.accept().await.map(drop) }
         });
         turns(2).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         script.complete(op, connection().0, Flags::NONE.with_more());
         behind.await.unwrap().unwrap();
         script.complete(op, connection().0, Flags::NONE.with_more());
@@ -349,7 +349,7 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
         drop(waker);
         std::mem::forget(accept);
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         assert!(poll_once(pin!(second.accept())).await.is_pending());
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
@@ -360,7 +360,7 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
         script.set_cancel_policy(CancelPolicy::Obey);
 
         script.complete(op, -errno::ECANCELED, Flags::NONE);
-        let recv = script.the(Verb::Recv);
+        let recv = script.the(OpKind::Recv);
         assert!(script.deliver(recv, b"1", true));
         for _ in 0..40 {
             const MISSED_CANCEL: u64 = 0xF2;
@@ -373,7 +373,7 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
         stream.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"12");
         turns(3).await;
-        assert_eq!(script.all(Verb::Accept), []);
+        assert_eq!(script.all(OpKind::Accept), []);
     });
 }
 
@@ -391,19 +391,19 @@ fn forgotten_accepts_do_not_fill_the_queue() {
             std::mem::forget(accept);
         }
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         for _ in 0..QUEUED_CONNECTIONS_MAX {
             script.complete(op, connection().0, Flags::NONE.with_more());
         }
         turns(20).await;
         assert_eq!(script.cancels(), [op.user_data]);
-        assert_eq!(script.all(Verb::Accept), []);
+        assert_eq!(script.all(OpKind::Accept), []);
         for _ in 0..QUEUED_CONNECTIONS_MAX {
             drop(listener.accept().await.unwrap());
         }
         turns(1).await; // a poll with a budget
         assert!(poll_once(pin!(listener.accept())).await.is_pending());
         turns(1).await;
-        script.the(Verb::Accept);
+        script.the(OpKind::Accept);
     });
 }

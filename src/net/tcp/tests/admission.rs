@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::net::Overflow;
 use crate::time::sleep;
 
@@ -17,7 +17,7 @@ async fn accept_one(script: &Script, listener: &TcpListener) -> TcpStream {
     let mut accept = Box::pin(listener.accept());
     assert!(poll_once(accept.as_mut()).await.is_pending());
     turns(1).await;
-    let op = script.the(Verb::Accept);
+    let op = script.the(OpKind::Accept);
     assert!(matches!(op.request, Request::Accept { is_multishot: false, .. }), "{op:?}");
     script.complete(op, connection().0, Flags::NONE);
     accept.await.unwrap()
@@ -41,15 +41,15 @@ fn a_full_listener_accepts_nothing() {
         let mut third = Box::pin(listener.accept());
         assert!(poll_once(third.as_mut()).await.is_pending());
         turns(3).await;
-        assert_eq!(script.all(Verb::Accept), []);
+        assert_eq!(script.all(OpKind::Accept), []);
 
         first.write_all(b"last").await.unwrap();
         drop(first);
         turns(3).await;
-        assert_eq!(script.all(Verb::Accept), [], "its descriptor is open");
-        script.complete(script.the(Verb::Send), 4, Flags::NONE);
+        assert_eq!(script.all(OpKind::Accept), [], "its descriptor is open");
+        script.complete(script.the(OpKind::Send), 4, Flags::NONE);
         turns(3).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         drop(third);
         script.complete(op, connection().0, Flags::NONE);
         turns(3).await;
@@ -58,11 +58,11 @@ fn a_full_listener_accepts_nothing() {
         fourth = Box::pin(listener.accept());
         assert!(poll_once(fourth.as_mut()).await.is_pending());
         turns(3).await;
-        assert_eq!((script.all(Verb::Accept), metrics().timers), (vec![], 1));
+        assert_eq!((script.all(OpKind::Accept), metrics().timers), (vec![], 1));
         drop((second, third));
         turns(3).await;
         assert_eq!(metrics().timers, 0);
-        script.the(Verb::Accept);
+        script.the(OpKind::Accept);
     });
 }
 
@@ -77,7 +77,7 @@ fn a_connection_too_many_is_shed() {
         let mut accept = Box::pin(listener.accept());
         assert!(poll_once(accept.as_mut()).await.is_pending());
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         assert!(matches!(op.request, Request::Accept { is_multishot: true, .. }), "{op:?}");
         let [(first, _, first_peer), (second, second_file, second_peer)] =
             [(); 2].map(|()| connection());
@@ -156,7 +156,7 @@ fn a_connection_that_ends_before_a_sleep_makes_room() {
         let mut accept = Box::pin(listener.accept());
         assert!(poll_once(accept.as_mut()).await.is_pending());
         sleep(Duration::from_secs(1)).await;
-        script.complete(script.the(Verb::Accept), connection().0, Flags::NONE);
+        script.complete(script.the(OpKind::Accept), connection().0, Flags::NONE);
         accept.await.unwrap();
     });
 }

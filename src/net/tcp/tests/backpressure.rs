@@ -1,7 +1,7 @@
 //! How much a socket queues for a reader that does not read.
 
 use super::*;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::net::stream::recv_queue::QUEUED_BYTES_MAX;
 use crate::sys::errno;
@@ -21,7 +21,7 @@ fn a_slow_reader_closes_the_window() {
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
         turns(1).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         for number in 0..FULL_COUNT {
             turns(2).await;
             assert!(script.cancels().is_empty(), "before the bound");
@@ -37,12 +37,12 @@ fn a_slow_reader_closes_the_window() {
         assert_eq!(metrics().buffers_held, u64::from(FULL_COUNT) + 2);
 
         for number in 0..FULL_COUNT + 2 {
-            assert_eq!(script.count_ops(Verb::Recv), 1, "still {number} to read");
+            assert_eq!(script.count_ops(OpKind::Recv), 1, "still {number} to read");
             assert_eq!(*stream.recv().await.unwrap(), [number; 4096]);
         }
         arm(&mut stream).await;
         turns(1).await;
-        script.deliver(script.the(Verb::Recv), b"more", true);
+        script.deliver(script.the(OpKind::Recv), b"more", true);
         assert_eq!(&*stream.recv().await.unwrap(), b"more");
         assert_eq!(script.cancels().len(), 1);
     });
@@ -63,7 +63,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
         let (mut busy, _busy_peer) = stream();
         arm(&mut busy).await;
         turns(1).await;
-        let first = script.the(Verb::Recv);
+        let first = script.the(OpKind::Recv);
         let slow = script.clone();
         let computing = crate::spawn(async move {
             while !busy.recv().await.unwrap().is_empty() {
@@ -77,7 +77,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
             reader
         });
         turns(2).await;
-        let op = *script.all(Verb::Recv).iter().find(|op| **op != first).unwrap();
+        let op = *script.all(OpKind::Recv).iter().find(|op| **op != first).unwrap();
         for _ in 0..3 {
             assert!(script.deliver(first, b"compute", true));
             for number in 0..COUNT {
@@ -86,7 +86,7 @@ fn backpressure_is_decided_after_the_tasks_have_run() {
             turns(3).await;
         }
         let mut reader = reading.await.unwrap();
-        assert_eq!((script.cancels(), script.count_ops(Verb::Recv)), (vec![], 2));
+        assert_eq!((script.cancels(), script.count_ops(OpKind::Recv)), (vec![], 2));
 
         // With the same load and no reader the decision comes with the next enter.
         arm(&mut reader).await;
@@ -114,7 +114,7 @@ fn a_flood_is_bounded_in_bytes() {
             let (mut stream, _peer) = stream();
             arm(&mut stream).await;
             turns(1).await;
-            let op = script.the(Verb::Recv);
+            let op = script.the(OpKind::Recv);
             let piece = vec![7; len];
             let mut sent = 0;
             while script.cancels().is_empty() {
@@ -153,7 +153,7 @@ fn single_bytes_do_not_hold_the_pool() {
             streams.push((stream, peer));
         }
         turns(3).await;
-        let receives = script.all(Verb::Recv);
+        let receives = script.all(OpKind::Recv);
         for number in 0..16 {
             for &op in &receives {
                 assert!(script.deliver(op, &[number], true), "the pool is empty");
@@ -182,7 +182,7 @@ fn a_reader_may_catch_up_before_the_cancel_ends() {
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
         turns(1).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         for number in 0..FULL_COUNT {
             script.deliver(op, &[number; 4096], true);
         }
@@ -193,11 +193,11 @@ fn a_reader_may_catch_up_before_the_cancel_ends() {
         }
         arm(&mut stream).await;
         turns(2).await;
-        assert_eq!(script.count_ops(Verb::Recv), 1);
+        assert_eq!(script.count_ops(OpKind::Recv), 1);
         script.complete(op, -errno::ECANCELED, Flags::NONE);
         turns(2).await;
-        assert_eq!(script.count_ops(Verb::Recv), 2);
-        script.deliver(script.the(Verb::Recv), b"next", false);
+        assert_eq!(script.count_ops(OpKind::Recv), 2);
+        script.deliver(script.the(OpKind::Recv), b"next", false);
         assert_eq!(&*stream.recv().await.unwrap(), b"next");
     });
     script.set_cancel_policy(CancelPolicy::Obey);
@@ -214,12 +214,12 @@ fn a_large_pool_is_lent_when_a_burst_needs_it() {
         arm(&mut stream).await;
         turns(1).await;
         assert_eq!(script.provided_count(), 256);
-        script.deliver(script.the(Verb::Recv), b"bytes", true);
+        script.deliver(script.the(OpKind::Recv), b"bytes", true);
         turns(2).await;
         assert_eq!(stream.recv().await.unwrap().len(), 5);
         turns(2).await;
         assert_eq!(script.provided_count(), 256);
-        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
         turns(2).await;
         assert_eq!(script.provided_count(), 512);
     });

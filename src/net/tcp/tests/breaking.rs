@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::scripted::FailAt;
 use crate::sys::errno;
 use crate::time::{sleep, timeout};
@@ -25,9 +25,9 @@ async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
     let (mut starved, _peer) = stream();
     tasks.push(spawn(async move { says_that_the_driver_failed(starved.recv().await) }));
     turns(2).await;
-    script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+    script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
     turns(2).await;
-    script.the(Verb::RecvInto);
+    script.the(OpKind::RecvInto);
 
     let (mut reader, _peer) = stream();
     tasks.push(spawn(async move { says_that_the_driver_failed(reader.recv().await) }));
@@ -47,8 +47,8 @@ async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
         says_that_the_driver_failed(TcpStream::connect("127.0.0.1:9").await);
     }));
     turns(2).await;
-    for verb in [Verb::RecvInto, Verb::Recv, Verb::Send, Verb::Accept, Verb::Connect] {
-        script.the(verb);
+    for op_kind in [OpKind::RecvInto, OpKind::Recv, OpKind::Send, OpKind::Accept, OpKind::Connect] {
+        script.the(op_kind);
     }
     tasks
 }
@@ -59,7 +59,7 @@ async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
 /// Method: one operation of each kind in flight, two tasks on one accept; the next enter fails, as
 /// forbidden or with a completion dropped (H02). Then a sleep, a wake from a thread, new operations.
 ///
-/// Kills: a panic; one verb that is not answered; one of two accepts that is left waiting; an
+/// Kills: a panic; one operation that is not answered; one of two accepts that is left waiting; an
 /// operation that is let in afterwards; a sleep that nothing ends; a report per turn.
 #[test]
 fn a_failed_driver_fails_every_operation_and_nothing_else() {
@@ -165,7 +165,8 @@ fn what_was_lent_to_a_failed_driver_stays_lent() {
     let (script, runtime, _reports) = reporting();
     let (receive, send, connect) = runtime.block_on(async {
         let tasks = one_of_each(&script).await;
-        let ops = (script.the(Verb::RecvInto), script.the(Verb::Send), script.the(Verb::Connect));
+        let ops =
+            (script.the(OpKind::RecvInto), script.the(OpKind::Send), script.the(OpKind::Connect));
         script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
         end(tasks).await;
         ops
@@ -191,7 +192,7 @@ fn what_came_before_the_failure_is_not_lost() {
         let mut recv = Box::pin(stream.recv());
         assert!(poll_once(recv.as_mut()).await.is_pending());
         turns(1).await;
-        script.deliver(script.the(Verb::Recv), BYTES, true);
+        script.deliver(script.the(OpKind::Recv), BYTES, true);
         script.show();
         script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
         let mut other = pin_connect();
@@ -225,7 +226,7 @@ fn connections_that_came_before_the_failure_are_closed() {
         let mut accept = Box::pin(listener.accept());
         assert!(poll_once(accept.as_mut()).await.is_pending());
         turns(1).await;
-        let op = script.the(Verb::Accept);
+        let op = script.the(OpKind::Accept);
         let mut theirs = Vec::new();
         for _ in 0..COUNT {
             let (ours, their) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -263,7 +264,7 @@ fn a_loss_is_no_orderly_end() {
             let mut stream = TcpStream::from_std(bound.accept().unwrap().0);
             stream.write_all(BYTES).await.unwrap();
             turns(2).await;
-            script.the(Verb::Send);
+            script.the(OpKind::Send);
             script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
             let mut other = pin_connect();
             assert!(poll_once(other.as_mut()).await.is_pending());
@@ -309,7 +310,7 @@ fn operations_beyond_the_last_key_are_errors() {
         assert_eq!(errno_of(writer.flush().await), errno::ENOBUFS);
         assert_eq!(metrics().in_flight, 3);
 
-        script.complete(script.all(Verb::Recv)[0], 0, Flags::NONE);
+        script.complete(script.all(OpKind::Recv)[0], 0, Flags::NONE);
         turns(1).await;
         assert!(poll_once(Box::pin(late.recv()).as_mut()).await.is_pending());
         assert_eq!(metrics().in_flight, 3);

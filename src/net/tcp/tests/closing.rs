@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::sys::errno;
@@ -28,7 +28,7 @@ fn the_descriptor_outlives_what_names_it() {
         drop(stream);
         assert_eq!(peer_sees(&peer), Peer::Open, "queued, not even submitted");
         turns(3).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         assert_eq!(script.cancels(), [op.user_data]);
         assert_eq!(peer_sees(&peer), Peer::Open);
         script.complete(op, -errno::ECANCELED, Flags::NONE);
@@ -44,7 +44,7 @@ fn the_descriptor_outlives_what_names_it() {
         drop(listener);
         turns(3).await;
         assert!(file.is_open());
-        script.complete(script.the(Verb::Accept), -errno::ECANCELED, Flags::NONE);
+        script.complete(script.the(OpKind::Accept), -errno::ECANCELED, Flags::NONE);
         turns(2).await;
         assert!(!file.is_open());
     });
@@ -66,7 +66,7 @@ fn only_the_target_ends_a_cancelled_operation() {
         }
         drop(stream);
         turns(2).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         let log = script.log();
         let is_cancel = |entry: &Entry| matches!(entry, Entry::Cancel { .. });
         let (cancel, _) = log.iter().find(|(_, entry)| is_cancel(entry)).unwrap();
@@ -99,12 +99,12 @@ fn a_dropped_stream_sends_its_bytes_first() {
         drop(stream);
         turns(2).await;
         assert_eq!(metrics().closing, 1);
-        let send = script.the(Verb::Send);
+        let send = script.the(OpKind::Send);
         assert_eq!(script.bytes_of(send), b"last words");
         script.complete(send, 5, Flags::NONE);
         turns(2).await;
         assert_eq!(peer_sees(&peer), Peer::Open);
-        let send = script.the(Verb::Send);
+        let send = script.the(OpKind::Send);
         assert_eq!(script.bytes_of(send), b"words");
         script.complete(send, 5, Flags::NONE);
         turns(2).await;
@@ -166,7 +166,7 @@ fn close_waits_and_abort_does_not_send() {
         stream.abort();
         turns(3).await;
         assert_eq!(peer_sees(&peer), Peer::Closed);
-        assert_eq!(script.count_ops(Verb::Send), 1);
+        assert_eq!(script.count_ops(OpKind::Send), 1);
         assert_eq!(metrics().in_flight, 0);
     });
     assert!(reports.take().is_empty(), "an abort was asked for");
@@ -253,7 +253,7 @@ fn a_late_connect_is_closed() {
         let connect = TcpStream::connect("127.0.0.1:9");
         assert!(timeout(Duration::from_millis(5), connect).await.is_err());
         turns(2).await;
-        let op = script.the(Verb::Connect);
+        let op = script.the(OpKind::Connect);
         let Request::Connect { fd, .. } = op.request else { panic!("{op:?}") };
         let file = OpenFile::of(fd);
         assert_eq!(script.cancels(), [op.user_data]);
@@ -275,7 +275,7 @@ fn a_slot_has_a_generation() {
         let mut recv = Box::pin(first.recv());
         assert!(poll_once(recv.as_mut()).await.is_pending());
         turns(1).await;
-        let old = script.the(Verb::Recv);
+        let old = script.the(OpKind::Recv);
         script.complete(old, 0, Flags::NONE);
         assert!(recv.await.unwrap().is_empty());
 
@@ -283,7 +283,7 @@ fn a_slot_has_a_generation() {
         let mut recv = Box::pin(second.recv());
         assert!(poll_once(recv.as_mut()).await.is_pending());
         turns(1).await;
-        let new = script.the(Verb::Recv);
+        let new = script.the(OpKind::Recv);
         assert_eq!(old.user_data as u32, new.user_data as u32, "the same slot");
         assert_ne!(old.user_data, new.user_data);
         script.post(crate::driver::uring::entry::Cqe {
@@ -343,7 +343,7 @@ fn a_unix_socket_with_bytes_to_send_is_not_shut_down() {
         drop(stream);
         turns(1).await;
         assert_eq!((script.shutdowns().len(), script.cancels().len()), (0, 1));
-        script.complete(script.the(Verb::Send), 5, Flags::NONE);
+        script.complete(script.the(OpKind::Send), 5, Flags::NONE);
         turns(2).await;
         assert_eq!(peer_sees(&peer), Peer::Closed);
     });
@@ -373,7 +373,7 @@ fn linger_is_a_limit_on_standing_still() {
         turns(2).await;
         for _ in 0..25 {
             sleep(Duration::from_millis(40)).await;
-            script.complete(script.the(Verb::Send), 1, Flags::NONE);
+            script.complete(script.the(OpKind::Send), 1, Flags::NONE);
             turns(3).await;
             assert_eq!(metrics().closing, 1);
         }
@@ -410,10 +410,10 @@ fn a_dropped_close_reports_the_loss() {
             turns(1).await;
             let mut close = Box::pin(stream.close());
             assert!(poll_once(close.as_mut()).await.is_pending());
-            script.complete(script.the(Verb::Send), -errno::ENOBUFS, Flags::NONE);
+            script.complete(script.the(OpKind::Send), -errno::ENOBUFS, Flags::NONE);
             turns(2).await;
             assert!(reports.take().is_empty(), "the future has it");
-            let recv = script.the(Verb::Recv);
+            let recv = script.the(OpKind::Recv);
             if is_dropped {
                 drop(close);
                 script.complete(recv, -errno::ECANCELED, Flags::NONE);

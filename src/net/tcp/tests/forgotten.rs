@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::entry::{Cqe, Entry};
 use crate::driver::uring::scripted::CancelPolicy;
 use crate::spawn;
@@ -55,13 +55,13 @@ fn what_the_kernel_forgets_is_asked_for_again() {
         assert!(forgotten.iter().all(|op| !in_flight.contains(op)));
         assert_eq!(metrics().lost_wakeups, script.cancels().len() as u64);
 
-        for recv in script.all(Verb::Recv) {
+        for recv in script.all(OpKind::Recv) {
             while !script.deliver_if_lent(recv, BYTES) {
                 yield_now().await;
             }
         }
         let (fd, _file, _peer) = connection();
-        script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
+        script.complete(script.the(OpKind::Accept), fd, Flags::NONE.with_more());
         for reader in readers {
             assert_eq!(reader.await.unwrap(), BYTES.len());
         }
@@ -89,7 +89,7 @@ fn what_is_alive_is_left_alone() {
             }
         }));
         turns(2).await;
-        let recv = script.the(Verb::Recv);
+        let recv = script.the(OpKind::Recv);
         drop(spawn(async move {
             let _ = silent.recv().await;
             pending::<()>().await;
@@ -115,7 +115,7 @@ fn a_cancel_without_effect_is_repeated() {
         let (mut stream, peer) = shared_stream();
         assert!(poll_once(pin!(stream.recv())).await.is_pending());
         turns(1).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         drop(stream);
         turns(2).await;
         let is_cancel = |entry: &Entry| matches!(entry, Entry::Cancel { .. });
@@ -171,11 +171,11 @@ fn a_forgotten_send_is_an_error() {
         fill(&blocked);
         blocked.write_all(BYTES).await.unwrap();
         turns(1).await;
-        assert_eq!(script.all(Verb::Send).len(), 2);
+        assert_eq!(script.all(OpKind::Send).len(), 2);
         sleep(Duration::from_secs(4)).await;
         let flushed = timeout(Duration::from_secs(1), forgotten.flush()).await;
         assert_eq!(errno_of(flushed.expect("no hang")), errno::ECANCELED);
-        assert_eq!((script.all(Verb::Send).len(), metrics().lost_wakeups), (1, 1));
+        assert_eq!((script.all(OpKind::Send).len(), metrics().lost_wakeups), (1, 1));
     });
 }
 
@@ -207,16 +207,16 @@ fn a_dropped_completion_fails_one_operation() {
         let listener = listener();
         let accept = spawn(async move { listener.accept().await.map(drop) });
         turns(2).await;
-        script.drop_completion(script.all(Verb::Recv)[1]);
-        script.drop_completion(script.the(Verb::Accept));
+        script.drop_completion(script.all(OpKind::Recv)[1]);
+        script.drop_completion(script.the(OpKind::Accept));
         sleep(Duration::from_secs(1)).await;
         assert_eq!(metrics().dropped_completions, 2);
         assert_eq!(script.in_flight().len(), 3, "two receives and the accept, asked for again");
         assert_eq!(metrics().in_flight, 3);
 
         let (fd, _file, _peer) = connection();
-        script.complete(script.the(Verb::Accept), fd, Flags::NONE.with_more());
-        for recv in script.all(Verb::Recv) {
+        script.complete(script.the(OpKind::Accept), fd, Flags::NONE.with_more());
+        for recv in script.all(OpKind::Recv) {
             assert!(script.deliver(recv, BYTES, true));
         }
         accept.await.unwrap().unwrap();
@@ -245,9 +245,9 @@ fn a_dropped_completion_of_a_private_receive_is_no_hang() {
         let (mut stream, _peer) = stream();
         let reader = spawn(async move { stream.recv().await.map(|bytes| bytes.len()) });
         turns(2).await;
-        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
         turns(2).await;
-        script.drop_completion(script.the(Verb::RecvInto));
+        script.drop_completion(script.the(OpKind::RecvInto));
         let result = timeout(Duration::from_secs(2), reader).await;
         let error = result.expect("no hang").unwrap().unwrap_err().to_string();
         assert!(error.contains("dropped the completion"), "{error}");
@@ -282,7 +282,7 @@ fn a_send_that_completes_late_is_left_alone() {
         stream.write_all(BYTES).await.unwrap();
         turns(1).await;
         post_others(&script, 200);
-        script.complete(script.the(Verb::Send), BYTES.len() as i32, Flags::NONE);
+        script.complete(script.the(OpKind::Send), BYTES.len() as i32, Flags::NONE);
         for _ in 0..4 {
             script.advance_ns(1_100_000_000);
             turns(1).await;
@@ -314,14 +314,14 @@ fn a_cancel_that_is_answered_late_is_not_given_up() {
         let (mut silent, _silent_peer) = stream();
         arm(&mut silent).await;
         turns(1).await;
-        script.drop_completion(script.the(Verb::Recv));
+        script.drop_completion(script.the(OpKind::Recv));
         sleep(Duration::from_secs(1)).await;
         assert_eq!((metrics().dropped_completions, metrics().in_flight), (1, 0));
 
         let (mut stream, peer) = shared_stream();
         arm(&mut stream).await;
         turns(1).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         drop(stream);
         post_others(&script, 400);
         script.complete(op, -errno::ECANCELED, Flags::NONE);
@@ -347,11 +347,11 @@ fn an_operation_that_answers_is_not_given_up() {
         let (mut silent, _silent_peer) = stream();
         let silent = spawn(async move { silent.recv().await.map(drop) });
         turns(2).await;
-        let dropped = script.the(Verb::Recv);
+        let dropped = script.the(OpKind::Recv);
         let (mut alive, _alive_peer) = stream();
         arm(&mut alive).await;
         turns(2).await;
-        let recv = script.all(Verb::Recv)[1];
+        let recv = script.all(OpKind::Recv)[1];
         script.set_cancel_policy(CancelPolicy::Ignore);
         script.drop_completion(dropped);
         for _ in 0..7 {
@@ -363,7 +363,7 @@ fn an_operation_that_answers_is_not_given_up() {
         silent.await.unwrap().unwrap_err();
         arm(&mut alive).await;
         turns(2).await;
-        assert!(script.deliver(script.the(Verb::Recv), BYTES, true));
+        assert!(script.deliver(script.the(OpKind::Recv), BYTES, true));
         assert_eq!(&*alive.recv().await.unwrap(), BYTES);
         assert_eq!(metrics().stale_completions, 0);
         script.set_cancel_policy(CancelPolicy::Obey);

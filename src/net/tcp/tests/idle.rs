@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::Verb;
+use crate::driver::request::OpKind;
 use crate::driver::uring::entry::Entry;
 use crate::time::sleep;
 
@@ -21,7 +21,7 @@ fn is_timeout(entry: &Entry) -> bool {
 
 /// Delivers one byte to the receive that is armed.
 async fn deliver(script: &Script) {
-    while !script.deliver_if_lent(script.the(Verb::Recv), b"x") {
+    while !script.deliver_if_lent(script.the(OpKind::Recv), b"x") {
         yield_now().await;
     }
 }

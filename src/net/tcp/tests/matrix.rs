@@ -8,11 +8,12 @@ use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::driver::uring::scripted::{CancelPolicy, Submitted};
 use crate::sys::errno;
 
-const KINDS: [Verb; 5] = [Verb::Accept, Verb::Recv, Verb::RecvInto, Verb::Send, Verb::Connect];
+const KINDS: [OpKind; 5] =
+    [OpKind::Accept, OpKind::Recv, OpKind::RecvInto, OpKind::Send, OpKind::Connect];
 
 const BYTES: &[u8] = b"twelve bytes";
 
@@ -59,7 +60,7 @@ enum Outcome {
     NothingThere,
 }
 
-fn outcomes(kind: Verb) -> Vec<Outcome> {
+fn outcomes(kind: OpKind) -> Vec<Outcome> {
     let mut outcomes = vec![
         Outcome::Success,
         Outcome::Cancelled,
@@ -67,13 +68,13 @@ fn outcomes(kind: Verb) -> Vec<Outcome> {
         Outcome::Restart,
         Outcome::Failed,
     ];
-    if matches!(kind, Verb::Accept | Verb::Recv) {
+    if matches!(kind, OpKind::Accept | OpKind::Recv) {
         outcomes.push(Outcome::MoreThenFinal);
     }
-    if kind == Verb::RecvInto {
+    if kind == OpKind::RecvInto {
         outcomes.push(Outcome::NothingThere);
     }
-    if kind == Verb::Recv {
+    if kind == OpKind::Recv {
         outcomes.extend([Outcome::BufferButError, Outcome::NoBuffers]);
     }
     outcomes
@@ -104,9 +105,9 @@ impl Asker {
 }
 
 /// Asks for the operation. It is pushed, or will be with the next enter, and is not submitted.
-async fn ask(kind: Verb, script: &Script, files: &mut Vec<OpenFile>) -> Asker {
+async fn ask(kind: OpKind, script: &Script, files: &mut Vec<OpenFile>) -> Asker {
     let asker = match kind {
-        Verb::Accept => {
+        OpKind::Accept => {
             let listener = listener();
             files.push(OpenFile::of(listener.as_raw_fd()));
             Asker::Future(Box::pin(async move {
@@ -114,7 +115,7 @@ async fn ask(kind: Verb, script: &Script, files: &mut Vec<OpenFile>) -> Asker {
                 pending::<()>().await;
             }))
         }
-        Verb::Recv | Verb::RecvInto => {
+        OpKind::Recv | OpKind::RecvInto => {
             let (mut stream, _peer) = stream();
             files.push(OpenFile::of(stream.as_raw_fd()));
             Asker::Future(Box::pin(async move {
@@ -122,34 +123,34 @@ async fn ask(kind: Verb, script: &Script, files: &mut Vec<OpenFile>) -> Asker {
                 pending::<()>().await;
             }))
         }
-        Verb::Send => {
+        OpKind::Send => {
             let (mut stream, _peer) = stream();
             files.push(OpenFile::of(stream.as_raw_fd()));
             stream.write_all(BYTES).await.unwrap();
             Asker::Writer(stream)
         }
-        Verb::Connect => Asker::Future(Box::pin(async {
+        OpKind::Connect => Asker::Future(Box::pin(async {
             drop(TcpStream::connect("127.0.0.1:9").await);
             pending::<()>().await;
         })),
-        Verb::PollReadable | Verb::PollWritable | Verb::PollHangUp => {
+        OpKind::PollReadable | OpKind::PollWritable | OpKind::PollHangUp => {
             unreachable!("not in this matrix")
         }
     };
     let mut asker = asker;
     asker.poll().await;
-    if kind == Verb::RecvInto {
+    if kind == OpKind::RecvInto {
         // The multishot finds the pool empty, and the private receive is pushed at once.
         turns(1).await;
-        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
         turns(1).await;
-        assert_eq!(script.count_ops(Verb::RecvInto), 0, "not submitted yet");
+        assert_eq!(script.count_ops(OpKind::RecvInto), 0, "not submitted yet");
     }
     asker
 }
 
 fn answer(script: &Script, op: Submitted, outcome: Outcome, files: &mut Vec<OpenFile>) {
-    let kind = op.request.verb();
+    let kind = op.request.op_kind();
     match outcome {
         Outcome::Success => succeed(script, op, false, files),
         Outcome::MoreThenFinal => {
@@ -161,11 +162,11 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome, files: &mut Vec<Open
         Outcome::Restart => script.complete(op, -512, Flags::NONE),
         Outcome::Failed => {
             let code = match kind {
-                Verb::Accept => errno::EINVAL,
-                Verb::Recv | Verb::RecvInto => ECONNRESET,
-                Verb::Send => errno::EPIPE,
-                Verb::Connect => ECONNREFUSED,
-                Verb::PollReadable | Verb::PollWritable | Verb::PollHangUp => {
+                OpKind::Accept => errno::EINVAL,
+                OpKind::Recv | OpKind::RecvInto => ECONNRESET,
+                OpKind::Send => errno::EPIPE,
+                OpKind::Connect => ECONNREFUSED,
+                OpKind::PollReadable | OpKind::PollWritable | OpKind::PollHangUp => {
                     unreachable!("not in this matrix")
                 }
             };
@@ -199,8 +200,8 @@ async fn finish(script: &Script, files: &mut Vec<OpenFile>) {
     for _ in 0..4 {
         turns(2).await;
         for op in script.in_flight() {
-            match op.request.verb() {
-                Verb::Send => succeed(script, op, false, files),
+            match op.request.op_kind() {
+                OpKind::Send => succeed(script, op, false, files),
                 _ => {
                     let is_cancelled = script.cancels().contains(&op.user_data);
                     assert!(is_cancelled, "{op:?} has no owner and was not cancelled");
@@ -212,7 +213,7 @@ async fn finish(script: &Script, files: &mut Vec<OpenFile>) {
 }
 
 /// The operation under test, and the file that it names.
-fn submitted(script: &Script, kind: Verb, files: &mut Vec<OpenFile>) -> Submitted {
+fn submitted(script: &Script, kind: OpKind, files: &mut Vec<OpenFile>) -> Submitted {
     let op = script.the(kind);
     if let Request::Connect { fd, .. } = op.request {
         files.push(OpenFile::of(fd));
@@ -220,7 +221,7 @@ fn submitted(script: &Script, kind: Verb, files: &mut Vec<OpenFile>) -> Submitte
     op
 }
 
-async fn play(kind: Verb, moment: Moment, outcome: Outcome, script: &Script) {
+async fn play(kind: OpKind, moment: Moment, outcome: Outcome, script: &Script) {
     let mut files = Vec::new();
     let mut asker = ask(kind, script, &mut files).await;
     if moment == Moment::BeforeSubmission {
@@ -257,7 +258,7 @@ async fn play(kind: Verb, moment: Moment, outcome: Outcome, script: &Script) {
     assert!(left.is_empty(), "open at the end: {left:?}");
 }
 
-fn run_cell(kind: Verb, moment: Moment, outcome: Outcome) {
+fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
     let (script, runtime, _reports) = reporting();
     script.set_cancel_policy(CancelPolicy::Ignore);
     runtime.block_on(play(kind, moment, outcome, &script));

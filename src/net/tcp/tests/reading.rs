@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::buf::RecvBuf;
-use crate::driver::request::{Flags, Request, Verb};
+use crate::driver::request::{Flags, OpKind, Request};
 use crate::sys::errno;
 
 /// Goal: a dropped `recv` loses nothing, whether its bytes come before or after (H31).
@@ -20,7 +20,7 @@ fn a_dropped_recv_loses_no_byte() {
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
         turns(2).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         {
             let mut recv = pin!(stream.recv());
             assert!(poll_once(recv.as_mut()).await.is_pending());
@@ -44,7 +44,7 @@ fn a_dropped_read_exact_puts_its_bytes_back() {
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
         turns(1).await;
-        script.deliver(script.the(Verb::Recv), b"abcde", true);
+        script.deliver(script.the(OpKind::Recv), b"abcde", true);
         let mut buf = [0; 2];
         assert_eq!(stream.read(&mut buf).await.unwrap(), 2);
         {
@@ -92,10 +92,10 @@ fn a_final_receive_carries_bytes() {
         for bytes in [b"one", b"two"] {
             arm(&mut stream).await;
             turns(1).await;
-            script.deliver(script.the(Verb::Recv), bytes, false);
+            script.deliver(script.the(OpKind::Recv), bytes, false);
             assert_eq!(&*stream.recv().await.unwrap(), bytes);
         }
-        assert_eq!(script.count_ops(Verb::Recv), 2);
+        assert_eq!(script.count_ops(OpKind::Recv), 2);
     });
 }
 
@@ -105,7 +105,7 @@ async fn hold_the_pool(script: &Script, stream: &mut TcpStream) -> Vec<RecvBuf> 
     for _ in 0..4 {
         arm(stream).await;
         turns(1).await;
-        assert!(script.deliver(script.the(Verb::Recv), &[b'k'; 64], true));
+        assert!(script.deliver(script.the(OpKind::Recv), &[b'k'; 64], true));
         held.push(stream.recv().await.unwrap());
     }
     assert_eq!(metrics().buffers_held, 4);
@@ -114,7 +114,7 @@ async fn hold_the_pool(script: &Script, stream: &mut TcpStream) -> Vec<RecvBuf> 
 
 /// The one receive in flight: whether it looks for a buffer only when bytes are there.
 fn polls_first(script: &Script) -> bool {
-    match script.the(Verb::Recv).request {
+    match script.the(OpKind::Recv).request {
         Request::Recv { poll_first, .. } => poll_first,
         other => panic!("{other:?}"),
     }
@@ -134,17 +134,17 @@ fn reading_goes_on_without_the_pool() {
         let held = hold_the_pool(&script, &mut stream).await;
         arm(&mut stream).await;
         assert!(!polls_first(&script), "the pool had buffers when it was armed");
-        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
+        assert!(!script.deliver(script.the(OpKind::Recv), b"", true), "ENOBUFS");
         turns(2).await;
-        script.deliver(script.the(Verb::RecvInto), b"private", false);
+        script.deliver(script.the(OpKind::RecvInto), b"private", false);
         assert_eq!(&*stream.recv().await.unwrap(), b"private");
 
         arm(&mut stream).await;
         turns(1).await;
         assert!(polls_first(&script), "the pool is empty");
-        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
+        assert!(!script.deliver(script.the(OpKind::Recv), b"", true), "ENOBUFS");
         turns(2).await;
-        script.complete(script.the(Verb::RecvInto), 0, Flags::NONE);
+        script.complete(script.the(OpKind::RecvInto), 0, Flags::NONE);
         assert!(stream.recv().await.unwrap().is_empty(), "the end");
         assert_eq!((metrics().enobufs, metrics().buffers_held), (2, 4));
         assert!(held.iter().all(|buffer| **buffer == [b'k'; 64]));
@@ -167,17 +167,17 @@ fn a_private_receive_that_finds_nothing_is_given_up() {
             assert!(poll_once(recv.as_mut()).await.is_pending());
             turns(1).await;
             assert!(!polls_first(&script));
-            script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+            script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
             turns(2).await;
-            script.complete(script.the(Verb::RecvInto), -code, Flags::NONE);
+            script.complete(script.the(OpKind::RecvInto), -code, Flags::NONE);
             turns(2).await;
             assert!(polls_first(&script), "errno {code}");
-            assert!(script.deliver(script.the(Verb::Recv), b"bytes", true));
+            assert!(script.deliver(script.the(OpKind::Recv), b"bytes", true));
             assert_eq!(&*recv.await.unwrap(), b"bytes");
             drop(stream);
             turns(2).await;
         }
-        assert_eq!(script.count_ops(Verb::RecvInto), 2);
+        assert_eq!(script.count_ops(OpKind::RecvInto), 2);
     });
 }
 
@@ -192,21 +192,21 @@ fn full_private_receives_follow_each_other() {
         let (mut stream, _peer) = stream();
         let _held = hold_the_pool(&script, &mut stream).await;
         arm(&mut stream).await;
-        assert!(!script.deliver(script.the(Verb::Recv), b"", true), "ENOBUFS");
+        assert!(!script.deliver(script.the(OpKind::Recv), b"", true), "ENOBUFS");
         for len in [64, 64, 40] {
             turns(2).await;
-            script.deliver(script.the(Verb::RecvInto), &vec![b'p'; len], false);
+            script.deliver(script.the(OpKind::RecvInto), &vec![b'p'; len], false);
             assert_eq!(stream.recv().await.unwrap().len(), len);
             arm(&mut stream).await;
         }
         turns(1).await;
         assert!(polls_first(&script));
-        assert_eq!((script.count_ops(Verb::RecvInto), metrics().enobufs), (3, 1));
+        assert_eq!((script.count_ops(OpKind::RecvInto), metrics().enobufs), (3, 1));
     });
 }
 
 /// Goal: once the pool has buffers again, receives use it again (H47).
-/// Method: hold the pool, ENOBUFS, one private receive; let go of the buffers; look at the verb of
+/// Method: hold the pool, ENOBUFS, one private receive; let go of the buffers; look at the operation of
 /// the next receive. Kills: a socket that stays private for ever.
 #[test]
 fn a_refilled_pool_is_used_again() {
@@ -215,13 +215,13 @@ fn a_refilled_pool_is_used_again() {
         let (mut stream, _peer) = stream();
         arm(&mut stream).await;
         turns(1).await;
-        script.complete(script.the(Verb::Recv), -errno::ENOBUFS, Flags::NONE);
+        script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
         turns(2).await;
-        script.deliver(script.the(Verb::RecvInto), b"private", false);
+        script.deliver(script.the(OpKind::RecvInto), b"private", false);
         assert_eq!(&*stream.recv().await.unwrap(), b"private");
         arm(&mut stream).await;
         turns(1).await;
-        script.deliver(script.the(Verb::Recv), b"pooled", true);
+        script.deliver(script.the(OpKind::Recv), b"pooled", true);
         assert_eq!(&*stream.recv().await.unwrap(), b"pooled");
     });
 }
@@ -237,7 +237,7 @@ fn every_named_buffer_comes_back() {
             let (mut stream, _peer) = stream();
             arm(&mut stream).await;
             turns(1).await;
-            script.complete_with_buffer(script.the(Verb::Recv), result);
+            script.complete_with_buffer(script.the(OpKind::Recv), result);
             turns(2).await;
             assert_eq!(metrics().buffers_held, 0, "result {result}");
         }
@@ -260,10 +260,10 @@ fn strange_results_are_retried_or_reported() {
         arm(&mut stream).await;
         for code in 512..=516 {
             turns(2).await;
-            script.complete(script.the(Verb::Recv), -code, Flags::NONE);
+            script.complete(script.the(OpKind::Recv), -code, Flags::NONE);
         }
         turns(2).await;
-        script.complete(script.the(Verb::Recv), i32::MIN, Flags::NONE);
+        script.complete(script.the(OpKind::Recv), i32::MIN, Flags::NONE);
         assert_eq!(errno_of(stream.recv().await), libc::EIO);
         assert_eq!(errno_of(stream.recv().await), libc::EIO);
     });
@@ -292,7 +292,7 @@ fn more_receives_than_the_queue_holds() {
             }));
         }
         turns(2).await;
-        let receives = script.all(Verb::Recv);
+        let receives = script.all(OpKind::Recv);
         assert_eq!(receives.len(), usize::from(READERS));
         for (number, &op) in (0..).zip(&receives) {
             assert!(script.deliver(op, &[number], true));
@@ -324,7 +324,7 @@ fn answers_in_reverse_order() {
             }));
         }
         turns(2).await;
-        let receives = script.all(Verb::Recv);
+        let receives = script.all(OpKind::Recv);
         for (number, &op) in (0..3u8).zip(&receives).rev() {
             assert!(script.deliver(op, &[number], true));
         }
@@ -350,7 +350,7 @@ fn a_dropped_reading_half_gives_its_buffers_back() {
             assert!(poll_once(recv.as_mut()).await.is_pending());
         }
         turns(1).await;
-        let op = script.the(Verb::Recv);
+        let op = script.the(OpKind::Recv);
         assert!(script.deliver(op, b"queued", true));
         turns(2).await;
         assert_eq!(metrics().buffers_held, 1);

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::*;
 use crate::buf::RecvBuf;
-use crate::driver::request::{Flags, Verb};
+use crate::driver::request::{Flags, OpKind};
 use crate::net::stream::writing::HIGH_WATER_BYTES;
 use crate::sys::errno;
 
@@ -20,9 +20,9 @@ fn small_writes_of_a_turn_share_a_send() {
             stream.write_all(b"abc").await.unwrap();
         }
         turns(1).await;
-        let send = script.the(Verb::Send);
+        let send = script.the(OpKind::Send);
         assert_eq!(script.bytes_of(send), b"abc".repeat(10));
-        assert_eq!(script.count_ops(Verb::Send), 1);
+        assert_eq!(script.count_ops(OpKind::Send), 1);
         script.complete(send, 30, Flags::NONE);
         stream.flush().await.unwrap();
     });
@@ -47,7 +47,7 @@ fn short_sends_go_on() {
         ];
         for (result, rest) in steps {
             turns(2).await;
-            let send = script.the(Verb::Send);
+            let send = script.the(OpKind::Send);
             assert_eq!(script.bytes_of(send), rest);
             script.complete(send, result, Flags::NONE);
         }
@@ -67,21 +67,21 @@ fn one_send_at_a_time() {
         let (mut stream, _peer) = stream();
         stream.write_all(b"first").await.unwrap();
         turns(1).await;
-        let first = script.the(Verb::Send);
+        let first = script.the(OpKind::Send);
         stream.write_all(b"second").await.unwrap();
         stream.send(vec![b'3'; 3]).await.unwrap();
         stream.write_all(b"fourth").await.unwrap();
         turns(2).await;
-        assert_eq!(script.the(Verb::Send), first, "one at a time");
+        assert_eq!(script.the(OpKind::Send), first, "one at a time");
         assert_eq!(script.bytes_of(first), b"first", "lent, so not changed");
         script.complete(first, 2, Flags::NONE);
         turns(2).await;
-        let rest = script.bytes_of(script.the(Verb::Send));
+        let rest = script.bytes_of(script.the(OpKind::Send));
         assert_eq!(rest, b"rst", "nothing was added to a lent chunk");
         let mut bytes = Vec::new();
         let mut flush = pin!(stream.flush());
         while poll_once(flush.as_mut()).await.is_pending() {
-            let send = script.the(Verb::Send);
+            let send = script.the(OpKind::Send);
             bytes.extend(script.bytes_of(send));
             let count = script.bytes_of(send).len() as i32;
             script.complete(send, count, Flags::NONE);
@@ -106,7 +106,7 @@ fn few_bytes_keep_no_buffer_on_their_way_out() {
         for (piece, held) in pieces.into_iter().zip([1, 1, 1, 2, 2, 2, 3]) {
             arm(&mut stream).await;
             turns(1).await;
-            assert!(script.deliver(script.the(Verb::Recv), piece, true));
+            assert!(script.deliver(script.the(OpKind::Recv), piece, true));
             let bytes = stream.recv().await.unwrap();
             stream.send(bytes).await.unwrap();
             stream.send(RecvBuf::empty()).await.unwrap();
@@ -115,7 +115,7 @@ fn few_bytes_keep_no_buffer_on_their_way_out() {
         }
         for bytes in [b"1".as_slice(), b"23", &full, b"45", &full] {
             turns(2).await;
-            let send = script.the(Verb::Send);
+            let send = script.the(OpKind::Send);
             assert_eq!(script.bytes_of(send), bytes);
             script.complete(send, bytes.len() as i32, Flags::NONE);
         }
@@ -136,13 +136,13 @@ fn a_failed_send_ends_the_side() {
         stream.write_all(b"first").await.unwrap();
         turns(1).await;
         stream.write_all(b"second").await.unwrap();
-        script.complete(script.the(Verb::Send), -ECONNRESET, Flags::NONE);
+        script.complete(script.the(OpKind::Send), -ECONNRESET, Flags::NONE);
         assert_eq!(errno_of(stream.flush().await), ECONNRESET);
         assert_eq!(errno_of(stream.write_all(b"x").await), ECONNRESET);
         assert_eq!(errno_of(stream.send("x").await), ECONNRESET);
         assert_eq!(errno_of(stream.shutdown().await), ECONNRESET);
         turns(2).await;
-        assert_eq!(script.count_ops(Verb::Send), 1, "the queue is gone");
+        assert_eq!(script.count_ops(OpKind::Send), 1, "the queue is gone");
         assert_eq!(errno_of(stream.close().await), ECONNRESET);
         assert_eq!(peer_sees(&peer), Peer::Closed);
     });
@@ -157,10 +157,10 @@ fn a_cancelled_send_is_not_repeated() {
         let (mut stream, _peer) = stream();
         stream.write_all(b"perhaps").await.unwrap();
         turns(1).await;
-        script.complete(script.the(Verb::Send), -errno::ECANCELED, Flags::NONE);
+        script.complete(script.the(OpKind::Send), -errno::ECANCELED, Flags::NONE);
         assert_eq!(errno_of(stream.flush().await), errno::ECANCELED);
         turns(2).await;
-        assert_eq!(script.count_ops(Verb::Send), 1);
+        assert_eq!(script.count_ops(OpKind::Send), 1);
     });
 }
 
@@ -182,7 +182,7 @@ fn the_end_is_sent_behind_the_bytes() {
         for count in [2, 3] {
             turns(2).await;
             assert_eq!(peer_sees(&peer), Peer::Open, "bytes are still queued");
-            script.complete(script.the(Verb::Send), count, Flags::NONE);
+            script.complete(script.the(OpKind::Send), count, Flags::NONE);
         }
         stream.shutdown().await.unwrap();
         assert_eq!(peer_sees(&peer), Peer::Closed);
@@ -205,12 +205,12 @@ fn writers_wait_at_the_mark() {
         let mut write = Box::pin(stream.write_all(b"kept"));
         assert!(poll_once(write.as_mut()).await.is_pending());
         turns(1).await;
-        let send = script.the(Verb::Send);
+        let send = script.the(OpKind::Send);
         script.complete(send, HIGH_WATER_BYTES as i32, Flags::NONE);
         write.await.unwrap();
         turns(1).await;
-        assert_eq!(script.bytes_of(script.the(Verb::Send)), b"kept");
-        script.complete(script.the(Verb::Send), 4, Flags::NONE);
+        assert_eq!(script.bytes_of(script.the(OpKind::Send)), b"kept");
+        script.complete(script.the(OpKind::Send), 4, Flags::NONE);
         stream.flush().await.unwrap();
     });
 }
@@ -235,12 +235,12 @@ fn blocked_operations_hold_up_no_other() {
             assert!(poll_once(connect.as_mut()).await.is_pending());
         }
         turns(2).await;
-        assert_eq!((script.all(Verb::Send).len(), script.all(Verb::Connect).len()), (16, 4));
+        assert_eq!((script.all(OpKind::Send).len(), script.all(OpKind::Connect).len()), (16, 4));
 
         let (mut stream, _peer) = stream();
         stream.write_all(b"!").await.unwrap();
         turns(1).await;
-        let send = *script.all(Verb::Send).last().unwrap();
+        let send = *script.all(OpKind::Send).last().unwrap();
         assert_eq!(script.bytes_of(send), b"!");
         script.complete(send, 1, Flags::NONE);
         stream.flush().await.unwrap();
