@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("driver", &["buf", "sys"]),
     ("op", &["buf", "driver::request", "sys::errno"]),
     ("loop_id", &["sys::fork"]),
-    ("reactor", &["buf", "driver", "error", "loop_id", "op::Answer", "sys::errno"]),
+    ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
     ("primitives", &[]),
     ("task", &["error", "loop_id", "primitives"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),

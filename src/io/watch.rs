@@ -32,7 +32,7 @@ use std::task::{Poll, Waker};
 
 use crate::driver::request::{Interest, Key, OpKind};
 use crate::loop_id::Home;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
@@ -160,7 +160,7 @@ impl Watch {
         }
     }
 
-    fn polled(self: &Rc<Self>, interest: Interest, answer: &Answer) {
+    fn polled(self: &Rc<Self>, interest: Interest, answer: &OpResult) {
         let side = self.side(interest);
         if !answer.more {
             side.armed.set(Armed::Idle);
@@ -194,7 +194,7 @@ impl Watch {
 }
 
 impl Owner for Watch {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
         let interest = match op_kind {
             OpKind::PollReadable => Interest::Readable,
             OpKind::PollWritable => Interest::Writable,
@@ -212,7 +212,7 @@ impl Owner for Watch {
 
     fn abandon(self: Rc<Self>, op_kind: OpKind, _code: i32) {
         // Nothing was lent.
-        self.complete(op_kind, Answer { result: -errno::ECANCELED, more: false, buffer: None });
+        self.complete(op_kind, OpResult { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
     fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)> {

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use super::Answer;
+use super::OpResult;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
@@ -16,7 +16,7 @@ pub(crate) fn request_one(listener: &impl AsFd) -> Request {
     Request::Accept { fd: listener.as_fd().as_raw_fd(), is_multishot: false }
 }
 
-/// What an answer means. Whether more will follow is `Answer::more`, in every case.
+/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Debug)]
 pub(crate) enum Accepted {
     /// A connection. Dropping it closes it, which is also how an unwanted answer is thrown away.
@@ -31,7 +31,7 @@ pub(crate) enum Accepted {
     Failed(i32),
 }
 
-pub(crate) fn finish(answer: Answer) -> Accepted {
+pub(crate) fn finish(answer: OpResult) -> Accepted {
     if answer.result >= 0 {
         return Accepted::Connection(adopt(answer.result));
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn meaning(result: i32) -> Accepted {
-        finish(Answer { result, more: false, buffer: None })
+        finish(OpResult { result, more: false, buffer: None })
     }
 
     /// Goal: a shortage pauses, an aborted peer does not, a broken socket ends accepting.

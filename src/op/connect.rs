@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use socket2::SockAddr;
 
-use super::Answer;
+use super::OpResult;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
@@ -18,7 +18,7 @@ pub(crate) fn request(socket: &impl AsFd, addr: &SockAddr) -> Request {
 }
 
 /// What an answer means; the error is an errno.
-pub(crate) fn finish(answer: Answer) -> Result<(), i32> {
+pub(crate) fn finish(answer: OpResult) -> Result<(), i32> {
     match answer.result {
         0.. => Ok(()),
         result => Err(errno::from_result(result)),

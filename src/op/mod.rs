@@ -14,14 +14,14 @@ use crate::driver::request::OpKind;
 
 /// A completion as a resource sees it: its buffer, if it carried one, is already in hand.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct OpResult {
     pub(crate) result: i32,
     /// Whether further answers will follow. Says nothing about success (H49).
     pub(crate) more: bool,
     pub(crate) buffer: Option<RecvBuf>,
 }
 
-impl Answer {
+impl OpResult {
     /// Whether the operation has moved something: bytes, a connection. Errors, ends and readiness
     /// have not. If they matter to a task, its poll is the progress of the turn.
     pub(crate) fn has_moved(&self, op_kind: OpKind) -> bool {

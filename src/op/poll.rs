@@ -13,7 +13,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::Answer;
+use super::OpResult;
 use crate::driver::request::{Interest, Request};
 use crate::sys::errno;
 
@@ -27,7 +27,7 @@ pub(crate) fn request_changes(fd: &impl AsFd, interest: Interest) -> Request {
     Request::PollChanges { fd: fd.as_fd().as_raw_fd(), interest }
 }
 
-/// What an answer means. Whether more will follow is `Answer::more`, in every case.
+/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Polled {
     /// A call would not wait. That includes one that fails: an error or a hang-up is ready.
@@ -39,7 +39,7 @@ pub(crate) enum Polled {
     Failed(i32),
 }
 
-pub(crate) fn finish(interest: Interest, answer: &Answer) -> Polled {
+pub(crate) fn finish(interest: Interest, answer: &OpResult) -> Polled {
     if answer.result >= 0 {
         let is_ready = interest.is_met_by(answer.result as u32);
         return if is_ready { Polled::Ready } else { Polled::Besides };
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn events_are_told_apart() {
         let meaning = |interest, events| {
-            finish(interest, &Answer { result: i32::from(events), more: false, buffer: None })
+            finish(interest, &OpResult { result: i32::from(events), more: false, buffer: None })
         };
         for both in [libc::POLLERR, libc::POLLHUP] {
             assert_eq!(meaning(Readable, both), Polled::Ready);

@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::Answer;
+use super::OpResult;
 use crate::buf::RecvBuf;
 use crate::driver::request::Request;
 use crate::sys::errno;
@@ -28,7 +28,7 @@ pub(crate) fn request_into(socket: &impl AsFd, target: &mut [u8]) -> Request {
     }
 }
 
-/// What an answer means. Whether more will follow is `Answer::more`, in every case.
+/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Debug)]
 pub(crate) enum Received {
     Bytes(RecvBuf),
@@ -42,7 +42,7 @@ pub(crate) enum Received {
 }
 
 /// Reads a multishot answer.
-pub(crate) fn finish(answer: Answer) -> Received {
+pub(crate) fn finish(answer: OpResult) -> Received {
     match (answer.result, answer.buffer) {
         (1.., Some(buffer)) => Received::Bytes(buffer),
         (1.., None) => panic!("{} bytes arrived without a buffer", answer.result),
@@ -53,7 +53,7 @@ pub(crate) fn finish(answer: Answer) -> Received {
 }
 
 /// Reads the answer of a receive into `target`.
-pub(crate) fn finish_into(answer: Answer, target: Vec<u8>) -> Received {
+pub(crate) fn finish_into(answer: OpResult, target: Vec<u8>) -> Received {
     match answer.result {
         0 => Received::End,
         count @ 1.. => Received::Bytes(RecvBuf::private(target, count as usize)),

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::Answer;
+use super::OpResult;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
@@ -30,7 +30,7 @@ pub(crate) enum Sent {
     Failed(i32),
 }
 
-pub(crate) fn finish(answer: Answer) -> Sent {
+pub(crate) fn finish(answer: OpResult) -> Sent {
     match answer.result {
         count @ 0.. => Sent::Bytes(count as usize),
         result => match errno::from_result(result) {

@@ -15,7 +15,7 @@ use super::slots::Recipient;
 use super::{Phase, Reactor};
 use crate::driver::{Drained, DriverKind};
 use crate::error::{Unhandled, completion_dropped, driver_failed, runtime_closed};
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::sys::errno;
 
 /// Batches that are taken from a queue nobody will enter for again: more than it holds.
@@ -53,7 +53,7 @@ impl Reactor {
             match drained {
                 Drained::No => owner.abandon(op_kind, errno::ECANCELED),
                 Drained::Yes => {
-                    let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
+                    let answer = OpResult { result: -errno::ECANCELED, more: false, buffer: None };
                     owner.complete(op_kind, answer);
                 }
             }

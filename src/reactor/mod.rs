@@ -29,7 +29,7 @@ use crate::driver::request::{Completion, Interest, Key, OpKind, Request, Wait};
 use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::sys::errno;
 use deferred::Deferred;
 use driver_failure::Failure;
@@ -55,7 +55,7 @@ const SPARE_CAPACITY_MAX: usize = 16 * 1024;
 /// [`Reactor::wake_deferred`].
 pub(crate) trait Owner {
     /// One answer to one of the owner's operations.
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer);
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult);
 
     /// There will be no answer, because the driver has failed (`code` is `ECANCELED`) or because the
     /// kernel has dropped the completion (`EBADR`). The kernel may still read or write what it was
@@ -338,7 +338,7 @@ impl Reactor {
         let Some(Recipient { owner, op_kind }) = recipient else {
             return false;
         };
-        let answer = Answer { result: completion.result, more: completion.flags.more(), buffer };
+        let answer = OpResult { result: completion.result, more: completion.flags.more(), buffer };
         let has_moved = answer.has_moved(op_kind);
         owner.complete(op_kind, answer);
         has_moved

@@ -331,13 +331,13 @@ impl Slots {
 pub(super) mod tests {
     use super::*;
     use crate::driver::request::Flags;
-    use crate::op::Answer;
+    use crate::op::OpResult;
 
     /// An owner that ignores what it is called for.
     pub(in crate::reactor) struct Unwatched;
 
     impl Owner for Unwatched {
-        fn complete(self: Rc<Self>, _verb: OpKind, _answer: Answer) {}
+        fn complete(self: Rc<Self>, _verb: OpKind, _answer: OpResult) {}
         fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {}
         fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
             None

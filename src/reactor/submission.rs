@@ -32,7 +32,7 @@ use super::slots::{Recipient, Slots};
 use super::{Owner, Phase, Reactor};
 use crate::driver::request::{Key, Request, Wait};
 use crate::driver::{Driver, PushOutcome};
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::sys::errno;
 
 /// Flushes of one submission pass: enough to push a request for each of 256 × the queue's size.
@@ -193,7 +193,7 @@ impl Reactor {
         let withdrawn = std::mem::take(&mut *self.submission.withdrawn.borrow_mut());
         for &key in &withdrawn {
             let Recipient { owner, op_kind } = self.slots.borrow_mut().remove_unpushed(key);
-            let answer = Answer { result: -errno::ECANCELED, more: false, buffer: None };
+            let answer = OpResult { result: -errno::ECANCELED, more: false, buffer: None };
             owner.complete(op_kind, answer);
         }
         withdrawn.len()

@@ -82,12 +82,12 @@ impl Step {
 }
 
 /// One completion of the probing entry. A descriptor that it carried is closed already.
-struct Answer {
+struct ProbeResult {
     result: i32,
     flags: Flags,
 }
 
-impl Answer {
+impl ProbeResult {
     fn check(&self) -> io::Result<()> {
         match self.result {
             result if result < 0 => Err(io::Error::from_raw_os_error(errno::from_result(result))),
@@ -110,7 +110,7 @@ struct Prober<R: Ring> {
     ring: R,
     reaped: Vec<Cqe>,
     /// Of the step in flight, oldest first.
-    answers: VecDeque<Answer>,
+    answers: VecDeque<ProbeResult>,
     /// The step whose entry has been pushed and has not had its final completion.
     armed: Option<Step>,
     is_timeout_armed: bool,
@@ -211,7 +211,7 @@ impl<R: Ring> Prober<R> {
     }
 
     /// The next completion of the step in flight.
-    fn next_answer(&mut self) -> io::Result<Answer> {
+    fn next_answer(&mut self) -> io::Result<ProbeResult> {
         self.collect_until(|prober| !prober.answers.is_empty())?;
         Ok(self.answers.pop_front().expect("checked above"))
     }
@@ -283,7 +283,7 @@ impl<R: Ring> Prober<R> {
         }
         if self.armed.map(Step::user_data) == Some(cqe.user_data) {
             let flags = Flags::from_raw(cqe.flags);
-            self.answers.push_back(Answer { result: cqe.result, flags });
+            self.answers.push_back(ProbeResult { result: cqe.result, flags });
             if !flags.more() {
                 self.armed = None;
             }

@@ -10,7 +10,7 @@ use socket2::SockAddr;
 use super::closing::Close;
 use super::socket::{Phase, Socket};
 use crate::driver::request::Key;
-use crate::op::{Answer, connect};
+use crate::op::{OpResult, connect};
 use crate::reactor::Reactor;
 use crate::task::coop;
 
@@ -85,7 +85,7 @@ impl Socket {
     }
 
     /// The answer to `connect(2)`.
-    pub(super) fn connected(&self, answer: Answer) {
+    pub(super) fn connected(&self, answer: OpResult) {
         let waker = {
             let mut connecting = self.connecting.borrow_mut();
             let connecting = connecting.as_mut().expect("a connect was in flight");
@@ -97,7 +97,7 @@ impl Socket {
     }
 
     /// There will be no answer: the box with the address is the kernel's for good.
-    pub(super) fn connect_abandoned(&self, answer: Answer) {
+    pub(super) fn connect_abandoned(&self, answer: OpResult) {
         {
             let mut slot = self.connecting.borrow_mut();
             let lent = slot.as_mut().expect("a connect was in flight");

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 use super::socket::Socket;
 use crate::driver::request::{Interest, Key};
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::task::coop;
 use crate::task::wait_list::{Ticket, WaitList};
@@ -106,7 +106,7 @@ impl HangUp {
 }
 
 impl Socket {
-    pub(super) fn hang_up_polled(self: &Rc<Self>, answer: &Answer) {
+    pub(super) fn hang_up_polled(self: &Rc<Self>, answer: &OpResult) {
         let hang_up = self.hang_up().expect("it has asked");
         assert!(!answer.more, "a poll that answers once");
         hang_up.armed.set(None);

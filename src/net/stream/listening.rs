@@ -43,7 +43,7 @@ use socket2::SockRef;
 use super::admission::{Connection, Limit, Overflow};
 use crate::driver::request::{Interest, Key, OpKind};
 use crate::error::Unhandled;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
 use crate::sys::{errno, fork};
@@ -280,7 +280,7 @@ impl Listening {
         }
     }
 
-    fn accepted(self: &Rc<Self>, answer: Answer) {
+    fn accepted(self: &Rc<Self>, answer: OpResult) {
         if !answer.more {
             self.armed.set(Armed::Idle);
         }
@@ -411,14 +411,14 @@ impl AsFd for Listening {
 }
 
 impl Owner for Listening {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
         assert_eq!(op_kind, OpKind::Accept, "a listener only accepts");
         self.accepted(answer);
     }
 
     fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {
         // Nothing was lent, and the next accept takes what waits.
-        self.accepted(Answer { result: -errno::ECANCELED, more: false, buffer: None });
+        self.accepted(OpResult { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
     fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {

@@ -42,7 +42,7 @@ use super::recv_queue::RecvQueue;
 use super::socket::Socket;
 use crate::buf::{Pool, RecvBuf};
 use crate::driver::request::Key;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::op::recv::{self, Received};
 
 /// Buffers that the kernel fills for one multishot receive before it waits for the socket again
@@ -173,7 +173,7 @@ impl Socket {
     }
 
     /// The multishot receive has something to say.
-    pub(super) fn received(self: &Rc<Self>, answer: Answer) {
+    pub(super) fn received(self: &Rc<Self>, answer: OpResult) {
         let more = answer.more;
         let mut reading = self.reading.borrow_mut();
         if more {
@@ -188,7 +188,7 @@ impl Socket {
     }
 
     /// The receive into a private buffer has ended.
-    pub(super) fn received_into(self: &Rc<Self>, answer: Answer) {
+    pub(super) fn received_into(self: &Rc<Self>, answer: OpResult) {
         let mut reading = self.reading.borrow_mut();
         // A cancel leaves the state alone, so that the buffer stays where the kernel writes.
         let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
@@ -219,7 +219,7 @@ impl Socket {
     }
 
     /// The receive into a private buffer will never end: the buffer is the kernel's for good.
-    pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: Answer) {
+    pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: OpResult) {
         let mut reading = self.reading.borrow_mut();
         let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
             unreachable!("only `Private` has such a receive in flight");

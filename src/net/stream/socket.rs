@@ -28,7 +28,7 @@ use super::reading::Reading;
 use super::writing::Writing;
 use crate::driver::request::{Interest, OpKind};
 use crate::loop_id::Home;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::reactor::{Expire, Owner, Reactor};
 use crate::sys::{errno, fork};
 
@@ -218,7 +218,7 @@ impl AsFd for Socket {
 }
 
 impl Owner for Socket {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: Answer) {
+    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
         match op_kind {
             OpKind::Recv => self.received(answer),
             OpKind::RecvInto => self.received_into(answer),
@@ -232,7 +232,7 @@ impl Owner for Socket {
     }
 
     fn abandon(self: Rc<Self>, op_kind: OpKind, code: i32) {
-        let answer = Answer { result: -code, more: false, buffer: None };
+        let answer = OpResult { result: -code, more: false, buffer: None };
         match op_kind {
             OpKind::Recv => self.received(answer), // into memory of the pool
             OpKind::RecvInto => self.recv_into_abandoned(answer),

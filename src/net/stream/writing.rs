@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::socket::Socket;
 use crate::buf::{OutBuf, OutBytes, ShortQueue};
 use crate::driver::request::Key;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::op::send::{self, Sent};
 use crate::sys::errno;
 
@@ -194,7 +194,7 @@ impl Socket {
     }
 
     /// The send in flight has ended.
-    pub(super) fn sent(self: &Rc<Self>, answer: Answer) {
+    pub(super) fn sent(self: &Rc<Self>, answer: OpResult) {
         let mut writing = self.writing.borrow_mut();
         writing.in_flight = None;
         let waste = match send::finish(answer) {

@@ -18,7 +18,7 @@ use std::pin::pin;
 use super::*;
 use crate::driver::request::{Interest, Key, Request};
 use crate::driver::uring::scripted::Submitted;
-use crate::op::Answer;
+use crate::op::OpResult;
 use crate::reactor::{Owner, Reactor};
 use crate::sys::clock::thread_ns;
 use table::{Cost, Growth, Table};
@@ -51,7 +51,7 @@ struct Idle {
 }
 
 impl Owner for Idle {
-    fn complete(self: Rc<Self>, _verb: OpKind, _answer: Answer) {
+    fn complete(self: Rc<Self>, _verb: OpKind, _answer: OpResult) {
         self.answers.set(self.answers.get() + 1);
     }
 
