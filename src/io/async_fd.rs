@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::watch::{Place, Watch};
+use super::watch::{PollWaiter, Watch};
 use crate::driver::request::Interest;
 use crate::runtime::context;
 use crate::task::coop;
@@ -128,7 +128,7 @@ impl<T> AsyncFd<T> {
     }
 
     async fn ready(&self, interest: Interest) -> io::Result<()> {
-        let mut waiting = Waiting { watch: &self.watching.0, place: Place::new(interest) };
+        let mut waiting = ReadyWait { watch: &self.watching.0, place: PollWaiter::new(interest) };
         coop::leaf_fn(self.watching.0.home(), |cx| waiting.poll(cx)).await
     }
 }
@@ -152,12 +152,12 @@ impl<T: fmt::Debug> fmt::Debug for AsyncFd<T> {
 }
 
 /// One `readable()` or `writable()`: its place among those that wait, given up when it is dropped.
-struct Waiting<'a> {
+struct ReadyWait<'a> {
     watch: &'a Rc<Watch>,
-    place: Place,
+    place: PollWaiter,
 }
 
-impl Waiting<'_> {
+impl ReadyWait<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = ready!(self.watch.poll_ready(&mut self.place, cx.waker()));
         self.watch.leave(&mut self.place);
@@ -165,7 +165,7 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ReadyWait<'_> {
     fn drop(&mut self) {
         self.watch.leave(&mut self.place);
     }

@@ -36,7 +36,7 @@ use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
-use crate::task::wait_list::{Ticket, WaitList};
+use crate::task::wait_list::{WaitList, WaiterId};
 
 pub(super) struct Watch {
     reactor: Rc<Reactor>,
@@ -74,16 +74,16 @@ enum Ask {
 }
 
 /// Where a wait stands. Starts without a place among the others.
-pub(super) struct Place {
+pub(super) struct PollWaiter {
     interest: Interest,
-    ticket: Ticket,
+    waiter_id: WaiterId,
     /// The answers that came before.
     answers_before: Option<u64>,
 }
 
-impl Place {
-    pub(super) fn new(interest: Interest) -> Place {
-        Place { interest, ticket: Ticket::default(), answers_before: None }
+impl PollWaiter {
+    pub(super) fn new(interest: Interest) -> PollWaiter {
+        PollWaiter { interest, waiter_id: WaiterId::default(), answers_before: None }
     }
 }
 
@@ -99,7 +99,7 @@ impl Watch {
 
     pub(super) fn poll_ready(
         self: &Rc<Self>,
-        place: &mut Place,
+        place: &mut PollWaiter,
         waker: &Waker,
     ) -> Poll<io::Result<()>> {
         let side = self.side(place.interest);
@@ -112,13 +112,13 @@ impl Watch {
             return Poll::Ready(Err(error));
         }
         place.answers_before = Some(answers_count);
-        side.waiters.wait(&mut place.ticket, waker);
+        side.waiters.wait(&mut place.waiter_id, waker);
         Poll::Pending
     }
 
     /// A wait is over or was dropped. An answer is for everybody, so there is nothing to pass on.
-    pub(super) fn leave(&self, place: &mut Place) {
-        self.side(place.interest).waiters.leave(&mut place.ticket);
+    pub(super) fn leave(&self, place: &mut PollWaiter) {
+        self.side(place.interest).waiters.leave(&mut place.waiter_id);
     }
 
     /// Nobody will wait again.

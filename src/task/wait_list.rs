@@ -24,7 +24,7 @@ pub(crate) struct WaitList {
 
 /// One waiter's place. Starts without one.
 #[derive(Default, Debug)]
-pub(crate) struct Ticket(Option<u64>);
+pub(crate) struct WaiterId(Option<u64>);
 
 /// Waiters whose futures were forgotten. The list may go in the middle of a turn.
 impl Drop for WaitList {
@@ -35,8 +35,8 @@ impl Drop for WaitList {
 
 impl WaitList {
     /// Takes a place at the end, or waits at the one it has, with this waker.
-    pub(crate) fn wait(&self, ticket: &mut Ticket, waker: &Waker) {
-        let number = *ticket.0.get_or_insert_with(|| {
+    pub(crate) fn wait(&self, waiter_id: &mut WaiterId, waker: &Waker) {
+        let number = *waiter_id.0.get_or_insert_with(|| {
             let number = self.next_number.get();
             self.next_number.set(number + 1);
             number
@@ -57,10 +57,10 @@ impl WaitList {
     }
 
     /// Whether this waiter was woken, and none that came before it waits to be woken.
-    pub(crate) fn is_first_awake(&self, ticket: &Ticket) -> bool {
+    pub(crate) fn is_first_awake(&self, waiter_id: &WaiterId) -> bool {
         let waiting = self.waiting.borrow();
         let first = waiting.first_key_value().map(|(&first, _)| first);
-        ticket.0.is_some_and(|number| first.is_none_or(|first| number < first))
+        waiter_id.0.is_some_and(|number| first.is_none_or(|first| number < first))
     }
 
     /// Whether a waiter has not been woken.
@@ -69,8 +69,9 @@ impl WaitList {
     }
 
     /// Gives the place up. Whether it had been woken makes no difference: see above.
-    pub(crate) fn leave(&self, ticket: &mut Ticket) {
-        let removed = ticket.0.take().and_then(|number| self.waiting.borrow_mut().remove(&number));
+    pub(crate) fn leave(&self, waiter_id: &mut WaiterId) {
+        let removed =
+            waiter_id.0.take().and_then(|number| self.waiting.borrow_mut().remove(&number));
         drop(removed); // user code: not under the borrow
     }
 }

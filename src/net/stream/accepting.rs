@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::admission::Connection;
-use super::listening::{Listening, Place};
+use super::listening::{AcceptWaiter, Listening};
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
@@ -19,20 +19,20 @@ pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, Connection) -> S;
 
 /// Waits for a connection.
 pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
-    let mut waiting = Waiting::new(listening, adopt);
+    let mut waiting = AcceptWait::new(listening, adopt);
     coop::leaf_fn(listening.reactor().home(), |cx| waiting.poll(cx)).await
 }
 
 /// One `accept()`: its place in the line, given up when it is dropped.
-struct Waiting<'a, S> {
+struct AcceptWait<'a, S> {
     listening: &'a Rc<Listening>,
     adopt: Adopt<S>,
-    place: Place,
+    place: AcceptWaiter,
 }
 
-impl<'a, S> Waiting<'a, S> {
-    fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Waiting<'a, S> {
-        Waiting { listening, adopt, place: Place::default() }
+impl<'a, S> AcceptWait<'a, S> {
+    fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> AcceptWait<'a, S> {
+        AcceptWait { listening, adopt, place: AcceptWaiter::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
@@ -42,7 +42,7 @@ impl<'a, S> Waiting<'a, S> {
     }
 }
 
-impl<S> Drop for Waiting<'_, S> {
+impl<S> Drop for AcceptWait<'_, S> {
     fn drop(&mut self) {
         self.listening.leave(&mut self.place);
     }
@@ -52,12 +52,12 @@ impl<S> Drop for Waiting<'_, S> {
 ///
 /// [`TcpListener::incoming`]: crate::net::TcpListener::incoming
 pub struct Incoming<'a, S = TcpStream> {
-    waiting: Waiting<'a, S>,
+    waiting: AcceptWait<'a, S>,
 }
 
 impl<'a, S> Incoming<'a, S> {
     pub(in crate::net) fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Incoming<'a, S> {
-        Incoming { waiting: Waiting::new(listening, adopt) }
+        Incoming { waiting: AcceptWait::new(listening, adopt) }
     }
 
     /// The next connection. As [`TcpListener::accept`].

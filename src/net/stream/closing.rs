@@ -58,12 +58,12 @@ pub(in crate::net) struct CloseWait {
 
 /// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending, it
 /// reports that error: nothing else will.
-struct Waiting {
+struct CloseGuard {
     reactor: Rc<Reactor>,
     wait: Rc<CloseWait>,
 }
 
-impl Drop for Waiting {
+impl Drop for CloseGuard {
     fn drop(&mut self) {
         let error = self.wait.error.borrow_mut().take();
         if let (Some(lost_bytes), Some(error)) = (self.wait.lost_bytes.take(), error) {
@@ -85,7 +85,7 @@ pub(in crate::net) enum Close {
 pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
     let wait = Rc::new(CloseWait::default());
     let reactor = Rc::clone(&socket.reactor);
-    let waiting = Waiting { reactor: Rc::clone(&reactor), wait: Rc::clone(&wait) };
+    let waiting = CloseGuard { reactor: Rc::clone(&reactor), wait: Rc::clone(&wait) };
     socket.begin_close(Close::SendQueued, Some(wait));
     drop(socket);
     coop::leaf_fn(reactor.home(), |cx| waiting.wait.poll_closed(cx.waker())).await

@@ -23,7 +23,7 @@ use crate::driver::request::{Interest, Key};
 use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::task::coop;
-use crate::task::wait_list::{Ticket, WaitList};
+use crate::task::wait_list::{WaitList, WaiterId};
 
 /// Boxed, as most sockets have none.
 #[derive(Default)]
@@ -39,17 +39,17 @@ pub(super) struct HangUp {
 
 /// Waits until the peer has finished sending, has reset the connection or has closed it.
 pub(in crate::net) async fn closed(socket: &Rc<Socket>) -> io::Result<()> {
-    let mut waiting = Waiting { socket, ticket: Ticket::default() };
+    let mut waiting = HangUpWait { socket, waiter_id: WaiterId::default() };
     coop::leaf_fn(socket.home(), |cx| waiting.poll(cx)).await
 }
 
 /// One `closed()`: its place among those that wait, given up when it is dropped.
-struct Waiting<'a> {
+struct HangUpWait<'a> {
     socket: &'a Rc<Socket>,
-    ticket: Ticket,
+    waiter_id: WaiterId,
 }
 
-impl Waiting<'_> {
+impl HangUpWait<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.socket.has_ended() {
             return Poll::Ready(Ok(()));
@@ -59,14 +59,14 @@ impl Waiting<'_> {
         if let Some(code) = hang_up.failure.take() {
             return Poll::Ready(Err(self.socket.reactor.error_of(code)));
         }
-        hang_up.poll(self.socket, &mut self.ticket, cx)
+        hang_up.poll(self.socket, &mut self.waiter_id, cx)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for HangUpWait<'_> {
     fn drop(&mut self) {
         if let Some(hang_up) = self.socket.hang_up() {
-            hang_up.waiters.leave(&mut self.ticket);
+            hang_up.waiters.leave(&mut self.waiter_id);
         }
     }
 }
@@ -75,7 +75,7 @@ impl HangUp {
     fn poll(
         &self,
         socket: &Rc<Socket>,
-        ticket: &mut Ticket,
+        waiter_id: &mut WaiterId,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if self.has_happened.get() {
@@ -84,7 +84,7 @@ impl HangUp {
         if let Err(error) = self.arm(socket) {
             return Poll::Ready(Err(error));
         }
-        self.waiters.wait(ticket, cx.waker());
+        self.waiters.wait(waiter_id, cx.waker());
         Poll::Pending
     }
 
@@ -135,16 +135,16 @@ impl Socket {
 
     /// Waits until no poll is in flight. Call after [`end_hang_up_poll`](Self::end_hang_up_poll).
     pub(super) async fn hang_up_poll_ended(self: &Rc<Self>) {
-        let mut waiting = Waiting { socket: self, ticket: Ticket::default() };
+        let mut waiting = HangUpWait { socket: self, waiter_id: WaiterId::default() };
         coop::leaf_fn(self.home(), |cx| waiting.poll_ended(cx)).await;
     }
 }
 
-impl Waiting<'_> {
+impl HangUpWait<'_> {
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(hang_up) = self.socket.hang_up() else { return Poll::Ready(()) };
         if hang_up.armed.get().is_some() {
-            hang_up.waiters.wait(&mut self.ticket, cx.waker());
+            hang_up.waiters.wait(&mut self.waiter_id, cx.waker());
             return Poll::Pending;
         }
         Poll::Ready(())

@@ -48,7 +48,7 @@ use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
 use crate::sys::{errno, fork};
 use crate::task::coop;
-use crate::task::wait_list::{Ticket, WaitList};
+use crate::task::wait_list::{WaitList, WaiterId};
 
 /// Accepted connections that may wait for an `accept()`.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
@@ -106,8 +106,8 @@ struct Failure {
 
 /// Where an accept stands. Starts without a place among the others.
 #[derive(Default)]
-pub(super) struct Place {
-    ticket: Ticket,
+pub(super) struct AcceptWaiter {
+    waiter_id: WaiterId,
     /// The errors that came before it began to wait.
     failures_before: Option<u64>,
 }
@@ -142,7 +142,7 @@ impl Listening {
 
     pub(super) fn poll_accept(
         self: &Rc<Self>,
-        place: &mut Place,
+        place: &mut AcceptWaiter,
         waker: &Waker,
     ) -> Poll<io::Result<Connection>> {
         let connection = self.queue.borrow_mut().pop_front();
@@ -156,18 +156,18 @@ impl Listening {
             return Poll::Ready(Err(error));
         }
         place.failures_before = Some(self.failure.get().count);
-        self.waiters.wait(&mut place.ticket, waker);
+        self.waiters.wait(&mut place.waiter_id, waker);
         Poll::Pending
     }
 
     /// An `accept()` is over or was dropped. If it had been woken in vain, `prepare` wakes another.
-    pub(super) fn leave(&self, place: &mut Place) {
+    pub(super) fn leave(&self, place: &mut AcceptWaiter) {
         place.failures_before = None;
-        self.waiters.leave(&mut place.ticket);
+        self.waiters.leave(&mut place.waiter_id);
     }
 
     /// The error that an accept has to return, if there is one.
-    fn take_error(&self, place: &Place) -> Option<io::Error> {
+    fn take_error(&self, place: &AcceptWaiter) -> Option<io::Error> {
         let failure = self.failure.get();
         let has_failed = place.failures_before.is_some_and(|before| before != failure.count);
         if !failure.is_pending && !has_failed {

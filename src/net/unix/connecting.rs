@@ -37,7 +37,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::addr;
 use crate::reactor::{Expire, Reactor, TimerKey};
 use crate::task::coop;
-use crate::task::wait_list::{Ticket, WaitList};
+use crate::task::wait_list::{WaitList, WaiterId};
 
 /// The pauses of a line whose first connect meets a full backlog.
 const PAUSE_MIN_NS: u64 = 50_000;
@@ -48,7 +48,7 @@ pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<Ow
         Ok(made) => made,
         Err(error) => return coop::ready(Err(error)).await,
     };
-    let mut waiting = Waiting { reactor, addr, socket: Some(socket), line: None };
+    let mut waiting = ConnectWait { reactor, addr, socket: Some(socket), line: None };
     coop::leaf_fn(reactor.home(), |cx| waiting.poll(cx.waker())).await
 }
 
@@ -77,15 +77,15 @@ struct Line {
 }
 
 /// One connect.
-struct Waiting<'a> {
+struct ConnectWait<'a> {
     reactor: &'a Rc<Reactor>,
     addr: SockAddr,
     /// `None` once it has connected.
     socket: Option<Socket>,
-    line: Option<(Rc<Line>, Ticket)>,
+    line: Option<(Rc<Line>, WaiterId)>,
 }
 
-impl Waiting<'_> {
+impl ConnectWait<'_> {
     fn poll(&mut self, waker: &Waker) -> Poll<io::Result<OwnedFd>> {
         if !self.reactor.is_accepting() {
             return Poll::Ready(Err(self.reactor.refusal()));
@@ -114,7 +114,7 @@ impl Waiting<'_> {
     /// Whether no other connect to the same address is before this one.
     fn is_its_turn(&self) -> bool {
         match &self.line {
-            Some((line, ticket)) => line.waiters.is_first_awake(ticket),
+            Some((line, waiter_id)) => line.waiters.is_first_awake(waiter_id),
             None => LINES.with_borrow(|lines| !lines.contains_key(&self.key())),
         }
     }
@@ -122,10 +122,10 @@ impl Waiting<'_> {
     fn wait(&mut self, waker: &Waker) -> Poll<io::Result<OwnedFd>> {
         if self.line.is_none() {
             let line = Line::join(self.reactor, self.key());
-            self.line = Some((line, Ticket::default()));
+            self.line = Some((line, WaiterId::default()));
         }
-        let (line, ticket) = self.line.as_mut().expect("joined above");
-        line.waiters.wait(ticket, waker);
+        let (line, waiter_id) = self.line.as_mut().expect("joined above");
+        line.waiters.wait(waiter_id, waker);
         line.set_timer();
         Poll::Pending
     }
@@ -140,10 +140,10 @@ impl Waiting<'_> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for ConnectWait<'_> {
     fn drop(&mut self) {
-        if let Some((line, mut ticket)) = self.line.take() {
-            line.waiters.leave(&mut ticket);
+        if let Some((line, mut waiter_id)) = self.line.take() {
+            line.waiters.leave(&mut waiter_id);
             line.leave();
         }
     }
