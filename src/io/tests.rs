@@ -130,7 +130,7 @@ enum Outcome {
     Restart,
     Failed,
     /// `POLLRDHUP` to who wants to write.
-    Besides,
+    SpuriousEvents,
 }
 
 const OUTCOMES: [Outcome; 7] = [
@@ -140,7 +140,7 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::Interrupted,
     Outcome::Restart,
     Outcome::Failed,
-    Outcome::Besides,
+    Outcome::SpuriousEvents,
 ];
 
 fn answer(script: &Script, op: Submitted, outcome: Outcome) {
@@ -151,7 +151,7 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome) {
         Outcome::Interrupted => -errno::EINTR,
         Outcome::Restart => -512,
         Outcome::Failed => -errno::ENOMEM,
-        Outcome::Besides => i32::from(libc::POLLRDHUP),
+        Outcome::SpuriousEvents => i32::from(libc::POLLRDHUP),
     };
     script.complete(op, result, Flags::NONE);
 }
@@ -160,11 +160,12 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome) {
 fn expected(kind: OpKind, outcome: Outcome) -> Poll<Result<(), i32>> {
     match (outcome, kind) {
         (Outcome::Ready | Outcome::HungUp, _) => Poll::Ready(Ok(())),
-        (Outcome::Besides, OpKind::PollReadable) => Poll::Ready(Ok(())), // the end can be read
+        (Outcome::SpuriousEvents, OpKind::PollReadable) => Poll::Ready(Ok(())), // the end can be read
         (Outcome::Failed, _) => Poll::Ready(Err(errno::ENOMEM)),
-        (Outcome::Cancelled | Outcome::Interrupted | Outcome::Restart | Outcome::Besides, _) => {
-            Poll::Pending
-        }
+        (
+            Outcome::Cancelled | Outcome::Interrupted | Outcome::Restart | Outcome::SpuriousEvents,
+            _,
+        ) => Poll::Pending,
     }
 }
 

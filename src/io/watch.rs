@@ -169,7 +169,7 @@ impl Watch {
         match poll::finish(interest, answer) {
             Polled::Ready => self.answer(side, None),
             Polled::Failed(code) => self.answer(side, Some(code)),
-            Polled::Besides => ask = Ask::Changes,
+            Polled::SpuriousEvents => ask = Ask::Changes,
             Polled::Nothing => {}
         }
         let is_wanted = side.waiters.is_waiting() && !self.is_closed.get();

@@ -33,7 +33,7 @@ pub(crate) enum Polled {
     /// A call would not wait. That includes one that fails: an error or a hang-up is ready.
     Ready,
     /// Something that was not asked for, and asking again would bring it again.
-    Besides,
+    SpuriousEvents,
     /// Interrupted or cancelled: asking again is right.
     Nothing,
     Failed(i32),
@@ -42,7 +42,7 @@ pub(crate) enum Polled {
 pub(crate) fn finish(interest: Interest, answer: &OpResult) -> Polled {
     if answer.result >= 0 {
         let is_ready = interest.is_met_by(answer.result as u32);
-        return if is_ready { Polled::Ready } else { Polled::Besides };
+        return if is_ready { Polled::Ready } else { Polled::SpuriousEvents };
     }
     match errno::from_result(answer.result) {
         errno::ECANCELED | errno::EINTR | errno::EAGAIN => Polled::Nothing,
@@ -70,6 +70,6 @@ mod tests {
         assert_eq!(meaning(Readable, libc::POLLIN), Polled::Ready);
         assert_eq!(meaning(Writable, libc::POLLOUT), Polled::Ready);
         assert_eq!(meaning(Readable, libc::POLLRDHUP), Polled::Ready);
-        assert_eq!(meaning(Writable, libc::POLLRDHUP), Polled::Besides);
+        assert_eq!(meaning(Writable, libc::POLLRDHUP), Polled::SpuriousEvents);
     }
 }

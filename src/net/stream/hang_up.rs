@@ -113,7 +113,7 @@ impl Socket {
         match poll::finish(Interest::HangUp, answer) {
             Polled::Ready => hang_up.has_happened.set(true),
             Polled::Failed(code) => hang_up.failure.set(Some(code)),
-            Polled::Nothing | Polled::Besides => {
+            Polled::Nothing | Polled::SpuriousEvents => {
                 let is_wanted = hang_up.waiters.is_waiting() && !hang_up.is_over.get();
                 if is_wanted && hang_up.arm(self).is_ok() {
                     return;
