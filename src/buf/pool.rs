@@ -40,7 +40,7 @@ use crate::sys::memory::Mapping;
 pub(crate) struct Pool {
     mapping: Mapping,
     buffer_len: u32,
-    states: Box<[Cell<State>]>,
+    states: Box<[Cell<BufferState>]>,
     /// Buffers in state `Free`. Never grows beyond the number of buffers.
     free: RefCell<Vec<u16>>,
     lent_count: Cell<u32>,
@@ -56,7 +56,7 @@ pub(crate) struct Pool {
 const WINDOW_START: u32 = 256;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum BufferState {
     Free,
     Kernel,
     User,
@@ -83,7 +83,7 @@ impl Pool {
         Ok(Rc::new(Pool {
             mapping,
             buffer_len,
-            states: (0..count).map(|_| Cell::new(State::Free)).collect(),
+            states: (0..count).map(|_| Cell::new(BufferState::Free)).collect(),
             // In reverse, so that buffer 0 is lent first.
             free: RefCell::new((0..count).rev().collect()),
             lent_count: Cell::new(0),
@@ -139,8 +139,8 @@ impl Pool {
             return None;
         }
         let id = free.pop()?;
-        let state = self.states[usize::from(id)].replace(State::Kernel);
-        assert_eq!(state, State::Free, "buffer {id} was lent while {state:?}");
+        let state = self.states[usize::from(id)].replace(BufferState::Kernel);
+        assert_eq!(state, BufferState::Free, "buffer {id} was lent while {state:?}");
         self.lent_count.set(self.lent_count.get() + 1);
         Some(Loan { id, target: self.address(id), target_len: self.buffer_len })
     }
@@ -150,8 +150,12 @@ impl Pool {
         let Some(state) = self.states.get(usize::from(id)) else {
             panic!("the kernel filled buffer {id} of {}", self.states.len());
         };
-        let state = state.replace(State::User);
-        assert_eq!(state, State::Kernel, "the kernel filled buffer {id}, which was {state:?}");
+        let state = state.replace(BufferState::User);
+        assert_eq!(
+            state,
+            BufferState::Kernel,
+            "the kernel filled buffer {id}, which was {state:?}"
+        );
         assert!(len <= self.buffer_len, "{len} bytes in a buffer of {}", self.buffer_len);
         self.lent_count.set(self.lent_count.get() - 1);
         self.held_count.set(self.held_count.get() + 1);
@@ -160,8 +164,8 @@ impl Pool {
 
     /// The program is done with buffer `id`. Called by `RecvBuf::drop` and nobody else.
     pub(super) fn release(&self, id: u16) {
-        let state = self.states[usize::from(id)].replace(State::Free);
-        assert_eq!(state, State::User, "buffer {id} was released while {state:?}");
+        let state = self.states[usize::from(id)].replace(BufferState::Free);
+        assert_eq!(state, BufferState::User, "buffer {id} was released while {state:?}");
         self.held_count.set(self.held_count.get() - 1);
         self.free.borrow_mut().push(id);
     }
@@ -172,8 +176,8 @@ impl Pool {
     /// here if it were not, but the next `lend` would give the same memory out twice.
     pub(crate) fn reclaim(&self) {
         for (id, state) in self.states.iter().enumerate() {
-            if state.get() == State::Kernel {
-                state.set(State::Free);
+            if state.get() == BufferState::Kernel {
+                state.set(BufferState::Free);
                 self.free.borrow_mut().push(id as u16);
             }
         }
@@ -194,7 +198,7 @@ impl Pool {
 
     fn check_range(&self, id: u16, start: u32, end: u32) {
         let state = self.states[usize::from(id)].get();
-        assert_eq!(state, State::User, "buffer {id} is read while {state:?}");
+        assert_eq!(state, BufferState::User, "buffer {id} is read while {state:?}");
         assert!(start <= end && end <= self.buffer_len, "{start}..{end} of {}", self.buffer_len);
     }
 

@@ -40,8 +40,8 @@ use crate::task::wait_list::{WaitList, WaiterId};
 
 pub(super) struct Watch {
     reactor: Rc<Reactor>,
-    input: Side,
-    output: Side,
+    input: WatchSide,
+    output: WatchSide,
     /// Nobody can wait any more, though one who was forgotten is still on a list.
     is_closed: Cell<bool>,
     fd: OwnedFd,
@@ -49,8 +49,8 @@ pub(super) struct Watch {
 
 /// One direction.
 #[derive(Default)]
-struct Side {
-    armed: Cell<Armed>,
+struct WatchSide {
+    armed: Cell<PollState>,
     waiters: WaitList,
     /// Answers so far. Who waits is waiting for the next one.
     answers_count: Cell<u64>,
@@ -59,7 +59,7 @@ struct Side {
 }
 
 #[derive(Clone, Copy, Default, Debug)]
-enum Armed {
+enum PollState {
     #[default]
     Idle,
     InFlight(Key),
@@ -89,7 +89,7 @@ impl PollWaiter {
 
 impl Watch {
     pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Watch> {
-        let (input, output) = (Side::default(), Side::default());
+        let (input, output) = (WatchSide::default(), WatchSide::default());
         Rc::new(Watch { reactor, input, output, is_closed: Cell::new(false), fd })
     }
 
@@ -128,7 +128,7 @@ impl Watch {
         self.cancel(&self.output);
     }
 
-    fn side(&self, interest: Interest) -> &Side {
+    fn side(&self, interest: Interest) -> &WatchSide {
         match interest {
             Interest::Readable => &self.input,
             Interest::Writable => &self.output,
@@ -139,23 +139,23 @@ impl Watch {
     fn arm(self: &Rc<Self>, interest: Interest, ask: Ask) -> io::Result<()> {
         let side = self.side(interest);
         match side.armed.get() {
-            Armed::Idle => {
+            PollState::Idle => {
                 let request = match ask {
                     Ask::Once => poll::request(&self.fd, interest),
                     Ask::Changes => poll::request_changes(&self.fd, interest),
                 };
                 let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
-                side.armed.set(Armed::InFlight(key));
+                side.armed.set(PollState::InFlight(key));
             }
             // Shared, or its end will ask again.
-            Armed::InFlight(_) | Armed::Cancelling => {}
+            PollState::InFlight(_) | PollState::Cancelling => {}
         }
         Ok(())
     }
 
-    fn cancel(&self, side: &Side) {
-        if let Armed::InFlight(key) = side.armed.get() {
-            side.armed.set(Armed::Cancelling);
+    fn cancel(&self, side: &WatchSide) {
+        if let PollState::InFlight(key) = side.armed.get() {
+            side.armed.set(PollState::Cancelling);
             self.reactor.cancel(key);
         }
     }
@@ -163,7 +163,7 @@ impl Watch {
     fn polled(self: &Rc<Self>, interest: Interest, answer: &OpResult) {
         let side = self.side(interest);
         if !answer.more {
-            side.armed.set(Armed::Idle);
+            side.armed.set(PollState::Idle);
         }
         let mut ask = Ask::Once;
         match poll::finish(interest, answer) {
@@ -179,14 +179,14 @@ impl Watch {
     }
 
     /// Tells everybody who waits, and ends a poll that would go on.
-    fn answer(&self, side: &Side, failure: Option<i32>) {
+    fn answer(&self, side: &WatchSide, failure: Option<i32>) {
         side.answers_count.set(side.answers_count.get() + 1);
         side.failure.set(failure);
         self.cancel(side);
         self.wake_all(side);
     }
 
-    fn wake_all(&self, side: &Side) {
+    fn wake_all(&self, side: &WatchSide) {
         while let Some(waker) = side.waiters.next() {
             self.reactor.wake_deferred(Some(waker));
         }

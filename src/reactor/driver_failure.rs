@@ -12,7 +12,7 @@
 use std::io;
 
 use super::slots::Recipient;
-use super::{Phase, Reactor};
+use super::{Reactor, ReactorPhase};
 use crate::driver::{Drained, DriverKind};
 use crate::error::{Unhandled, completion_dropped, driver_failed, runtime_closed};
 use crate::op::OpResult;
@@ -37,12 +37,12 @@ impl Failure {
 impl Reactor {
     /// The driver has failed and cannot go on. Call with nothing borrowed.
     pub(crate) fn break_down(&self, cause: &io::Error) {
-        let is_over = self.failure.get().is_some() || self.phase.get() == Phase::Closed;
+        let is_over = self.failure.get().is_some() || self.phase.get() == ReactorPhase::Closed;
         assert!(!is_over, "what is left of a driver has failed: {cause}");
         let driver = self.driver.borrow().as_ref().expect("open until closed").kind();
         let failure = Failure { driver, code: cause.raw_os_error().unwrap_or(errno::EIO) };
         self.failure.set(Some(failure));
-        self.phase.set(Phase::Broken); // before anybody is answered: who tries again is refused
+        self.phase.set(ReactorPhase::Broken); // before anybody is answered: who tries again is refused
         self.answer_waiting();
         self.collect_last();
         let stuck = self.slots.borrow_mut().take_all();

@@ -9,7 +9,7 @@
 //! ([`Reactor::disown`]): the kernel uses no memory of the child, so what the slots kept alive is
 //! freed at once, and the last handle to a socket closes the child's descriptor.
 
-use super::{Phase, Reactor};
+use super::{Reactor, ReactorPhase};
 use crate::loop_id::Home;
 
 impl Reactor {
@@ -38,7 +38,7 @@ impl Reactor {
         }
         let driver = self.driver.borrow_mut().take();
         if let Some(driver) = driver {
-            self.phase.set(Phase::Closed);
+            self.phase.set(ReactorPhase::Closed);
             driver.disown();
             self.drop_unprepared();
             let owners = self.slots.borrow_mut().take_all();

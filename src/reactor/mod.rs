@@ -93,7 +93,7 @@ pub(crate) struct Reactor {
     spare: RefCell<Vec<Vec<u8>>>,
     pool: Rc<Pool>,
     clock: Clock,
-    phase: Cell<Phase>,
+    phase: Cell<ReactorPhase>,
     failure: Cell<Option<Failure>>,
     /// The clock as the last wait left it.
     turn_ns: Cell<u64>,
@@ -110,7 +110,7 @@ pub(crate) struct Reactor {
 
 /// How far a runtime's end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum ReactorPhase {
     Open,
     /// The driver has failed. Tasks and timers go on; no operation does.
     Broken,
@@ -157,7 +157,7 @@ impl Reactor {
             spare: RefCell::default(),
             pool,
             clock,
-            phase: Cell::new(Phase::Open),
+            phase: Cell::new(ReactorPhase::Open),
             failure: Cell::new(None),
             turn_ns: Cell::new(0),
             in_flight_before: Cell::new(0),
@@ -435,7 +435,7 @@ impl Reactor {
 
     /// Whether operations can still be started.
     pub(crate) fn is_accepting(&self) -> bool {
-        matches!(self.phase.get(), Phase::Open | Phase::Lingering)
+        matches!(self.phase.get(), ReactorPhase::Open | ReactorPhase::Lingering)
     }
 
     /// How long a dropped stream may take to send what was queued.

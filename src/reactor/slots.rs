@@ -46,7 +46,7 @@ pub(crate) struct Slots {
 struct Slot {
     owner: Rc<dyn Owner>,
     op_kind: OpKind,
-    state: State,
+    state: SlotState,
     /// The descriptor was ready at the watchdog's last look, and nothing has completed since.
     is_suspect: bool,
 }
@@ -69,7 +69,7 @@ impl Slot {
 pub(crate) type Watched = (Key, RawFd, Interest);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum SlotState {
     /// Known here and not yet to the driver.
     Waiting,
     /// Cancelled before the driver knew of it, and not told yet.
@@ -113,7 +113,7 @@ impl Slots {
         if index > self.index_max as usize {
             return None;
         }
-        self.slots.insert(Slot { owner, op_kind, state: State::Waiting, is_suspect: false });
+        self.slots.insert(Slot { owner, op_kind, state: SlotState::Waiting, is_suspect: false });
         if index == self.generations.len() {
             self.generations.push(GENERATION_FIRST);
         }
@@ -123,8 +123,8 @@ impl Slots {
     /// The driver has taken the request: from now on only the final completion ends the slot.
     pub(crate) fn pushed(&mut self, key: Key) {
         let slot = self.find_mut(key).expect("a pushed operation has a slot");
-        assert_eq!(slot.state, State::Waiting, "{key:?} was pushed twice");
-        slot.state = State::InFlight;
+        assert_eq!(slot.state, SlotState::Waiting, "{key:?} was pushed twice");
+        slot.state = SlotState::InFlight;
     }
 
     pub(crate) fn cancel(&mut self, key: Key) -> CancelStep {
@@ -132,15 +132,15 @@ impl Slots {
             return CancelStep::Nothing;
         };
         match slot.state {
-            State::Waiting => {
-                slot.state = State::Answered;
+            SlotState::Waiting => {
+                slot.state = SlotState::Answered;
                 CancelStep::AnswerNow
             }
-            State::InFlight => {
-                slot.state = State::Cancelling;
+            SlotState::InFlight => {
+                slot.state = SlotState::Cancelling;
                 CancelStep::AskDriver
             }
-            State::Answered | State::Cancelling => CancelStep::Nothing,
+            SlotState::Answered | SlotState::Cancelling => CancelStep::Nothing,
         }
     }
 
@@ -154,7 +154,7 @@ impl Slots {
             }
             return None;
         };
-        let is_known = matches!(slot.state, State::InFlight | State::Cancelling);
+        let is_known = matches!(slot.state, SlotState::InFlight | SlotState::Cancelling);
         assert!(is_known, "{key:?} was answered while {:?}", slot.state);
         assert_eq!(slot.op_kind as u8, key.kind_byte(), "{key:?} names another op_kind");
         slot.is_suspect = false;
@@ -167,7 +167,7 @@ impl Slots {
     /// Ends the slot of an operation that never reached the driver.
     pub(crate) fn remove_unpushed(&mut self, key: Key) -> Recipient {
         let slot = self.find_mut(key).expect("a waiting operation has a slot");
-        let is_unknown = matches!(slot.state, State::Waiting | State::Answered);
+        let is_unknown = matches!(slot.state, SlotState::Waiting | SlotState::Answered);
         assert!(is_unknown, "{key:?} is known to the driver: {:?}", slot.state);
         self.remove(key)
     }
@@ -178,8 +178,8 @@ impl Slots {
     pub(crate) fn cancel_all(&mut self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.slots.len());
         for (index, slot) in &mut self.slots {
-            if slot.state == State::InFlight {
-                slot.state = State::Cancelling;
+            if slot.state == SlotState::InFlight {
+                slot.state = SlotState::Cancelling;
                 keys.push(Key::new(index as u32, self.generations[index], slot.op_kind));
             }
         }
@@ -189,7 +189,7 @@ impl Slots {
 
     /// Every operation that was cancelled and has not ended, so that the cancel can be repeated (H33).
     pub(crate) fn cancelling_keys(&self) -> Vec<Key> {
-        let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == State::Cancelling);
+        let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::Cancelling);
         let key = |(index, slot): (usize, &Slot)| {
             Key::new(index as u32, self.generations[index], slot.op_kind)
         };
@@ -243,7 +243,7 @@ impl Slots {
 
     /// Whether the driver was asked to end the operation, and it has not ended.
     pub(crate) fn is_cancelling(&self, key: Key) -> bool {
-        self.find(key).is_some_and(|slot| slot.state == State::Cancelling)
+        self.find(key).is_some_and(|slot| slot.state == SlotState::Cancelling)
     }
 
     /// Whether the owner asks again when the operation ends as cancelled, at no loss.
@@ -253,7 +253,7 @@ impl Slots {
 
     /// Operations in flight whose owners ask again when they end as cancelled, at no loss.
     pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
-        let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == State::InFlight);
+        let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::InFlight);
         let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable());
         let key = |(index, slot): (usize, &Slot)| {
             Key::new(index as u32, self.generations[index], slot.op_kind)
@@ -274,7 +274,7 @@ impl Slots {
 
     /// Whether the operation waits to be pushed and has not been cancelled.
     pub(crate) fn is_waiting(&self, key: Key) -> bool {
-        self.find(key).is_some_and(|slot| slot.state == State::Waiting)
+        self.find(key).is_some_and(|slot| slot.state == SlotState::Waiting)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -303,7 +303,7 @@ impl Slots {
 
     fn watch(&self, index: u32) -> Option<Watched> {
         let slot = self.slots.get(index as usize)?;
-        if slot.state != State::InFlight {
+        if slot.state != SlotState::InFlight {
             return None;
         }
         let (fd, interest) = slot.owner.watched(slot.op_kind)?;

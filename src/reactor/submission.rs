@@ -29,7 +29,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::slots::{Recipient, Slots};
-use super::{Owner, Phase, Reactor};
+use super::{Owner, Reactor, ReactorPhase};
 use crate::driver::request::{Key, Request, Wait};
 use crate::driver::{Driver, PushOutcome};
 use crate::op::OpResult;
@@ -109,7 +109,7 @@ impl Reactor {
     /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
     /// it was given in several pieces.
     pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
-        if self.phase.get() == Phase::Closed || self.is_of_parent() {
+        if self.phase.get() == ReactorPhase::Closed || self.is_of_parent() {
             return; // there is no next enter, and the list would never release the owner
         }
         self.submission.note_unsubmitted();

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use super::slots::Recipient;
 use super::timers::Expiry;
 use super::watchdog::CANCEL_AGAIN_NS;
-use super::{Phase, Reactor};
+use super::{Reactor, ReactorPhase};
 use crate::driver::request::Wait;
 use crate::driver::{Drained, Driver};
 use crate::error::Unhandled;
@@ -29,8 +29,8 @@ const DRAIN_NS: u64 = 2_000 * NS_PER_MS;
 impl Reactor {
     /// Lets dropped streams send what they had queued, for at most `limit_ns`.
     pub(crate) fn linger(&self, limit_ns: u64) {
-        if self.phase.get() == Phase::Open {
-            self.phase.set(Phase::Lingering);
+        if self.phase.get() == ReactorPhase::Open {
+            self.phase.set(ReactorPhase::Lingering);
         }
         self.ended_ns.set(Some(self.turn_ns.get()));
         self.home.end();
@@ -59,10 +59,10 @@ impl Reactor {
 
     /// Ends every operation and closes the driver. Idempotent.
     pub(crate) fn shut_down(&self) {
-        if self.phase.get() == Phase::Closed {
+        if self.phase.get() == ReactorPhase::Closed {
             return;
         }
-        self.phase.set(Phase::Draining);
+        self.phase.set(ReactorPhase::Draining);
         self.end_timers(|_| true);
         self.answer_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
@@ -124,7 +124,7 @@ impl Reactor {
             self.collect_last();
         }
         let mut driver = self.driver.borrow_mut().take().expect("open until closed");
-        self.phase.set(Phase::Closed);
+        self.phase.set(ReactorPhase::Closed);
         let in_flight_count = self.slots.borrow().len();
         let drained = match in_flight_count {
             0 => driver.drain(deadline_ns, || self.clock.now_ns()),

@@ -47,7 +47,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     reactor: Rc<Reactor>,
     deadline: Instant,
-    state: State,
+    state: SleepState,
     made_at: &'static Location<'static>,
 }
 
@@ -55,7 +55,7 @@ pub struct Sleep {
 struct LoopEnded;
 
 #[derive(Clone, Copy)]
-enum State {
+enum SleepState {
     /// Not polled yet: no timer is set.
     New,
     Pending(TimerKey),
@@ -65,7 +65,7 @@ enum State {
 impl Sleep {
     #[track_caller]
     fn new(reactor: Rc<Reactor>, deadline: Instant) -> Sleep {
-        Sleep { reactor, deadline, state: State::New, made_at: Location::caller() }
+        Sleep { reactor, deadline, state: SleepState::New, made_at: Location::caller() }
     }
 
     /// When it ends.
@@ -75,14 +75,14 @@ impl Sleep {
 
     /// Whether it has ended.
     pub fn is_elapsed(&self) -> bool {
-        matches!(self.state, State::Elapsed)
+        matches!(self.state, SleepState::Elapsed)
     }
 
     /// Gives it another deadline, as if it had been made with that one.
     pub fn reset(&mut self, deadline: Instant) {
         self.forget_timer();
         self.deadline = deadline;
-        self.state = State::New;
+        self.state = SleepState::New;
     }
 
     fn poll_elapsed(&mut self, waker: &Waker) -> Poll<Result<(), LoopEnded>> {
@@ -90,36 +90,36 @@ impl Sleep {
             return Poll::Ready(self.elapsed_before(ended_ns));
         }
         match self.state {
-            State::New => {
+            SleepState::New => {
                 let key = self.reactor.wake_at(self.deadline.as_ns(), waker);
-                self.state = State::Pending(key);
+                self.state = SleepState::Pending(key);
                 Poll::Pending
             }
-            State::Pending(key) => {
+            SleepState::Pending(key) => {
                 if self.reactor.set_timer_waker(key, waker) {
                     return Poll::Pending;
                 }
-                self.state = State::Elapsed;
+                self.state = SleepState::Elapsed;
                 Poll::Ready(Ok(()))
             }
-            State::Elapsed => Poll::Ready(Ok(())),
+            SleepState::Elapsed => Poll::Ready(Ok(())),
         }
     }
 
     /// Whether the timer was due in the last turn of its loop, which ended afterwards.
     fn elapsed_before(&mut self, ended_ns: u64) -> Result<(), LoopEnded> {
         match self.state {
-            State::Elapsed => Ok(()),
-            State::Pending(_) if self.deadline.as_ns() <= ended_ns => {
-                self.state = State::Elapsed;
+            SleepState::Elapsed => Ok(()),
+            SleepState::Pending(_) if self.deadline.as_ns() <= ended_ns => {
+                self.state = SleepState::Elapsed;
                 Ok(())
             }
-            State::New | State::Pending(_) => Err(LoopEnded),
+            SleepState::New | SleepState::Pending(_) => Err(LoopEnded),
         }
     }
 
     fn forget_timer(&mut self) {
-        if let State::Pending(key) = self.state {
+        if let SleepState::Pending(key) = self.state {
             self.reactor.remove_timer(key);
         }
     }

@@ -108,9 +108,9 @@ enum Direction {
 struct Socket {
     is_added: bool,
     short_read: ShortRead,
-    input: Side,
-    output: Side,
-    hang_up: Side,
+    input: InterestSide,
+    output: InterestSide,
+    hang_up: InterestSide,
 }
 
 /// What a read that fills less than its buffer means.
@@ -126,7 +126,7 @@ enum ShortRead {
 
 /// One direction of a socket.
 #[derive(Default)]
-struct Side {
+struct InterestSide {
     pending: Option<(Key, Request)>,
     is_on_run_list: bool,
 }
@@ -470,7 +470,7 @@ fn place(request: &Request) -> (RawFd, Direction) {
 }
 
 impl Socket {
-    fn side(&mut self, direction: Direction) -> &mut Side {
+    fn side(&mut self, direction: Direction) -> &mut InterestSide {
         match direction {
             Direction::In => &mut self.input,
             Direction::Out => &mut self.output,

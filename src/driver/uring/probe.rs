@@ -61,7 +61,7 @@ pub(super) fn prove<R: Ring>(ring: R, steps: &mut Steps) -> Result<R, SetupError
 
 /// Owns the descriptor that a completion of a probe's accept carries, and closes it.
 pub(super) fn close_accepted(cqe: Cqe) {
-    if internal_round(cqe.user_data) == Step::Accept as u32 && cqe.result >= 0 {
+    if internal_round(cqe.user_data) == ProbeStep::Accept as u32 && cqe.result >= 0 {
         drop(crate::op::accept::adopt(cqe.result));
     }
 }
@@ -69,13 +69,13 @@ pub(super) fn close_accepted(cqe: Cqe) {
 /// What is probed. Part of the `user_data` of the probing entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-enum Step {
+enum ProbeStep {
     NoOp = 1,
     Recv = 2,
     Accept = 3,
 }
 
-impl Step {
+impl ProbeStep {
     fn user_data(self) -> u64 {
         internal_user_data(internal::PROBE, self as u32)
     }
@@ -112,7 +112,7 @@ struct Prober<R: Ring> {
     /// Of the step in flight, oldest first.
     answers: VecDeque<ProbeResult>,
     /// The step whose entry has been pushed and has not had its final completion.
-    armed: Option<Step>,
+    armed: Option<ProbeStep>,
     is_timeout_armed: bool,
 }
 
@@ -123,7 +123,7 @@ impl<R: Ring> Prober<R> {
     }
 
     fn no_op(&mut self) -> io::Result<()> {
-        self.arm(Step::NoOp, Entry::Nop)?;
+        self.arm(ProbeStep::NoOp, Entry::Nop)?;
         self.next_answer()?.check()
     }
 
@@ -150,7 +150,10 @@ impl<R: Ring> Prober<R> {
         let loan = pool.lend().expect("a fresh pool has a free buffer");
         self.ring.provide(loan);
         self.ring.publish();
-        self.arm(Step::Recv, Entry::Op(Request::Recv { fd: ours.as_raw_fd(), poll_first: false }))?;
+        self.arm(
+            ProbeStep::Recv,
+            Entry::Op(Request::Recv { fd: ours.as_raw_fd(), poll_first: false }),
+        )?;
         theirs.send(b"?")?;
         let first = self.next_answer();
         // Whatever came, the peer's end makes the receive finish, so there is nothing to cancel.
@@ -181,7 +184,7 @@ impl<R: Ring> Prober<R> {
 
     fn accept_one(&mut self, listener: &Socket) -> io::Result<()> {
         self.arm(
-            Step::Accept,
+            ProbeStep::Accept,
             Entry::Op(Request::Accept { fd: listener.as_raw_fd(), is_multishot: true }),
         )?;
         self.enter(Enter::Submit)?;
@@ -192,7 +195,7 @@ impl<R: Ring> Prober<R> {
     }
 
     /// Pushes the entry of a step.
-    fn arm(&mut self, step: Step, entry: Entry) -> io::Result<()> {
+    fn arm(&mut self, step: ProbeStep, entry: Entry) -> io::Result<()> {
         assert_eq!(self.armed, None, "{step:?} begins before the last step has ended");
         self.answers.clear();
         self.push(step.user_data(), entry)?;
@@ -281,7 +284,7 @@ impl<R: Ring> Prober<R> {
             internal::PROBE_CANCEL => return, // only the target's final completion counts (H30)
             _ => unreachable!("{cqe:?} on a ring that has no driver"),
         }
-        if self.armed.map(Step::user_data) == Some(cqe.user_data) {
+        if self.armed.map(ProbeStep::user_data) == Some(cqe.user_data) {
             let flags = Flags::from_raw(cqe.flags);
             self.answers.push_back(ProbeResult { result: cqe.result, flags });
             if !flags.more() {

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::socket::{Phase, Socket};
+use super::socket::{Socket, SocketPhase};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;
@@ -98,12 +98,12 @@ impl Socket {
         close: Close,
         waiter: Option<Rc<CloseWait>>,
     ) {
-        assert_ne!(self.phase.get(), Phase::Closing, "closed twice");
+        assert_ne!(self.phase.get(), SocketPhase::Closing, "closed twice");
         if self.reactor.disown() {
-            self.phase.set(Phase::Closing); // in a forked child: the last `Rc` closes its descriptor
+            self.phase.set(SocketPhase::Closing); // in a forked child: the last `Rc` closes its descriptor
             return;
         }
-        if self.phase.replace(Phase::Closing) == Phase::Connecting {
+        if self.phase.replace(SocketPhase::Closing) == SocketPhase::Connecting {
             self.cancel_connect();
         }
         self.end_hang_up_poll();
@@ -130,7 +130,7 @@ impl Socket {
 
     /// Called when a send has ended, well or badly.
     pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
-        if self.phase.get() == Phase::Closing && !self.is_writing() {
+        if self.phase.get() == SocketPhase::Closing && !self.is_writing() {
             self.end_linger();
         }
     }

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use socket2::SockAddr;
 
 use super::closing::Close;
-use super::socket::{Phase, Socket};
+use super::socket::{Socket, SocketPhase};
 use crate::driver::request::Key;
 use crate::op::{OpResult, connect};
 use crate::reactor::Reactor;
@@ -49,11 +49,11 @@ pub(in crate::net) async fn connect(
     fd: OwnedFd,
     addr: SockAddr,
 ) -> io::Result<Rc<Socket>> {
-    let socket = Socket::new(reactor, fd, Phase::Connecting);
+    let socket = Socket::new(reactor, fd, SocketPhase::Connecting);
     let mut attempt = Attempt { socket: Some(Rc::clone(&socket)) };
     let mut addr = Some(addr);
     coop::leaf_fn(socket.home(), |cx| socket.poll_connect(&mut addr, cx.waker())).await?;
-    socket.phase.set(Phase::Open);
+    socket.phase.set(SocketPhase::Open);
     attempt.socket = None;
     Ok(socket)
 }

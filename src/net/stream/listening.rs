@@ -64,7 +64,7 @@ pub(in crate::net) struct Listening {
     queue: RefCell<VecDeque<Connection>>,
     /// How many connections may be open, if the program has set a limit.
     limit: Option<Rc<Limit>>,
-    armed: Cell<Armed>,
+    armed: Cell<AcceptState>,
     is_closed: Cell<bool>,
     /// A shortage has been reported and is not over.
     is_short: Cell<bool>,
@@ -85,7 +85,7 @@ pub(in crate::net) struct Listening {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Armed {
+enum AcceptState {
     Idle,
     InFlight(Key),
     Cancelling,
@@ -122,7 +122,7 @@ impl Listening {
             reactor,
             queue: RefCell::default(),
             limit: limit.map(|(max, overflow)| Limit::new(max, overflow, Weak::clone(this))),
-            armed: Cell::new(Armed::Idle),
+            armed: Cell::new(AcceptState::Idle),
             is_closed: Cell::new(false),
             is_short: Cell::new(false),
             failure: Cell::default(),
@@ -190,7 +190,7 @@ impl Listening {
             return; // in a forked child: the parent still accepts
         }
         self.disarm();
-        if matches!(self.armed.get(), Armed::Cancelling) {
+        if matches!(self.armed.get(), AcceptState::Cancelling) {
             self.reactor.collect_now();
         }
     }
@@ -227,37 +227,40 @@ impl Listening {
 
     fn disarm(&self) {
         match self.armed.get() {
-            Armed::InFlight(key) => {
-                self.armed.set(Armed::Cancelling);
+            AcceptState::InFlight(key) => {
+                self.armed.set(AcceptState::Cancelling);
                 self.reactor.cancel(key);
             }
-            Armed::Resting(timer) | Armed::Full(timer) => {
-                self.armed.set(Armed::Idle);
+            AcceptState::Resting(timer) | AcceptState::Full(timer) => {
+                self.armed.set(AcceptState::Idle);
                 self.reactor.remove_timer(timer);
             }
-            Armed::Idle | Armed::Cancelling => {}
+            AcceptState::Idle | AcceptState::Cancelling => {}
         }
     }
 
     /// A connection that counted has been closed.
     pub(super) fn has_room(self: &Rc<Self>) {
-        if matches!(self.armed.get(), Armed::Full(_)) {
+        if matches!(self.armed.get(), AcceptState::Full(_)) {
             self.prepare_later();
         }
     }
 
     fn arm(self: &Rc<Self>) -> io::Result<()> {
         match self.armed.get() {
-            Armed::Idle => {}
+            AcceptState::Idle => {}
             // In flight, or its end, its timer or a place will arm again.
-            Armed::InFlight(_) | Armed::Cancelling | Armed::Resting(_) | Armed::Full(_) => {
+            AcceptState::InFlight(_)
+            | AcceptState::Cancelling
+            | AcceptState::Resting(_)
+            | AcceptState::Full(_) => {
                 return Ok(());
             }
         }
         let limit = self.limit.as_ref();
         if limit.is_some_and(|limit| limit.is_closed()) && self.reactor.is_accepting() {
             let timer = self.reactor.expire_at(u64::MAX, Rc::clone(self) as Rc<_>);
-            self.armed.set(Armed::Full(timer));
+            self.armed.set(AcceptState::Full(timer));
             return Ok(());
         }
         let request = match limit {
@@ -265,7 +268,7 @@ impl Listening {
             _ => accept::request(self),
         };
         let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
-        self.armed.set(Armed::InFlight(key));
+        self.armed.set(AcceptState::InFlight(key));
         Ok(())
     }
 
@@ -282,7 +285,7 @@ impl Listening {
 
     fn accepted(self: &Rc<Self>, answer: OpResult) {
         if !answer.more {
-            self.armed.set(Armed::Idle);
+            self.armed.set(AcceptState::Idle);
         }
         match accept::finish(answer) {
             Accepted::Connection(fd) => self.connection(fd),
@@ -312,10 +315,10 @@ impl Listening {
             queue.len()
         };
         self.wake_next();
-        if let Armed::InFlight(key) = self.armed.get()
+        if let AcceptState::InFlight(key) = self.armed.get()
             && queued_count >= QUEUED_CONNECTIONS_MAX
         {
-            self.armed.set(Armed::Cancelling);
+            self.armed.set(AcceptState::Cancelling);
             self.reactor.cancel(key);
         }
     }
@@ -337,10 +340,10 @@ impl Listening {
             let error = io::Error::from_raw_os_error(code);
             self.reactor.report(Unhandled::AcceptCapacity { error });
         }
-        if matches!(self.armed.get(), Armed::Idle) {
+        if matches!(self.armed.get(), AcceptState::Idle) {
             let deadline_ns = self.reactor.now_ns() + ACCEPT_BACKOFF_NS;
             let timer = self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>);
-            self.armed.set(Armed::Resting(timer));
+            self.armed.set(AcceptState::Resting(timer));
         }
     }
 
@@ -382,7 +385,7 @@ impl Leaving {
         let listening = self.0.as_ref().expect("polled after completion");
         listening.is_leaving.set(true);
         listening.disarm();
-        let is_idle = matches!(listening.armed.get(), Armed::Idle);
+        let is_idle = matches!(listening.armed.get(), AcceptState::Idle);
         if is_idle && Rc::strong_count(listening) == 1 {
             return Poll::Ready(self.0.take().expect("looked at above"));
         }
@@ -430,8 +433,8 @@ impl Owner for Listening {
         if !self.queue.borrow().is_empty() {
             self.wake_next();
         }
-        if let Armed::Full(timer) = self.armed.get() {
-            self.armed.set(Armed::Idle);
+        if let AcceptState::Full(timer) = self.armed.get() {
+            self.armed.set(AcceptState::Idle);
             self.reactor.remove_timer(timer);
             self.arm_if_wanted();
         }
@@ -440,7 +443,7 @@ impl Owner for Listening {
 
 impl Expire for Listening {
     fn expire(self: Rc<Self>) {
-        self.armed.set(Armed::Idle);
+        self.armed.set(AcceptState::Idle);
         self.arm_if_wanted();
     }
 

@@ -56,7 +56,7 @@ const MULTISHOT_RETRIES: u8 = 32;
 #[derive(Default)]
 pub(super) struct Reading {
     queue: RecvQueue,
-    armed: Armed,
+    armed: RecvState,
     next: Next,
     /// Whether `settle_reading` is due.
     is_settling: bool,
@@ -74,7 +74,7 @@ pub(super) struct Reading {
 }
 
 #[derive(Default)]
-enum Armed {
+enum RecvState {
     #[default]
     Idle,
     Multishot(Key),
@@ -180,7 +180,7 @@ impl Socket {
             reading.burst_count = reading.burst_count.saturating_add(1);
             reading.is_spent |= reading.burst_count == MULTISHOT_RETRIES;
         } else {
-            reading.armed = Armed::Idle;
+            reading.armed = RecvState::Idle;
             (reading.burst_count, reading.is_spent) = (0, false);
         }
         reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
@@ -191,7 +191,7 @@ impl Socket {
     pub(super) fn received_into(self: &Rc<Self>, answer: OpResult) {
         let mut reading = self.reading.borrow_mut();
         // A cancel leaves the state alone, so that the buffer stays where the kernel writes.
-        let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
+        let RecvState::Private { target, .. } = std::mem::take(&mut reading.armed) else {
             unreachable!("only `Private` has such a receive in flight");
         };
         let is_filled = answer.result == target.len() as i32;
@@ -221,7 +221,7 @@ impl Socket {
     /// The receive into a private buffer will never end: the buffer is the kernel's for good.
     pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: OpResult) {
         let mut reading = self.reading.borrow_mut();
-        let Armed::Private { target, .. } = std::mem::take(&mut reading.armed) else {
+        let RecvState::Private { target, .. } = std::mem::take(&mut reading.armed) else {
             unreachable!("only `Private` has such a receive in flight");
         };
         std::mem::forget(target);
@@ -237,12 +237,12 @@ impl Socket {
         let mut reading = self.reading.borrow_mut();
         reading.is_unwanted = true;
         let key = match reading.armed {
-            Armed::Multishot(key) => {
-                reading.armed = Armed::Cancelling;
+            RecvState::Multishot(key) => {
+                reading.armed = RecvState::Cancelling;
                 Some(key)
             }
-            Armed::Private { key, .. } => Some(key),
-            Armed::Cancelling | Armed::Idle => None,
+            RecvState::Private { key, .. } => Some(key),
+            RecvState::Cancelling | RecvState::Idle => None,
         };
         let queue = std::mem::take(&mut reading.queue);
         let reader = reading.reader.take();
@@ -261,13 +261,13 @@ impl Socket {
         let mut reading = self.reading.borrow_mut();
         let is_first = !std::mem::replace(&mut reading.is_leaving, true);
         let key = match reading.armed {
-            Armed::Idle => return Poll::Ready(()),
-            Armed::Multishot(key) => {
-                reading.armed = Armed::Cancelling;
+            RecvState::Idle => return Poll::Ready(()),
+            RecvState::Multishot(key) => {
+                reading.armed = RecvState::Cancelling;
                 Some(key)
             }
-            Armed::Private { key, .. } if is_first => Some(key),
-            Armed::Private { .. } | Armed::Cancelling => None,
+            RecvState::Private { key, .. } if is_first => Some(key),
+            RecvState::Private { .. } | RecvState::Cancelling => None,
         };
         drop(reading);
         if let Some(key) = key {
@@ -307,9 +307,9 @@ impl Socket {
             idle.forget_expiry();
         }
         let is_crowded = (reading.queue.is_full() || reading.is_spent)
-            && matches!(reading.armed, Armed::Multishot(_));
+            && matches!(reading.armed, RecvState::Multishot(_));
         let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
-        let is_idle = matches!(reading.armed, Armed::Idle);
+        let is_idle = matches!(reading.armed, RecvState::Idle);
         let has_news = match reading.is_leaving {
             true => is_idle,
             false => !reading.queue.is_empty() || reading.end.is_some(),
@@ -342,9 +342,9 @@ impl Socket {
         }
         reading.is_settling = false;
         let is_spent = std::mem::take(&mut reading.is_spent);
-        let Armed::Multishot(key) = reading.armed else { return };
+        let RecvState::Multishot(key) = reading.armed else { return };
         if reading.queue.is_full() || (is_spent && self.is_unix()) {
-            reading.armed = Armed::Cancelling;
+            reading.armed = RecvState::Cancelling;
             drop(reading);
             self.reactor.cancel(key);
         }
@@ -353,7 +353,7 @@ impl Socket {
     /// Has a receive in flight, whatever kind fits.
     fn arm_recv(self: &Rc<Self>) -> io::Result<()> {
         let mut reading = self.reading.borrow_mut();
-        if !matches!(reading.armed, Armed::Idle) {
+        if !matches!(reading.armed, RecvState::Idle) {
             return Ok(()); // in flight, or on its way out: its final completion arms again
         }
         let owner = Rc::clone(self);
@@ -362,10 +362,10 @@ impl Socket {
         reading.armed = if next == Next::Private {
             let mut target = vec![0; pool.buffer_len() as usize];
             let key = self.reactor.submit(owner, recv::request_into(&**self, &mut target))?;
-            Armed::Private { key, target }
+            RecvState::Private { key, target }
         } else {
             let poll_first = next == Next::Quiet || pool.available_count() == 0;
-            Armed::Multishot(self.reactor.submit(owner, recv::request(&**self, poll_first))?)
+            RecvState::Multishot(self.reactor.submit(owner, recv::request(&**self, poll_first))?)
         };
         Ok(())
     }

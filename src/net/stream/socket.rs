@@ -34,7 +34,7 @@ use crate::sys::{errno, fork};
 
 pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
-    pub(super) phase: Cell<Phase>,
+    pub(super) phase: Cell<SocketPhase>,
     pub(super) reading: RefCell<Reading>,
     pub(super) writing: RefCell<Writing>,
     /// Set while the socket connects or closes; most connections never have it.
@@ -72,7 +72,7 @@ pub(super) struct Rare {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::net) enum Phase {
+pub(in crate::net) enum SocketPhase {
     Connecting,
     Open,
     /// The program is done with it. Queued bytes are still sent, then it closes.
@@ -83,7 +83,7 @@ impl Socket {
     pub(in crate::net) fn new(
         reactor: Rc<Reactor>,
         connection: impl Into<Connection>,
-        phase: Phase,
+        phase: SocketPhase,
     ) -> Rc<Socket> {
         let Connection { fd, admission } = connection.into();
         let rare = OnceCell::new();

@@ -14,7 +14,7 @@ use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
 use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
-use crate::net::stream::socket::{Phase, Socket};
+use crate::net::stream::socket::{Socket, SocketPhase};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::stream::{handing_over, hang_up};
 use crate::reactor::Reactor;
@@ -152,7 +152,7 @@ impl TcpStream {
     }
 
     pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> TcpStream {
-        TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, Phase::Open))
+        TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open))
     }
 
     pub(super) fn from_socket(socket: Rc<Socket>) -> TcpStream {

@@ -12,7 +12,7 @@ use super::{addr, connecting};
 use crate::net::stream::admission::Connection;
 use crate::net::stream::closing::{self, Close};
 use crate::net::stream::handing_over;
-use crate::net::stream::socket::{Phase, Socket};
+use crate::net::stream::socket::{Socket, SocketPhase};
 use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::reactor::Reactor;
 use crate::runtime::context;
@@ -141,7 +141,7 @@ impl UnixStream {
     }
 
     pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> UnixStream {
-        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, Phase::Open)) }
+        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open)) }
     }
 
     pub(in crate::net) fn socket(&self) -> &Rc<Socket> {

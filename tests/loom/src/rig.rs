@@ -16,12 +16,12 @@ use crate::task::{Executor, MainWaker, Remote, Report};
 /// The eventfd and the completion queue of a loop. A lost ring is a sleep without an end, which
 /// loom reports as a deadlock.
 pub(crate) struct Notified {
-    state: Mutex<State>,
+    state: Mutex<RigState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct RigState {
     /// The counter of the eventfd.
     count: u32,
     rings: u32,

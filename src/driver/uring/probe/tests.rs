@@ -74,7 +74,7 @@ fn a_receive_may_outlive_its_probe() {
     script.set_cancel_policy(CancelPolicy::Ignore);
     let mut prober = prober(&script);
     assert!(prober.multishot_recv().is_err(), "it has no answer");
-    assert_eq!(script.cancels(), [Step::Recv.user_data()]);
+    assert_eq!(script.cancels(), [ProbeStep::Recv.user_data()]);
     drop(prober);
     let busy: Vec<_> = (0..64).map(|_| Pool::new(1, PROBE_BUFFER_LEN).unwrap()).collect();
     assert!(script.deliver(script.the(OpKind::Recv), &[0x55; 64], false));
@@ -251,11 +251,11 @@ fn late_completions_of_a_probe_are_ignored() {
     let (accepted, accepted_peer) = connection();
     let (other, other_peer) = connection();
     let timeout = internal_user_data(internal::PROBE_TIMEOUT, 0);
-    script.post_result(Step::Accept.user_data(), accepted);
-    script.post_result(Step::Accept.user_data(), -errno::ECANCELED);
-    script.post_result(Step::Recv.user_data(), other);
+    script.post_result(ProbeStep::Accept.user_data(), accepted);
+    script.post_result(ProbeStep::Accept.user_data(), -errno::ECANCELED);
+    script.post_result(ProbeStep::Recv.user_data(), other);
     script.post_result(timeout, other);
-    script.post_result(internal_user_data(internal::PROBE_CANCEL, Step::Accept as u32), other);
+    script.post_result(internal_user_data(internal::PROBE_CANCEL, ProbeStep::Accept as u32), other);
     let mut out = Vec::new();
     driver.wait(Wait::Poll, &mut out).unwrap();
     assert!(out.is_empty(), "{out:?}");
