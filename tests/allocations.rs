@@ -131,7 +131,7 @@ fn an_echo_enters_the_kernel_twice() {
         for _ in 0..ROUNDS_BEFORE {
             echo(&mut stream, &mut peer).await;
         }
-        let enters = || Handle::current().metrics().enters;
+        let enters = || Handle::current().metrics().enter_calls;
         let before = enters();
         for _ in 0..ROUNDS {
             echo(&mut stream, &mut peer).await;

@@ -57,14 +57,14 @@ fn burst(choice: DriverChoice, buffer_count: u16) {
         (0, 0, 0),
         "{metrics:?}"
     );
-    assert!(tally.enobufs <= tally.messages, "{} ENOBUFS: {tally}", tally.enobufs);
+    assert!(tally.pool_exhausted <= tally.messages, "{} ENOBUFS: {tally}", tally.pool_exhausted);
     println!("\nBURST {} {buffer_count} {tally}", runtime.handle().driver().kind());
 }
 
 /// How many receives found no buffer.
 struct Tally {
     messages: u64,
-    enobufs: u64,
+    pool_exhausted: u64,
     first_round: u64,
     last_round: u64,
 }
@@ -72,8 +72,8 @@ struct Tally {
 /// Figures per message, for `scripts/kernels.sh`.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { messages, enobufs, first_round, last_round } = self;
-        let per_message = *enobufs as f64 / *messages as f64;
+        let Tally { messages, pool_exhausted, first_round, last_round } = self;
+        let per_message = *pool_exhausted as f64 / *messages as f64;
         let per_round = |count: u64| count as f64 / CONNECTIONS as f64;
         let (first, last) = (per_round(*first_round), per_round(*last_round));
         write!(f, "{per_message:.2} (first round {first:.2}, last {last:.2})")
@@ -84,17 +84,17 @@ impl fmt::Display for Tally {
 async fn all_at_once() -> Tally {
     let received = Rc::new(Cell::new(0));
     let (mut clients, servers) = connect(&received).await;
-    let enobufs = || Handle::current().metrics().enobufs;
+    let pool_exhausted = || Handle::current().metrics().pool_exhausted;
     let mut rounds = Vec::new();
     for round in 1..=ROUNDS {
-        let before = enobufs();
+        let before = pool_exhausted();
         // In one poll: the loop does not enter the kernel before the last message is there.
         for client in &mut clients {
             client.write_all(&MESSAGE).expect("a server that reads");
         }
         let expected = round * CONNECTIONS * MESSAGE.len() as u64;
         until(|| received.get() == expected).await;
-        rounds.push(enobufs() - before);
+        rounds.push(pool_exhausted() - before);
     }
     drop(clients);
     for server in servers {
@@ -102,7 +102,7 @@ async fn all_at_once() -> Tally {
     }
     Tally {
         messages: ROUNDS * CONNECTIONS,
-        enobufs: rounds.iter().sum(),
+        pool_exhausted: rounds.iter().sum(),
         first_round: rounds[0],
         last_round: rounds[rounds.len() - 1],
     }

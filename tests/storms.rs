@@ -83,7 +83,7 @@ fn tiny_rings_lose_nothing() {
                 assert_quiet(&metrics);
                 println!(
                     "rings of {submission} and {completion}: {tally}, {} overflows, {} enters",
-                    metrics.cq_overflows, metrics.enters
+                    metrics.cq_overflows, metrics.enter_calls
                 );
                 overflows.set(overflows.get() + metrics.cq_overflows);
                 if kind == DriverKind::Epoll {
@@ -107,22 +107,22 @@ fn tiny_rings_lose_nothing() {
 #[test]
 fn pools_of_one_buffer_starve_nobody() {
     on_each_driver("tiny pools", &[41], |builder, seed| {
-        let mut enobufs = 0;
+        let mut pool_exhausted = 0;
         for (count, len) in [(1, 64), (1, 4096), (2, 64), (2, 4096)] {
             let runtime = builder().recv_buffers(count, len).build().unwrap();
             let tally = runtime.block_on(load::mixed(seed));
             let metrics = runtime.handle().metrics();
             assert_quiet(&metrics);
-            println!("{count} buffers of {len}: {tally}, {} ENOBUFS", metrics.enobufs);
+            println!("{count} buffers of {len}: {tally}, {} ENOBUFS", metrics.pool_exhausted);
             let receives_max = tally.chunks + tally.streams + metrics.cancels;
             assert!(
-                metrics.enobufs <= receives_max,
+                metrics.pool_exhausted <= receives_max,
                 "{} ENOBUFS, but {tally} and {} cancels",
-                metrics.enobufs,
+                metrics.pool_exhausted,
                 metrics.cancels
             );
-            enobufs += metrics.enobufs;
+            pool_exhausted += metrics.pool_exhausted;
         }
-        assert!(enobufs > 0, "no receive has found the pool empty");
+        assert!(pool_exhausted > 0, "no receive has found the pool empty");
     });
 }

@@ -31,7 +31,7 @@ impl Failed {
             Wait::Until(at_ns) => Some(self.clock.pass_until(at_ns)),
             Wait::Forever => None,
         };
-        self.stats.enters += 1;
+        self.stats.enter_calls += 1;
         self.stats.sleeps += 1;
         self.wake_fd.sleep(timeout_ns);
     }

@@ -160,7 +160,7 @@ pub(crate) enum PushOutcome {
 /// What a driver counts.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct DriverStats {
-    pub(crate) enters: u64,
+    pub(crate) enter_calls: u64,
     pub(crate) sleeps: u64,
     pub(crate) enter_retries: u64,
     pub(crate) submissions: u64,

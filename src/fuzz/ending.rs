@@ -85,7 +85,7 @@ pub(super) async fn settle(program: &mut Program) {
     program.watches.clear();
     rounds(program, "closes", |program| {
         let stats = context::current().reactor.stats();
-        program.tasks.is_empty() && (stats.in_flight, stats.closing) == (0, 0)
+        program.tasks.is_empty() && (stats.in_flight, stats.closing_streams) == (0, 0)
     })
     .await;
     check_settled(&run);
@@ -116,7 +116,7 @@ async fn rounds(program: &mut Program, what: &str, is_done: impl Fn(&Program) ->
     }
     let stuck: Vec<What> = program.tasks.iter().map(|task| task.what).collect();
     let stats = context::current().reactor.stats();
-    let left = (stats.in_flight, stats.closing, stats.timers);
+    let left = (stats.in_flight, stats.closing_streams, stats.timers);
     let mut books = run.books.borrow_mut();
     let ops: Vec<_> = books.ops.iter().map(|op| (op.op_kind(), op.kind, op.is_cancelled)).collect();
     books.violated(format_args!(

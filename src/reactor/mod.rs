@@ -101,7 +101,7 @@ pub(crate) struct Reactor {
     in_flight_before: Cell<usize>,
     /// `turn_ns` when the timers of tasks ended with the loop.
     ended_ns: Cell<Option<u64>>,
-    enobufs: Cell<u64>,
+    pool_exhausted: Cell<u64>,
     closing_count: Cell<usize>,
     peer_resets: Cell<u64>,
     shed: Cell<u64>,
@@ -127,10 +127,10 @@ pub(crate) struct ReactorStats {
     pub(crate) driver: DriverStats,
     pub(crate) stale_completions: u64,
     pub(crate) watchdog: WatchdogStats,
-    pub(crate) enobufs: u64,
+    pub(crate) pool_exhausted: u64,
     pub(crate) in_flight: usize,
     pub(crate) timers: usize,
-    pub(crate) closing: usize,
+    pub(crate) closing_streams: usize,
     pub(crate) peer_resets: u64,
     pub(crate) shed: u64,
     pub(crate) buffers_held: u32,
@@ -162,7 +162,7 @@ impl Reactor {
             turn_ns: Cell::new(0),
             in_flight_before: Cell::new(0),
             ended_ns: Cell::new(None),
-            enobufs: Cell::new(0),
+            pool_exhausted: Cell::new(0),
             closing_count: Cell::new(0),
             peer_resets: Cell::new(0),
             shed: Cell::new(0),
@@ -331,7 +331,7 @@ impl Reactor {
             self.pool.filled(id, len)
         });
         if completion.result == -errno::ENOBUFS {
-            self.enobufs.set(self.enobufs.get() + 1);
+            self.pool_exhausted.set(self.pool_exhausted.get() + 1);
             self.pool.note_dry();
         }
         let recipient = self.slots.borrow_mut().complete(completion);
@@ -465,10 +465,10 @@ impl Reactor {
             driver: self.driver.borrow().as_ref().map(Driver::stats).unwrap_or_default(),
             stale_completions: slots.stale_completions(),
             watchdog: self.watchdog.borrow().stats,
-            enobufs: self.enobufs.get(),
+            pool_exhausted: self.pool_exhausted.get(),
             in_flight: slots.len(),
             timers: self.timers.borrow().len(),
-            closing: self.closing_count.get(),
+            closing_streams: self.closing_count.get(),
             peer_resets: self.peer_resets.get(),
             shed: self.shed.get(),
             buffers_held: self.pool.held_count(),

@@ -66,16 +66,16 @@ impl Handle {
             driver,
             stale_completions,
             watchdog: WatchdogStats { lost_wakeups, cancels_repeated, dropped_completions },
-            enobufs,
+            pool_exhausted,
             in_flight,
             timers,
-            closing,
+            closing_streams,
             peer_resets,
             shed,
             buffers_held,
         } = core.reactor.stats();
         let DriverStats {
-            enters,
+            enter_calls,
             sleeps,
             enter_retries,
             submissions,
@@ -89,7 +89,7 @@ impl Handle {
         Metrics {
             turns: core.turns.get(),
             polls: core.executor.polls(),
-            enters,
+            enter_calls,
             sleeps,
             enter_retries,
             submissions,
@@ -102,7 +102,7 @@ impl Handle {
             lost_wakeups,
             cancels_repeated,
             dropped_completions,
-            enobufs,
+            pool_exhausted,
             peer_resets,
             connections_shed: shed,
             reports_suppressed: core.reports.suppressed_count(),
@@ -110,7 +110,7 @@ impl Handle {
             tasks: core.executor.task_count() as u64,
             in_flight: in_flight as u64,
             timers: timers as u64,
-            closing: closing as u64,
+            closing_streams: closing_streams as u64,
             buffers_held: u64::from(buffers_held),
             ready_peak: core.executor.ready_peak_count() as u64,
         }
@@ -132,7 +132,7 @@ pub struct Metrics {
     /// Polls of tasks and calls of callbacks.
     pub polls: u64,
     /// System calls of the driver: entries into the kernel.
-    pub enters: u64,
+    pub enter_calls: u64,
     /// Entries that were allowed to sleep.
     pub sleeps: u64,
     /// Entries that a signal or a shortage in the kernel ended early; the loop tried again.
@@ -160,7 +160,7 @@ pub struct Metrics {
     /// operations that they belong to end with an error; all others go on.
     pub dropped_completions: u64,
     /// Receives that found the buffer pool empty and went on with a buffer of their own.
-    pub enobufs: u64,
+    pub pool_exhausted: u64,
     /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.
     /// Peers do that at any time, so these are counted and not reported.
     pub peer_resets: u64,
@@ -180,7 +180,7 @@ pub struct Metrics {
     /// Timers pending.
     pub timers: u64,
     /// Dropped streams that are still sending queued bytes.
-    pub closing: u64,
+    pub closing_streams: u64,
     /// Receive buffers that the program holds.
     pub buffers_held: u64,
     /// The longest that the ready queue has been.

@@ -40,10 +40,10 @@ fn few_bytes_do_not_hold_the_pool(on: Driver) {
             assert!(held <= 64, "{held} of 128 buffers for {} single bytes", 100 * (number + 1));
         }
         let (mut other, mut peer) = std_pair();
-        let before = metrics().enobufs;
+        let before = metrics().pool_exhausted;
         peer.write_all(&coded_bytes(0, 512)).unwrap();
         assert_coded(0, &other.recv().await.unwrap());
-        assert_eq!(metrics().enobufs, before, "the pool has buffers");
+        assert_eq!(metrics().pool_exhausted, before, "the pool has buffers");
         for (stream, _) in &mut pairs {
             let mut bytes = [0; 16];
             stream.read_exact(&mut bytes).await.unwrap();

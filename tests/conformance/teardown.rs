@@ -301,9 +301,9 @@ fn a_stalled_peer_does_not_keep_a_dropped_stream(on: Driver) {
         let (mut stream, peer) = tight_pair();
         stream.send(vec![1; BIG]).await.unwrap();
         drop(stream);
-        assert_eq!(Handle::current().metrics().closing, 1);
+        assert_eq!(Handle::current().metrics().closing_streams, 1);
         // Counted by turns of the loop: `until` would spin for the 30 ms.
-        while Handle::current().metrics().closing > 0 {
+        while Handle::current().metrics().closing_streams > 0 {
             sleep(Duration::from_millis(5)).await;
         }
         until(|| Handle::current().metrics().in_flight == 0).await;
@@ -419,7 +419,7 @@ fn a_dropped_close_reports_its_loss(on: Driver) {
         let (mut stream, _peer) = tight_pair();
         stream.send(vec![1; BIG]).await.unwrap();
         assert!(poll_once(pin!(stream.close())).await.is_pending());
-        while Handle::current().metrics().closing > 0 {
+        while Handle::current().metrics().closing_streams > 0 {
             sleep(Duration::from_millis(5)).await;
         }
         turns(3).await;
@@ -453,7 +453,7 @@ fn peers_that_reset_are_counted_and_not_reported(on: Driver) {
             }
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         }
-        until(|| Handle::current().metrics().closing == 0).await;
+        until(|| Handle::current().metrics().closing_streams == 0).await;
     });
     let metrics = runtime.handle().metrics();
     drop(runtime);

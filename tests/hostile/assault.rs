@@ -150,7 +150,7 @@ struct Measured {
     /// Per attacker.
     bytes: u64,
     slots: u64,
-    enobufs: u64,
+    pool_exhausted: u64,
     left_bytes: i64,
     reports: u64,
 }
@@ -224,7 +224,7 @@ async fn conduct(case: &Case) -> Measured {
     reset_peak();
     let quiet = bystander.watch(&mut Still(())).await;
     let own_bytes = peak_bytes();
-    until(|| stage.serving.get() == 1 && metrics().closing == 0).await;
+    until(|| stage.serving.get() == 1 && metrics().closing_streams == 0).await;
     let (before, live) = (metrics(), live_bytes());
     let mut measured = Measured::new(quiet);
     for wave in 0..2 {
@@ -303,7 +303,7 @@ fn metrics() -> Metrics {
 /// Whether no more is in flight, closing, pending or held than `before`.
 fn is_within(before: &Metrics, now: &Metrics) -> bool {
     now.in_flight <= before.in_flight
-        && now.closing <= before.closing
+        && now.closing_streams <= before.closing_streams
         && now.timers <= before.timers
         && now.buffers_held <= before.buffers_held
 }
@@ -378,7 +378,15 @@ async fn exchange(stream: &mut TcpStream) {
 impl Measured {
     fn new(quiet: Cost) -> Measured {
         let attacked = Cost::default();
-        Measured { quiet, attacked, bytes: 0, slots: 0, enobufs: 0, left_bytes: 0, reports: 0 }
+        Measured {
+            quiet,
+            attacked,
+            bytes: 0,
+            slots: 0,
+            pool_exhausted: 0,
+            left_bytes: 0,
+            reports: 0,
+        }
     }
 
     /// Takes in one wave; of two the worse counts.
@@ -389,7 +397,7 @@ impl Measured {
         let quiet_slots = self.quiet.in_flight_max + BYSTANDER_SLOTS;
         let slots = cost.in_flight_max.saturating_sub(quiet_slots);
         self.slots = self.slots.max(slots.div_ceil(attackers));
-        self.enobufs = metrics().enobufs;
+        self.pool_exhausted = metrics().pool_exhausted;
         if cost.turns > self.attacked.turns {
             self.attacked = cost;
         }
@@ -419,7 +427,7 @@ impl Measured {
             self.attacked.turns_worst,
             LATENCY_FACTOR * self.quiet.turns_worst,
             self.completions_per_act(),
-            self.enobufs,
+            self.pool_exhausted,
             self.reports,
         )
     }

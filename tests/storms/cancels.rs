@@ -108,7 +108,7 @@ pub(crate) fn storm(builder: &dyn Fn() -> Builder, seed: u64) {
         storm.slowed,
         unsent.get(),
         metrics.turns,
-        metrics.enters
+        metrics.enter_calls
     );
 }
 
@@ -140,7 +140,7 @@ async fn rage(seed: u64, total: u64, full_addr: SocketAddr) -> Storm {
         }
         bystander = exchanging.await.expect("a bystander");
         // The two receives of the bystander, and nothing else.
-        until(|| metrics().in_flight <= 2 && metrics().closing == 0).await;
+        until(|| metrics().in_flight <= 2 && metrics().closing_streams == 0).await;
         storm.bury(peers);
         if 3 * storm.progress() >= total {
             warm.get_or_insert_with(|| (resident_bytes(), metrics().cancels));

@@ -99,7 +99,7 @@ fn in_thread(name: &str, f: impl FnOnce() + Send) {
 /// Nothing is in flight, held or owed, nobody was called by mistake, and the loop has not spun.
 #[track_caller]
 pub(crate) fn assert_quiet(metrics: &Metrics) {
-    let left = (metrics.in_flight, metrics.timers, metrics.closing, metrics.buffers_held);
+    let left = (metrics.in_flight, metrics.timers, metrics.closing_streams, metrics.buffers_held);
     assert_eq!(left, (0, 0, 0, 0), "operations, timers, closing streams, buffers: {metrics:?}");
     assert_eq!(metrics.stale_completions, 0, "completions that named nobody: {metrics:?}");
     assert_eq!(metrics.spin_backoffs, 0, "turns without progress: {metrics:?}");

@@ -192,7 +192,7 @@ async fn perform(plan: Plan, links: Links) -> WorkerResult {
                 let mut result = worker.collect(now);
                 let metrics = handle.metrics();
                 result.cq_overflows = metrics.cq_overflows;
-                result.enobufs = metrics.enobufs;
+                result.enobufs = metrics.pool_exhausted;
                 return result;
             }
         }

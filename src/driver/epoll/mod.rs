@@ -301,7 +301,7 @@ impl Epoll {
 
     /// Collects events. A signal or a full event array is no news about any one descriptor.
     fn look(&mut self, wait: Wait) -> io::Result<()> {
-        self.stats.enters += 1;
+        self.stats.enter_calls += 1;
         self.stats.sleeps += u64::from(wait != Wait::Poll);
         let mut events = std::mem::take(&mut self.events);
         let outcome = match &mut self.timer {

@@ -386,7 +386,7 @@ impl<R: Ring> Uring<R> {
 
     /// The one place that enters the kernel. What it returns is never news about completions (H03).
     fn enter(&mut self, enter: Enter) -> io::Result<()> {
-        self.stats.enters += 1;
+        self.stats.enter_calls += 1;
         if enter == Enter::Sleep {
             self.stats.sleeps += 1;
         }

@@ -129,8 +129,8 @@ impl Script {
         self.world.borrow().shutdowns.clone()
     }
 
-    pub(crate) fn enters(&self) -> u64 {
-        self.world.borrow().enters
+    pub(crate) fn enter_calls(&self) -> u64 {
+        self.world.borrow().enter_calls
     }
 
     /// Calls `observer` with what reaches the kernel. The script is borrowed meanwhile.
@@ -403,7 +403,7 @@ impl Ring for ScriptedRing {
         let script = &self.script;
         let cq_entries = self.sizes.cq_entries as usize;
         let mut world = script.world.borrow_mut();
-        world.enters += 1;
+        world.enter_calls += 1;
         world.take_failure(FailAt::BeforeSubmission)?;
         let submitted_count = world.submit();
         world.take_failure(FailAt::AfterSubmission)?;

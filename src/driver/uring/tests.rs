@@ -132,9 +132,9 @@ fn capped_enters_leave_nothing_behind() {
         rig.wait(Wait::Poll);
         assert_eq!(rig.out.len(), count);
     }
-    let enters = rig.script.enters();
+    let enters = rig.script.enter_calls();
     rig.wait(Wait::Poll);
-    assert_eq!(rig.script.enters(), enters, "nothing to do, nothing done");
+    assert_eq!(rig.script.enter_calls(), enters, "nothing to do, nothing done");
 }
 
 /// Goal: what a sleep leaves behind is brought by the next waits, which do not sleep (H81).
@@ -154,7 +154,7 @@ fn what_a_sleep_leaves_comes_with_the_next_waits() {
         rig.wait(Wait::Forever);
         assert_eq!(rig.out.len(), count);
     }
-    assert_eq!(rig.script.enters(), 1 + 4);
+    assert_eq!(rig.script.enter_calls(), 1 + 4);
 }
 
 /// Goal: a wait that returns says nothing; what completed is in the queue (H03, H06).

@@ -190,7 +190,7 @@ fn an_unanswered_probe_ends_in_time() {
     let error = prober.multishot_accept().expect_err("no answer");
     assert_eq!(error.raw_os_error(), Some(errno::ETIMEDOUT));
     assert_eq!(timeouts(&script), 1);
-    assert!(script.enters() <= u64::from(2 * PROBE_ENTERS_MAX) + 1);
+    assert!(script.enter_calls() <= u64::from(2 * PROBE_ENTERS_MAX) + 1);
     assert!(script.now_ns() <= clock::monotonic_ns() + PROBE_TIMEOUT_NS);
 }
 

@@ -92,7 +92,7 @@ pub(super) struct World {
     pub(super) consume_max: Option<usize>,
     pub(super) observer: Option<Observer>,
     pub(super) director: Option<Director>,
-    pub(super) enters: u64,
+    pub(super) enter_calls: u64,
     pub(super) is_leaked: bool,
     pub(super) loses_wake_ups: bool,
 }

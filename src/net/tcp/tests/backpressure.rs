@@ -167,7 +167,7 @@ fn single_bytes_do_not_hold_the_pool() {
             stream.read_exact(&mut bytes).await.unwrap();
             assert_eq!(bytes, std::array::from_fn(|index| index as u8));
         }
-        assert_eq!((metrics().buffers_held, metrics().enobufs), (0, 0));
+        assert_eq!((metrics().buffers_held, metrics().pool_exhausted), (0, 0));
     });
 }
 

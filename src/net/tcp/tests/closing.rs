@@ -98,7 +98,7 @@ fn a_dropped_stream_sends_its_bytes_first() {
         stream.write_all(b"last words").await.unwrap();
         drop(stream);
         turns(2).await;
-        assert_eq!(metrics().closing, 1);
+        assert_eq!(metrics().closing_streams, 1);
         let send = script.the(OpKind::Send);
         assert_eq!(script.bytes_of(send), b"last words");
         script.complete(send, 5, Flags::NONE);
@@ -109,7 +109,7 @@ fn a_dropped_stream_sends_its_bytes_first() {
         script.complete(send, 5, Flags::NONE);
         turns(2).await;
         assert_eq!(peer_sees(&peer), Peer::Closed);
-        assert_eq!((metrics().closing, metrics().timers), (0, 0));
+        assert_eq!((metrics().closing_streams, metrics().timers), (0, 0));
     });
     assert!(reports.take().is_empty());
 }
@@ -126,10 +126,10 @@ fn the_linger_ends_in_a_reset_and_a_report() {
         dropped.write_all(b"unread").await.unwrap();
         drop(dropped);
         sleep(Duration::from_millis(4999)).await;
-        assert_eq!((peer_sees(&peer), metrics().closing), (Peer::Open, 1));
+        assert_eq!((peer_sees(&peer), metrics().closing_streams), (Peer::Open, 1));
         sleep(Duration::from_millis(2)).await;
         turns(2).await;
-        assert_eq!((peer_sees(&peer), metrics().closing), (Peer::Closed, 0));
+        assert_eq!((peer_sees(&peer), metrics().closing_streams), (Peer::Closed, 0));
         let texts = reports.take();
         assert_eq!(texts.len(), 1, "{texts:?}");
         assert!(texts[0].contains("lost 6 queued bytes"), "{texts:?}");
@@ -375,16 +375,16 @@ fn linger_is_a_limit_on_standing_still() {
             sleep(Duration::from_millis(40)).await;
             script.complete(script.the(OpKind::Send), 1, Flags::NONE);
             turns(3).await;
-            assert_eq!(metrics().closing, 1);
+            assert_eq!(metrics().closing_streams, 1);
         }
         for _ in 0..25 {
             sleep(Duration::from_millis(40)).await;
             assert_eq!(peer.read(&mut [0; 16]).unwrap(), 16);
-            assert_eq!(metrics().closing, 1);
+            assert_eq!(metrics().closing_streams, 1);
         }
         assert_eq!(reports.take(), [""; 0]);
         sleep(Duration::from_millis(101)).await;
-        assert_eq!(metrics().closing, 0);
+        assert_eq!(metrics().closing_streams, 0);
         turns(2).await;
         let report = reports.take().pop().expect("a report");
         assert!(report.contains("lost 75 queued bytes"), "{report}");

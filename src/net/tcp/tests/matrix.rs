@@ -265,7 +265,7 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
     let metrics = runtime.handle().metrics();
     let left = (metrics.in_flight, metrics.buffers_held, metrics.stale_completions);
     assert_eq!(left, (0, 0, 0), "slots, buffers, stale_completions");
-    assert_eq!((metrics.closing, metrics.timers), (0, 0), "closing, timers");
+    assert_eq!((metrics.closing_streams, metrics.timers), (0, 0), "closing, timers");
     drop(runtime);
     assert!(!script.is_leaked());
 }

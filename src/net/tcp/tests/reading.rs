@@ -146,7 +146,7 @@ fn reading_goes_on_without_the_pool() {
         turns(2).await;
         script.complete(script.the(OpKind::RecvInto), 0, Flags::NONE);
         assert!(stream.recv().await.unwrap().is_empty(), "the end");
-        assert_eq!((metrics().enobufs, metrics().buffers_held), (2, 4));
+        assert_eq!((metrics().pool_exhausted, metrics().buffers_held), (2, 4));
         assert!(held.iter().all(|buffer| **buffer == [b'k'; 64]));
     });
 }
@@ -201,7 +201,7 @@ fn full_private_receives_follow_each_other() {
         }
         turns(1).await;
         assert!(polls_first(&script));
-        assert_eq!((script.count_ops(OpKind::RecvInto), metrics().enobufs), (3, 1));
+        assert_eq!((script.count_ops(OpKind::RecvInto), metrics().pool_exhausted), (3, 1));
     });
 }
 
