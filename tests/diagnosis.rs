@@ -63,7 +63,7 @@ fn everything_works_here() {
     let steps_of_uring = steps(uring);
     let flags_at = steps_of_uring.len() - STEPS_OF_URING.len();
     assert_eq!(steps_of_uring[0], ("works", "eventfd"));
-    // Older kernels refuse some rungs before this one.
+    // Older kernels refuse some flags before these.
     let (word, text) = steps_of_uring[flags_at - 1];
     assert!(word == "works" && text.starts_with("io_uring_setup (sq 64, cq 512; "), "{text}");
     assert_eq!(steps_of_uring[flags_at..], STEPS_OF_URING);

@@ -266,7 +266,7 @@ mod tests {
     /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; a flags that is
     /// missing from the list.
     #[test]
-    fn both_ladders_are_climbed_down() {
+    fn both_lists_of_fallbacks_are_tried_in_order() {
         let script = [errno::EINVAL, errno::EINVAL, errno::ENOMEM, errno::ENOMEM];
         let (outcome, steps, tried) = try_past(&script);
         let ((), flags) = outcome.expect("the fifth attempt");
@@ -287,7 +287,7 @@ mod tests {
     /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: climbing for ever;
     /// trying four more times what is forbidden.
     #[test]
-    fn the_ladder_ends() {
+    fn the_fallbacks_end() {
         let (outcome, steps, tried) = try_past(&[errno::EINVAL; 9]);
         assert_eq!(tried.len(), SetupFlags::FALLBACKS.len());
         let error = outcome.expect_err("no combination works").to_string();
