@@ -136,7 +136,8 @@ impl StartGate {
     }
 }
 
-/// The measured window. A message belongs to it if it was *sent* in it.
+/// The measured window. A message belongs to it by the time at which it was due: in an open loop
+/// the scheduled time, in a closed loop the time at which it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) from: Instant,
@@ -144,8 +145,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn holds(&self, sent_at: Instant) -> bool {
-        self.from <= sent_at && sent_at < self.until
+    pub(crate) fn holds(&self, time: Instant) -> bool {
+        self.from <= time && time < self.until
     }
 
     /// Ends the window early. One that has not begun becomes empty.
