@@ -3,9 +3,10 @@
 #   docker build -t ringloop-echo .
 #   docker run --rm --init -p 7000:7000 --security-opt seccomp=io_uring.json ringloop-echo
 #
-# io_uring needs that option: Docker's default seccomp profile refuses its three system calls. The
-# server then runs on epoll and says so on standard error. Make a profile that allows them from the
-# default one (`profiles/seccomp/default.json` in the sources of moby, for your version of Docker):
+# The option is for io_uring. Without it the image works too: Docker's default seccomp profile
+# refuses the three system calls of io_uring, and the server runs on epoll and prints the reason to
+# standard error. Make a profile that allows them from the default one
+# (`profiles/seccomp/default.json` in the sources of moby, for your version of Docker):
 #
 #   jq '.syscalls += [{"names": ["io_uring_setup", "io_uring_enter", "io_uring_register"],
 #                      "action": "SCMP_ACT_ALLOW"}]' default.json > io_uring.json
@@ -13,9 +14,10 @@
 # For a quick look on a machine of your own, `--security-opt seccomp=unconfined` does as well; it
 # switches the whole filter off. No capability is needed, and no `--privileged`.
 #
-# The host decides the rest: Linux 6.1 or newer, `sysctl kernel.io_uring_disabled` at 0 (or absent),
-# enough descriptors (`--ulimit nofile=20000:20000` for ten thousand connections), and on some kernels
-# from 6.14 on lockable memory for the rings (`--ulimit memlock=8388608:8388608`).
+# io_uring also needs Linux 6.1 or newer on the host, `sysctl kernel.io_uring_disabled` at 0 (or
+# absent), and on some kernels from 6.14 on lockable memory for the rings
+# (`--ulimit memlock=8388608:8388608`). The server runs on epoll otherwise. On either driver, ten
+# thousand connections need descriptors: `--ulimit nofile=20000:20000`.
 #
 # `--init` because a first process without signal handlers ignores the signal of `docker stop`.
 
