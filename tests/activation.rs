@@ -24,15 +24,15 @@ const ROLE: &str = "RINGLOOP_ACTIVATION_ROLE";
 
 const SHELL: &str = "exec 3<&0 4<&1 1>&2 0</dev/null; export LISTEN_PID=$$; exec \"$@\"";
 
-/// Not a test: what the tests start. Without a role in the environment it has nothing to do.
-#[test]
-fn child() {
-    match std::env::var(ROLE).as_deref() {
-        Err(_) => {}
-        Ok("serve") => example::main().unwrap(),
-        Ok("take") => take(),
-        Ok("fail") => fail(),
-        Ok(role) => panic!("{role}"),
+/// The test that is started again for each role.
+const ENTRY: &str = "an_activated_program_serves_its_sockets";
+
+fn play(role: &str) {
+    match role {
+        "serve" => example::main().unwrap(),
+        "take" => take(),
+        "fail" => fail(),
+        role => panic!("{role}"),
     }
 }
 
@@ -78,7 +78,7 @@ fn start(role: &str, sockets: [OwnedFd; 2], settings: &[(&str, &str)]) -> Child 
     Command::new("sh")
         .args(["-c", SHELL, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture"])
+        .args(["--exact", ENTRY, "--nocapture"])
         .env(ROLE, role)
         .envs(settings.iter().copied())
         .stdin(third)
@@ -120,12 +120,15 @@ fn is_served(mut stream: impl Read + Write, name: &str) {
 /// connections that came before it was started, and after it was killed its successor does.
 ///
 /// Method: the example, twice on each driver, with the sockets held here. A connection of each kind
-/// waits before each start.
+/// waits before each start. With a role in the environment this is the child.
 ///
 /// Kills: a listener whose end acts on the supervisor's socket; a file that is removed; names that
 /// are exchanged; a socket that has to be new to be accepted from.
 #[test]
 fn an_activated_program_serves_its_sockets() {
+    if let Ok(role) = std::env::var(ROLE) {
+        return play(&role);
+    }
     within(LIMIT, || {
         let path = std::env::temp_dir().join(any_name().trim_start_matches('@'));
         let tcp = TcpListener::bind(any_addr()).unwrap();

@@ -1,10 +1,10 @@
 //! Places where something is denied: io_uring, memory, descriptors, `/proc`.
 //!
-//! Each cell is a process of its own, because what is denied stays denied: this binary starts
-//! itself again with the cell in its environment, and [`child`] becomes a server that denies itself
-//! something, says which driver it got and why, echoes, and idles (`denied/server.rs`). The test is
-//! its parent and looks from outside (`denied/parent.rs`), with a tracer that counts the system
-//! calls of the loop's thread (`denied/syscalls.rs`).
+//! Each cell is a process of its own, because what is denied stays denied: this binary starts the
+//! test [`ENTRY`] of itself again with the cell in its environment. That process becomes a server
+//! that denies itself something, prints which driver it got and why, echoes, and idles
+//! (`denied/server.rs`). The test is its parent and observes it from outside (`denied/parent.rs`),
+//! with a tracer that counts the system calls of the loop's thread (`denied/syscalls.rs`).
 //!
 //! Where the parent may not deny something (most of it needs root), the cell says so on standard
 //! error, past the harness that would keep it to itself, with a count.
@@ -39,13 +39,8 @@ const SHORTAGE_CALLS_MAX: usize = 200;
 /// How often a loop that ends may find out that it may not enter the kernel any more.
 const REFUSALS_MAX: usize = 10;
 
-/// Not a test: what the tests start. Without a cell in the environment it has nothing to do.
-#[test]
-fn child() {
-    if let Ok(cell) = std::env::var(parent::CELL) {
-        within(LIMIT, || server::run(&cell));
-    }
-}
+/// The test that is started again for each cell.
+const ENTRY: &str = "a_server_that_is_denied_nothing_serves_and_sleeps";
 
 /// The driver that a cell has to come up with.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -145,11 +140,16 @@ fn serves_and_idles(server: Server) {
     server.stop();
 }
 
-/// Goal: what the other tests compare with: a server that nothing is denied serves and sleeps.
+/// Goal: a server that is denied nothing serves and sleeps. The other tests compare with it.
 ///
-/// Method: no denial, on each driver. Kills: a loop that polls.
+/// Method: no denial, on each driver. With a cell in the environment this is the cell's process.
+///
+/// Kills: a loop that polls.
 #[test]
-fn nothing() {
+fn a_server_that_is_denied_nothing_serves_and_sleeps() {
+    if let Ok(cell) = std::env::var(parent::CELL) {
+        return within(LIMIT, || server::run(&cell));
+    }
     within(LIMIT, || {
         let ours = Expect::EpollBecause("RINGLOOP_DRIVER");
         for (driver, expect) in [("auto", Expect::AsEver), ("epoll", ours)] {

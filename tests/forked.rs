@@ -65,14 +65,14 @@ fn a_fork_ends_the_cheap_way_to_close() {
     });
 }
 
-/// Not a test: what the tests start. Without a cell in the environment it has nothing to do.
-#[test]
-fn cell() {
-    if let Ok(name) = std::env::var(process::CELL) {
-        process::limit();
-        let (_, run) = cells::ALL.iter().find(|(known, _)| *known == name).expect("a cell");
-        run();
-    }
+/// The test that is started again for each cell.
+const ENTRY: &str = "what_a_child_drops_is_its_own";
+
+/// In a process that was started for a cell, runs the cell.
+fn run_named_cell(name: &str) {
+    process::limit();
+    let (_, run) = cells::ALL.iter().find(|(known, _)| *known == name).expect("a cell");
+    run();
 }
 
 /// Runs a cell on each driver of this machine.
@@ -93,13 +93,17 @@ fn on_each_driver(cells: &[&str]) {
 ///
 /// Method: resources of each kind in use, bytes queued; the child drops all of them and the runtime,
 /// then runs an echo; the child of a task exits with everything alive. Then each resource of the
-/// parent does its work. With `fork(2)` and with a raw `clone(2)`.
+/// parent does its work. With `fork(2)` and with a raw `clone(2)`. With a cell in the environment
+/// this is the cell's process.
 ///
 /// Kills: a destructor that unmaps, enters the ring, calls `epoll_ctl`, `shutdown(2)`, or removes a
 /// listener's path; a socket of the child that stays open; a receive buffer that faults; a process
 /// that is detected by a handler of libc's `fork` alone.
 #[test]
 fn what_a_child_drops_is_its_own() {
+    if let Ok(name) = std::env::var(process::CELL) {
+        return run_named_cell(&name);
+    }
     on_each_driver(&["drops fork", "drops clone", "drops nothing"]);
 }
 

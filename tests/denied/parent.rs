@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::common::{assert_coded, coded_bytes};
 use crate::server::MARK;
 
-/// The environment variable that makes a server of `child`.
+/// The environment variable that makes a server of the test [`ENTRY`](crate::ENTRY).
 pub(crate) const CELL: &str = "RINGLOOP_DENIED_CELL";
 
 /// Says past the harness that a cell, or a part of one, was not played.
@@ -47,7 +47,7 @@ impl Server {
     /// Starts this binary again, with `driver` as `RINGLOOP_DRIVER`.
     pub(crate) fn start(cell: &str, driver: Option<&str>) -> Started {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
-        command.args(["child", "--exact", "--nocapture"]);
+        command.args([crate::ENTRY, "--exact", "--nocapture"]);
         command.env(CELL, cell).env_remove("RINGLOOP_DRIVER");
         // A sanitizer's search for leaks needs what some cells deny: /proc, and tracing oneself.
         let asan = std::env::var("ASAN_OPTIONS").unwrap_or_default();

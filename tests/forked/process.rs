@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 
-/// The environment variable that names what [`cell`](crate::cell) does.
+/// The environment variable that names the cell that [`ENTRY`](crate::ENTRY) runs.
 pub(crate) const CELL: &str = "RINGLOOP_FORKED_CELL";
 
 /// Seconds after which a process of these tests is taken for hung and killed.
@@ -23,12 +23,13 @@ pub(crate) enum How {
 /// if it fails.
 pub(crate) fn run_cell(cell: &str, driver: &str) {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["cell", "--exact", "--nocapture", "--test-threads=1"]);
+    command.args([crate::ENTRY, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(CELL, cell).env("RINGLOOP_DRIVER", driver).env("RUST_BACKTRACE", "0");
     let output = command.stdin(Stdio::null()).output().expect("a process");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let has_run = text(&output.stdout).contains("1 passed");
     assert!(
-        output.status.success(),
+        output.status.success() && has_run,
         "{cell} on {driver}: {}\n{}{}",
         output.status,
         text(&output.stdout),
