@@ -11,14 +11,14 @@
 
 mod activation;
 mod addr;
-mod stream;
+mod socket;
 mod tcp;
 mod unix;
 
 pub use activation::{Activated, ActivatedListener, activated};
 pub use addr::ToAddr;
-pub use stream::accepting::Incoming;
-pub use stream::admission::Overflow;
-pub use stream::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+pub use socket::accept::Incoming;
+pub use socket::admission::Overflow;
+pub use socket::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use tcp::{Keepalive, TcpListener, TcpListenerBuilder, TcpStream, TcpStreamBuilder};
 pub use unix::{UnixListener, UnixListenerBuilder, UnixStream};

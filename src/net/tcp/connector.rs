@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use super::TcpStream;
 use super::options::{self, Keepalive};
 use crate::net::ToAddr;
-use crate::net::stream::connecting;
+use crate::net::socket::connect;
 use crate::runtime::context;
 use crate::sys::socket as sys;
 use crate::task::coop;
@@ -97,7 +97,7 @@ impl TcpStreamBuilder {
             Err(error) => return coop::ready(Err(error)).await,
         };
         let reactor = Rc::clone(&context::current().reactor);
-        let socket = connecting::connect(reactor, fd, SockAddr::from(addr)).await?;
+        let socket = connect::connect(reactor, fd, SockAddr::from(addr)).await?;
         Ok(TcpStream::from_socket(socket))
     }
 

@@ -11,9 +11,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::TcpStream;
 use super::stream::inet_addr;
-use crate::net::stream::accepting::{self, Incoming};
-use crate::net::stream::bind;
-use crate::net::stream::listening::{BACKLOG, Listening};
+use crate::net::socket::accept::{self, Incoming};
+use crate::net::socket::bind;
+use crate::net::socket::listener::{BACKLOG, Listening};
 use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
 
@@ -101,7 +101,7 @@ impl TcpListener {
     /// runtime has been closed. Shortages and peers that gave up are handled. An error is returned to
     /// the accepts that wait, or else to the next one; later ones ask the kernel again.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        accepting::accept(self.listening(), TcpStream::adopt).await
+        accept::accept(self.listening(), TcpStream::adopt).await
     }
 
     /// Stops accepting and gives the socket away: to a successor, or to code that knows std only. Returns

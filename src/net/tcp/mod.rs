@@ -1,15 +1,12 @@
 //! TCP.
 //!
 //! The public types are thin: [`TcpListener`] over `Listening`, [`TcpStream`] over `Socket`, both in
-//! `net::stream`. What is here is addresses and the options of TCP.
+//! `net::socket`. What is here is addresses and the options of TCP.
 
 mod connector;
 mod listener;
 mod options;
 mod stream;
-
-#[cfg(test)]
-mod tests;
 
 pub use connector::TcpStreamBuilder;
 pub use listener::{TcpListener, TcpListenerBuilder};

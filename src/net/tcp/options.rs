@@ -1,6 +1,6 @@
 //! The options of a TCP connection.
 //!
-//! **Absent on purpose.** `SO_LINGER`: closing is the loop's (`net::stream::closing`), which sets it to
+//! **Absent on purpose.** `SO_LINGER`: closing is the loop's (`net::socket::close`), which sets it to
 //! reset a connection that has lost bytes. The builder's `linger` bounds a close, and
 //! [`TcpStream::abort`] resets.
 

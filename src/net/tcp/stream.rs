@@ -12,11 +12,11 @@ use socket2::SockAddr;
 use super::TcpStreamBuilder;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
-use crate::net::stream::admission::Connection;
-use crate::net::stream::closing::{self, Close};
-use crate::net::stream::socket::{Socket, SocketPhase};
-use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use crate::net::stream::{handing_over, hang_up};
+use crate::net::socket::admission::Connection;
+use crate::net::socket::close::{self, Close};
+use crate::net::socket::halves::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::socket::stream::{Socket, SocketPhase};
+use crate::net::socket::{handover, hang_up};
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
@@ -146,12 +146,12 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn into_std(mut self) -> io::Result<(std::net::TcpStream, Vec<u8>)> {
-        let unread = handing_over::settle(self.socket()).await?;
-        let fd = handing_over::into_fd(self.socket.take().expect("an open stream"))?;
+        let unread = handover::settle(self.socket()).await?;
+        let fd = handover::into_fd(self.socket.take().expect("an open stream"))?;
         Ok((fd.into(), unread))
     }
 
-    pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> TcpStream {
+    pub(in crate::net) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> TcpStream {
         TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open))
     }
 
@@ -172,7 +172,7 @@ impl TcpStream {
     ///
     /// Those of `recv(2)`, `ECONNRESET` above all. They are final.
     pub async fn recv(&mut self) -> io::Result<RecvBuf> {
-        split::recv(self.socket()).await
+        halves::recv(self.socket()).await
     }
 
     /// Copies bytes that have arrived into `buf` and returns how many. 0 means that the peer has
@@ -184,7 +184,7 @@ impl TcpStream {
     ///
     /// As [`recv`](TcpStream::recv).
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        split::read(self.socket(), buf).await
+        halves::read(self.socket(), buf).await
     }
 
     /// How long a read may wait without receiving a byte. Then it fails with `TimedOut`. Default:
@@ -223,7 +223,7 @@ impl TcpStream {
     /// `UnexpectedEof` if the peer finishes sending first; what came before stays readable.
     /// Otherwise as [`recv`](TcpStream::recv).
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        split::read_exact(self.socket(), buf).await
+        halves::read_exact(self.socket(), buf).await
     }
 
     /// Waits until there is something to read: bytes, the end, or the error that ended the connection.
@@ -237,7 +237,7 @@ impl TcpStream {
     /// [`set_idle_timeout`](TcpStream::set_idle_timeout) says. An error of the connection is for the
     /// read to return.
     pub async fn readable(&mut self) -> io::Result<()> {
-        split::readable(self.socket()).await
+        halves::readable(self.socket()).await
     }
 
     /// Copies the next bytes into `buf` without taking them, and returns how many. Waits until there
@@ -264,7 +264,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        split::peek(self.socket(), buf).await
+        halves::peek(self.socket(), buf).await
     }
 
     /// Waits until the peer has gone: it has finished sending (also by `shutdown` of that direction
@@ -317,7 +317,7 @@ impl TcpStream {
     /// Those of earlier sends (`EPIPE`, `ECONNRESET`); they are final. `EPIPE` after
     /// [`shutdown`](TcpStream::shutdown).
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        split::write_all(self.socket(), bytes).await
+        halves::write_all(self.socket(), bytes).await
     }
 
     /// Queues a copy of several slices, one behind the other. As [`write_all`](TcpStream::write_all) of
@@ -337,7 +337,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        split::write_all_vectored(self.socket(), slices).await
+        halves::write_all_vectored(self.socket(), slices).await
     }
 
     /// Queues `buf` without copying it. The stream keeps it until the kernel has taken it.
@@ -350,7 +350,7 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn send(&mut self, buf: impl IoBuf) -> io::Result<()> {
-        split::send(self.socket(), buf).await
+        halves::send(self.socket(), buf).await
     }
 
     /// Waits until the kernel has taken everything that was queued. Whether the peer has, only the
@@ -362,7 +362,7 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn flush(&mut self) -> io::Result<()> {
-        split::flush(self.socket()).await
+        halves::flush(self.socket()).await
     }
 
     /// Finishes sending: what is queued goes out, then the peer reads the end. Reading goes on.
@@ -376,7 +376,7 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        split::shutdown(self.socket()).await
+        halves::shutdown(self.socket()).await
     }
 
     /// Sends what is queued, closes the connection, and returns when the descriptor is free.
@@ -391,7 +391,7 @@ impl TcpStream {
     ///
     /// If queued bytes could not be sent; `TimedOut` if the peer took none for the builder's `linger`.
     pub async fn close(mut self) -> io::Result<()> {
-        closing::close(self.socket.take().expect("an open stream")).await
+        close::close(self.socket.take().expect("an open stream")).await
     }
 
     /// Resets the connection. What is queued is dropped, and the peer sees `ECONNRESET`.
@@ -403,13 +403,13 @@ impl TcpStream {
 
     /// Borrows the stream as two halves that can be used at the same time.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        split::borrowed(self.socket())
+        halves::borrowed(self.socket())
     }
 
     /// Splits the stream into two halves that different tasks can own. The connection closes when
     /// both have been dropped; dropping the writing half finishes sending.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        split::owned(Rc::clone(self.socket()), self)
+        halves::owned(Rc::clone(self.socket()), self)
     }
 
     /// The address of the other side.

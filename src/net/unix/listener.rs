@@ -14,9 +14,9 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use super::bound_path::{self, BoundPath};
 use super::{UnixStream, addr};
 use crate::net::Overflow;
-use crate::net::stream::accepting::{self, Incoming};
-use crate::net::stream::bind;
-use crate::net::stream::listening::{BACKLOG, Listening};
+use crate::net::socket::accept::{self, Incoming};
+use crate::net::socket::bind;
+use crate::net::socket::listener::{BACKLOG, Listening};
 use crate::runtime::context;
 
 /// A server socket within this machine.
@@ -96,7 +96,7 @@ impl UnixListener {
     ///
     /// As there.
     pub async fn accept(&self) -> io::Result<UnixStream> {
-        accepting::accept(self.listening(), UnixStream::adopt).await
+        accept::accept(self.listening(), UnixStream::adopt).await
     }
 
     /// The connections as a stream that never ends.

@@ -1,12 +1,12 @@
 //! Unix sockets: streams within this machine.
 //!
 //! The public types are thin, as those of TCP are: [`UnixListener`] over `Listening`,
-//! [`UnixStream`] over `Socket`, both in `net::stream`. What is here is addresses, connecting, and
+//! [`UnixStream`] over `Socket`, both in `net::socket`. What is here is addresses, connecting, and
 //! the file that a listener leaves in a directory.
 
 mod addr;
 mod bound_path;
-mod connecting;
+mod connect;
 mod listener;
 mod stream;
 

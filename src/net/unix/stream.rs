@@ -1,4 +1,4 @@
-//! `UnixStream`. Its reading and writing methods are those of every stream: `net::stream::split`.
+//! `UnixStream`. Its reading and writing methods are those of every stream: `net::socket::halves`.
 
 use std::fmt;
 use std::io;
@@ -8,12 +8,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{addr, connecting};
-use crate::net::stream::admission::Connection;
-use crate::net::stream::closing::{self, Close};
-use crate::net::stream::handing_over;
-use crate::net::stream::socket::{Socket, SocketPhase};
-use crate::net::stream::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::{addr, connect};
+use crate::net::socket::admission::Connection;
+use crate::net::socket::close::{self, Close};
+use crate::net::socket::halves::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::socket::handover;
+use crate::net::socket::stream::{Socket, SocketPhase};
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
@@ -60,7 +60,7 @@ impl UnixStream {
     /// If no loop runs on this thread.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let reactor = Rc::clone(&context::current().reactor);
-        let fd = connecting::connect(&reactor, path.as_ref()).await?;
+        let fd = connect::connect(&reactor, path.as_ref()).await?;
         Ok(UnixStream::adopt(&reactor, fd.into()))
     }
 
@@ -120,8 +120,8 @@ impl UnixStream {
     /// # }
     /// ```
     pub async fn into_std(mut self) -> io::Result<(std::os::unix::net::UnixStream, Vec<u8>)> {
-        let unread = handing_over::settle(self.socket()).await?;
-        let fd = handing_over::into_fd(self.socket.take().expect("an open stream"))?;
+        let unread = handover::settle(self.socket()).await?;
+        let fd = handover::into_fd(self.socket.take().expect("an open stream"))?;
         Ok((fd.into(), unread))
     }
 
@@ -162,7 +162,7 @@ impl UnixStream {
     ///
     /// As there.
     pub async fn close(mut self) -> io::Result<()> {
-        closing::close(self.socket.take().expect("an open stream")).await
+        close::close(self.socket.take().expect("an open stream")).await
     }
 
     /// Closes the connection now. What is queued is dropped.
@@ -174,13 +174,13 @@ impl UnixStream {
 
     /// Borrows the stream as two halves that can be used at the same time.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        split::borrowed(self.socket())
+        halves::borrowed(self.socket())
     }
 
     /// Splits the stream into two halves that different tasks can own. The connection closes when
     /// both have been dropped; dropping the writing half finishes sending.
     pub fn into_split(self) -> (OwnedReadHalf<UnixStream>, OwnedWriteHalf<UnixStream>) {
-        split::owned(Rc::clone(self.socket()), self)
+        halves::owned(Rc::clone(self.socket()), self)
     }
 
     /// Sets the size of the kernel's receive buffer, in bytes (`SO_RCVBUF`). Linux does not use it for

@@ -7,8 +7,8 @@ use std::task::{Poll, Waker};
 
 use socket2::SockAddr;
 
-use super::closing::Close;
-use super::socket::{Socket, SocketPhase};
+use super::close::Close;
+use super::stream::{Socket, SocketPhase};
 use crate::driver::request::Key;
 use crate::op::{OpResult, connect};
 use crate::reactor::Reactor;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 
-use super::listening::Listening;
+use super::listener::Listening;
 
 /// What a listener does with connections beyond its
 /// [`max_connections`](crate::net::TcpListenerBuilder::max_connections).

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::socket::{Socket, SocketPhase};
+use super::stream::{Socket, SocketPhase};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use super::socket::Socket;
+use super::stream::Socket;
 use crate::buf::{OutBuf, OutBytes, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::OpResult;

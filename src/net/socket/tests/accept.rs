@@ -7,7 +7,7 @@ use super::*;
 use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::entry::Cqe;
 use crate::driver::uring::scripted::CancelPolicy;
-use crate::net::stream::listening::QUEUED_CONNECTIONS_MAX;
+use crate::net::socket::listener::QUEUED_CONNECTIONS_MAX;
 use crate::sys::errno;
 
 const ACCEPT_BACKOFF_NS: u64 = 100_000_000;

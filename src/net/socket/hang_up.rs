@@ -18,7 +18,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::socket::Socket;
+use super::stream::Socket;
 use crate::driver::request::{Interest, Key};
 use crate::op::OpResult;
 use crate::op::poll::{self, Polled};

@@ -3,7 +3,7 @@
 use super::*;
 use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::scripted::CancelPolicy;
-use crate::net::stream::recv_queue::QUEUED_BYTES_MAX;
+use crate::net::socket::recv_queue::QUEUED_BYTES_MAX;
 use crate::sys::errno;
 
 /// Buffers of 4 KiB that reach the bound of a queue.

@@ -21,11 +21,11 @@ use std::rc::Rc;
 use socket2::{Domain, SockRef};
 
 use super::admission::{Admission, Connection};
-use super::closing::Closing;
-use super::connecting::Connecting;
+use super::close::Closing;
+use super::connect::Connecting;
 use super::hang_up::HangUp;
-use super::reading::Reading;
-use super::writing::Writing;
+use super::recv::Reading;
+use super::send::Writing;
 use crate::driver::request::{Interest, OpKind};
 use crate::loop_id::Home;
 use crate::op::OpResult;

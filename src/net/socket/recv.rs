@@ -39,7 +39,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::idle::Idle;
 use super::recv_queue::RecvQueue;
-use super::socket::Socket;
+use super::stream::Socket;
 use crate::buf::{Pool, RecvBuf};
 use crate::driver::request::Key;
 use crate::op::OpResult;

@@ -2,16 +2,16 @@
 //!
 //! The helpers are here. The tests are one file per side of a socket, and the matrix.
 
-mod accepting;
+mod accept;
 mod admission;
 mod backpressure;
-mod breaking;
-mod closing;
-mod forgotten;
+mod close;
+mod driver_failure;
 mod idle;
 mod matrix;
-mod reading;
-mod writing;
+mod recv;
+mod send;
+mod watchdog;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::{TcpListener, TcpStream};
 use crate::driver::uring::scripted::Script;
+use crate::net::{TcpListener, TcpStream};
 use crate::runtime::context;
 use crate::task::yield_now;
 use crate::{Builder, Handle, Metrics, Runtime};

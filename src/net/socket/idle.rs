@@ -10,7 +10,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::socket::Socket;
+use super::stream::Socket;
 use crate::reactor::{Expire, TimerKey};
 
 /// Boxed, as most streams have none.

@@ -14,7 +14,7 @@
 //! The queue only counts. What happens at the bound is the socket's decision (`reading`): it looks
 //! once a turn, so what one turn brings may come on top. That is no more than the buffers that were
 //! lent, 1 MiB by default, and the kernel's own queue is behind them
-//! (`tcp::tests::backpressure::a_flood_is_bounded_in_bytes`).
+//! (`socket::tests::backpressure::a_flood_is_bounded_in_bytes`).
 
 use crate::buf::{RecvBuf, ShortQueue};
 

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::task::Context;
 
 use super::hang_up::closed;
-use super::socket::Socket;
-use super::writing::Slices;
+use super::send::Slices;
+use super::stream::Socket;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::net::{TcpStream, UnixStream};
 use crate::task::coop;

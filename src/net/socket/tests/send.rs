@@ -5,7 +5,7 @@ use std::pin::pin;
 use super::*;
 use crate::buf::RecvBuf;
 use crate::driver::request::{Flags, OpKind};
-use crate::net::stream::writing::HIGH_WATER_BYTES;
+use crate::net::socket::send::HIGH_WATER_BYTES;
 use crate::sys::errno;
 
 /// Goal: small writes of one turn leave in one send, in order.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::admission::Connection;
-use super::listening::{AcceptWaiter, Listening};
+use super::listener::{AcceptWaiter, Listening};
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
