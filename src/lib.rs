@@ -59,6 +59,8 @@
 #![warn(missing_docs)]
 
 pub mod buf;
+#[cfg(doctest)]
+mod documents;
 mod driver;
 mod error;
 #[cfg(any(test, fuzzing))]

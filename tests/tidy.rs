@@ -8,6 +8,8 @@
 mod bounds;
 #[path = "tidy/constants.rs"]
 mod constants;
+#[path = "tidy/documents.rs"]
+mod documents;
 #[path = "tidy/leaves.rs"]
 mod leaves;
 #[path = "tidy/source.rs"]
@@ -25,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("buf", &["sys::memory"]),
     ("error", &["driver::DriverKind"]),
+    ("documents", &[]),
     ("driver", &["buf", "sys"]),
     ("op", &["buf", "driver::request", "sys::errno"]),
     ("loop_id", &["sys::fork"]),

@@ -1,0 +1,20 @@
+//! The documents of the repository. Their Rust blocks are compiled as doctests.
+//!
+//! `tests/tidy.rs` checks that each document of the root and of `docs/` is listed here.
+
+macro_rules! documents {
+    ($($name:ident: $path:literal,)*) => {$(
+        #[doc = include_str!($path)]
+        struct $name;
+    )*};
+}
+
+documents! {
+    Architecture: "../ARCHITECTURE.md",
+    Changelog: "../CHANGELOG.md",
+    Containers: "../docs/CONTAINERS.md",
+    KernelFacts: "../docs/KERNEL-FACTS.md",
+    Kernels: "../docs/KERNELS.md",
+
+    Readme: "../README.md",
+}
