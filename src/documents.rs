@@ -13,6 +13,7 @@ documents! {
     Architecture: "../ARCHITECTURE.md",
     Changelog: "../CHANGELOG.md",
     Containers: "../docs/CONTAINERS.md",
+    Guide: "../docs/GUIDE.md",
     KernelFacts: "../docs/KERNEL-FACTS.md",
     Kernels: "../docs/KERNELS.md",
 
