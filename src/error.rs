@@ -1,7 +1,7 @@
 //! Errors that no caller awaits.
 //!
-//! Failures of single operations are `io::Error`s and are returned to the caller that awaits them. A runtime that
-//! cannot start returns `driver::SetupError`.
+//! Failures of single operations are `io::Error`s and are returned to the caller that awaits them.
+//! A runtime that cannot start returns `driver::SetupError`.
 
 use std::any::Any;
 use std::fmt;
@@ -57,8 +57,9 @@ pub enum Unhandled {
         /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` or `ENOSPC`.
         error: io::Error,
     },
-    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls. Every operation in flight has ended with this error, and every
-    /// later one does. Tasks, timers and wakes go on. Reported once.
+    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls. Every
+    /// operation in flight has ended with this error, and every later one does. Tasks, timers and
+    /// wakes go on. Reported once.
     DriverFailed {
         /// Which driver, and why.
         error: io::Error,
@@ -155,9 +156,9 @@ pub(crate) fn try_drop<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(|| drop(value)))
 }
 
-/// Drops a value of the program where its destructor's panic can neither be reported nor unwind; the
-/// panic hook has printed it. Its payload is dropped as well. If that panics too, the second payload is
-/// forgotten, as there may be no end to it.
+/// Drops a value of the program where its destructor's panic can neither be reported nor unwind;
+/// the panic hook has printed it. Its payload is dropped as well. If that panics too, the second
+/// payload is forgotten, as there may be no end to it.
 pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = try_drop(value)
         && let Err(second) = try_drop(payload)

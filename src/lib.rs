@@ -32,8 +32,8 @@
 //! 2. **Bounded.** Every queue, loop and wait has a limit with a name.
 //! 3. **Explainable.** One turn fits on a screen; what the loop did can be read from
 //!    [`Handle::metrics`].
-//! 4. **Fast.** On io_uring one system call per turn; no allocation for a receive that is waited for,
-//!    a send or a timer.
+//! 4. **Fast.** On io_uring one system call per turn; no allocation for a receive that is waited
+//!    for, a send or a timer.
 //! 5. **Small.**
 //!
 //! When two conflict, the earlier wins.

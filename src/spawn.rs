@@ -11,8 +11,8 @@ use crate::task::{Call, CallHandle, JoinHandle, is_large};
 /// The handle gives the result, or the panic. Dropping it detaches the task, which then runs on by
 /// itself. On a loop that is shutting down the future is dropped and the handle says `Cancelled`.
 ///
-/// A future of more than 2 KiB is moved to the heap at once. It needs its size on the stack until then,
-/// and twice its size without optimization; `spawn(Box::pin(future))` needs it once in both.
+/// A future of more than 2 KiB is moved to the heap at once. It needs its size on the stack until
+/// then, and twice its size without optimization; `spawn(Box::pin(future))` needs it once in both.
 ///
 /// # Panics
 ///

@@ -1,7 +1,7 @@
 //! Socket activation: the tests play the supervisor.
 //!
-//! This binary starts itself again, through a shell that puts two sockets at the descriptors 3 and 4
-//! and its own number into `LISTEN_PID`, as systemd does. The child is the example
+//! This binary starts itself again, through a shell that puts two sockets at the descriptors 3 and
+//! 4 and its own number into `LISTEN_PID`, as systemd does. The child is the example
 //! `socket_activation`, or prints what `activated()` returns.
 
 mod common;

@@ -88,8 +88,8 @@ async fn serve(mut stream: TcpStream, served: Rc<Cell<usize>>) {
 /// Method: an allocator that counts. Fifty tasks each echo and copy in turn, each message within a
 /// timeout; a sleep; twenty rounds, and then 200 that are counted. On each driver.
 ///
-/// Kills: a boxed operation, waker or chunk; a buffer made anew for each write; a timer that is a heap
-/// entry of its own.
+/// Kills: a boxed operation, waker or chunk; a buffer made anew for each write; a timer that is a
+/// heap entry of its own.
 #[test]
 fn operations_allocate_nothing() {
     on_each_driver(async || {
@@ -121,9 +121,9 @@ fn operations_allocate_nothing() {
 
 /// Goal: an echo on one connection enters the kernel twice: once for the message, once to send.
 ///
-/// Method: the peer is a socket of this thread, so nothing depends on the time; one enter is allowed
-/// for what the driver arms once. On each driver. Kills: an enter of its own to arm, to lend, or to
-/// look whether more is there.
+/// Method: the peer is a socket of this thread, so nothing depends on the time; one enter is
+/// allowed for what the driver arms once. On each driver. Kills: an enter of its own to arm, to
+/// lend, or to look whether more is there.
 #[test]
 fn an_echo_enters_the_kernel_twice() {
     on_each_driver(async || {

@@ -1,8 +1,9 @@
 //! Large futures and callbacks on a stack of the default size of a thread.
 //!
-//! An overflow ends the process, so no assertion is needed. Without optimization the compiler copies
-//! an argument once more in each function that passes it on, and one copy is left: that of the
-//! function that boxes. A future of 1 MiB then takes the whole stack, so the sizes are a little less.
+//! An overflow ends the process, so no assertion is needed. Without optimization the compiler
+//! copies an argument once more in each function that passes it on, and one copy is left: that of
+//! the function that boxes. A future of 1 MiB then takes the whole stack, so the sizes are a little
+//! less.
 
 use std::time::Duration;
 
@@ -85,7 +86,8 @@ fn large_callbacks_are_called() {
 
 /// Goal: a limit around a large future is spawned as the future alone is.
 ///
-/// Method: half as large, as the `Timeout` holds the future and is built beside it. Kills: as above.
+/// Method: half as large, as the `Timeout` holds the future and is built beside it. Kills: as
+/// above.
 #[test]
 fn large_futures_may_have_a_timeout() {
     async fn half() -> u8 {

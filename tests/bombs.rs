@@ -302,8 +302,8 @@ fn quiet() {
     });
 }
 
-/// Compares reports with the beginnings of their texts. One that ends in `?` is left out at level 0,
-/// where a destructor panics with a text.
+/// Compares reports with the beginnings of their texts. One that ends in `?` is left out at level
+/// 0, where a destructor panics with a text.
 fn check(name: &str, level: u32, reports: &Reports, kinds: &[&str]) {
     let kind_of = |text: String| text.split([' ', ':']).nth(1).map(str::to_owned);
     let mut found: Vec<String> = reports.take().into_iter().filter_map(kind_of).collect();

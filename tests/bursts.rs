@@ -24,13 +24,13 @@ const MESSAGE: [u8; 64] = [0x5A; 64];
 
 /// Goal: a thousand messages that are ready at once all arrive, whatever the pool has.
 ///
-/// Method: every connection's message is sent before the loop next enters the kernel, ten times, with
-/// 4, 256 and 1024 buffers, on each driver. A kernel before 6.13 runs all those receives in one
-/// enter, a later one twenty or forty. Counted and printed: receives that found the pool empty, of
-/// which a message has one at most.
+/// Method: every connection's message is sent before the loop next enters the kernel, ten times,
+/// with 4, 256 and 1024 buffers, on each driver. A kernel before 6.13 runs all those receives in
+/// one enter, a later one twenty or forty. Counted and printed: receives that found the pool empty,
+/// of which a message has one at most.
 ///
-/// Kills: a stream that stays without a receive after `ENOBUFS`; bytes that are lost between a receive
-/// of the pool and one of the stream's own; a receive that asks an empty pool again.
+/// Kills: a stream that stays without a receive after `ENOBUFS`; bytes that are lost between a
+/// receive of the pool and one of the stream's own; a receive that asks an empty pool again.
 #[test]
 fn a_burst_on_every_connection_arrives() {
     limits::raise(4 * CONNECTIONS);

@@ -228,12 +228,12 @@ fn no_proc() {
     each(&[("no-proc", Expect::AsEver)]);
 }
 
-/// Goal: with few descriptors a server starts and serves; with none left it pauses, says so, does not
-/// spin, and goes on with the connections that waited once others have ended.
+/// Goal: with few descriptors a server starts and serves; with none left it pauses, says so, does
+/// not spin, and goes on with the connections that waited once others have ended.
 ///
 /// Method: more connections than fit, each with bytes on the way. When the shortage has been
-/// reported, and a window of it has passed: take the echoes one by one, ending each connection, which
-/// makes room for the next. On both drivers.
+/// reported, and a window of it has passed: take the echoes one by one, ending each connection,
+/// which makes room for the next. On both drivers.
 ///
 /// Kills: an accept that is tried again at once; one that is not tried again; a connection that
 /// is lost with a failed accept; a probe that keeps its descriptors.
@@ -278,11 +278,13 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
     serves_and_idles(server);
 }
 
-/// Goal: where `io_uring_enter` is refused after the start, every operation ends with the reason, in
-/// flight or new; timers, tasks and wakes go on; the loop sleeps; it says once what happened; it ends.
+/// Goal: where `io_uring_enter` is refused after the start, every operation ends with the reason,
+/// in flight or new; timers, tasks and wakes go on; the loop sleeps; it says once what happened; it
+/// ends.
 ///
 /// Method: an echo through the ring; then one operation of each kind in flight, and a filter. The
-/// process checks its operations itself (`denied/later.rs`). The parent's connection has to end, too.
+/// process checks its operations itself (`denied/later.rs`). The parent's connection has to end,
+/// too.
 ///
 /// Kills: a panic; an operation that hangs, or that is let in afterwards; a broken driver that is
 /// entered again and again; a report per operation.
@@ -320,11 +322,11 @@ fn enter_is_refused_later() {
     });
 }
 
-/// Goal: a loop whose last enters are refused ends all the same, soon, and leaks what the kernel may
-/// still write to.
+/// Goal: a loop whose last enters are refused ends all the same, soon, and leaks what the kernel
+/// may still write to.
 ///
-/// Method: one operation of each kind in flight, a filter, and the runtime is dropped. The calls that
-/// it makes after it has installed the filter are counted.
+/// Method: one operation of each kind in flight, a filter, and the runtime is dropped. The calls
+/// that it makes after it has installed the filter are counted.
 ///
 /// Kills: a drop that waits for completions that nobody can collect, or asks for them until its
 /// deadline; memory that is freed under the kernel.

@@ -165,8 +165,8 @@ thread_local! {
 
 /// Goal: a Unix connect that waits for room may be dropped by the end of its thread.
 ///
-/// Method: a runtime in a thread-local that is destroyed after those of the loop, with a connect that
-/// waits at a full backlog. Kills: a destructor that reaches for a table which is gone.
+/// Method: a runtime in a thread-local that is destroyed after those of the loop, with a connect
+/// that waits at a full backlog. Kills: a destructor that reaches for a table which is gone.
 #[test]
 fn a_connect_that_ends_with_its_thread() {
     let _serial = serial();

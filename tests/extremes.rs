@@ -75,8 +75,8 @@ fn serves(runtime: &Runtime) {
 /// Goal: every setting at its extremes works, or is refused with advice about this setting; nothing
 /// panics, and nothing is blamed on the kernel or a sandbox.
 ///
-/// Method: a table of settings; an echo where the runtime starts. What concerns the rings alone does
-/// not concern epoll.
+/// Method: a table of settings; an echo where the runtime starts. What concerns the rings alone
+/// does not concern epoll.
 ///
 /// Kills: advice by the errno alone; a division, a sum or a multiplication that overflows.
 #[test]
@@ -103,8 +103,8 @@ fn extreme_settings_work_or_say_what_to_change() {
     }
 }
 
-/// Goal: a ring that is too large makes the default choice fall back, and the runtime keeps the right
-/// advice.
+/// Goal: a ring that is too large makes the default choice fall back, and the runtime keeps the
+/// right advice.
 ///
 /// Method: the same size with and without a choice. Kills: advice that is made up anew.
 #[test]

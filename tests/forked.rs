@@ -43,9 +43,9 @@ async fn cancels_of_a_close(listener: &TcpListener) -> u64 {
 
 /// Goal: a connection whose descriptor a forked child may hold is not shut down for both.
 ///
-/// Method: on the ring, closing ends an armed receive without a cancel (by `shutdown(2)`, which acts
-/// on the open file) until the process forks, and with a cancel from then on. On epoll a cancel makes
-/// no system call, so it is always used.
+/// Method: on the ring, closing ends an armed receive without a cancel (by `shutdown(2)`, which
+/// acts on the open file) until the process forks, and with a cancel from then on. On epoll a
+/// cancel makes no system call, so it is always used.
 ///
 /// Kills: a handler that is not registered, or does not store; `may_shut_down_reading` without a
 /// look at it.
@@ -91,10 +91,10 @@ fn on_each_driver(cells: &[&str]) {
 /// Goal: whatever a child drops of the parent's loop, or leaves as it is, in the parent everything
 /// goes on; and the child can run a loop of its own before and after.
 ///
-/// Method: resources of each kind in use, bytes queued; the child drops all of them and the runtime,
-/// then runs an echo; the child of a task exits with everything alive. Then each resource of the
-/// parent does its work. With `fork(2)` and with a raw `clone(2)`. With a cell in the environment
-/// this is the cell's process.
+/// Method: resources of each kind in use, bytes queued; the child drops all of them and the
+/// runtime, then runs an echo; the child of a task exits with everything alive. Then each resource
+/// of the parent does its work. With `fork(2)` and with a raw `clone(2)`. With a cell in the
+/// environment this is the cell's process.
 ///
 /// Kills: a destructor that unmaps, enters the ring, calls `epoll_ctl`, `shutdown(2)`, or removes a
 /// listener's path; a socket of the child that stays open; a receive buffer that faults; a process
@@ -109,8 +109,8 @@ fn what_a_child_drops_is_its_own() {
 
 /// Goal: a child that uses the parent's loop panics with the reason, and the parent goes on.
 ///
-/// Method: every way to use it, some on a loop of the child's and some on none; a task that forks and
-/// goes on in both processes, with another task ready behind it.
+/// Method: every way to use it, some on a loop of the child's and some on none; a task that forks
+/// and goes on in both processes, with another task ready behind it.
 ///
 /// Kills: an entry point without the check; a loop that turns in the child, or polls one more task.
 #[test]

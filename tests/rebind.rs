@@ -30,11 +30,11 @@ fn serve() {
 
 /// Goal: a supervisor may start a server again as soon as the old one was killed (H84).
 ///
-/// Method: a child serves 200 connections and is killed; its address is bound as soon as it has been
-/// reaped, several times.
+/// Method: a child serves 200 connections and is killed; its address is bound as soon as it has
+/// been reaped, several times.
 ///
-/// Kills: a single attempt to bind. (Seen on Linux 6.18 on io_uring, where most of the attempts fail
-/// without the retry; on epoll the address is free at once.)
+/// Kills: a single attempt to bind. (Seen on Linux 6.18 on io_uring, where most of the attempts
+/// fail without the retry; on epoll the address is free at once.)
 #[test]
 fn an_address_of_a_killed_server_can_be_bound() {
     if env::var_os(SERVER).is_some() {

@@ -1,8 +1,8 @@
 //! Timers in a time namespace, whose monotonic clock differs from that of the initial namespace.
 //!
 //! Many kernels read absolute io_uring timeouts by the wrong one of the two. Containers that were
-//! restored from a checkpoint run in such a namespace. Making one takes privileges and `unshare(1)`;
-//! without them the tests print SKIP.
+//! restored from a checkpoint run in such a namespace. Making one takes privileges and
+//! `unshare(1)`; without them the tests print SKIP.
 
 mod common;
 
@@ -102,12 +102,12 @@ async fn use_timers() {
 /// sleeps in between, a runtime with an armed timeout ends, io_uring is not
 /// given up, and a diagnosis names the namespace.
 ///
-/// Method: this test again in a child with such a clock. There all uses of a deadline; the turns are
-/// counted, as a timeout that fires at once makes the loop spin. A timeout that is a day late is
-/// ended by the watchdog.
+/// Method: this test again in a child with such a clock. There all uses of a deadline; the turns
+/// are counted, as a timeout that fires at once makes the loop spin. A timeout that is a day late
+/// is ended by the watchdog.
 ///
-/// Kills: absolute timeouts on a kernel that reads them by another clock; an update of a timeout, the
-/// end of a loop, or the probe with such a timeout.
+/// Kills: absolute timeouts on a kernel that reads them by another clock; an update of a timeout,
+/// the end of a loop, or the probe with such a timeout.
 #[test]
 fn timers_work_in_a_time_namespace() {
     let test = "timers_work_in_a_time_namespace";

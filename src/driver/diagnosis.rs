@@ -23,8 +23,9 @@
 //! ```
 
 // What lives here: the list that opening a driver fills in (`Steps`), and what is made of it for
-// people. What must not: a step of its own. They are all in `super` and `uring::setup`. That no call of
-// io_uring is made where it was ruled out is `tests/diagnosis.rs::a_sandbox_that_kills_is_survived`.
+// people. What must not: a step of its own. They are all in `super` and `uring::setup`. That no
+// call of io_uring is made where it was ruled out is
+// `tests/diagnosis.rs::a_sandbox_that_kills_is_survived`.
 
 use std::fmt;
 use std::io;

@@ -24,7 +24,8 @@ impl Environment {
 
     fn read_from(proc: &Path, may_have_forked: bool) -> Environment {
         let text = |name| fs::read_to_string(proc.join(name)).ok();
-        // The offsets are those of future children. They differ from ours between unshare(2) and fork.
+        // The offsets are those of future children. They differ from ours between unshare(2) and
+        // fork.
         let namespace = |name| fs::read_link(proc.join(name)).ok();
         let is_ours = namespace("self/ns/time") == namespace("self/ns/time_for_children");
         let offsets = text("self/timens_offsets").filter(|_| is_ours);

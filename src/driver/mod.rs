@@ -10,10 +10,11 @@
 //! - [`Clock::now_ns`] is the only clock.
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
 //! - [`deregister`](Driver::deregister) precedes every `close(2)` of a descriptor that was named.
-//! - In a forked child only [`disown`](Driver::disown) may be called: others act on the parent's files.
+//! - In a forked child only [`disown`](Driver::disown) may be called: others act on the parent's
+//!   files.
 //! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
-//! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it has
-//!   decided. [`fail`](Driver::fail) then puts one in its place that only sleeps.
+//! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it
+//!   has decided. [`fail`](Driver::fail) then puts one in its place that only sleeps.
 //!
 //! **Absent on purpose.** Tasks and wakers: a driver deals in keys, and who waits for one is known
 //! only above.
@@ -53,8 +54,8 @@ use uring::ring::KernelRing;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum DriverChoice {
-    /// What the environment variable `RINGLOOP_DRIVER` says (`auto`, `uring` or `epoll`), else the best
-    /// driver that works here.
+    /// What the environment variable `RINGLOOP_DRIVER` says (`auto`, `uring` or `epoll`), else the
+    /// best driver that works here.
     #[default]
     Auto,
     /// io_uring or nothing: building the runtime fails where it cannot be used.
@@ -227,8 +228,8 @@ impl Driver {
         each!(self, ring => ring.cancel(key), epoll => epoll.cancel(key), _failed => ());
     }
 
-    /// Ends a receive of a socket that no other descriptor shares, at a cost that does not depend on
-    /// how much is in flight. Its final completion comes all the same.
+    /// Ends a receive of a socket that no other descriptor shares, at a cost that does not depend
+    /// on how much is in flight. Its final completion comes all the same.
     pub(crate) fn end_recv(&mut self, key: Key, fd: RawFd) {
         each!(self, ring => ring.end_recv(key, fd), epoll => epoll.cancel(key), _failed => ());
     }
@@ -243,7 +244,8 @@ impl Driver {
         each!(self, ring => ring.has_caught_up(), _epoll => true, _failed => true)
     }
 
-    /// Looks whether the wake-up by other threads has been lost, and mends it. Returns whether it had.
+    /// Looks whether the wake-up by other threads has been lost, and mends it. Returns whether it
+    /// had.
     pub(crate) fn look_at_wake_read(&mut self) -> bool {
         each!(self, ring => ring.look_at_wake_read(), _epoll => false, _failed => false)
     }

@@ -15,9 +15,9 @@ use crate::task::coop;
 /// socket of a C library.
 ///
 /// Readiness is that of `poll(2)`, on every driver. [`readable`](AsyncFd::readable) and
-/// [`writable`](AsyncFd::writable) are done if the descriptor is ready *now*, else as soon as it is.
-/// Nothing is remembered between two calls, so there is nothing to clear: who is tokio's user does
-/// without the guard of its `AsyncFd`. Errors, hang-ups and the end of a stream are ready too,
+/// [`writable`](AsyncFd::writable) are done if the descriptor is ready *now*, else as soon as it
+/// is. Nothing is remembered between two calls, so there is nothing to clear: who is tokio's user
+/// does without the guard of its `AsyncFd`. Errors, hang-ups and the end of a stream are ready too,
 /// because a call would not wait; what `poll(2)` knows nothing of, such as a regular file, always
 /// is.
 ///
@@ -47,8 +47,8 @@ use crate::task::coop;
 /// The loop polls a duplicate (`F_DUPFD_CLOEXEC`) and never touches the original. So `T` may be
 /// owned or borrowed, may be in use by other watches and streams at the same time, and is dropped
 /// or given back at once, whatever is in flight. The price is a second descriptor for each
-/// `AsyncFd`, which keeps the open file alive until its polls have ended, at most a turn or two after
-/// the `AsyncFd` was dropped.
+/// `AsyncFd`, which keeps the open file alive until its polls have ended, at most a turn or two
+/// after the `AsyncFd` was dropped.
 pub struct AsyncFd<T> {
     /// First, so that the polls are cancelled before user code, the destructor of `T`, runs.
     watching: Watching,
@@ -86,7 +86,8 @@ impl<T> AsyncFd<T> {
     /// Waits until a read would not wait: there is something to read, or the end, or an error.
     ///
     /// Several tasks may wait at once, and all of them are woken. Cancel safe: a dropped `readable`
-    /// takes nothing from the descriptor, and leaves what it has asked of the kernel to the next one.
+    /// takes nothing from the descriptor, and leaves what it has asked of the kernel to the next
+    /// one.
     ///
     /// # Errors
     ///

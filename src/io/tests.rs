@@ -160,7 +160,8 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome) {
 fn expected(kind: OpKind, outcome: Outcome) -> Poll<Result<(), i32>> {
     match (outcome, kind) {
         (Outcome::Ready | Outcome::HungUp, _) => Poll::Ready(Ok(())),
-        (Outcome::SpuriousEvents, OpKind::PollReadable) => Poll::Ready(Ok(())), // the end can be read
+        // The end can be read.
+        (Outcome::SpuriousEvents, OpKind::PollReadable) => Poll::Ready(Ok(())),
         (Outcome::Failed, _) => Poll::Ready(Err(errno::ENOMEM)),
         (
             Outcome::Cancelled | Outcome::Interrupted | Outcome::Restart | Outcome::SpuriousEvents,

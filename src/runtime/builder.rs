@@ -126,17 +126,17 @@ impl Builder {
     /// connection is reset and the loss reported. The time begins anew whenever the peer has taken
     /// something, so a slow transfer is not cut. Default: 5 seconds.
     ///
-    /// A peer that reads one byte each time keeps its connection for as long as it does so. For a limit
-    /// on the whole, await `flush()` under a [`timeout`](crate::time::timeout), and `abort()` when it
-    /// has elapsed.
+    /// A peer that reads one byte each time keeps its connection for as long as it does so. For a
+    /// limit on the whole, await `flush()` under a [`timeout`](crate::time::timeout), and `abort()`
+    /// when it has elapsed.
     pub fn linger(mut self, linger: Duration) -> Builder {
         self.linger = linger;
         self
     }
 
-    /// How long the end of the runtime may wait for streams that were dropped with bytes queued and are
-    /// still sending. A limit on the whole: what is left is reset and reported. Default: 1 second. See
-    /// also [`Runtime::shutdown_timeout`].
+    /// How long the end of the runtime may wait for streams that were dropped with bytes queued and
+    /// are still sending. A limit on the whole: what is left is reset and reported. Default: 1
+    /// second. See also [`Runtime::shutdown_timeout`].
     pub fn shutdown_linger(mut self, limit: Duration) -> Builder {
         self.shutdown_linger = limit;
         self
@@ -153,9 +153,9 @@ impl Builder {
     /// most five lines are printed at once and one per second after that; the next one carries the
     /// number of those left out ("and 947 more of this kind in the last 3.2 s"), and the end of the
     /// runtime prints what remains. A line is written only if standard error takes it without
-    /// blocking. [`Metrics::reports_suppressed`](crate::Metrics::reports_suppressed) counts what was
-    /// not printed. A panic's message is also printed by the panic hook of the standard library,
-    /// which has no such limits: see [`std::panic::set_hook`].
+    /// blocking. [`Metrics::reports_suppressed`](crate::Metrics::reports_suppressed) counts what
+    /// was not printed. A panic's message is also printed by the panic hook of the standard
+    /// library, which has no such limits: see [`std::panic::set_hook`].
     pub fn on_unhandled(mut self, hook: impl Fn(&Unhandled) + 'static) -> Builder {
         self.on_unhandled = Some(Box::new(hook));
         self

@@ -151,8 +151,8 @@ pub struct Metrics {
     pub timeout_arms: u64,
     /// Completions that named nobody. Should be 0.
     pub stale_completions: u64,
-    /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0; some
-    /// kernels make it grow, slowly (6.1 does).
+    /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0;
+    /// some kernels make it grow, slowly (6.1 does).
     pub lost_wakeups: u64,
     /// Cancels that were sent again because the operation had not ended after 100 ms. Should be 0.
     pub cancels_repeated: u64,
@@ -161,8 +161,8 @@ pub struct Metrics {
     pub dropped_completions: u64,
     /// Receives that found the buffer pool empty and went on with a buffer of their own.
     pub pool_exhausted: u64,
-    /// Dropped streams whose peer reset or left the connection before it had taken the queued bytes.
-    /// Peers do that at any time, so these are counted and not reported.
+    /// Dropped streams whose peer reset or left the connection before it had taken the queued
+    /// bytes. Peers do that at any time, so these are counted and not reported.
     pub peer_resets: u64,
     /// Connections beyond a listener's `max_connections` that were accepted and reset, with
     /// [`Overflow::Shed`](crate::net::Overflow::Shed).

@@ -65,15 +65,15 @@ fn run_small<F: Future>(future: F) -> F::Output {
 /// A `Runtime` belongs to the thread that built it. Use one per core when one core is not enough.
 ///
 /// Dropping it drops every task, lets streams that were dropped before send what they had queued
-/// (for at most the builder's [`shutdown_linger`](Builder::shutdown_linger)), cancels every operation, waits until the kernel has let go of all
-/// memory, and closes the ring.
+/// (for at most the builder's [`shutdown_linger`](Builder::shutdown_linger)), cancels every
+/// operation, waits until the kernel has let go of all memory, and closes the ring.
 ///
 /// # Forked processes
 ///
 /// A loop belongs to the process that built it. In a child of `fork(2)`, which has a copy:
 ///
-/// - Using the parent's loop panics, with a text that names the fork: `block_on`, `spawn`, timers, and
-///   whatever is awaited on its streams and listeners. Wakers do nothing.
+/// - Using the parent's loop panics, with a text that names the fork: `block_on`, `spawn`, timers,
+///   and whatever is awaited on its streams and listeners. Wakers do nothing.
 /// - Dropping the runtime, streams, listeners and everything else of the parent's is safe at any
 ///   time and changes nothing for the parent. Streams and listeners close the child's descriptors.
 ///   The tasks of a dropped runtime are not dropped: they are the parent's, and what they own stays
@@ -125,8 +125,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If a loop is already running on this thread, if the future panics, and in a forked child of the
-    /// process that built the runtime.
+    /// If a loop is already running on this thread, if the future panics, and in a forked child of
+    /// the process that built the runtime.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if const { is_large::<F>() } { self.drive(Box::pin(future)) } else { self.drive(future) }
@@ -161,9 +161,10 @@ impl Runtime {
         output.expect("the loop above ends with an output")
     }
 
-    /// Ends the runtime as a drop does, but lets streams that were dropped with bytes queued send for up
-    /// to `limit` rather than for the builder's [`shutdown_linger`](Builder::shutdown_linger). Streams
-    /// that have sent everything before are not waited for.
+    /// Ends the runtime as a drop does, but lets streams that were dropped with bytes queued send
+    /// for up to `limit` rather than for the builder's
+    /// [`shutdown_linger`](Builder::shutdown_linger). Streams that have sent everything before are
+    /// not waited for.
     ///
     /// What is left then is lost: the connection is reset and the loss reported. A server that must
     /// deliver its last replies awaits `close()` of its streams before it ends.

@@ -55,7 +55,8 @@ fn is_closed(mut peer: &UnixStream) -> bool {
 
 /// Goal: a wake from another thread ends the sleep it meets, each time.
 /// Method: a thread wakes the main future while the loop sleeps with nothing else to come, then a
-/// task, then both while it is awake. Kills: a wake fd that is notified once; a wake that is only queued.
+/// task, then both while it is awake. Kills: a wake fd that is notified once; a wake that is only
+/// queued.
 #[test]
 fn another_thread_ends_a_sleep() {
     let (script, runtime, _reports) = scripted();

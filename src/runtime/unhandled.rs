@@ -205,8 +205,8 @@ mod tests {
     }
 
     /// Goal: each kind of report has a place in the limiter, and its own name.
-    /// Method: print one of each kind, and compare its name with the table. Kills: a variant without
-    /// an entry, which panics when it is printed; two variants that share one.
+    /// Method: print one of each kind, and compare its name with the table. Kills: a variant
+    /// without an entry, which panics when it is printed; two variants that share one.
     #[test]
     fn every_kind_has_its_name() {
         let Printer { reports, lines, .. } = printer();

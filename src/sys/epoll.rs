@@ -1,5 +1,5 @@
 //! epoll(7), timerfd and the non-blocking socket calls that go with them.
-#![allow(unsafe_code)] // epoll_*(2), timerfd_*(2), accept4(2), recv(2), send(2), connect(2), fcntl(2)
+#![allow(unsafe_code)] // epoll_*(2), timerfd_*(2), and the calls for sockets
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -3,7 +3,8 @@
 //! A forked child holds every descriptor of its parent, and a copy of its memory. `shutdown(2)`,
 //! `epoll_ctl(2)` and a write to an eventfd act on the open file, so they also end what the parent
 //! does with it. Code that uses them must know that no child can hold that file
-//! ([`may_have_happened`]), and must not run in a child for what belongs to the parent ([`Process`]).
+//! ([`may_have_happened`]), and must not run in a child for what belongs to the parent
+//! ([`Process`]).
 //!
 //! **Which process this is** is a number in a page that the kernel clears in a child
 //! (`MADV_WIPEONFORK`), whichever system call made it. Where the kernel refuses the advice, the

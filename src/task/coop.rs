@@ -110,8 +110,8 @@ mod tests {
 
     /// Goal: a deadline that panics when it is polled leaves the budget as it was.
     ///
-    /// Method: outside of a loop, where nothing fills it again. Kills: a budget that is restored on return
-    /// only.
+    /// Method: outside of a loop, where nothing fills it again. Kills: a budget that is restored on
+    /// return only.
     #[test]
     fn a_panic_leaves_the_budget_as_it_was() {
         let panicked = catch_unwind(AssertUnwindSafe(|| unbudgeted(|| panic!("in a poll"))));

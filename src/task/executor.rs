@@ -29,9 +29,9 @@ const SHUTDOWN_ROUNDS_MAX: u32 = 100;
 /// Pause of a round that found nothing.
 const SHUTDOWN_PAUSE: Duration = Duration::from_millis(1);
 
-/// Larger futures are boxed by the first function that takes them. Each further one would take as much
-/// of the stack again: without optimization every call copies its arguments. Also the size from which
-/// `async-task` allocates them apart.
+/// Larger futures are boxed by the first function that takes them. Each further one would take as
+/// much of the stack again: without optimization every call copies its arguments. Also the size
+/// from which `async-task` allocates them apart.
 const FUTURE_BYTES_MAX: usize = 2048;
 
 /// Whether a public function must do nothing with such a future but box it.
@@ -64,7 +64,8 @@ impl dyn Report + '_ {
         self.drop_guarded(unhandled);
     }
 
-    /// Drops a value of the program. A panic of its destructor is reported, and its payload discarded.
+    /// Drops a value of the program. A panic of its destructor is reported, and its payload
+    /// discarded.
     pub(crate) fn drop_guarded<T>(&self, value: T) {
         if let Err(payload) = try_drop(value) {
             let unhandled = Unhandled::DropPanic { payload };
@@ -86,8 +87,8 @@ impl Executor {
         }
     }
 
-    /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). It is polled
-    /// for the first time in a later turn.
+    /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). It is
+    /// polled for the first time in a later turn.
     pub(crate) fn spawn<F>(
         &self,
         future: F,
@@ -300,7 +301,8 @@ struct Ending<T> {
 }
 
 impl<T> Ending<T> {
-    /// The result of a task whose locals panicked when they were dropped. Its own panic comes first.
+    /// The result of a task whose locals panicked when they were dropped. Its own panic comes
+    /// first.
     fn spoilt(
         &self,
         result: Result<T, JoinError>,

@@ -35,8 +35,8 @@ impl fmt::Display for TaskId {
 ///
 /// # Panics
 ///
-/// If it is awaited on another runtime than the task's and the task has not ended: that runtime does
-/// not run meanwhile. The result of a task that has ended can be taken anywhere.
+/// If it is awaited on another runtime than the task's and the task has not ended: that runtime
+/// does not run meanwhile. The result of a task that has ended can be taken anywhere.
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
     abort: AbortHandle,

@@ -50,7 +50,8 @@ thread_local! {
     static CURRENT: RefCell<Option<(u64, Rc<Queue>)>> = const { RefCell::new(None) };
 }
 
-/// Makes loop `id` the one that runs on this thread, with its wakes going straight to `queue`, until the guard is dropped.
+/// Makes loop `id` the one that runs on this thread, with its wakes going straight to `queue`,
+/// until the guard is dropped.
 pub(crate) fn enter(id: &LoopId, queue: &Rc<Queue>) -> Entered {
     let entered = Some((id.number(), Rc::clone(queue)));
     let former = CURRENT.try_with(|current| current.replace(entered)).ok().flatten();

@@ -20,8 +20,9 @@
 //! The wake fd is an eventfd whose read was submitted with or before the enter that sleeps
 //! (`Uring::arm_wake`), so a ring between "look" and "enter" ends the sleep at once.
 //!
-//! **Forked children.** A child that was forked has a copy of all this, the lock in whatever state a
-//! thread of the parent has left it, and the parent's eventfd. So a wake in a child touches neither.
+//! **Forked children.** A child that was forked has a copy of all this, the lock in whatever state
+//! a thread of the parent has left it, and the parent's eventfd. So a wake in a child touches
+//! neither.
 //!
 //! **Invariant.** A `Runnable` is dropped on the loop's thread only. After the loop's end none can
 //! exist (`Executor::shut_down` has dropped every future); should one appear all the same, it is
@@ -113,7 +114,8 @@ impl Remote {
 
     /// Takes what other threads have sent.
     pub(crate) fn take(&self) -> Vec<Item> {
-        // Relaxed: an item that is missed here is found before the next sleep, or its wake_fd ends it.
+        // Relaxed: an item that is missed here is found before the next sleep, or its wake_fd ends
+        // it.
         if !self.has_items.load(Ordering::Relaxed) {
             return Vec::new();
         }

@@ -21,7 +21,8 @@ use crate::task::coop;
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread. A [`Sleep`] also panics if it is polled after its loop has ended.
+/// If no loop runs on this thread. A [`Sleep`] also panics if it is polled after its loop has
+/// ended.
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     let reactor = Rc::clone(&context::current().reactor);
@@ -42,7 +43,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Panics
 ///
-/// If it is polled on another loop, or on none, while its own has not ended, and if it is polled after its loop has ended and had not elapsed before: it can never elapse.
+/// If it is polled on another loop, or on none, while its own has not ended, and if it is polled
+/// after its loop has ended and had not elapsed before: it can never elapse.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     reactor: Rc<Reactor>,

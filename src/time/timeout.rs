@@ -26,8 +26,8 @@ use crate::task::coop;
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread. The [`Timeout`] also panics if its loop has ended, and its future
-/// is still pending, when it is polled.
+/// If no loop runs on this thread. The [`Timeout`] also panics if its loop has ended, and its
+/// future is still pending, when it is polled.
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     let deadline = sleep(duration);

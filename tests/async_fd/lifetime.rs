@@ -104,8 +104,8 @@ fn fill_blocking(socket: &UnixStream) {
 
 /// Goal: the runtime may go first. A wait that outlives it is told, and a new one is refused.
 ///
-/// Method: wait on the runtime that goes, in its main future and in a task; drop it; wait on another
-/// one, the old wait and a new one, and compare descriptors when the watches have gone too.
+/// Method: wait on the runtime that goes, in its main future and in a task; drop it; wait on
+/// another one, the old wait and a new one, and compare descriptors when the watches have gone too.
 ///
 /// Kills: a wait that hangs; a poll that is armed without a loop; a duplicate that is never closed.
 #[test]

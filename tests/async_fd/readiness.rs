@@ -99,7 +99,8 @@ fn both_ends_of_a_pipe() {
 fn regular_files_are_always_ready() {
     on_each_driver(|runtime| {
         runtime.block_on(async {
-            let program = std::env::current_exe().unwrap(); // a file that is there wherever this runs
+            // A file that exists wherever this runs.
+            let program = std::env::current_exe().unwrap();
             for path in [program.as_path(), program.parent().unwrap()] {
                 let watched = AsyncFd::new(std::fs::File::open(path).unwrap()).unwrap();
                 for _ in 0..2 {

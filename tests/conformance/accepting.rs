@@ -324,8 +324,8 @@ fn the_errors_of_a_listener_do_not_stay(on: Driver) {
 
 /// Goal: the end of a listener ends nothing for another descriptor of the socket.
 ///
-/// Method: arm an accept, duplicate the descriptor, drop the listener; connect, and accept through the
-/// duplicate.
+/// Method: arm an accept, duplicate the descriptor, drop the listener; connect, and accept through
+/// the duplicate.
 ///
 /// Kills: `shutdown(2)` on a listener.
 fn dropping_a_listener_leaves_its_heir_listening(on: Driver) {
@@ -347,11 +347,11 @@ fn dropping_a_listener_leaves_its_heir_listening(on: Driver) {
 /// Goal: a handover loses no connection: those that were accepted and not taken are given back in
 /// order, and those behind them wait in the socket's backlog.
 ///
-/// Method: five clients with an accept armed, and one taken; give the socket away; two more clients;
-/// accept with std. The socket is blocking, as std makes it.
+/// Method: five clients with an accept armed, and one taken; give the socket away; two more
+/// clients; accept with std. The socket is blocking, as std makes it.
 ///
-/// Kills: dropping what is queued; a close of the socket; an accept that stays in flight; a listener
-/// that stays non-blocking.
+/// Kills: dropping what is queued; a close of the socket; an accept that stays in flight; a
+/// listener that stays non-blocking.
 fn a_handover_loses_no_connection(on: Driver) {
     on.run(async {
         let listener = TcpListener::bind(any_addr()).unwrap();
@@ -379,8 +379,8 @@ fn a_handover_loses_no_connection(on: Driver) {
 
 /// Goal: an address can be bound again right after its listener was dropped, in the same poll.
 ///
-/// Method: no patience at all but for what the loop itself has to do. A second listener is refused while
-/// the first lives.
+/// Method: no patience at all but for what the loop itself has to do. A second listener is refused
+/// while the first lives.
 ///
 /// Kills: a descriptor that stays open until the turn has ended; a retry that succeeds too early.
 fn an_address_can_be_bound_again_at_once(on: Driver) {
@@ -401,9 +401,9 @@ fn an_address_can_be_bound_again_at_once(on: Driver) {
 
 /// Goal: an address that becomes free is waited for, within the bound, and that is reported once.
 ///
-/// Method: a thread holds the address and lets go when it has seen the bind fail at least once, which
-/// it cannot see; so it lets go after a while, and the bound is far longer. Then an address that stays
-/// taken.
+/// Method: a thread holds the address and lets go when it has seen the bind fail at least once,
+/// which it cannot see; so it lets go after a while, and the bound is far longer. Then an address
+/// that stays taken.
 ///
 /// Kills: one attempt; a wait without an end; a silent wait.
 fn a_taken_address_is_waited_for(on: Driver) {

@@ -23,8 +23,8 @@ fn client(addr: std::net::SocketAddr, number: u8) -> std::net::TcpStream {
     client
 }
 
-/// Goal: with room for two, five clients are served two at a time, in order, and each close lets one
-/// in.
+/// Goal: with room for two, five clients are served two at a time, in order, and each close lets
+/// one in.
 ///
 /// Method: five clients that are connected before the first accept; count the process's descriptors
 /// while the third accept waits; close one at a time.
@@ -121,11 +121,11 @@ fn a_unix_listener_has_a_limit_too(on: Driver) {
     });
 }
 
-/// Goal: a limited listener that is dropped before its connections leaves no descriptor, and they go
-/// on.
+/// Goal: a limited listener that is dropped before its connections leaves no descriptor, and they
+/// go on.
 ///
-/// Method: both kinds of overflow, full, with an accept that waits and a client in the backlog; drop
-/// the listener, use the connection, drop the loop; compare descriptors.
+/// Method: both kinds of overflow, full, with an accept that waits and a client in the backlog;
+/// drop the listener, use the connection, drop the loop; compare descriptors.
 ///
 /// Kills: a count that keeps the listener or the loop; a queue that keeps a connection.
 fn a_limited_listener_leaves_nothing(on: Driver) {

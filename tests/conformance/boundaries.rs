@@ -1,8 +1,8 @@
 //! Reads that the kernel cuts short although more bytes are there.
 //!
 //! On a Unix socket one read never crosses a message with descriptors, a change of credentials or
-//! the mark of urgent data, whether or not the reader asks for them. The peer chooses where they are,
-//! so a loop that takes a short read for an empty socket can be stopped by its peer.
+//! the mark of urgent data, whether or not the reader asks for them. The peer chooses where they
+//! are, so a loop that takes a short read for an empty socket can be stopped by its peer.
 
 use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -97,8 +97,8 @@ fn reads_go_on_after_descriptors(on: Driver) {
 
 /// Goal: a socket that takes credentials is read to the end where they change.
 ///
-/// Method: the reader sets `SO_PASSCRED` before the burst, or between two of its messages, so that the
-/// messages before have no credentials and those after have some. Kills: as above.
+/// Method: the reader sets `SO_PASSCRED` before the burst, or between two of its messages, so that
+/// the messages before have no credentials and those after have some. Kills: as above.
 fn reads_go_on_after_a_change_of_credentials(on: Driver) {
     on.run(async {
         for change_at in 0..MESSAGES {
@@ -162,10 +162,11 @@ fn reads_go_on_after_many_cuts(on: Driver) {
 
 /// Goal: the end of a Unix stream is seen at once, however much came before it.
 ///
-/// Method: bytes for many buffers, and the end, are in the socket before the first read. The watchdog,
-/// which would find the end some seconds later, must have nothing to do.
+/// Method: bytes for many buffers, and the end, are in the socket before the first read. The
+/// watchdog, which would find the end some seconds later, must have nothing to do.
 ///
-/// Kills: a receive that stays armed after the kernel has filled 32 buffers in a row (Linux 6.18.44).
+/// Kills: a receive that stays armed after the kernel has filled 32 buffers in a row (Linux
+/// 6.18.44).
 fn the_end_behind_a_long_burst_is_seen(on: Driver) {
     let runtime = on.builder().recv_buffers(256, 64).build().unwrap();
     runtime.block_on(async {

@@ -1,6 +1,6 @@
-//! Futures that are awaited elsewhere than on the loop they belong to, while that loop has not ended:
-//! on another runtime of the same thread, and outside of any. Nothing would wake them, so each panics
-//! and names the places where both runtimes were built.
+//! Futures that are awaited elsewhere than on the loop they belong to, while that loop has not
+//! ended: on another runtime of the same thread, and outside of any. Nothing would wake them, so
+//! each panics and names the places where both runtimes were built.
 #![allow(clippy::async_yields_async)] // futures leave their loop on purpose
 
 use std::any::Any;
@@ -217,8 +217,8 @@ fn panic_of(name: &str, run: impl FnOnce()) -> String {
 /// Method: every leaf future of the library, fresh and pending, on a second runtime of the thread
 /// and on none; the second runtime goes on.
 ///
-/// Kills: a leaf that is not given its loop; a check that only a submit makes; a check that a loop's
-/// end switches off for the others; a wrong place.
+/// Kills: a leaf that is not given its loop; a check that only a submit makes; a check that a
+/// loop's end switches off for the others; a wrong place.
 fn what_is_awaited_elsewhere_panics_and_names_both_runtimes(on: Driver) {
     let builder = || on.builder().on_unhandled(|_| ());
     let (home_line, home) = (line!(), builder().build().unwrap());

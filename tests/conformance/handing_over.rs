@@ -35,7 +35,8 @@ const BIG: usize = 2 << 20;
 /// Method: a peer that sends and reads numbered streams in two threads. The handover happens before
 /// a read, after one, and after many, while the peer goes on sending.
 ///
-/// Kills: received bytes that are dropped; a receive that is still armed; a queue that is not flushed.
+/// Kills: received bytes that are dropped; a receive that is still armed; a queue that is not
+/// flushed.
 fn into_std_loses_no_byte_in_either_direction(on: Driver) {
     for reads in [0, 1, 20] {
         on.run(async {
@@ -76,8 +77,8 @@ fn into_std_loses_no_byte_in_either_direction(on: Driver) {
 /// Method: TCP and Unix sockets, with a `recv` that was polled and dropped; the peer speaks first
 /// after the handover.
 ///
-/// Kills: a handover that ends the receive by a shutdown; one that waits for bytes; one that arms the
-/// receive again for the reader that was dropped.
+/// Kills: a handover that ends the receive by a shutdown; one that waits for bytes; one that arms
+/// the receive again for the reader that was dropped.
 fn into_std_ends_a_receive_that_waits(on: Driver) {
     on.run(async {
         let (mut ours, mut theirs) = std_pair();
@@ -109,11 +110,11 @@ fn into_std_ends_a_receive_that_waits(on: Driver) {
 /// Goal: the descriptor keeps its number, and whether it blocks is what the program had set, or
 /// blocking for a socket that the loop has made, on every driver.
 ///
-/// Method: sockets of both modes through a stream and back; sockets that were accepted, connected and
-/// paired. Each has received and sent.
+/// Method: sockets of both modes through a stream and back; sockets that were accepted, connected
+/// and paired. Each has received and sent.
 ///
-/// Kills: `O_NONBLOCK` left behind by accept or connect on epoll; a mode that is set on a socket of the
-/// program; a handover that returns a duplicate.
+/// Kills: `O_NONBLOCK` left behind by accept or connect on epoll; a mode that is set on a socket of
+/// the program; a handover that returns a duplicate.
 fn into_std_leaves_a_socket_of_the_program_as_it_was(on: Driver) {
     let is_nonblocking = |socket: SockRef<'_>| socket.nonblocking().unwrap();
     on.run(async {
@@ -174,8 +175,8 @@ fn into_std_returns_the_error_of_the_connection(on: Driver) {
 }
 
 /// Goal: dropping `into_std` closes the stream, and what was queued is still sent.
-/// Method: a queue that the peer reads only after the future was polled and dropped, while a receive
-/// is armed.
+/// Method: a queue that the peer reads only after the future was polled and dropped, while a
+/// receive is armed.
 /// Kills: a socket that is never closed; a reset in place of the end.
 fn into_std_that_is_dropped_closes_the_stream(on: Driver) {
     on.run(async {
@@ -199,8 +200,8 @@ fn into_std_that_is_dropped_closes_the_stream(on: Driver) {
     });
 }
 
-/// Goal: a listener of a socket that has another holder accepts, keeps its builder's limit, and its end
-/// leaves the socket and its file to the other holder.
+/// Goal: a listener of a socket that has another holder accepts, keeps its builder's limit, and its
+/// end leaves the socket and its file to the other holder.
 ///
 /// Method: TCP and Unix, with a duplicate that accepts after the listener was dropped.
 ///

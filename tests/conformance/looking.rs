@@ -30,8 +30,9 @@ fn reset(stream: StdStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Goal: `closed` waits while the peer is there, also if it sends, and is done when the peer closes,
-/// finishes sending or resets, from then on every time. The stream then reads what the peer did.
+/// Goal: `closed` waits while the peer is there, also if it sends, and is done when the peer
+/// closes, finishes sending or resets, from then on every time. The stream then reads what the peer
+/// did.
 ///
 /// Method: each end, with a receive armed and without one. Bytes first, which must not be taken.
 ///
@@ -116,8 +117,8 @@ fn closed_sees_every_end_of_a_unix_peer(on: Driver) {
     });
 }
 
-/// Goal: the end is seen however much is unread before it: in the stream's queue, which is full, and
-/// in the kernel. Afterwards every byte is read.
+/// Goal: the end is seen however much is unread before it: in the stream's queue, which is full,
+/// and in the kernel. Afterwards every byte is read.
 ///
 /// Method: more than the queue's bound and less than the kernel's buffer, then the end; a receive
 /// that has filled the queue and waits, and no receive at all.
@@ -151,8 +152,8 @@ fn closed_sees_the_end_behind_unread_bytes(on: Driver) {
 
 /// Goal: every waiter is woken, those of both halves; a `closed` that is dropped takes nothing with
 /// it, also if it was the one that armed the poll.
-/// Method: three waiters of two halves, the first dropped. Kills: one waker for all; a poll that ends
-/// with the future that asked for it.
+/// Method: three waiters of two halves, the first dropped. Kills: one waker for all; a poll that
+/// ends with the future that asked for it.
 fn closed_wakes_everyone_and_survives_drops(on: Driver) {
     on.run(async {
         let (stream, peer) = std_pair();
@@ -176,8 +177,8 @@ fn closed_wakes_everyone_and_survives_drops(on: Driver) {
 
 /// Goal: a poll for the end keeps neither a stream that is closed nor one that is handed over.
 ///
-/// Method: `close`, a drop, and `into_std`, each with the poll armed, an idle timeout set and its peer
-/// waiting for the end. After `into_std` the peer reads no end.
+/// Method: `close`, a drop, and `into_std`, each with the poll armed, an idle timeout set and its
+/// peer waiting for the end. After `into_std` the peer reads no end.
 ///
 /// Kills: a poll that is not cancelled; a timer that holds the socket.
 fn a_stream_with_a_poll_for_the_end_closes(on: Driver) {
@@ -211,7 +212,8 @@ fn a_stream_with_a_poll_for_the_end_closes(on: Driver) {
 
 /// Goal: `readable` and `peek` wait for bytes and leave them, for the stream and its halves.
 /// Method: each before and after the bytes come, dropped in between, repeated; then one read.
-/// Kills: a peek that takes; a `readable` that is done before anything came; one that is never woken.
+/// Kills: a peek that takes; a `readable` that is done before anything came; one that is never
+/// woken.
 fn readable_and_peek_take_nothing(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = std_pair();
@@ -269,8 +271,8 @@ fn peek_copies_from_several_buffers(on: Driver) {
     });
 }
 
-/// Goal: at the end `readable` is done and `peek` returns 0; after a reset `peek` returns it, and so
-/// does the read, after the bytes that came before.
+/// Goal: at the end `readable` is done and `peek` returns 0; after a reset `peek` returns it, and
+/// so does the read, after the bytes that came before.
 /// Method: a peer that closes, and one that resets after its bytes were received.
 /// Kills: a `readable` that waits for ever at the end; a peek that takes the error from the read.
 fn readable_and_peek_at_the_end(on: Driver) {

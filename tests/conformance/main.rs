@@ -10,8 +10,8 @@
 //! - **Descriptors belong to the process.** Bodies that count them, use them up, or need a certain
 //!   number are in the tables called `ALONE`; while one of those runs, no other trial does.
 //! - **Slow machines.** `RINGLOOP_TEST_SCALE=20` divides the rounds of the long bodies by 20 and
-//!   multiplies the limit after which a trial counts as hung. Both are about how much is tried, never
-//!   about how fast: no verdict depends on time. `--test-threads=1` saves memory.
+//!   multiplies the limit after which a trial counts as hung. Both are about how much is tried,
+//!   never about how fast: no verdict depends on time. `--test-threads=1` saves memory.
 //!
 //! The binary needs loopback, `/proc` and a directory for temporary files, and no other program or
 //! file.

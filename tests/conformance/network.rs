@@ -362,11 +362,12 @@ fn a_nonblocking_socket_from_elsewhere(on: Driver) {
     });
 }
 
-/// Goal: a reader does not take a broken connection for the end of the stream, whichever call met the
-/// reset first.
+/// Goal: a reader does not take a broken connection for the end of the stream, whichever call met
+/// the reset first.
 ///
-/// Method: the peer closes with bytes unread, which resets the connection, in the middle of its answer.
-/// A write and a flush come first, with the receive armed before or not; then read to the end.
+/// Method: the peer closes with bytes unread, which resets the connection, in the middle of its
+/// answer. A write and a flush come first, with the receive armed before or not; then read to the
+/// end.
 ///
 /// Kills: a reset that is returned to the send and not to the reader.
 fn a_reset_is_returned_to_both_directions(on: Driver) {

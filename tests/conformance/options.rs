@@ -1,4 +1,5 @@
-//! The options of connections, what is set before a connection is made, and writes of several slices.
+//! The options of connections, what is set before a connection is made, and writes of several
+//! slices.
 
 use std::io::{ErrorKind, IoSlice, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -111,7 +112,8 @@ fn keepalive_is_rounded_up_and_checked(on: Driver) {
 
 /// Goal: the builders' settings are those of the connections, from the start.
 /// Method: both buffer sizes on both sides, and the other settings of the client.
-/// Kills: a setting that the builder forgets; sizes of the listener that connections do not inherit.
+/// Kills: a setting that the builder forgets; sizes of the listener that connections do not
+/// inherit.
 fn buffer_sizes_hold_before_the_connection_is_made(on: Driver) {
     on.run(async {
         let listener = TcpListener::builder()
@@ -193,10 +195,10 @@ fn a_connection_that_cannot_be_bound_fails(on: Driver) {
     });
 }
 
-/// Goal: `take_error` shows a reset, again and again, whether or not the loop has found it first, and
-/// the reader gets it as well.
-/// Method: a reset with no receive armed, and one with. Kills: an error that is taken from the reader;
-/// one that a receive has taken and `take_error` does not know.
+/// Goal: `take_error` shows a reset, again and again, whether or not the loop has found it first,
+/// and the reader gets it as well.
+/// Method: a reset with no receive armed, and one with. Kills: an error that is taken from the
+/// reader; one that a receive has taken and `take_error` does not know.
 fn take_error_takes_nothing_from_the_reader(on: Driver) {
     on.run(async {
         for is_armed in [false, true] {
@@ -220,10 +222,10 @@ fn take_error_takes_nothing_from_the_reader(on: Driver) {
     });
 }
 
-/// Goal: slices of every length arrive once and in order, empty ones among them, more than the queue
-/// holds as well.
-/// Method: a numbered stream, cut in many ways. Kills: an empty slice that ends the write; a rest that
-/// is lost or repeated at the bound of 64 KiB.
+/// Goal: slices of every length arrive once and in order, empty ones among them, more than the
+/// queue holds as well.
+/// Method: a numbered stream, cut in many ways. Kills: an empty slice that ends the write; a rest
+/// that is lost or repeated at the bound of 64 KiB.
 fn slices_are_written_in_order(on: Driver) {
     const LEN: usize = 300_000;
     on.run(async {
@@ -248,7 +250,8 @@ fn slices_are_written_in_order(on: Driver) {
     });
 }
 
-/// Goal: a write that was dropped while it waited has queued nothing, one that was ready everything.
+/// Goal: a write that was dropped while it waited has queued nothing, one that was ready
+/// everything.
 /// Method: a queue that is full, two slices of 32 KiB behind it, dropped; then the peer reads.
 /// Kills: slices queued one by one as room appears.
 fn slices_up_to_64_kib_are_written_whole_or_not_at_all(on: Driver) {

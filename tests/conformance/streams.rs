@@ -345,8 +345,8 @@ fn closing_a_stream_leaves_its_duplicate_open(on: Driver) {
 /// Goal: a read that waits for longer than the idle timeout fails, on TCP and on Unix sockets, and
 /// the stream goes on in both directions without a byte lost.
 ///
-/// Method: two of four bytes, then silence, under `read_exact`; the error; then the other two, and a
-/// reply.
+/// Method: two of four bytes, then silence, under `read_exact`; the error; then the other two, and
+/// a reply.
 ///
 /// Kills: a timeout that ends the stream, or takes bytes with it; one that is set on TCP only.
 fn a_silent_peer_is_timed_out_and_the_stream_goes_on(on: Driver) {

@@ -169,8 +169,8 @@ fn f2_a_flood_of_wakes_is_one(on: Driver) {
 /// Method: threads that wake all the time while 200 runtimes end; after each end, new descriptors
 /// take the freed numbers, are held to be empty, and the wakes go on.
 ///
-/// Kills: a wake fd that is closed with the loop and written to later; a future dropped on the waking
-/// thread; an inbox that keeps what nobody will run.
+/// Kills: a wake fd that is closed with the loop and written to later; a future dropped on the
+/// waking thread; an inbox that keeps what nobody will run.
 fn f3_wakes_after_the_end_are_harmless(on: Driver) {
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
     let is_over = Arc::new(AtomicBool::new(false));

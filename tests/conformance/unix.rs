@@ -274,14 +274,14 @@ fn i18_a_listener_removes_its_own_path_only(on: Driver) {
     assert!(!path.exists(), "the task and its listener ended with the loop");
 }
 
-/// Goal: the file of a listener stays as long as something listens there, or if the program asks for it
-/// to; and it goes with the last descriptor.
+/// Goal: the file of a listener stays as long as something listens there, or if the program asks
+/// for it to; and it goes with the last descriptor.
 ///
-/// Method: a duplicate that lives, one that has gone, `keep_path`, and a socket that is given away with
-/// the connections that were queued.
+/// Method: a duplicate that lives, one that has gone, `keep_path`, and a socket that is given away
+/// with the connections that were queued.
 ///
-/// Kills: removing the path under a duplicate; never removing it once the descriptor was seen; a path
-/// that `into_std` removes.
+/// Kills: removing the path under a duplicate; never removing it once the descriptor was seen; a
+/// path that `into_std` removes.
 fn a_listeners_path_stays_while_another_listens(on: Driver) {
     on.run(async {
         let directory = Directory::new();
@@ -337,8 +337,8 @@ fn full_listener(name: &str) -> (Socket, StdStream) {
 /// `TimedOut` where there is a limit, the connection once somebody accepts, and a refusal when the
 /// listener closes. The loop sleeps meanwhile.
 ///
-/// Kills: `WouldBlock` handed to the program; a retry without a pause; a wait for an edge that never
-/// comes.
+/// Kills: `WouldBlock` handed to the program; a retry without a pause; a wait for an edge that
+/// never comes.
 fn unix_full_backlog(on: Driver) {
     on.run(async {
         let name = any_name();
@@ -373,11 +373,11 @@ fn unix_full_backlog(on: Driver) {
     });
 }
 
-/// Goal: connects that wait for a full backlog all get their turn, before any newcomer, and one that is
-/// alive but never polled again, or was dropped, does not hold up those behind it.
+/// Goal: connects that wait for a full backlog all get their turn, before any newcomer, and one
+/// that is alive but never polled again, or was dropped, does not hold up those behind it.
 ///
-/// Method: 20 connects to a listener with room for one, behind one that was polled once and is kept and
-/// one that is dropped; accept one at a time, and note which connect is made.
+/// Method: 20 connects to a listener with room for one, behind one that was polled once and is kept
+/// and one that is dropped; accept one at a time, and note which connect is made.
 ///
 /// Kills: a turn that a connect keeps while it is not polled; a
 /// newcomer that takes room that others wait for.

@@ -43,8 +43,8 @@ pub(crate) fn limit() {
     unsafe { libc::alarm(LIMIT_S) };
 }
 
-/// Forks, has the child run `run` and end, and waits for it. Panics if the child's `run` does, or if
-/// a signal kills the child.
+/// Forks, has the child run `run` and end, and waits for it. Panics if the child's `run` does, or
+/// if a signal kills the child.
 pub(crate) fn fork(how: How, run: impl FnOnce()) {
     // SAFETY: the child runs on in a copy of this thread, the only one that uses the loop or any
     // lock of the test. Threads of the parent hold no lock that the child takes.

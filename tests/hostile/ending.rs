@@ -33,8 +33,8 @@ fn peers_that_connect_and_never_speak(on: Driver) {
     run(on, &case);
 }
 
-/// Each attacker opens sixteen connections in a wave. The tables of the loop grow with the numbers of
-/// their descriptors.
+/// Each attacker opens sixteen connections in a wave. The tables of the loop grow with the numbers
+/// of their descriptors.
 const STAYING_BYTES: u64 = 2 * IDLE_BYTES;
 
 /// Goal: a peer that half closes and stays does not keep what it was given.

@@ -25,8 +25,8 @@ const WRITING_BYTES: u64 = 2 * 64 * 1024 + 4 * 1024;
 /// Pieces that a peer tries to send before its wave is measured.
 const PIECES_SENT: u64 = 4000;
 
-/// A chunk of copies on the way out, one on the way in, and a connection. If each byte held a receive
-/// buffer, the pool would allow 128 KiB for each of eight peers.
+/// A chunk of copies on the way out, one on the way in, and a connection. If each byte held a
+/// receive buffer, the pool would allow 128 KiB for each of eight peers.
 const SINGLE_BYTES: u64 = 32 * 1024;
 
 /// As much again may wait for a reader.

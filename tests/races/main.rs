@@ -130,8 +130,8 @@ fn aborts(choice: DriverChoice) {
     }
 }
 
-/// Goal: the notification of a wake that ends the last sleep of a loop may be written while the loop ends: the
-/// descriptor is still there.
+/// Goal: the notification of a wake that ends the last sleep of a loop may be written while the
+/// loop ends: the descriptor is still there.
 /// Method: in each round a new runtime, whose main future ends as soon as a thread has woken it
 /// once; the runtime is dropped before the thread is joined.
 /// Kills: a waker with the number of a descriptor that the loop closes.

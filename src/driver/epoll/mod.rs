@@ -4,19 +4,20 @@
 //!
 //! - **Interest is per open file, and goes away with it.** A descriptor is added once, for every
 //!   edge, at its first request: one system call per connection, not per operation. An edge that
-//!   finds nothing pending takes it out, as others may be busy with the file. When the last descriptor of the file closes, the kernel forgets it, and not when
-//!   ours does: a duplicate, in this process or in a child, would go on waking a loop that cannot
-//!   know why. So whoever closes a socket says so ([`Epoll::deregister`]), and it is removed. The next
-//!   owner of the number is then new here as well.
+//!   finds nothing pending takes it out, as others may be busy with the file. When the last
+//!   descriptor of the file closes, the kernel forgets it, and not when ours does: a duplicate, in
+//!   this process or in a child, would go on waking a loop that cannot know why. So whoever closes
+//!   a socket says so ([`Epoll::deregister`]), and it is removed. The next owner of the number is
+//!   then new here as well.
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
-//!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one call
-//!   that returns `EAGAIN`.
-//! - **A short read means "empty" on plain TCP only** (H86), and there not after an event with `RDHUP`,
-//!   `HUP` or `ERR` (one more read returns the end) or `PRI` (a read stops at the mark of urgent
-//!   data). On any other socket a read also stops where the kernel cuts: at descriptors or credentials
-//!   on a Unix socket, at a record under kTLS. There a socket is read until `EAGAIN`. Which kind it is
-//!   is asked at its first short read. A descriptor that the program has seen may get kTLS at any
-//!   time, so its socket counts as another kind from then on ([`Epoll::expose`]).
+//!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one
+//!   call that returns `EAGAIN`.
+//! - **A short read means "empty" on plain TCP only** (H86), and there not after an event with
+//!   `RDHUP`, `HUP` or `ERR` (one more read returns the end) or `PRI` (a read stops at the mark of
+//!   urgent data). On any other socket a read also stops where the kernel cuts: at descriptors or
+//!   credentials on a Unix socket, at a record under kTLS. There a socket is read until `EAGAIN`.
+//!   Which kind it is is asked at its first short read. A descriptor that the program has seen may
+//!   get kTLS at any time, so its socket counts as another kind from then on ([`Epoll::expose`]).
 //! - **A failed connect is writable**, and so, for a moment, is one that has not begun. A second
 //!   `connect` tells: `EISCONN`, `EALREADY`, or why not.
 //! - **What epoll refuses is always ready.** `EPERM` says that the file (a regular one) has no

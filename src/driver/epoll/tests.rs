@@ -30,8 +30,8 @@ fn waited(driver: &mut Epoll, wait: Wait) -> Vec<Completion> {
 /// Goal: a descriptor that is closed here wakes this loop no more, even if a duplicate of it lives
 /// on in another process.
 ///
-/// Method: a receive, its cancel, the farewell; then bytes come for the duplicate, and the kernel is
-/// asked for events. Kills: relying on close(2) to end the interest.
+/// Method: a receive, its cancel, the farewell; then bytes come for the duplicate, and the kernel
+/// is asked for events. Kills: relying on close(2) to end the interest.
 #[test]
 fn a_duplicate_of_a_closed_socket_is_not_watched() {
     let mut driver = driver(None);
@@ -52,13 +52,13 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
     drop(duplicate);
 }
 
-/// Goal: without `epoll_pwait2` a sleep ends at its deadline, never before; an earlier deadline moves
-/// it, a notification ends it, and a poll does not sleep.
+/// Goal: without `epoll_pwait2` a sleep ends at its deadline, never before; an earlier deadline
+/// moves it, a notification ends it, and a poll does not sleep.
 ///
 /// Method: a driver with a timerfd, deadlines a few milliseconds away, one after a later one.
 ///
-/// Kills: a timer that is not set again; one in milliseconds, rounded down; a count left unread (the
-/// next sleep would end at once).
+/// Kills: a timer that is not set again; one in milliseconds, rounded down; a count left unread
+/// (the next sleep would end at once).
 #[test]
 fn a_timerfd_ends_sleeps() {
     let mut driver = driver(Some(TimerFd::new().unwrap()));
@@ -82,8 +82,8 @@ fn a_timerfd_ends_sleeps() {
     }
 }
 
-/// Goal: what counts as much to do is what was pushed, not what multishot operations have left over:
-/// a busy receive must not make every poll of a task flush.
+/// Goal: what counts as much to do is what was pushed, not what multishot operations have left
+/// over: a busy receive must not make every poll of a task flush.
 ///
 /// Method: fill the count, try once. Kills: a count that is never taken back.
 #[test]
@@ -105,8 +105,8 @@ fn half_full_is_about_what_is_new() {
     driver.close();
 }
 
-/// Goal: a file that others go on using wakes this loop no more than once when nothing waits for it,
-/// and again when something does.
+/// Goal: a file that others go on using wakes this loop no more than once when nothing waits for
+/// it, and again when something does.
 ///
 /// Method: a poll that is answered; then bytes come a hundred times, and the kernel is asked for
 /// events each time. Then a poll for the same descriptor.
@@ -136,10 +136,11 @@ fn a_file_that_nothing_waits_for_is_let_go() {
     assert_eq!(waited(&mut driver, Wait::Poll).len(), 1);
 }
 
-/// Goal: a busy socket gets its share of the pool once a turn, however often tasks make the turn flush.
+/// Goal: a busy socket gets its share of the pool once a turn, however often tasks make the turn
+/// flush.
 ///
-/// Method: more bytes than the pool holds, twenty flushes, one wait. Kills: a flush that goes on with
-/// what the last one has left over.
+/// Method: more bytes than the pool holds, twenty flushes, one wait. Kills: a flush that goes on
+/// with what the last one has left over.
 #[test]
 fn a_flush_tries_only_what_is_new() {
     let pool = Pool::new(64, 64).unwrap();

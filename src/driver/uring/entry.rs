@@ -103,9 +103,9 @@ pub(crate) trait Ring {
 
     fn flags(&mut self) -> RingFlags;
 
-    /// Completions that the kernel has lost since the ring was made, wrapping (H02). Readable at any
-    /// time, while `EBADR` comes only from an enter that submits nothing, was to sleep and leaves the
-    /// queue empty. Until then no enter sleeps.
+    /// Completions that the kernel has lost since the ring was made, wrapping (H02). Readable at
+    /// any time, while `EBADR` comes only from an enter that submits nothing, was to sleep and
+    /// leaves the queue empty. Until then no enter sleeps.
     #[allow(dead_code)] // the driver does not look at it yet; the scripted ring's tests do
     fn dropped_count(&mut self) -> u32;
 

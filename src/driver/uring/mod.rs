@@ -3,20 +3,20 @@
 //! Some facts about io_uring that shape this file:
 //!
 //! - **Nothing runs unless asked.** With `DEFER_TASKRUN` a ready receive becomes a completion only
-//!   inside an enter with `GETEVENTS` (H08). Since 6.13 an enter brings twenty of them (H09), forty if
-//!   it also submits, and one after a real sleep (H81); older kernels bring all. So the one enter of
-//!   a turn always asks, and "the CQ is empty" is never taken for "nothing is left": that is what the
-//!   ring's `TASKRUN` sign is for.
+//!   inside an enter with `GETEVENTS` (H08). Since 6.13 an enter brings twenty of them (H09), forty
+//!   if it also submits, and one after a real sleep (H81); older kernels bring all. So the one
+//!   enter of a turn always asks, and "the CQ is empty" is never taken for "nothing is left": that
+//!   is what the ring's `TASKRUN` sign is for.
 //! - **A full CQ loses nothing, and shows nothing.** Further completions queue in the kernel, every
-//!   enter succeeds, and only the `CQ_OVERFLOW` sign tells (H01). After reaping we enter again until
-//!   it is clear. Ten thousand armed receives on a CQ of 4 096 make this an ordinary path.
+//!   enter succeeds, and only the `CQ_OVERFLOW` sign tells (H01). After reaping we enter again
+//!   until it is clear. Ten thousand armed receives on a CQ of 4 096 make this an ordinary path.
 //! - **The return value of enter is about submission.** It hides timeouts, signals and whether
 //!   completions came (H03, H04); and an error does not mean that nothing was consumed (H05). We
 //!   look at the queues and at nothing else. A pushed entry belongs to the kernel.
-//! - **A cancel is a wish.** Its own answer means nothing; the target's final completion does (H30).
-//!   Cancels therefore ask for no completion on success, and a failure is only counted. They wait
-//!   in a list of their own when the SQ is full and go before everything else, because a dropped
-//!   cancel is a task that hangs for ever.
+//! - **A cancel is a wish.** Its own answer means nothing; the target's final completion does
+//!   (H30). Cancels therefore ask for no completion on success, and a failure is only counted. They
+//!   wait in a list of their own when the SQ is full and go before everything else, because a
+//!   dropped cancel is a task that hangs for ever.
 //! - **One timeout entry carries the loop's deadline.** It is armed when a deadline earlier than
 //!   the armed one appears and otherwise left alone: firing too early costs one turn, removing one
 //!   of ten thousand kernel timers costs up to 99 µs (H40).
@@ -159,9 +159,9 @@ impl<R: Ring> Uring<R> {
 
     /// Ends a receive of a socket that no other descriptor shares.
     ///
-    /// A cancel walks a list of what is in flight: 0.2 µs for the newest of 10 000 receives, 3 µs for
-    /// the oldest, 61 µs for the oldest of 100 000 (Linux 6.18). A shutdown costs one system call of
-    /// some 0.3 µs at any number, and a receive cannot miss it.
+    /// A cancel walks a list of what is in flight: 0.2 µs for the newest of 10 000 receives, 3 µs
+    /// for the oldest, 61 µs for the oldest of 100 000 (Linux 6.18). A shutdown costs one system
+    /// call of some 0.3 µs at any number, and a receive cannot miss it.
     pub(crate) fn end_recv(&mut self, key: Key, fd: RawFd) {
         if self.ring.shut_down_reading(fd).is_err() {
             self.cancel(key); // the connection is gone, and the receive ends or has ended by itself
@@ -225,8 +225,8 @@ impl<R: Ring> Uring<R> {
             if now_ns >= deadline_ns {
                 return Drained::No;
             }
-            // The timeout entry bounds each sleep, in case the wake-up of the read is lost. Once the
-            // read has ended, the entry is made to fire at once.
+            // The timeout entry bounds each sleep, in case the wake-up of the read is lost. Once
+            // the read has ended, the entry is made to fire at once.
             let until_ns = match self.wake.armed {
                 true => deadline_ns.min(now_ns + DRAIN_STEP_NS),
                 false => now_ns,
@@ -248,7 +248,8 @@ impl<R: Ring> Uring<R> {
         self.ring.dropped_count()
     }
 
-    /// Whether the last wait left nothing: no cancel here, no completion in the queue or the kernel.
+    /// Whether the last wait left nothing: no cancel here, no completion in the queue or the
+    /// kernel.
     pub(crate) fn has_caught_up(&mut self) -> bool {
         self.cancels.is_empty()
             && self.ring.reapable_count() == 0
@@ -404,8 +405,8 @@ impl<R: Ring> Uring<R> {
     /// Copies completions out, flushing the kernel's overflow list as long as it has entries (H01).
     ///
     /// What the kernel holds back as task work (H09) is left for the next turn: a batch is answered
-    /// while its connections' memory is still in the cache, and the next turn's enter, which submits
-    /// those answers, collects the next forty (H81).
+    /// while its connections' memory is still in the cache, and the next turn's enter, which
+    /// submits those answers, collects the next forty (H81).
     fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
         for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
             self.reap_internal(out);
@@ -428,7 +429,8 @@ impl<R: Ring> Uring<R> {
             match cqe.user_data as u8 {
                 internal::TIMEOUT => self.timeout_ended(cqe),
                 internal::TIMEOUT_UPDATE => self.timeout_update_failed(cqe),
-                internal::CANCEL => self.stats.cancels_missed += 1, // H30: only of interest as a count
+                // H30: only the count of them is of interest.
+                internal::CANCEL => self.stats.cancels_missed += 1,
                 internal::WAKE => {
                     self.wake.armed = false; // armed again by the next wait
                     self.wake.is_suspect = false;

@@ -1,22 +1,23 @@
 //! The probe: a fresh ring proves with real operations that it works (H25, H28).
 //!
-//! A no-op makes the round trip, a multishot receive fills a provided buffer on a socket pair, and a
-//! multishot accept accepts. What the kernel reports about itself is not enough: sandboxes forbid
+//! A no-op makes the round trip, a multishot receive fills a provided buffer on a socket pair, and
+//! a multishot accept accepts. What the kernel reports about itself is not enough: sandboxes forbid
 //! single operations, and distributions back-port some.
 //!
-//! **What other processes can reach.** The accept needs a listening socket, and that needs a name. The
-//! kernel chooses a free abstract one, but every process of the network namespace can read it in
-//! `/proc/net/unix` and connect to it. So the probe works whatever others do:
+//! **What other processes can reach.** The accept needs a listening socket, and that needs a name.
+//! The kernel chooses a free abstract one, but every process of the network namespace can read it
+//! in `/proc/net/unix` and connect to it. So the probe works whatever others do:
 //!
-//! - All sockets are non-blocking, and no call waits. A backlog that is full when the probe connects
-//!   holds a connection of another process, which proves as much as the probe's own.
-//! - The accept is armed before the name is connected to, and each descriptor that it brings is closed.
-//!   There may be several before its cancel is obeyed; the probe takes all completions to the final one.
+//! - All sockets are non-blocking, and no call waits. A backlog that is full when the probe
+//!   connects holds a connection of another process, which proves as much as the probe's own.
+//! - The accept is armed before the name is connected to, and each descriptor that it brings is
+//!   closed. There may be several before its cancel is obeyed; the probe takes all completions to
+//!   the final one.
 //! - One timeout covers the whole probe ([`PROBE_TIMEOUT_NS`]). Nothing sleeps after it.
 //!
 //! **No completion of a probe names an operation.** Its entries have `user_data` of their own kinds
-//! (`super::internal`), and a driver that meets one closes its descriptor, if there is one, and counts it
-//! (`tests::late_completions_of_a_probe_are_ignored`).
+//! (`super::internal`), and a driver that meets one closes its descriptor, if there is one, and
+//! counts it (`tests::late_completions_of_a_probe_are_ignored`).
 
 use std::collections::VecDeque;
 use std::io;

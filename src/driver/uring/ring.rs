@@ -7,8 +7,8 @@
 //! `timespec` of a timeout entry is read when the entry is *submitted* (`FEAT_SUBMIT_STABLE`, which
 //! setup demands), so one per ring is enough: the latest deadline overwrites an earlier one that
 //! was pushed and not yet submitted, and both entries then mean the latest. Don't be tempted to
-//! build it on the stack of `push`: submission happens later. For the same reason a relative timeout
-//! is computed in `enter`, each time until it is submitted.
+//! build it on the stack of `push`: submission happens later. For the same reason a relative
+//! timeout is computed in `enter`, each time until it is submitted.
 //!
 //! **Order of death** (H15): closing a ring that is still mapped tears nothing down, and teardown
 //! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
@@ -38,7 +38,8 @@ const GROUP: u16 = 0;
 /// The smallest ring of provided buffers that is tried for want of memory.
 const BUFFER_ENTRIES_MIN: u16 = 32;
 
-/// `IORING_RECVSEND_POLL_FIRST` (5.19) and `IORING_RECV_MULTISHOT` (6.0), bits of a receive's `ioprio`.
+/// `IORING_RECVSEND_POLL_FIRST` (5.19) and `IORING_RECV_MULTISHOT` (6.0), bits of a receive's
+/// `ioprio`.
 const RECVSEND_POLL_FIRST: u16 = 1 << 0;
 const RECV_MULTISHOT: u16 = 1 << 1;
 
@@ -211,7 +212,8 @@ impl Ring for KernelRing {
         if self.unsubmitted_count() == 0 {
             self.timeouts.pushed_ns = None;
         }
-        submitted.map(|_count| ()) // the count hides the wait's result (H03, H04): callers read the queues
+        // The count hides the wait's result (H03, H04): callers read the queues.
+        submitted.map(|_count| ())
     }
 
     fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize) {
@@ -403,8 +405,8 @@ mod tests {
     /// Goal: what the two kinds of receive do on a socket with nothing in it, on the kernel's own
     /// ring: the private one answers `EAGAIN` (H46), and the multishot without a buffer waits if it
     /// polls first and answers `ENOBUFS` otherwise (H47).
-    /// Method: one of each on a socket pair, no buffer provided; then a byte. Where the kernel makes
-    /// no ring, the test prints so and ends.
+    /// Method: one of each on a socket pair, no buffer provided; then a byte. Where the kernel
+    /// makes no ring, the test prints so and ends.
     /// Kills: a private receive without `MSG_DONTWAIT`; a flag in the wrong bit; a multishot that
     /// does not select buffers.
     #[test]

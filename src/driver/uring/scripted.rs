@@ -9,21 +9,22 @@
 //! until an enter with `GETEVENTS` runs it (H08). How many one enter runs is the [`Profile`]'s, as
 //! source and measurement of the kernel give it (H09, H81). Those that find the queue full wait in
 //! an overflow list (H01). A completion that the kernel loses is counted at once and reported as
-//! `EBADR` late ([`Script::drop_completion`], H02). Time stands still until the loop sleeps; then it
-//! jumps to the armed timeout. **A sleep that nothing can ever end is a panic**: that is how lost
-//! completions, lost cancels and lost wake-ups show themselves in every test that uses this ring.
+//! `EBADR` late ([`Script::drop_completion`], H02). Time stands still until the loop sleeps; then
+//! it jumps to the armed timeout. **A sleep that nothing can ever end is a panic**: that is how
+//! lost completions, lost cancels and lost wake-ups show themselves in every test that uses this
+//! ring.
 //!
 //! Divergences from Linux:
 //!
 //! - A request completes only when the test decides so (cancels are obeyed at once unless
 //!   [`CancelPolicy::Ignore`] is set), never inside the enter that submits it.
 //! - Descriptors are not looked at.
-//! - Each completion is one item of task work. The kernel's item may post several, such as the first
-//!   bytes of a multishot receive and its end.
-//! - A completion is lost when the test asks for it. The kernel loses one only while the queue is full
-//!   and it has no memory for the overflow list.
-//! - Failures set by [`Script::fail_enter`] are returned also after a submission. The kernel returns
-//!   the count then.
+//! - Each completion is one item of task work. The kernel's item may post several, such as the
+//!   first bytes of a multishot receive and its end.
+//! - A completion is lost when the test asks for it. The kernel loses one only while the queue is
+//!   full and it has no memory for the overflow list.
+//! - Failures set by [`Script::fail_enter`] are returned also after a submission. The kernel
+//!   returns the count then.
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
 mod in_flight;
@@ -255,8 +256,8 @@ impl Script {
     }
 
     /// Ends an operation without a completion, as a kernel does that has neither room in the queue
-    /// nor memory for its overflow list. The ring's count rises at once. `EBADR` comes from the first
-    /// enter that submits nothing, is to sleep and finds the queue empty, and once (H02).
+    /// nor memory for its overflow list. The ring's count rises at once. `EBADR` comes from the
+    /// first enter that submits nothing, is to sleep and finds the queue empty, and once (H02).
     #[track_caller]
     pub(crate) fn drop_completion(&self, op: Submitted) {
         self.remove_op(op);
@@ -281,7 +282,8 @@ impl Script {
         self.world.borrow_mut().profile = profile;
     }
 
-    /// The wake fd is notified and the read of it does not complete, until the test allows it (H55).
+    /// The wake fd is notified and the read of it does not complete, until the test allows it
+    /// (H55).
     pub(crate) fn lose_wake_ups(&self) {
         self.world.borrow_mut().loses_wake_ups = true;
     }
@@ -350,7 +352,8 @@ impl Script {
         assert!(ended.is_some(), "{op:?} is not in flight");
     }
 
-    /// Posts what can end a sleep: what the director decides, a notified wake fd, a timeout that is due.
+    /// Posts what can end a sleep: what the director decides, a notified wake fd, a timeout that is
+    /// due.
     fn end_sleep(&self) {
         let director = self.world.borrow_mut().director.take();
         if let Some(mut director) = director {

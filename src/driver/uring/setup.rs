@@ -114,8 +114,8 @@ impl SetupFlags {
     }
 }
 
-/// The most entries that kernels take: `IORING_MAX_ENTRIES`, `IORING_MAX_CQ_ENTRIES`. Only the advice
-/// depends on them.
+/// The most entries that kernels take: `IORING_MAX_ENTRIES`, `IORING_MAX_CQ_ENTRIES`. Only the
+/// advice depends on them.
 const SQ_ENTRIES_MAX: u32 = 32_768;
 const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
 

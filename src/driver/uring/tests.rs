@@ -386,7 +386,8 @@ fn a_drained_driver_leaves_nothing() {
 }
 
 /// Goal: a lost wake-up of the eventfd's read is found at the second look, and mended (H55).
-/// Method: the wake fd is notified and the read does not complete; two looks; then a wake from elsewhere.
+/// Method: the wake fd is notified and the read does not complete; two looks; then a wake from
+/// elsewhere.
 /// Kills: cancelling at the first look; a suspicion that a completion does not end; a read that is
 /// not armed again.
 #[test]
@@ -411,8 +412,8 @@ fn a_lost_wake_up_of_the_bell_is_mended() {
 
 /// Goal: a drain whose wake-up is lost cancels the read, and one that even this does not end keeps
 /// its deadline.
-/// Method: the wake fd's wake-ups are lost; cancels obeyed, then ignored. Kills: a sleep of the drain
-/// that nothing bounds (the scripted ring would panic).
+/// Method: the wake fd's wake-ups are lost; cancels obeyed, then ignored. Kills: a sleep of the
+/// drain that nothing bounds (the scripted ring would panic).
 #[test]
 fn a_drain_keeps_its_deadline_without_wake_ups() {
     for policy in [CancelPolicy::Obey, CancelPolicy::Ignore] {

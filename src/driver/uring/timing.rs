@@ -1,10 +1,10 @@
 //! Which form of timeout works on a fresh ring.
 //!
-//! An absolute timeout names a moment of `CLOCK_MONOTONIC`. In a time namespace many kernels read it
-//! by the clock of the initial namespace (H83): with an offset of a day every timeout is a day late,
-//! with a negative offset every timeout fires at once and the loop spins. Containers that were
-//! restored from a checkpoint run in such a namespace. A relative timeout names no clock and works
-//! there.
+//! An absolute timeout names a moment of `CLOCK_MONOTONIC`. In a time namespace many kernels read
+//! it by the clock of the initial namespace (H83): with an offset of a day every timeout is a day
+//! late, with a negative offset every timeout fires at once and the loop spins. Containers that
+//! were restored from a checkpoint run in such a namespace. A relative timeout names no clock and
+//! works there.
 //!
 //! So two timeouts for the same moment are started, first an absolute one, then a relative one, and
 //! both are watched without a sleep in the kernel. The absolute one is early if it completes before
@@ -218,8 +218,8 @@ mod tests {
 
     /// Goal: a kernel whose timeouts never come is refused, in bounded time.
     ///
-    /// Method: a scripted kernel without timeouts. Kills: a measurement that sleeps until one comes;
-    /// the relative form without a look at it.
+    /// Method: a scripted kernel without timeouts. Kills: a measurement that sleeps until one
+    /// comes; the relative form without a look at it.
     #[test]
     fn timeouts_that_never_come_are_an_error() {
         let script = Script::new();

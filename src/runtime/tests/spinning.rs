@@ -110,8 +110,8 @@ fn lingering_and_closing_are_no_spin() {
 }
 
 /// Goal: spurious wakes that are far apart are no spin, however many come in a row.
-/// Method: 3 000 sleeps that the wake fd ends for another thread, 1 ms of virtual time apart. Kills: counting
-/// turns without looking at the clock.
+/// Method: 3 000 sleeps that the wake fd ends for another thread, 1 ms of virtual time apart.
+/// Kills: counting turns without looking at the clock.
 #[test]
 fn spurious_wakes_are_no_spin() {
     let (script, runtime, _reports) = scripted();

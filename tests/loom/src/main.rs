@@ -1,8 +1,9 @@
 //! Models of the task layer: every interleaving of a few threads, within a bound.
 //!
-//! The modules `task`, `error` and `errno` are the library's own files, compiled here a second time. What
-//! they take from `crate::primitives` and the thread-local of `task::queue` are loom's types here.
-//! The eventfd is a counter behind loom's lock (`rig`), because loom cannot see system calls.
+//! The modules `task`, `error` and `errno` are the library's own files, compiled here a second
+//! time. What they take from `crate::primitives` and the thread-local of `task::queue` are loom's
+//! types here. The eventfd is a counter behind loom's lock (`rig`), because loom cannot see system
+//! calls.
 //!
 //! ```text
 //! scripts/loom.sh             all models, then each planted mistake

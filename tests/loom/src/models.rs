@@ -208,8 +208,8 @@ impl Drop for Witness {
     }
 }
 
-/// Goal: wakes during and after the end of a loop are harmless: they ring a wake fd that is there, and
-/// no future is dropped on their thread or left behind.
+/// Goal: wakes during and after the end of a loop are harmless: they ring a wake fd that is there,
+/// and no future is dropped on their thread or left behind.
 ///
 /// Method: another thread wakes a task and the main future while the loop shuts down; then both
 /// are woken again. The future has been dropped once, by the loop.

@@ -55,11 +55,11 @@ impl Rig {
     }
 }
 
-/// Goal: an enter brings as many completions as Linux 6.13 does: 20 with nothing to submit, 40 when it
-/// also submits, none without `GETEVENTS`, and `TASKRUN` stays up for the rest (H08, H09, H81).
+/// Goal: an enter brings as many completions as Linux 6.13 does: 20 with nothing to submit, 40 when
+/// it also submits, none without `GETEVENTS`, and `TASKRUN` stays up for the rest (H08, H09, H81).
 ///
-/// Method: 130 hidden completions; one enter of each kind. Kills: one run for an enter that submits; a
-/// sign that goes down with the first batch; an `Enter::Submit` that runs task work.
+/// Method: 130 hidden completions; one enter of each kind. Kills: one run for an enter that
+/// submits; a sign that goes down with the first batch; an `Enter::Submit` that runs task work.
 #[test]
 fn an_enter_brings_twenty_or_forty() {
     let mut rig = Rig::new(Profile::Capped);
@@ -115,12 +115,13 @@ fn a_short_submission_runs_nothing() {
     assert_eq!(rig.enter(Enter::Sleep), 7);
 }
 
-/// Goal: a lost completion is counted at once. `EBADR` comes once, and only from an enter that submits
-/// nothing, is to sleep and finds the queue empty; none of the enters before it sleeps (H02).
+/// Goal: a lost completion is counted at once. `EBADR` comes once, and only from an enter that
+/// submits nothing, is to sleep and finds the queue empty; none of the enters before it sleeps
+/// (H02).
 ///
 /// Method: lose one; then every other kind of enter; then that one; then a sleep until a timeout.
-/// Kills: a count that waits for the error; an error with entries submitted, with completions in the
-/// queue, or from an enter that does not wait; an error that comes again; a sleep over a loss.
+/// Kills: a count that waits for the error; an error with entries submitted, with completions in
+/// the queue, or from an enter that does not wait; an error that comes again; a sleep over a loss.
 #[test]
 fn a_loss_is_counted_at_once_and_reported_late() {
     let mut rig = Rig::new(Profile::Capped);

@@ -112,8 +112,8 @@ impl World {
         self.has_unreported_loss = true;
     }
 
-    /// What an enter that was ready to sleep returns. Not before it finds an empty queue, and a count
-    /// of submitted entries hides it.
+    /// What an enter that was ready to sleep returns. Not before it finds an empty queue, and a
+    /// count of submitted entries hides it.
     pub(super) fn take_loss(&mut self, submitted_count: usize) -> io::Result<()> {
         if !self.has_unreported_loss || !self.queue.is_empty() || submitted_count > 0 {
             return Ok(());
