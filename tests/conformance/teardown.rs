@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -58,60 +59,7 @@ fn c6_dropping_a_runtime_with_everything_in_flight(on: Driver) {
         })
         .build()
         .unwrap();
-    let (addr, mut peers) = runtime.block_on(async {
-        let mut peers = Vec::new();
-        for _ in 0..20 {
-            let (mut stream, peer) = std_pair();
-            ringloop::spawn(async move { stream.recv().await.map(drop) });
-            peers.push(peer);
-        }
-        // A hoard that empties the pool, so that further receives are into private buffers.
-        let (mut stream, mut peer) = std_pair();
-        ringloop::spawn(async move {
-            let mut hoard = Vec::new();
-            loop {
-                hoard.push(stream.recv().await);
-            }
-        });
-        while Handle::current().metrics().buffers_held < 4 {
-            peer.write_all(&[7; 4096]).unwrap();
-            turns(1).await;
-        }
-        peers.push(peer);
-        for _ in 0..20 {
-            let (mut stream, peer) = std_pair();
-            ringloop::spawn(async move { stream.read(&mut [0; 99]).await.map(drop) });
-            peers.push(peer);
-        }
-        for _ in 0..5 {
-            let (mut stream, peer) = tight_pair();
-            ringloop::spawn(async move {
-                stream.send(vec![1; BIG]).await?;
-                stream.flush().await
-            });
-            let (mut stream, other_peer) = tight_pair();
-            ringloop::spawn(async move { stream.write_all(&vec![1; BIG]).await });
-            peers.extend([peer, other_peer]);
-        }
-        for _ in 0..5 {
-            ringloop::spawn(async move { TcpStream::connect(full_addr).await.map(drop) });
-        }
-        let listener = TcpListener::bind(any_addr()).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let listener = Rc::new(listener);
-        for _ in 0..3 {
-            let listener = Rc::clone(&listener);
-            ringloop::spawn(async move { listener.accept().await.map(drop) });
-        }
-        ringloop::spawn(sleep(Duration::from_secs(3600)));
-        let kept = Rc::clone(&listener);
-        ringloop::call_later(Duration::from_secs(3600), move || drop(kept));
-        drop(listener);
-        turns(1000).await; // the writes take what the sockets hold, a piece per turn
-        let in_flight = Handle::current().metrics().in_flight;
-        assert_eq!(in_flight, 20 + 21 + 10 + 5 + 1);
-        (addr, peers)
-    });
+    let (addr, mut peers) = runtime.block_on(put_everything_in_flight(full_addr));
     drop(runtime);
     assert_eq!(lost.borrow().len(), 10, "each stalled write is reported");
     assert!(lost.borrow().iter().all(|&bytes| bytes > 0), "{lost:?}");
@@ -122,6 +70,63 @@ fn c6_dropping_a_runtime_with_everything_in_flight(on: Driver) {
     }
     drop((peers, full));
     assert_eq!(open_fds(), before);
+}
+
+/// Starts operations of each kind that do not end. Returns the address of a listener, and the
+/// peers.
+async fn put_everything_in_flight(full_addr: SocketAddr) -> (SocketAddr, Vec<std::net::TcpStream>) {
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        let (mut stream, peer) = std_pair();
+        ringloop::spawn(async move { stream.recv().await.map(drop) });
+        peers.push(peer);
+    }
+    // A hoard that empties the pool, so that further receives are into private buffers.
+    let (mut stream, mut peer) = std_pair();
+    ringloop::spawn(async move {
+        let mut hoard = Vec::new();
+        loop {
+            hoard.push(stream.recv().await);
+        }
+    });
+    while Handle::current().metrics().buffers_held < 4 {
+        peer.write_all(&[7; 4096]).unwrap();
+        turns(1).await;
+    }
+    peers.push(peer);
+    for _ in 0..20 {
+        let (mut stream, peer) = std_pair();
+        ringloop::spawn(async move { stream.read(&mut [0; 99]).await.map(drop) });
+        peers.push(peer);
+    }
+    for _ in 0..5 {
+        let (mut stream, peer) = tight_pair();
+        ringloop::spawn(async move {
+            stream.send(vec![1; BIG]).await?;
+            stream.flush().await
+        });
+        let (mut stream, other_peer) = tight_pair();
+        ringloop::spawn(async move { stream.write_all(&vec![1; BIG]).await });
+        peers.extend([peer, other_peer]);
+    }
+    for _ in 0..5 {
+        ringloop::spawn(async move { TcpStream::connect(full_addr).await.map(drop) });
+    }
+    let listener = TcpListener::bind(any_addr()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let listener = Rc::new(listener);
+    for _ in 0..3 {
+        let listener = Rc::clone(&listener);
+        ringloop::spawn(async move { listener.accept().await.map(drop) });
+    }
+    ringloop::spawn(sleep(Duration::from_secs(3600)));
+    let kept = Rc::clone(&listener);
+    ringloop::call_later(Duration::from_secs(3600), move || drop(kept));
+    drop(listener);
+    turns(1000).await; // the writes take what the sockets hold, a piece per turn
+    let in_flight = Handle::current().metrics().in_flight;
+    assert_eq!(in_flight, 20 + 21 + 10 + 5 + 1);
+    (addr, peers)
 }
 
 /// Goal: a runtime that is dropped at any moment leaves nothing.

@@ -162,7 +162,7 @@ fn constants_have_their_values() {
                 const C_NS: u64 = 2_000 * NS_PER_MS;\nconst NS_PER_MS: u64 = 1_000_000;\n\
                 const D: [Duration; 2] =\n [Duration::from_millis(1), Duration::from_secs(B)];\n\
                 const E: usize = size_of::<u8>();\nconst F: usize = 1 << 4 - 1;\n";
-    let source = Source { path: "src/a.rs".to_owned(), code: code.to_owned() };
+    let source = Source { path: "src/a.rs".to_owned(), text: String::new(), code: code.to_owned() };
     let of = |name: &str| constant(name, &[&source]);
     let is = |values: &[u128], is_time| Some(Ok(Constant { values: values.to_vec(), is_time }));
     assert_eq!(of("A"), is(&[15], false));

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Source {
     /// Relative to the workspace, with `/`.
     pub(super) path: String,
+    pub(super) text: String,
     /// The text with comments and strings blanked, line by line as it was.
     pub(super) code: String,
 }
@@ -30,15 +31,18 @@ impl Source {
 
     /// Whether the whole file is test code, by its name.
     pub(super) fn is_test(&self) -> bool {
-        let is_fuzzer = self.path.starts_with("src/fuzz/"); // built with tests and by cargo-fuzz only
+        // Built with tests and by cargo-fuzz only.
+        let is_fuzzer = self.path.starts_with("src/fuzz/");
         is_fuzzer || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 }
 
-/// Every file of the workspace.
+/// The directories with Rust files, in the workspace and outside of it.
+const DIRECTORIES: &[&str] = &["benches", "examples", "fuzz", "loadtest", "src", "tests"];
+
+/// Every Rust file of the repository.
 pub(super) fn everything() -> Vec<Source> {
-    let mut all: Vec<Source> =
-        ["src", "examples", "tests", "loadtest"].into_iter().flat_map(sources).collect();
+    let mut all: Vec<Source> = DIRECTORIES.iter().copied().flat_map(sources).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all
 }
@@ -52,7 +56,7 @@ pub(super) fn sources(directory: &str) -> Vec<Source> {
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let relative = path.strip_prefix(&root).expect("below the root");
-        Source { path: relative.display().to_string(), code: code_of(&text) }
+        Source { path: relative.display().to_string(), code: code_of(&text), text }
     };
     files.into_iter().map(read).collect()
 }
@@ -68,6 +72,10 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in entries {
         let path = entry.expect("a directory entry").path();
         if path.is_dir() {
+            let is_built = path.ends_with("target") && directory.join("Cargo.toml").exists();
+            if is_built {
+                continue;
+            }
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);

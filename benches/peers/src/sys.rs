@@ -2,7 +2,7 @@
 //!
 //! **Absent on purpose.** No policy: who is pinned where and what a readiness means is decided by
 //! the binaries.
-#![allow(unsafe_code, reason = "this is where the package calls libc")]
+#![allow(unsafe_code)] // this is where the package calls libc
 
 use std::io::{self, Write};
 use std::mem;

@@ -28,10 +28,7 @@
 //!
 //! **Absent on purpose.** No limit per connection: a peer that sends and never reads keeps every
 //! buffer, and the others wait. A floor has well-behaved clients.
-#![allow(
-    unsafe_code,
-    reason = "submission entries name memory that the kernel uses later"
-)]
+#![allow(unsafe_code)] // submission entries name memory that the kernel uses later
 
 mod buffers;
 

@@ -1,0 +1,118 @@
+//! Layers: what each module may import.
+
+use std::collections::BTreeSet;
+
+use super::assert_none;
+use super::source::{crate_paths, line_of, sources, without_tests};
+
+/// What each top-level module may name of the others. An entry covers the paths below it.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("sys", &[]),
+    ("buf", &["sys::memory"]),
+    ("error", &["driver::DriverKind"]),
+    ("documents", &[]),
+    ("driver", &["buf", "sys"]),
+    ("op", &["buf", "driver::request", "sys::errno"]),
+    ("loop_id", &["sys::fork"]),
+    ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
+    ("primitives", &[]),
+    ("task", &["error", "loop_id", "primitives"]),
+    ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
+    ("spawn", &["runtime::context", "task"]),
+    ("time", &["reactor", "runtime::Core", "runtime::context", "sys::clock", "task"]),
+    (
+        "io",
+        &["driver::request", "loop_id", "op", "reactor", "runtime::context", "sys::errno", "task"],
+    ),
+    (
+        "net",
+        &[
+            "buf",
+            "driver::request",
+            "error",
+            "loop_id",
+            "op",
+            "primitives",
+            "reactor",
+            "runtime::context",
+            "sys::errno",
+            "sys::fork",
+            "sys::inherited",
+            "sys::socket",
+            "task",
+            "time",
+        ],
+    ),
+];
+
+/// Imports against the direction, each with its reason.
+const LAYER_EXCEPTIONS: &[(&str, &str)] = &[
+    // The probe accepts a connection before there is an op table, and has to own the descriptor.
+    ("src/driver/uring/probe.rs", "op::accept::adopt"),
+];
+
+/// Words of other crates and of std, and the only places of `src` that may say them.
+const OUTSIDERS: &[(&str, &[&str])] = &[
+    ("async_task", &["src/task/"]),
+    ("io_uring", &["src/driver/uring/"]),
+    ("libc", &["src/driver/", "src/sys/"]),
+    ("socket2", &["src/driver/uring/probe.rs", "src/net/", "src/op/connect.rs"]),
+    // Drivers deal in keys; who waits for one is known only above. Buffers and operations are data.
+    (
+        "std::task",
+        &["src/io/", "src/net/", "src/reactor/", "src/runtime/", "src/task/", "src/time/"],
+    ),
+];
+
+/// Goal: imports go one way, `net, time → op → reactor → driver → sys`, and a layer knows no more
+/// than [`LAYERS`] says.
+///
+/// Method: every `crate::` path outside test code, and what `super::` reaches of the crate's root,
+/// against the table. Words of outsiders against theirs.
+///
+/// Kills: `use crate::reactor::Reactor` in `driver/`; `std::task::Waker` in `driver/`; a `libc`
+/// call in `net/`; an entry nobody uses.
+#[test]
+fn imports_go_one_way() {
+    let mut wrong = Vec::new();
+    let mut used = BTreeSet::new();
+    for file in sources("src") {
+        let module = file.module();
+        if file.is_test() || module == "lib" {
+            continue;
+        }
+        let code = without_tests(&file.code);
+        let (_, allowed) = LAYERS
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{}: `{module}` has no row in LAYERS", file.path));
+        for (path, line) in crate_paths(&code, file.depth()) {
+            let covers = |entry: &&&str| path == **entry || path.starts_with(&format!("{entry}::"));
+            if path == module || path.starts_with(&format!("{module}::")) {
+                continue;
+            }
+            if let Some(entry) = allowed.iter().find(covers) {
+                used.insert((module.clone(), (*entry).to_owned()));
+            } else if LAYER_EXCEPTIONS.contains(&(file.path.as_str(), path.as_str())) {
+                used.insert((file.path.clone(), path));
+            } else {
+                wrong.push(format!("{}:{line}: `{module}` uses `crate::{path}`", file.path));
+            }
+        }
+        for (word, places) in OUTSIDERS {
+            let is_place = places.iter().any(|place| file.path.starts_with(place));
+            if !is_place && let Some(line) = line_of(&code, word) {
+                wrong.push(format!("{}:{line}: `{word}`", file.path));
+            }
+        }
+    }
+    let table =
+        LAYERS.iter().flat_map(|(module, entries)| entries.iter().map(move |e| (module, e)));
+    let exceptions = LAYER_EXCEPTIONS.iter().map(|(file, path)| (file, path));
+    for (place, entry) in table.chain(exceptions) {
+        if !used.contains(&((*place).to_owned(), (*entry).to_owned())) {
+            wrong.push(format!("nobody in `{place}` uses `crate::{entry}` any more"));
+        }
+    }
+    assert_none(&wrong);
+}
