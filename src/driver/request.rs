@@ -8,20 +8,28 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
-/// Names one operation in flight: `generation (32) | slot index (24) | op_kind (8)`.
+/// Tells an owner's operations apart. Each owner defines its own tags, from 1 to [`TAG_MAX`].
+pub(crate) type Tag = u8;
+
+/// The highest tag. In the lowest byte of `user_data`, 0 is no operation, and the numbers above are
+/// the io_uring driver's own entries.
+pub(crate) const TAG_MAX: Tag = 0xEF;
+
+/// Names one operation in flight: `generation (32) | slot index (24) | tag (8)`.
 ///
-/// The generation changes each time a slot is freed, so an answer that arrives late names nobody
-/// rather than the slot's next tenant (H35).
+/// The generation changes each time a slot is freed, so a late completion matches no slot, not even
+/// the one that uses the same index now (H35).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(NonZeroU64);
 
 impl Key {
     pub(crate) const INDEX_MAX: u32 = (1 << 24) - 1;
 
-    pub(crate) fn new(index: u32, generation: u32, op_kind: OpKind) -> Key {
+    pub(crate) fn new(index: u32, generation: u32, tag: Tag) -> Key {
         assert!(index <= Key::INDEX_MAX, "slot {index} does not fit in 24 bits");
-        let raw = u64::from(generation) << 32 | u64::from(index) << 8 | op_kind as u64;
-        Key(NonZeroU64::new(raw).expect("no operation is 0"))
+        assert!((1..=TAG_MAX).contains(&tag), "tag {tag} is not an operation's");
+        let raw = u64::from(generation) << 32 | u64::from(index) << 8 | u64::from(tag);
+        Key(NonZeroU64::new(raw).expect("no tag is 0"))
     }
 
     /// The key as the kernel carries it. The lowest byte is never 0 for a key of ours.
@@ -42,29 +50,29 @@ impl Key {
         (self.raw() >> 32) as u32
     }
 
-    pub(crate) fn kind_byte(self) -> u8 {
+    pub(crate) fn tag(self) -> Tag {
         self.raw() as u8
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}#{}", self.index(), self.generation(), self.kind_byte())
+        write!(f, "{}.{}#{}", self.index(), self.generation(), self.tag())
     }
 }
 
-/// What an operation does, without its arguments.
+/// What an operation does, without its arguments. Names requests in tests.
+#[cfg(any(test, fuzzing))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
 pub(crate) enum OpKind {
-    Accept = 1,
-    Recv = 2,
-    RecvInto = 3,
-    Send = 4,
-    Connect = 5,
-    PollReadable = 6,
-    PollWritable = 7,
-    PollHangUp = 8,
+    Accept,
+    Recv,
+    RecvInto,
+    Send,
+    Connect,
+    PollReadable,
+    PollWritable,
+    PollHangUp,
 }
 
 /// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
@@ -119,6 +127,7 @@ impl Interest {
         events & (self.events() | always | besides) != 0
     }
 
+    #[cfg(any(test, fuzzing))]
     fn op_kind(self) -> OpKind {
         match self {
             Interest::Readable => OpKind::PollReadable,
@@ -128,7 +137,52 @@ impl Interest {
     }
 }
 
+/// Which results of an operation are progress of the loop: the operation has moved something.
+/// Errors, ends and readiness are not. If they matter to a task, its poll is the progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// Any success: a descriptor, a connection.
+    Success,
+    /// A count of bytes that is not 0.
+    Bytes,
+    Never,
+}
+
+impl Progress {
+    pub(crate) fn is_made_by(self, result: i32) -> bool {
+        match self {
+            Progress::Success => result >= 0,
+            Progress::Bytes => result > 0,
+            Progress::Never => false,
+        }
+    }
+}
+
 impl Request {
+    pub(crate) fn progress(&self) -> Progress {
+        match self {
+            Request::Accept { .. } | Request::Connect { .. } => Progress::Success,
+            Request::Recv { .. } | Request::RecvInto { .. } | Request::Send { .. } => {
+                Progress::Bytes
+            }
+            Request::Poll { .. } | Request::PollChanges { .. } => Progress::Never,
+        }
+    }
+
+    /// Whether the operation can be cancelled and submitted again without a loss. A cancelled send
+    /// may have sent bytes (H32), and a cancelled connect may have connected.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::RecvInto { .. }
+            | Request::Poll { .. }
+            | Request::PollChanges { .. } => true,
+            Request::Send { .. } | Request::Connect { .. } => false,
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn op_kind(&self) -> OpKind {
         match self {
             Request::Accept { .. } => OpKind::Accept,
@@ -234,9 +288,9 @@ mod tests {
     #[test]
     fn keys_keep_their_parts() {
         for (index, generation) in [(0, 0), (Key::INDEX_MAX, u32::MAX), (1, 7)] {
-            let key = Key::from_raw(Key::new(index, generation, OpKind::Send).raw());
+            let key = Key::from_raw(Key::new(index, generation, TAG_MAX).raw());
             assert_eq!((key.index(), key.generation()), (index, generation));
-            assert_eq!(key.kind_byte(), OpKind::Send as u8);
+            assert_eq!(key.tag(), TAG_MAX);
         }
     }
 }

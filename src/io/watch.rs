@@ -30,13 +30,17 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::driver::request::{Interest, Key, OpKind};
+use crate::driver::request::{Interest, Key, Tag};
 use crate::loop_id::Home;
 use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
 use crate::task::wait_list::{WaitList, WaiterId};
+
+/// The tags of the polls of the two directions.
+const READABLE: Tag = 1;
+const WRITABLE: Tag = 2;
 
 pub(super) struct Watch {
     reactor: Rc<Reactor>,
@@ -144,7 +148,7 @@ impl Watch {
                     Ask::Once => poll::request(&self.fd, interest),
                     Ask::Changes => poll::request_changes(&self.fd, interest),
                 };
-                let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+                let key = self.reactor.submit(Rc::clone(self) as Rc<_>, tag(interest), request)?;
                 side.armed.set(PollState::InFlight(key));
             }
             // Shared, or its end will ask again.
@@ -193,34 +197,34 @@ impl Watch {
     }
 }
 
+fn tag(interest: Interest) -> Tag {
+    match interest {
+        Interest::Readable => READABLE,
+        Interest::Writable => WRITABLE,
+        Interest::HangUp => unreachable!("a watch does not poll for a hang-up"),
+    }
+}
+
+fn interest(tag: Tag) -> Interest {
+    match tag {
+        READABLE => Interest::Readable,
+        WRITABLE => Interest::Writable,
+        _ => unreachable!("no poll of a watch has tag {tag}"),
+    }
+}
+
 impl Owner for Watch {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
-        let interest = match op_kind {
-            OpKind::PollReadable => Interest::Readable,
-            OpKind::PollWritable => Interest::Writable,
-            OpKind::Accept
-            | OpKind::Recv
-            | OpKind::RecvInto
-            | OpKind::Send
-            | OpKind::Connect
-            | OpKind::PollHangUp => {
-                unreachable!("a watch does not {op_kind:?}")
-            }
-        };
-        self.polled(interest, &answer);
+    fn complete(self: Rc<Self>, tag: Tag, answer: OpResult) {
+        self.polled(interest(tag), &answer);
     }
 
-    fn abandon(self: Rc<Self>, op_kind: OpKind, _code: i32) {
+    fn abandon(self: Rc<Self>, tag: Tag, _code: i32) {
         // Nothing was lent.
-        self.complete(op_kind, OpResult { result: -errno::ECANCELED, more: false, buffer: None });
+        self.complete(tag, OpResult { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
-    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)> {
-        match op_kind {
-            OpKind::PollReadable => Some((self.fd.as_raw_fd(), Interest::Readable)),
-            OpKind::PollWritable => Some((self.fd.as_raw_fd(), Interest::Writable)),
-            _other => None,
-        }
+    fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)> {
+        Some((self.fd.as_raw_fd(), interest(tag)))
     }
 
     fn prepare(self: Rc<Self>) {

@@ -10,7 +10,6 @@ pub(crate) mod recv;
 pub(crate) mod send;
 
 use crate::buf::RecvBuf;
-use crate::driver::request::OpKind;
 
 /// A completion as a resource sees it: its buffer, if it carried one, is already in hand.
 #[derive(Debug)]
@@ -19,16 +18,4 @@ pub(crate) struct OpResult {
     /// Whether further answers will follow. Says nothing about success (H49).
     pub(crate) more: bool,
     pub(crate) buffer: Option<RecvBuf>,
-}
-
-impl OpResult {
-    /// Whether the operation has moved something: bytes, a connection. Errors, ends and readiness
-    /// have not. If they matter to a task, its poll is the progress of the turn.
-    pub(crate) fn has_moved(&self, op_kind: OpKind) -> bool {
-        match op_kind {
-            OpKind::Accept | OpKind::Connect => self.result >= 0,
-            OpKind::Recv | OpKind::RecvInto | OpKind::Send => self.result > 0,
-            OpKind::PollReadable | OpKind::PollWritable | OpKind::PollHangUp => false,
-        }
-    }
 }

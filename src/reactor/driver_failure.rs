@@ -49,12 +49,12 @@ impl Reactor {
         let driver = self.driver.borrow_mut().take().expect("looked at above");
         let (sleeper, drained) = driver.fail(&self.clock);
         *self.driver.borrow_mut() = Some(sleeper);
-        for Recipient { owner, op_kind } in stuck {
+        for Recipient { owner, tag, .. } in stuck {
             match drained {
-                Drained::No => owner.abandon(op_kind, errno::ECANCELED),
+                Drained::No => owner.abandon(tag, errno::ECANCELED),
                 Drained::Yes => {
                     let answer = OpResult { result: -errno::ECANCELED, more: false, buffer: None };
-                    owner.complete(op_kind, answer);
+                    owner.complete(tag, answer);
                 }
             }
         }

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::buf::Pool;
-use crate::driver::request::{Completion, Interest, Key, OpKind, Request, Wait};
+use crate::driver::request::{Completion, Interest, Key, Request, Tag, Wait};
 use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
@@ -54,17 +54,17 @@ const SPARE_CAPACITY_MAX: usize = 16 * 1024;
 /// Called with no borrow of the reactor alive. Must not run user code: wakers go to
 /// [`Reactor::wake_deferred`].
 pub(crate) trait Owner {
-    /// One answer to one of the owner's operations.
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult);
+    /// Handles one completion of the operation with this tag.
+    fn complete(self: Rc<Self>, tag: Tag, result: OpResult);
 
     /// There will be no answer, because the driver has failed (`code` is `ECANCELED`) or because the
     /// kernel has dropped the completion (`EBADR`). The kernel may still read or write what it was
     /// lent, so that memory must be leaked. With `EBADR` received bytes may be missing.
-    fn abandon(self: Rc<Self>, op_kind: OpKind, code: i32);
+    fn abandon(self: Rc<Self>, tag: Tag, code: i32);
 
     /// What an operation of the owner waits for, if looking at it shows whether the kernel should
     /// have completed it. Called under a borrow.
-    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)>;
+    fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)>;
 
     /// The turn is about to enter the kernel, and the owner has asked to be told.
     fn prepare(self: Rc<Self>);
@@ -174,17 +174,22 @@ impl Reactor {
 
     /// Starts an operation. It is submitted with the next enter.
     ///
-    /// The owner lives at least until the final answer, and the memory that the request names must
-    /// belong to it.
+    /// The completions are the owner's, under its own `tag`. The owner lives at least until the final
+    /// one, and the memory that the request names must belong to it.
     ///
     /// Fails with `ENOBUFS` if as many operations are in flight as keys can name. Then nothing has
     /// been started.
-    pub(crate) fn submit(&self, owner: Rc<dyn Owner>, request: Request) -> io::Result<Key> {
+    pub(crate) fn submit(
+        &self,
+        owner: Rc<dyn Owner>,
+        tag: Tag,
+        request: Request,
+    ) -> io::Result<Key> {
         self.check_process();
         if !self.is_accepting() {
             return Err(self.refusal());
         }
-        let key = self.slots.borrow_mut().insert(owner, request.op_kind());
+        let key = self.slots.borrow_mut().insert(owner, tag, &request);
         let key = key.ok_or_else(|| io::Error::from_raw_os_error(errno::ENOBUFS))?;
         self.push_or_wait(key, request);
         Ok(key)
@@ -335,13 +340,12 @@ impl Reactor {
             self.pool.note_dry();
         }
         let recipient = self.slots.borrow_mut().complete(completion);
-        let Some(Recipient { owner, op_kind }) = recipient else {
+        let Some(Recipient { owner, tag, progress }) = recipient else {
             return false;
         };
         let answer = OpResult { result: completion.result, more: completion.flags.more(), buffer };
-        let has_moved = answer.has_moved(op_kind);
-        owner.complete(op_kind, answer);
-        has_moved
+        owner.complete(tag, answer);
+        progress.is_made_by(completion.result)
     }
 
     // ---- timers, wakes and reports -----------------------------------------------------------

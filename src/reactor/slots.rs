@@ -28,7 +28,7 @@ use std::rc::Rc;
 use slab::Slab;
 
 use super::Owner;
-use crate::driver::request::{Completion, Interest, Key, OpKind};
+use crate::driver::request::{Completion, Interest, Key, Progress, Request, Tag};
 
 /// The generation of a slot's first operation. Not 0, so that no key is equal to a small number,
 /// such as the `user_data` of an entry that was pushed before the loop existed.
@@ -45,24 +45,12 @@ pub(crate) struct Slots {
 
 struct Slot {
     owner: Rc<dyn Owner>,
-    op_kind: OpKind,
+    tag: Tag,
+    progress: Progress,
+    is_repeatable: bool,
     state: SlotState,
     /// The descriptor was ready at the watchdog's last look, and nothing has completed since.
     is_suspect: bool,
-}
-
-impl Slot {
-    fn is_repeatable(&self) -> bool {
-        match self.op_kind {
-            OpKind::Accept
-            | OpKind::Recv
-            | OpKind::RecvInto
-            | OpKind::PollReadable
-            | OpKind::PollWritable
-            | OpKind::PollHangUp => true,
-            OpKind::Send | OpKind::Connect => false,
-        }
-    }
 }
 
 /// An operation whose descriptor may be looked at: ready for this, it should be answered soon.
@@ -91,10 +79,11 @@ pub(crate) enum CancelStep {
     Nothing,
 }
 
-/// Who gets an answer.
+/// The owner of a completion, and which of its operations has completed.
 pub(crate) struct Recipient {
     pub(crate) owner: Rc<dyn Owner>,
-    pub(crate) op_kind: OpKind,
+    pub(crate) tag: Tag,
+    pub(crate) progress: Progress,
 }
 
 impl Slots {
@@ -108,16 +97,28 @@ impl Slots {
     }
 
     /// Makes a slot for an operation. `None` if there are [`Key::INDEX_MAX`] + 1 already.
-    pub(crate) fn insert(&mut self, owner: Rc<dyn Owner>, op_kind: OpKind) -> Option<Key> {
+    pub(crate) fn insert(
+        &mut self,
+        owner: Rc<dyn Owner>,
+        tag: Tag,
+        request: &Request,
+    ) -> Option<Key> {
         let index = self.slots.vacant_key();
         if index > self.index_max as usize {
             return None;
         }
-        self.slots.insert(Slot { owner, op_kind, state: SlotState::Waiting, is_suspect: false });
+        self.slots.insert(Slot {
+            owner,
+            tag,
+            progress: request.progress(),
+            is_repeatable: request.is_repeatable(),
+            state: SlotState::Waiting,
+            is_suspect: false,
+        });
         if index == self.generations.len() {
             self.generations.push(GENERATION_FIRST);
         }
-        Some(Key::new(index as u32, self.generations[index], op_kind))
+        Some(Key::new(index as u32, self.generations[index], tag))
     }
 
     /// The driver has taken the request: from now on only the final completion ends the slot.
@@ -156,10 +157,11 @@ impl Slots {
         };
         let is_known = matches!(slot.state, SlotState::InFlight | SlotState::Cancelling);
         assert!(is_known, "{key:?} was answered while {:?}", slot.state);
-        assert_eq!(slot.op_kind as u8, key.kind_byte(), "{key:?} names another op_kind");
+        assert_eq!(slot.tag, key.tag(), "{key:?} has another tag than its slot");
         slot.is_suspect = false;
         if flags.more() {
-            return Some(Recipient { owner: Rc::clone(&slot.owner), op_kind: slot.op_kind });
+            let Slot { ref owner, tag, progress, .. } = *slot;
+            return Some(Recipient { owner: Rc::clone(owner), tag, progress });
         }
         Some(self.remove(key))
     }
@@ -180,7 +182,7 @@ impl Slots {
         for (index, slot) in &mut self.slots {
             if slot.state == SlotState::InFlight {
                 slot.state = SlotState::Cancelling;
-                keys.push(Key::new(index as u32, self.generations[index], slot.op_kind));
+                keys.push(Key::new(index as u32, self.generations[index], slot.tag));
             }
         }
         keys.reverse();
@@ -191,7 +193,7 @@ impl Slots {
     pub(crate) fn cancelling_keys(&self) -> Vec<Key> {
         let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::Cancelling);
         let key = |(index, slot): (usize, &Slot)| {
-            Key::new(index as u32, self.generations[index], slot.op_kind)
+            Key::new(index as u32, self.generations[index], slot.tag)
         };
         let mut keys: Vec<Key> = cancelling.map(key).collect();
         keys.reverse();
@@ -248,15 +250,15 @@ impl Slots {
 
     /// Whether the owner asks again when the operation ends as cancelled, at no loss.
     pub(crate) fn is_repeatable(&self, key: Key) -> bool {
-        self.find(key).is_some_and(Slot::is_repeatable)
+        self.find(key).is_some_and(|slot| slot.is_repeatable)
     }
 
     /// Operations in flight whose owners ask again when they end as cancelled, at no loss.
     pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
         let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::InFlight);
-        let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable());
+        let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable);
         let key = |(index, slot): (usize, &Slot)| {
-            Key::new(index as u32, self.generations[index], slot.op_kind)
+            Key::new(index as u32, self.generations[index], slot.tag)
         };
         repeatable.map(key).collect()
     }
@@ -296,9 +298,9 @@ impl Slots {
     }
 
     fn remove_at(&mut self, index: usize) -> Recipient {
-        let Slot { owner, op_kind, .. } = self.slots.remove(index);
+        let Slot { owner, tag, progress, .. } = self.slots.remove(index);
         self.generations[index] = self.generations[index].wrapping_add(1);
-        Recipient { owner, op_kind }
+        Recipient { owner, tag, progress }
     }
 
     fn watch(&self, index: u32) -> Option<Watched> {
@@ -306,8 +308,8 @@ impl Slots {
         if slot.state != SlotState::InFlight {
             return None;
         }
-        let (fd, interest) = slot.owner.watched(slot.op_kind)?;
-        Some((Key::new(index, self.generations[index as usize], slot.op_kind), fd, interest))
+        let (fd, interest) = slot.owner.watched(slot.tag)?;
+        Some((Key::new(index, self.generations[index as usize], slot.tag), fd, interest))
     }
 
     fn find(&self, key: Key) -> Option<&Slot> {
@@ -337,17 +339,19 @@ pub(super) mod tests {
     pub(in crate::reactor) struct Unwatched;
 
     impl Owner for Unwatched {
-        fn complete(self: Rc<Self>, _verb: OpKind, _answer: OpResult) {}
-        fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {}
-        fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
+        fn complete(self: Rc<Self>, _tag: Tag, _answer: OpResult) {}
+        fn abandon(self: Rc<Self>, _tag: Tag, _code: i32) {}
+        fn watched(&self, _tag: Tag) -> Option<(RawFd, Interest)> {
             None
         }
         fn prepare(self: Rc<Self>) {}
     }
 
+    const REQUEST: Request = Request::Recv { fd: -1, poll_first: false };
+
     fn slots_with_one() -> (Slots, Key) {
         let mut slots = Slots::new();
-        let key = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
+        let key = slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap();
         slots.pushed(key);
         (slots, key)
     }
@@ -363,7 +367,7 @@ pub(super) mod tests {
     fn a_late_completion_names_nobody() {
         let (mut slots, first) = slots_with_one();
         assert!(slots.complete(completion(first, Flags::NONE)).is_some());
-        let second = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
+        let second = slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap();
         slots.pushed(second);
         assert_eq!(first.index(), second.index(), "the slot is reused");
 
@@ -380,7 +384,7 @@ pub(super) mod tests {
     fn the_first_generation_is_one() {
         let mut slots = Slots::new();
         for index in 0..3 {
-            let key = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
+            let key = slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap();
             assert_eq!((key.index(), key.generation()), (index, 1));
         }
     }
@@ -392,10 +396,10 @@ pub(super) mod tests {
         let (mut slots, key) = slots_with_one();
         slots.complete(completion(key, Flags::NONE));
         slots.generations[0] = u32::MAX;
-        let last = slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap();
+        let last = slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap();
         slots.pushed(last);
         assert!(slots.complete(completion(last, Flags::NONE)).is_some());
-        assert_eq!(slots.insert(Rc::new(Unwatched), OpKind::Send).unwrap().generation(), 0);
+        assert_eq!(slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap().generation(), 0);
     }
 
     /// Goal: only the final completion frees a slot, and a cancel frees nothing (H30, H49).

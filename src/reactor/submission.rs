@@ -192,9 +192,9 @@ impl Reactor {
     pub(super) fn answer_withdrawn(&self) -> usize {
         let withdrawn = std::mem::take(&mut *self.submission.withdrawn.borrow_mut());
         for &key in &withdrawn {
-            let Recipient { owner, op_kind } = self.slots.borrow_mut().remove_unpushed(key);
+            let Recipient { owner, tag, .. } = self.slots.borrow_mut().remove_unpushed(key);
             let answer = OpResult { result: -errno::ECANCELED, more: false, buffer: None };
-            owner.complete(op_kind, answer);
+            owner.complete(tag, answer);
         }
         withdrawn.len()
     }
@@ -293,9 +293,8 @@ mod tests {
             let submission = Submission::default();
             let mut slots = Slots::new();
             let request = Request::Recv { fd: -1, poll_first: false };
-            let keys: Vec<Key> = (0..COUNT)
-                .filter_map(|_| slots.insert(Rc::new(Unwatched), request.op_kind()))
-                .collect();
+            let keys: Vec<Key> =
+                (0..COUNT).filter_map(|_| slots.insert(Rc::new(Unwatched), 1, &request)).collect();
             submission.waiting.borrow_mut().extend(keys.iter().map(|&key| (key, request)));
             let mut looks_count = 0;
             for nth in 0..COUNT {

@@ -142,9 +142,9 @@ impl Reactor {
     /// elsewhere. The owners are never dropped, so the memory and the descriptors it may use stay.
     fn abandon_stuck(&self) {
         let stuck = self.slots.borrow_mut().take_all();
-        for Recipient { owner, op_kind } in stuck {
+        for Recipient { owner, tag, .. } in stuck {
             std::mem::forget(Rc::clone(&owner));
-            owner.abandon(op_kind, errno::ECANCELED);
+            owner.abandon(tag, errno::ECANCELED);
         }
     }
 }

@@ -191,8 +191,8 @@ impl Reactor {
 
     /// Ends an operation whose completion the kernel has dropped. What it names stays lent.
     fn give_up(&self, key: Key) {
-        let Recipient { owner, op_kind } = self.slots.borrow_mut().remove_silent(key);
-        owner.abandon(op_kind, errno::EBADR);
+        let Recipient { owner, tag, .. } = self.slots.borrow_mut().remove_silent(key);
+        owner.abandon(tag, errno::EBADR);
     }
 
     /// Asks again, a few at a time, for what may have lost its completion.

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
 use super::*;
-use crate::driver::request::OpKind;
 
 fn driver(timer: Option<TimerFd>) -> Epoll {
     let pool = Pool::new(4, 64).expect("memory");
@@ -18,7 +17,7 @@ fn driver(timer: Option<TimerFd>) -> Epoll {
 }
 
 fn key(index: u32) -> Key {
-    Key::new(index, 0, OpKind::Recv)
+    Key::new(index, 0, 1)
 }
 
 fn waited(driver: &mut Epoll, wait: Wait) -> Vec<Completion> {

@@ -37,7 +37,7 @@ impl Rig {
     /// Pushes a receive under a key of its own.
     #[track_caller]
     fn push(&mut self) -> Key {
-        let key = Key::new(self.next_index, 7, OpKind::Recv);
+        let key = Key::new(self.next_index, 7, 1);
         self.next_index += 1;
         assert_eq!(
             self.driver.push(key, Request::Recv { fd: -1, poll_first: false }),
@@ -225,7 +225,7 @@ fn a_full_queue_refuses() {
             rig.push();
         }
         assert!(rig.driver.is_half_full());
-        let key = Key::new(99, 0, OpKind::Recv);
+        let key = Key::new(99, 0, 1);
         let request = Request::Recv { fd: -1, poll_first: false };
         assert_eq!(rig.driver.push(key, request), PushOutcome::Full);
         rig.driver.flush().unwrap();

@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use socket2::SockAddr;
 
 use super::close::Close;
-use super::stream::{Socket, SocketPhase};
+use super::stream::{Socket, SocketOp, SocketPhase};
 use crate::driver::request::Key;
 use crate::op::{OpResult, connect};
 use crate::reactor::Reactor;
@@ -79,7 +79,8 @@ impl Socket {
             let connecting = self.connecting.borrow();
             connect::request(&**self, &connecting.as_ref().expect("set above").addr)
         };
-        let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+        let key =
+            self.reactor.submit(Rc::clone(self) as Rc<_>, SocketOp::Connect.tag(), request)?;
         self.connecting.borrow_mut().as_mut().expect("set above").key = Some(key);
         Ok(())
     }

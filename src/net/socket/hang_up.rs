@@ -18,7 +18,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::stream::Socket;
+use super::stream::{Socket, SocketOp};
 use crate::driver::request::{Interest, Key};
 use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
@@ -93,7 +93,11 @@ impl HangUp {
             return Ok(()); // shared, or its end arms again
         }
         let request = poll::request(&**socket, Interest::HangUp);
-        let key = socket.reactor.submit(Rc::clone(socket) as Rc<_>, request)?;
+        let key = socket.reactor.submit(
+            Rc::clone(socket) as Rc<_>,
+            SocketOp::PollHangUp.tag(),
+            request,
+        )?;
         self.armed.set(Some(key));
         Ok(())
     }

@@ -41,7 +41,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::admission::{Connection, Limit, Overflow};
-use crate::driver::request::{Interest, Key, OpKind};
+use crate::driver::request::{Interest, Key, Tag};
 use crate::error::Unhandled;
 use crate::op::OpResult;
 use crate::op::accept::{self, Accepted};
@@ -58,6 +58,9 @@ pub(in crate::net) const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when descriptors or memory have run out.
 const ACCEPT_BACKOFF_NS: u64 = 100_000_000;
+
+/// The tag of the only operation of a listener.
+const ACCEPT: Tag = 1;
 
 pub(in crate::net) struct Listening {
     reactor: Rc<Reactor>,
@@ -267,7 +270,7 @@ impl Listening {
             Some(limit) if limit.is_exact() => accept::request_one(self),
             _ => accept::request(self),
         };
-        let key = self.reactor.submit(Rc::clone(self) as Rc<_>, request)?;
+        let key = self.reactor.submit(Rc::clone(self) as Rc<_>, ACCEPT, request)?;
         self.armed.set(AcceptState::InFlight(key));
         Ok(())
     }
@@ -414,17 +417,17 @@ impl AsFd for Listening {
 }
 
 impl Owner for Listening {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
-        assert_eq!(op_kind, OpKind::Accept, "a listener only accepts");
+    fn complete(self: Rc<Self>, tag: Tag, answer: OpResult) {
+        assert_eq!(tag, ACCEPT, "a listener only accepts");
         self.accepted(answer);
     }
 
-    fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {
+    fn abandon(self: Rc<Self>, _tag: Tag, _code: i32) {
         // Nothing was lent, and the next accept takes what waits.
         self.accepted(OpResult { result: -errno::ECANCELED, more: false, buffer: None });
     }
 
-    fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
+    fn watched(&self, _tag: Tag) -> Option<(RawFd, Interest)> {
         Some((self.as_fd().as_raw_fd(), Interest::Readable))
     }
 

@@ -39,7 +39,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::idle::Idle;
 use super::recv_queue::RecvQueue;
-use super::stream::Socket;
+use super::stream::{Socket, SocketOp};
 use crate::buf::{Pool, RecvBuf};
 use crate::driver::request::Key;
 use crate::op::OpResult;
@@ -361,11 +361,13 @@ impl Socket {
         let next = std::mem::take(&mut reading.next);
         reading.armed = if next == Next::Private {
             let mut target = vec![0; pool.buffer_len() as usize];
-            let key = self.reactor.submit(owner, recv::request_into(&**self, &mut target))?;
+            let request = recv::request_into(&**self, &mut target);
+            let key = self.reactor.submit(owner, SocketOp::RecvInto.tag(), request)?;
             RecvState::Private { key, target }
         } else {
             let poll_first = next == Next::Quiet || pool.available_count() == 0;
-            RecvState::Multishot(self.reactor.submit(owner, recv::request(&**self, poll_first))?)
+            let request = recv::request(&**self, poll_first);
+            RecvState::Multishot(self.reactor.submit(owner, SocketOp::Recv.tag(), request)?)
         };
         Ok(())
     }

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use super::stream::Socket;
+use super::stream::{Socket, SocketOp};
 use crate::buf::{OutBuf, OutBytes, ShortQueue};
 use crate::driver::request::Key;
 use crate::op::OpResult;
@@ -184,7 +184,7 @@ impl Socket {
             return;
         };
         let request = send::request(&**self, &chunk.as_slice()[writing.head_sent..]);
-        match self.reactor.submit(Rc::clone(self) as Rc<_>, request) {
+        match self.reactor.submit(Rc::clone(self) as Rc<_>, SocketOp::Send.tag(), request) {
             Ok(key) => writing.in_flight = Some(key),
             Err(error) => {
                 let waste = writing.fail(error.raw_os_error().unwrap_or(errno::ECANCELED));

@@ -26,7 +26,7 @@ use super::connect::Connecting;
 use super::hang_up::HangUp;
 use super::recv::Reading;
 use super::send::Writing;
-use crate::driver::request::{Interest, OpKind};
+use crate::driver::request::{Interest, Tag};
 use crate::loop_id::Home;
 use crate::op::OpResult;
 use crate::reactor::{Expire, Owner, Reactor};
@@ -69,6 +69,33 @@ pub(super) struct Rare {
     /// Used by the first `closed()`.
     pub(super) hang_up: OnceCell<HangUp>,
     _admission: Option<Admission>,
+}
+
+/// The operations of a socket. The number of each is the tag of its completions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SocketOp {
+    Recv = 1,
+    RecvInto = 2,
+    Send = 3,
+    Connect = 4,
+    PollHangUp = 5,
+}
+
+impl SocketOp {
+    pub(super) fn tag(self) -> Tag {
+        self as Tag
+    }
+
+    fn from_tag(tag: Tag) -> SocketOp {
+        match tag {
+            1 => SocketOp::Recv,
+            2 => SocketOp::RecvInto,
+            3 => SocketOp::Send,
+            4 => SocketOp::Connect,
+            5 => SocketOp::PollHangUp,
+            _ => unreachable!("no operation of a socket has tag {tag}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,42 +245,39 @@ impl AsFd for Socket {
 }
 
 impl Owner for Socket {
-    fn complete(self: Rc<Self>, op_kind: OpKind, answer: OpResult) {
-        match op_kind {
-            OpKind::Recv => self.received(answer),
-            OpKind::RecvInto => self.received_into(answer),
-            OpKind::Send => self.sent(answer),
-            OpKind::Connect => self.connected(answer),
-            OpKind::PollHangUp => self.hang_up_polled(&answer),
-            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => {
-                unreachable!("a stream does not {op_kind:?}")
-            }
+    fn complete(self: Rc<Self>, tag: Tag, answer: OpResult) {
+        match SocketOp::from_tag(tag) {
+            SocketOp::Recv => self.received(answer),
+            SocketOp::RecvInto => self.received_into(answer),
+            SocketOp::Send => self.sent(answer),
+            SocketOp::Connect => self.connected(answer),
+            SocketOp::PollHangUp => self.hang_up_polled(&answer),
         }
     }
 
-    fn abandon(self: Rc<Self>, op_kind: OpKind, code: i32) {
+    fn abandon(self: Rc<Self>, tag: Tag, code: i32) {
         let answer = OpResult { result: -code, more: false, buffer: None };
-        match op_kind {
-            OpKind::Recv => self.received(answer), // into memory of the pool
-            OpKind::RecvInto => self.recv_into_abandoned(answer),
-            OpKind::Send => self.send_abandoned(code),
-            OpKind::Connect => self.connect_abandoned(answer),
-            OpKind::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
-            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => {
-                unreachable!("a stream does not {op_kind:?}")
-            }
+        match SocketOp::from_tag(tag) {
+            SocketOp::Recv => self.received(answer), // into memory of the pool
+            SocketOp::RecvInto => self.recv_into_abandoned(answer),
+            SocketOp::Send => self.send_abandoned(code),
+            SocketOp::Connect => self.connect_abandoned(answer),
+            SocketOp::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
         }
         if self.reactor.ended_ns().is_some() {
             self.give_up_closing(); // the loop leaks the socket, so the descriptor stays open
         }
     }
 
-    fn watched(&self, op_kind: OpKind) -> Option<(RawFd, Interest)> {
-        match op_kind {
-            OpKind::Recv | OpKind::RecvInto => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
-            OpKind::Send | OpKind::Connect => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
-            OpKind::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
-            OpKind::Accept | OpKind::PollReadable | OpKind::PollWritable => None,
+    fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)> {
+        match SocketOp::from_tag(tag) {
+            SocketOp::Recv | SocketOp::RecvInto => {
+                Some((self.as_fd().as_raw_fd(), Interest::Readable))
+            }
+            SocketOp::Send | SocketOp::Connect => {
+                Some((self.as_fd().as_raw_fd(), Interest::Writable))
+            }
+            SocketOp::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
         }
     }
 

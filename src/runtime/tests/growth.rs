@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 
 use super::*;
-use crate::driver::request::{Interest, Key, Request};
+use crate::driver::request::{Interest, Key, Request, Tag};
 use crate::driver::uring::scripted::Submitted;
 use crate::op::OpResult;
 use crate::reactor::{Owner, Reactor};
@@ -51,15 +51,15 @@ struct Idle {
 }
 
 impl Owner for Idle {
-    fn complete(self: Rc<Self>, _verb: OpKind, _answer: OpResult) {
+    fn complete(self: Rc<Self>, _tag: Tag, _answer: OpResult) {
         self.answers.set(self.answers.get() + 1);
     }
 
-    fn abandon(self: Rc<Self>, _verb: OpKind, _code: i32) {
+    fn abandon(self: Rc<Self>, _tag: Tag, _code: i32) {
         self.answers.set(self.answers.get() + 1);
     }
 
-    fn watched(&self, _verb: OpKind) -> Option<(RawFd, Interest)> {
+    fn watched(&self, _tag: Tag) -> Option<(RawFd, Interest)> {
         self.looks.set(self.looks.get() + 1);
         Some((self.fd.as_raw_fd(), Interest::Readable))
     }
@@ -103,7 +103,7 @@ impl Rig {
 
     fn add(&mut self) {
         let owner = Rc::clone(&self.owner) as Rc<dyn Owner>;
-        let key = self.reactor().submit(owner, self.request()).expect("an open loop");
+        let key = self.reactor().submit(owner, 1, self.request()).expect("an open loop");
         self.keys.push_back(key);
     }
 

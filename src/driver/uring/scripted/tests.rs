@@ -22,7 +22,7 @@ impl Rig {
     /// Submits `count` receives and lets all of them complete, hidden.
     fn complete_receives(&mut self, count: u32) {
         for index in 0..count {
-            let key = Key::new(index, 1, OpKind::Recv).raw();
+            let key = Key::new(index, 1, 1).raw();
             self.ring.push(key, Entry::Op(Request::Recv { fd: -1, poll_first: false })).unwrap();
         }
         self.ring.enter(Enter::Submit).unwrap();
