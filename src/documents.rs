@@ -13,9 +13,10 @@ documents! {
     Architecture: "../ARCHITECTURE.md",
     Changelog: "../CHANGELOG.md",
     Containers: "../docs/CONTAINERS.md",
+    Decisions: "../docs/DECISIONS.md",
     Guide: "../docs/GUIDE.md",
     KernelFacts: "../docs/KERNEL-FACTS.md",
     Kernels: "../docs/KERNELS.md",
-
     Readme: "../README.md",
+    Testing: "../docs/TESTING.md",
 }
