@@ -1,0 +1,75 @@
+//! `loadtest`: a run, or a series of runs, and its outputs.
+
+use crate::analysis::compare;
+use crate::base::exit::Stop;
+use crate::base::print::{Failures, to_stderr, to_stdout};
+use crate::report::model::Report;
+use crate::report::model::verdicts::Aborted;
+use crate::report::outputs::{Format, OutputArgs, Outputs};
+use crate::report::{csv, json, text};
+use crate::run::config::RunConfig;
+use crate::run::coordinator;
+use crate::series;
+
+pub(super) fn run(config: &RunConfig) -> Result<u8, Stop> {
+    if config.campaign.as_part {
+        let report = coordinator::run(config)?;
+        to_stdout(&json::render(&report))?;
+        return Ok(report.exit_code);
+    }
+    let outputs = Outputs::open(&config.outputs)?;
+    let baseline = match &config.campaign.baseline {
+        Some(path) => Some((path, compare::read(path)?)),
+        None => None,
+    };
+    let mut report = match &config.campaign {
+        campaign if campaign.find_max => series::find_max::run(config)?,
+        campaign if campaign.reps > 1 => series::reps::run(config)?,
+        _ => coordinator::run(config)?,
+    };
+    if let Some((path, baseline)) = baseline {
+        compare::settle(path, &baseline, &config.campaign.max_regression, &mut report);
+    }
+    let failures = publish(&config.outputs, outputs, &report);
+    for error in &report.internal_errors {
+        to_stderr(format_args!("loadtest: internal error: {error}"));
+    }
+    let aborted = report.aborted.as_ref().map(Aborted::describe);
+    let lost = report.unreachable().or_else(|| report.lost_target());
+    for line in aborted.into_iter().chain(lost) {
+        to_stderr(format_args!("loadtest: {line}"));
+    }
+    Ok(failures.settle(report.exit_code))
+}
+
+/// Prints, then fills the files; what fails is noted, and keeps nothing else from being written. Stdout
+/// carries one document: when that is JSON by `--json -`, whatever else would be printed moves to
+/// stderr.
+pub(super) fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Failures {
+    let mut failures = Failures::default();
+    let Outputs { files, instead_of_stdout } = outputs;
+    // With no connection at all there is nothing to tabulate; the one line on stderr says it.
+    let has_figures = report.connections.opened > 0 || report.interrupted;
+    let printed = match args.format {
+        Format::Text if has_figures => Some(text::render(report)),
+        Format::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None, // once is enough
+        Format::Json => Some(json::render(report)),
+        Format::Csv if has_figures => Some(csv::render(report)),
+        Format::Text | Format::Csv | Format::Quiet => None,
+    };
+    if let Some(text) = printed {
+        // What cannot be written where it was to be goes where it can: it may be all there is of the run.
+        let is_in_file = instead_of_stdout.is_some_and(|file| failures.note(file.write(&text)));
+        let is_written = is_in_file || (!args.json_on_stdout() && failures.note(to_stdout(&text)));
+        if !is_written {
+            to_stderr(text.trim_end());
+        }
+    }
+    if args.json_on_stdout() {
+        failures.note(to_stdout(&json::render(report)));
+    }
+    for (render, file) in files {
+        failures.note(file.write(&render(report)));
+    }
+    failures
+}

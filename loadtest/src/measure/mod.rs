@@ -1,0 +1,13 @@
+//! What is recorded while a run takes place, and the statistics of it.
+//!
+//! **Absent on purpose.** The report: `run::summary` computes its figures from these.
+
+pub(crate) mod bootstrap;
+pub(crate) mod counters;
+pub(crate) mod failure;
+pub(crate) mod outage;
+pub(crate) mod published;
+pub(crate) mod recorder;
+pub(crate) mod stats;
+pub(crate) mod student;
+pub(crate) mod window;
