@@ -8,7 +8,7 @@ const UNSAFE_FILES: &[&str] = &[
     "benches/peers/src/bin/ring_floor/buffers.rs",
     "benches/peers/src/bin/ring_floor/main.rs",
     "benches/peers/src/sys.rs",
-    "loadtest/src/sys.rs",
+    "loadtest/src/host/sys.rs",
     "src/buf/pool.rs",
     "src/driver/epoll/mod.rs",
     "src/driver/uring/ring.rs",

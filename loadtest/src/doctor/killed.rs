@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::cli::Driver;
+use crate::base::driver::Driver;
 
 /// How long the port is tried for.
 const HELD_MAX: Duration = Duration::from_secs(1);

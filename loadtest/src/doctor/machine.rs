@@ -4,9 +4,8 @@
 //! "unknown". The root is an argument, so that tests can have machines that there are not.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Component, Path};
-use std::thread;
+use std::{fs, thread};
 
 use serde::Serialize;
 
@@ -152,9 +151,10 @@ fn cgroup_memory(root: &Path) -> Option<u64> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
 
     /// A directory that stands for the root of a machine. Removed at the end.
     #[derive(Debug)]

@@ -4,9 +4,9 @@
 //! refused is asked of `preflight`, and the driver is the one that a worker would get: nothing is
 //! judged by rules of its own here.
 
-mod killed;
-mod machine;
-mod text;
+pub(crate) mod killed;
+pub(crate) mod machine;
+pub(crate) mod text;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use ringloop::diagnosis::{Candidate, Outcome};
 use serde::Serialize;
 
-use self::killed::KilledServer;
-use self::machine::Machine;
-use crate::cli::DoctorArgs;
-use crate::config::{self, CONNECTS_IN_FLIGHT_MAX};
-use crate::driver::DriverUsed;
-use crate::exit::{Exit, Stop};
-use crate::preflight::{self, Limits};
-use crate::report::Tool;
-use crate::report::figures::grouped;
-use crate::sys::FileLimit;
-use crate::target::Url;
+use crate::base::driver::DriverUsed;
+use crate::base::exit::{Exit, Stop};
+use crate::base::figures::grouped;
+use crate::cli::args::DoctorArgs;
+use crate::doctor::killed::KilledServer;
+use crate::doctor::machine::Machine;
+use crate::host::preflight::{self, Limits};
+use crate::host::sys::FileLimit;
+use crate::plan::defaults::{self, CONNECTS_IN_FLIGHT_MAX};
+use crate::plan::target_url::Url;
+use crate::report::model::Tool;
 use crate::worker;
 
 /// How long the target may take to answer.
@@ -108,7 +108,7 @@ pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
 
 /// Looks at everything else. Only what is broken beyond a diagnosis is an error.
 fn look(args: &DoctorArgs) -> Result<Checkup, Stop> {
-    let connections = config::connections(args.connections, args.url.as_ref());
+    let connections = defaults::connections(args.connections, args.url.as_ref());
     let files_soft = FileLimit::read()
         .map_err(|error| Stop::could_not_run(format!("no limit of open files: {error}")))?
         .soft;
@@ -271,14 +271,14 @@ impl TargetFound {
 mod tests {
     use super::machine::tests::Root;
     use super::*;
-    use crate::cli::Driver;
+    use crate::base::driver::Driver;
 
     fn healthy(root: &Root) -> Checkup {
         let args = DoctorArgs {
             url: None,
             connections: Some(1_000),
             driver: Driver::Epoll,
-            format: crate::cli::DoctorFormat::Text,
+            format: crate::cli::args::DoctorFormat::Text,
         };
         let mut checkup = look(&args).unwrap();
         checkup.machine = root.read();

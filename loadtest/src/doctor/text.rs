@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::killed::KilledServer;
-use super::machine::{LockedMemory, Machine};
-use super::{CandidateFound, Checkup, LimitsFound, TargetFound};
-use crate::report::figures::{bytes, grouped, time_us};
+use crate::base::figures::{bytes, grouped, time_us};
+use crate::doctor::killed::KilledServer;
+use crate::doctor::machine::{LockedMemory, Machine};
+use crate::doctor::{CandidateFound, Checkup, LimitsFound, TargetFound};
 
 /// Where values begin, after the section's name.
 const NAME_WIDTH: usize = 16;

@@ -14,9 +14,9 @@
 use std::iter;
 use std::rc::Rc;
 
-use super::{Payload, Step};
-use crate::failure::{Class, Failure, Stage};
-use crate::random;
+use crate::base::random;
+use crate::measure::failure::{Class, Failure, Stage};
+use crate::protocol::{Payload, Step};
 
 /// Bytes that say which message it is.
 const NAME_LEN: usize = 24;

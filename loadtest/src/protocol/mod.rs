@@ -23,18 +23,21 @@
 //! A [`Failure`] ends the connection, and with it every message that is outstanding there; the one of
 //! a [`Step::Unexpected`] is that of a single message.
 
-mod echo;
+pub(crate) mod chunked;
+pub(crate) mod echo;
 pub(crate) mod http;
 pub(crate) mod ws;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::echo::Echo;
-use self::http::{Exchange, Http};
-use self::ws::{Upgrade, Ws};
-use crate::failure::{Failure, Surprise};
-use crate::random;
+use crate::base::random;
+use crate::measure::failure::{Failure, Surprise};
+use crate::protocol::echo::Echo;
+use crate::protocol::http::Http;
+use crate::protocol::http::exchange::Exchange;
+use crate::protocol::ws::Ws;
+use crate::protocol::ws::upgrade::Upgrade;
 
 /// What is spoken, as it was asked for.
 #[derive(Clone, Debug)]

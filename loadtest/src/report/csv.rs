@@ -5,8 +5,8 @@
 //! behind all others (`OUTPUTS.md` lists them). A figure that the run does not have is empty. Times are
 //! microseconds.
 
-use super::{Distribution, Report};
-use crate::stats::PERCENTILES;
+use crate::measure::stats::PERCENTILES;
+use crate::report::model::{Distribution, Report};
 
 type Figure = fn(&Report) -> String;
 
@@ -94,7 +94,7 @@ const LAST_COLUMNS: &[(&str, Figure)] = &[
     ("gave_up", |report| report.gave_up.is_some().to_string()),
 ];
 
-pub(super) fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let cell = |(name, figure): &(&str, Figure)| ((*name).to_owned(), quoted(&figure(report)));
     let (mut names, mut values): (Vec<String>, Vec<String>) = COLUMNS.iter().map(cell).unzip();
     let latencies = &report.latency_us;
@@ -131,7 +131,7 @@ fn latency_columns(kind: &str, distribution: Option<&Distribution>) -> Vec<(Stri
         (format!("{kind}_mean_us"), optional(distribution.map(|it| it.mean))),
     ];
     for percentile in PERCENTILES {
-        let name = super::percentile_name(percentile);
+        let name = crate::report::model::distribution::percentile_name(percentile);
         let value = distribution.and_then(|it| it.percentiles.get(&name));
         columns.push((format!("{kind}_{}_us", name.replace('.', "_")), optional(value)));
     }
@@ -139,11 +139,17 @@ fn latency_columns(kind: &str, distribution: Option<&Distribution>) -> Vec<(Stri
     columns
 }
 
-fn server<T>(report: &Report, figure: fn(&super::Server) -> Option<T>) -> Option<T> {
+fn server<T>(
+    report: &Report,
+    figure: fn(&crate::report::model::server::Server) -> Option<T>,
+) -> Option<T> {
     report.server.as_ref().and_then(figure)
 }
 
-fn network(report: &Report, counter: fn(&super::Network) -> Option<u64>) -> Option<u64> {
+fn network(
+    report: &Report,
+    counter: fn(&crate::report::model::server::Network) -> Option<u64>,
+) -> Option<u64> {
     report.network.as_ref().and_then(counter)
 }
 

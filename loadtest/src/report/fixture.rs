@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use super::distribution::{distribution, hdr_v2, us};
-use super::*;
-use crate::stats;
+use crate::base::driver::DriverUsed;
+use crate::measure::stats::{self, RepliesBar};
+use crate::report::model::distribution::{distribution, hdr_v2, us};
+use crate::report::model::failures::{FailureExample, FailureRow};
+use crate::report::model::server::{Network, Server};
+use crate::report::model::settings::Config;
+use crate::report::model::verdicts::{Confidence, Threshold, Verdict};
+use crate::report::model::*;
 
 /// One worker, ten connections and ten seconds; a message took as many microseconds as `values_us`
 /// says.

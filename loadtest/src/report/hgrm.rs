@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::Report;
-use crate::stats;
+use crate::measure::stats;
+use crate::report::model::Report;
 
 /// Rows between one halving of what remains and the next.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;

@@ -11,7 +11,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-use super::{Distribution, Interval, Report, figures};
+use crate::base::figures;
+use crate::report::model::{Distribution, Interval, Report};
 
 /// The log shows each line's largest value for people: in milliseconds.
 const NS_PER_MS: f64 = 1e6;
@@ -88,13 +89,14 @@ fn seconds(value: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::report::fixture;
-    use crate::stats;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    use super::*;
+    use crate::measure::stats;
+    use crate::report::fixture;
 
     fn merged(log: &str, wanted: &str) -> (Histogram<u64>, Vec<(Duration, Duration)>) {
         let (mut total, mut times) = (stats::new_histogram(), Vec::new());

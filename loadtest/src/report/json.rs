@@ -1,15 +1,15 @@
 //! The report as JSON, and back.
 
-use super::{Report, SCHEMA_VERSION};
+use crate::report::model::{Report, SCHEMA_VERSION};
 
-pub(super) fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut text = serde_json::to_string_pretty(report).expect("all keys are strings");
     text.push('\n');
     text
 }
 
 /// Reads what [`render`] wrote, now or with another version of this program.
-pub(super) fn parse(text: &str) -> Result<Report, String> {
+pub(crate) fn parse(text: &str) -> Result<Report, String> {
     // The version first: a report of another one fails for reasons that would only confuse.
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;

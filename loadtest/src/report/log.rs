@@ -12,10 +12,10 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogHistogram, IntervalLogIterator, LogEntry, LogIteratorError,
 };
 
-use super::distribution::{percentile_name, us};
-use super::figures::{grouped, time_us, utc};
-use super::hgrm;
-use crate::stats::PERCENTILES;
+use crate::base::figures::{grouped, time_us, utc};
+use crate::measure::stats::PERCENTILES;
+use crate::report::hgrm;
+use crate::report::model::distribution::{percentile_name, us};
 
 /// What the lines of one tag add up to.
 #[derive(Debug)]
@@ -126,8 +126,9 @@ fn histogram(encoded: &str) -> Option<Histogram<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::distribution::hdr_v2;
-    use crate::report::{Report, fixture, hlog};
+    use crate::report::model::Report;
+    use crate::report::model::distribution::hdr_v2;
+    use crate::report::{fixture, hlog};
 
     fn parsed(report: &Report) -> IntervalLog {
         IntervalLog::parse(&hlog::render(report)).unwrap()

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::file::OutputFile;
-use super::{Report, hgrm, hlog, timeseries};
-use crate::exit::{Exit, Stop};
-use crate::stats::PERCENTILES;
+use crate::base::exit::{Exit, Stop};
+use crate::measure::stats::PERCENTILES;
+use crate::report::model::Report;
+use crate::report::output_file::OutputFile;
+use crate::report::{csv, hgrm, hlog, html, json, text, timeseries};
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,9 +89,9 @@ impl OutputArgs {
             files.extend(path.iter().map(|path| (render, path.clone())));
         };
         if !self.json_on_stdout() {
-            add(&self.json, Report::to_json);
+            add(&self.json, json::render);
         }
-        add(&self.html, Report::to_html);
+        add(&self.html, html::render_one);
         add(&self.hlog, hlog::render);
         add(&self.hgrm, hgrm::render);
         if let Some(path) = &self.timeseries {
@@ -147,10 +148,10 @@ pub(crate) type Render = fn(&Report) -> String;
 
 /// What `--out-dir` writes.
 const IN_DIRECTORY: &[(&str, Render)] = &[
-    ("run.txt", Report::to_text),
-    ("run.json", Report::to_json),
-    ("run.csv", Report::to_csv),
-    ("run.html", Report::to_html),
+    ("run.txt", text::render),
+    ("run.json", json::render),
+    ("run.csv", csv::render),
+    ("run.html", html::render_one),
     ("run.hlog", hlog::render),
     ("run.hgrm", hgrm::render),
     ("run.ndjson", timeseries::ndjson),
@@ -189,7 +190,7 @@ impl Outputs {
 
     /// Fills the page of several runs, the only file that is open.
     pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Stop> {
-        let page = Report::several_to_html(reports);
+        let page = html::render(reports);
         self.files.into_iter().try_for_each(|(_, file)| file.write(&page))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Histograms are left out; they are in the JSON report and in the interval log.
 
-use super::{Interval, Report};
+use crate::report::model::{Interval, Report};
 
 /// One JSON object per interval.
 pub(super) fn ndjson(report: &Report) -> String {

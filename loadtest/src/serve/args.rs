@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::fault::{Fault, Rule};
-use crate::address::Address;
-use crate::cli::Driver;
-use crate::exit::{Exit, Stop};
-use crate::units;
+use crate::base::address::Address;
+use crate::base::driver::Driver;
+use crate::base::exit::{Exit, Stop};
+use crate::base::units;
+use crate::serve::fault::{Fault, Rule};
 
 /// More loops than this share no machine that exists.
 const THREADS_MAX: u32 = 1_024;
@@ -98,7 +98,7 @@ pub(crate) struct LossyArgs {
 
 impl ServeArgs {
     /// What the values mean together.
-    pub(super) fn check(&self) -> Result<(), Stop> {
+    pub(crate) fn check(&self) -> Result<(), Stop> {
         let is_unix = self.listen.is_unix();
         let refused = match &self.kind {
             _ if is_unix && self.threads > 1 => {

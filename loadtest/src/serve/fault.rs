@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use crate::random::mix;
+use crate::base::random::mix;
 
 /// A way to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl FromStr for Rule {
             let names: Vec<_> = Fault::ALL.into_iter().map(Fault::name).collect();
             format!("there is no fault '{name}', only {}", names.join(", "))
         })?;
-        let every = crate::units::count(every)?.into();
+        let every = crate::base::units::count(every)?.into();
         Ok(Rule { fault, every })
     }
 }

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-use super::Worker;
-use super::args::LossyArgs;
-use super::fault::{Fault, Schedule};
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::serve::Worker;
+use crate::serve::args::LossyArgs;
+use crate::serve::fault::{Fault, Schedule};
 
 /// What the connections of one thread share.
 #[derive(Debug)]

@@ -12,17 +12,18 @@
 //!
 //! **Absent on purpose.** TLS: its cost is the server's, and no reference for anybody.
 
-mod args;
-mod echo;
-mod fault;
-mod http;
-mod lossy;
-mod parting;
-mod sink;
-mod stall;
-mod stop;
-mod tally;
-mod ws;
+pub(crate) mod announcement;
+pub(crate) mod args;
+pub(crate) mod echo;
+pub(crate) mod fault;
+pub(crate) mod http;
+pub(crate) mod lingering_close;
+pub(crate) mod lossy;
+pub(crate) mod sink;
+pub(crate) mod stall;
+pub(crate) mod stop;
+pub(crate) mod tally;
+pub(crate) mod ws;
 
 use std::io::{self, Read, Write};
 use std::rc::Rc;
@@ -34,22 +35,20 @@ use ringloop::Unhandled;
 use ringloop::net::{TcpListener, UnixListener};
 use serde::Serialize;
 
-use self::http::Http;
-use self::lossy::Lossy;
-use self::stall::Stalls;
-use self::stop::Stopper;
-use self::tally::{Board, Tally, Totals};
-use crate::address::Address;
-use crate::driver::DriverUsed;
-use crate::exit::Stop;
-use crate::print::to_stderr;
-use crate::signals;
-use crate::stream::{Listener, Stream};
-use crate::sys::FileLimit;
-use crate::target::Announcement;
-
-pub(crate) use self::args::ServeArgs;
-use self::args::{HttpArgs, MessageArgs, ServeKind, StallArgs};
+use crate::base::address::Address;
+use crate::base::driver::DriverUsed;
+use crate::base::exit::Stop;
+use crate::base::print::to_stderr;
+use crate::host::signals;
+use crate::host::sys::FileLimit;
+use crate::net::stream::{Listener, Stream};
+use crate::serve::announcement::Announcement;
+use crate::serve::args::{HttpArgs, MessageArgs, ServeArgs, ServeKind, StallArgs};
+use crate::serve::http::Http;
+use crate::serve::lossy::Lossy;
+use crate::serve::stall::Stalls;
+use crate::serve::stop::Stopper;
+use crate::serve::tally::{Board, Tally, Totals};
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;

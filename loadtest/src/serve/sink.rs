@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::Worker;
-use super::tally::Messages;
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::serve::Worker;
+use crate::serve::tally::Messages;
 
 /// Reads one peer until it closes or fails.
 pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32) {

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringloop::time::{Instant, sleep_until};
 
-use super::Worker;
-use super::tally::Messages;
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::serve::Worker;
+use crate::serve::tally::Messages;
 
 /// When the server stalls: for `length` from `start + k * period` on, for k = 1, 2, …
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::fault::Fault;
+use crate::serve::fault::Fault;
 
 /// The counters of one thread, on cache lines of their own.
 #[derive(Debug, Default)]

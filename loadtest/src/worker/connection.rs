@@ -14,16 +14,17 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::backoff::Backoff;
-use super::connect::{self, Reached, Took};
-use super::dispatch::Turn;
-use super::patience::Patience;
-use super::state::{Attempt, Fate, Worker};
-use super::tls::{Connection, Reader, Writer};
-use crate::cli::CloseStyle;
-use crate::failure::{Class, Example, Failure, Local, Stage, Surprise};
+use crate::measure::failure::{Class, Example, Failure, Local, Stage, Surprise};
+use crate::net::connect::{self, Reached, Took};
+use crate::net::tls::{Connection, Reader, Writer};
+use crate::plan::load::CloseStyle;
+use crate::plan::schedule::ConnectPermit;
 use crate::protocol::{Conversation, Step};
-use crate::schedule::ConnectPermit;
+use crate::worker::backoff::Backoff;
+use crate::worker::dispatch::Turn;
+use crate::worker::reply_timeout::Patience;
+use crate::worker::state::connecting::Attempt;
+use crate::worker::state::{Fate, Worker};
 
 /// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {

@@ -16,62 +16,16 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringloop::time::Sleep;
 
-use super::state::Worker;
-use crate::schedule::{self, Arrivals, Backlog, RateCurve, Spacing, Window};
-
-/// When messages are sent.
-#[derive(Clone, Debug)]
-pub(crate) enum Load {
-    /// Each when there is a place for it.
-    Closed,
-    /// Each when it is due, or as soon after as there is a place for it.
-    Open(OpenLoad),
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct OpenLoad {
-    pub(crate) curve: Arc<RateCurve>,
-    pub(crate) spacing: Spacing,
-    pub(crate) rule: DispatchRule,
-    /// How long before a message is due the worker stays awake; of [`DispatchRule::Any`].
-    pub(crate) spin: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DispatchRule {
-    /// A message goes to any connection with a place for it.
-    Any,
-    /// Message k goes to connection k mod N.
-    PerConn,
-}
-
-impl OpenLoad {
-    /// The schedules of a worker: one, or one of each of its connections. `connections` is the number
-    /// of this worker's, `total` that of all.
-    pub(crate) fn streams(
-        &self,
-        worker: u32,
-        threads: u32,
-        connections: u32,
-        total: u32,
-    ) -> Vec<Arrivals> {
-        let stream =
-            |stream, streams| Arrivals::new(Arc::clone(&self.curve), self.spacing, stream, streams);
-        match self.rule {
-            DispatchRule::Any => vec![stream(worker, threads)],
-            // Dealt out like the connects: connection i of worker w is number i·t + w.
-            DispatchRule::PerConn => {
-                (0..connections).map(|index| stream(index * threads + worker, total)).collect()
-            }
-        }
-    }
-}
+use crate::measure::window::Window;
+use crate::plan::load::{DispatchRule, Load, OpenLoad};
+use crate::plan::schedule::arrivals::Arrivals;
+use crate::plan::schedule::backlog::{self, Backlog};
+use crate::worker::state::Worker;
 
 /// The schedule as a worker follows it.
 #[derive(Debug)]
@@ -291,7 +245,7 @@ impl Dispatch {
         let since = |time: Instant| time.saturating_duration_since(origin);
         let (from, until, waited_until) = (since(from), since(until), since(waited_until));
         let backlog = Backlog { from, until, waited_until, limit: left };
-        let _ = schedule::drain(streams, backlog, bucket_of, show);
+        let _ = backlog::drain(streams, backlog, bucket_of, show);
     }
 
     /// Takes the messages of a connection, or of all, that are due before `cutoff`: at most `limit`.
@@ -308,7 +262,7 @@ impl Dispatch {
             Kind::PerConn(streams) => std::slice::from_mut(&mut streams[index as usize]),
             Kind::Any(pool) => std::slice::from_mut(&mut pool.arrivals),
         };
-        schedule::drain(streams, backlog(origin), bucket_of, show).0
+        backlog::drain(streams, backlog(origin), bucket_of, show).0
     }
 }
 
@@ -390,7 +344,11 @@ impl Vigil {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::plan::schedule::arrivals::Spacing;
+    use crate::plan::schedule::rate::RateCurve;
 
     /// Goal: the place that has been free for the longest is found, past those that are taken.
     ///

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::state::Worker;
-use crate::schedule::Window;
+use crate::measure::window::Window;
+use crate::worker::state::Worker;
 
 const PERIOD: Duration = Duration::from_millis(10);
 

@@ -14,89 +14,38 @@
 //! **One clock.** Latencies are read from `std::time::Instant` and not from the loop's clock: a loop
 //! may read its clock once per turn, and the time a reply waits within a turn is part of the answer.
 
-mod accounts;
-mod backoff;
-mod connect;
-mod connection;
-mod dispatch;
-mod heartbeat;
-mod intervals;
-mod patience;
-mod state;
-mod tls;
-mod unhandled;
+pub(crate) mod backoff;
+pub(crate) mod connection;
+pub(crate) mod control;
+pub(crate) mod dispatch;
+pub(crate) mod heartbeat;
+pub(crate) mod plan;
+pub(crate) mod reply_timeout;
+pub(crate) mod result;
+pub(crate) mod state;
+pub(crate) mod unhandled;
 
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::accounts::{Accounts, IdleCounts, Traffic, WorkerResult};
-pub(crate) use self::dispatch::{DispatchRule, Load, OpenLoad};
-pub(crate) use self::intervals::{Counts, Part, Phase};
-use self::state::Worker;
-pub(crate) use self::unhandled::Reports;
-use crate::address::Address;
-use crate::cli::Driver;
-use crate::control::{Command, Control, Event, Ready};
-use crate::driver::DriverUsed;
-use crate::load::{Churn, SocketOptions, Think};
-use crate::procfs;
-use crate::protocol::Speech;
-use crate::published::Published;
-use crate::schedule::{ConnectPace, Window};
-use crate::sys;
-use crate::tls::Tls;
+use crate::base::driver::{Driver, DriverUsed};
+use crate::host::{procfs, sys};
+use crate::measure::published::Published;
+use crate::measure::window::Window;
+use crate::plan::load::{DispatchRule, Load, OpenLoad};
+use crate::worker::control::{Command, Control, Event, Ready};
+use crate::worker::plan::WorkerPlan;
+use crate::worker::result::WorkerResult;
+use crate::worker::state::Worker;
+use crate::worker::unhandled::Reports;
 
 /// How long connections may take to say that they end, and between two looks whether they have.
 const PARTING_MAX: Duration = Duration::from_millis(500);
 const PARTING_LOOK: Duration = Duration::from_millis(1);
-
-/// What one worker is to do.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) worker: u32,
-    pub(crate) threads: u32,
-    pub(crate) address: Address,
-    /// Taken in turn by the connections of all workers; empty if the kernel is to choose.
-    pub(crate) sources: Arc<[IpAddr]>,
-    /// The processor to run on.
-    pub(crate) cpu: Option<u32>,
-    /// Its own, of all workers' `connections_total`.
-    pub(crate) connections: u32,
-    pub(crate) connections_total: u32,
-    pub(crate) speech: Speech,
-    /// `None` is in the clear.
-    pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) load: Load,
-    /// Messages that a connection may have outstanding.
-    pub(crate) pipeline: u32,
-    /// Between a reply and the next message; closed loop only.
-    pub(crate) think: Option<Think>,
-    pub(crate) seed: u64,
-    pub(crate) churn: Churn,
-    pub(crate) socket: SocketOptions,
-    /// Its share of the connections that never send.
-    pub(crate) idle: u32,
-    /// What makes messages unlike those of every other run, with `--verify`.
-    pub(crate) run_id: Option<u64>,
-    /// Its share of `--requests`.
-    pub(crate) requests_max: Option<u64>,
-    /// A message that is older at its turn is not sent.
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) warmup: Duration,
-    pub(crate) interval: Duration,
-    pub(crate) connect_pace: ConnectPace,
-    pub(crate) connects_in_flight_max: u32,
-    /// Connects per second, of all workers, of connections that could not be opened again.
-    pub(crate) retries_per_second: u32,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) driver: Driver,
-}
 
 /// What a worker shares with the main thread.
 #[derive(Clone, Debug)]
@@ -107,7 +56,7 @@ pub(crate) struct Links {
 }
 
 /// Starts the thread of a worker. It says [`Event::Ready`] or [`Event::SetupFailed`] first.
-pub(crate) fn start(plan: Plan, links: Links) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(plan: WorkerPlan, links: Links) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{}", plan.worker)).spawn(move || {
         let _farewell = Farewell { worker: plan.worker, events: links.events.clone() };
         work(plan, links);
@@ -132,7 +81,7 @@ pub(crate) fn builder(driver: Driver, connections: u32) -> ringloop::Builder {
     ringloop::Builder::new().driver(driver.choice()).connections_expected(connections)
 }
 
-fn work(plan: Plan, links: Links) {
+fn work(plan: WorkerPlan, links: Links) {
     if let Some(cpu) = plan.cpu
         && let Err(error) = sys::pin_thread(cpu)
     {
@@ -160,7 +109,7 @@ fn work(plan: Plan, links: Links) {
 }
 
 /// Follows the commands until the result is due.
-async fn perform(plan: Plan, links: Links) -> WorkerResult {
+async fn perform(plan: WorkerPlan, links: Links) -> WorkerResult {
     let handle = ringloop::Handle::current();
     let number = plan.worker;
     let driver = handle.driver();

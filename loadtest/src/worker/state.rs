@@ -5,11 +5,11 @@
 //! connection and at the rest of the schedule, so the sum can be wrong and is checked
 //! ([`Accounts::check`]).
 
-mod connecting;
-mod ending;
-mod failing;
-mod naming;
-mod turns;
+pub(crate) mod connecting;
+pub(crate) mod ending;
+pub(crate) mod failing;
+pub(crate) mod ids;
+pub(crate) mod turns;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -20,18 +20,20 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-pub(super) use self::connecting::Attempt;
-use self::connecting::{Handshakes, Ramp};
-use super::accounts::{Accounts, IdleCounts, Traffic};
-use super::dispatch::{Dispatch, Load};
-use super::intervals::{Phase, Recorder};
-use super::{Links, Plan};
-use crate::control::Event;
-use crate::failure::{Failure, FailureTable};
-use crate::outage::Outages;
+use crate::measure::counters::{Accounts, IdleCounts, Traffic};
+use crate::measure::failure::{Failure, FailureTable};
+use crate::measure::outage::Outages;
+use crate::measure::recorder::{Phase, Recorder};
+use crate::measure::stats;
+use crate::measure::window::Window;
+use crate::plan::load::Load;
+use crate::plan::schedule::{ConnectGate, StartGate};
 use crate::protocol::Protocol;
-use crate::schedule::{ConnectGate, StartGate, Window};
-use crate::stats;
+use crate::worker::Links;
+use crate::worker::control::Event;
+use crate::worker::dispatch::Dispatch;
+use crate::worker::plan::WorkerPlan;
+use crate::worker::state::connecting::{Handshakes, Ramp};
 
 /// After so many failed connects and not a single one opened, the rest is not tried: nobody is there.
 const FAILED_CONNECTS_MAX: u32 = 64;
@@ -39,7 +41,7 @@ const FAILED_CONNECTS_MAX: u32 = 64;
 /// The state that a worker's tasks share. All on one thread.
 #[derive(Debug)]
 pub(super) struct Worker {
-    plan: Plan,
+    plan: WorkerPlan,
     links: Links,
     handle: ringloop::Handle,
     protocol: Protocol,
@@ -137,7 +139,7 @@ pub(super) enum Fate {
 }
 
 impl Worker {
-    pub(super) fn new(plan: Plan, links: Links) -> Worker {
+    pub(super) fn new(plan: WorkerPlan, links: Links) -> Worker {
         let streams = match &plan.load {
             Load::Closed => Vec::new(),
             Load::Open(load) => {
@@ -182,7 +184,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &WorkerPlan {
         &self.plan
     }
 
@@ -410,13 +412,13 @@ impl Worker {
 impl Slot {
     /// Since when this connection, which is first in the queue, has had a place. If it has none it
     /// leaves the queue.
-    fn look(&mut self, plan: &Plan) -> Option<Instant> {
+    fn look(&mut self, plan: &WorkerPlan) -> Option<Instant> {
         let since = self.free_since.filter(|_| self.is_open && self.may_send(plan));
         self.is_queued = since.is_some();
         since
     }
 
-    fn may_send(&self, plan: &Plan) -> bool {
+    fn may_send(&self, plan: &WorkerPlan) -> bool {
         let left = |max| self.sent_here + (self.assigned.len() as u64) < max;
         self.has_place(plan.pipeline)
             && !self.is_retiring

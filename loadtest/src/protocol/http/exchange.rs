@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Statuses;
+use crate::protocol::http::statuses::Statuses;
 
 /// Requests and what is known of their replies.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ impl Exchange {
     }
 
     /// Whether replies have no body, whatever their heads say.
-    pub(super) fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.method.0 == "HEAD"
     }
 
-    pub(super) fn expects(&self, status: u16) -> bool {
+    pub(crate) fn expects(&self, status: u16) -> bool {
         self.expected.contain(status)
     }
 }

@@ -1,23 +1,24 @@
 //! Heads of replies, whole or in pieces, and what they say about the rest.
 
-use super::{Exchange, FIELDS_MAX, HEAD_LEN_MAX, is_interim, malformed};
-use crate::failure::Failure;
+use crate::measure::failure::Failure;
+use crate::protocol::http::exchange::Exchange;
+use crate::protocol::http::{FIELDS_MAX, HEAD_LEN_MAX, is_interim, malformed};
 
 /// Every head begins so. What does not is known to be something else before its first line ends.
 const BEGIN: &[u8] = b"HTTP/1.";
 
 /// What matters of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) body: Body,
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) body: Body,
     /// The peer closes the connection after this reply.
-    pub(super) is_last: bool,
+    pub(crate) is_last: bool,
 }
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Sized(u64),
     Chunked,
     UntilEnd,
@@ -25,24 +26,24 @@ pub(super) enum Body {
 
 /// Keeps the beginning of a head that has not come whole.
 #[derive(Debug, Default)]
-pub(super) struct HeadReader {
+pub(crate) struct HeadReader {
     kept: Vec<u8>,
 }
 
 impl HeadReader {
     /// Whether nothing of a head has come yet.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     #[cfg(test)]
-    pub(super) fn kept_len(&self) -> usize {
+    pub(crate) fn kept_len(&self) -> usize {
         self.kept.len()
     }
 
     /// Goes on with `bytes`. Says how many of them were the rest of the head; `None` if all were and
     /// there is more to come.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         bytes: &[u8],
         exchange: &Exchange,
@@ -64,12 +65,12 @@ impl HeadReader {
     }
 
     /// The beginning of the head that has just ended, or is none; `bytes` are those that it ended with.
-    pub(super) fn seen<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn seen<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
         if self.kept.is_empty() { bytes } else { &self.kept }
     }
 
     /// The next head is another one.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.kept = Vec::new();
     }
 }

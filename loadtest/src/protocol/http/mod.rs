@@ -15,20 +15,19 @@
 //! (`tests::cuts_change_nothing`). Bodies are skipped, not kept; of a head that comes in pieces at
 //! most [`HEAD_LEN_MAX`] bytes are.
 
-mod exchange;
-mod head;
-mod statuses;
+pub(crate) mod exchange;
+pub(crate) mod head;
+pub(crate) mod statuses;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub(crate) use self::exchange::{Exchange, Field, Method};
-use self::head::{Body, Head, HeadReader};
-pub(crate) use self::statuses::Statuses;
-use super::Step;
-use crate::chunked::{Broken, Chunked, Progress};
-use crate::failure::{Class, Failure, Stage, Surprise};
+use crate::measure::failure::{Class, Failure, Stage, Surprise};
+use crate::protocol::Step;
+use crate::protocol::chunked::{Broken, Chunked, Progress};
+use crate::protocol::http::exchange::Exchange;
+use crate::protocol::http::head::{Body, Head, HeadReader};
 
 /// The longest head of a reply: status line, fields and the empty line.
 const HEAD_LEN_MAX: usize = 64 << 10;
@@ -72,18 +71,18 @@ enum Part {
 }
 
 impl Http {
-    pub(super) fn new(exchange: Arc<Exchange>) -> Http {
+    pub(crate) fn new(exchange: Arc<Exchange>) -> Http {
         let requests = exchange.requests().iter().map(|request| request[..].into()).collect();
         Http { requests, next: Cell::new(0), exchange }
     }
 
-    pub(super) fn encode(&self) -> Rc<[u8]> {
+    pub(crate) fn encode(&self) -> Rc<[u8]> {
         let place = self.next.get();
         self.next.set((place + 1) % self.requests.len());
         Rc::clone(&self.requests[place])
     }
 
-    pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
+    pub(crate) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
@@ -130,7 +129,7 @@ impl Http {
     }
 
     /// The end of the stream is the end of a reply that is read until there.
-    pub(super) fn ended(&self, talk: &mut Talk) -> Result<Step, Failure> {
+    pub(crate) fn ended(&self, talk: &mut Talk) -> Result<Step, Failure> {
         match talk.part {
             Part::UntilEnd => Ok(self.complete(talk, 0)),
             Part::Head if talk.head.is_empty() => Err(Failure::of(Stage::Recv, Class::Eof)),
@@ -168,11 +167,11 @@ impl Http {
 
 impl Talk {
     /// How the reply began that was not wanted, if it was one.
-    pub(super) fn take_unwanted(&mut self) -> Option<Surprise> {
+    pub(crate) fn take_unwanted(&mut self) -> Option<Surprise> {
         self.unwanted.take().map(|surprise| *surprise)
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_last
     }
 }
@@ -194,4 +193,4 @@ fn is_interim(status: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub(crate) struct Statuses(Vec<RangeInclusive<u16>>);
 
 impl Statuses {
-    pub(super) fn contain(&self, status: u16) -> bool {
+    pub(crate) fn contain(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
     }
 }

@@ -1,4 +1,5 @@
-use super::*;
+use crate::protocol::http::statuses::Statuses;
+use crate::protocol::http::*;
 
 /// A reply as one connection sees it: complete (its status was expected, or not), or the end of all.
 #[derive(Clone, Debug, PartialEq, Eq)]

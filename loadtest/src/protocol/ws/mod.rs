@@ -13,19 +13,19 @@
 //! (`tests::cuts_change_nothing`). Of a ping at most 125 bytes are kept, and of several that were not
 //! answered yet the last one: it answers for all.
 
-mod upgrade;
+pub(crate) mod frames;
+pub(crate) mod upgrade;
 
 use std::cell::RefCell;
 use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::upgrade::Opening;
-pub(crate) use self::upgrade::Upgrade;
-use super::Step;
-use super::echo::{self, Echo};
-use crate::failure::{Class, Failure, Stage, Surprise};
-use crate::websocket::{self, Opcode, Part, Reader, Sender};
+use crate::measure::failure::{Class, Failure, Stage, Surprise};
+use crate::protocol::Step;
+use crate::protocol::echo::{self, Echo};
+use crate::protocol::ws::frames::{Opcode, Part, Reader, Sender};
+use crate::protocol::ws::upgrade::{Opening, Upgrade};
 
 /// `1000`: the purpose of the connection has been fulfilled.
 const DONE: [u8; 2] = 1_000_u16.to_be_bytes();
@@ -162,13 +162,13 @@ impl Ws {
     /// A whole frame, in one allocation: the payload is written in its place and masked there.
     fn frame(&self, opcode: Opcode, len: usize, write: impl FnOnce(&mut [u8])) -> Rc<[u8]> {
         let mask = self.random.borrow_mut().u32(..).to_ne_bytes();
-        let (head, head_len) = websocket::head(opcode, len, Some(mask));
+        let (head, head_len) = frames::head(opcode, len, Some(mask));
         let mut frame: Rc<[u8]> = iter::repeat_n(0, head_len + len).collect();
         let bytes = Rc::get_mut(&mut frame).expect("nobody else has it yet");
         bytes[..head_len].copy_from_slice(&head[..head_len]);
         let payload = &mut bytes[head_len..];
         write(payload);
-        websocket::apply(mask, payload);
+        frames::apply(mask, payload);
         frame
     }
 }
@@ -205,4 +205,4 @@ impl Talk {
 const MISMATCH: Failure = Failure::of(Stage::Recv, Class::Mismatch);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

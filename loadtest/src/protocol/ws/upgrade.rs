@@ -4,9 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::failure::{Class, Failure, Stage};
-use crate::protocol::http::Field;
-use crate::websocket::{accept_of, lists};
+use crate::measure::failure::{Class, Failure, Stage};
+use crate::protocol::http::exchange::Field;
+use crate::protocol::ws::frames::{accept_of, lists};
 
 /// The longest head of an answer, and the most fields in it.
 const HEAD_LEN_MAX: usize = 16 << 10;
@@ -37,7 +37,7 @@ pub(crate) struct Upgrade {
 
 /// An opening that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(crate) struct Opening {
     accept: String,
     /// What has come of the answer's head.
     kept: Vec<u8>,
@@ -76,7 +76,7 @@ impl Upgrade {
     }
 
     /// A request with a key of its own.
-    pub(super) fn ask(&self, random: &mut fastrand::Rng) -> (Vec<u8>, Opening) {
+    pub(crate) fn ask(&self, random: &mut fastrand::Rng) -> (Vec<u8>, Opening) {
         let key = STANDARD.encode(random.u128(..).to_ne_bytes());
         let request = format!("{}Sec-WebSocket-Key: {key}\r\n\r\n", self.head).into_bytes();
         (request, Opening { accept: accept_of(key.as_bytes()), kept: Vec::new() })
@@ -95,7 +95,7 @@ impl Upgrade {
 impl Opening {
     /// Goes on with `bytes`. Says how many of them were the rest of the answer; `None` if all were and
     /// there is more to come.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         bytes: &[u8],
         upgrade: &Upgrade,
@@ -166,7 +166,7 @@ impl Opening {
     }
 
     /// What has come of the answer.
-    pub(super) fn seen(&self) -> &[u8] {
+    pub(crate) fn seen(&self) -> &[u8] {
         &self.kept
     }
 }

@@ -1,9 +1,9 @@
 //! Connections: how long opening them took, and how evenly they were served.
 
-use super::svg::{Chart, HALF, Scale};
-use super::{Page, facts, figure, section, tick_number, tick_time};
-use crate::report::distribution::us;
-use crate::report::figures::{grouped, time_us};
+use crate::base::figures::{grouped, time_us};
+use crate::report::html::svg::{Chart, HALF, Scale};
+use crate::report::html::{Page, facts, figure, section, tick_number, tick_time};
+use crate::report::model::distribution::us;
 
 /// A lost SYN is sent again after one second; three is when Linux before 6.5 does so for the second
 /// time, and newer ones for the third (`net.ipv4.tcp_syn_linear_timeouts`).

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Page, escape, section};
-use crate::report::{FailureExample, FailureRow};
+use crate::report::html::{Page, escape, section};
+use crate::report::model::failures::{FailureExample, FailureRow};
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "The messages of the measured window; the fates add up.";

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::series::{over_time, time_axis};
-use super::svg::Scale;
-use super::{Page, figure, section, tick_time};
-use crate::report::Interval;
-use crate::report::distribution::us;
-use crate::report::figures::{grouped, time_us};
+use crate::base::figures::{grouped, time_us};
+use crate::report::html::series::{over_time, time_axis};
+use crate::report::html::svg::Scale;
+use crate::report::html::{Page, figure, section, tick_time};
+use crate::report::model::Interval;
+use crate::report::model::distribution::us;
 
 /// Columns, at most: neighbouring intervals are merged until they fit.
 const COLUMNS_MAX: usize = 160;

@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{Chart, Scale, WIDE};
-use super::{Page, escape, figure, section, tick_time};
-use crate::report::figures::{grouped, time_us};
-use crate::report::{Distribution, distribution};
+use crate::base::figures::{grouped, time_us};
+use crate::report::html::svg::{Chart, Scale, WIDE};
+use crate::report::html::{Page, escape, figure, section, tick_time};
+use crate::report::model::{Distribution, distribution};
 
 /// Lines have so many colours; further runs take the first again.
 const COLOURS: usize = 4;

@@ -7,25 +7,25 @@
 //! keeps that place in the file, so that what is shown and what is embedded can be compared, by a test
 //! or by anybody. Only curves are drawn from histograms.
 
-mod connections;
-mod errors;
-mod heatmap;
-mod latency;
-mod overview;
-mod resources;
-mod series;
-mod svg;
-mod tables;
+pub(crate) mod connections;
+pub(crate) mod errors;
+pub(crate) mod heatmap;
+pub(crate) mod latency;
+pub(crate) mod overview;
+pub(crate) mod resources;
+pub(crate) mod series;
+pub(crate) mod svg;
+pub(crate) mod tables;
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::figures::{self, grouped, time_us};
-use super::{Interval, Report};
+use crate::base::figures::{self, grouped, time_us};
+use crate::report::model::{Interval, Report};
 
 /// One document for a run; for several, a comparison and then each.
-pub(super) fn render(reports: &[Report]) -> String {
+pub(crate) fn render(reports: &[Report]) -> String {
     let pages: Vec<Page<'_>> = reports.iter().map(Page::new).collect();
     let title = match &pages[..] {
         [page] => page.title(),
@@ -64,7 +64,7 @@ fn run(page: &Page<'_>) -> String {
 
 /// A report, and its JSON to look figures up in.
 #[derive(Debug)]
-struct Page<'a> {
+pub(crate) struct Page<'a> {
     report: &'a Report,
     json: Value,
 }
@@ -210,4 +210,9 @@ fn tick_seconds(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+/// Renders the page of one run.
+pub(crate) fn render_one(report: &Report) -> String {
+    render(std::slice::from_ref(report))
+}

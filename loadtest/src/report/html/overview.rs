@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Page, escape, figure, latency, section};
-use crate::report::Verdict;
+use crate::report::html::{Page, escape, figure, latency, section};
+use crate::report::model::verdicts::Verdict;
 
 pub(super) fn strip(page: &Page<'_>) -> String {
     let report = page.report;

@@ -1,8 +1,8 @@
 //! The run over time: rates, latencies, failures, connections. Phases that are not measured are shaded.
 
-use super::svg::{Chart, Scale, WIDE};
-use super::{Page, Span, figure, section, tick_number, tick_seconds, tick_time};
-use crate::report::Interval;
+use crate::report::html::svg::{Chart, Scale, WIDE};
+use crate::report::html::{Page, Span, figure, section, tick_number, tick_seconds, tick_time};
+use crate::report::model::Interval;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let intervals = &page.report.intervals;

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Page, escape, facts, section};
-use crate::report::text;
+use crate::base::figures::value_text;
+use crate::report::html::{Page, escape, facts, section};
 
-pub(super) fn panel(page: &Page<'_>) -> String {
+pub(crate) fn panel(page: &Page<'_>) -> String {
     [thresholds(page), environment(page), repeat(page)].concat()
 }
 
@@ -22,7 +22,7 @@ fn thresholds(page: &Page<'_>) -> String {
     for (index, threshold) in thresholds.iter().enumerate() {
         let (class, word) = if threshold.ok { ("good", "ok") } else { ("bad", "FAILED") };
         let place = format!("/thresholds/{index}/value");
-        let value = page.figure(&place, |value| text::value_text(value, &threshold.unit));
+        let value = page.figure(&place, |value| value_text(value, &threshold.unit));
         let _ = writeln!(
             rows,
             "<tr><td class=\"{class}\">{word}</td><td>{}</td><td class=\"n\">{value}</td></tr>",

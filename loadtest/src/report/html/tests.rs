@@ -1,5 +1,5 @@
-use super::*;
 use crate::report::fixture;
+use crate::report::html::*;
 
 /// The page as XML, which browsers do not ask for and which finds whatever is not closed or escaped.
 fn parsed(page: &str) -> roxmltree::Document<'_> {
@@ -16,7 +16,7 @@ fn embedded(document: &roxmltree::Document<'_>) -> Vec<Value> {
 
 fn pages() -> [String; 3] {
     let (open, closed) = (fixture::open_loop(), fixture::closed_loop());
-    [open.to_html(), closed.to_html(), Report::several_to_html(&[open, closed])]
+    [render_one(&open), render_one(&closed), render(&[open, closed])]
 }
 
 /// Goal: the file is complete in itself, and nothing in it runs.
@@ -63,7 +63,7 @@ fn an_early_end_is_said() {
         let mut report = fixture::open_loop();
         report.notes.clear();
         change(&mut report);
-        let page = report.to_html();
+        let page = render_one(&report);
         let document = parsed(&page);
         let alerts = document.descendants().filter(|node| node.attribute("class") == Some("alert"));
         alerts.map(|node| node.text().unwrap().to_owned()).collect()
@@ -75,7 +75,8 @@ fn an_early_end_is_said() {
     let aborted = alerts(|report| {
         let expr = "errors rate<1%".to_owned();
         let unit = "%".to_owned();
-        report.aborted = Some(crate::report::Aborted { expr, value: 12.0, unit, at_s: 3.0 });
+        report.aborted =
+            Some(crate::report::model::verdicts::Aborted { expr, value: 12.0, unit, at_s: 3.0 });
     });
     assert_eq!(aborted.len(), whole.len() + 1);
     assert_eq!(aborted[0], "aborted after 3.00 s: errors rate<1% does not hold: 12 %");
@@ -92,7 +93,7 @@ fn text_of_others_stays_text() {
     let mut report = fixture::open_loop();
     report.labels.insert("end".to_owned(), "</script><b>]]>".to_owned());
     report.notes.push("bell \u{7} and null \0".to_owned());
-    let page = report.to_html();
+    let page = render_one(&report);
     let document = parsed(&page);
     let text: String = document
         .descendants()
@@ -153,7 +154,7 @@ fn figures_are_those_of_the_json() {
             assert!(places.contains(&place), "{place}");
         }
     }
-    let page = fixture::open_loop().to_html();
+    let page = render_one(&fixture::open_loop());
     for shown in [
         "value=\"360\">360</data>",
         "value=\"17.6\">17.6 µs</data>",
@@ -216,12 +217,14 @@ fn charts_have_data() {
 fn slow_connects_are_marked() {
     let mut report = fixture::closed_loop();
     let caption = "The marks are moments at which a lost SYN is sent again.";
-    assert!(!report.to_html().contains(caption) && !report.to_html().contains("class=\"mark\""));
-    let mut connect = crate::stats::new_histogram();
+    assert!(
+        !render_one(&report).contains(caption) && !render_one(&report).contains("class=\"mark\"")
+    );
+    let mut connect = crate::measure::stats::new_histogram();
     [200_000, 1_002_000_000].into_iter().for_each(|ns| connect.saturating_record(ns));
-    report.latency_us.connect = crate::report::distribution::distribution(&connect, 0, &[]);
+    report.latency_us.connect = crate::report::model::distribution::distribution(&connect, 0, &[]);
     report.connections.slow_connects = Some(1);
-    let page = report.to_html();
+    let page = render_one(&report);
     assert!(page.contains(caption), "{page}");
     let document = parsed(&page);
     let is_mark = |node: &roxmltree::Node<'_, '_>| node.attribute("class") == Some("mark");
@@ -238,7 +241,7 @@ fn slow_connects_are_marked() {
 #[test]
 fn nothing_to_show() {
     let mut report = fixture::open_loop();
-    report.latency_us = crate::report::Latencies {
+    report.latency_us = crate::report::model::Latencies {
         response: None,
         service: None,
         connect: None,
@@ -260,8 +263,8 @@ fn nothing_to_show() {
             ..interval.clone()
         };
     });
-    let page = report.to_html();
+    let page = render_one(&report);
     parsed(&page);
     assert!(page.contains("No message was answered or given up in any interval."));
-    parsed(&Report::several_to_html(&[report, fixture::closed_loop()]));
+    parsed(&render(&[report, fixture::closed_loop()]));
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::super::figures::{bytes, grouped};
-use super::super::{Network, Server};
+use crate::base::figures::{bytes, grouped};
+use crate::report::model::server::{Network, Server};
 
 pub(super) fn server(server: &Server) -> String {
     let mut text = format!("Server       pid {} {}", server.pid, server.kind);

@@ -2,15 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::super::figures::{grouped, seconds, time_us};
-use super::super::{Aborted, FindMax, Rep, Report, Threshold};
-use crate::stats::student::Repeated;
+use crate::base::figures::{grouped, seconds, time_us, value_text};
+use crate::measure::student::Repeated;
+use crate::report::model::Report;
+use crate::report::model::verdicts::{Aborted, FindMax, Rep, Threshold};
 
 /// Confidence intervals that have a place in the summary; JSON has them all.
 const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
 
 /// How exact the figures are, or why nobody can say.
-pub(super) fn confidence(report: &Report) -> String {
+pub(crate) fn confidence(report: &Report) -> String {
     let confidence = &report.confidence;
     if let Some(reason) = &confidence.missing {
         return format!("  no confidence intervals: {reason}\n");
@@ -44,7 +45,7 @@ fn bounds_us([low, high]: [f64; 2]) -> String {
     }
 }
 
-pub(super) fn reps(reps: &[Rep]) -> String {
+pub(crate) fn reps(reps: &[Rep]) -> String {
     let mut text = String::new();
     for (index, rep) in reps.iter().enumerate() {
         let label = if index == 0 { "Runs" } else { "" };
@@ -71,7 +72,7 @@ pub(super) fn reps(reps: &[Rep]) -> String {
     text
 }
 
-pub(super) fn find_max(found: &FindMax, exit_code: u8) -> String {
+pub(crate) fn find_max(found: &FindMax, exit_code: u8) -> String {
     let mut text = String::new();
     for (index, step) in found.steps.iter().enumerate() {
         let label = if index == 0 { "Find max" } else { "" };
@@ -101,7 +102,7 @@ pub(super) fn find_max(found: &FindMax, exit_code: u8) -> String {
     text
 }
 
-pub(super) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
+pub(crate) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
     let expr_width = rows.iter().map(|row| row.expr.chars().count()).max().unwrap_or_default();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
@@ -130,23 +131,11 @@ impl Aborted {
     }
 }
 
-/// A value in the unit of its gate.
-pub(crate) fn value_text(value: f64, unit: &str) -> String {
-    match unit {
-        "us" => time_us(value),
-        // Three digits would show 0.1004 % beside a limit of 0.1 % as the limit.
-        "%" => {
-            let digits = format!("{value:.5}");
-            format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
-        }
-        unit => format!("{} {unit}", grouped(value.round() as u64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Confidence, FindStep, Verdict, fixture};
+    use crate::report::fixture;
+    use crate::report::model::verdicts::{Confidence, FindStep, Verdict};
 
     /// Goal: the line of confidence intervals has its figures in the best unit, or says why there are
     /// none.

@@ -11,21 +11,20 @@
 //! **Absent on purpose.** `Date`: with it, two replies would not be the same bytes, and a tester
 //! could not compare them. Time limits for slow peers: whoever tests decides how slow to be.
 
-mod reply;
-mod request;
-mod route;
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod route;
 
-use std::io;
-use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
-use self::reply::{Body, Framing, Reply, write_head};
-use self::request::{Method, Reader, Refusal, Request, Step};
-use self::route::Route;
-use super::Worker;
-use super::parting::part;
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::serve::Worker;
+use crate::serve::http::reply::{Body, Framing, Reply, write_head};
+use crate::serve::http::request::{Method, Reader, Refusal, Request, Step};
+use crate::serve::http::route::Route;
+use crate::serve::lingering_close::part;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
 const OUT_LEN: usize = 64 << 10;

@@ -7,7 +7,7 @@
 //!
 //! **Absent on purpose**: sockets and routes.
 
-use crate::chunked::{Broken, Chunked, Progress};
+use crate::protocol::chunked::{Broken, Chunked, Progress};
 
 /// The longest head: request line, fields and the empty line.
 pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
@@ -239,4 +239,4 @@ fn decimal(digits: &[u8]) -> Result<u64, Refusal> {
 
 #[cfg(test)]
 #[path = "request_tests.rs"]
-mod tests;
+pub(crate) mod tests;

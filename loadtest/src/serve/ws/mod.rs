@@ -11,18 +11,17 @@
 //!
 //! **Absent on purpose**: extensions and subprotocols; what is offered is not taken, which is an answer.
 
-mod opening;
+pub(crate) mod opening;
 
-use std::io;
-use std::mem;
 use std::rc::Rc;
+use std::{io, mem};
 
-use self::opening::Opening;
-use super::Worker;
-use super::parting::part;
-use crate::stream::Stream;
-use crate::units::SIZE_MAX;
-use crate::websocket::{self, Mask, Opcode, Part, Reader, Sender, Violation};
+use crate::base::units::SIZE_MAX;
+use crate::net::stream::Stream;
+use crate::protocol::ws::frames::{self, Mask, Opcode, Part, Reader, Sender, Violation};
+use crate::serve::Worker;
+use crate::serve::lingering_close::part;
+use crate::serve::ws::opening::Opening;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
 const OUT_LEN: usize = 64 << 10;
@@ -141,7 +140,7 @@ impl Connection<'_> {
         let begin = self.write_frame(opcode, payload, mask);
         if opcode == Opcode::Text && std::str::from_utf8(&self.out[begin..]).is_err() {
             // Frames before this one stay right; of this one nothing is sent.
-            self.out.truncate(begin - websocket::head(opcode, payload.len(), None).1);
+            self.out.truncate(begin - frames::head(opcode, payload.len(), None).1);
             return Err(Close::after_violation(NOT_TEXT));
         }
         self.worker.tally().messages(1);
@@ -164,7 +163,7 @@ impl Connection<'_> {
 
     /// Writes a frame without a mask. Returns where its payload begins; `mask` is taken off it.
     fn write_frame(&mut self, opcode: Opcode, payload: &[u8], mask: Mask) -> usize {
-        let (head, head_len) = websocket::head(opcode, payload.len(), None);
+        let (head, head_len) = frames::head(opcode, payload.len(), None);
         self.out.extend_from_slice(&head[..head_len]);
         let begin = self.out.len();
         add_unmasked(&mut self.out, mask, payload);
@@ -199,7 +198,7 @@ impl Connection<'_> {
 fn add_unmasked(to: &mut Vec<u8>, mask: Mask, payload: &[u8]) {
     let begin = to.len();
     to.extend_from_slice(payload);
-    websocket::apply(mask, &mut to[begin..]);
+    frames::apply(mask, &mut to[begin..]);
 }
 
 /// A close is answered with its own code, if that is one to be sent.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::websocket::{accept_of, lists};
+use crate::protocol::ws::frames::{accept_of, lists};
 
 /// The longest head of an opening, and the most fields in it.
 const HEAD_LEN_MAX: usize = 16 << 10;

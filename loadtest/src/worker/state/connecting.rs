@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::{FAILED_CONNECTS_MAX, Worker, record};
-use crate::control::Event;
-use crate::failure::{Example, Failure, Surprise};
-use crate::stats;
-use crate::worker::connect::Took;
-use crate::worker::tls::Connection;
+use crate::measure::failure::{Example, Failure, Surprise};
+use crate::measure::stats;
+use crate::net::connect::Took;
+use crate::net::tls::Connection;
+use crate::worker::control::Event;
+use crate::worker::state::{FAILED_CONNECTS_MAX, Worker, record};
 
 /// How far the connects are.
 #[derive(Debug)]
@@ -244,7 +244,10 @@ impl Worker {
     }
 
     /// Takes what a connection leaves behind. What it was to send, another one may.
-    pub(super) fn forget(&self, index: u32) -> std::collections::VecDeque<super::Message> {
+    pub(super) fn forget(
+        &self,
+        index: u32,
+    ) -> std::collections::VecDeque<crate::worker::state::Message> {
         let (assigned, outstanding) = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.is_open = false;

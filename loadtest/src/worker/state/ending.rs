@@ -3,14 +3,14 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use super::connecting::Handshakes;
-use super::{Message, Slot, Worker};
-use crate::cli::CloseStyle;
-use crate::control::{Ending, Event};
-use crate::schedule::Window;
-use crate::stats;
-use crate::worker::Reports;
-use crate::worker::accounts::WorkerResult;
+use crate::measure::stats;
+use crate::measure::window::Window;
+use crate::plan::load::CloseStyle;
+use crate::worker::control::{Ending, Event};
+use crate::worker::result::WorkerResult;
+use crate::worker::state::connecting::Handshakes;
+use crate::worker::state::{Message, Slot, Worker};
+use crate::worker::unhandled::Reports;
 
 impl Worker {
     pub(in crate::worker) fn drain(&self, ending: Ending) {

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Fate, Message, Traffic, Worker};
-use crate::failure::{Class, Example, Failure, Local, Surprise};
+use crate::measure::failure::{Class, Example, Failure, Local, Surprise};
+use crate::worker::state::{Fate, Message, Traffic, Worker};
 
 impl Worker {
     /// A connect has failed: no message was on its way.

@@ -3,10 +3,11 @@
 use std::task::Context;
 use std::time::Instant;
 
-use super::Worker;
-use crate::schedule::{Backlog, Window};
-use crate::stats;
+use crate::measure::stats;
+use crate::measure::window::Window;
+use crate::plan::schedule::backlog::Backlog;
 use crate::worker::dispatch::{Next, Turn};
+use crate::worker::state::Worker;
 
 impl Worker {
     /// Asks for the turn of a connection: when the message that it is to send was due.

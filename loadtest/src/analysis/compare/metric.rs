@@ -1,0 +1,157 @@
+//! The figures that are compared, and how sure they are.
+
+use crate::analysis::confidence;
+use crate::measure::bootstrap::{self, Draws};
+use crate::measure::student::Repeated;
+use crate::report::model::Report;
+
+#[derive(Debug)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    figure: Figure,
+    pub(super) more_is_better: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Figure {
+    Rate,
+    Latency {
+        percentile: f64,
+    },
+    /// Of the server, per message. A run has it once and not by intervals.
+    ServerCpu,
+}
+
+const fn latency(name: &'static str, percentile: f64) -> Metric {
+    Metric { name, figure: Figure::Latency { percentile }, more_is_better: false }
+}
+
+pub(super) const METRICS: [Metric; 6] = [
+    Metric { name: "rate", figure: Figure::Rate, more_is_better: true },
+    latency("p50", 50.0),
+    latency("p90", 90.0),
+    latency("p99", 99.0),
+    latency("p99.9", 99.9),
+    Metric { name: "server-cpu", figure: Figure::ServerCpu, more_is_better: false },
+];
+
+impl Metric {
+    fn percentile(&self) -> Option<f64> {
+        match self.figure {
+            Figure::Latency { percentile } => Some(percentile),
+            Figure::Rate | Figure::ServerCpu => None,
+        }
+    }
+
+    /// Whether the comparison is about it: servers that nobody could sample have no row.
+    pub(super) fn is_told(&self, sides: [&Side<'_>; 2]) -> bool {
+        match self.figure {
+            Figure::Rate | Figure::Latency { .. } => true,
+            Figure::ServerCpu => sides.iter().any(|side| side.value(self).is_some()),
+        }
+    }
+}
+
+/// One of the two.
+#[derive(Debug)]
+pub(super) struct Side<'a> {
+    report: &'a Report,
+    /// Of a single run.
+    draws: Option<Draws>,
+}
+
+impl<'a> Side<'a> {
+    /// `number` tells the two sides' random draws apart.
+    pub(super) fn new(report: &'a Report, number: u64) -> Side<'a> {
+        let percentiles: Vec<f64> = METRICS.iter().filter_map(Metric::percentile).collect();
+        let blocks = confidence::blocks(report);
+        Side { report, draws: bootstrap::resample(&blocks, &percentiles, number) }
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.report.reps.len() > 1
+    }
+
+    /// The mean of the runs, or the figure of the one there is.
+    pub(super) fn value(&self, metric: &Metric) -> Option<f64> {
+        if let Some(repeated) = self.repeated(metric) {
+            return Some(repeated.mean);
+        }
+        match metric.figure {
+            Figure::Rate => Some(self.report.load.achieved_rate),
+            Figure::Latency { .. } => {
+                self.report.headline()?.1.percentiles.get(metric.name).copied()
+            }
+            Figure::ServerCpu => self.report.server.as_ref()?.cpu_us_per_message,
+        }
+    }
+
+    fn repeated(&self, metric: &Metric) -> Option<Repeated> {
+        let values: Option<Vec<f64>> = self
+            .report
+            .reps
+            .iter()
+            .map(|rep| match metric.figure {
+                Figure::Rate => Some(rep.achieved_rate),
+                Figure::Latency { .. } => rep.percentiles.get(metric.name).copied(),
+                Figure::ServerCpu => rep.server_cpu_us_per_message,
+            })
+            .collect();
+        Repeated::of(&values?)
+    }
+
+    /// In the order of the draws.
+    fn drawn(&self, metric: &Metric) -> Option<Vec<f64>> {
+        let draws = self.draws.as_ref()?;
+        match metric.figure {
+            Figure::Rate => Some(draws.rate.clone()),
+            Figure::ServerCpu => None,
+            Figure::Latency { .. } => {
+                let place = METRICS.iter().filter(|other| other.percentile().is_some());
+                let place = place.into_iter().position(|other| other.name == metric.name)?;
+                let figures_ns = draws.percentiles[place].as_ref()?;
+                Some(figures_ns.iter().map(|ns| ns / 1e3).collect())
+            }
+        }
+    }
+
+    pub(super) fn interval(&self, metric: &Metric) -> Option<[f64; 2]> {
+        match self.repeated(metric) {
+            Some(repeated) => Some(repeated.interval()),
+            None => Some(bootstrap::interval(self.drawn(metric)?, self.draws.as_ref()?.blocks)),
+        }
+    }
+}
+
+/// The 95 % confidence interval of the change, in percent of the base.
+pub(super) fn change(metric: &Metric, before: &Side, after: &Side) -> Option<[f64; 2]> {
+    if let (Some(base), Some(new)) = (before.repeated(metric), after.repeated(metric)) {
+        return (base.mean > 0.0)
+            .then(|| base.difference(&new).map(|bound| bound / base.mean * 100.0));
+    }
+    let (base, new) = (before.drawn(metric)?, after.drawn(metric)?);
+    if base.iter().any(|figure| *figure <= 0.0) {
+        return None;
+    }
+    let changes = base.iter().zip(&new).map(|(base, new)| (new / base - 1.0) * 100.0).collect();
+    let blocks = [before, after].map(|side| side.draws.as_ref().map_or(0, |draws| draws.blocks));
+    Some(bootstrap::interval(changes, blocks[0].min(blocks[1])))
+}
+
+/// What the intervals rest on.
+pub(super) fn basis(before: &Side, after: &Side) -> String {
+    let blocks = |side: &Side| side.draws.as_ref().map(|draws| draws.blocks);
+    if before.is_repeated() && after.is_repeated() {
+        let [base, new] = [before, after].map(|side| side.report.reps.len());
+        return format!("95 % CI from {base} and {new} runs");
+    }
+    match (blocks(before), blocks(after)) {
+        (Some(base), Some(new)) => format!(
+            "95 % CI from {base} and {new} blocks of one run each: what changes from run to run is \
+             not in them (see --reps)"
+        ),
+        _ => "no confidence intervals: a run of less than 5 intervals cannot show how much its \
+              figures vary"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,59 @@
+//! How much worse a figure may become: `p99=10%,rate=5%`.
+
+use crate::analysis::compare::metric::METRICS;
+use crate::base::units;
+use crate::report::model::comparison::{Comparison, Verdict};
+
+/// One element of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Limit {
+    metric: &'static str,
+    more_is_better: bool,
+    percent: f64,
+}
+
+impl Limit {
+    /// A value parser of clap.
+    pub(crate) fn parse(text: &str) -> Result<Limit, String> {
+        let Some((name, percent)) = text.split_once('=') else {
+            return Err("has no limit: write it as in p99=10%".to_owned());
+        };
+        let Some(metric) = METRICS.iter().find(|metric| metric.name == name.trim()) else {
+            let names = METRICS.map(|metric| metric.name).join(", ");
+            return Err(format!("'{name}' is not compared: use one of {names}"));
+        };
+        let percent = percent.trim();
+        let value = percent.strip_suffix('%').and_then(units::decimal_number).ok_or_else(|| {
+            match units::decimal_number(percent) {
+                Some(_) => format!("'{percent}' needs a sign (did you mean {percent}%?)"),
+                None => format!("'{percent}' is not a percentage, as in 10%"),
+            }
+        })?;
+        let (metric, more_is_better) = (metric.name, metric.more_is_better);
+        Ok(Limit { metric, more_is_better, percent: value })
+    }
+}
+
+/// A line for each limit that was not kept.
+///
+/// A change beyond the limit that may be noise is none. Where nothing says how much noise there is,
+/// the figure alone decides; and where nothing can be compared, nothing was kept.
+pub(super) fn breaches(comparison: &Comparison, limits: &[Limit]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for Limit { metric, more_is_better, percent } in limits {
+        let row = comparison.rows.iter().find(|row| row.metric == *metric);
+        let change = row.and_then(|row| row.change_percent);
+        let worse = change.map(|change| if *more_is_better { -change } else { change });
+        match (row.map_or(Verdict::Unknown, |row| row.verdict), worse) {
+            (Verdict::Incomparable, _) => {
+                lines.push(format!("{metric} cannot be judged: the runs are incomparable"));
+            }
+            (_, None) => lines.push(format!("{metric} cannot be judged: a run has no such figure")),
+            (Verdict::Slower | Verdict::Unknown, Some(worse)) if worse > *percent => {
+                lines.push(format!("{metric} is {worse:.1} % worse, at most {percent} % allowed"));
+            }
+            _ => {}
+        }
+    }
+    lines
+}

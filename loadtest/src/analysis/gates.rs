@@ -1,0 +1,257 @@
+//! How a report stands to a gate, and how a run does that is not over.
+
+use hdrhistogram::Histogram;
+
+use crate::base::exit::Exit;
+use crate::plan::gate::{Failed, Figure, Gate, Latency, Limit, Statistic};
+use crate::report::model::verdicts::Threshold;
+use crate::report::model::{Distribution, Latencies, Report};
+
+/// What has the figures that gates are about.
+pub(crate) trait Figures {
+    /// In microseconds.
+    fn latency(&self, latency: Latency, statistic: Statistic) -> Option<f64>;
+    /// Messages per second.
+    fn rate(&self) -> Option<f64>;
+    fn scheduled(&self) -> u64;
+    /// Without those that timed out.
+    fn errors(&self) -> u64;
+    fn timed_out(&self) -> u64;
+    fn served(&self) -> u64;
+    fn connections(&self) -> u32;
+}
+
+impl Gate {
+    /// A figure that the run does not have is a failure: a gate that cannot be seen is not met.
+    pub(crate) fn judge(&self, report: &Report) -> Threshold {
+        let value = self.figure.of(report);
+        Threshold {
+            expr: self.text.clone(),
+            value,
+            unit: self.figure.unit().to_owned(),
+            ok: value.is_some_and(|value| self.holds(value, report)),
+        }
+    }
+
+    /// The value by which it is broken, if it is. One that is not there yet breaks nothing.
+    pub(crate) fn broken_by(&self, figures: &impl Figures) -> Option<f64> {
+        self.figure.of(figures).filter(|value| !self.holds(*value, figures))
+    }
+
+    fn holds(&self, value: f64, figures: &impl Figures) -> bool {
+        let limit = match self.limit {
+            Limit::Value(limit) => limit,
+            Limit::Connections => f64::from(figures.connections()),
+        };
+        self.relation.holds(value, limit)
+    }
+}
+
+impl Figures for Report {
+    fn latency(&self, latency: Latency, statistic: Statistic) -> Option<f64> {
+        statistic.of(latency.distribution(&self.latency_us)?)
+    }
+
+    fn rate(&self) -> Option<f64> {
+        Some(self.load.achieved_rate)
+    }
+
+    fn scheduled(&self) -> u64 {
+        self.load.scheduled
+    }
+
+    fn errors(&self) -> u64 {
+        self.load.errors.total
+    }
+
+    fn timed_out(&self) -> u64 {
+        self.load.timed_out
+    }
+
+    fn served(&self) -> u64 {
+        self.connections.served.into()
+    }
+
+    fn connections(&self) -> u32 {
+        self.config.connections
+    }
+}
+
+impl Figure {
+    fn of(self, figures: &impl Figures) -> Option<f64> {
+        match self {
+            Figure::Latency(latency, statistic) => figures.latency(latency, statistic),
+            Figure::Rate => figures.rate(),
+            Figure::Share(failed) if figures.scheduled() > 0 => {
+                Some(failed.count(figures) as f64 * 100.0 / figures.scheduled() as f64)
+            }
+            Figure::Share(_) => None,
+            Figure::Count(failed) => Some(failed.count(figures) as f64),
+            Figure::Served => Some(figures.served() as f64),
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Figure::Latency(..) => "us",
+            Figure::Rate => "msg/s",
+            Figure::Share(_) => "%",
+            Figure::Count(_) => "messages",
+            Figure::Served => "connections",
+        }
+    }
+}
+
+impl Latency {
+    fn distribution(self, latencies: &Latencies) -> Option<&Distribution> {
+        let Latencies { response, service, connect, tls: _, handshake: _ } = latencies;
+        match self {
+            Latency::Main => latencies.main(),
+            Latency::Response => response.as_ref(),
+            Latency::Service => service.as_ref(),
+            Latency::Connect => connect.as_ref(),
+        }
+    }
+}
+
+impl Statistic {
+    fn of(self, distribution: &Distribution) -> Option<f64> {
+        match self {
+            Statistic::Min => Some(distribution.min),
+            Statistic::Mean => Some(distribution.mean),
+            Statistic::Max => Some(distribution.max),
+            Statistic::Percentile(percentile) => {
+                let histogram: Histogram<u64> = distribution.histogram()?;
+                Some(histogram.value_at_percentile(percentile) as f64 / 1e3)
+            }
+        }
+    }
+}
+
+impl Failed {
+    fn count(self, figures: &impl Figures) -> u64 {
+        match self {
+            Failed::Any => figures.errors() + figures.timed_out(),
+            Failed::Timeouts => figures.timed_out(),
+        }
+    }
+}
+
+/// Judges a run and lets a gate that is not met decide its exit code, if nothing worse has.
+pub(crate) fn apply_gates(gates: &[Gate], report: &mut Report) {
+    // What a run that was ended early would have become, nobody knows.
+    if report.ended_early() {
+        return;
+    }
+    report.thresholds = gates.iter().map(|gate| gate.judge(report)).collect();
+    let is_met = report.thresholds.iter().all(|row| row.ok);
+    if !is_met && report.exit_code == Exit::Ok.code() {
+        report.exit_code = Exit::Breached.code();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn judged(report: &Report, text: &str) -> Threshold {
+        Gate::parse(text).unwrap().judge(report)
+    }
+
+    /// 1 … 1 000 µs, once each, and a few that failed.
+    fn report() -> Report {
+        let mut report = fixture::report(&(1..=1_000).collect::<Vec<_>>());
+        report.load.scheduled = 1_250;
+        report.load.errors.total = 2;
+        report.load.timed_out = 3;
+        report.connections.served = 9;
+        report
+    }
+
+    /// Goal: every figure is the one that its name says, in its unit.
+    ///
+    /// Method: a report whose figures all differ; the value of each.
+    ///
+    /// Kills: nanoseconds for microseconds; shares of what was completed instead of scheduled;
+    /// timeouts that are no errors.
+    #[test]
+    fn values_come_from_their_figures() {
+        let report = report();
+        for (text, wanted, unit) in [
+            ("min<1s", 1.0, "us"),
+            ("avg<1s", 500.5, "us"),
+            ("med<1s", 500.0, "us"),
+            ("service p(99)<1s", 990.0, "us"),
+            ("p(99.5)<1s", 995.0, "us"),
+            ("p(12.5)<1s", 125.0, "us"),
+            ("service max<1s", 1_000.0, "us"),
+            ("rate>1", 100.0, "msg/s"),
+            ("errors rate<1", 0.4, "%"),
+            ("timeouts rate<1", 0.24, "%"),
+            ("errors count<10", 5.0, "messages"),
+            ("timeouts count<10", 3.0, "messages"),
+            ("served>1", 9.0, "connections"),
+        ] {
+            let row = judged(&report, text);
+            let value = row.value.unwrap();
+            assert!((value / wanted - 1.0).abs() < 0.001, "{text}: {value}");
+            assert_eq!((row.expr.as_str(), row.unit.as_str()), (text, unit));
+        }
+    }
+
+    /// Goal: each relation holds on its own side of the limit.
+    ///
+    /// Method: all six against limits below, at and above the value.
+    ///
+    /// Kills: a relation exchanged for another.
+    #[test]
+    fn relations_hold() {
+        let report = report();
+        for (relation, below, at, above) in [
+            ("<", false, false, true),
+            ("<=", false, true, true),
+            (">", true, false, false),
+            (">=", true, true, false),
+            ("==", false, true, false),
+            ("!=", true, false, true),
+        ] {
+            for (limit, ok) in [("8", below), ("9", at), ("10", above)] {
+                let text = format!("served{relation}{limit}");
+                assert_eq!(judged(&report, &text).ok, ok, "{text}");
+            }
+        }
+        assert!(!judged(&report, "served==connections").ok, "9 of 10 were served");
+    }
+
+    /// Goal: without a name before it, a statistic is of the response time if there is one.
+    ///
+    /// Method: give the report a response time ten times its service time.
+    ///
+    /// Kills: judging an open loop by its service times, which hide the waits.
+    #[test]
+    fn response_times_come_first() {
+        let mut report = report();
+        report.latency_us.response = fixture::report(&[9_000; 10]).latency_us.service;
+        assert!(judged(&report, "med>8ms").ok);
+        assert!(judged(&report, "response med>8ms").ok);
+        assert!(judged(&report, "service med<1ms").ok);
+    }
+
+    /// Goal: a figure that a run does not have fails its gate.
+    ///
+    /// Method: response times of a closed loop, shares of nothing, a histogram that is none; with
+    /// gates that any value would meet.
+    ///
+    /// Kills: taking an absent figure for zero.
+    #[test]
+    fn what_cannot_be_seen_is_not_met() {
+        let mut report = report();
+        "edited".clone_into(&mut report.latency_us.service.as_mut().unwrap().hdr_v2);
+        report.load.scheduled = 0;
+        for text in ["response max>=0", "connect max>=0", "p(99)>=0", "errors rate>=0%"] {
+            let row = judged(&report, text);
+            assert_eq!((row.value, row.ok), (None, false), "{text}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! From the options of a `tls://`, `https://` or `wss://` target to what a connection needs.
+
+use std::sync::Arc;
+
+use crate::base::exit::{Exit, Stop};
+use crate::cli::args::RunArgs;
+use crate::cli::args::tls::TlsArgs;
+use crate::net::tls_config::{Tls, Trust};
+
+/// What connections are secured with; `None` if the target does not speak TLS.
+pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Stop> {
+    let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+    let TlsArgs { insecure, cacert, sni } = &args.tls;
+    let Some((url, host)) = args.url.as_ref().and_then(|url| Some((url, url.tls_host()?))) else {
+        let given =
+            [("--insecure", *insecure), ("--cacert", cacert.is_some()), ("--sni", sni.is_some())];
+        return match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => usage(format!("{option} needs a target that speaks TLS")),
+            None => Ok(None),
+        };
+    };
+    let trust = match cacert {
+        _ if *insecure => Trust::Anybody,
+        Some(file) => Trust::File(file.clone()),
+        None => Trust::WebRoots,
+    };
+    let name = sni.as_deref().unwrap_or(host);
+    // A WebSocket is opened by HTTP.
+    let is_http = url.http_path().or(url.ws_path()).is_some();
+    Tls::new(&trust, name, is_http).map(|tls| Some(Arc::new(tls)))
+}

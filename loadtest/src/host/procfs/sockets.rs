@@ -1,0 +1,279 @@
+//! Who listens at an address: from the socket table to sockets, and from these to processes.
+//!
+//! The table is that of this network namespace, the processes are those of this process-id namespace
+//! whose descriptors we may look at: a server may be in the one and not in the other.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// How many descriptors are looked at in search of a socket. Reading a link takes about a
+/// microsecond, and a listener is among the first that a server opened.
+const DESCRIPTORS_MAX: usize = 200_000;
+
+/// A listening socket: where, and its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listener {
+    addr: SocketAddr,
+    inode: u64,
+}
+
+/// The sockets that a connect to `addr` may reach: several share a port with `SO_REUSEPORT`. Empty if
+/// nobody of this network namespace listens there.
+pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
+    if !is_ours(addr) {
+        return BTreeSet::new();
+    }
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let listeners: Vec<Listener> = tables.into_iter().flat_map(read_listeners).collect();
+    matching(&listeners, addr)
+}
+
+/// The same of a Unix socket, by its path or by `@` and its name.
+pub(crate) fn listening_at_path(path: &str) -> BTreeSet<u64> {
+    let Ok(file) = File::open("/proc/net/unix") else { return BTreeSet::new() };
+    // A name may be any bytes: one that is no text must not hide those behind it.
+    let rows = BufReader::new(file).split(b'\n').skip(1).map_while(Result::ok);
+    rows.filter_map(|row| parse_unix(str::from_utf8(&row).ok()?, path)).collect()
+}
+
+/// The inode of a row about a socket that listens at `path`.
+fn parse_unix(row: &str, path: &str) -> Option<u64> {
+    const ACCEPTS_CONNECTIONS: &str = "00010000";
+    let mut fields = row.split_ascii_whitespace();
+    let is_listener = fields.nth(3)? == ACCEPTS_CONNECTIONS;
+    let inode = fields.nth(2)?;
+    // The path is the rest of the row, spaces and all.
+    let rest = row.split_once(&format!(" {inode} "))?.1;
+    (is_listener && rest == path).then(|| inode.parse().ok())?
+}
+
+/// Whether the address is one of this network namespace. A socket that listens at all addresses would
+/// otherwise pass for the target at any other machine's.
+///
+/// Asked of the kernel: it binds no socket to somebody else's address, except where
+/// `net.ipv4.ip_nonlocal_bind` allows that.
+fn is_ours(mut addr: SocketAddr) -> bool {
+    addr.set_port(0);
+    UdpSocket::bind(addr).is_ok()
+}
+
+/// A socket for this very address is chosen before one for all addresses.
+fn matching(listeners: &[Listener], addr: SocketAddr) -> BTreeSet<u64> {
+    const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let ip = addr.ip().to_canonical();
+    let places: &[IpAddr] = if ip.is_ipv4() { &[ip, ANY_V4, ANY_V6] } else { &[ip, ANY_V6] };
+    let at = |ip: &IpAddr| -> BTreeSet<u64> {
+        let is_there = |listener: &&Listener| {
+            listener.addr.port() == addr.port() && listener.addr.ip().to_canonical() == *ip
+        };
+        listeners.iter().filter(is_there).map(|listener| listener.inode).collect()
+    };
+    places.iter().map(at).find(|inodes| !inodes.is_empty()).unwrap_or_default()
+}
+
+/// Reads only the beginning: the kernel lists sockets that listen before all others, and the others
+/// may be tens of thousands.
+fn read_listeners(table: &str) -> Vec<Listener> {
+    let Ok(file) = File::open(table) else { return Vec::new() };
+    let rows = BufReader::new(file).lines().skip(1).map_while(Result::ok);
+    rows.map_while(|row| parse(&row)).collect()
+}
+
+/// A row of a socket that listens.
+fn parse(row: &str) -> Option<Listener> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = row.split_ascii_whitespace().take(10).collect();
+    let [_, local, _, LISTEN, _, _, _, _, _, inode] = fields[..] else { return None };
+    let (ip, port) = local.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    Some(Listener { addr: SocketAddr::new(parse_ip(ip)?, port), inode: inode.parse().ok()? })
+}
+
+/// Words of four bytes, each printed as a number of this machine's byte order.
+fn parse_ip(hex: &str) -> Option<IpAddr> {
+    let mut bytes = [0; 16];
+    let words = hex.len() / 8;
+    if !hex.is_ascii() || (hex.len() != 8 && hex.len() != 32) {
+        return None;
+    }
+    for (index, place) in bytes.chunks_exact_mut(4).take(words).enumerate() {
+        let word = u32::from_str_radix(&hex[index * 8..][..8], 16).ok()?;
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    Some(match words {
+        1 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        _ => Ipv6Addr::from(bytes).into(),
+    })
+}
+
+/// The processes that hold one of these sockets, in order. Those that we may not look into are not
+/// found.
+pub(crate) fn holders_of(inodes: &BTreeSet<u64>) -> Vec<u32> {
+    let names: BTreeSet<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let mut left = DESCRIPTORS_MAX;
+    let mut pids: Vec<u32> =
+        all_processes().into_iter().filter(|pid| holds_one(*pid, &names, &mut left)).collect();
+    pids.sort_unstable();
+    pids
+}
+
+fn all_processes() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let entries = entries.flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn holds_one(pid: u32, names: &BTreeSet<String>, left: &mut usize) -> bool {
+    // Another user's, or gone since it was listed.
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    for entry in entries.flatten() {
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        let link = fs::read_link(entry.path()).ok();
+        if link.as_deref().and_then(|link| link.to_str()).is_some_and(|it| names.contains(it)) {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Goal: rows of the table are read as the kernel means them, in any byte order.
+    ///
+    /// Method: addresses of both families, printed as the kernel prints them; a row of a connection,
+    /// one cut short.
+    ///
+    /// Kills: bytes of an address in the wrong order; a connection taken for a listener.
+    #[test]
+    fn rows_are_read() {
+        let hex = |ip: IpAddr| -> String {
+            let bytes = match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+            words.map(|word| format!("{word:08X}")).collect()
+        };
+        for text in ["127.0.0.1", "10.1.2.3", "::1", "fe80::1:2:3:4"] {
+            let ip: IpAddr = text.parse().unwrap();
+            let row = |state: &str| {
+                let ip = hex(ip);
+                format!("  12: {ip}:1B58 00000000:0000 {state} 0:0 00:0 0 1000 0 4711 1 ffff 100")
+            };
+            let addr = SocketAddr::new(ip, 7_000);
+            assert_eq!(parse(&row("0A")), Some(Listener { addr, inode: 4_711 }));
+            assert_eq!(parse(&row("01")), None);
+            assert_eq!(parse(row("0A").split(" 4711").next().unwrap()), None);
+        }
+        assert_eq!(parse_ip("0100007"), None);
+    }
+
+    /// Goal: a Unix socket that listens is found by its path or its abstract name, others are not.
+    ///
+    /// Method: a listener and a socket that is only bound, both with a space in their paths, an
+    /// abstract listener; and this process as the one that holds them. Among many others whose names
+    /// are no text: in which order the kernel lists them, nobody knows.
+    ///
+    /// Kills: a bound socket taken for a listener; a path that ends at its first space; a listener
+    /// that another one's path contains; a name of somebody else's that ends the search.
+    #[test]
+    fn unix_sockets_are_found() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+
+        let odd = |number: u8| {
+            let name = [b"\xff", &std::process::id().to_ne_bytes()[..], &[number]].concat();
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap()
+        };
+        let _odd: Vec<UnixListener> = (0..100).map(odd).collect();
+        let directory = std::env::temp_dir().join(format!("ringloop-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let (listening, bound) = (path("a listener"), path("a datagram"));
+        let _listener = UnixListener::bind(&listening).unwrap();
+        let _bound = UnixDatagram::bind(&bound).unwrap();
+        let name = format!("ringloop-{}", std::process::id());
+        let _abstract =
+            UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+
+        for found in [&listening, &format!("@{name}")] {
+            let inodes = listening_at_path(found);
+            assert_eq!(inodes.len(), 1, "{found}");
+            // A child that another test starts holds it too until it executes its program.
+            assert!(holders_of(&inodes).contains(&std::process::id()));
+        }
+        assert!(listening_at_path(&bound).is_empty());
+        assert!(listening_at_path(listening.split(' ').next().unwrap()).is_empty());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// Goal: the sockets are those that the kernel would give a connection to.
+    ///
+    /// Method: listeners at one address, at all addresses of either family, at another port.
+    ///
+    /// Kills: a wildcard that hides the exact address; one of several sockets; ports left out.
+    #[test]
+    fn the_exact_address_comes_first() {
+        let listener = |addr: &str, inode| Listener { addr: addr.parse().unwrap(), inode };
+        let all = [
+            listener("127.0.0.1:80", 1),
+            listener("0.0.0.0:80", 2),
+            listener("[::]:80", 3),
+            listener("127.0.0.1:80", 4),
+            listener("0.0.0.0:81", 5),
+            listener("[::]:82", 6),
+            listener("[::ffff:127.0.0.1]:83", 7),
+        ];
+        let found = |addr: &str| -> Vec<u64> {
+            matching(&all, addr.parse().unwrap()).into_iter().collect()
+        };
+        assert_eq!(found("127.0.0.1:80"), [1, 4]);
+        assert_eq!(found("127.0.0.2:80"), [2]);
+        assert_eq!(found("[::1]:80"), [3]);
+        assert_eq!(found("127.0.0.1:82"), [6]);
+        assert_eq!(found("127.0.0.1:83"), [7]);
+        assert_eq!(found("[::1]:81"), [0; 0]);
+        assert_eq!(found("127.0.0.1:84"), [0; 0]);
+    }
+
+    /// Goal: a listener of this process is found, and found to be ours; a port where nobody listens
+    /// is nobody's.
+    ///
+    /// Method: a listener at each loopback address and at all, asked for there and at an address of
+    /// nobody; then it is closed.
+    ///
+    /// Kills: a listener at all addresses that is taken for another machine's; a row that is skipped; looking at other states than listening; a search that ends early.
+    #[test]
+    fn this_process_is_found() {
+        for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let listener = match TcpListener::bind((ip, 0)) {
+                Ok(listener) => listener,
+                Err(error) if ip.is_ipv6() => {
+                    eprintln!("skipped: no IPv6 here: {error}");
+                    continue;
+                }
+                Err(error) => panic!("{ip}: {error}"),
+            };
+            let addr = listener.local_addr().unwrap();
+            let inodes = listening_at(addr);
+            assert_eq!(inodes.len(), 1, "{addr}");
+            assert!(holders_of(&inodes).contains(&std::process::id()));
+            let elsewhere = SocketAddr::new("192.0.2.1".parse().unwrap(), addr.port());
+            assert!(listening_at(elsewhere).is_empty());
+        }
+        let gone = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
+        assert!(listening_at(gone).is_empty());
+        assert_eq!(holders_of(&BTreeSet::new()), [0; 0]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Limits, processors, timer slack, signals and one socket option: the only calls in this crate that need
+//! unsafe code.
+//!
+//! **Absent on purpose.** Everything else about the machine is read from `/proc` (`procfs`), which
+//! needs no unsafe code.
+#![allow(unsafe_code)] // none of these calls has a safe form in std or socket2
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{io, mem};
+
+/// The limit of open files: what applies now, and how far it may be raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileLimit {
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
+}
+
+impl FileLimit {
+    /// Reads the limit of this process.
+    pub(crate) fn read() -> io::Result<FileLimit> {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is a live `rlimit` that the call fills in; it keeps no pointer to it.
+        let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(FileLimit { soft: limit.rlim_cur, hard: limit.rlim_max })
+    }
+
+    /// Raises the soft limit to the hard one and returns what is in force afterwards.
+    pub(crate) fn raise() -> io::Result<FileLimit> {
+        let FileLimit { soft, hard } = FileLimit::read()?;
+        if soft < hard {
+            let limit = libc::rlimit { rlim_cur: hard, rlim_max: hard };
+            // SAFETY: `limit` is a live, initialised `rlimit` that the call only reads.
+            let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+            if result != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        FileLimit::read()
+    }
+}
+
+/// The largest number of a processor that [`pin_thread`] takes, and one more.
+pub(crate) const CPUS_MAX: u32 = libc::CPU_SETSIZE as u32;
+
+/// Lets the calling thread run on this processor only.
+pub(crate) fn pin_thread(cpu: u32) -> io::Result<()> {
+    assert!(cpu < CPUS_MAX, "processor {cpu} of {CPUS_MAX}");
+    // SAFETY: a `cpu_set_t` is an array of integers, for which all zeros is a value.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: `set` is live, and `cpu` is within it (asserted above).
+    unsafe { libc::CPU_SET(cpu as usize, &mut set) };
+    // SAFETY: `set` is a live set of the size that is given; the call only reads it. Zero is the
+    // calling thread.
+    checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
+}
+
+/// Lets the kernel wake the calling thread when its timers are due, and not 50 µs later.
+pub(crate) fn set_timer_slack_ns(slack_ns: u32) -> io::Result<()> {
+    let slack_ns = libc::c_ulong::from(slack_ns);
+    // SAFETY: this operation takes one integer and no pointer.
+    checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) })
+}
+
+/// Makes `bind` with port 0 leave the choice of the port to `connect`. The port then has to be free
+/// for this one peer only, not for every peer.
+pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open as long as it is borrowed; the value is a live `int` of the
+    // size that is given, and the call only reads it.
+    checked(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    })
+}
+
+/// How many columns the terminal of a descriptor has; `None` if it is none or does not know.
+pub(crate) fn terminal_columns(terminal: BorrowedFd<'_>) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open as long as it is borrowed; `size` is a live `winsize` that the
+    // call fills in, and it keeps no pointer to it.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(size.ws_col)
+}
+
+fn checked(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends a signal to a process of ours; 0 is nobody; one that is gone already needs none.
+pub(crate) fn signal(pid: u32, signal: i32) {
+    send(libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
+}
+
+/// Sends a signal to a process group that we made.
+pub(crate) fn signal_group(pid: u32, signal: i32) {
+    send(-libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
+}
+
+fn send(to: libc::pid_t, signal: i32) {
+    // 0 would be our own group, and -1 everybody.
+    if !(-1..=0).contains(&to) {
+        // SAFETY: takes two numbers and touches no memory of ours.
+        let _ = unsafe { libc::kill(to, signal) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: raising leaves the soft limit at the hard one.
+    ///
+    /// Method: raise, then read back through a second call.
+    ///
+    /// Kills: passing the soft limit back to `setrlimit`; returning the limit read before raising.
+    #[test]
+    fn raising_reaches_the_hard_limit() {
+        let raised = FileLimit::raise().unwrap();
+        assert_eq!(raised.soft, raised.hard);
+        assert_eq!(FileLimit::read().unwrap(), raised);
+    }
+
+    /// Goal: a pinned thread runs where it was told, its timer slack is what was set, and a socket
+    /// bound to an address has no port yet.
+    ///
+    /// Method: set each on a thread of its own and ask the kernel through `/proc` and the socket.
+    ///
+    /// Kills: a set that is empty or of another processor; an option of the wrong number.
+    #[test]
+    fn the_kernel_was_told() {
+        let on_thread = std::thread::spawn(|| {
+            let allowed = |status: &str| {
+                let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:"));
+                line.unwrap().split_ascii_whitespace().nth(1).unwrap().to_owned()
+            };
+            let status = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            let before = allowed(&status());
+            let first: u32 = before.split([',', '-']).next().unwrap().parse().unwrap();
+            pin_thread(first).unwrap();
+            assert_eq!(allowed(&status()), first.to_string());
+            set_timer_slack_ns(1).unwrap();
+            let thread_id = crate::host::procfs::thread_id().unwrap();
+            let slack = std::fs::read_to_string(format!("/proc/{thread_id}/timerslack_ns"));
+            assert_eq!(slack.unwrap().trim(), "1");
+        });
+        on_thread.join().unwrap();
+
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bind_address_no_port(std::os::fd::AsFd::as_fd(&socket)).unwrap();
+        let address: std::net::SocketAddr = "127.0.0.2:0".parse().unwrap();
+        socket.bind(&address.into()).unwrap();
+        assert_eq!(socket.local_addr().unwrap().as_socket(), Some(address));
+    }
+}

@@ -1,0 +1,136 @@
+//! The accounts of a worker's messages, and what it hands in.
+
+/// Where the messages of the measured window went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accounts {
+    /// Due in the window; in a closed loop, sent in it.
+    pub(crate) scheduled: u64,
+    pub(crate) sent: u64,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) never_sent: u64,
+    /// Of these, messages that were too late at their turn (`--deadline`).
+    pub(crate) shed: u64,
+    /// Messages whose reply was complete before the kernel had taken all of them; in other sums, too.
+    pub(crate) answered_early: u64,
+    /// Replies before the window; in none of the sums.
+    pub(crate) warmup_completed: u64,
+}
+
+impl Accounts {
+    pub(crate) fn merge(&mut self, other: &Accounts) {
+        let Accounts {
+            scheduled,
+            sent,
+            completed,
+            errors,
+            timed_out,
+            in_flight,
+            never_sent,
+            shed,
+            answered_early,
+            warmup_completed,
+        } = other;
+        self.scheduled += scheduled;
+        self.sent += sent;
+        self.completed += completed;
+        self.errors += errors;
+        self.timed_out += timed_out;
+        self.in_flight += in_flight;
+        self.never_sent += never_sent;
+        self.shed += shed;
+        self.answered_early += answered_early;
+        self.warmup_completed += warmup_completed;
+    }
+
+    /// Service times that are lower bounds: the wait was ended by us, not by a reply.
+    pub(crate) fn censored_services(&self) -> u64 {
+        self.timed_out + self.in_flight
+    }
+
+    /// Response times that are lower bounds.
+    pub(crate) fn censored_responses(&self) -> u64 {
+        self.censored_services() + self.never_sent
+    }
+
+    /// Checks that every message has exactly one fate and every sample one message. `responses` is
+    /// `None` in a closed loop, which has no response times.
+    pub(crate) fn check(
+        &self,
+        replies: u64,
+        services: u64,
+        responses: Option<u64>,
+    ) -> Result<(), String> {
+        let Accounts {
+            scheduled,
+            sent,
+            completed,
+            errors,
+            timed_out,
+            in_flight,
+            never_sent,
+            shed,
+            answered_early: _,
+            warmup_completed: _,
+        } = *self;
+        if sent != completed + errors + timed_out + in_flight {
+            return Err(format!(
+                "sent {sent} is not completed {completed} + errors {errors} + \
+                 timed out {timed_out} + in flight {in_flight}"
+            ));
+        }
+        if scheduled != sent + never_sent {
+            return Err(format!(
+                "scheduled {scheduled} is not sent {sent} + never sent {never_sent}"
+            ));
+        }
+        if shed > never_sent {
+            return Err(format!("shed {shed} of never sent {never_sent}"));
+        }
+        if completed != replies {
+            return Err(format!(
+                "completed {completed}, but the connections had {replies} replies"
+            ));
+        }
+        if services != completed + self.censored_services() {
+            return Err(format!(
+                "{services} service times recorded for completed {completed} + timed out \
+                 {timed_out} + in flight {in_flight}"
+            ));
+        }
+        match responses {
+            Some(responses) if responses != completed + self.censored_responses() => Err(format!(
+                "{responses} response times recorded for completed {completed} + timed out \
+                 {timed_out} + in flight {in_flight} + never sent {never_sent}"
+            )),
+            None if never_sent > 0 => {
+                Err(format!("{never_sent} messages never sent in a closed loop"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Bytes of the messages of the measured window that the kernel has taken, and of their replies that were complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl Traffic {
+    pub(crate) fn merge(&mut self, other: Traffic) {
+        let Traffic { sent, received } = other;
+        self.sent += sent;
+        self.received += received;
+    }
+}
+
+/// What became of the connections that never send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdleCounts {
+    pub(crate) opened: u32,
+    pub(crate) lost: u32,
+}

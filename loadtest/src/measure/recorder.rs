@@ -1,0 +1,258 @@
+//! The worker's recorder: latencies and counts of the interval that is running.
+//!
+//! Each latency is recorded once, in the running interval. At the interval's end its histograms go
+//! to the main thread as they are and the worker takes fresh ones: adding up, compressing and
+//! percentiles cost the worker nothing (`timeline`).
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::measure::stats;
+use crate::measure::window::Window;
+
+/// In which part of the run an interval lies. Intervals never reach across.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Warmup,
+    Measured,
+    Drain,
+}
+
+impl Phase {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Warmup => "warm-up",
+            Phase::Measured => "measured",
+            Phase::Drain => "drain",
+        }
+    }
+}
+
+/// What one worker did in one interval.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) phase: Phase,
+    /// Number of the interval in its phase, the same for all workers.
+    pub(crate) number: u32,
+    pub(crate) from: Instant,
+    pub(crate) until: Instant,
+    /// Response times in an open loop, service times in a closed one.
+    pub(crate) latency: Histogram<u64>,
+    /// Empty in a closed loop.
+    pub(crate) send_lag: Histogram<u64>,
+    pub(crate) counts: Counts,
+    /// At its end.
+    pub(crate) open_connections: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) scheduled: u64,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) timed_out: u64,
+}
+
+/// The running interval.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    window: Window,
+    length: Duration,
+    phase: Phase,
+    number: u32,
+    from: Instant,
+    until: Instant,
+    latency: Histogram<u64>,
+    send_lag: Histogram<u64>,
+    pub(crate) counts: Counts,
+}
+
+impl Recorder {
+    /// Starts with the warm-up, which may be empty.
+    pub(crate) fn new(start: Instant, window: Window, length: Duration) -> Recorder {
+        let mut recorder = Recorder {
+            window,
+            length,
+            phase: Phase::Warmup,
+            number: 0,
+            from: start,
+            until: window.from,
+            latency: stats::new_histogram(),
+            send_lag: stats::new_lag_histogram(),
+            counts: Counts::default(),
+        };
+        if start >= window.from {
+            recorder.begin(Phase::Measured, window.from);
+        } else {
+            recorder.until = recorder.end_of(Phase::Warmup, start);
+        }
+        recorder
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When the running interval ends. The drain's end is not known beforehand.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        (self.phase != Phase::Drain).then_some(self.until)
+    }
+
+    /// Records a latency of the phase that runs.
+    pub(crate) fn record_ns(&mut self, latency_ns: u64) {
+        self.latency.saturating_record(latency_ns);
+    }
+
+    /// Records a latency that `count` messages have.
+    pub(crate) fn record_many_ns(&mut self, latency_ns: u64, count: u64) {
+        self.latency.saturating_record_n(latency_ns, count);
+    }
+
+    pub(crate) fn record_lag(&mut self, lag: Duration) {
+        self.send_lag.saturating_record(lag.as_nanos() as u64);
+    }
+
+    /// Ends the running interval at its planned end and begins the next.
+    pub(crate) fn close(&mut self, open_connections: u32) -> Part {
+        let until = self.until;
+        let next = match self.phase {
+            Phase::Warmup if until < self.window.from => Phase::Warmup,
+            Phase::Warmup => Phase::Measured,
+            Phase::Measured if until < self.window.until => Phase::Measured,
+            Phase::Measured | Phase::Drain => Phase::Drain,
+        };
+        let part = self.take(until, open_connections);
+        self.begin(next, until);
+        part
+    }
+
+    /// Ends everything but the drain: the window is over, perhaps early.
+    pub(crate) fn close_for_drain(&mut self, now: Instant, open_connections: u32) -> Option<Part> {
+        if self.phase == Phase::Drain {
+            return None;
+        }
+        let until = now.min(self.until).max(self.from);
+        let part = self.take(until, open_connections);
+        self.begin(Phase::Drain, until);
+        Some(part)
+    }
+
+    /// The last interval, which is the drain's.
+    pub(crate) fn finish(&mut self, now: Instant, open_connections: u32) -> Part {
+        self.take(now, open_connections)
+    }
+
+    fn take(&mut self, until: Instant, open_connections: u32) -> Part {
+        Part {
+            phase: self.phase,
+            number: self.number,
+            from: self.from,
+            until,
+            latency: mem::replace(&mut self.latency, stats::new_histogram()),
+            send_lag: mem::replace(&mut self.send_lag, stats::new_lag_histogram()),
+            counts: mem::take(&mut self.counts),
+            open_connections,
+        }
+    }
+
+    fn begin(&mut self, phase: Phase, from: Instant) {
+        self.number = if phase == self.phase { self.number + 1 } else { 0 };
+        self.phase = phase;
+        self.from = from;
+        self.until = self.end_of(phase, from);
+    }
+
+    /// Ends lie at whole lengths from the beginning of the window, so that the measured intervals are
+    /// whole ones and only the first of the warm-up is shorter.
+    fn end_of(&self, phase: Phase, from: Instant) -> Instant {
+        match phase {
+            Phase::Warmup => {
+                let rest_ns = self.window.from.duration_since(from).as_nanos();
+                let length_ns = self.length.as_nanos();
+                let whole = u32::try_from((rest_ns - 1) / length_ns).unwrap_or(u32::MAX);
+                self.window.from - self.length * whole
+            }
+            Phase::Measured => (from + self.length).min(self.window.until),
+            Phase::Drain => from,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: intervals tile the run: no gap, no overlap, none across two phases.
+    ///
+    /// Method: a warm-up of 2.5 and a window of 3.5 lengths, closed one by one; no warm-up at all; and
+    /// a window cut in the middle of its second interval.
+    ///
+    /// Kills: intervals counted from the warm-up's start; losing the short last one; a cut that ends
+    /// in the future.
+    #[test]
+    fn intervals_tile_the_run() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let length = Duration::from_secs(1);
+        let window = Window { from: at(2_500), until: at(6_000) };
+        let ms = |part: &Part| {
+            let ms = |time: Instant| time.duration_since(start).as_millis();
+            (part.phase, part.number, ms(part.from), ms(part.until))
+        };
+
+        let mut recorder = Recorder::new(start, window, length);
+        let parts: Vec<Part> = std::iter::from_fn(|| {
+            recorder.until()?;
+            Some(recorder.close(0))
+        })
+        .collect();
+        let found: Vec<_> = parts.iter().map(ms).collect();
+        let wanted = [
+            (Phase::Warmup, 0, 0, 500),
+            (Phase::Warmup, 1, 500, 1_500),
+            (Phase::Warmup, 2, 1_500, 2_500),
+            (Phase::Measured, 0, 2_500, 3_500),
+            (Phase::Measured, 1, 3_500, 4_500),
+            (Phase::Measured, 2, 4_500, 5_500),
+            (Phase::Measured, 3, 5_500, 6_000),
+        ];
+        assert_eq!(found, wanted);
+        assert!(recorder.close_for_drain(at(6_100), 0).is_none(), "the drain has begun");
+        assert_eq!(ms(&recorder.finish(at(7_000), 0)), (Phase::Drain, 0, 6_000, 7_000));
+
+        let mut cut = Recorder::new(at(2_500), window, length);
+        assert_eq!(ms(&cut.close(0)), (Phase::Measured, 0, 2_500, 3_500));
+        let part = cut.close_for_drain(at(4_000), 0).unwrap();
+        assert_eq!(ms(&part), (Phase::Measured, 1, 3_500, 4_000));
+        assert_eq!(ms(&cut.finish(at(5_000), 0)), (Phase::Drain, 0, 4_000, 5_000));
+    }
+
+    /// Goal: a part holds what was recorded in it, and the next starts empty.
+    ///
+    /// Method: record, close, record something else, close.
+    ///
+    /// Kills: histograms or counts that go on.
+    #[test]
+    fn parts_do_not_share() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let window = Window { from: start, until: start + 2 * second };
+        let mut recorder = Recorder::new(start, window, second);
+        recorder.record_ns(1_000);
+        recorder.record_lag(Duration::from_micros(3));
+        recorder.counts.completed += 1;
+        let first = recorder.close(7);
+        recorder.record_ns(5_000);
+        recorder.counts.errors += 1;
+        let second = recorder.close(6);
+        assert_eq!((first.latency.len(), first.send_lag.len()), (1, 1));
+        assert_eq!(
+            (first.counts.completed, first.counts.errors, first.open_connections),
+            (1, 0, 7)
+        );
+        assert_eq!((second.latency.max(), second.send_lag.len()), (5_003, 0));
+        assert_eq!((second.counts.completed, second.counts.errors), (0, 1));
+    }
+}

@@ -1,0 +1,146 @@
+//! What all TLS connections of a run share: whom they trust, and the name they ask for.
+//!
+//! Every handshake is a full one: a session that is resumed costs the server a fraction of it, and
+//! a run that opens connections again would measure a mixture of both.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{self, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+use crate::base::exit::{Exit, Stop};
+
+/// Whose certificates are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Of the authorities that browsers trust; built in.
+    WebRoots,
+    /// Of the authorities in a PEM file, and of no others.
+    File(PathBuf),
+    /// Of everybody (`--insecure`).
+    Anybody,
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trust::WebRoots => f.write_str("certificate verified by the built-in authorities"),
+            Trust::File(file) => write!(f, "certificate verified by {}", file.display()),
+            Trust::Anybody => f.write_str("certificate not verified (--insecure)"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    trust: Trust,
+}
+
+impl Tls {
+    pub(crate) fn new(trust: &Trust, name: &str, is_http: bool) -> Result<Tls, Stop> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            Stop::new(Exit::Usage, format!("'{name}' is no name that a certificate can have"))
+        })?;
+        let provider = Arc::new(crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites of both versions");
+        let builder = match trust {
+            Trust::WebRoots => builder.with_root_certificates(RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            }),
+            Trust::File(file) => builder.with_root_certificates(read_roots(file)?),
+            Trust::Anybody => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(TrustAnybody { provider })),
+        };
+        let mut config = builder.with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        if is_http {
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        Ok(Tls { config: Arc::new(config), name, trust: trust.clone() })
+    }
+
+    /// The client's side of one connection, before the handshake.
+    pub(crate) fn connection(&self) -> Result<ClientConnection, rustls::Error> {
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    }
+
+    /// The name that is asked for.
+    pub(crate) fn name(&self) -> String {
+        self.name.to_str().into_owned()
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
+fn read_roots(file: &PathBuf) -> Result<RootCertStore, Stop> {
+    let failed = |error: &dyn fmt::Display| {
+        Stop::could_not_run(format!("cannot read certificates from {}: {error}", file.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    match roots.is_empty() {
+        true => Err(failed(&"there is none in it")),
+        false => Ok(roots),
+    }
+}
+
+/// Takes every certificate. That the peer has its key is checked all the same.
+#[derive(Debug)]
+struct TrustAnybody {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for TrustAnybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

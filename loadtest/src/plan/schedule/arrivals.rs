@@ -1,0 +1,330 @@
+//! When messages are due: the schedule of an open loop.
+//!
+//! Every due time is computed from an index (and, for random arrivals, from a seed). What is due and
+//! not yet sent is therefore no queue but the distance between two positions: it needs no memory,
+//! cannot overflow and cannot lose anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::plan::schedule::poisson::{Leaf, Process};
+use crate::plan::schedule::rate::RateCurve;
+
+/// How arrivals are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spacing {
+    /// As even as the rate allows.
+    Constant,
+    /// A Poisson process: independent of each other, as users are.
+    Poisson { seed: u64 },
+}
+
+/// One stream of arrivals among `streams` that together keep the rate: those of a worker, or those
+/// of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrivals {
+    curve: Arc<RateCurve>,
+    stream: u32,
+    streams: u32,
+    /// Arrivals taken so far.
+    taken: u64,
+    spacing: Position,
+    /// Where the next arrival is, in arrivals of all streams.
+    x: f64,
+    /// From the moment the connections may send. `None` when no more come.
+    due: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+enum Position {
+    Constant,
+    Poisson(Process, Leaf),
+}
+
+impl Arrivals {
+    pub(crate) fn new(
+        curve: Arc<RateCurve>,
+        spacing: Spacing,
+        stream: u32,
+        streams: u32,
+    ) -> Arrivals {
+        assert!(stream < streams, "stream {stream} of {streams}");
+        let spacing = match spacing {
+            Spacing::Constant => Position::Constant,
+            Spacing::Poisson { seed } => {
+                let process = Process::new(seed, stream);
+                Position::Poisson(process, process.leaf(0))
+            }
+        };
+        let mut arrivals =
+            Arrivals { curve, stream, streams, taken: 0, spacing, x: 0.0, due: None };
+        arrivals.find_next();
+        arrivals
+    }
+
+    /// When the next message is due.
+    pub(crate) fn peek(&self) -> Option<Duration> {
+        self.due
+    }
+
+    /// Takes the next message.
+    pub(crate) fn pop(&mut self) -> Option<Duration> {
+        let due = self.due?;
+        self.taken += 1;
+        self.find_next();
+        Some(due)
+    }
+
+    /// How many are due from `from` on and before `until`, taken already or not.
+    pub(crate) fn count_between(&self, from: Duration, until: Duration) -> u64 {
+        self.before(until).0.saturating_sub(self.before(from).0)
+    }
+
+    /// How many are due before `until` that were not taken.
+    pub(crate) fn left_before(&self, until: Duration) -> u64 {
+        match self.due {
+            Some(due) if due < until => self.before(until).0.saturating_sub(self.taken),
+            _ => 0,
+        }
+    }
+
+    /// Takes all that are due before `time`.
+    pub(crate) fn take_until(&mut self, time: Duration) {
+        if self.due.is_none_or(|due| due >= time) {
+            return;
+        }
+        let (taken, leaf) = self.before(time);
+        self.taken = taken;
+        if let (Position::Poisson(_, place), Some(leaf)) = (&mut self.spacing, leaf) {
+            *place = leaf;
+        }
+        self.find_next();
+    }
+
+    pub(super) fn curve(&self) -> &Arc<RateCurve> {
+        &self.curve
+    }
+
+    /// Where the next arrival is, in arrivals of all streams.
+    pub(super) fn x(&self) -> f64 {
+        self.x
+    }
+
+    fn find_next(&mut self) {
+        self.x = match &mut self.spacing {
+            Position::Constant => self.constant_x(self.taken),
+            Position::Poisson(process, leaf) => {
+                let at = loop {
+                    match leaf.next() {
+                        Some(at) => break at,
+                        None => *leaf = process.after(leaf),
+                    }
+                };
+                at * f64::from(self.streams)
+            }
+        };
+        self.due = self.curve.due(self.x);
+    }
+
+    fn constant_x(&self, index: u64) -> f64 {
+        (index * u64::from(self.streams) + u64::from(self.stream)) as f64
+    }
+
+    /// How many arrivals are due before `time`, and of random ones the leaf that goes on with the
+    /// first that is not.
+    fn before(&self, time: Duration) -> (u64, Option<Leaf>) {
+        let is_before = |x: f64| self.curve.due(x).is_some_and(|due| due < time);
+        let Position::Poisson(process, _) = &self.spacing else {
+            return (first_not(|index| is_before(self.constant_x(index))), None);
+        };
+        let streams = f64::from(self.streams);
+        let number = first_not(|number| is_before(Leaf::start_of(number + 1) * streams));
+        let mut leaf = process.leaf(number);
+        let mut count = leaf.before;
+        loop {
+            let mut ahead = leaf.clone();
+            match ahead.next() {
+                Some(at) if is_before(at * streams) => (leaf, count) = (ahead, count + 1),
+                _ => return (count, Some(leaf)),
+            }
+        }
+    }
+}
+
+/// The least number of which `holds` does not hold, by bisection: it holds of all below that one.
+pub(super) fn first_not(holds: impl Fn(u64) -> bool) -> u64 {
+    let mut end = 1u64;
+    while holds(end) {
+        end *= 2;
+    }
+    let mut start = 0;
+    while start < end {
+        let middle = start + (end - start) / 2;
+        if holds(middle) {
+            start = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(curve: &RateCurve, spacing: Spacing, stream: u32, streams: u32) -> Arrivals {
+        Arrivals::new(Arc::new(curve.clone()), spacing, stream, streams)
+    }
+
+    fn until(arrivals: &mut Arrivals, end: Duration) -> Vec<Duration> {
+        std::iter::from_fn(|| arrivals.peek().filter(|due| *due < end).and_then(|_| arrivals.pop()))
+            .collect()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Goal: the streams together are the schedule: evenly spaced, nothing twice, nothing missing.
+    ///
+    /// Method: the arrivals of three streams, sorted, against those of a single one; constant rate and
+    /// ramp.
+    ///
+    /// Kills: each worker keeping the full rate; all workers sending in the same instant.
+    #[test]
+    fn streams_interleave() {
+        for curve in [
+            RateCurve::new(3_000.0, &[]),
+            RateCurve::new(0.0, &[(SECOND, 2_000.0), (SECOND, 500.0)]),
+        ] {
+            let whole = until(&mut stream(&curve, Spacing::Constant, 0, 1), 3 * SECOND);
+            let mut parts: Vec<Duration> = (0..3)
+                .flat_map(|s| until(&mut stream(&curve, Spacing::Constant, s, 3), 3 * SECOND))
+                .collect();
+            parts.sort();
+            assert_eq!(parts, whole);
+        }
+        let second =
+            until(&mut stream(&RateCurve::new(3_000.0, &[]), Spacing::Constant, 1, 3), SECOND);
+        assert_eq!(second.len(), 1_000);
+        assert_eq!(second[0], Duration::from_nanos(333_333));
+    }
+
+    /// Goal: peeking takes nothing, and what was taken is not due again.
+    ///
+    /// Method: peek twice, pop, peek.
+    ///
+    /// Kills: a peek that moves on; a pop that does not.
+    #[test]
+    fn peeking_takes_nothing() {
+        for spacing in [Spacing::Constant, Spacing::Poisson { seed: 1 }] {
+            let mut arrivals = stream(&RateCurve::new(10.0, &[]), spacing, 0, 1);
+            let first = arrivals.peek();
+            assert_eq!(arrivals.peek(), first);
+            assert_eq!(arrivals.pop(), first);
+            assert!(arrivals.peek() > first);
+        }
+    }
+
+    /// Goal: the number of arrivals in a window, without walking to it, is the number that would be
+    /// popped; and what is left after some of them were taken.
+    ///
+    /// Method: windows with borders on and between arrivals, on three curves and two streams, evenly
+    /// spread and at random; then takes some, and takes all up to a moment.
+    ///
+    /// Kills: a border that is inclusive at the wrong end; bisection that is off by one; a position
+    /// that is lost by a jump.
+    #[test]
+    fn counts_are_what_is_popped() {
+        let curves = [
+            RateCurve::new(1_000.0, &[]),
+            RateCurve::new(100.0, &[(SECOND, 1_000.0)]),
+            RateCurve::new(1_000.0, &[(SECOND, 0.0)]),
+        ];
+        let ms = Duration::from_millis;
+        let kinds = [Spacing::Constant, Spacing::Poisson { seed: 1 }];
+        for (curve, spacing) in curves.iter().flat_map(|curve| kinds.map(|kind| (curve, kind))) {
+            for number in 0..2 {
+                let arrivals = stream(curve, spacing, number, 2);
+                let popped = until(&mut arrivals.clone(), 2 * SECOND);
+                for (from, end) in
+                    [(0, 0), (0, 1), (0, 2_000), (500, 1_500), (333, 334), (999, 1_001)]
+                {
+                    let (from, end) = (ms(from), ms(end));
+                    let wanted = popped.iter().filter(|due| from <= **due && **due < end).count();
+                    let found = arrivals.count_between(from, end);
+                    assert_eq!(found, wanted as u64, "{from:?} to {end:?} of {curve:?}");
+                    let mut later = arrivals.clone();
+                    later.take_until(from);
+                    assert_eq!(later.left_before(end), wanted as u64, "{from:?} to {end:?}");
+                    assert_eq!(until(&mut later, end).len(), wanted, "{from:?} to {end:?}");
+                }
+                let mut some = arrivals.clone();
+                (0..10).for_each(|_| _ = some.pop());
+                assert_eq!(some.left_before(2 * SECOND), popped.len() as u64 - 10);
+                some.take_until(popped[5]);
+                assert_eq!(some.peek(), Some(popped[10]), "what is taken stays taken");
+            }
+        }
+    }
+
+    /// Goal: random arrivals keep the rate, are spread like a Poisson process, and are the same again
+    /// for the same seed only.
+    ///
+    /// Method: 100 000 gaps of two streams. Their mean and variance are those of an exponential
+    /// distribution within five standard errors, and a fixed seed makes the test exact.
+    ///
+    /// Kills: gaps that are constant or uniform; a mean off by the number of streams; streams that
+    /// repeat each other; a seed that is not used.
+    #[test]
+    fn poisson() {
+        let curve = RateCurve::new(1_000.0, &[]);
+        let gaps = |seed, number| -> Vec<f64> {
+            let mut arrivals = stream(&curve, Spacing::Poisson { seed }, number, 2);
+            let due: Vec<f64> =
+                (0..100_001).map(|_| arrivals.pop().unwrap().as_secs_f64()).collect();
+            due.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        };
+        for number in 0..2 {
+            let gaps = gaps(7, number);
+            let n = gaps.len() as f64;
+            let mean = gaps.iter().sum::<f64>() / n;
+            let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / n;
+            // Two streams at 1 000/s in total: 2 ms. The variance of the sample variance is 8 m⁴/n.
+            assert!((mean / 2e-3 - 1.0).abs() < 5.0 / n.sqrt(), "mean {mean}");
+            assert!((variance / 4e-6 - 1.0).abs() < 5.0 * (8.0 / n).sqrt(), "variance {variance}");
+        }
+        assert_eq!(gaps(7, 0), gaps(7, 0));
+        assert_ne!(gaps(7, 0), gaps(8, 0));
+    }
+
+    /// Goal: random streams know nothing of each other, so that together they are a Poisson process.
+    ///
+    /// Method: 100 000 gaps of each of three streams: the correlation of any two, also where one is a
+    /// few gaps ahead, is within five standard errors of 0. So is that of two neighbouring seeds.
+    ///
+    /// Kills: streams that are equal, or each other a step later: bursts in place of chance.
+    #[test]
+    fn random_streams_are_independent() {
+        const COUNT: usize = 100_000;
+        const AHEAD_MAX: usize = 3;
+        let curve = RateCurve::new(1_000.0, &[]);
+        let gaps = |seed, number| -> Vec<f64> {
+            let mut arrivals = stream(&curve, Spacing::Poisson { seed }, number, 3);
+            let due: Vec<f64> =
+                (0..=COUNT + AHEAD_MAX).map(|_| arrivals.pop().unwrap().as_secs_f64()).collect();
+            // In units of their mean, which is 3 ms; what is left has mean 0 and variance 1.
+            due.windows(2).map(|pair| (pair[1] - pair[0]) / 3e-3 - 1.0).collect()
+        };
+        let streams = [gaps(7, 0), gaps(7, 1), gaps(7, 2), gaps(8, 0)];
+        for (a, one) in streams.iter().enumerate() {
+            for (b, other) in streams.iter().enumerate().filter(|(b, _)| *b != a) {
+                for ahead in 0..=AHEAD_MAX {
+                    let pairs = one[ahead..].iter().zip(other).take(COUNT);
+                    let correlation = pairs.map(|(x, y)| x * y).sum::<f64>() / COUNT as f64;
+                    let error = 1.0 / (COUNT as f64).sqrt();
+                    assert!(correlation.abs() < 5.0 * error, "{a}, {b}, {ahead}: {correlation}");
+                }
+            }
+        }
+    }
+}

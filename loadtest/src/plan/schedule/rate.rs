@@ -1,0 +1,180 @@
+//! How the rate of arrivals changes over time, and when the x-th arrival is due.
+//!
+//! The rate is linear in pieces. Its integral Λ(t), the number of arrivals up to t, is then a
+//! parabola in each piece and can be inverted: Λ⁻¹(x) is when arrival x is due.
+
+use std::time::Duration;
+
+use crate::plan::schedule::arrivals::first_not;
+
+/// The rate over time, from the moment the connections may send.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RateCurve {
+    /// Adjacent, from time zero on. After the last one the rate stays as it is.
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Piece {
+    from_s: f64,
+    length_s: f64,
+    rate_from: f64,
+    rate_to: f64,
+    /// Λ at its beginning.
+    arrivals_before: f64,
+}
+
+impl Piece {
+    fn arrivals(&self) -> f64 {
+        (self.rate_from + self.rate_to) / 2.0 * self.length_s
+    }
+
+    /// When `x` arrivals of this piece are over, from its beginning.
+    fn seconds_to(&self, x: f64) -> f64 {
+        let slope = (self.rate_to - self.rate_from) / self.length_s;
+        // The root of a t² / 2 + b t - x, in the form that loses no digits when the slope is small
+        // and needs no case for a slope of zero.
+        let root = (self.rate_from * self.rate_from + 2.0 * slope * x).max(0.0).sqrt();
+        if root + self.rate_from == 0.0 { 0.0 } else { 2.0 * x / (self.rate_from + root) }
+    }
+}
+
+impl RateCurve {
+    /// The rate is `start`, then goes in a line to each stage's rate over the stage's length.
+    pub(crate) fn new(start: f64, stages: &[(Duration, f64)]) -> RateCurve {
+        let mut pieces: Vec<Piece> = Vec::with_capacity(stages.len() + 1);
+        let mut push = |length_s: f64, rate_from: f64, rate_to: f64| {
+            let (from_s, arrivals_before) = pieces
+                .last()
+                .map_or((0.0, 0.0), |p| (p.from_s + p.length_s, p.arrivals_before + p.arrivals()));
+            pieces.push(Piece { from_s, length_s, rate_from, rate_to, arrivals_before });
+        };
+        let mut rate = start;
+        for &(length, rate_to) in stages {
+            if !length.is_zero() {
+                push(length.as_secs_f64(), rate, rate_to);
+            }
+            rate = rate_to;
+        }
+        push(f64::INFINITY, rate, rate);
+        RateCurve { pieces }
+    }
+
+    /// The least whole number of arrivals that is not reached before `time`. `from` is one that is not
+    /// more.
+    pub(super) fn first_from(&self, from: u64, time: Duration) -> u64 {
+        let is_before = |x: u64| self.due(x as f64).is_some_and(|due| due < time);
+        from + first_not(|more| is_before(from + more))
+    }
+
+    /// When the number of arrivals reaches `x`. `None` if it never does.
+    pub(crate) fn due(&self, x: f64) -> Option<Duration> {
+        let after = self.pieces.partition_point(|piece| piece.arrivals_before <= x);
+        // With a rate of zero, several pieces begin at the same count: the last one is meant, or an
+        // arrival would be due at the beginning of a silence and not at its end.
+        let piece = &self.pieces[after.max(1) - 1];
+        let rest = x - piece.arrivals_before;
+        let seconds = if piece.length_s.is_infinite() {
+            if piece.rate_from == 0.0 {
+                return None;
+            }
+            rest / piece.rate_from
+        } else {
+            piece.seconds_to(rest).min(piece.length_s)
+        };
+        // Rounded, or an arrival due at a whole second could come out a nanosecond before it.
+        Some(Duration::from_nanos(((piece.from_s + seconds) * 1e9).round() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Arrivals up to `t`, by adding up small steps of the rate as the stages describe it.
+    fn arrivals_by_steps(start: f64, stages: &[(Duration, f64)], until_s: f64) -> f64 {
+        const STEP_S: f64 = 1e-4;
+        let rate_at = |t: f64| {
+            let (mut from_s, mut rate) = (0.0, start);
+            for &(length, rate_to) in stages {
+                let length_s = length.as_secs_f64();
+                if t < from_s + length_s {
+                    return rate + (rate_to - rate) * (t - from_s) / length_s;
+                }
+                (from_s, rate) = (from_s + length_s, rate_to);
+            }
+            rate
+        };
+        let steps = (until_s / STEP_S).round() as u32;
+        (0..steps).map(|step| rate_at((f64::from(step) + 0.5) * STEP_S) * STEP_S).sum()
+    }
+
+    /// Goal: the due time of arrival x is when the integral of the rate reaches x, for every shape.
+    ///
+    /// Method: constant, rising, falling, from zero, to zero, and mixed with jumps and silences; the
+    /// integral is added up numerically at the due time found.
+    ///
+    /// Kills: the wrong root; a stage that starts at its own rate; forgetting the pieces before.
+    #[test]
+    fn due_is_the_inverse_of_the_integral() {
+        let s = seconds;
+        for (start, stages) in [
+            (1_000.0, vec![]),
+            (100.0, vec![(s(10.0), 500.0)]),
+            (500.0, vec![(s(10.0), 100.0)]),
+            (0.0, vec![(s(5.0), 1_000.0)]),
+            (800.0, vec![(s(4.0), 0.0)]),
+            (0.0, vec![(s(1.0), 100.0), (s(2.0), 100.0), (s(0.0), 700.0), (s(3.0), 50.0)]),
+            (300.0, vec![(s(1.0), 0.0), (s(2.0), 0.0), (s(1.0), 300.0)]),
+        ] {
+            let curve = RateCurve::new(start, &stages);
+            for x in [0.5, 1.0, 7.25, 60.0, 149.0, 333.3, 700.0, 1_500.0] {
+                let Some(due) = curve.due(x) else {
+                    let most = arrivals_by_steps(start, &stages, 60.0);
+                    assert!(most <= x + 0.1, "{start} {stages:?}: {x} of {most} is never due");
+                    continue;
+                };
+                let found = arrivals_by_steps(start, &stages, due.as_secs_f64());
+                // The steps are 0.1 ms wide: at most 0.1 arrivals at these rates.
+                assert!((found - x).abs() <= 0.11, "{start} {stages:?}: {x} at {due:?}: {found}");
+            }
+        }
+    }
+
+    /// Goal: at a constant rate arrivals are due at whole multiples of its period, to the nanosecond,
+    /// after hours too.
+    ///
+    /// Method: rates with whole periods, far along.
+    ///
+    /// Kills: adding up periods, whose error grows; truncating nanoseconds.
+    #[test]
+    fn constant_rates_are_exact() {
+        for (rate, period_ns) in [(1_000.0, 1_000_000), (50_000.0, 20_000), (1_000_000.0, 1_000)] {
+            let curve = RateCurve::new(rate, &[(seconds(1.0), rate)]);
+            for k in [0u64, 1, 999, 49_999, 50_000, 50_001, 100_000_000] {
+                let due = curve.due(k as f64).unwrap();
+                assert_eq!(due, Duration::from_nanos(k * period_ns), "{rate}/s, number {k}");
+            }
+        }
+    }
+
+    /// Goal: a silence delays what comes after it, and the end of all arrivals is an end.
+    ///
+    /// Method: down to zero, two seconds of nothing, up again; and down for good.
+    ///
+    /// Kills: an arrival in the silence; an arrival at infinity as a panic or as time zero.
+    #[test]
+    fn silence() {
+        let s = seconds;
+        let curve = RateCurve::new(100.0, &[(s(1.0), 0.0), (s(2.0), 0.0), (s(1.0), 100.0)]);
+        assert!(curve.due(49.9).unwrap() < s(1.0));
+        assert_eq!(curve.due(50.0).unwrap(), s(3.0));
+        assert_eq!(curve.due(100.0).unwrap(), s(4.0));
+        assert_eq!(RateCurve::new(100.0, &[(s(1.0), 0.0)]).due(50.0), None);
+        assert_eq!(RateCurve::new(0.0, &[]).due(0.0), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! From a histogram to its figures.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+
+use crate::measure::stats::{self, PERCENTILES};
+use crate::report::model::{BarRow, Distribution, Interval};
+
+/// `None` if nothing was recorded. It has the percentiles that every report has, and `asked` ones.
+pub(crate) fn distribution(
+    histogram: &Histogram<u64>,
+    censored: u64,
+    asked: &[f64],
+) -> Option<Distribution> {
+    if histogram.is_empty() {
+        return None;
+    }
+    let samples = histogram.len();
+    let bars = stats::bars(histogram).into_iter().map(|bar| BarRow {
+        over_us: bar.over_us,
+        up_to_us: bar.up_to_us,
+        count: bar.count,
+        percent: bar.count as f64 * 100.0 / samples as f64,
+    });
+    Some(Distribution {
+        samples,
+        censored,
+        min: us(histogram.min()),
+        mean: histogram.mean() / 1e3,
+        max: us(histogram.max()),
+        percentiles: PERCENTILES
+            .iter()
+            .chain(asked)
+            .map(|&p| (percentile_name(p), us(histogram.value_at_percentile(p))))
+            .collect(),
+        bars: bars.collect(),
+        ci: std::collections::BTreeMap::new(),
+        hdr_v2: hdr_v2(histogram),
+    })
+}
+
+impl Distribution {
+    /// What it was made of, or `None` if the text in its place is no histogram.
+    pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
+        decode(&self.hdr_v2)
+    }
+}
+
+impl Interval {
+    /// `None` also if nothing was answered.
+    pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
+        decode(self.hdr_v2.as_ref()?)
+    }
+}
+
+/// `p99.9`: how a report names a percentile.
+pub(crate) fn percentile_name(percentile: f64) -> String {
+    format!("p{percentile}")
+}
+
+pub(crate) fn us(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
+
+/// HdrHistogram V2, deflated, in base64: what its log files hold and its other implementations read.
+pub(crate) fn hdr_v2(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a vector takes every byte, and these bounds can be encoded");
+    STANDARD.encode(bytes)
+}
+
+/// The inverse of [`hdr_v2`].
+fn decode(hdr_v2: &str) -> Option<Histogram<u64>> {
+    let bytes = STANDARD.decode(hdr_v2).ok()?;
+    Deserializer::new().deserialize(&mut &bytes[..]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the blob is the histogram, every count of it.
+    ///
+    /// Method: decode it again and compare the histograms; decode what is none.
+    ///
+    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic over a
+    /// report that somebody edited.
+    #[test]
+    fn the_blob_is_the_histogram() {
+        let mut histogram = stats::new_histogram();
+        for ns in [1, 999, 70_000, 70_001, 60_000_000_000] {
+            histogram.saturating_record(ns);
+        }
+        let mut distribution = distribution(&histogram, 0, &[]).unwrap();
+        let bytes = STANDARD.decode(&distribution.hdr_v2).unwrap();
+        assert_eq!(bytes[..4], [0x1c, 0x84, 0x93, 0x14], "the cookie of a deflated V2");
+        assert_eq!(distribution.histogram(), Some(histogram));
+        for bad in ["", "=", "HISTFA", "aGVsbG8gd29ybGQsIGhlbGxvIHdvcmxk"] {
+            bad.clone_into(&mut distribution.hdr_v2);
+            assert_eq!(distribution.histogram(), None);
+        }
+    }
+}

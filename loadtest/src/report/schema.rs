@@ -1,0 +1,114 @@
+//! The JSON Schemas in `schema/`, made from the types that are written.
+//!
+//! **Invariant.** What is committed there is what the types say (`schemas_are_as_committed`). After a
+//! change of the types, `RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema` writes them.
+//!
+//! A field that came after the first files of its version has `#[serde(default)]`: those files still
+//! load, and the schema does not require it.
+
+use std::path::Path;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Value, json};
+
+use crate::analysis::compare::compared::Compared;
+use crate::report::model::{Report, SCHEMA_VERSION};
+
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema");
+
+fn schema_of<T: JsonSchema>(title: &str) -> String {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut schema = generator.into_root_schema_for::<T>();
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.insert("title".to_owned(), title.into());
+    let properties = schema.get_mut("properties").expect("a struct has fields");
+    properties["schema_version"] = json!({ "const": SCHEMA_VERSION });
+    serde_json::to_string_pretty(&schema).expect("all keys are strings") + "\n"
+}
+
+fn tidy(schema: &mut Schema) {
+    // `uint32` and its like are no formats that JSON Schema knows; the bounds beside them say it.
+    schema.remove("format");
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = without_links(text);
+    }
+    let later: Vec<Value> = match schema.get("properties") {
+        Some(Value::Object(fields)) => {
+            let later = fields.iter().filter(|(_, field)| field.get("default").is_some());
+            later.map(|(name, _)| name.clone().into()).collect()
+        }
+        _ => return,
+    };
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !later.contains(name));
+    }
+}
+
+/// A comment of Rust as a sentence: `Name` for `[Name](path)`, and in one line.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("[`") {
+        let Some((name, after)) = link.split_once("`]") else { break };
+        plain += &format!("{before}`{name}`");
+        rest = match after.strip_prefix('(').and_then(|path| path.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    plain += rest;
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Goal: the committed schemas are those of the types.
+///
+/// Method: make them and compare. With `RENEW_SCHEMAS` set they are written instead.
+///
+/// Kills: a field that is renamed, goes or gets another type, and nobody notices; a schema that was
+/// written by hand.
+#[test]
+fn schemas_are_as_committed() {
+    for (name, schema) in [
+        ("report-v1.json", schema_of::<Report>("Report of a run of loadtest")),
+        ("compared-v1.json", schema_of::<Compared>("What loadtest compare and loadtest ab found")),
+    ] {
+        let path = Path::new(DIRECTORY).join(name);
+        if std::env::var_os("RENEW_SCHEMAS").is_some() {
+            std::fs::write(&path, &schema).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == schema,
+            "{} is not what the types say: RENEW_SCHEMAS=1 cargo test -p loadtest --bin loadtest \
+             schema, and look at the difference: what goes or changes its meaning needs another \
+             schema_version",
+            path.display()
+        );
+    }
+}
+
+/// Goal: a schema requires what has been there from the first file on, and nothing else.
+///
+/// Method: a type with a field that came later, one that may be null and one with a link in its
+/// comment.
+///
+/// Kills: refusing the files of an earlier version of the program; requiring nothing.
+#[test]
+fn later_fields_are_not_required() {
+    #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
+    struct Example {
+        schema_version: u32,
+        /// As in [`Report`](crate::report::model::Report),
+        /// or [`Path`].
+        name: Option<String>,
+        #[serde(default)]
+        later: Option<String>,
+    }
+    let schema: Value = serde_json::from_str(&schema_of::<Example>("Example")).unwrap();
+    assert_eq!(schema["required"], json!(["schema_version", "name"]));
+    assert_eq!(schema["properties"]["schema_version"], json!({ "const": 1 }));
+    assert_eq!(schema["properties"]["name"]["type"], json!(["string", "null"]));
+    assert_eq!(schema["properties"]["name"]["description"], "As in `Report`, or `Path`.");
+}

@@ -1,0 +1,464 @@
+//! The course of a run, on the main thread: start everything, walk through the phases, collect.
+//!
+//! ```text
+//!           all connects ended         T            T            no reply due, or T
+//! ramp ────────────────────▶ warm-up ───▶ measured ───▶ drain ─────────────▶ finish
+//!   │                            │            │                                 ▲
+//!   └── signal, nobody there ────┴── signal, ─┴── every connection lost ── drain┘
+//! ```
+//!
+//! The workers know the window's two instants and keep to them by themselves: nothing here has to be
+//! punctual for a message to be counted right.
+
+pub(crate) mod tally;
+pub(crate) mod usage;
+pub(crate) mod view;
+
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::base::address::Address;
+use crate::base::exit::{Exit, Stop};
+use crate::base::figures::grouped;
+use crate::host::preflight::{self, Cleared, Limits};
+use crate::host::signals;
+use crate::measure::published::{Published, Snapshot};
+use crate::measure::stats;
+use crate::measure::window::Window;
+use crate::plan::load::Load;
+use crate::plan::schedule::{ConnectPace, share, share_of};
+use crate::plan::sources::{self, SourceRange};
+use crate::report::model::Report;
+use crate::report::model::verdicts::GaveUp;
+use crate::run::abort::{SoFar, Watch};
+use crate::run::config::RunConfig;
+use crate::run::coordinator::tally::Tally;
+use crate::run::coordinator::usage::Usage;
+use crate::run::coordinator::view::View;
+use crate::run::own_server::OwnServer;
+use crate::run::progress::Progress;
+use crate::run::server_stats::Sampler;
+use crate::run::service::Service;
+use crate::run::summary::{self, Lengths, Outcome};
+use crate::run::timeline::{Schedule, Timeline, Totals};
+use crate::worker::control::{Command, Control, Ending, Event};
+use crate::worker::plan::WorkerPlan;
+use crate::worker::result::WorkerResult;
+use crate::worker::{self, Links};
+
+/// How long the workers may take for their results; they only have to add up.
+const RESULT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the test and reports on it.
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+    let started_at = SystemTime::now();
+    let mut limits = Limits::read()?;
+    let given = config.url.as_ref().map(|url| url.resolve(config.connect_timeout)).transpose()?;
+    let sources = sources(config, given.as_ref(), &limits)?;
+    let addresses: Arc<[IpAddr]> = sources.iter().flat_map(SourceRange::addresses).collect();
+    limits.sources = (addresses.len() as u64).max(1);
+    if given.as_ref().is_some_and(Address::is_unix) {
+        limits.ports = None;
+    }
+    let cleared = clear(config, &limits)?;
+
+    // A worker has a handful of events to tell, then one per interval; the signals have two.
+    let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
+    let signal_events = events.clone();
+    signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
+
+    let mut own_server = match config.url {
+        None => Some(OwnServer::start(cleared.connections + config.idle, config.driver)?),
+        Some(_) => None,
+    };
+    let address = match (&own_server, given) {
+        (Some(server), _) => server.addr().clone(),
+        (None, Some(address)) => address,
+        (None, None) => unreachable!("without a URL there is an own server"),
+    };
+    let url = config.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
+
+    let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), &address)?;
+    let mut conductor = Conductor::new(config, &cleared, inbox);
+    conductor.start_workers(config, &cleared, (&address, addresses), events)?;
+    let lengths = conductor.walk(config, &mut sampler)?;
+    let evidence = sampler.finish();
+    let results = conductor.finish()?;
+
+    let mut notes = evidence.notes;
+    if let Some(status) = own_server.as_mut().and_then(OwnServer::ended) {
+        notes.push(format!("our own server ended before the test did ({status})"));
+    }
+    let outcome = Outcome {
+        started_at,
+        url,
+        address,
+        cleared,
+        sources: sources.iter().map(ToString::to_string).collect(),
+        ready: mem::take(&mut conductor.tally.ready),
+        lengths,
+        results,
+        timeline: conductor.tally.timeline.take(),
+        gave_up: conductor.tally.gave_up.take(),
+        rss_bytes: conductor.usage.own_rss_bytes,
+        worker_times: conductor.usage.worker_times(),
+        server: evidence.server,
+        tcp: evidence.tcp,
+        signal: conductor.tally.signal,
+        aborted: conductor.tally.aborted.take(),
+        notes,
+    };
+    Ok(summary::build(config, outcome))
+}
+
+/// The addresses to connect from: those that were given, or enough of the loopback network.
+fn sources(
+    config: &RunConfig,
+    given: Option<&Address>,
+    limits: &Limits,
+) -> Result<Vec<SourceRange>, Stop> {
+    let target = match given.map(Address::ip) {
+        None => Ipv4Addr::LOCALHOST.into(), // our own server
+        Some(Some(ip)) => ip,
+        Some(None) => return Ok(Vec::new()), // a Unix socket; `config` has refused sources
+    };
+    if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
+        let line = format!("--source {other} and the target {target} are not of one family");
+        return Err(Stop::new(Exit::Usage, line));
+    }
+    if !config.sources.is_empty() {
+        return Ok(config.sources.clone());
+    }
+    let connections = u64::from(config.connections) + u64::from(config.idle);
+    let automatic = sources::automatic(target, connections, limits.ports_available());
+    Ok(automatic.into_iter().collect())
+}
+
+fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
+    let cpus = &config.cpus;
+    (!cpus.is_empty()).then(|| cpus[worker as usize % cpus.len()])
+}
+
+/// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
+fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Stop> {
+    let all = config.connections.saturating_add(config.idle);
+    let cleared = preflight::check(limits, all, config.threads, config.fit)?;
+    match cleared.connections.checked_sub(config.idle) {
+        Some(talking) if talking >= config.threads => {
+            Ok(Cleared { connections: talking, ..cleared })
+        }
+        _ => Err(Stop::new(
+            Exit::Preflight,
+            format!(
+                "{} connections fit, not {} idle ones and one for each of {} threads",
+                grouped(cleared.connections.into()),
+                grouped(config.idle.into()),
+                config.threads
+            ),
+        )),
+    }
+}
+
+fn load(config: &RunConfig) -> Load {
+    match &config.open_loop {
+        None => Load::Closed,
+        Some(open) => Load::Open(open.load(config.warmup, config.duration)),
+    }
+}
+
+struct Conductor {
+    threads: u32,
+    connections: u32,
+    control: Arc<Control>,
+    inbox: Receiver<Event>,
+    published: Vec<Arc<Published>>,
+    progress: Progress,
+    tally: Tally,
+    usage: Usage,
+    /// What ends the measured window early; empty outside of it.
+    watch: Watch,
+    /// Looked at while there is load.
+    service: Option<Service>,
+    /// How the load has ended, or is to end.
+    ending: Ending,
+}
+
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    Met,
+    Deadline,
+}
+
+impl Conductor {
+    fn new(config: &RunConfig, cleared: &Cleared, inbox: Receiver<Event>) -> Conductor {
+        Conductor {
+            threads: config.threads,
+            connections: cleared.connections,
+            control: Arc::new(Control::new(config.threads)),
+            inbox,
+            published: (0..config.threads).map(|_| Arc::new(Published::new())).collect(),
+            progress: Progress::new(config.progress),
+            tally: Tally::default(),
+            usage: Usage::default(),
+            watch: Watch::default(),
+            service: None,
+            ending: Ending::Asked,
+        }
+    }
+
+    /// Starts the worker threads and waits until every loop is up.
+    fn start_workers(
+        &mut self,
+        config: &RunConfig,
+        cleared: &Cleared,
+        (address, sources): (&Address, Arc<[IpAddr]>),
+        events: SyncSender<Event>,
+    ) -> Result<(), Stop> {
+        let threads = config.threads;
+        let run_id = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+        let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+        for worker in 0..threads {
+            let plan = WorkerPlan {
+                worker,
+                threads,
+                address: address.clone(),
+                sources: Arc::clone(&sources),
+                cpu: cpu_of(config, worker),
+                connections: share(cleared.connections, worker, threads),
+                connections_total: cleared.connections,
+                speech: config.speech.clone(),
+                tls: config.tls.clone(),
+                load: load(config),
+                pipeline: config.pipeline,
+                think: config.think,
+                seed: config.seed,
+                churn: config.churn,
+                socket: config.socket,
+                idle: share(config.idle, worker, threads),
+                run_id: config.verify.then_some(run_id),
+                requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),
+                deadline: config.deadline,
+                warmup: config.warmup,
+                interval: config.interval,
+                connect_pace: ConnectPace { connects, period, worker, threads },
+                connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
+                retries_per_second: config.connect_speed.retries_per_second(),
+                connect_timeout: config.connect_timeout,
+                timeout: config.timeout,
+                driver: config.driver,
+            };
+            let links = Links {
+                control: Arc::clone(&self.control),
+                published: Arc::clone(&self.published[worker as usize]),
+                events: events.clone(),
+            };
+            // Threads are not joined: each one's last word is an event, and what it does after
+            // handing in its result (closing sockets) the end of the process does as well.
+            drop(worker::start(plan, links).map_err(|error| {
+                Stop::could_not_run(format!("cannot start a worker thread: {error}"))
+            })?);
+        }
+        let met = self.wait(None, None, |tally, threads| tally.ready.len() == threads)?;
+        debug_assert_eq!(met, Waited::Met);
+        self.tally.ready.sort_by_key(|ready| ready.worker);
+        Ok(())
+    }
+
+    /// Walks through the phases and says how long each took.
+    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<Lengths, Stop> {
+        let mut lengths = Lengths::default();
+        let begun = Instant::now();
+        self.control.issue(Command::Open);
+        let ramp = View::Ramp { wanted: self.connections };
+        let ramped =
+            |tally: &Tally, threads| tally.signal.is_some() || tally.ramped as usize == threads;
+        let _ = self.wait(Some(ramp), None, ramped)?;
+        let driven_at = Instant::now();
+        lengths.ramp = driven_at - begun;
+
+        let opened = Snapshot::take(self.published.iter().map(Arc::as_ref)).opened;
+        if self.tally.signal.is_none() && opened > 0 {
+            let from = driven_at + config.warmup;
+            let mut window = Window { from, until: from + config.duration };
+            self.tally.timeline = Some(self.timeline(config, window));
+            self.control.issue(Command::Drive(window));
+            let over = |tally: &Tally, threads| {
+                tally.signal.is_some()
+                    || tally.aborted.is_some()
+                    || tally.gave_up.is_some()
+                    || (tally.lost + tally.spent) as usize >= threads
+            };
+            self.service = config.give_up.map(Service::new);
+
+            let warmup = View::Warmup { from: driven_at, of: config.warmup };
+            let waited = self.wait(Some(warmup), Some(window.from), over)?;
+            self.usage.begin(&self.tally.ready);
+            sampler.begin_window();
+            if waited == Waited::Deadline {
+                let measured = View::Measured { from, of: config.duration };
+                self.watch = config.watch.clone();
+                let _ = self.wait(Some(measured), Some(window.until), over)?;
+                self.watch = Watch::default();
+            }
+            self.usage.end(&self.tally.ready);
+            sampler.end_window();
+            self.service = None;
+            let planned = window;
+            let now = Instant::now();
+            window.cut(now);
+            self.give_up_if_lost(config, now - driven_at);
+            lengths.measured_from = Some(window.from);
+            lengths.warmup = window.from - driven_at;
+            lengths.measured = window.len();
+            lengths.scheduled = window.len();
+            if self.ending == Ending::GaveUp && config.open_loop.is_some() {
+                // In the warm-up too: the whole of the window is in the books.
+                lengths.measured_from = Some(planned.from);
+                lengths.scheduled = planned.len();
+                lengths.never_reached = Some(planned.until);
+            }
+            let open = Snapshot::take(self.published.iter().map(Arc::as_ref)).alive;
+            // A run that has sent its `--requests` needs none.
+            lengths.ended_without_connections = open == 0 && self.tally.spent < self.threads;
+        }
+
+        let drained_from = Instant::now();
+        self.control.issue(Command::Drain(self.ending));
+        let drain = View::Drain { from: drained_from, of: config.drain };
+        // Who was patient until now need not be. A signal that began the drain does not end it.
+        let was_asked = self.tally.signal.is_some();
+        let drained = |tally: &Tally, threads| {
+            tally.drained as usize == threads || (tally.signal.is_some() && !was_asked)
+        };
+        let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
+        lengths.drain = drained_from.elapsed();
+        Ok(lengths)
+    }
+
+    /// Notes that the run ends because no connection is left, if that is so.
+    fn give_up_if_lost(&mut self, config: &RunConfig, since_driven: Duration) {
+        let tally = &mut self.tally;
+        let ended_otherwise = tally.signal.is_some() || tally.aborted.is_some();
+        let is_lost = tally.lost > 0
+            && (tally.lost + tally.spent) >= self.threads
+            // Connections that were closed after their messages were all there was to a closed loop.
+            && (tally.lost_by_failure || config.open_loop.is_some());
+        if tally.gave_up.is_none() && is_lost && !ended_otherwise {
+            tally.gave_up = Some(GaveUp {
+                at_s: since_driven.as_secs_f64() - config.warmup.as_secs_f64(),
+                reason: "no connection was left, and --reconnect is never".to_owned(),
+            });
+        }
+        if tally.gave_up.is_some() {
+            self.ending = Ending::GaveUp;
+        }
+    }
+
+    /// An empty timeline, with the schedules that the workers follow.
+    fn timeline(&self, config: &RunConfig, window: Window) -> Timeline {
+        let schedules = match load(config) {
+            Load::Closed => None,
+            Load::Open(load) => {
+                let (threads, total) = (self.threads, self.connections);
+                let schedule = |worker| Schedule {
+                    streams: load.streams(worker, threads, share(total, worker, threads), total),
+                    requests_max: config.requests_max.map(|n| share_of(n, worker, threads)),
+                };
+                Some((0..threads).map(schedule).collect())
+            }
+        };
+        Timeline::new(self.threads, window, config.warmup, schedules)
+    }
+
+    fn finish(&mut self) -> Result<Vec<WorkerResult>, Stop> {
+        self.progress.finish();
+        self.control.issue(Command::Finish(self.ending));
+        let deadline = Instant::now() + RESULT_PATIENCE;
+        let done = |tally: &Tally, threads| tally.results.len() == threads;
+        match self.wait(None, Some(deadline), done)? {
+            Waited::Met => Ok(mem::take(&mut self.tally.results)),
+            Waited::Deadline => {
+                Err(Stop::could_not_run("internal error: a worker does not hand in its result"))
+            }
+        }
+    }
+
+    /// Takes events and draws until `met` says so or `deadline` has come.
+    fn wait(
+        &mut self,
+        view: Option<View>,
+        deadline: Option<Instant>,
+        met: impl Fn(&Tally, usize) -> bool,
+    ) -> Result<Waited, Stop> {
+        self.draw(view);
+        loop {
+            if met(&self.tally, self.threads as usize) {
+                return Ok(Waited::Met);
+            }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(Waited::Deadline);
+            }
+            let draw_at = view.and_then(|_| self.progress.due());
+            if draw_at.is_some_and(|due| now >= due) {
+                self.draw(view);
+                continue;
+            }
+            let look_at = self.service.as_ref().map(|service| service.look_at);
+            if look_at.is_some_and(|due| now >= due) {
+                self.look_for_service(now);
+                continue;
+            }
+            let event = match [deadline, draw_at, look_at].into_iter().flatten().min() {
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => self.inbox.recv_timeout(at - now),
+            };
+            match event {
+                Ok(event) => {
+                    self.tally.take(event)?;
+                    self.judge();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("the signal thread holds a sender")
+                }
+            }
+        }
+    }
+
+    /// Looks whether the run is to end early, when there is something new to look at.
+    fn judge(&mut self) {
+        let Some(elapsed) = self.tally.measured.take() else { return };
+        let timeline = self.tally.timeline.as_ref().expect("it has measured something");
+        let Totals { latency, counts, send_lag: _ } = timeline.so_far();
+        let served = Snapshot::take(self.published.iter().map(Arc::as_ref)).served;
+        let connections = self.connections;
+        let so_far = SoFar { elapsed, counts, latency, served, connections };
+        self.tally.aborted = self.tally.aborted.take().or_else(|| self.watch.judge(&so_far));
+    }
+
+    /// Looks whether the target has been lost for so long that the run gives up.
+    fn look_for_service(&mut self, now: Instant) {
+        let Some(service) = &mut self.service else { return };
+        let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
+        if service.is_lost(&snapshot, now) && self.tally.gave_up.is_none() {
+            let from = self.tally.timeline.as_ref().map_or(now, Timeline::measured_from);
+            let patience = crate::base::figures::seconds(service.patience.as_secs_f64());
+            self.tally.gave_up = Some(GaveUp {
+                at_s: stats::seconds_from(from, now),
+                reason: format!("nothing was answered for {patience} (--give-up)"),
+            });
+        }
+    }
+
+    fn draw(&mut self, view: Option<View>) {
+        if let (Some(view), Some(_)) = (view, self.progress.due()) {
+            let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
+            self.progress.draw(view.stage(), snapshot);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the workers have said so far.
+
+use std::time::Duration;
+
+use crate::base::exit::Stop;
+use crate::report::model::verdicts::{Aborted, GaveUp};
+use crate::run::timeline::Timeline;
+use crate::worker::control::{Event, Ready};
+use crate::worker::result::WorkerResult;
+
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) ready: Vec<Ready>,
+    pub(super) ramped: u32,
+    pub(super) lost: u32,
+    /// A worker has lost connections, and not just closed them after their messages.
+    pub(super) lost_by_failure: bool,
+    pub(super) spent: u32,
+    pub(super) drained: u32,
+    /// There is one as soon as messages may be sent.
+    pub(super) timeline: Option<Timeline>,
+    pub(super) results: Vec<WorkerResult>,
+    pub(super) signal: Option<i32>,
+    /// How much of the measured window is complete since it was looked at.
+    pub(super) measured: Option<Duration>,
+    pub(super) aborted: Option<Aborted>,
+    pub(super) gave_up: Option<GaveUp>,
+}
+
+impl Tally {
+    pub(super) fn take(&mut self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::Ready(ready) => self.ready.push(ready),
+            Event::SetupFailed(text) => return Err(Stop::could_not_run(text)),
+            Event::Ramped => self.ramped += 1,
+            Event::Interval { worker, part } => {
+                let timeline = self.timeline.as_mut().expect("intervals begin with the load");
+                self.measured = timeline.take(worker, *part).or(self.measured);
+            }
+            Event::Spent => self.spent += 1,
+            Event::Lost { by_failure } => {
+                self.lost += 1;
+                self.lost_by_failure |= by_failure;
+            }
+            Event::Drained => self.drained += 1,
+            Event::Done(result) => self.results.push(*result),
+            Event::Gone { worker } => {
+                // Sent after the result if there is one, so by now it is here.
+                if self.results.iter().all(|result| result.worker != worker) {
+                    let line = format!("internal error: worker {worker} ended without a result");
+                    return Err(Stop::could_not_run(line));
+                }
+            }
+            Event::Signal(signal) => self.signal = Some(signal),
+        }
+        Ok(())
+    }
+}

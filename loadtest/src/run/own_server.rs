@@ -1,0 +1,128 @@
+//! Our own echo server: this program again, as a child process on a free loopback port.
+//!
+//! Client and server are two processes because the limit of open files holds for each process: at
+//! 20 000, one process cannot hold both ends of 10 000 connections.
+//!
+//! **Invariant.** The child never outlives us. It watches its stdin, whose other end only we hold, so
+//! it ends even when we are killed (`own_server::it_dies_with_its_parent`).
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::base::address::Address;
+use crate::base::driver::{Driver, DriverUsed};
+use crate::base::exit::Stop;
+use crate::base::print::to_stderr;
+use crate::serve::announcement::Announcement;
+
+/// How long the child may take to listen.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the child may take to exit once its stdin is closed.
+const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running child. Dropping it stops the process.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    child: Child,
+    announced: Announcement,
+    /// One message with the first two lines of the child's stdout, then a disconnect when it exits.
+    stdout: Receiver<String>,
+}
+
+impl OwnServer {
+    /// Starts the server and waits until it listens.
+    pub(crate) fn start(connections: u32, driver: Driver) -> Result<OwnServer, Stop> {
+        let program = std::env::current_exe()
+            .map_err(|error| Stop::could_not_run(format!("cannot find my own file: {error}")))?;
+        let mut child = Command::new(&program)
+            .args(["serve", "echo", "--exit-with-stdin", "--listen", "127.0.0.1:0"])
+            .args(["--driver", driver.name(), "--connections", &connections.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // A group of its own: the terminal's Ctrl-C is for us. The server must live until the
+            // last reply is in, or the report would be full of resets.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| {
+                let program = program.display();
+                Stop::could_not_run(format!("cannot start {program} serve echo: {error}"))
+            })?;
+        let stdout = watch(child.stdout.take().expect("stdout is piped"));
+        match stdout.recv_timeout(START_PATIENCE) {
+            Ok(text) => match text.parse() {
+                Ok(announced) => Ok(OwnServer { child, announced, stdout }),
+                Err(()) => {
+                    end(&mut child);
+                    Err(Stop::could_not_run(format!("own echo server said {text:?}")))
+                }
+            },
+            Err(reason) => {
+                let line = match (reason, end(&mut child)) {
+                    (RecvTimeoutError::Timeout, _) => "own echo server does not answer".to_owned(),
+                    (RecvTimeoutError::Disconnected, Some(status)) => {
+                        format!("own echo server did not start ({status})")
+                    }
+                    (RecvTimeoutError::Disconnected, None) => {
+                        "own echo server did not start".to_owned()
+                    }
+                };
+                Err(Stop::could_not_run(line))
+            }
+        }
+    }
+
+    pub(crate) fn addr(&self) -> &Address {
+        &self.announced.addr
+    }
+
+    pub(crate) fn driver(&self) -> &DriverUsed {
+        &self.announced.driver
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the server ended, if it already has. It should not have.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        // The reader thread hangs up when the child's stdout ends, which is when it exits.
+        if let Err(RecvTimeoutError::Timeout) = self.stdout.recv_timeout(EXIT_PATIENCE) {
+            to_stderr("loadtest: own echo server did not stop by itself: killed");
+        }
+        end(&mut self.child);
+    }
+}
+
+/// Reads the first two lines, then waits for the end of the stream.
+fn watch(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut text = String::new();
+        let lines = [reader.read_line(&mut text), reader.read_line(&mut text)];
+        if lines.iter().all(Result::is_ok) && !text.is_empty() {
+            let _ = sender.send(text);
+        }
+        let mut scratch = [0; 256];
+        while reader.read(&mut scratch).is_ok_and(|len| len > 0) {}
+    });
+    receiver
+}
+
+/// Kills the process unless it has exited, and collects its status.
+fn end(child: &mut Child) -> Option<ExitStatus> {
+    let _ = child.kill();
+    child.wait().ok()
+}

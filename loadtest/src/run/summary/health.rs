@@ -1,0 +1,212 @@
+//! Whether the generator kept up. Only then are the figures those of the target.
+//!
+//! Two signs tell, and neither suffices:
+//!
+//! * **Lag.** The send lag is how late messages left for which there was a place; the loop lag how
+//!   late the loop came to a timer, which is what replies may have waited too (`worker::heartbeat`).
+//! * **Processor time.** In a closed loop a generator without any left would have sent more, had it
+//!   been faster. In an open loop that is not so: the fewer messages come at a time the more each
+//!   costs (a wake-up, a timer, a system call), so a worker can be busy to the brim at half of the
+//!   rate that it is able to send, and punctual. Only if messages waited for places besides, nobody
+//!   knows whose fault that was, and a busy generator is not trusted.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::base::figures::time_us;
+use crate::host::procfs::CpuTime;
+use crate::report::model::verdicts::Verdict;
+use crate::run::summary::total::Total;
+
+/// A worker that ran or waited for a processor longer than this has no time left to be punctual.
+const BUSY_MARGINAL_PERCENT: f64 = 75.0;
+const BUSY_SATURATED_PERCENT: f64 = 90.0;
+
+/// The 99th percentile of the lag.
+const LAG_MARGINAL: Duration = Duration::from_micros(200);
+const LAG_SATURATED: Duration = Duration::from_millis(2);
+
+/// How long a worker was at work or waited to be. It did not work while it spun.
+pub(crate) fn busy_ns(time: CpuTime, spun_ns: u64) -> u64 {
+    // Spun is by the clock, and a worker that was put off in between did not run.
+    (time.ran_ns + time.waited_ns).saturating_sub(spun_ns)
+}
+
+/// What is known of a generator. Times are 99th percentiles; none is zero.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signs {
+    /// Of one processor, the busiest worker: at work, or waiting to run; spinning is neither. Its connections are the ones
+    /// that are measured late.
+    pub(crate) busy_percent: Option<f64>,
+    pub(crate) is_open_loop: bool,
+    pub(crate) send_lag: Duration,
+    pub(crate) loop_lag: Duration,
+    /// In a closed loop the same as `service`.
+    pub(crate) response: Duration,
+    pub(crate) service: Duration,
+}
+
+impl Signs {
+    pub(crate) fn of(total: &Total, busy_percent: impl Iterator<Item = f64>) -> Signs {
+        let p99 =
+            |histogram: &Histogram<u64>| Duration::from_nanos(histogram.value_at_percentile(99.0));
+        Signs {
+            busy_percent: busy_percent
+                .fold(None, |most, busy| Some(most.map_or(busy, |most: f64| most.max(busy)))),
+            is_open_loop: total.response.is_some(),
+            send_lag: p99(&total.send_lag),
+            loop_lag: p99(&total.loop_lag),
+            response: p99(total.response.as_ref().unwrap_or(&total.service)),
+            service: p99(&total.service),
+        }
+    }
+
+    /// The verdict, and why it is no better.
+    pub(crate) fn verdict(self) -> (Verdict, Option<String>) {
+        let busy = self.busy_percent.unwrap_or(0.0);
+        let is_full = busy >= BUSY_SATURATED_PERCENT;
+        let busy_line = format!("it was busy {busy:.0} % of the time");
+        let (verdict, line) = if self.is_late(LAG_SATURATED, 2) {
+            (Verdict::Saturated, self.lag_line())
+        } else if is_full && !self.is_open_loop {
+            (Verdict::Saturated, busy_line)
+        } else if is_full && self.response >= self.service * 2 {
+            (Verdict::Saturated, format!("{busy_line}, and messages waited for places"))
+        } else if self.is_late(LAG_MARGINAL, 10) {
+            (Verdict::Marginal, self.lag_line())
+        } else if is_full {
+            (Verdict::Marginal, format!("{busy_line}, though punctual"))
+        } else if busy >= BUSY_MARGINAL_PERCENT {
+            (Verdict::Marginal, busy_line)
+        } else if self.busy_percent.is_none() && !self.is_open_loop {
+            (Verdict::Unknown, "its processor time could not be read".to_owned())
+        } else {
+            return (Verdict::Healthy, None);
+        };
+        (verdict, Some(line))
+    }
+
+    fn lag(self) -> Duration {
+        self.send_lag.max(self.loop_lag)
+    }
+
+    /// Lag counts when it is a part of the times measured that a reader of these would care about: a
+    /// tenth is a smudge, half of them is another measurement.
+    fn is_late(self, least: Duration, share: u32) -> bool {
+        self.lag() >= least && self.lag() >= self.response / share
+    }
+
+    fn lag_line(self) -> String {
+        let us = |time: Duration| time_us(time.as_secs_f64() * 1e6);
+        let kind = if self.is_open_loop { "response" } else { "service" };
+        let (lag, measured) = (us(self.lag()), us(self.response));
+        format!("1 % of the time it was {lag} late or more; the {kind} time's p99 is {measured}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::timeline::Totals;
+
+    const US: Duration = Duration::from_micros(1);
+
+    fn closed(busy_percent: Option<f64>, loop_lag: u32, service: u32) -> Signs {
+        let (loop_lag, service) = (US * loop_lag, US * service);
+        Signs { busy_percent, loop_lag, response: service, service, ..Signs::default() }
+    }
+
+    fn open(busy_percent: Option<f64>, [lag, response, service]: [u32; 3]) -> Signs {
+        let (send_lag, response, service) = (US * lag, US * response, US * service);
+        let loop_lag = Duration::ZERO;
+        Signs { busy_percent, is_open_loop: true, send_lag, loop_lag, response, service }
+    }
+
+    /// Goal: in a closed loop the busiest worker decides, unless its loop was late.
+    ///
+    /// Method: rows of busy share, loop lag and service time; and the signs of a total.
+    ///
+    /// Kills: averaging over workers; calling no reading healthy; a busy loop that passes; lag that
+    /// only counts in an open loop.
+    #[test]
+    fn a_closed_loop() {
+        for (signs, wanted) in [
+            (closed(None, 0, 100), Verdict::Unknown),
+            (closed(Some(20.0), 10, 100), Verdict::Healthy),
+            (closed(Some(80.0), 10, 100), Verdict::Marginal),
+            (closed(Some(99.0), 10, 100), Verdict::Saturated),
+            (closed(Some(20.0), 200, 2_000), Verdict::Marginal),
+            (closed(Some(20.0), 2_000, 4_000), Verdict::Saturated),
+            (closed(Some(20.0), 2_000, 20_001), Verdict::Healthy),
+        ] {
+            assert_eq!(signs.verdict().0, wanted, "{signs:?}");
+        }
+        let mut total = Total::of(&[], Totals::new(), false);
+        assert_eq!(Signs::of(&total, std::iter::empty()).busy_percent, None);
+        total.service.record(5_000).unwrap();
+        total.loop_lag.record(1_000).unwrap();
+        let signs = Signs::of(&total, [1.0, 99.0, 2.0].into_iter());
+        assert_eq!((signs.busy_percent, signs.is_open_loop), (Some(99.0), false));
+        assert_eq!(signs.response, signs.service);
+        assert!(signs.service > signs.loop_lag && signs.loop_lag > Duration::ZERO, "{signs:?}");
+    }
+
+    /// Goal: an open loop is judged by what its readers see: whether messages left on time.
+    ///
+    /// Method: rows of busy share, send lag, response and service time; each is next to a limit.
+    ///
+    /// Kills: a busy but punctual loop called saturated; lag that counts where response times are far
+    /// longer, or does not where they are not; trust in a busy loop whose messages wait for places.
+    #[test]
+    fn an_open_loop() {
+        for (signs, wanted) in [
+            (open(Some(40.0), [199, 200, 200]), Verdict::Healthy),
+            (open(Some(40.0), [200, 2_000, 1_800]), Verdict::Marginal),
+            (open(Some(40.0), [200, 2_001, 1_800]), Verdict::Healthy),
+            (open(Some(40.0), [1_999, 2_000, 10]), Verdict::Marginal),
+            (open(Some(40.0), [2_000, 4_000, 10]), Verdict::Saturated),
+            (open(Some(40.0), [2_000, 4_001, 10]), Verdict::Marginal),
+            (open(Some(40.0), [2_000, 20_001, 10]), Verdict::Healthy),
+            (open(None, [10, 100, 100]), Verdict::Healthy),
+            (open(Some(80.0), [10, 100, 100]), Verdict::Marginal),
+            (open(Some(99.0), [10, 199, 100]), Verdict::Marginal),
+            (open(Some(99.0), [10, 200, 100]), Verdict::Saturated),
+        ] {
+            assert_eq!(signs.verdict().0, wanted, "{signs:?}");
+        }
+    }
+
+    /// Goal: spinning is no work, waiting to run is.
+    ///
+    /// Method: a worker that ran and waited; one that spun for longer than it is said to have run.
+    ///
+    /// Kills: a worker that is busy because it stays awake; an underflow.
+    #[test]
+    fn at_work() {
+        let time = CpuTime { ran_ns: 70, waited_ns: 20 };
+        assert_eq!(busy_ns(time, 40), 50);
+        assert_eq!(busy_ns(time, 91), 0);
+    }
+
+    /// Goal: a verdict that is not the best one says why.
+    ///
+    /// Method: each way to it.
+    ///
+    /// Kills: a reason without its figures; a reason for health.
+    #[test]
+    fn reasons_have_figures() {
+        for (signs, wanted) in [
+            (open(Some(10.0), [3_000, 5_000, 5_000]), "3.00 ms late or more"),
+            (closed(Some(10.0), 3_000, 5_000), "the service time's p99 is 5.00 ms"),
+            (open(Some(97.0), [1, 5_000, 5_000]), "97 %"),
+            (open(Some(97.0), [1, 5_000, 1_000]), "waited for places"),
+            (closed(Some(97.0), 1, 5_000), "97 %"),
+            (closed(None, 1, 5_000), "could not be read"),
+        ] {
+            let reason = signs.verdict().1.unwrap();
+            assert!(reason.contains(wanted), "{reason}");
+        }
+        assert_eq!(open(Some(10.0), [1, 5_000, 5_000]).verdict(), (Verdict::Healthy, None));
+    }
+}

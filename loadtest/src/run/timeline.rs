@@ -1,0 +1,339 @@
+//! The course of a run in intervals, put together on the main thread from what the workers tell.
+//!
+//! **Invariant.** The totals are the sums of the intervals that are not warm-up: what the report
+//! says of the whole run can be computed again from its intervals.
+//!
+//! What an open loop had to send is not asked of the workers. It is computed here from the schedules,
+//! so that a message which a worker forgets is missed in the accounts.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::measure::recorder::{Counts, Part, Phase};
+use crate::measure::stats;
+use crate::measure::window::Window;
+use crate::plan::schedule::arrivals::Arrivals;
+use crate::report::model::Interval;
+use crate::report::model::distribution::{hdr_v2, us};
+
+/// The phase of what was to be sent after the run gave up.
+const NEVER_REACHED: &str = "given-up";
+
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    threads: usize,
+    /// Time zero of the schedules, and of the report.
+    origin: Instant,
+    measured_from: Instant,
+    /// Where the last measured interval of each worker ends.
+    measured_until: Vec<Instant>,
+    /// Of each worker. `None` in a closed loop.
+    schedules: Option<Vec<Schedule>>,
+    /// Intervals that not all workers have told of.
+    begun: BTreeMap<(Phase, u32), Begun>,
+    intervals: Vec<Interval>,
+    totals: Totals,
+}
+
+/// The sums over the measured window and the drain.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Response times in an open loop, service times in a closed one.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) send_lag: Histogram<u64>,
+    pub(crate) counts: Counts,
+}
+
+/// What one worker had to send.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    pub(crate) streams: Vec<Arrivals>,
+    /// Its share of `--requests`, of which so many are left.
+    pub(crate) requests_max: Option<u64>,
+}
+
+/// The parts of an interval that are there.
+#[derive(Debug)]
+struct Begun {
+    parts: usize,
+    from: Instant,
+    until: Instant,
+    latency: Histogram<u64>,
+    send_lag: Histogram<u64>,
+    counts: Counts,
+    open_connections: u32,
+}
+
+impl Totals {
+    pub(crate) fn new() -> Totals {
+        Totals {
+            latency: stats::new_histogram(),
+            send_lag: stats::new_lag_histogram(),
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Timeline {
+    pub(crate) fn new(
+        threads: u32,
+        window: Window,
+        warmup: Duration,
+        schedules: Option<Vec<Schedule>>,
+    ) -> Timeline {
+        Timeline {
+            threads: threads as usize,
+            origin: window.from - warmup,
+            measured_from: window.from,
+            measured_until: vec![window.from; threads as usize],
+            schedules,
+            begun: BTreeMap::new(),
+            intervals: Vec::new(),
+            totals: Totals::new(),
+        }
+    }
+
+    pub(crate) fn measured_from(&self) -> Instant {
+        self.measured_from
+    }
+
+    /// Says how much of the measured window is complete, if it is more by this part.
+    pub(crate) fn take(&mut self, worker: u32, mut part: Part) -> Option<Duration> {
+        if part.phase == Phase::Measured {
+            self.measured_until[worker as usize] = part.until;
+        }
+        if let Some(schedules) = &mut self.schedules {
+            part.counts.scheduled = schedules[worker as usize].scheduled(self.origin, &part);
+        }
+        let key = (part.phase, part.number);
+        match self.begun.get_mut(&key) {
+            Some(begun) => begun.add(part),
+            None => _ = self.begun.insert(key, Begun::from(part)),
+        }
+        if self.begun[&key].parts < self.threads {
+            return None;
+        }
+        let begun = self.begun.remove(&key).expect("looked at above");
+        self.complete(key.0, &begun);
+        (key.0 == Phase::Measured).then(|| begun.until - self.measured_from)
+    }
+
+    /// The sums of the intervals that are complete, without the warm-up.
+    pub(crate) fn so_far(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The intervals and their sums. Workers that were cut short may have fewer intervals than others.
+    /// `never_reached` is the end of a window that was given up before: what was to be sent until
+    /// there is in an interval of its own.
+    pub(crate) fn finish(mut self, never_reached: Option<Instant>) -> (Vec<Interval>, Totals) {
+        for ((phase, _), begun) in std::mem::take(&mut self.begun) {
+            self.complete(phase, &begun);
+        }
+        self.intervals.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+        if let Some(until) = never_reached {
+            self.complete_never_reached(until);
+        }
+        (self.intervals, self.totals)
+    }
+
+    fn complete_never_reached(&mut self, until: Instant) {
+        let Some(schedules) = &mut self.schedules else { return };
+        let workers = schedules.iter_mut().zip(&self.measured_until);
+        let origin = self.origin;
+        let scheduled =
+            workers.map(|(schedule, from)| schedule.measured(origin, *from, until)).sum();
+        let from = self.measured_until.iter().copied().max().unwrap_or(until);
+        let counts = Counts { scheduled, ..Counts::default() };
+        let (latency, send_lag) = (stats::new_histogram(), stats::new_lag_histogram());
+        let parts = self.threads;
+        let rest = Begun { parts, from, until, latency, send_lag, counts, open_connections: 0 };
+        self.totals.counts.add(&rest.counts);
+        self.push(NEVER_REACHED, &rest);
+    }
+
+    fn complete(&mut self, phase: Phase, begun: &Begun) {
+        if phase != Phase::Warmup {
+            stats::merge(&mut self.totals.latency, &begun.latency);
+            stats::merge(&mut self.totals.send_lag, &begun.send_lag);
+            self.totals.counts.add(&begun.counts);
+        }
+        self.push(phase.name(), begun);
+    }
+
+    fn push(&mut self, phase: &str, begun: &Begun) {
+        let length = begun.until.saturating_duration_since(begun.from);
+        if length.is_zero() && begun.is_empty() {
+            return; // a drain that was not needed, or a window cut at its first moment
+        }
+        let t_s = stats::seconds_from(self.measured_from, begun.from);
+        let Counts { scheduled, completed, errors, timed_out } = begun.counts;
+        let latency = Some(&begun.latency).filter(|latency| !latency.is_empty());
+        let at = |percentile| latency.map(|l| us(l.value_at_percentile(percentile)));
+        let lag = Some(&begun.send_lag).filter(|lag| !lag.is_empty());
+        self.intervals.push(Interval {
+            t_s,
+            length_s: length.as_secs_f64(),
+            phase: phase.to_owned(),
+            scheduled,
+            completed,
+            errors,
+            timed_out,
+            open_connections: begun.open_connections,
+            p50: at(50.0),
+            p99: at(99.0),
+            p99_9: at(99.9),
+            max: latency.map(|latency| us(latency.max())),
+            send_lag_p99: lag.map(|lag| us(lag.value_at_percentile(99.0))),
+            hdr_v2: latency.map(hdr_v2),
+        });
+    }
+}
+
+impl Schedule {
+    /// How many messages were due in the part.
+    fn scheduled(&mut self, origin: Instant, part: &Part) -> u64 {
+        match part.phase {
+            Phase::Drain => 0,
+            Phase::Warmup => self.due(origin, part.from, part.until),
+            Phase::Measured => self.measured(origin, part.from, part.until),
+        }
+    }
+
+    /// The same of a piece of the measured window, in which `--requests` are counted.
+    fn measured(&mut self, origin: Instant, from: Instant, until: Instant) -> u64 {
+        let count = self.due(origin, from, until);
+        let Some(left) = &mut self.requests_max else { return count };
+        let count = count.min(*left);
+        *left -= count;
+        count
+    }
+
+    fn due(&self, origin: Instant, from: Instant, until: Instant) -> u64 {
+        let since = |time: Instant| time.saturating_duration_since(origin);
+        self.streams.iter().map(|stream| stream.count_between(since(from), since(until))).sum()
+    }
+}
+
+impl Begun {
+    fn from(part: Part) -> Begun {
+        let Part { from, until, latency, send_lag, counts, open_connections, .. } = part;
+        Begun { parts: 1, from, until, latency, send_lag, counts, open_connections }
+    }
+
+    fn add(&mut self, part: Part) {
+        self.parts += 1;
+        self.from = self.from.min(part.from);
+        self.until = self.until.max(part.until);
+        stats::merge(&mut self.latency, &part.latency);
+        stats::merge(&mut self.send_lag, &part.send_lag);
+        self.counts.add(&part.counts);
+        self.open_connections += part.open_connections;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.latency.is_empty() && self.counts == Counts::default()
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        let Counts { scheduled, completed, errors, timed_out } = other;
+        self.scheduled += scheduled;
+        self.completed += completed;
+        self.errors += errors;
+        self.timed_out += timed_out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plan::schedule::arrivals::Spacing;
+    use crate::plan::schedule::rate::RateCurve;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn part(phase: Phase, number: u32, from: Instant, latency_ns: u64, completed: u64) -> Part {
+        let mut latency = stats::new_histogram();
+        latency.record_n(latency_ns, completed).unwrap();
+        let mut send_lag = stats::new_lag_histogram();
+        send_lag.record_n(1_000, completed).unwrap();
+        let counts = Counts { scheduled: 77, completed, errors: 1, timed_out: 2 };
+        let until = from + SECOND;
+        Part { phase, number, from, until, latency, send_lag, counts, open_connections: 5 }
+    }
+
+    /// Goal: parts of one interval become one row, rows are in order, and the totals are the rows
+    /// without the warm-up.
+    ///
+    /// Method: two workers, one of which tells an interval late and another not at all.
+    ///
+    /// Kills: a row per worker; losing an incomplete interval; the warm-up in the totals.
+    #[test]
+    fn parts_become_rows() {
+        let from = Instant::now() + SECOND;
+        let window = Window { from, until: from + 2 * SECOND };
+        let mut timeline = Timeline::new(2, window, SECOND, None);
+        let mut take = |worker, part| timeline.take(worker, part);
+        assert_eq!(take(0, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(0, part(Phase::Measured, 0, from, 1_000_000, 10)), None);
+        assert_eq!(take(0, part(Phase::Measured, 1, from + SECOND, 3_000_000, 10)), None);
+        assert_eq!(take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(1, part(Phase::Measured, 0, from, 2_000_000, 30)), Some(SECOND));
+        assert_eq!(timeline.so_far().counts.completed, 40, "neither warm-up nor half intervals");
+        let (rows, totals) = timeline.finish(None);
+        let seen: Vec<_> = rows
+            .iter()
+            .map(|row| (row.t_s, row.phase.as_str(), row.completed, row.open_connections))
+            .collect();
+        let wanted =
+            [(-1.0, "warm-up", 200, 10), (0.0, "measured", 40, 10), (1.0, "measured", 10, 5)];
+        assert_eq!(seen, wanted);
+        let p50 = rows[1].p50.unwrap();
+        assert!((p50 / 2_000.0 - 1.0).abs() < 0.001, "{p50}");
+        assert_eq!((totals.latency.len(), totals.send_lag.len()), (50, 50));
+        let wanted = Counts { scheduled: 231, completed: 50, errors: 3, timed_out: 6 };
+        assert_eq!(totals.counts, wanted);
+    }
+
+    /// Goal: what was due is computed from the schedule, whatever a worker says, and not beyond
+    /// `--requests`.
+    ///
+    /// Method: two workers at 1 000/s in total; constant, random, and with a bound of 700 each.
+    ///
+    /// Kills: believing the parts' own count; counting the warm-up against the bound; the drain's time.
+    #[test]
+    fn the_schedule_says_what_was_due() {
+        let from = Instant::now() + SECOND;
+        let window = Window { from, until: from + 2 * SECOND };
+        let curve = Arc::new(RateCurve::new(1_000.0, &[]));
+        let scheduled = |spacing, requests_max| {
+            let schedules = (0..2).map(|worker| Schedule {
+                streams: vec![Arrivals::new(Arc::clone(&curve), spacing, worker, 2)],
+                requests_max,
+            });
+            let mut timeline = Timeline::new(2, window, SECOND, Some(schedules.collect()));
+            for worker in 0..2 {
+                timeline.take(worker, part(Phase::Warmup, 0, from - SECOND, 1_000, 1));
+                timeline.take(worker, part(Phase::Measured, 0, from, 1_000, 1));
+                timeline.take(worker, part(Phase::Measured, 1, from + SECOND, 1_000, 1));
+                timeline.take(worker, part(Phase::Drain, 0, from + 2 * SECOND, 1_000, 1));
+            }
+            let (rows, totals) = timeline.finish(None);
+            let rows: Vec<u64> = rows.iter().map(|row| row.scheduled).collect();
+            assert_eq!(rows[1..].iter().sum::<u64>(), totals.counts.scheduled);
+            rows
+        };
+        assert_eq!(scheduled(Spacing::Constant, None), [1_000, 1_000, 1_000, 0]);
+        assert_eq!(scheduled(Spacing::Constant, Some(700)), [1_000, 1_000, 400, 0]);
+        let random = scheduled(Spacing::Poisson { seed: 3 }, None);
+        assert_eq!(random[3], 0);
+        // Five standard deviations of a Poisson count of 1 000, and the seed is fixed.
+        assert!(random[..3].iter().all(|count| count.abs_diff(1_000) < 160), "{random:?}");
+    }
+}

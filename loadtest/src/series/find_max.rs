@@ -1,0 +1,273 @@
+//! The highest rate that meets a service level.
+//!
+//! The rate is doubled until the level is missed, then the gap is halved (in the geometric mean: what
+//! matters is the ratio) until it is narrow. From below, because a server that was drowned once may
+//! be slow for a while.
+
+use crate::base::exit::{Exit, Stop};
+use crate::base::figures::grouped;
+use crate::base::print::to_stderr;
+use crate::host::signals;
+use crate::plan::load::Rate;
+use crate::report::model::Report;
+use crate::report::model::verdicts::{FindMax, FindStep, Verdict};
+use crate::run::config::RunConfig;
+use crate::series::{Runner, own_command, own_options};
+
+/// Where the search ends: the highest rate that passed and the lowest that did not are this close.
+const RATIO_ENOUGH: f64 = 1.03;
+
+/// However wide the range is.
+const STEPS_MAX: usize = 60;
+
+/// A rate of which so little arrives was not reached, whatever the level says of what did.
+const ACHIEVED_MIN: f64 = 0.98;
+
+/// Tries rates; the report is that of the best one.
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+    let campaign = &config.campaign;
+    let slo = campaign.slo.as_ref().expect("clap requires it");
+    let Rate::Ramp(from, to) = campaign.find_range else { unreachable!("checked by `check`") };
+    let runner = Runner::new(own_options())?;
+    let mut search = Search::new(from, to);
+    let mut steps: Vec<FindStep> = Vec::new();
+    let (mut best, mut last) = (None, None);
+    while let Some(rate) = search.next() {
+        let duration = format!("{}us", campaign.find_step.as_micros());
+        let report = match runner.once(&[
+            format!("--rate={rate}"),
+            format!("--duration={duration}"),
+            format!("--seed={}", config.seed),
+        ]) {
+            Err(_) if runner.interrupted().is_some() && !steps.is_empty() => break,
+            report => report?,
+        };
+        if runner.interrupted().is_some() {
+            // Cut short, it says nothing about its rate; but without another it is what there is.
+            last = last.or(Some(report));
+            break;
+        }
+        // A rate at which --abort-on ended the run is one that did not do.
+        if report.exit_code != Exit::Ok.code() && report.aborted.is_none() {
+            return Ok(report);
+        }
+        let row = slo.judge(&report);
+        let offered = report.load.offered_rate.unwrap_or(rate);
+        let step = FindStep {
+            rate,
+            achieved_rate: report.load.achieved_rate,
+            value: row.value,
+            unit: row.unit,
+            generator: report.generator.verdict,
+            ok: row.ok
+                && report.aborted.is_none()
+                && report.load.achieved_rate >= offered * ACHIEVED_MIN,
+            tries: search.saturated + 1,
+        };
+        to_stderr(step.describe());
+        let tried = match step {
+            FindStep { ok: true, .. } => Tried::Passed,
+            // What it shows is the generator.
+            FindStep { generator: Verdict::Saturated, .. } if report.aborted.is_none() => {
+                Tried::Saturated
+            }
+            FindStep { .. } => Tried::Missed,
+        };
+        search.tried(rate, tried);
+        steps.pop_if(|last| last.rate == rate);
+        if step.ok {
+            best = Some(report);
+        } else {
+            last = Some(report);
+        }
+        steps.push(step);
+    }
+    let rate = search.passed;
+    // The lowest rate that failed is where the search ended.
+    let saturated = search.missed.is_some_and(|missed| {
+        let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
+        steps.iter().filter(of_missed).all(|step| step.generator == Verdict::Saturated)
+    });
+    let missed = rate.is_none();
+    let signal = runner.interrupted();
+    let mut report = best.or(last).expect("at least one rate was tried");
+    report.command = own_command();
+    report.find_max = Some(FindMax {
+        slo: slo.text.clone(),
+        rate,
+        limited_by: match (rate, search.missed) {
+            _ if signal.is_some() => "interrupted".to_owned(),
+            (Some(_), None) => "range".to_owned(),
+            _ if saturated => "generator".to_owned(),
+            _ => "slo".to_owned(),
+        },
+        steps,
+    });
+    if let Some(signal) = signal {
+        report.interrupted = true;
+        report.exit_code = signals::exit_of(signal).code();
+    } else if missed {
+        report.exit_code = Exit::Breached.code();
+    }
+    Ok(report)
+}
+
+impl FindStep {
+    /// `  20 000/s  ok    achieved 19 998/s`
+    pub(crate) fn describe(&self) -> String {
+        let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
+        let value = self.value.map_or_else(
+            || "no such figure".to_owned(),
+            |v| crate::base::figures::value_text(v, &self.unit),
+        );
+        let generator = match self.generator {
+            Verdict::Saturated => "   generator SATURATED",
+            Verdict::Healthy | Verdict::Marginal | Verdict::Unknown => "",
+        };
+        format!(
+            "{:>12}  {:<4}  achieved {:>12}   {value}{generator}",
+            rate(self.rate),
+            if self.ok { "ok" } else { "FAIL" },
+            rate(self.achieved_rate)
+        )
+    }
+}
+
+/// A rate at which the generator was saturated is tried again so often: it may have been disturbed.
+const SATURATED_RETRIES: u32 = 2;
+
+/// How a rate has fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Passed,
+    Missed,
+    /// Missed, and the generator was saturated: that says nothing of the target.
+    Saturated,
+}
+
+/// Which rate to try next.
+#[derive(Debug)]
+struct Search {
+    to: f64,
+    next: Option<f64>,
+    steps: usize,
+    /// The highest that met the level.
+    passed: Option<f64>,
+    /// The lowest that did not.
+    missed: Option<f64>,
+    /// How often the last rate was tried with a saturated generator.
+    saturated: u32,
+}
+
+impl Search {
+    fn new(from: f64, to: f64) -> Search {
+        Search { to, next: Some(from), steps: 0, passed: None, missed: None, saturated: 0 }
+    }
+
+    fn next(&self) -> Option<f64> {
+        self.next
+    }
+
+    fn tried(&mut self, rate: f64, tried: Tried) {
+        self.steps += 1;
+        match tried {
+            Tried::Saturated if self.saturated < SATURATED_RETRIES && self.steps < STEPS_MAX => {
+                self.saturated += 1;
+                self.next = Some(rate);
+                return;
+            }
+            Tried::Passed => self.passed = Some(rate),
+            Tried::Missed | Tried::Saturated => self.missed = Some(rate),
+        }
+        self.saturated = 0;
+        self.next = match (self.passed, self.missed) {
+            _ if self.steps >= STEPS_MAX => None,
+            // Not even the lowest.
+            (None, _) => None,
+            (Some(passed), None) if passed >= self.to => None,
+            (Some(passed), None) => Some((passed * 2.0).min(self.to)),
+            (Some(passed), Some(missed)) if missed / passed <= RATIO_ENOUGH => None,
+            (Some(passed), Some(missed)) => Some((passed * missed).sqrt().round())
+                .filter(|rate| *rate > passed && *rate < missed),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(from: f64, to: f64, capacity: f64) -> (Option<f64>, Option<f64>, Vec<f64>) {
+        let mut search = Search::new(from, to);
+        let mut tried = Vec::new();
+        while let Some(rate) = search.next() {
+            tried.push(rate);
+            search.tried(rate, if rate <= capacity { Tried::Passed } else { Tried::Missed });
+        }
+        (search.passed, search.missed, tried)
+    }
+
+    /// Goal: the search ends close below the capacity, in few steps, and never goes beyond the double
+    /// of what has passed.
+    ///
+    /// Method: servers of known capacities, from the lowest rate to far above it.
+    ///
+    /// Kills: reporting the rate that failed; a gap that is not halved; drowning the server at first.
+    #[test]
+    fn it_ends_below_the_capacity() {
+        for capacity in [1_000.0, 1_001.0, 1_999.0, 2_000.0, 48_700.0, 999_999.0] {
+            let (passed, _, tried) = search(1_000.0, 1e6, capacity);
+            let passed = passed.unwrap();
+            assert!(
+                passed <= capacity && passed >= capacity / RATIO_ENOUGH,
+                "{capacity}: {passed}"
+            );
+            assert!(tried.len() <= 18, "{capacity}: {tried:?}");
+            assert!(tried.iter().all(|rate| *rate <= capacity * 2.0), "{capacity}: {tried:?}");
+        }
+    }
+
+    /// Goal: a rate at which the generator was disturbed is no limit of the target; one at which it is
+    /// saturated again and again is where the search ends.
+    ///
+    /// Method: a server that takes everything, and a generator that is disturbed once at every rate, or
+    /// in two of three tries; then one that is saturated from some rate on.
+    ///
+    /// Kills: the first saturated step taken for the capacity, near the lowest rate; trying for ever.
+    #[test]
+    fn saturated_steps_are_tried_again() {
+        for disturbed in 1..=SATURATED_RETRIES {
+            let mut search = Search::new(1_000.0, 100_000.0);
+            let mut tries = 0;
+            while let Some(rate) = search.next() {
+                tries += 1;
+                let is_disturbed = tries % (disturbed + 1) != 0;
+                search.tried(rate, if is_disturbed { Tried::Saturated } else { Tried::Passed });
+            }
+            assert_eq!((search.passed, search.missed), (Some(100_000.0), None), "{disturbed}");
+        }
+        let mut search = Search::new(1_000.0, 100_000.0);
+        let mut tries = 0;
+        while let Some(rate) = search.next() {
+            tries += 1;
+            search.tried(rate, if rate > 5_000.0 { Tried::Saturated } else { Tried::Passed });
+        }
+        let passed = search.passed.unwrap();
+        assert!((4_800.0..=5_000.0).contains(&passed), "{passed}");
+        assert!(tries <= STEPS_MAX, "{tries}");
+    }
+
+    /// Goal: a range that does not hold the capacity is not left.
+    ///
+    /// Method: capacities below and above it, and rates so low that halving ends at once.
+    ///
+    /// Kills: an endless search; a rate that was not asked for.
+    #[test]
+    fn it_stays_in_the_range() {
+        assert_eq!(search(1_000.0, 8_000.0, 10.0), (None, Some(1_000.0), vec![1_000.0]));
+        let (passed, missed, tried) = search(1_000.0, 5_000.0, 1e9);
+        assert_eq!((passed, missed), (Some(5_000.0), None));
+        assert_eq!(tried, [1_000.0, 2_000.0, 4_000.0, 5_000.0]);
+        assert_eq!(search(1.0, 3.0, 1.0), (Some(1.0), Some(2.0), vec![1.0, 2.0]));
+    }
+}

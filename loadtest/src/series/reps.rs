@@ -1,0 +1,165 @@
+//! The same run several times.
+
+use crate::analysis::gates;
+use crate::base::exit::{Exit, Stop};
+use crate::base::figures::{grouped, time_us};
+use crate::base::print::to_stderr;
+use crate::host::signals;
+use crate::report::model::Report;
+use crate::report::model::verdicts::Rep;
+use crate::run::config::RunConfig;
+use crate::series::{Runner, own_command, own_options};
+
+/// Runs `--reps` times.
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+    let runner = Runner::new(own_options())?;
+    let mut reports = Vec::new();
+    let mut stopped = None;
+    let count = config.campaign.reps;
+    for number in 1..=count {
+        let report = match runner.once(&[]) {
+            Err(_) if runner.interrupted().is_some() && number > 1 => break,
+            // Those before it are not lost with it.
+            Err(stop) if number > 1 => {
+                stopped = Some((number, stop));
+                break;
+            }
+            report => report?,
+        };
+        if report.unreachable().is_none() {
+            to_stderr(format_args!("run {number} of {count}: {}", line(&report)));
+        }
+        let is_last = report.exit_code != Exit::Ok.code() || runner.interrupted().is_some();
+        reports.push(report);
+        if is_last {
+            break;
+        }
+    }
+    let mut report = combine(reports);
+    report.command = own_command();
+    if let Some(signal) = runner.interrupted() {
+        report.interrupted = true;
+        report.exit_code = signals::exit_of(signal).code();
+    }
+    gates::apply_gates(&config.thresholds, &mut report);
+    if let Some((number, stop)) = stopped {
+        report.notes.push(format!("run {number} of {count} did not take place: {stop}"));
+        report.exit_code = stop.exit.code();
+        to_stderr(format_args!("loadtest: run {number} of {count}: {stop}"));
+    }
+    Ok(report)
+}
+
+/// The figures of a run in a few words.
+pub(super) fn line(report: &Report) -> String {
+    let mut text = format!("{}/s", grouped(report.load.achieved_rate.round() as u64));
+    if let Some((_, latency)) = report.headline() {
+        for name in ["p50", "p99"] {
+            if let Some(us) = latency.percentiles.get(name) {
+                text += &format!("   {name} {}", time_us(*us));
+            }
+        }
+    }
+    let load = &report.load;
+    let failed = load.errors.total + load.timed_out;
+    if failed > 0 {
+        text += &format!("   {} errors", grouped(failed));
+    }
+    text
+}
+
+/// One report of several runs: that of the run in the middle, which no single bad moment has spoilt,
+/// with the others beside it. A run that failed is shown instead: its figures are the news.
+pub(super) fn combine(mut reports: Vec<Report>) -> Report {
+    assert!(!reports.is_empty(), "there is at least one run");
+    let reps: Vec<Rep> = reports.iter().map(Rep::of).collect();
+    let count = reports.len();
+    let failed = reports.iter().position(|report| report.exit_code != Exit::Ok.code());
+    let (shown, why) = match failed {
+        Some(failed) => (failed, "which failed"),
+        None => (middle(&reps), "in the middle by its p99"),
+    };
+    let mut report = reports.swap_remove(shown);
+    if count > 1 {
+        report
+            .notes
+            .push(format!("{count} runs; the figures above are those of run {}, {why}", shown + 1));
+        report.reps = reps;
+    }
+    report
+}
+
+/// The place of the run whose p99 is the median.
+fn middle(reps: &[Rep]) -> usize {
+    let p99 = |place: &usize| reps[*place].percentiles.get("p99").copied().unwrap_or(f64::MAX);
+    let mut places: Vec<usize> = (0..reps.len()).collect();
+    places.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
+    places[(places.len() - 1) / 2]
+}
+
+impl Rep {
+    fn of(report: &Report) -> Rep {
+        let load = &report.load;
+        let percentiles = report.headline().map(|(_, latency)| latency.percentiles.clone());
+        Rep {
+            started_at: report.started_at.clone(),
+            achieved_rate: load.achieved_rate,
+            percentiles: percentiles.unwrap_or_default(),
+            completed: load.completed,
+            errors: load.errors.total,
+            timed_out: load.timed_out,
+            never_sent: load.never_sent,
+            verdict: report.generator.verdict,
+            server_cpu_us_per_message: report
+                .server
+                .as_ref()
+                .and_then(|server| server.cpu_us_per_message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    /// Goal: the run in the middle is shown, and every run is listed in its order.
+    ///
+    /// Method: runs of five, then four levels out of order.
+    ///
+    /// Kills: showing the best, the first or the last; rows in the order of their p99.
+    #[test]
+    fn the_middle_is_shown() {
+        let runs = |levels: &[u64]| {
+            combine(levels.iter().map(|level| fixture::report(&[*level; 10])).collect())
+        };
+        let p99s = |report: &Report| -> Vec<f64> {
+            report.reps.iter().map(|rep| rep.percentiles["p99"].round()).collect()
+        };
+        let five = runs(&[50, 10, 30, 20, 40]);
+        assert_eq!(five.headline().unwrap().1.max.round(), 30.0);
+        assert_eq!(p99s(&five), [50.0, 10.0, 30.0, 20.0, 40.0]);
+        assert!(
+            five.notes.last().unwrap().contains("5 runs; the figures above are those of run 3")
+        );
+        assert_eq!(runs(&[40, 20, 30, 10]).headline().unwrap().1.max.round(), 20.0);
+        let one = runs(&[7]);
+        assert_eq!((one.reps.len(), one.notes.len()), (0, 0));
+    }
+
+    /// Goal: a run that failed is not outvoted.
+    ///
+    /// Method: the third of three was not well.
+    ///
+    /// Kills: exit 0 because the run in the middle was good; a note that calls it the one in the middle.
+    #[test]
+    fn a_failed_run_is_shown() {
+        let mut runs = [10, 20, 30].map(|level| fixture::report(&[level; 10]));
+        runs[2].exit_code = Exit::Unreachable.code();
+        let report = combine(runs.into());
+        assert_eq!(report.exit_code, Exit::Unreachable.code());
+        assert_eq!(report.reps.len(), 3);
+        let note = report.notes.last().unwrap();
+        assert!(note.ends_with("those of run 3, which failed"), "{note}");
+    }
+}

@@ -1,0 +1,96 @@
+//! A server of somebody else's, started by a command of the user's.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::base::exit::Stop;
+use crate::host::sys;
+use crate::plan::target_url::Url;
+use crate::series::Runner;
+
+/// How long a server may take to listen, and to go.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A running command, with everything it started. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    url: Url,
+    /// Where its process group is noted, for whoever has to end the program at once.
+    noted: Arc<AtomicU32>,
+}
+
+impl Server {
+    /// Starts `command` and waits until somebody listens at `url`.
+    pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<Server, Stop> {
+        if is_open(url)? {
+            let line =
+                format!("{url} is taken already: it is not '{command}' that would be tested");
+            return Err(Stop::could_not_run(line));
+        }
+        let child = Command::new("sh")
+            .args(["-c", command])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // A group of its own: so that it ends as a whole, and not by a Ctrl-C that is for us.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| Stop::could_not_run(format!("cannot start '{command}': {error}")))?;
+        let noted = Arc::clone(&runner.server);
+        noted.store(child.id(), Ordering::SeqCst);
+        let mut server = Server { child, url: url.clone(), noted };
+        let begun = Instant::now();
+        while !is_open(url)? {
+            let failed = |why: String| Err(Stop::could_not_run(format!("'{command}' {why}")));
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return failed(format!("ended before it listened at {url} ({status})"));
+            }
+            if begun.elapsed() > PATIENCE {
+                return failed(format!("does not listen at {url} within {PATIENCE:?}"));
+            }
+            if runner.interrupted().is_some() {
+                return failed("was not waited for: interrupted".to_owned());
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// The shell may end before the server that it has started, so the address decides.
+    fn wait_for_end(&mut self) {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE
+            && (matches!(self.child.try_wait(), Ok(None)) || is_open(&self.url).unwrap_or(false))
+        {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Whether somebody listens there.
+fn is_open(url: &Url) -> Result<bool, Stop> {
+    Ok(url.resolve(CONNECT_TIMEOUT)?.try_connect(CONNECT_TIMEOUT).is_ok())
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        sys::signal_group(self.child.id(), libc::SIGTERM);
+        self.wait_for_end();
+        // Also for what the command has started and left behind.
+        sys::signal_group(self.child.id(), libc::SIGKILL);
+        self.wait_for_end();
+        self.noted.store(0, Ordering::SeqCst);
+        let _ = self.child.wait();
+    }
+}

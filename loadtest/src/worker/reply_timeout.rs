@@ -1,0 +1,44 @@
+//! How long a message waits for its reply.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringloop::time::Sleep;
+
+use crate::worker::state::{Fate, Worker};
+
+/// Ends a connection whose oldest message has waited for too long.
+///
+/// The timer is not set anew for each message, only when it has gone off: it then looks how long the
+/// message that is the oldest by now has waited.
+pub(super) struct Patience {
+    timer: Sleep,
+    is_set: bool,
+}
+
+impl Patience {
+    pub(super) fn new() -> Patience {
+        Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false }
+    }
+
+    pub(super) fn poll(&mut self, worker: &Worker, index: u32, cx: &mut Context<'_>) -> Poll<Fate> {
+        let timeout = worker.plan().timeout;
+        loop {
+            if !self.is_set {
+                let Some(sent_at) = worker.oldest_sent_at(index) else { return Poll::Pending };
+                self.timer.reset(worker.loop_time(sent_at + timeout));
+                self.is_set = true;
+            }
+            if Pin::new(&mut self.timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.is_set = false;
+            let oldest = worker.oldest_sent_at(index);
+            if oldest.is_some_and(|sent_at| sent_at.elapsed() >= timeout) {
+                return Poll::Ready(Fate::TimedOut);
+            }
+        }
+    }
+}
