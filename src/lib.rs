@@ -62,6 +62,8 @@ pub mod buf;
 #[cfg(doctest)]
 mod documents;
 mod driver;
+#[cfg(test)]
+mod enumeration;
 mod error;
 #[cfg(any(test, fuzzing))]
 mod fuzz;

@@ -24,7 +24,7 @@
 //! **Absent on purpose.** User code: the value that the program watches is not here, and wakers go
 //! to `Reactor::wake_deferred`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -36,7 +36,7 @@ use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
-use crate::task::wait_list::{WaitList, WaiterId};
+use crate::task::wait_list::{self, WaitList, WaiterId};
 
 /// The tags of the polls of the two directions.
 const READABLE: Tag = 1;
@@ -55,7 +55,7 @@ pub(super) struct Watch {
 #[derive(Default)]
 struct WatchSide {
     armed: Cell<PollState>,
-    waiters: WaitList,
+    waiters: RefCell<WaitList>,
     /// Answers so far. Who waits is waiting for the next one.
     answers_count: Cell<u64>,
     /// The errno of the last answer, if it was one.
@@ -116,13 +116,14 @@ impl Watch {
             return Poll::Ready(Err(error));
         }
         place.answers_before = Some(answers_count);
-        side.waiters.wait(&mut place.waiter_id, waker);
+        wait_list::wait_in(&side.waiters, |list| list, &mut place.waiter_id, waker);
         Poll::Pending
     }
 
     /// A wait is over or was dropped. An answer is for everybody, so there is nothing to pass on.
     pub(super) fn leave(&self, place: &mut PollWaiter) {
-        self.side(place.interest).waiters.leave(&mut place.waiter_id);
+        let waker = self.side(place.interest).waiters.borrow_mut().leave(&mut place.waiter_id);
+        drop(waker); // user code: not under the borrow
     }
 
     /// Nobody will wait again.
@@ -176,7 +177,7 @@ impl Watch {
             Polled::SpuriousEvents => ask = Ask::Changes,
             Polled::Nothing => {}
         }
-        let is_wanted = side.waiters.is_waiting() && !self.is_closed.get();
+        let is_wanted = side.waiters.borrow().is_waiting() && !self.is_closed.get();
         if is_wanted && self.arm(interest, ask).is_err() {
             self.wake_all(side); // the loop is closing or broken, and they will find that out
         }
@@ -191,7 +192,8 @@ impl Watch {
     }
 
     fn wake_all(&self, side: &WatchSide) {
-        while let Some(waker) = side.waiters.next() {
+        let woken = side.waiters.borrow_mut().wake_all();
+        for waker in woken {
             self.reactor.wake_deferred(Some(waker));
         }
     }

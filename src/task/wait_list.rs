@@ -1,16 +1,27 @@
 //! Tasks that wait for the same thing, in the order in which they began to wait.
 //!
-//! A place is a number. A waiter that was woken and finds nothing, because a newcomer was polled
-//! first, waits again under the number it has, so newcomers cannot push it back. A woken waiter
-//! reserves nothing: its future may be alive and never be polled again.
+//! ```text
+//!           wait              wake_first, wake_all
+//!  absent ────────▶ waiting ───────────────────────▶ woken
+//!    ▲                 │  ▲                            │ │
+//!    ├───── leave ─────┘  └─── wait, at its place ─────┘ │
+//!    └────────────────────────── leave ──────────────────┘
+//! ```
 //!
-//! So an owner that wakes one waiter for a thing must wake the next one if the thing is still there
-//! when the tasks have run. That also covers a waiter that is dropped after its wake.
+//! A waiter's place is a number. A waiter that was woken and finds nothing, because a newcomer was
+//! polled first, waits again under the same number, so newcomers cannot push it back. A woken
+//! waiter reserves nothing: its future may be alive and never be polled again.
 //!
-//! Every operation costs O(log n).
+//! So an owner that wakes one waiter for an item must wake the next one if the item is still there
+//! when the tasks have run. That also covers a waiter that is dropped after it was woken.
+//!
+//! Every operation costs O(log n), except `wake_all`.
+//!
+//! **Absent on purpose.** User code. A waker is cloned by the caller before its borrow of the list
+//! begins; wakers that the list returns are woken or dropped once the borrow has ended.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, btree_map};
 use std::task::Waker;
 
 use crate::error::discard;
@@ -18,60 +29,258 @@ use crate::error::discard;
 #[derive(Default)]
 pub(crate) struct WaitList {
     /// Waiters that have not been woken, by their numbers.
-    waiting: RefCell<BTreeMap<u64, Waker>>,
-    next_number: Cell<u64>,
+    waiting: BTreeMap<u64, Waker>,
+    next_number: u64,
 }
 
-/// One waiter's place. Starts without one.
+/// The place of one waiter. It begins without a place.
 #[derive(Default, Debug)]
 pub(crate) struct WaiterId(Option<u64>);
 
-/// Waiters whose futures were forgotten. The list may go in the middle of a turn.
-impl Drop for WaitList {
-    fn drop(&mut self) {
-        std::mem::take(self.waiting.get_mut()).into_values().for_each(discard);
+/// Wakers of waiters that were taken off the list, in order.
+#[derive(Default)]
+#[must_use = "their waiters are not on the list any more"]
+pub(crate) enum Woken {
+    #[default]
+    None,
+    First(Waker),
+    All(btree_map::IntoValues<u64, Waker>),
+}
+
+/// Makes a waiter wait on the list of `owner`, with a clone of `waker` if it has not got one yet.
+/// Cloning and dropping wakers is user code, so `owner` is not borrowed meanwhile.
+pub(crate) fn wait_in<Owner>(
+    owner: &RefCell<Owner>,
+    list_of: impl Fn(&mut Owner) -> &mut WaitList,
+    waiter_id: &mut WaiterId,
+    waker: &Waker,
+) {
+    if list_of(&mut owner.borrow_mut()).is_waiting_with(waiter_id, waker) {
+        return;
     }
+    let waker = waker.clone();
+    let former = list_of(&mut owner.borrow_mut()).wait(waiter_id, waker);
+    drop(former);
 }
 
 impl WaitList {
-    /// Takes a place at the end, or waits at the one it has, with this waker.
-    pub(crate) fn wait(&self, waiter_id: &mut WaiterId, waker: &Waker) {
+    /// Whether this waiter waits, and its waker wakes the same task as `waker`. If not, `wait`
+    /// needs a clone of `waker`.
+    pub(crate) fn is_waiting_with(&self, waiter_id: &WaiterId, waker: &Waker) -> bool {
+        let current = waiter_id.0.and_then(|number| self.waiting.get(&number));
+        current.is_some_and(|current| current.will_wake(waker))
+    }
+
+    /// Takes a place at the end, or waits at the place it has, with this waker. Returns the waker
+    /// that it replaces.
+    #[must_use = "dropping it is user code"]
+    pub(crate) fn wait(&mut self, waiter_id: &mut WaiterId, waker: Waker) -> Option<Waker> {
         let number = *waiter_id.0.get_or_insert_with(|| {
-            let number = self.next_number.get();
-            self.next_number.set(number + 1);
+            let number = self.next_number;
+            self.next_number += 1;
             number
         });
-        let is_same = |current: &Waker| current.will_wake(waker);
-        if self.waiting.borrow().get(&number).is_some_and(is_same) {
-            return;
-        }
-        let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
-        let former = self.waiting.borrow_mut().insert(number, waker);
-        drop(former);
+        self.waiting.insert(number, waker)
     }
 
-    /// Takes the first waiter's waker, for the caller to wake when nothing is borrowed.
-    pub(crate) fn next(&self) -> Option<Waker> {
-        let first = self.waiting.borrow_mut().pop_first();
-        first.map(|(_number, waker)| waker)
+    /// Takes the first waiter off the list, to be woken.
+    pub(crate) fn wake_first(&mut self) -> Woken {
+        self.waiting.pop_first().map_or(Woken::None, |(_number, waker)| Woken::First(waker))
     }
 
-    /// Whether this waiter was woken, and none that came before it waits to be woken.
+    /// Takes all waiters off the list, to be woken.
+    pub(crate) fn wake_all(&mut self) -> Woken {
+        Woken::All(std::mem::take(&mut self.waiting).into_values())
+    }
+
+    /// Whether this waiter was woken, and no waiter before it is still to be woken.
     pub(crate) fn is_first_awake(&self, waiter_id: &WaiterId) -> bool {
-        let waiting = self.waiting.borrow();
-        let first = waiting.first_key_value().map(|(&first, _)| first);
+        let first = self.waiting.first_key_value().map(|(&first, _)| first);
         waiter_id.0.is_some_and(|number| first.is_none_or(|first| number < first))
     }
 
-    /// Whether a waiter has not been woken.
+    /// Whether there is a waiter that has not been woken.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.borrow().is_empty()
+        !self.waiting.is_empty()
     }
 
-    /// Gives the place up. Whether it had been woken makes no difference: see above.
-    pub(crate) fn leave(&self, waiter_id: &mut WaiterId) {
-        let removed =
-            waiter_id.0.take().and_then(|number| self.waiting.borrow_mut().remove(&number));
-        drop(removed); // user code: not under the borrow
+    /// Gives the place up. Whether the waiter had been woken makes no difference: see above.
+    #[must_use = "dropping it is user code"]
+    pub(crate) fn leave(&mut self, waiter_id: &mut WaiterId) -> Option<Waker> {
+        waiter_id.0.take().and_then(|number| self.waiting.remove(&number))
+    }
+}
+
+/// Waiters whose futures were forgotten. The list may be dropped in the middle of a turn.
+impl Drop for WaitList {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.waiting).into_values().for_each(discard);
+    }
+}
+
+impl Iterator for Woken {
+    type Item = Waker;
+
+    fn next(&mut self) -> Option<Waker> {
+        match std::mem::take(self) {
+            Woken::None => None,
+            Woken::First(waker) => Some(waker),
+            Woken::All(mut wakers) => {
+                let next = wakers.next();
+                *self = Woken::All(wakers);
+                next
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enumeration::visit_all;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    const WAITERS: usize = 4;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// The future of a waiter is polled and finds nothing, with the waker of one of two tasks.
+        Poll(usize, usize),
+        /// The future is dropped, or polled and finds something.
+        Drop(usize),
+        /// The future is forgotten. Its waker stays on the list.
+        Forget(usize),
+        WakeFirst,
+        WakeAll,
+    }
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    /// What the list must do, on a vector in the order of places.
+    #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+    struct Model {
+        places: Vec<Place>,
+        forgotten: [bool; WAITERS],
+    }
+
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    struct Place {
+        waiter: usize,
+        /// The task to wake, until it was woken.
+        task: Option<usize>,
+    }
+
+    impl Model {
+        fn is_possible(&self, event: Event) -> bool {
+            match event {
+                Event::Poll(waiter, _) | Event::Drop(waiter) | Event::Forget(waiter) => {
+                    !self.forgotten[waiter]
+                }
+                Event::WakeFirst | Event::WakeAll => true,
+            }
+        }
+
+        /// Returns the tasks that are woken.
+        fn apply(&mut self, event: Event) -> Vec<usize> {
+            let mut woken = Vec::new();
+            match event {
+                Event::Poll(waiter, task) => {
+                    match self.places.iter_mut().find(|place| place.waiter == waiter) {
+                        Some(place) => place.task = Some(task),
+                        None => self.places.push(Place { waiter, task: Some(task) }),
+                    }
+                }
+                Event::Drop(waiter) => self.places.retain(|place| place.waiter != waiter),
+                Event::Forget(waiter) => {
+                    self.forgotten[waiter] = true;
+                    self.places.retain(|place| place.waiter != waiter || place.task.is_some());
+                }
+                Event::WakeFirst => {
+                    woken.extend(self.places.iter_mut().find_map(|place| place.task.take()));
+                }
+                Event::WakeAll => {
+                    woken.extend(self.places.iter_mut().filter_map(|place| place.task.take()));
+                }
+            }
+            let forgotten = self.forgotten;
+            self.places.retain(|place| place.task.is_some() || !forgotten[place.waiter]);
+            woken
+        }
+
+        fn is_first_awake(&self, waiter: usize) -> bool {
+            let mut before = self.places.iter().take_while(|place| place.task.is_none());
+            before.any(|place| place.waiter == waiter)
+        }
+    }
+
+    fn task_of(wakers: &[Waker], waker: &Waker) -> usize {
+        let is_same = |other: &Waker| other.will_wake(waker);
+        wakers.iter().position(is_same).expect("a waker that was given to the list")
+    }
+
+    fn apply(
+        list: &mut WaitList,
+        ids: &mut [WaiterId; WAITERS],
+        wakers: &[Waker],
+        event: Event,
+    ) -> Vec<usize> {
+        let task_of = |waker: Waker| task_of(wakers, &waker);
+        match event {
+            Event::Poll(waiter, task) => {
+                if !list.is_waiting_with(&ids[waiter], &wakers[task]) {
+                    drop(list.wait(&mut ids[waiter], wakers[task].clone()));
+                }
+                assert!(list.is_waiting_with(&ids[waiter], &wakers[task]));
+            }
+            Event::Drop(waiter) => drop(list.leave(&mut ids[waiter])),
+            Event::Forget(waiter) => ids[waiter] = WaiterId::default(),
+            Event::WakeFirst => return list.wake_first().map(task_of).collect(),
+            Event::WakeAll => return list.wake_all().map(task_of).collect(),
+        }
+        Vec::new()
+    }
+
+    /// Goal: waiters are woken in the order in which they began to wait, each once for each wait. A
+    /// woken waiter that waits again keeps its place; one that left is never woken.
+    ///
+    /// Method: every order of polls, drops, forgotten futures and wakes of four waiters, one of
+    /// which is polled by two tasks, against a vector of places.
+    ///
+    /// Kills: a new number for a woken waiter; `leave` that keeps the waker; `wake_first` that
+    /// takes the last; a waker that is not replaced; `is_first_awake` for a waiter that still
+    /// waits.
+    #[test]
+    fn every_interleaving_wakes_in_order() {
+        let mut events = vec![Event::WakeFirst, Event::WakeAll, Event::Poll(0, WAITERS)];
+        for waiter in 0..WAITERS {
+            events.extend([Event::Poll(waiter, waiter), Event::Drop(waiter)]);
+            events.push(Event::Forget(waiter));
+        }
+        let visited = visit_all(&events, |path| {
+            let wakers: Vec<Waker> = (0..=WAITERS).map(|_| Waker::from(Arc::new(Task))).collect();
+            let (mut list, mut ids) = (WaitList::default(), Default::default());
+            let mut model = Model::default();
+            for &event in path {
+                if !model.is_possible(event) {
+                    return None;
+                }
+                let woken = apply(&mut list, &mut ids, &wakers, event);
+                assert_eq!(woken, model.apply(event), "{event:?} in {model:?}");
+                let is_waiting = model.places.iter().any(|place| place.task.is_some());
+                assert_eq!(list.is_waiting(), is_waiting);
+                for (waiter, id) in ids.iter().enumerate() {
+                    assert_eq!(list.is_first_awake(id), model.is_first_awake(waiter), "{model:?}");
+                }
+            }
+            // The model and the list, which may differ where no event has shown it yet.
+            let tasks = list.waiting.values().map(|waker| task_of(&wakers, waker));
+            Some((model, tasks.collect::<Vec<_>>()))
+        });
+        assert!(visited.states > 1000, "{visited:?}");
     }
 }

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("buf", &["sys::memory"]),
     ("error", &["driver::DriverKind"]),
     ("documents", &[]),
+    ("enumeration", &[]),
     ("driver", &["buf", "sys"]),
     ("op", &["buf", "driver::request", "sys::errno"]),
     ("loop_id", &["sys::fork"]),

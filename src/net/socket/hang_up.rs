@@ -13,7 +13,7 @@
 //!
 //! Dropping a `closed()` leaves the poll to the next one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -23,7 +23,7 @@ use crate::driver::request::{Interest, Key};
 use crate::op::OpResult;
 use crate::op::poll::{self, Polled};
 use crate::task::coop;
-use crate::task::wait_list::{WaitList, WaiterId};
+use crate::task::wait_list::{self, WaitList, WaiterId};
 
 /// Boxed, as most sockets have none.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(super) struct HangUp {
     failure: Cell<Option<i32>>,
     /// The socket is closed or handed over: the poll is not armed again.
     is_over: Cell<bool>,
-    waiters: WaitList,
+    waiters: RefCell<WaitList>,
 }
 
 /// Waits until the peer has finished sending, has reset the connection or has closed it.
@@ -66,7 +66,8 @@ impl HangUpWait<'_> {
 impl Drop for HangUpWait<'_> {
     fn drop(&mut self) {
         if let Some(hang_up) = self.socket.hang_up() {
-            hang_up.waiters.leave(&mut self.waiter_id);
+            let waker = hang_up.waiters.borrow_mut().leave(&mut self.waiter_id);
+            drop(waker); // user code: not under the borrow
         }
     }
 }
@@ -84,7 +85,7 @@ impl HangUp {
         if let Err(error) = self.arm(socket) {
             return Poll::Ready(Err(error));
         }
-        self.waiters.wait(waiter_id, cx.waker());
+        wait_list::wait_in(&self.waiters, |list| list, waiter_id, cx.waker());
         Poll::Pending
     }
 
@@ -103,7 +104,8 @@ impl HangUp {
     }
 
     pub(super) fn wake_all(&self, socket: &Socket) {
-        while let Some(waker) = self.waiters.next() {
+        let woken = self.waiters.borrow_mut().wake_all();
+        for waker in woken {
             socket.reactor.wake_deferred(Some(waker));
         }
     }
@@ -118,7 +120,7 @@ impl Socket {
             Polled::Ready => hang_up.has_happened.set(true),
             Polled::Failed(code) => hang_up.failure.set(Some(code)),
             Polled::Nothing | Polled::SpuriousEvents => {
-                let is_wanted = hang_up.waiters.is_waiting() && !hang_up.is_over.get();
+                let is_wanted = hang_up.waiters.borrow().is_waiting() && !hang_up.is_over.get();
                 if is_wanted && hang_up.arm(self).is_ok() {
                     return;
                 }
@@ -148,7 +150,8 @@ impl HangUpWait<'_> {
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(hang_up) = self.socket.hang_up() else { return Poll::Ready(()) };
         if hang_up.armed.get().is_some() {
-            hang_up.waiters.wait(&mut self.waiter_id, cx.waker());
+            let waiter_id = &mut self.waiter_id;
+            wait_list::wait_in(&hang_up.waiters, |list| list, waiter_id, cx.waker());
             return Poll::Pending;
         }
         Poll::Ready(())

@@ -48,7 +48,7 @@ use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
 use crate::sys::{errno, fork};
 use crate::task::coop;
-use crate::task::wait_list::{WaitList, WaiterId};
+use crate::task::wait_list::{self, WaitList, WaiterId};
 
 /// Accepted connections that may wait for an `accept()`.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
@@ -74,7 +74,7 @@ pub(in crate::net) struct Listening {
     failure: Cell<Failure>,
     /// Whether `prepare` is due, to wake the next waiter or to arm again.
     is_prepare_due: Cell<bool>,
-    waiters: WaitList,
+    waiters: RefCell<WaitList>,
     /// The program gives the socket away: nothing is armed again.
     is_leaving: Cell<bool>,
     /// Woken when nothing is in flight any more, once `is_leaving`.
@@ -130,7 +130,7 @@ impl Listening {
             is_short: Cell::new(false),
             failure: Cell::default(),
             is_prepare_due: Cell::new(false),
-            waiters: WaitList::default(),
+            waiters: RefCell::default(),
             is_leaving: Cell::new(false),
             leaver: RefCell::default(),
             is_shared: Cell::new(false),
@@ -159,14 +159,15 @@ impl Listening {
             return Poll::Ready(Err(error));
         }
         place.failures_before = Some(self.failure.get().count);
-        self.waiters.wait(&mut place.waiter_id, waker);
+        wait_list::wait_in(&self.waiters, |list| list, &mut place.waiter_id, waker);
         Poll::Pending
     }
 
     /// An `accept()` is over or was dropped. If it had been woken in vain, `prepare` wakes another.
     pub(super) fn leave(&self, place: &mut AcceptWaiter) {
         place.failures_before = None;
-        self.waiters.leave(&mut place.waiter_id);
+        let waker = self.waiters.borrow_mut().leave(&mut place.waiter_id);
+        drop(waker); // user code: not under the borrow
     }
 
     /// The error that an accept has to return, if there is one.
@@ -280,7 +281,7 @@ impl Listening {
         let is_over = self.is_closed.get() || self.is_leaving.get();
         // With a full queue the waiters have enough to take, and the one that empties it arms.
         let is_full = self.queue.borrow().len() >= QUEUED_CONNECTIONS_MAX;
-        let is_wanted = self.waiters.is_waiting() && !is_over && !is_full;
+        let is_wanted = self.waiters.borrow().is_waiting() && !is_over && !is_full;
         if is_wanted && self.arm().is_err() {
             self.wake_all(); // the loop is closing or broken: every `accept()` finds that out
         }
@@ -360,8 +361,9 @@ impl Listening {
     /// `prepare` wakes the next one: while there are both a queued connection and a waiter that has
     /// not been woken, `is_prepare_due` is set.
     fn wake_next(self: &Rc<Self>) {
-        self.reactor.wake_deferred(self.waiters.next());
-        if self.waiters.is_waiting() {
+        let woken = self.waiters.borrow_mut().wake_first();
+        woken.for_each(|waker| self.reactor.wake_deferred(Some(waker)));
+        if self.waiters.borrow().is_waiting() {
             self.prepare_later();
         }
     }
@@ -373,7 +375,8 @@ impl Listening {
     }
 
     fn wake_all(&self) {
-        while let Some(waker) = self.waiters.next() {
+        let woken = self.waiters.borrow_mut().wake_all();
+        for waker in woken {
             self.reactor.wake_deferred(Some(waker));
         }
     }

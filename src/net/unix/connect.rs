@@ -37,7 +37,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::addr;
 use crate::reactor::{Expire, Reactor, TimerKey};
 use crate::task::coop;
-use crate::task::wait_list::{WaitList, WaiterId};
+use crate::task::wait_list::{self, WaitList, WaiterId};
 
 /// The pauses of a line whose first connect meets a full backlog.
 const PAUSE_MIN_NS: u64 = 50_000;
@@ -70,7 +70,7 @@ thread_local! {
 struct Line {
     reactor: Rc<Reactor>,
     key: LineKey,
-    waiters: WaitList,
+    waiters: RefCell<WaitList>,
     members_count: Cell<usize>,
     timer: Cell<Option<TimerKey>>,
     pause_ns: Cell<u64>,
@@ -114,7 +114,7 @@ impl ConnectWait<'_> {
     /// Whether no other connect to the same address is before this one.
     fn is_its_turn(&self) -> bool {
         match &self.line {
-            Some((line, waiter_id)) => line.waiters.is_first_awake(waiter_id),
+            Some((line, waiter_id)) => line.waiters.borrow().is_first_awake(waiter_id),
             None => LINES.with_borrow(|lines| !lines.contains_key(&self.key())),
         }
     }
@@ -125,7 +125,7 @@ impl ConnectWait<'_> {
             self.line = Some((line, WaiterId::default()));
         }
         let (line, waiter_id) = self.line.as_mut().expect("joined above");
-        line.waiters.wait(waiter_id, waker);
+        wait_list::wait_in(&line.waiters, |list| list, waiter_id, waker);
         line.set_timer();
         Poll::Pending
     }
@@ -143,7 +143,8 @@ impl ConnectWait<'_> {
 impl Drop for ConnectWait<'_> {
     fn drop(&mut self) {
         if let Some((line, mut waiter_id)) = self.line.take() {
-            line.waiters.leave(&mut waiter_id);
+            let waker = line.waiters.borrow_mut().leave(&mut waiter_id);
+            drop(waker); // user code: not under the borrow
             line.leave();
         }
     }
@@ -156,7 +157,7 @@ impl Line {
                 Rc::new(Line {
                     reactor: Rc::clone(reactor),
                     key,
-                    waiters: WaitList::default(),
+                    waiters: RefCell::default(),
                     members_count: Cell::new(0),
                     timer: Cell::new(None),
                     pause_ns: Cell::new(PAUSE_MIN_NS),
@@ -183,8 +184,9 @@ impl Line {
 
     /// Wakes the first connect that waits. The timer wakes the next one, should this not be polled.
     fn wake_next(self: &Rc<Self>) {
-        self.reactor.wake_deferred(self.waiters.next());
-        if self.waiters.is_waiting() {
+        let woken = self.waiters.borrow_mut().wake_first();
+        woken.for_each(|waker| self.reactor.wake_deferred(Some(waker)));
+        if self.waiters.borrow().is_waiting() {
             self.set_timer();
         }
     }
@@ -206,7 +208,8 @@ impl Expire for Line {
         if self.reactor.is_accepting() {
             return self.wake_next();
         }
-        while let Some(waker) = self.waiters.next() {
+        let woken = self.waiters.borrow_mut().wake_all();
+        for waker in woken {
             self.reactor.wake_deferred(Some(waker)); // each finds that the loop has ended
         }
     }
