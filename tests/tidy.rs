@@ -21,6 +21,8 @@ mod leaves;
 mod leftovers;
 #[path = "tidy/lengths.rs"]
 mod lengths;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/safety.rs"]
 mod safety;
 #[path = "tidy/source.rs"]
