@@ -1,8 +1,9 @@
 //! An event loop and async runtime for Linux servers, built on io_uring completions. Where io_uring
-//! is missing or forbidden, epoll takes over, and [`Handle::driver`] says why.
+//! is missing or forbidden, epoll takes over, and [`Handle::driver`] has the reason.
 //!
-//! One thread runs ready tasks until they await, the kernel completes I/O, timers fire, nothing
-//! gets lost. It is asyncio's model with Rust's types and the names of tokio.
+//! One thread runs ready tasks until they await, the kernel completes I/O, and timers expire.
+//! Dropping a future loses no received byte and no accepted connection. The model is asyncio's, the
+//! types are Rust's and the names are tokio's.
 //!
 //! ```no_run
 //! use ringloop::net::TcpListener;
@@ -32,29 +33,29 @@
 //! 2. **Bounded.** Every queue, loop and wait has a limit with a name.
 //! 3. **Explainable.** One turn fits on a screen; what the loop did can be read from
 //!    [`Handle::metrics`].
-//! 4. **Fast.** On io_uring one system call per turn; no allocation for a receive that is waited
-//!    for, a send or a timer.
+//! 4. **Fast.** On io_uring one system call per turn; no allocation for a receive that a reader
+//!    waits for, a send or a timer.
 //! 5. **Small.**
 //!
 //! When two conflict, the earlier wins.
 //!
 //! # The map
 //!
-//! | module | what lives there |
+//! | module | content |
 //! |---|---|
 //! | [`runtime`](Runtime) | where executor and reactor meet: the turn, the builder, the handle |
 //! | [`task`] | tasks, the ready queue, wakes from other threads, the budget |
-//! | `reactor` | what is in flight and when something is due |
-//! | `driver` | who performs requests: io_uring or epoll, behind a waist of plain data |
-//! | `op` | one operation per file: what to ask and what the answer means |
+//! | `reactor` | operations in flight, timers |
+//! | `driver` | performs requests, by io_uring or epoll, behind a waist of plain data |
+//! | `op` | one operation per file: its request and how to decode the result |
 //! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
 //! | [`net`], [`time`], [`io`] | what programs use |
-//! | `loop_id` | which loop a resource belongs to, and whether it runs here |
-//! | `primitives` | atomics and locks between threads, exchanged for loom's in its models |
+//! | `loop_id` | the loop and the process that a resource belongs to |
+//! | `primitives` | atomics and locks between threads, which loom's replace in its models |
 //! | `sys` | the few calls to libc |
 //!
-//! Imports go one way, `net, io, time → op → reactor → driver → sys`, and a test says so
-//! (`tests/tidy.rs`). `unsafe` lives in the modules that the same test names.
+//! Imports go one way, `net, io, time → op → reactor → driver → sys`. `tests/tidy.rs` checks this,
+//! and lists the files that may contain `unsafe`.
 
 #![warn(missing_docs)]
 
