@@ -12,6 +12,8 @@
 mod deferred;
 mod driver_failure;
 mod forked;
+pub(crate) mod oneshot;
+mod owner;
 mod slots;
 mod submission;
 mod teardown;
@@ -25,7 +27,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::buf::Pool;
-use crate::driver::request::{Completion, Interest, Key, Request, Tag, Wait};
+use crate::driver::request::{Completion, Key, Request, Tag, Wait};
 use crate::driver::{Clock, Driver, DriverStats};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
@@ -36,9 +38,9 @@ use driver_failure::Failure;
 use slots::{CancelStep, Recipient, Slots};
 use submission::Submission;
 use timers::{Expiry, Pending, Timers};
-
 use watchdog::Watchdog;
 
+pub(crate) use owner::{Expire, Owner};
 pub(crate) use timers::TimerKey;
 pub(crate) use watchdog::WatchdogStats;
 
@@ -48,36 +50,6 @@ const TIMERS_PER_TURN_MAX: usize = 4096;
 /// Out-buffers kept for the next writer, and the largest that is worth keeping.
 const SPARE_BUFFERS_MAX: usize = 64;
 const SPARE_CAPACITY_MAX: usize = 16 * 1024;
-
-/// Who an operation, a timer or a pending submission belongs to.
-///
-/// Called with no borrow of the reactor alive. Must not run user code: wakers go to
-/// [`Reactor::wake_deferred`].
-pub(crate) trait Owner {
-    /// Handles one completion of the operation with this tag.
-    fn complete(self: Rc<Self>, tag: Tag, result: OpResult);
-
-    /// There will be no answer, because the driver has failed (`code` is `ECANCELED`) or because the
-    /// kernel has dropped the completion (`EBADR`). The kernel may still read or write what it was
-    /// lent, so that memory must be leaked. With `EBADR` received bytes may be missing.
-    fn abandon(self: Rc<Self>, tag: Tag, code: i32);
-
-    /// What an operation of the owner waits for, if looking at it shows whether the kernel should
-    /// have completed it. Called under a borrow.
-    fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)>;
-
-    /// The turn is about to enter the kernel, and the owner has asked to be told.
-    fn prepare(self: Rc<Self>);
-}
-
-/// Who a timer belongs to, unless it only wakes. The rules of [`Owner`] hold.
-pub(crate) trait Expire {
-    /// The timer is due.
-    fn expire(self: Rc<Self>);
-
-    /// Whether the timer still means something once the tasks are gone.
-    fn outlives_tasks(&self) -> bool;
-}
 
 pub(crate) struct Reactor {
     home: Home,

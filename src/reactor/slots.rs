@@ -27,7 +27,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use super::Owner;
+use super::owner::Owner;
 use crate::driver::request::{Completion, Interest, Key, Progress, Request, Tag};
 
 /// The generation of a slot's first operation. Not 0, so that no key is equal to a small number,

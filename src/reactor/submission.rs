@@ -28,8 +28,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
+use super::owner::Owner;
 use super::slots::{Recipient, Slots};
-use super::{Owner, Reactor, ReactorPhase};
+use super::{Reactor, ReactorPhase};
 use crate::driver::request::{Key, Request, Wait};
 use crate::driver::{Driver, PushOutcome};
 use crate::op::OpResult;

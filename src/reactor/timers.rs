@@ -19,7 +19,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::Expire;
+use super::owner::Expire;
 
 const CHILDREN: usize = 4;
 
