@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         println!("one after the other: {:.2?}", start.elapsed());
 
         let start = Instant::now();
-        // Both are running before the first is awaited: a task needs nobody to poll it.
+        // Both are running before the first is awaited: the loop polls a task by itself.
         let first = ringloop::spawn(fetch(addr, "/delay/1"));
         let second = ringloop::spawn(fetch(addr, "/delay/1"));
         let replies = [

@@ -1,7 +1,7 @@
 //! Teaches: ending a server well: stop accepting, let connections finish within a deadline, end.
 //!
 //! `cargo run --example graceful_stop -- 127.0.0.1:7000`, connect a few times with
-//! `nc 127.0.0.1 7000`, then press Ctrl-C. Whoever is still connected has five seconds. A second
+//! `nc 127.0.0.1 7000`, then press Ctrl-C. Open connections have five seconds to end. A second
 //! Ctrl-C ends the program at once.
 
 use std::cell::{Cell, RefCell};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::driver::DriverKind;
 
-/// An error that nobody is waiting for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
+/// An error that no caller waits for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
 /// receives each one exactly once; without a hook it is printed to standard error, at a limited
 /// rate and only if that does not block.
 #[non_exhaustive]

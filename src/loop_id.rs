@@ -2,7 +2,7 @@
 //!
 //! A stream, a timer or a task of one loop cannot make progress on another: what would wake it is
 //! completed by its own loop, which does not run meanwhile. And a forked child has copies of its
-//! parent's loops, whose rings and descriptors are the parent's. Waiting would be for ever in both
+//! parent's loops, whose rings and descriptors are the parent's. A wait would not end in both
 //! cases, without a word, so every leaf future compares its loop with the one that runs
 //! ([`Home::check`], called by `task::coop`), and panics with the places of both.
 //!
@@ -74,7 +74,7 @@ impl LoopId {
 
     /// # Panics
     ///
-    /// Always: this loop does not run here, so what waits for it would wait for ever.
+    /// Always: this loop does not run here, so a wait for it would not end.
     #[cold]
     #[track_caller]
     pub(crate) fn refuse_wait(&self) -> ! {
@@ -83,10 +83,10 @@ impl LoopId {
         match running.built_at {
             Some(built_at) => panic!(
                 "a resource of {self} was awaited on the ringloop runtime built at {built_at}, \
-                 where it would wait for ever: await it on the runtime it was made on"
+                 where the wait would not end: await it on the runtime it was made on"
             ),
             None => panic!(
-                "a resource of {self} was awaited outside of it, where it would wait for ever: \
+                "a resource of {self} was awaited outside of it, where the wait would not end: \
                  await it inside `block_on` of that runtime"
             ),
         }

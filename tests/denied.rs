@@ -187,7 +187,7 @@ fn refusals_at_the_start() {
 /// Method: a filter that kills the process at any of the three; with the variable it serves. And
 /// without it the same process dies, so the filter is one.
 ///
-/// Kills: asking io_uring first and the environment afterwards.
+/// Kills: asking io_uring first and the environment after that.
 #[test]
 fn a_filter_that_kills() {
     within(LIMIT, || {
@@ -286,7 +286,7 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
 /// process checks its operations itself (`denied/later.rs`). The parent's connection has to end,
 /// too.
 ///
-/// Kills: a panic; an operation that hangs, or that is let in afterwards; a broken driver that is
+/// Kills: a panic; an operation that hangs, or that is let in after that; a broken driver that is
 /// entered again and again; a report per operation.
 #[test]
 fn enter_is_refused_later() {
@@ -328,7 +328,7 @@ fn enter_is_refused_later() {
 /// Method: one operation of each kind in flight, a filter, and the runtime is dropped. The calls
 /// that it makes after it has installed the filter are counted.
 ///
-/// Kills: a drop that waits for completions that nobody can collect, or asks for them until its
+/// Kills: a drop that waits for completions that cannot be collected, or asks for them until its
 /// deadline; memory that is freed under the kernel.
 #[test]
 fn enter_is_refused_at_the_end() {

@@ -116,7 +116,7 @@ fn the_refused_step_is_named() {
         (libc::SYS_io_uring_register, libc::EPERM, "registering provided buffers", "seccomp"),
         (libc::SYS_io_uring_enter, libc::EPERM, "timing a timeout", "seccomp"),
         (libc::SYS_socketpair, libc::ENOMEM, "probing a multishot receive", "cgroup"),
-        (libc::SYS_accept4, libc::EPERM, "", ""), // nobody needs it here: io_uring does it
+        (libc::SYS_accept4, libc::EPERM, "", ""), // not needed here: io_uring does it
     ];
     for (syscall, errno, step, advice) in refusals {
         let (diagnosis, info) = with_refused(syscall, errno, || {

@@ -66,7 +66,7 @@ fn the_strict_choice_says_what_to_do() {
 /// Goal: epoll can be chosen, without a look at io_uring.
 ///
 /// Method: a filter under which even asking would be an error that shows, and the choice; an echo.
-/// Kills: probing first and choosing afterwards.
+/// Kills: probing first and choosing after that.
 #[test]
 fn epoll_can_be_chosen() {
     with_refused(libc::SYS_io_uring_setup, libc::EMFILE, || {

@@ -1,4 +1,4 @@
-//! Which driver the default is, on a machine that somebody has prepared so that it is known.
+//! Which driver the default is, on a machine that was prepared so that it is known.
 //!
 //! `scripts/kernels.sh` runs this in guests, once per kernel and once per value of the sysctl
 //! `kernel.io_uring_disabled`. It says what it expects:

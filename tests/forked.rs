@@ -123,7 +123,7 @@ fn a_child_may_not_use_its_parents_loop() {
 ///
 /// Method: as it says; the child of the main future returns from `block_on` first.
 ///
-/// Kills: a thread-local that still names the parent's loop, or names it again afterwards.
+/// Kills: a thread-local that still names the parent's loop, or names it again later.
 #[test]
 fn a_child_of_a_task_runs_a_loop_of_its_own() {
     on_each_driver(&["in a task fork", "in a task clone", "returns"]);

@@ -87,7 +87,7 @@ fn new_work_waits_for_the_next_turn() {
     });
 }
 
-/// Tasks that wake themselves for ever, by hand, until the counter goes.
+/// Tasks that wake themselves in every turn, by hand, until the counter goes.
 fn spawn_self_wakers(count: usize) -> Rc<()> {
     let alive = Rc::new(());
     for _ in 0..count {
@@ -262,7 +262,7 @@ fn counted<F: Future>(future: F) -> (CountPolls<F>, Rc<Cell<u32>>) {
 /// Method: count polls of a task that is woken three times at once, of a `recv` for which three
 /// packets arrive in one turn, of a sleep, and of an idle `recv` while others work.
 ///
-/// Kills: a task queued per wake; a wake per completion; polling everybody each turn.
+/// Kills: a task queued per wake; a wake per completion; polling all tasks each turn.
 #[test]
 fn one_wake_is_one_poll() {
     run(async {

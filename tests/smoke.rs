@@ -137,11 +137,11 @@ async fn take_naps() -> io::Result<()> {
         sleep(NAP).await;
         assert!(start.elapsed() >= NAP, "woken after {:?}", start.elapsed());
         let start = Instant::now();
-        let nobody = timeout(NAP, listener.accept()).await;
+        let outcome = timeout(NAP, listener.accept()).await;
         // An error of the accept itself is one; only a connection would be a wonder.
-        if let Ok(accepted) = nobody {
+        if let Ok(accepted) = outcome {
             accepted?;
-            panic!("somebody came");
+            panic!("a connection without a client");
         }
         assert!(start.elapsed() >= NAP, "given up after {:?}", start.elapsed());
     }
@@ -150,7 +150,7 @@ async fn take_naps() -> io::Result<()> {
 
 #[derive(Default)]
 struct Notified {
-    rung_count: u32,
+    notified_count: u32,
     heard_count: u32,
     waiter: Option<Waker>,
 }
@@ -164,14 +164,14 @@ async fn hear_wakes() {
             let wake_fd = wake_fd.lock().unwrap();
             let is_waiting = |wake_fd: &mut Notified| wake_fd.waiter.is_none();
             let mut wake_fd = has_changed.wait_while(wake_fd, is_waiting).unwrap();
-            wake_fd.rung_count += 1;
+            wake_fd.notified_count += 1;
             wake_fd.waiter.take().unwrap().wake();
         }
     });
     let (wake_fd, has_changed) = &*shared;
     poll_fn(|cx| {
         let mut wake_fd = wake_fd.lock().unwrap();
-        wake_fd.heard_count = wake_fd.rung_count;
+        wake_fd.heard_count = wake_fd.notified_count;
         if wake_fd.heard_count == WAKES {
             return Poll::Ready(());
         }

@@ -68,7 +68,7 @@ fn reused_descriptors_bring_nothing_of_their_former_owner() {
 /// entries. Counted: overflows of the completion queue, without which this would test nothing.
 ///
 /// Kills: an overflow that is not flushed; a request or a cancel dropped by a full submission
-/// queue; a multishot that overflow ended and nobody armed again; a cap that never lets go.
+/// queue; a multishot that overflow ended and that is not armed again; a cap that never lets go.
 #[test]
 fn tiny_rings_lose_nothing() {
     on_each_driver("tiny rings", &[31], |builder, seed| {
@@ -95,8 +95,8 @@ fn tiny_rings_lose_nothing() {
     });
 }
 
-/// Goal: with one buffer for everybody reading goes on, and finding none is answered with a receive
-/// of its own, not with another attempt.
+/// Goal: with one buffer for all connections reading goes on, and finding none is answered with a
+/// receive of its own, not with another attempt.
 ///
 /// Method: the mixed load on pools of one and two buffers. Counted: receives that found no buffer
 /// against what receives brought. Each of the former is followed by one that brings bytes or an
@@ -105,7 +105,7 @@ fn tiny_rings_lose_nothing() {
 /// Kills: arming the multishot again on ENOBUFS; a stream left paused; a buffer that is given out
 /// twice or never comes back.
 #[test]
-fn pools_of_one_buffer_starve_nobody() {
+fn pools_of_one_buffer_starve_no_connection() {
     on_each_driver("tiny pools", &[41], |builder, seed| {
         let mut pool_exhausted = 0;
         for (count, len) in [(1, 64), (1, 4096), (2, 64), (2, 4096)] {

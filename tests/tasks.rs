@@ -143,9 +143,9 @@ fn aborting_from_another_thread() {
 ///
 /// Method: panics awaited, detached before and after, never polled for, in callbacks and timers.
 ///
-/// Kills: a panic that ends the loop, is reported twice or to nobody.
+/// Kills: a panic that ends the loop, is reported twice or not at all.
 #[test]
-fn panics_reach_somebody_once() {
+fn a_panic_reaches_its_handle_or_the_hook_once() {
     within(LIMIT, || {
         let (runtime, texts) = reporting();
         runtime.block_on(async {
@@ -181,7 +181,7 @@ fn panics_reach_somebody_once() {
 ///
 /// Method: values that panic when they are dropped, in each of these places; the loop goes on.
 ///
-/// Kills: a future dropped outside `catch_unwind`; a joiner that waits for ever after it.
+/// Kills: a future dropped outside `catch_unwind`; a joiner that never returns after it.
 #[test]
 fn panics_in_destructors() {
     fn bomb() -> OnDrop<fn()> {
@@ -209,7 +209,7 @@ fn panics_in_destructors() {
 
             drop(spawn(async { bomb() }));
             turns(3).await;
-            assert_eq!(texts.take().len(), 1, "an output nobody took");
+            assert_eq!(texts.take().len(), 1, "an output that was not taken");
 
             let value = bomb();
             let call = call_soon(move || drop(value));
@@ -291,7 +291,8 @@ fn cancelling_callbacks() {
 /// Method: tasks whose destructors spawn, join, call soon and later; tasks that wait for each
 /// other; a task that was never polled.
 ///
-/// Kills: destructors outside the context; a spawn at shutdown that runs or waits for ever.
+/// Kills: destructors outside the context; a spawn at shutdown that runs, or whose handle never
+/// completes.
 #[test]
 fn leftover_tasks_end_with_the_runtime() {
     within(LIMIT, || {
@@ -332,8 +333,8 @@ fn leftover_tasks_end_with_the_runtime() {
     });
 }
 
-/// Goal: `run` reports what is left: the panic of a task nobody joined, also when it happened in
-/// the last turn.
+/// Goal: `run` reports what is left: the panic of a task that was not joined, also when it happened
+/// in the last turn.
 ///
 /// Method: a detached task that panics in the turn in which the main future ends.
 ///

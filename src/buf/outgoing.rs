@@ -20,7 +20,7 @@ pub trait IoBuf: sealed::Sealed + 'static {
     fn into_out_buf(self) -> OutBuf;
 }
 
-/// Bytes on their way out, whoever owned them.
+/// Bytes to send, of any kind of owner.
 pub struct OutBuf(pub(crate) OutBytes);
 
 /// The address of the bytes is the same for as long as the value lives and is not written through,

@@ -11,7 +11,7 @@
 //!            ▲                                                        │
 //!            └────────────────────────────────────────────────────────┘
 //!
-//!  Free    nobody writes, nobody reads
+//!  Free    neither side reads or writes
 //!  Kernel  the kernel may write at any time; no reference to the bytes exists
 //!  User    exactly one `RecvBuf` names it; the kernel never writes
 //! ```
@@ -162,7 +162,7 @@ impl Pool {
         RecvBuf::pooled(Rc::clone(self), id, len)
     }
 
-    /// The program is done with buffer `id`. Called by `RecvBuf::drop` and nobody else.
+    /// The program is done with buffer `id`. Called by `RecvBuf::drop` only.
     pub(super) fn release(&self, id: u16) {
         let state = self.states[usize::from(id)].replace(BufferState::Free);
         assert_eq!(state, BufferState::User, "buffer {id} was released while {state:?}");
@@ -189,7 +189,7 @@ impl Pool {
         self.check_range(id, start, end);
         // SAFETY: the range lies inside buffer `id` (checked above), inside the mapping, which
         // lives as long as `self` and was zeroed by the kernel, so every byte is initialised.
-        // Nobody writes: the state is `User` (checked above), so the kernel gave the buffer back,
+        // No side writes: the state is `User` (checked above), so the kernel gave the buffer back,
         // and the one `RecvBuf` that names it is borrowed for as long as this slice lives.
         unsafe {
             std::slice::from_raw_parts(self.address(id).add(start as usize), (end - start) as usize)

@@ -14,7 +14,7 @@ use crate::buf::Pool;
 use crate::sys::eventfd::EventFd;
 use crate::sys::{fork, stderr};
 
-/// Opens the driver that was asked for, or the best that works. A fallback is said once, on
+/// Opens the driver that was asked for, or the best that works. A fallback is reported once, on
 /// standard error.
 pub(crate) fn open(
     choice: DriverChoice,

@@ -9,7 +9,7 @@ use crate::sys::clock;
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
     Monotonic,
-    /// Stands still until somebody moves it.
+    /// Stands still until a test moves it.
     #[cfg_attr(not(any(test, fuzzing)), expect(dead_code, reason = "only scripted rings have one"))]
     Virtual(Rc<Cell<u64>>),
 }

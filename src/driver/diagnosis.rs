@@ -283,7 +283,7 @@ pub(crate) fn diagnose(choice: DriverChoice, sizes: RingSizes, pool: &Rc<Pool>) 
     let verdict =
         super::choose::choose(choice, sizes, pool, &mut trail).map(super::Opened::close_untouched);
     if trail.uring.is_untouched() {
-        // Nobody has ruled it out, and nobody has come to it: the choice itself is an error, so
+        // It was not ruled out, and not reached: the choice itself is an error, so
         // what it was meant to be is not known, and it may have been meant to prevent a kill.
         trail.uring.skip("the choice of a driver is not clear");
     }

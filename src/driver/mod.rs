@@ -12,7 +12,8 @@
 //! - [`deregister`](Driver::deregister) precedes every `close(2)` of a descriptor that was named.
 //! - In a forked child only [`disown`](Driver::disown) may be called: others act on the parent's
 //!   files.
-//! - After [`close`](Driver::close) nobody writes to memory that was lent, or it was leaked.
+//! - After [`close`](Driver::close) the kernel does not write to memory that was lent, or the
+//!   memory was leaked.
 //! - An error of `wait` or `flush` is the end of it: retrying is for the driver to decide, and it
 //!   has decided. [`fail`](Driver::fail) then puts one in its place that only sleeps.
 //!
@@ -177,7 +178,7 @@ pub(crate) struct DriverStats {
 #[derive(Clone, Debug)]
 pub(crate) struct Unparker {
     /// Shared with the driver, so that a wake after the loop's end writes to a live descriptor that
-    /// nobody reads, never to a number that has been given to someone else.
+    /// is not read, never to a number that has been reused.
     wake_fd: Arc<EventFd>,
 }
 

@@ -77,8 +77,8 @@ pub(crate) enum OpKind {
 
 /// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
 ///
-/// Whoever pushes a request promises that its memory stays readable (or writable, for a target)
-/// and otherwise untouched until the final completion of its key.
+/// The caller that pushes a request promises that its memory stays readable (or writable, for a
+/// target) and otherwise untouched until the final completion of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     /// `accept4(2)`, once or again and again: every completion carries one descriptor.

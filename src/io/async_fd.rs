@@ -30,7 +30,7 @@ use crate::task::coop;
 /// use std::os::unix::net::UnixStream;
 /// use ringloop::io::AsyncFd;
 ///
-/// /// Reads once from a socket that somebody else has made.
+/// /// Reads once from a socket that other code has made.
 /// async fn read_some(socket: &AsyncFd<UnixStream>, target: &mut [u8]) -> std::io::Result<usize> {
 ///     loop {
 ///         socket.readable().await?;
@@ -55,7 +55,7 @@ pub struct AsyncFd<T> {
     inner: T,
 }
 
-/// The polls end when nobody can wait any more.
+/// The polls end when no task can wait any more.
 struct Watching(Rc<Watch>);
 
 impl Drop for Watching {
@@ -98,14 +98,16 @@ impl<T> AsyncFd<T> {
         self.ready(Interest::Readable).await
     }
 
-    /// Waits until a write would not wait: there is room, or nobody who could read, or an error.
+    /// Waits until a write would not wait: there is room, or no reader is left, or an error.
     ///
-    /// Several tasks may wait at once, and all of them are woken. Cancel safe, as
-    /// [`readable`](AsyncFd::readable).
+    /// Several tasks may wait at once, and all of them are woken. Cancel safe: a dropped `writable`
+    /// leaves the descriptor as it is, and what it has asked of the kernel to the next one.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Only if the kernel cannot watch the descriptor, for want of memory or because a limit
+    /// (`fs.epoll.max_user_watches`) is reached, and if the runtime has been closed. Errors of the
+    /// file itself are for the write to find.
     pub async fn writable(&self) -> io::Result<()> {
         self.ready(Interest::Writable).await
     }

@@ -1,7 +1,7 @@
 //! Descriptors of others.
 //!
 //! What the loop has no operation for, it can still wait for: [`AsyncFd`] tells when a descriptor
-//! that somebody else made could be read or written. The reading and writing stays with its owner.
+//! that other code made could be read or written. The reading and writing stays with its owner.
 
 mod async_fd;
 mod watch;

@@ -242,7 +242,7 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
 /// Goal: whenever a watch goes and however its poll ends, nothing is left, lost or answered twice;
 /// the program's value goes at once, the duplicate with the poll (H30, H37).
 /// Method: every cell of the matrix on a runtime of its own, with real descriptors.
-/// Kills: a duplicate closed early or never; a poll that nobody cancels; an interrupted poll that
+/// Kills: a duplicate closed early or never; a poll that is not cancelled; an interrupted poll that
 /// is not asked for again; an answer that meets a watch in a state it does not expect.
 #[test]
 fn nothing_is_left_of_any_poll() {
@@ -264,7 +264,7 @@ fn nothing_is_left_of_any_poll() {
 /// Method: three tasks wait in each direction; one answer each. Kills: a poll per wait; a wake for
 /// the first only, whose poll is then asked for again; one direction's answer for the other.
 #[test]
-fn an_answer_is_for_everybody() {
+fn a_result_is_for_all_waiters() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let watched = Rc::new(watched());
@@ -292,8 +292,8 @@ fn an_answer_is_for_everybody() {
     });
 }
 
-/// Goal: a dropped wait leaves its poll to the next one; an answer that nobody waits for is not
-/// kept, because it may be out of date when somebody does.
+/// Goal: a dropped wait leaves its poll to the next one; a result that no task waits for is not
+/// kept, because it may be out of date when one does.
 /// Method: wait, drop, wait: one poll. Drop, answer, wait: pending, and a second poll.
 /// Kills: a cancel for each dropped wait; readiness that is remembered.
 #[test]
@@ -324,7 +324,7 @@ fn a_dropped_wait_leaves_its_poll_to_the_next() {
 /// that; who waits while it ends gets a poll of its own.
 /// Method: an answer `POLLRDHUP` to a wait for writing; two more from the poll for changes; then
 /// `POLLOUT`. A further wait before the last completion.
-/// Kills: asking once more; a poll for changes that nobody cancels; a wait that joins it.
+/// Kills: asking once more; a poll for changes that is not cancelled; a wait that joins it.
 #[test]
 fn changes_are_waited_for_where_a_poll_says_too_much() {
     let (script, runtime) = scripted();
@@ -364,7 +364,7 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
 /// Goal: a driver that fails ends every wait with the reason, and every later one; the descriptor
 /// goes with the watch.
 /// Method: two tasks wait in each direction; the next enter is forbidden. Then one more wait.
-/// Kills: a wait that is not woken; a watch that asks again for ever; a duplicate that is kept.
+/// Kills: a wait that is not woken; a watch that asks again without end; a duplicate that is kept.
 #[test]
 fn a_failed_driver_ends_every_wait() {
     let (script, runtime) = scripted();
@@ -396,7 +396,7 @@ fn a_failed_driver_ends_every_wait() {
 /// Goal: a wait that is leaked keeps neither the poll nor the descriptor of a watch that is
 /// dropped.
 /// Method: forget a wait that has its poll in flight, drop the watch. Kills: asking again on behalf
-/// of somebody who can never come back.
+/// of a task that can never come back.
 #[test]
 fn a_forgotten_wait_keeps_nothing() {
     let (script, runtime) = scripted();

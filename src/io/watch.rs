@@ -1,13 +1,13 @@
 //! The state of a descriptor that is watched.
 //!
-//! For each direction one poll, asked for when somebody waits and owned by the watch, and those who
+//! For each direction one poll, asked for when a task waits and owned by the watch, and those who
 //! wait. An answer is for all of them, and then it is forgotten: the next one who waits asks the
-//! kernel anew. So dropping a wait loses nothing. The poll it has asked for stays, and whoever
-//! waits next shares it.
+//! kernel anew. So dropping a wait loses nothing. The poll it has asked for stays, and the task
+//! that waits next shares it.
 //!
 //! ```text
-//!          somebody waits                          ready, failed
-//!  Idle ──────────────────▶ InFlight(once) ────────────────────────▶ Idle, everybody is woken
+//!          a task waits                            ready, failed
+//!  Idle ──────────────────▶ InFlight(once) ────────────────────────▶ Idle, all waiters are woken
 //!                               │ something besides
 //!                               ▼                    ready            ended
 //!                          InFlight(changes) ──────────▶ Cancelling ───────▶ Idle
@@ -18,8 +18,8 @@
 //! "Something besides" and the poll for changes that follows it: see `op::poll`.
 //!
 //! **Invariant.** At most one poll is in flight per direction. The descriptor is a duplicate that
-//! nobody else knows; it is closed by the last `Rc` to this value, and the slot of each poll holds
-//! one.
+//! no other value owns; it is closed by the last `Rc` to this value, and the slot of each poll
+//! holds one.
 //!
 //! **Absent on purpose.** User code: the value that the program watches is not here, and wakers go
 //! to `Reactor::wake_deferred`.
@@ -46,7 +46,7 @@ pub(super) struct Watch {
     reactor: Rc<Reactor>,
     input: WatchSide,
     output: WatchSide,
-    /// Nobody can wait any more, though one who was forgotten is still on a list.
+    /// No task can wait any more, though one that was leaked is still on a list.
     is_closed: Cell<bool>,
     fd: OwnedFd,
 }
@@ -120,13 +120,13 @@ impl Watch {
         Poll::Pending
     }
 
-    /// A wait is over or was dropped. An answer is for everybody, so there is nothing to pass on.
+    /// A wait is over or was dropped. A result is for all waiters, so there is nothing to pass on.
     pub(super) fn leave(&self, place: &mut PollWaiter) {
         let waker = self.side(place.interest).waiters.borrow_mut().leave(&mut place.waiter_id);
         drop(waker); // user code: not under the borrow
     }
 
-    /// Nobody will wait again.
+    /// No task will wait again.
     pub(super) fn close(&self) {
         self.is_closed.set(true);
         self.cancel(&self.input);
@@ -183,7 +183,7 @@ impl Watch {
         }
     }
 
-    /// Tells everybody who waits, and ends a poll that would go on.
+    /// Wakes all waiters, and ends a poll that would go on.
     fn answer(&self, side: &WatchSide, failure: Option<i32>) {
         side.answers_count.set(side.answers_count.get() + 1);
         side.failure.set(failure);

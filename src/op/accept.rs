@@ -63,9 +63,9 @@ pub(crate) fn finish(answer: OpResult) -> Accepted {
 /// Owns a descriptor that an accept has just returned.
 pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
     assert!(fd >= 0, "descriptor {fd}");
-    // SAFETY: the kernel opened this descriptor for the completion that is being finished, and
-    // each completion is finished once (`Slots::complete` takes it by value), so nobody else owns
-    // the number.
+    // SAFETY: the kernel opened this descriptor for the completion that is being finished, and each
+    // completion is finished once (`Slots::complete` takes it by value), so no other value owns the
+    // number.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -142,7 +142,7 @@ impl Builder {
         self
     }
 
-    /// Called with every error that nobody awaits: panics of detached tasks and callbacks, bytes a
+    /// Called with every error that no task awaits: panics of detached tasks and callbacks, bytes a
     /// dropped stream could not deliver, and so on. Runs on the loop's thread.
     ///
     /// The hook receives every report, at the rate at which they happen, and peers can choose that

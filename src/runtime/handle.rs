@@ -149,7 +149,7 @@ pub struct Metrics {
     pub cancels_missed: u64,
     /// How often a timeout was set or moved in the kernel.
     pub timeout_arms: u64,
-    /// Completions that named nobody. Should be 0.
+    /// Completions whose key named no operation. Should be 0.
     pub stale_completions: u64,
     /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0;
     /// some kernels make it grow, slowly (6.1 does).

@@ -281,7 +281,7 @@ fn an_undrained_runtime_leaks_and_says_so() {
 /// Goal: a dropped runtime lets dropped streams finish sending, for one second at the most, and
 /// what is lost is reported.
 /// Method: one stream whose send succeeds, one whose send never ends. Kills: cancelling at once;
-/// waiting for ever; losing bytes silently.
+/// waiting without end; losing bytes silently.
 #[test]
 fn a_dropped_runtime_lingers() {
     let (script, runtime, reports) = scripted();

@@ -8,9 +8,9 @@
 //! 5 ready     run a snapshot of the ready queue, first in, first out
 //! ```
 //!
-//! What becomes ready in step 5 runs in the next turn, so a task that wakes itself for ever delays
-//! neither I/O nor timers. Between two polls the loop looks whether submissions are waiting for
-//! too long, so that the reply of one task does not wait for the computation of the next.
+//! What becomes ready in step 5 runs in the next turn, so a task that wakes itself in every turn
+//! delays neither I/O nor timers. Between two polls the loop looks whether submissions are waiting
+//! for too long, so that the reply of one task does not wait for the computation of the next.
 
 use std::io;
 use std::time::Duration;
@@ -85,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Spinning is how loops fail: some condition keeps ending the wait and nobody handles it. The
+    /// Spinning is how loops fail: some condition keeps ending the wait and is not handled. The
     /// loop then costs a core and looks alive. This turns it into a slow loop and a count.
     fn back_off_if_spinning(&self, progress: usize) {
         if progress > 0 {

@@ -40,7 +40,7 @@ impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: no pointers; the result is checked.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: made by the call above and known to nobody else.
+        // SAFETY: made by the call above, and no other value owns it.
         Ok(Epoll { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
@@ -87,8 +87,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, for ever or not at all. For kernels without `epoll_pwait2`; a timerfd
-    /// among the descriptors ends the sleep.
+    /// Waits for events, without a limit or not at all. For kernels without `epoll_pwait2`; a
+    /// timerfd among the descriptors ends the sleep.
     pub(crate) fn wait_plain(&self, may_sleep: bool, out: &mut Vec<Event>) -> io::Result<()> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         let timeout_ms = if may_sleep { -1 } else { 0 };
@@ -118,7 +118,7 @@ impl TimerFd {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: no pointers; the result is checked.
         let fd = check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
-        // SAFETY: made by the call above and known to nobody else.
+        // SAFETY: made by the call above, and no other value owns it.
         Ok(TimerFd { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 

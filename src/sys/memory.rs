@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 /// Zeroed, page-aligned memory that never moves.
 ///
-/// Pages that nobody touched cost nothing, so a large pool is cheap until it is used.
+/// Pages that were never touched cost nothing, so a large pool is cheap until it is used.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -56,7 +56,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range this value mapped, unmapped once; whoever lent the memory to the
+        // SAFETY: the range this value mapped, unmapped once; the owner that lent the memory to the
         // kernel has taken it back or leaked the mapping (`Pool`'s documentation).
         let status = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
         debug_assert_eq!(status, 0, "munmap: {}", io::Error::last_os_error());

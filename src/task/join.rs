@@ -1,4 +1,4 @@
-//! How a task's result reaches whoever joins it.
+//! The cell that passes a task's result to its `JoinHandle`.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

@@ -2,8 +2,8 @@
 //!
 //! A task lives in a cell of the `async-task` crate, which carries its state machine, its waker and
 //! its reference counts. Around that, this module has the ready queue of the loop (`queue`), the
-//! inbox for wakes from other threads (`remote`), the result's way to whoever joins (`join`),
-//! and the budget that makes an always-ready task yield (`coop`).
+//! inbox for wakes from other threads (`remote`), the cell that passes a result to its `JoinHandle`
+//! (`join`), and the budget that makes an always-ready task yield (`coop`).
 //!
 //! **Invariant.** Futures are polled and dropped on the loop's thread only, and never inside
 //! `spawn` or `wake`. Every `Waker` may be used anywhere, at any time, also after the loop's end.

@@ -22,11 +22,11 @@ pub fn interval(period: Duration) -> Interval {
 /// Ticks at `start` and then every `period`. Panics as [`interval`].
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval of zero would tick for ever at the same moment");
+    assert!(!period.is_zero(), "an interval of zero would tick without end at the same moment");
     Interval { sleep: sleep_until(start), period, missed: MissedTickBehavior::Burst }
 }
 
-/// What happens to ticks that nobody took in time.
+/// What happens to ticks that were not taken in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
     /// They come at once, one after the other, until the schedule is caught up with.
@@ -70,7 +70,7 @@ impl Interval {
         self.sleep.reset(Instant::now() + self.period);
     }
 
-    /// What happens to ticks that nobody took in time. Default: [`MissedTickBehavior::Burst`].
+    /// What happens to ticks that were not taken in time. Default: [`MissedTickBehavior::Burst`].
     pub fn set_missed_tick_behavior(&mut self, missed: MissedTickBehavior) {
         self.missed = missed;
     }

@@ -108,7 +108,7 @@ impl Sleep {
         }
     }
 
-    /// Whether the timer was due in the last turn of its loop, which ended afterwards.
+    /// Whether the timer was due in the last turn of its loop, which has ended since.
     fn elapsed_before(&mut self, ended_ns: u64) -> Result<(), LoopEnded> {
         match self.state {
             SleepState::Elapsed => Ok(()),

@@ -41,7 +41,7 @@ impl<F: FnMut()> Drop for Dropping<F> {
 /// the loop, which must not be in the middle of anything, and then panics.
 ///
 /// Kills: a value that lives until its polls have ended; user code inside the reactor; a poll that
-/// is not cancelled; a duplicate that nobody closes.
+/// is not cancelled; a duplicate that is not closed.
 #[test]
 fn a_dropped_watch_leaves_nothing() {
     on_each_driver(|runtime| {

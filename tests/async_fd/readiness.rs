@@ -69,7 +69,7 @@ fn both_ends_of_a_pipe() {
                 assert_eq!(writer.get_ref().write(b"1").unwrap(), 1);
                 readable.await.unwrap();
             }
-            reader.readable().await.unwrap(); // still, until somebody reads
+            reader.readable().await.unwrap(); // still, until the bytes are read
             assert_eq!(reader.get_ref().read(&mut [0; 9]).unwrap(), 1);
             let mut readable = pin!(reader.readable());
             assert!(is_pending(readable.as_mut()).await);
@@ -125,8 +125,8 @@ fn eventfds_inotify_and_pidfds() {
             wake_fd.writable().await.unwrap();
             let mut readable = pin!(wake_fd.readable());
             assert!(is_pending(readable.as_mut()).await);
-            let mut bell_file = std::fs::File::from(wake_fd.get_ref().try_clone().unwrap());
-            bell_file.write_all(&1_u64.to_ne_bytes()).unwrap();
+            let mut wake_file = std::fs::File::from(wake_fd.get_ref().try_clone().unwrap());
+            wake_file.write_all(&1_u64.to_ne_bytes()).unwrap();
             readable.await.unwrap();
 
             let directory = tempdir();
@@ -210,14 +210,14 @@ fn bytes_go_both_ways() {
     });
 }
 
-/// Goal: everybody who waits is told, whoever else has been dropped meanwhile.
+/// Goal: every waiter is woken, whichever others have been dropped meanwhile.
 ///
 /// Method: four waits for one descriptor, one of them dropped while it waits, one after it was
 /// woken; then the bytes come.
 ///
 /// Kills: a wake for one only; a dropped wait that takes the others' poll with it.
 #[test]
-fn everybody_who_waits_is_told() {
+fn every_waiter_is_woken() {
     on_each_driver(|runtime| {
         runtime.block_on(async {
             let (watched, mut peer) = watched_pair();

@@ -40,7 +40,7 @@ pub fn scaled(rounds: u64) -> u64 {
 }
 
 /// Runs `f` on this thread. If it takes longer than `limit`, says so and ends the process, so that
-/// a hang cannot block a build for ever.
+/// a hang cannot block a build.
 pub fn within<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     within_as(&name, limit, f)
@@ -170,7 +170,7 @@ pub fn turn() -> u64 {
     ringloop::Handle::current().metrics().turns
 }
 
-/// A loopback address with port 0, and most likely nobody else's: neither another test's nor that
+/// A loopback address with port 0, and most likely not in use: neither another test's nor that
 /// of another process on this machine. So a port that is closed there stays closed.
 pub fn any_addr() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -210,7 +210,7 @@ pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let theirs = std::net::TcpStream::connect(addr).expect("a connection");
     theirs.set_nodelay(true).expect("an option");
     let from = theirs.local_addr().expect("an address");
-    // Somebody else may try this port as well, and be faster.
+    // Another process may try this port as well, and be faster.
     let ours = loop {
         let (ours, peer) = listener.accept().expect("its other end");
         if peer == from {

@@ -159,7 +159,7 @@ fn i11_a_server_that_closes_refuses_and_finishes(on: Driver) {
 }
 
 /// Goal: a client that connects while the listener closes is served, refused, or sees its
-/// connection end. It never waits for ever, and nothing stays behind (I11).
+/// connection end. It always returns, and nothing stays behind (I11).
 ///
 /// Method: 20 connects on their way when the listener is dropped after a random number of turns.
 ///

@@ -26,7 +26,7 @@ pub(crate) const SHARED: &[Body] = bodies![
 ];
 pub(crate) const ALONE: &[Body] = bodies![
     c2_a_dropped_accept_loses_no_connection,
-    c4_an_answer_that_nobody_takes_is_given_back,
+    c4_a_result_that_no_future_takes_is_given_back,
     i11_a_dropped_listener_closes_what_it_had_accepted,
     c12_a_dropped_connect_closes_its_socket,
 ];
@@ -244,7 +244,7 @@ fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
     });
 }
 
-/// Goal: dropping a listener closes the connections that nobody took, and its port.
+/// Goal: dropping a listener closes the connections that were not taken, and its port.
 ///
 /// Method: let ten connections queue up, drop the listener, and see every client's end, the
 /// descriptors, and the port.
@@ -298,7 +298,7 @@ fn c7_aborting_an_idle_read_is_prompt(on: Driver) {
 /// falls on (C12).
 ///
 /// Method: connects that never end and connects that succeed at once, dropped after a random number
-/// of turns; every descriptor is gone afterwards.
+/// of turns; every descriptor is gone after that.
 ///
 /// Kills: an attempt without its `Drop`; a connection made after the cancel and kept.
 fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
@@ -342,7 +342,7 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
 /// connect, a receive. The other side sees the end; descriptors and buffers are counted.
 ///
 /// Kills: a result that belongs to the future's next poll; a queue that is not emptied on drop.
-fn c4_an_answer_that_nobody_takes_is_given_back(on: Driver) {
+fn c4_a_result_that_no_future_takes_is_given_back(on: Driver) {
     let before = open_fds();
     on.run(async {
         for _ in 0..scaled(200) {
@@ -382,7 +382,7 @@ fn c4_an_answer_that_nobody_takes_is_given_back(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: what a task owned is gone when whoever aborted it has heard of its end (C11).
+/// Goal: what a task owned is dropped before the `JoinHandle` of the aborted task returns (C11).
 ///
 /// Method: tasks that have not begun, sleep, read, accept, connect, or are blocked in a write; each
 /// owns a witness. Abort, await, and look at once.

@@ -19,7 +19,7 @@ pub(crate) const ALONE: &[Body] = bodies![a_crowd_with_random_cancels];
 ///
 /// Method: 200 connections to an echo on small queues and few buffers; coded bytes of random
 /// lengths in random pieces; reads that are dropped or time out and are begun again; a third of
-/// the clients end before their time. Operations, buffers and descriptors are counted afterwards.
+/// the clients end before their time. Operations, buffers and descriptors are counted at the end.
 ///
 /// Kills: bytes delivered to a neighbour; a buffer given back twice or never; an operation that
 /// outlives its socket; a task that is never woken again.

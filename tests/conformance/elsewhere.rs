@@ -255,7 +255,7 @@ fn what_is_awaited_elsewhere_panics_and_names_both_runtimes(on: Driver) {
 
 fn drop_poll<T>(_outcome: T) {}
 
-/// Goal: a panic for the wrong loop changes nothing: the resource works on its own loop afterwards.
+/// Goal: a panic for the wrong loop changes nothing: the resource then works on its own loop.
 ///
 /// Method: a read and a sleep that were polled elsewhere; a byte; both at home.
 ///

@@ -118,7 +118,7 @@ fn closed_sees_every_end_of_a_unix_peer(on: Driver) {
 }
 
 /// Goal: the end is seen however much is unread before it: in the stream's queue, which is full,
-/// and in the kernel. Afterwards every byte is read.
+/// and in the kernel. Then every byte is read.
 ///
 /// Method: more than the queue's bound and less than the kernel's buffer, then the end; a receive
 /// that has filled the queue and waits, and no receive at all.
@@ -274,7 +274,7 @@ fn peek_copies_from_several_buffers(on: Driver) {
 /// Goal: at the end `readable` is done and `peek` returns 0; after a reset `peek` returns it, and
 /// so does the read, after the bytes that came before.
 /// Method: a peer that closes, and one that resets after its bytes were received.
-/// Kills: a `readable` that waits for ever at the end; a peek that takes the error from the read.
+/// Kills: a `readable` that does not return at the end; a peek that takes the error from the read.
 fn readable_and_peek_at_the_end(on: Driver) {
     on.run(async {
         let (mut stream, peer) = std_pair();

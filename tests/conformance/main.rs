@@ -4,8 +4,8 @@
 //! becomes one trial per driver, `uring::c1_…` and `epoll::c1_…`. The prefix of a name groups what
 //! belongs together: `c` cancellation, `f` threads and wakes, `i` networks and streams.
 //!
-//! - **A driver that this machine refuses** is said once, with the reason, and its trials count as
-//!   ignored. epoll is never refused. With `RINGLOOP_DRIVER=uring` or `epoll` only that driver's
+//! - **A driver that this machine refuses** is reported once, with the reason, and its trials count
+//!   as ignored. epoll is never refused. With `RINGLOOP_DRIVER=uring` or `epoll` only that driver's
 //!   trials are made, and a refusal fails them.
 //! - **Descriptors belong to the process.** Bodies that count them, use them up, or need a certain
 //!   number are in the tables called `ALONE`; while one of those runs, no other trial does.

@@ -196,7 +196,7 @@ fn i5_bytes_come_before_the_end(on: Driver) {
     });
 }
 
-/// Goal: a reset is an error for every side that is used afterwards, and for nobody else.
+/// Goal: a reset is an error for every side that is used after it, and for no other.
 ///
 /// Method: the peer resets while bytes are queued; writing, `flush`,
 /// `shutdown` and `close` say so;
@@ -281,7 +281,7 @@ fn abort_resets(on: Driver) {
 
 /// Goal: connecting fails as the kernel says: refused, in time, or for a bad address.
 ///
-/// Method: a port that nobody listens on, a full backlog with a deadline, text that is no address.
+/// Method: a port without a listener, a full backlog with a deadline, text that is no address.
 ///
 /// Kills: a result of `connect(2)` not looked at; a deadline without effect.
 fn failing_connects(on: Driver) {
@@ -310,7 +310,7 @@ fn failing_connects(on: Driver) {
 ///
 /// Method: bind, connect, compare both ends; a second bind on the port is refused unless shared.
 ///
-/// Kills: the two addresses exchanged; `SO_REUSEPORT` set for everybody.
+/// Kills: the two addresses exchanged; `SO_REUSEPORT` set for all listeners.
 fn addresses_and_options(on: Driver) {
     on.run(async {
         let any: [SocketAddr; 2] = [any_addr(), (Ipv6Addr::LOCALHOST, 0).into()];

@@ -1,4 +1,4 @@
-//! Descriptor numbers that come back: a number belongs to whoever has it now.
+//! Descriptor numbers that come back: a number belongs to its present owner.
 //!
 //! The kernel gives out the lowest free number, so the next socket often has the number of the
 //! one before. Operations and cancels of the old one may still be on their way.
@@ -20,7 +20,7 @@ pub(crate) const ALONE: &[Body] = bodies![
 ];
 
 /// What goes over the old connections, in both directions. More than a tight pair holds.
-fn stray_bytes() -> Rc<[u8]> {
+fn unread_bytes() -> Rc<[u8]> {
     Code(0).bytes(0, 512 << 10).into()
 }
 
@@ -29,19 +29,19 @@ const TURNS_MAX: usize = 300;
 
 /// Makes a stream, puts operations in flight on it, and closes it in one of several ways. Returns
 /// its number and its peer.
-async fn close_a_busy_stream(stray: &Rc<[u8]>, dice: &mut Dice) -> (RawFd, std::net::TcpStream) {
+async fn close_a_busy_stream(unread: &Rc<[u8]>, dice: &mut Dice) -> (RawFd, std::net::TcpStream) {
     let (mut old, mut peer) = tight_pair();
     let number = old.as_raw_fd();
     let must_send = dice.roll(3) == 0;
     if must_send {
-        old.send(Rc::clone(stray)).await.unwrap();
+        old.send(Rc::clone(unread)).await.unwrap();
     }
     if dice.roll(4) > 0 {
         assert!(poll_once(pin!(old.recv())).await.is_pending());
     }
     turns(dice.roll(4) as usize).await;
     if dice.roll(2) == 0 {
-        peer.write_all(&stray[..100]).unwrap();
+        peer.write_all(&unread[..100]).unwrap();
         turns(dice.roll(2) as usize).await;
     }
     match dice.roll(2) {
@@ -79,10 +79,10 @@ async fn taking<T>(number: RawFd, mut make: impl FnMut() -> T, is_it: impl Fn(&T
 fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
     on.run(async {
         let source = std::net::TcpListener::bind(any_addr()).unwrap();
-        let stray = stray_bytes();
+        let unread = unread_bytes();
         let mut dice = Dice::new(51);
         for round in 1..=scaled(2_000) {
-            let (number, mut old_peer) = close_a_busy_stream(&stray, &mut dice).await;
+            let (number, mut old_peer) = close_a_busy_stream(&unread, &mut dice).await;
             let connect = || {
                 let one = std::net::TcpStream::connect(source.local_addr().unwrap()).unwrap();
                 let (other, _) = source.accept().unwrap();
@@ -95,7 +95,7 @@ fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
 
             let mut received = 0;
             for _ in 0..3 {
-                let _refused = old_peer.write(&stray[..100]);
+                let _refused = old_peer.write(&unread[..100]);
                 let bytes = inward.bytes(received, 1 + dice.roll(300) as usize);
                 if dice.roll(2) == 0 {
                     assert!(poll_once(pin!(stream.recv())).await.is_pending());
@@ -117,7 +117,7 @@ fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
             let mut leftovers = [0; 4096];
             let mut position = 0;
             while let Ok(count @ 1..) = old_peer.read(&mut leftovers) {
-                assert_eq!(leftovers[..count], stray[position..position + count], "not its bytes");
+                assert_eq!(leftovers[..count], unread[position..position + count], "not its bytes");
                 position += count;
             }
         }
@@ -127,15 +127,15 @@ fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
 /// Goal: when a number comes back as something that is none of the loop's business, the loop
 /// neither reads from it nor writes to it nor closes it (C12).
 ///
-/// Method: as above, but a local socket takes the number; its bytes are all there afterwards.
+/// Method: as above, but a local socket takes the number; its bytes are all there at the end.
 ///
 /// Kills: a receive or a send that is retried on a number; a descriptor closed twice.
 fn c12_a_number_that_comes_back_as_a_file_is_left_alone(on: Driver) {
     on.run(async {
-        let stray = stray_bytes();
+        let unread = unread_bytes();
         let mut dice = Dice::new(52);
         for round in 1..=scaled(2_000) {
-            let (number, mut old_peer) = close_a_busy_stream(&stray, &mut dice).await;
+            let (number, mut old_peer) = close_a_busy_stream(&unread, &mut dice).await;
             let pair = || {
                 let (one, other) = UnixStream::pair().unwrap();
                 if other.as_raw_fd() == number { (other, one) } else { (one, other) }
@@ -144,7 +144,7 @@ fn c12_a_number_that_comes_back_as_a_file_is_left_alone(on: Driver) {
                 taking(number, pair, |(one, _)| one.as_raw_fd() == number).await;
             let bytes = Code(round).bytes(0, 200);
             other.write_all(&bytes).unwrap();
-            let _refused = old_peer.write(&stray[..100]);
+            let _refused = old_peer.write(&unread[..100]);
             turns(1 + dice.roll(8) as usize).await;
 
             let mut buf = [0; 200];
@@ -152,7 +152,7 @@ fn c12_a_number_that_comes_back_as_a_file_is_left_alone(on: Driver) {
             Code(round).check(0, &buf);
             other.set_nonblocking(true).unwrap();
             let nothing = other.read(&mut buf).unwrap_err();
-            assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "nobody has written");
+            assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "no bytes were written");
         }
     });
 }

@@ -37,7 +37,7 @@ pub(crate) const ALONE: &[Body] = bodies![
 /// Method: hold received buffers until the pool has none left, then serve other connections, keep
 /// the buffers unchanged meanwhile, and read the ends.
 ///
-/// Kills: re-arming the multishot for ever on ENOBUFS; a read that waits for a buffer; a buffer
+/// Kills: re-arming the multishot without end on ENOBUFS; a read that waits for a buffer; a buffer
 /// given out twice; an end that ENOBUFS hides.
 fn i19_reading_works_while_the_program_holds_every_buffer(on: Driver) {
     let runtime = on.builder().recv_buffers(4, 64).build().unwrap();
@@ -137,7 +137,7 @@ fn i19_waiting_without_a_pool_costs_nothing(on: Driver) {
     assert_eq!(runtime.handle().metrics().spin_backoffs, 0);
 }
 
-/// Goal: with far fewer buffers and queue entries than connections, nothing is lost and nobody is
+/// Goal: with far fewer buffers and queue entries than connections, nothing is lost and no task is
 /// stuck, and every buffer comes back (I19, I20, and 3.1: selected buffers).
 ///
 /// Method: 64 connections that all have bytes at once, on the smallest queues, with one and with
@@ -284,7 +284,7 @@ fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
 }
 
 /// Goal: a server that has run out of descriptors neither spins nor gives up: it tries again now
-/// and then, reports once, and takes everybody once there is room (I1).
+/// and then, reports once, and takes all connections once there is room (I1).
 ///
 /// Method: three clients in the backlog, no descriptor left; count completions while the loop waits
 /// for a while, then give descriptors back. Twice, as a new shortage is a new report.
@@ -326,7 +326,7 @@ fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
             assert_eq!(reports.borrow().len(), shortage, "one report each");
 
             // One more than there are clients: before 6.10 the kernel takes a descriptor first, and
-            // then finds out that nobody else is there.
+            // then finds out that no connection is there.
             full.give_back(4);
             for _ in &clients {
                 listener.accept().await.expect("a client that waited");
@@ -382,9 +382,9 @@ fn connecting_without_descriptors_is_an_error(on: Driver) {
 }
 
 /// Goal: a reader that takes nothing for a while costs a bounded number of buffers, and gets every
-/// byte afterwards.
+/// byte later.
 ///
-/// Method: the peer writes until the socket is full while a receive is armed and nobody reads; the
+/// Method: the peer writes until the socket is full while a receive is armed and no task reads; the
 /// loop turns until nothing changes; then all of it is read and compared.
 ///
 /// Kills: no backpressure on the receive; bytes lost with the cancel that backpressure sends.
@@ -400,7 +400,7 @@ fn a_slow_reader_holds_few_buffers_and_loses_nothing(on: Driver) {
                 assert_coded(position, &buf);
                 position += buf.len() as u64;
             }
-            drop(recv); // the receive stays armed, and nobody takes what it brings
+            drop(recv); // the receive stays armed, and what it brings is not taken
             loop {
                 match peer.write(&coded_bytes(sent, 4096)) {
                     Ok(count) => sent += count as u64,

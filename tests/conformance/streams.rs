@@ -1,4 +1,4 @@
-//! Bytes through a stream: all of them, once, in order, whoever stalls.
+//! Bytes through a stream: all of them, once, in order, whichever side stalls.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -150,7 +150,7 @@ fn a_stalled_peer_stops_the_writer(on: Driver) {
             before = written.get();
             turns(50).await;
         }
-        assert!(before < BIG, "nobody read, and everything was written");
+        assert!(before < BIG, "the peer did not read, and everything was written");
         let reading = std::thread::spawn(move || {
             let mut received = Vec::new();
             peer.read_to_end(&mut received).map(|_| received)
@@ -276,7 +276,7 @@ fn one_byte_writes(on: Driver) {
 /// Method: 16 writers blocked on sockets with small buffers; drain the peers in random order and
 /// see after each who has finished.
 ///
-/// Kills: room on one connection that wakes the writer of another, or nobody.
+/// Kills: room on one connection that wakes the writer of another, or none.
 fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
     on.run(async {
         let (writers, peers): (Vec<_>, Vec<_>) = (1..=16)
@@ -296,7 +296,10 @@ fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
         let mut waiting: Vec<_> = writers.into_iter().zip(peers).collect();
         let mut dice = Dice::new(43);
         while !waiting.is_empty() {
-            assert!(waiting.iter().all(|(writer, _)| !writer.is_finished()), "nobody read");
+            assert!(
+                waiting.iter().all(|(writer, _)| !writer.is_finished()),
+                "the peer did not read"
+            );
             let (writer, (id, mut peer)) =
                 waiting.swap_remove(dice.roll(waiting.len() as u64) as usize);
             let reading = std::thread::spawn(move || {

@@ -36,8 +36,8 @@ const BIG: usize = 2 << 20;
 /// Goal: a runtime that is dropped with everything in flight returns and leaves no descriptor, and
 /// its port can be bound at once (C6, K3).
 ///
-/// Method: idle reads, reads into private buffers, accepts, connects that nobody answers, writes
-/// that nobody reads, sleeps and callbacks; drop the runtime; compare descriptors; bind. The
+/// Method: idle reads, reads into private buffers, accepts, connects without an answer, writes
+/// that are not read, sleeps and callbacks; drop the runtime; compare descriptors; bind. The
 /// writes that could not go out are reported with their bytes.
 ///
 /// Kills: closing the ring before draining it; a cycle between a socket and its loop; a teardown
@@ -366,7 +366,7 @@ fn close_says_how_it_went(on: Driver) {
 ///
 /// Method: carry a stream out, drop its runtime, write and flush in another loop.
 ///
-/// Kills: queueing bytes that nobody will ever send.
+/// Kills: queueing bytes that will never be sent.
 fn writing_after_the_runtimes_end_is_an_error(on: Driver) {
     let runtime = on.runtime();
     let (mut stream, _peer) = runtime.block_on(async { std_pair() });
@@ -402,7 +402,7 @@ fn a_stream_that_outlives_its_runtime_closes(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: when nobody awaits a `close()` any more, a loss reaches `on_unhandled`, as it does for a
+/// Goal: when no task awaits a `close()` any more, a loss reaches `on_unhandled`, as it does for a
 /// dropped stream: nothing is lost in silence.
 ///
 /// Method: a stalled peer, a `close()` that is polled once and dropped, a short linger.

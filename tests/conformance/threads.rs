@@ -170,7 +170,7 @@ fn f2_a_flood_of_wakes_is_one(on: Driver) {
 /// take the freed numbers, are held to be empty, and the wakes go on.
 ///
 /// Kills: a wake fd that is closed with the loop and written to later; a future dropped on the
-/// waking thread; an inbox that keeps what nobody will run.
+/// waking thread; an inbox that keeps tasks that will not run.
 fn f3_wakes_after_the_end_are_harmless(on: Driver) {
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -287,10 +287,11 @@ fn f7_wakers_travel(on: Driver) {
 /// Goal: an abort from another thread wakes the loop, ends the task, wakes who joins it, and drops
 /// the future on the loop's thread (C9). A task that ends first keeps its result.
 ///
-/// Method: 5 000 tasks that read for ever, or end by themselves after a moment, each aborted from
-/// another thread at a random phase while the loop goes to sleep.
+/// Method: 5 000 tasks that read without end, or end by themselves after a moment, each aborted
+/// from another thread at a random phase while the loop goes to sleep.
 ///
-/// Kills: an abort that sets a flag and wakes nobody; a future dropped where `abort` was called.
+/// Kills: an abort that sets a flag and does not wake the loop; a future dropped where `abort` was
+/// called.
 fn c9_an_abort_from_another_thread_is_heard(on: Driver) {
     let (to_abort, orders) = channel::<AbortHandle>();
     let aborting = thread::spawn(move || {

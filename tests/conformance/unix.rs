@@ -202,7 +202,7 @@ fn unix_bad_addresses(on: Driver) {
     });
 }
 
-/// Goal: what is there stays there: a path that exists is in use, whoever is behind it.
+/// Goal: what is there stays there: a path that exists is in use, whatever it names.
 ///
 /// Method: bind to a file with contents, to a live listener's path and to one left behind; connect
 /// to each, and to nothing.
@@ -235,8 +235,8 @@ fn unix_paths_that_are_taken(on: Driver) {
 
 /// Goal: the end of a listener removes the file that its `bind` made, and no other (I18).
 ///
-/// Method: a listener whose path was given to a successor, to a plain file, or to nobody; one whose
-/// file was renamed; the end of the loop in place of a drop.
+/// Method: a listener whose path was given to a successor, to a plain file, or to nothing; one
+/// whose file was renamed; the end of the loop in place of a drop.
 ///
 /// Kills: removing by name; leaving the file behind.
 fn i18_a_listener_removes_its_own_path_only(on: Driver) {
@@ -256,9 +256,9 @@ fn i18_a_listener_removes_its_own_path_only(on: Driver) {
 
         let listener = UnixListener::bind(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        fs::write(&path, "somebody's").unwrap();
+        fs::write(&path, "another's").unwrap();
         drop(listener);
-        assert_eq!(fs::read(&path).unwrap(), b"somebody's");
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
         fs::remove_file(&path).unwrap();
 
         let listener = UnixListener::bind(&path).unwrap();
@@ -334,8 +334,8 @@ fn full_listener(name: &str) -> (Socket, StdStream) {
 /// wait ends with the listener.
 ///
 /// Method: connect to a listener with room for one, which is taken: nothing within many turns, then
-/// `TimedOut` where there is a limit, the connection once somebody accepts, and a refusal when the
-/// listener closes. The loop sleeps meanwhile.
+/// `TimedOut` where there is a limit, the connection once the listener accepts, and a refusal when
+/// the listener closes. The loop sleeps meanwhile.
 ///
 /// Kills: `WouldBlock` handed to the program; a retry without a pause; a wait for an edge that
 /// never comes.
@@ -437,7 +437,7 @@ fn unix_connects_let_others_run(on: Driver) {
     });
 }
 
-/// Goal: a listener that ends refuses, and closes what nobody has accepted; `abort` drops what is
+/// Goal: a listener that ends refuses, and closes what was not accepted; `abort` drops what is
 /// queued and ends the connection, with a reset if the peer's bytes were never read.
 ///
 /// Method: both, with an ordinary socket as the peer.

@@ -30,8 +30,8 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 pub(crate) const MARK: &str = "denied: ";
 
-/// An ordinary user: `nobody`.
-const NOBODY: u32 = 65534;
+/// The number of an ordinary user.
+const ORDINARY_USER: u32 = 65534;
 
 /// Denies itself what `cell` says, and serves.
 pub(crate) fn run(cell: &str) {
@@ -104,7 +104,7 @@ impl Input {
         let theirs = Arc::clone(&heard);
         std::thread::spawn(move || {
             for byte in io::stdin().lock().bytes().map(Result::ok).chain([None]) {
-                let mut heard = theirs.lock().expect("nobody panics with it");
+                let mut heard = theirs.lock().expect("no thread panics with it");
                 heard.bytes.extend(byte);
                 heard.is_over |= byte.is_none();
                 if let Some(waiter) = heard.waiter.take() {
@@ -118,7 +118,7 @@ impl Input {
     /// The next byte, or nothing when the parent has closed its end.
     pub(crate) async fn next(&self) -> Option<u8> {
         poll_fn(|cx| {
-            let mut heard = self.heard.lock().expect("nobody panics with it");
+            let mut heard = self.heard.lock().expect("no thread panics with it");
             match heard.bytes.pop_front() {
                 Some(byte) => Poll::Ready(Some(byte)),
                 None if heard.is_over => Poll::Ready(None),
@@ -152,7 +152,7 @@ fn deny(words: &[&str]) -> Result<(), String> {
         }
         ["memlock", bytes] => {
             limit(libc::RLIMIT_MEMLOCK, bytes.parse().expect("a number"));
-            become_nobody()
+            become_ordinary_user()
         }
         ["nofile", count] => {
             limit(libc::RLIMIT_NOFILE, count.parse().expect("a number"));
@@ -205,10 +205,14 @@ fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
 }
 
 /// Every thread of the process becomes an ordinary user.
-fn become_nobody() -> Result<(), String> {
+fn become_ordinary_user() -> Result<(), String> {
     // SAFETY: an empty list, and no pointers otherwise; the results are looked at.
     let statuses = unsafe {
-        [libc::setgroups(0, std::ptr::null()), libc::setgid(NOBODY), libc::setuid(NOBODY)]
+        [
+            libc::setgroups(0, std::ptr::null()),
+            libc::setgid(ORDINARY_USER),
+            libc::setuid(ORDINARY_USER),
+        ]
     };
     if statuses != [0; 3] {
         return Err(format!("cannot become another user: {}", io::Error::last_os_error()));
@@ -222,7 +226,7 @@ fn cover_proc() -> Result<(), String> {
     // SAFETY: no pointers.
     let mut status = unsafe { libc::unshare(libc::CLONE_NEWNS) };
     if status == 0 {
-        // Without this the next mount would be everybody's.
+        // Without this the next mount would be shared.
         let private = libc::MS_REC | libc::MS_PRIVATE;
         // SAFETY: valid strings where strings are needed, and null where nothing is.
         status = unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) };

@@ -232,7 +232,7 @@ fn blocked_both(stage: &Stage) -> Box<dyn Attack> {
     Box::new(Still((blocked_sends(sends), blocked_connects(connects))))
 }
 
-/// Goal: sends and connects that their peers block leave room for everyone else.
+/// Goal: sends and connects that their peers block leave room for all others.
 /// Method: four times as many as the completion queue has entries, half of each kind. Kills: any
 /// bound on operations in flight that peers can use up.
 fn blocked_operations_fill_a_small_ring_four_times(on: Driver) {

@@ -152,7 +152,7 @@ fn a_wake_that_is_the_last(choice: DriverChoice) {
     }
 }
 
-/// Goal: wakes while a runtime is dropped and afterwards race with nothing.
+/// Goal: wakes while a runtime is dropped and after that race with nothing.
 /// Method: a thread wakes a task and the main future again and again until the runtime is gone.
 /// Kills: an inbox that its loop takes away.
 fn wakes_at_the_end_of_a_loop(choice: DriverChoice) {

@@ -46,7 +46,7 @@ impl Bystander {
     /// Ends the connection in order. Returns how many bytes came back.
     pub(crate) async fn end(mut self) -> u64 {
         self.client.shutdown().await.expect("a bystander's connection");
-        assert!(self.client.recv().await.expect("its end").is_empty(), "bytes nobody has sent");
+        assert!(self.client.recv().await.expect("its end").is_empty(), "bytes that were not sent");
         self.client.close().await.expect("a bystander's connection");
         self.echo.await.expect("the echo");
         self.received.position

@@ -225,7 +225,7 @@ impl Storm {
         let (mut stream, peer) = self.pair();
         assert!(poll_once(pin!(stream.recv())).await.is_pending(), "nothing was sent");
         if self.one_in(8) {
-            (&peer).write_all(b"bytes that nobody will read").expect("room");
+            (&peer).write_all(b"bytes that are not read").expect("room");
         }
         (Victim::Receiver(stream), Some(peer))
     }
@@ -241,11 +241,11 @@ impl Storm {
     /// A listener that waits for connections.
     async fn listener(&self) -> (Victim, Option<Peer>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        assert!(poll_once(pin!(listener.accept())).await.is_pending(), "nobody has come");
+        assert!(poll_once(pin!(listener.accept())).await.is_pending(), "no connection has come");
         (Victim::Listener(listener), None)
     }
 
-    /// A connect: mostly one that nobody answers.
+    /// A connect: mostly one that is not answered.
     async fn connect(&mut self) -> (Victim, Option<Peer>) {
         let addr = match self.one_in(8) {
             true => self.answering.local_addr().expect("an address"),
@@ -348,7 +348,7 @@ impl Storm {
     /// Looks at what is left of the victims' connections, and closes it.
     fn bury(&self, peers: Vec<Peer>) {
         for mut peer in &peers {
-            // The end or a reset; a connection that somebody keeps would hang here.
+            // The end or a reset; a connection that is kept open would hang here.
             let _ = peer.read_to_end(&mut Vec::new());
         }
         drop(peers);

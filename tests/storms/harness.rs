@@ -15,7 +15,7 @@ const CANCELS: u64 = 100_000;
 /// Cancels for which a storm may take as long as an ordinary test.
 const CANCELS_PER_LIMIT: u64 = 50_000;
 
-/// How long a dropped stream may send: for ever, as the peers read when the dice say so.
+/// How long a dropped stream may send: without a limit, as the peers read when the dice say so.
 const LINGER: Duration = Duration::from_secs(3600);
 
 /// Turns of a loop that has one timer to wait for: a few for late completions, one for the timer,
@@ -45,7 +45,7 @@ fn scale() -> u32 {
 /// Runs `storm` on each driver and with each seed. It gets builders that are set to the driver.
 ///
 /// Each run has a thread whose name says which it is, so that both a failure and a hang tell.
-/// Afterwards the process has the descriptors that it had before.
+/// After it the process has the descriptors that it had before.
 pub(crate) fn on_each_driver(
     name: &str,
     seeds: &[u64],
@@ -96,12 +96,13 @@ fn in_thread(name: &str, f: impl FnOnce() + Send) {
     });
 }
 
-/// Nothing is in flight, held or owed, nobody was called by mistake, and the loop has not spun.
+/// Nothing is in flight, held or owed, no operation was completed by mistake, and the loop has not
+/// spun.
 #[track_caller]
 pub(crate) fn assert_quiet(metrics: &Metrics) {
     let left = (metrics.in_flight, metrics.timers, metrics.closing_streams, metrics.buffers_held);
     assert_eq!(left, (0, 0, 0, 0), "operations, timers, closing streams, buffers: {metrics:?}");
-    assert_eq!(metrics.stale_completions, 0, "completions that named nobody: {metrics:?}");
+    assert_eq!(metrics.stale_completions, 0, "completions that named no operation: {metrics:?}");
     assert_eq!(metrics.spin_backoffs, 0, "turns without progress: {metrics:?}");
     assert!(metrics.cancels_missed <= metrics.cancels, "{metrics:?}");
 }

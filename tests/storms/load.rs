@@ -46,7 +46,7 @@ impl fmt::Display for Tally {
 
 type Shared = Rc<RefCell<Tally>>;
 
-/// Runs the load on the current loop, which has nothing in flight afterwards and sleeps.
+/// Runs the load on the current loop, which then has nothing in flight and sleeps.
 pub(crate) async fn mixed(seed: u64) -> Tally {
     let (full_addr, _full) = unanswering_addr();
     let tally = Shared::default();
@@ -133,7 +133,7 @@ async fn visit(addr: SocketAddr, seed: u64, tally: Shared) {
         while received.position < sent.position {
             read(&mut reader, &mut received, &tally).await;
         }
-        assert!(reader.recv().await.expect("the end").is_empty(), "bytes nobody has sent");
+        assert!(reader.recv().await.expect("the end").is_empty(), "bytes that were not sent");
         tally.borrow_mut().chunks += 1;
     }
 }

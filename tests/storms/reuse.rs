@@ -1,7 +1,7 @@
 //! Connections that come and go under the same few descriptor numbers.
 //!
 //! Each connection has one end on the loop and one that is an ordinary non-blocking socket. Both
-//! directions carry tapes of their own, so a byte that strays from one connection to another, or
+//! directions carry tapes of their own, so a byte that moves from one connection to another, or
 //! within one, is found where it arrives; and a byte that is stolen is missing where it should be.
 
 use std::collections::BTreeMap;
@@ -216,7 +216,7 @@ impl Connection {
         let early = poll_once(pin!(self.ours.recv())).await;
         if let Poll::Ready(bytes) = early {
             let bytes = bytes.unwrap_or_else(|error| panic!("{error} on {self:?}"));
-            assert!(!bytes.is_empty(), "an end that nobody has sent on {self:?}");
+            assert!(!bytes.is_empty(), "an end that was not sent on {self:?}");
             self.inward.received.check(&bytes);
         }
     }
@@ -224,7 +224,7 @@ impl Connection {
     /// Ends it in one of the ways there are.
     fn end(self, dice: &mut Dice) -> Option<Remains> {
         let Connection { ours, theirs, outward, inward } = self;
-        let mut is_owed_all = inward.is_level(); // or what nobody has read resets the connection
+        let mut is_owed_all = inward.is_level(); // or unread bytes reset the connection
         match dice.roll(6) {
             0 | 1 => drop(ours),
             2 => {
@@ -254,7 +254,7 @@ impl Connection {
     async fn finish(mut self) {
         while !self.inward.is_level() {
             let bytes = self.ours.recv().await.expect("a peer that lives");
-            assert!(!bytes.is_empty(), "an end that nobody has sent");
+            assert!(!bytes.is_empty(), "an end that was not sent");
             self.inward.received.check(&bytes);
         }
         let Connection { ours, theirs, outward, .. } = self;

@@ -78,7 +78,7 @@ pub fn bind_child(command: &mut Command, core: usize) {
     unsafe { command.pre_exec(in_child) };
 }
 
-/// Opens a listener and tells whoever reads our standard output where it is.
+/// Opens a listener and prints its address to standard output.
 ///
 /// `TCP_NODELAY` is set on the listener: accepted sockets inherit it, which saves a call for each
 /// (`tests::accepted_sockets_inherit_nodelay`).
@@ -110,7 +110,7 @@ pub fn accept_nonblocking(listener: &TcpListener) -> io::Result<TcpStream> {
         )
     };
     let fd = check(result)?;
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
     Ok(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
@@ -155,7 +155,7 @@ impl Epoll {
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes and returns plain numbers.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+        // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd })
     }
@@ -174,7 +174,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, at most `timeout_ms` (−1: for ever). A signal counts as none.
+    /// Waits for events, at most `timeout_ms` (−1: no limit). A signal counts as none.
     pub fn wait(&self, events: &mut Events, timeout_ms: i32) -> io::Result<()> {
         events.ready_count = 0;
         let entries = &mut events.entries;

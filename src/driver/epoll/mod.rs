@@ -6,9 +6,9 @@
 //!   edge, at its first request: one system call per connection, not per operation. An edge that
 //!   finds nothing pending takes it out, as others may be busy with the file. When the last
 //!   descriptor of the file closes, the kernel forgets it, and not when ours does: a duplicate, in
-//!   this process or in a child, would go on waking a loop that cannot know why. So whoever closes
-//!   a socket says so ([`Epoll::deregister`]), and it is removed. The next owner of the number is
-//!   then new here as well.
+//!   this process or in a child, would go on waking a loop that cannot know why. So the owner that
+//!   closes a socket calls [`Epoll::deregister`] first, which removes it. The next owner of the
+//!   number is then new here as well.
 //! - **An edge is news, not a state.** It says that something has changed since we last looked. So
 //!   a new operation is tried first, and only `EAGAIN` makes it wait. A spurious edge costs one
 //!   call that returns `EAGAIN`.
@@ -418,7 +418,7 @@ impl Epoll {
                     false => Tried::WaitsForEdge,
                 };
             };
-            // SAFETY: the loan is `target_len` writable bytes of the pool, which nobody else has
+            // SAFETY: the loan is `target_len` writable bytes of the pool, which have no other user
             // while it is lent (`buf::pool`).
             let result = unsafe { epoll::recv(fd, loan.target, loan.target_len) };
             if result <= 0 {
@@ -442,7 +442,7 @@ fn accept(key: Key, fd: RawFd, is_multishot: bool, out: &mut Vec<Completion>) ->
         let result = epoll::accept(fd);
         if result < 0 {
             // The kernel looks for a free number first and for a connection second, so a shortage
-            // is one only if somebody waits.
+            // is one only if a connection waits.
             let is_shortage = matches!(-result, errno::EMFILE | errno::ENFILE);
             let is_real = !is_shortage || epoll::is_readable(fd);
             return if is_real { once(result) } else { Tried::WaitsForEdge };

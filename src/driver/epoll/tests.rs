@@ -29,7 +29,7 @@ fn waited(driver: &mut Epoll, wait: Wait) -> Vec<Completion> {
 /// Goal: a descriptor that is closed here wakes this loop no more, even if a duplicate of it lives
 /// on in another process.
 ///
-/// Method: a receive, its cancel, the farewell; then bytes come for the duplicate, and the kernel
+/// Method: a receive, its cancel, `deregister`; then bytes come for the duplicate, and the kernel
 /// is asked for events. Kills: relying on close(2) to end the interest.
 #[test]
 fn a_duplicate_of_a_closed_socket_is_not_watched() {

@@ -122,7 +122,7 @@ pub(crate) trait Ring {
     /// arrived, then with the end of the stream.
     fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()>;
 
-    /// Closes the ring but keeps, for ever, the memory that the kernel may still read or write.
+    /// Closes the ring and leaks the memory that the kernel may still read or write.
     fn leak(self);
 
     /// In a forked child: closes the child's descriptor of the ring and touches no memory.

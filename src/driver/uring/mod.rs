@@ -16,7 +16,7 @@
 //! - **A cancel is a wish.** Its own answer means nothing; the target's final completion does
 //!   (H30). Cancels therefore ask for no completion on success, and a failure is only counted. They
 //!   wait in a list of their own when the SQ is full and go before everything else, because a
-//!   dropped cancel is a task that hangs for ever.
+//!   dropped cancel is a task that hangs.
 //! - **One timeout entry carries the loop's deadline.** It is armed when a deadline earlier than
 //!   the armed one appears and otherwise left alone: firing too early costs one turn, removing one
 //!   of ten thousand kernel timers costs up to 99 µs (H40).

@@ -247,8 +247,8 @@ impl<R: Ring> Prober<R> {
         pushed.map_err(|_full| io::Error::from_raw_os_error(errno::EAGAIN))
     }
 
-    /// Enters until `is_done`. Sleeps only while the timeout is there to end it; afterwards what is
-    /// ready is still taken, so a thread that was stopped for a second has a working ring.
+    /// Enters until `is_done`. Sleeps only while the timeout is there to end it; after that, what
+    /// is ready is still taken, so a thread that was stopped for a second has a working ring.
     fn collect_until(&mut self, is_done: impl Fn(&Self) -> bool) -> io::Result<()> {
         for _ in 0..PROBE_ENTERS_MAX {
             if is_done(self) {

@@ -288,7 +288,7 @@ impl Drop for KernelRing {
     fn drop(&mut self) {
         // A failure means that the kernel keeps the group until the ring is gone, which is next.
         let _ = self.uring.submitter().unregister_buf_ring(GROUP);
-        // SAFETY: each is dropped once, here, in this order, and not used afterwards: the ring
+        // SAFETY: each is dropped once, here, in this order, and not used again: the ring
         // first, so that the kernel has let go of the buffer ring when its memory is unmapped.
         unsafe {
             ManuallyDrop::drop(&mut self.uring);

@@ -324,7 +324,7 @@ impl Script {
     }
 
     /// Ends the loop's sleep with nothing to do, as a wake does that came too late.
-    pub(crate) fn ring_bell(&self) {
+    pub(crate) fn notify(&self) {
         let mut world = self.world.borrow_mut();
         world.answer_wake_read();
     }
@@ -361,11 +361,11 @@ impl Script {
             self.world.borrow_mut().director.get_or_insert(director);
         }
         let mut world = self.world.borrow_mut();
-        if world.can_wake() || world.answer_bell() {
+        if world.can_wake() || world.complete_wake_read() {
             return;
         }
         let Some(at_ns) = world.next_timeout_ns() else {
-            panic!("the loop sleeps for ever; in flight: {:?}", world.in_flight);
+            panic!("the loop sleeps without a deadline; in flight: {:?}", world.in_flight);
         };
         self.now_ns.set(self.now_ns.get().max(at_ns));
         world.expire(at_ns);

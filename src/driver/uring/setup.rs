@@ -243,7 +243,7 @@ mod tests {
     fn try_past(errnos: &[i32]) -> (Result<((), SetupFlags), SetupError>, Steps, Vec<RingSizes>) {
         let mut steps = Steps::new(DriverKind::Uring);
         let tried = RefCell::new(Vec::new());
-        let outcome = try_in_order(SIZES, &mut steps, |_rung, sizes| {
+        let outcome = try_in_order(SIZES, &mut steps, |_size, sizes| {
             let mut tried = tried.borrow_mut();
             tried.push(sizes);
             match errnos.get(tried.len() - 1) {
@@ -284,8 +284,8 @@ mod tests {
 
     /// Goal: the fallbacks end: with the last one, and at once on an errno that none of them mends.
     ///
-    /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: climbing for ever;
-    /// trying four more times what is forbidden.
+    /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: a loop over the
+    /// fallbacks that does not end; trying four more times what is forbidden.
     #[test]
     fn the_fallbacks_end() {
         let (outcome, steps, tried) = try_past(&[errno::EINVAL; 9]);

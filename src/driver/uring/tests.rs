@@ -342,7 +342,7 @@ fn a_refused_update_arms_another() {
 /// Method: the read is submitted with the first sleep; ring before and during; it is armed again
 /// once, and not while it is armed. Kills: arming after the sleep; arming once; arming per wait.
 #[test]
-fn the_bell_is_armed_before_every_sleep() {
+fn the_wake_fd_is_armed_before_every_sleep() {
     let mut rig = Rig::new(8, 16);
     for round in 1..=3 {
         if round == 2 {
@@ -358,7 +358,7 @@ fn the_bell_is_armed_before_every_sleep() {
     rig.wait(Wait::Poll);
     rig.wait(Wait::Poll);
     assert_eq!(rig.wake_reads(), 4, "armed again, once");
-    assert!(rig.out.is_empty(), "nobody else's business");
+    assert!(rig.out.is_empty(), "an internal completion is not handed out");
 }
 
 /// Goal: a closed driver has taken back its own operations, and the pool its buffers.
@@ -391,14 +391,14 @@ fn a_drained_driver_leaves_nothing() {
 /// Kills: cancelling at the first look; a suspicion that a completion does not end; a read that is
 /// not armed again.
 #[test]
-fn a_lost_wake_up_of_the_bell_is_mended() {
+fn a_lost_wake_up_of_the_wake_fd_is_mended() {
     let mut rig = Rig::new(8, 16);
     rig.script.lose_wake_ups();
     rig.wait(Wait::Poll);
     assert!(!rig.driver.look_at_wake_read(), "nothing to read");
     rig.wake_fd.notify();
     assert!(!rig.driver.look_at_wake_read(), "one look is not enough");
-    rig.script.ring_bell();
+    rig.script.notify();
     rig.wait(Wait::Poll); // the read completes late, and is armed again
     rig.wait(Wait::Poll);
     assert!(!rig.driver.look_at_wake_read(), "the completion has ended the suspicion");
@@ -450,5 +450,5 @@ fn an_undrained_driver_leaks() {
     driver.close(drained);
     assert!(script.is_leaked());
     assert_eq!(pool.lend(), None, "still with the kernel");
-    assert_eq!(Rc::strong_count(&pool), 2, "and owned for ever");
+    assert_eq!(Rc::strong_count(&pool), 2, "and leaked with it");
 }

@@ -120,7 +120,7 @@ fn spurious_wakes_are_no_spin() {
         if bells_left > 0 {
             bells_left -= 1;
             script.advance_ns(MS);
-            script.ring_bell();
+            script.notify();
         }
     });
     runtime.block_on(async {

@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    pub(super) fn answer_bell(&mut self) -> bool {
+    pub(super) fn complete_wake_read(&mut self) -> bool {
         let Some((_, fd)) = self.wake_read else {
             return false;
         };

@@ -9,7 +9,7 @@
 //! send reads from it. This side never looks into one: it only passes addresses on.
 //!
 //! **Invariant.** A buffer is in the ring at most once: `take` and `give` assert it (H56), for a
-//! number that comes twice means that the kernel writes where somebody else reads.
+//! number that comes twice means that the kernel writes where another connection reads.
 //!
 //! The memory is never freed. The process ends by a signal, and until then a ring is there that
 //! may write to it; tearing that down in order (H15) would be code that never runs.

@@ -165,7 +165,7 @@ impl Key {
             0 => Self::Accept,
             1 => Self::Recv((data as u32).cast_signed()),
             2 => Self::Send(data as u16),
-            _ => panic!("a completion that nobody asked for: {data:#x}"),
+            _ => panic!("a completion without a request: {data:#x}"),
         }
     }
 }
@@ -197,9 +197,10 @@ impl Server {
         self.buffers.publish();
         self.arm_starved()?;
 
-        // Whoever starves while there are buffers can be armed in the next turn, so this one must
-        // not sleep. It cannot go on for ever: each such turn takes connections off the queue, and
-        // one that comes back found the ring empty, so other completions are on their way.
+        // A receive that starves while there are buffers can be armed in the next turn, so this one
+        // must not sleep. It cannot go on without end: each such turn takes connections off the
+        // queue, and one that comes back found the ring empty, so other completions are on their
+        // way.
         let can_arm_more = !self.starved.is_empty() && self.buffers.in_ring_count() > 0;
         self.enter(if can_arm_more { 0 } else { 1 })?;
 
@@ -239,7 +240,7 @@ impl Server {
     fn on_accept(&mut self, result: i32, flags: u32) -> io::Result<()> {
         // A last completion may still bring a connection (H49): the result comes first.
         if result >= 0 {
-            // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+            // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
             let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(result) });
             self.insert(result, stream)?;
         }
@@ -248,7 +249,7 @@ impl Server {
         }
         self.accept = Accept::Paused;
         match -result {
-            // Arming again at once would fail at once, for ever (H50). `close_if_done` does it;
+            // Arming again at once would fail at once, without end (H50). `close_if_done` does it;
             // the clients wait in the backlog meanwhile.
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if self.conn_count > 0 => {
                 Ok(())
