@@ -27,6 +27,8 @@ mod links;
 mod safety;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/words.rs"]
+mod words;
 
 use std::collections::BTreeMap;
 

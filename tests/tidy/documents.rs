@@ -5,10 +5,10 @@ use std::fs;
 use super::assert_none;
 use super::source::root;
 
-/// The Markdown files of the root and of `docs/`, with their texts.
-pub(super) fn documents() -> Vec<(String, String)> {
+/// The Markdown files of some directories, with their texts.
+pub(super) fn documents(directories: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for directory in ["", "docs/"] {
+    for directory in directories {
         let entries = fs::read_dir(root().join(directory)).expect("a directory");
         for entry in entries {
             let name = entry.expect("an entry").file_name().into_string().expect("a name");
@@ -34,7 +34,7 @@ pub(super) fn documents() -> Vec<(String, String)> {
 fn rust_in_documents_is_compiled_and_visible() {
     let mut wrong = Vec::new();
     let list = fs::read_to_string(root().join("src/documents.rs")).expect("the list");
-    let documents = documents();
+    let documents = documents(&["", "docs/"]);
     for (path, text) in &documents {
         if !list.contains(&format!("\"../{path}\"")) {
             wrong.push(format!("{path} is not in src/documents.rs"));

@@ -72,7 +72,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
 /// against the table. Words of outsiders against theirs.
 ///
 /// Kills: `use crate::reactor::Reactor` in `driver/`; `std::task::Waker` in `driver/`; a `libc`
-/// call in `net/`; an entry nobody uses.
+/// call in `net/`; an entry that is not used.
 #[test]
 fn imports_go_one_way() {
     let mut wrong = Vec::new();
@@ -112,7 +112,7 @@ fn imports_go_one_way() {
     let exceptions = LAYER_EXCEPTIONS.iter().map(|(file, path)| (file, path));
     for (place, entry) in table.chain(exceptions) {
         if !used.contains(&((*place).to_owned(), (*entry).to_owned())) {
-            wrong.push(format!("nobody in `{place}` uses `crate::{entry}` any more"));
+            wrong.push(format!("`{place}` no longer uses `crate::{entry}`"));
         }
     }
     assert_none(&wrong);
