@@ -3,16 +3,16 @@
 #
 #   scripts/asan.sh [arguments of the test binaries...]
 #
-# What it sees: use after free, double free, overflows, and leaks at the end of each test binary.
-# What it does not see: the kernel writing. A completion into freed memory is noticed only when our
-# own code reads it, which is why the op table and the pool assert in release builds too.
+# It detects use after free, double free, overflows, and leaks at the end of each test binary. It
+# does not detect writes of the kernel: a completion into freed memory is noticed only when the
+# library reads it, which is why the op table and the pool assert in release builds too.
 #
-# Naming the target keeps the flags away from build scripts. The standard library is the ordinary
-# one, uninstrumented.
+# Naming the target keeps the flags away from build scripts. The standard library is not
+# instrumented.
 #
-# There are no suppressions. A suppression names where memory was allocated, and what is leaked on purpose
-# (behind an undrained teardown, a failed driver, a probe that was given up) was allocated all over. So
-# the tests that provoke such a leak run by themselves, where leaks are not counted.
+# There are no suppressions. A suppression names the place of an allocation, and the leaks on
+# purpose (an undrained teardown, a failed driver, an abandoned probe) contain memory from many
+# places. So the tests that provoke such a leak run separately, where leaks are not counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,8 +31,8 @@ fi
 leaky=(fuzz:: an_undrained_ a_drain_keeps_its_deadline breaking:: a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe
     a_forgotten_wait_keeps_nothing a_listener_that_ends_among_answers forgotten_accepts_do_not_fill
     a_dropped_completion_of_a_private_receive)
-# Tests whose values panic when they are dropped, those that fork (a child leaves what is its parent's
-# alone), and one that forgets a handle in a child whose standard error is a pipe.
+# Tests whose values panic when they are dropped, tests that fork (a child does not free what
+# belongs to its parent), and one that leaks a handle in a child whose standard error is a pipe.
 leaky_binaries=(--test bombs --test forked --test reports)
 apart=(a_full_standard_error bombs_do_not_end a_hook_may_be_a_bomb a_fork_ends_the_cheap cell what_a_child_drops
     a_child_may_not_use a_child_of_a_task wakes_in_a_child)

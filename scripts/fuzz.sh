@@ -3,8 +3,8 @@
 #
 #   scripts/fuzz.sh [RUNS [SEED]]
 #
-# RUNS seeds from SEED on; by default 200 000 from 1 on, which take one to two minutes on a machine
-# that does nothing else. A finding prints its seed, its shortest input and how to run either again.
+# RUNS seeds from SEED on; by default 200 000 from 1 on, which take one to two minutes on an idle
+# machine. A finding prints its seed, its shortest input and how to run either again.
 #
 # With cargo-fuzz (`cargo install cargo-fuzz`, nightly), the same interpreter is guided by coverage:
 #
@@ -25,7 +25,7 @@ while [[ "$runs" -gt 0 ]]; do
     count=$((runs < chunk ? runs : chunk))
     RINGLOOP_FUZZ_RUNS="$count" RINGLOOP_FUZZ_SEED="$seed" \
         cargo test --release -p ringloop --lib fuzz::tests | tee "$output"
-    # A filter that matches nothing passes as well.
+    # A filter without a match passes as well.
     grep -q '^test result: ok. 1 passed' "$output" || { echo "FAILED: nothing has run"; exit 1; }
     runs=$((runs - count))
     seed=$((seed + count))

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What the load tester itself costs, on this machine at this moment. Nothing is judged: speed is for
-# people to read, and a busy machine would decide.
+# Measures the cost of the load tester itself on this machine. It prints figures and judges nothing,
+# because a busy machine would decide.
 #
 #   scripts/generator.sh [rounds [seconds]]         default 5 rounds of 5 s each
 #
-#  1. The live line: 10 000 connections, with and without it, in turn. Per pair: messages per second,
-#     and the worker's processor time per message, which is what the line could cost it.
-#  2. Punctuality: the most that a closed loop gets from one worker, then an open loop at half of that:
-#     how late messages leave.
+#  1. The live line: 10 000 connections, with and without it, in turn. Per pair: messages per s,
+#     and the worker's processor time per message.
+#  2. Punctuality: the rate that a closed loop reaches with one worker, then an open loop at half of
+#     that rate: how late messages leave.
 #
 # The server has one processor and the generator's worker another.
 set -euo pipefail

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Prints how costs grow with the number of idle operations, connections and timers, and fails if a
-# count (entries, looks, bytes) grows faster than it may. Times are printed and marked "ABOVE"; they
-# fail nothing. Rows whose count is what was done (timers, answers) are printed for their times.
+# count (entries, looks, bytes) grows faster than its limit. Times are printed, marked "ABOVE" where
+# they exceed theirs, and never fail. Rows that count completed work are printed for their times.
 #
 #   scripts/growth.sh [LARGEST]     default: 100000 operations on the scripted ring
 #
-#   RINGLOOP_GROWTH_PROFILE    default dev. For times that mean something: release
+#   RINGLOOP_GROWTH_PROFILE    default dev. Use release for meaningful times
 #
-# By hand, for the documents: RINGLOOP_GROWTH_PROFILE=release scripts/growth.sh 1000000
+# For the documents: RINGLOOP_GROWTH_PROFILE=release scripts/growth.sh 1000000
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ echo "scripted ring, up to $largest operations and timers, profile $profile"
 output=$(RINGLOOP_GROWTH=$largest cargo test --quiet --profile "$profile" -p ringloop --lib \
     runtime::tests::growth -- --nocapture)
 grep ' | ' <<<"$output"
-# A filter that matches nothing passes as well.
+# A filter without a match passes as well.
 grep -q '^test result: ok. 1 passed' <<<"$output" || {
     echo "FAILED: the test of growth has not run"
     exit 1

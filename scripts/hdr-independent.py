@@ -60,8 +60,8 @@ def compare(where, distribution, histogram):
     for name, us in distribution["percentiles"].items():
         percentile = float(name.removeprefix("p"))
         rank = percentile * total / 100
-        # The value at a percentile is that of the first cell by which so many samples were seen. Ranks
-        # beside a whole number are rounded either way, so a neighbour's value is right as well.
+        # The value at a percentile is that of the first cell at which so many samples are reached. Ranks
+        # close to a whole number are rounded either way, so a neighbour's value is right as well.
         low, high = math.ceil(rank - 1e-6 - rank * ROUNDING), math.ceil(rank + 1e-6 + rank * ROUNDING)
         wanted, seen = set(), 0
         for value, count in cells:

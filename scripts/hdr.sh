@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Whether others read our histograms as we do: a short run's report, interval log and percentile text
-# against the Python package `hdrhistogram`, which shares no code with the crate we use. Then the check
-# itself is checked: with one percentile off by half a percent, or a line of the log missing, it has to
-# fail. Then whether the JSON is what `loadtest/schema/` says, with the package `jsonschema`: reports of
-# several kinds of run, and spoilt ones, which it has to refuse.
+# Checks that other programs read our files as we do. A short run's report, interval log and
+# percentile text are compared with the Python package `hdrhistogram`, which shares no code with the
+# crate that loadtest uses. Then the check itself is checked: with one percentile off by half a
+# percent, or a line of the log missing, it must fail. Finally the package `jsonschema` compares
+# reports of several kinds of run with `loadtest/schema/`, and must refuse invalid ones.
 set -euo pipefail
 [[ ${UNDER_TIMEOUT:-} ]] || UNDER_TIMEOUT=1 exec timeout 300 "$0" "$@"
 cd "$(dirname "$0")/.."
@@ -29,11 +29,11 @@ valid() { # valid SCHEMA FILE...
 has_to_fail() { # has_to_fail WHAT compare|valid ARGUMENTS...
     local what=$1
     shift
-    if "$@" >"$out/said"; then
+    if "$@" >"$out/printed"; then
         echo "FAILED: nothing noticed $what"
         exit 1
     fi
-    sed -n "s/^/noticed $what: /;1p" "$out/said"
+    sed -n "s/^/noticed $what: /;1p" "$out/printed"
 }
 
 check() { # check ARGUMENTS...: a run with them, compared

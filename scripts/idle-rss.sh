@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures what idle connections cost: 10 000 of them, each served once, may add at most 10 MB to
+# Measures the cost of idle connections: 10 000 of them, each served once, may add at most 10 MB to
 # the resident memory of the server (`examples/echo.rs`).
 #
 #   scripts/idle-rss.sh [connections]         default 10000
 #
-# Server and client are separate processes, and each needs one descriptor per connection. The hard
-# limit is raised to where it goes; where that is too low, the script says so and fails.
+# Server and client are separate processes, and each needs one descriptor per connection. The soft
+# limit is raised to the hard limit; if that is too low, the script reports it and fails.
 set -euo pipefail
 # bash's own `read -t` ends at descriptor 1023, so one limit holds for everything.
 [[ ${UNDER_TIMEOUT:-} ]] || UNDER_TIMEOUT=1 exec timeout 600 "$0" "$@"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds what the Dockerfile builds, without Docker: the context goes through `.dockerignore` into a
-# directory of its own, and the commands of the build stage run there. Then what the final stage says:
-# the binary is where it is copied from, its libraries are those of the base image, the user can be
-# made, and the server answers as that user.
+# Builds what the Dockerfile builds, without Docker. The context goes through `.dockerignore` into a
+# directory of its own, and the commands of the build stage run there. Then the script checks the
+# final stage: the binary is at the place it is copied from, its libraries are those of the base
+# image, the user can be created, and the server answers as that user.
 #
 #   scripts/image.sh
 #
-# What it does not see: the base images themselves, their compiler and their C library.
+# It does not check the base images themselves, their compiler and their C library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

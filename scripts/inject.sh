@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Has system calls fail, or take long, under a server that checks itself (`tests/smoke.rs`), on both
-# drivers, and looks at how it ends: unharmed, or with the error that it should end with; never by a
-# signal, never not at all.
+# Makes system calls fail, or take long, under a server that checks itself (`tests/smoke.rs`), on
+# both drivers. The server must end without damage or with the expected error, and never by a signal
+# or not at all.
 #
 #   scripts/inject.sh [pattern]      only the rows whose call or fault matches
 #
-# strace answers instead of the kernel: an injected error means that the call was not made. So some
-# lies are left out, because no kernel tells them, and what they would break is not a bug:
+# strace returns the error in place of the kernel, and the call is not made. Faults that no kernel
+# produces are left out, because what they would break is not a bug:
 #
 # - EAGAIN of recvfrom, sendto or accept4 on epoll. The edge that announced the bytes has been
 #   taken, and EAGAIN promises another one.
 # - EAGAIN of epoll_pwait2, EINTR of a non-blocking connect: there are none.
-# - EINTR of the epoll_pwait2 that asks at the start whether there is one: it does not wait.
-# - Short counts. Bytes would be reported that were not moved.
+# - EINTR of the epoll_pwait2 that tests at the start whether the call exists: it does not wait.
+# - Short counts. They would report bytes that were not moved.
 #
-# `when=N+M` is the Nth call and each Mth after it, counted per thread. The test makes two loops, and
-# the probes of their rings take about forty enters; the rest belong to a running loop.
+# `when=N+M` is the Nth call and each Mth after it, counted per thread. The test makes two loops,
+# and the probes of their rings take about forty enters; the others belong to a running loop.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,10 +44,10 @@ hits() { # hits NAME: how often a call with this name, or regular expression, wa
 
 # row ASKED EXPECTED FAULT...
 #   ASKED     auto, uring or epoll
-#   EXPECTED  runs:KIND, it passes on this driver; or fails:TEXT, it ends in order and says so
+#   EXPECTED  runs:KIND, it passes on this driver; or fails:TEXT, it ends in order with this error
 #   FAULT     what strace is to inject, or on=FILE for calls that name it only
 row() {
-    local asked=$1 expected=$2 injected status outcome said verdict=ok
+    local asked=$1 expected=$2 injected status outcome output verdict=ok
     local faults=() names=() fault
     shift 2
     [[ "$asked $*" =~ $pattern ]] || return 0
@@ -66,12 +66,12 @@ row() {
     status=0
     RUST_BACKTRACE=0 RINGLOOP_DRIVER=$asked timeout -k 5 90 \
         strace -f -qq -o "$scratch/calls" -e trace="$(IFS=,; echo "${names[*]}")" "${faults[@]}" \
-        "$smoke" --exact smoke --nocapture --test-threads=2 >"$scratch/said" 2>&1 || status=$?
+        "$smoke" --exact smoke --nocapture --test-threads=2 >"$scratch/output" 2>&1 || status=$?
     injected=$(hits '[a-z0-9_]+')
-    said=$(sed -n 's/^smoke: //p' "$scratch/said")
+    output=$(sed -n 's/^smoke: //p' "$scratch/output")
     case $status in
-        0) outcome="runs:${said%% *}" ;;
-        101) outcome="fails:$(grep -A1 'panicked at' "$scratch/said" | sed -n 2p)" ;;
+        0) outcome="runs:${output%% *}" ;;
+        101) outcome="fails:$(grep -A1 'panicked at' "$scratch/output" | sed -n 2p)" ;;
         124 | 134 | 137) outcome="hangs, or aborts" ;;
         *) outcome="status $status" ;;
     esac
@@ -86,8 +86,8 @@ row() {
     printf '%-6s %-58s %4d  %-44s %s\n' "$asked" "$*" "$injected" "${outcome:0:44}" "$verdict"
     if [[ $verdict != ok ]]; then
         failures=$((failures + 1))
-        echo "  expected $expected; what it said:"
-        grep -v '^$' "$scratch/said" | tail -n 12 | sed 's/^/  | /'
+        echo "  expected $expected; its output:"
+        grep -v '^$' "$scratch/output" | tail -n 12 | sed 's/^/  | /'
     fi
 }
 
@@ -132,7 +132,7 @@ for errno in ENOSYS EPERM; do
     row epoll runs:epoll "epoll_pwait2:error=$errno" "/^epoll_p?wait$:error=EINTR:when=3+5"
 done
 row epoll 'fails:epoll driver failed' epoll_pwait2:error=EBADF:when=20+
-# An error of the operation that wanted the descriptor watched.
+# An error of the operation that needs the descriptor watched.
 row epoll 'fails:No space left' epoll_ctl:error=ENOSPC:when=5
 row epoll runs:epoll accept4:error=EMFILE:when=1+3
 row epoll runs:epoll accept4:error=ENOBUFS:when=2+3
@@ -145,7 +145,7 @@ row epoll runs:epoll recvfrom:delay_exit=2ms:when=1+5
 row epoll 'fails:Connection reset' recvfrom:error=ECONNRESET:when=50
 row epoll runs:epoll sendto:error=EINTR:when=1+3
 row epoll runs:epoll sendto:delay_enter=2ms:when=1+5
-# One end hears of it, and the other of the reset that follows a loss: whoever is first says so.
+# One end reports the error, and the other the reset that follows. Either may come first.
 row epoll 'fails:os error' sendto:error=EPIPE:when=50
 row epoll runs:epoll read:error=EINTR:when=1+2 'on=anon_inode:[eventfd]'
 row epoll runs:epoll read:error=EAGAIN:when=1+2 'on=anon_inode:[eventfd]'

@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# Boots Debian's kernels in an emulator, runs the tests inside, looks for complaints of the kernel,
-# and prints one table, which is also the one of docs/KERNELS.md.
+# Boots Debian's kernels in an emulator, runs the tests inside, checks the kernel's log, and prints
+# one table, which is also the table of docs/KERNELS.md.
 #
 #   scripts/kernels.sh [SERIES...]     default: 5.10 6.1 6.12 6.18 newest
 #
-#   RINGLOOP_KERNELS_DIR    kernels, package lists and logs, kept between runs; default target/kernels
+#   RINGLOOP_KERNELS_DIR    kernels, package lists and logs, kept between runs;
+#                           default target/kernels
 #   RINGLOOP_KERNELS_JOBS   guests that run at a time; default 2
 #   RINGLOOP_TEST_SCALE     how many times slower than a workstation the guests are; default 20
 #
-# Nothing here needs virtualisation, root (except to install the three packages), or modules: the
-# guests have loopback, and one processor is emulated by one thread. The binaries are linked
-# statically, so the same ones run on every kernel.
+# The script needs no virtualisation, no root (except to install three packages) and no modules. The
+# guests have loopback, and each of their processors is one thread of the host. The binaries are
+# linked statically, so the same ones run on every kernel.
 #
-# A series that cannot be found is a printed SKIP; fewer than three kernels are a failure, as is any
-# failed or skipped trial, a guest that hangs, and any warning of a kernel. The document is written only
-# if everything was run and passed. It has no durations, so it changes only with a kernel's release or the
-# number of trials.
+# A series that cannot be found is a printed SKIP. Fewer than three kernels are a failure, as is any
+# failed or skipped trial, a guest that hangs, and any warning of a kernel. The document is written
+# only if everything was run and passed. It has no durations, so it changes only with a kernel's
+# release or the number of trials.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,8 +61,8 @@ build_initrd() {
     for suite in "${suites[@]}"; do
         arguments+=(--test "$suite")
     done
-    # A little optimised, as the guests are slow; the checks of debug builds stay. Elsewhere than the
-    # ordinary build, which other flags would throw away.
+    # Slightly optimised, because the guests are slow; the checks of debug builds stay. In a
+    # directory of its own, because other flags would invalidate the ordinary build.
     RUSTFLAGS="-C target-feature=+crt-static" cargo test --no-run --package ringloop --target $target \
         --target-dir "$directory/build" --config profile.dev.opt-level=1 \
         --config profile.dev.debug=false --message-format=json "${arguments[@]}" >"$directory/build.json"
@@ -73,29 +74,29 @@ build_initrd() {
     (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) | gzip -1 >"$directory/initrd"
 }
 
-# boot SERIES: runs one guest to its end. What it said is in the log, how long it took in `seconds`.
+# boot SERIES: runs one guest to its end. Its output is in the log, and the duration beside it.
 boot() {
     local log=$directory/logs/$1.log began=$SECONDS expect=uring
-    # A host that has other things to do looks like a stuck processor to a guest.
-    local patience="nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
-    # By decision, not by accident: see "Old kernels" in ARCHITECTURE.md.
+    # A busy host looks like a stuck processor to a guest.
+    local no_watchdogs="nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
+    # A decision: see "Old kernels" in ARCHITECTURE.md.
     [[ $1 != 5.10 ]] || expect=epoll
     timeout --kill-after=5 $guest_seconds_max qemu-system-x86_64 -accel tcg -m 1G -smp 2 \
         -nodefaults -display none -serial stdio -no-reboot \
         -kernel "$directory/boot/$1/vmlinuz" -initrd "$directory/initrd" \
-        -append "console=ttyS0 quiet panic=-1 log_buf_len=1M $patience EXPECT=$expect SCALE=$scale" \
+        -append "console=ttyS0 quiet panic=-1 log_buf_len=1M $no_watchdogs EXPECT=$expect SCALE=$scale" \
         </dev/null 2>&1 | tr -d '\r' >"$log" || true
     echo "$expect $((SECONDS - began))" >"$directory/logs/$1.host"
 }
 
-# said SERIES PATTERN: what a guest said behind a word at the beginning of a line.
-said() {
+# value SERIES PATTERN: the text behind a word at the beginning of a line of a guest's output.
+value() {
     sed -n "s/^$2 //p" "$directory/logs/$1.log"
 }
 
 # count SERIES CELL: "passed", "failed" and "skipped" of one cell, in words for the table.
 count() {
-    said "$1" "RESULT $2" | awk '
+    value "$1" "RESULT $2" | awk '
         { n++; status = $1; text = $2 " passed" }
         $3 > 0 { text = text ", " $3 " FAILED" }
         $4 > 0 { text = $2 == 0 ? "skipped" : text ", " $4 " skipped" }
@@ -103,12 +104,12 @@ count() {
         END { print n ? text : "not run" }'
 }
 
-# verdict SERIES CELL...: one word for cells that each stand for yes or no.
+# verdict SERIES CELL...: one word for each cell that stands for yes or no.
 verdict() {
     local series=$1 cell result text=()
     shift
     for cell in "$@"; do
-        result=$(said "$series" "RESULT $cell")
+        result=$(value "$series" "RESULT $cell")
         case $result in
         "0 "*) text+=(ok) ;;
         "") text+=("-") ;;
@@ -118,7 +119,7 @@ verdict() {
     echo "${text[*]}" | sed 's/ / · /g'
 }
 
-# problems SERIES: a line for everything that is not as it should be.
+# problems SERIES: a line for each unexpected result.
 problems() {
     local series=$1 log=$directory/logs/$1.log expect seconds
     read -r expect seconds <"$directory/logs/$1.host"
@@ -129,10 +130,10 @@ problems() {
             echo "the guest ended early; see the end of $log"
         fi
     fi
-    said "$series" RESULT | awk '$2 != 0 || $4 > 0 { print "cell " $1 ": status " $2 ", " $4 " failed" }
+    value "$series" RESULT | awk '$2 != 0 || $4 > 0 { print "cell " $1 ": status " $2 ", " $4 " failed" }
         $2 == 0 && $3 + $5 == 0 { print "cell " $1 ": nothing was run" }'
     if [[ $expect == uring ]]; then
-        said "$series" RESULT | awk '$5 > 0 { print "cell " $1 ": " $5 " skipped" }'
+        value "$series" RESULT | awk '$5 > 0 { print "cell " $1 ": " $5 " skipped" }'
         grep -o 'SKIP.*' "$log" | sort -u || true
     fi
     grep '^DMESG ' "$log" || true
@@ -142,7 +143,7 @@ problems() {
 bursts() {
     local series=$1 count text=()
     for count in 256 1024; do
-        text+=("$(said "$series" "BURST io_uring $count" | head -n 1 | sed 's/ .*//')")
+        text+=("$(value "$series" "BURST io_uring $count" | head -n 1 | sed 's/ .*//')")
     done
     echo "${text[0]:--} · ${text[1]:--}"
 }
@@ -150,10 +151,10 @@ bursts() {
 # row SERIES: the kernel's line of the table.
 row() {
     local series=$1 complaints release boot
-    complaints=$(said "$series" DMESG | wc -l)
-    read -r release boot < <(said "$series" GUEST) || release="$series, did not boot"
+    complaints=$(value "$series" DMESG | wc -l)
+    read -r release boot < <(value "$series" GUEST) || release="$series, did not boot"
     printf '| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |' \
-        "$release" "$(said "$series" DRIVER | head -n 1 | sed 's/ (this kernel.*//')" \
+        "$release" "$(value "$series" DRIVER | head -n 1 | sed 's/ (this kernel.*//')" \
         "$(count "$series" uring)" "$(count "$series" epoll)" \
         "$(verdict "$series" sysctl-0 sysctl-1-root sysctl-1-user sysctl-2)" \
         "$(count "$series" hostile)" "$(count "$series" storms)" "$(bursts "$series")" "$(count "$series" readiness)" "$(count "$series" timers)" \
@@ -162,7 +163,7 @@ row() {
 
 columns="kernel|default driver|conformance, io_uring|conformance, epoll|\`io_uring_disabled\` 0 · 1, root · 1, user · 2|hostile peers|storms|\`ENOBUFS\` per message, 256 · 1024 buffers|\`AsyncFd\`|timers|dmesg"
 
-# table [timed]: with durations for people who wait for it.
+# table [timed]: the table, with durations if requested.
 table() {
     local series seconds boot timed=${1:-}
     echo "| ${columns//|/ | } |${timed:+ boot | total |}"
@@ -171,7 +172,7 @@ table() {
         row "$series"
         if [[ $timed ]]; then
             read -r _ seconds <"$directory/logs/$series.host"
-            read -r _ boot < <(said "$series" GUEST) || boot='?'
+            read -r _ boot < <(value "$series" GUEST) || boot='?'
             printf ' %s s | %s s |' "$boot" "$seconds"
         fi
         echo

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the load tester's default workload where io_uring is refused, as in many containers, and where
-# epoll was asked for: every one of the ten thousand connections has to be served without an error,
-# and the first line of the summary has to say that it was epoll, and why. The generator may use 6 kB of
-# memory for each of them, 60 MB in all.
+# Runs the load tester's default workload where io_uring is refused, as in many containers, and
+# where epoll was requested. Each of the ten thousand connections must be served without an error,
+# and the first line of the summary must name epoll and the reason. The generator may use 6 kB of
+# memory for each connection, 60 MB in all.
 #
 #   scripts/refused.sh [connections]          default 10000
 set -euo pipefail
@@ -17,10 +17,10 @@ bin="${CARGO_TARGET_DIR:-target}/release"
 report="$(mktemp)"
 trap 'rm -f "$report"' EXIT
 
-check() { # check REASON COMMAND...: runs it, shows the summary, and looks for what it has to say
+check() { # check REASON COMMAND...: runs it, shows the summary, and checks its text
     local reason=$1 n part
     shift
-    # As the summary writes numbers.
+    # Numbers in the format of the summary.
     n=$(sed ':a;s/\([0-9]\)\([0-9]\{3\}\)\($\| \)/\1 \2\3/;ta' <<<"$connections")
     printf '\n$ %s\n' "$*"
     if ! "$@" >"$report"; then
@@ -30,15 +30,15 @@ check() { # check REASON COMMAND...: runs it, shows the summary, and looks for w
     fi
     cat "$report"
     if ! head -n 1 "$report" | grep -qF "driver epoll, because $reason"; then
-        echo "FAILED: the first line does not say: driver epoll, because $reason"
+        echo "FAILED: the first line does not contain: driver epoll, because $reason"
         exit 1
     fi
     for part in "opened $n/$n in" "served $n/$n   lost 0" "| errors 0 | timed out 0 |" "Errors       none"; do
-        grep -qF -- "$part" "$report" || { echo "FAILED: the summary does not say: $part"; exit 1; }
+        grep -qF -- "$part" "$report" || { echo "FAILED: the summary does not contain: $part"; exit 1; }
     done
     if ! sed -n 's/^Generator .* rss \([0-9.]*\) MiB$/\1/p' "$report" |
         awk -v most="$((6000 * connections))" '{ found = 1; exit $1 * 1048576 > most } END { if (!found) exit 1 }'; then
-        echo "FAILED: the generator used more than $((6000 * connections / 1000000)) MB of memory, or did not say"
+        echo "FAILED: the generator used more than $((6000 * connections / 1000000)) MB of memory, or did not report it"
         exit 1
     fi
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Counts what a server pays for timeouts: each of its connections re-arms a 30 s timeout with every
-# message (`examples/idle_timeout.rs`). Neither timer system calls nor timeout entries of the ring
-# may grow with the number of messages.
+# Counts the system calls that timeouts cost a server: each of its connections re-arms a 30 s
+# timeout with every message (`examples/idle_timeout.rs`). Neither timer system calls nor timeout
+# entries of the ring may grow with the number of messages.
 #
 #   scripts/timer-syscalls.sh [messages]      default 10000; compared with a tenth of them
 set -euo pipefail
@@ -62,8 +62,8 @@ measure "$many"
 printf '%7d messages: %d timer system calls, %d timeout entries, %d io_uring_enter\n' \
     "$many" "$timer_calls" "$arms" "$enters"
 
-# An entry is armed again when it fires. The loop's own look at what is in flight makes that once a
-# second, whatever the messages do.
+# An entry is armed again when it expires. The loop's watchdog causes that once a second, for any
+# number of messages.
 if ((timer_calls > few_calls || arms > few_arms + 2 + SECONDS)); then
     echo "FAILED: timeouts cost more with more messages"
     exit 1

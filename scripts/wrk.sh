@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Whether our closed loop measures what wrk measures: both drive the same HTTP server with 50
-# connections from one thread, in turn, and their requests per second and median latencies have to
+# Checks that our closed loop measures the same as wrk. Both drive the same HTTP server with 50
+# connections from one thread, in turn, and their requests per second and median latencies must
 # agree within 10 %.
 #
 #   scripts/wrk.sh [rounds [seconds]]         default 9 rounds of 1 s each
 #
-# The server works for 50 µs on each request, so that it is the server that is measured: 20 000 requests
-# a second at most, whoever asks. Where a request costs the server next to nothing, the tools are
-# compared and not their figures: the one that needs less of the processor gets more replies, and one
-# that sends many requests by one system call makes a server faster that finds many at a time. Such a
-# target, bodies of 10 000 bytes at once, is shown too and not judged.
+# The server works for 50 µs on each request, so that the server is the bottleneck: at most 20 000
+# requests a second for any tool. Where a request costs the server next to nothing, the tools are
+# compared instead of their figures: the one that needs less processor time gets more replies, and
+# one that sends many requests by one system call makes a server faster that finds many at a time.
+# Such a target, bodies of 10 000 bytes, is shown too and not judged.
 #
-# The server has one processor and the tools another; what is judged are the medians of the rounds'
-# ratios, because neighbours in time have met the same machine. A machine that others use can spoil that
-# too, so of three attempts one has to pass: tools that really differ by more fail all of them.
+# The server has one processor and the tools another. The medians of the rounds' ratios are judged,
+# because adjacent rounds have run under the same conditions. Other users of the machine can spoil
+# that as well, so one of three attempts must pass: tools that differ by more fail all of them.
 set -euo pipefail
 [[ ${UNDER_TIMEOUT:-} ]] || UNDER_TIMEOUT=1 exec timeout 600 "$0" "$@"
 cd "$(dirname "$0")/.."

@@ -3,14 +3,14 @@
 #
 #   scripts/kernels/fetch.sh DIRECTORY SERIES...      for example: target/kernels 5.10 6.1 newest
 #
-# Leaves DIRECTORY/boot/SERIES/vmlinuz, and nothing for a series that is nowhere to be found. What is
-# there already is kept, so a second run downloads nothing; remove the directory for fresh kernels.
+# Writes DIRECTORY/boot/SERIES/vmlinuz, and nothing for a series that cannot be found. Existing
+# files are kept, so a second run downloads nothing; remove the directory for newer kernels.
 #
-# The archive is the one that this machine's own apt configuration names, but with suites that the
-# machine does not use; so apt gets a list of sources, a state and a cache of its own below DIRECTORY.
-# Signatures are checked with the machine's Debian keys as always. A suite whose key the machine does
-# not know is left out by apt, with a warning, and its kernel is then missing: there is no
-# `trusted=yes` here, and what is not verified is not booted.
+# The archive is the one that this machine's apt configuration names, but with suites that the
+# machine does not use. So apt gets a list of sources, a state and a cache of its own below
+# DIRECTORY. Signatures are checked with the machine's Debian keys. apt leaves out a suite whose key
+# the machine does not have, with a warning, and its kernel is then missing: no kernel is booted
+# without verification.
 set -euo pipefail
 
 mkdir -p "$1"
@@ -25,11 +25,12 @@ done
 
 codename=$(. /etc/os-release && [[ $ID == debian ]] && echo "${VERSION_CODENAME:-}") || true
 if [[ -z $codename ]]; then
-    echo "kernels come from the archive of a Debian machine; this one says: $(uname -v)" >&2
+    echo "kernels come from the archive of a Debian machine; this one is: $(uname -v)" >&2
     exit 1
 fi
 
-# Where the machine takes `main` of a suite from. Other vendors' archives have no such suite in main.
+# Where the machine takes `main` of a suite from. Other vendors' archives have no such suite in
+# main.
 uri_of() {
     apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v suite="$1" '$1 == suite && $2 == "main" { print $3; exit }'
@@ -57,8 +58,8 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
         echo "deb [$options] $security $suite-security main"
     done
 } >"$apt/sources.list"
-# The machine's settings hold (a proxy, say), except for where things are and for what an update sets
-# off: hooks for the machine's own package lists, and indexes for desktops.
+# The machine's settings apply (such as a proxy), except for the directories and for the actions of
+# an update: hooks for the machine's own package lists, and indexes for desktops.
 cat >"$apt/apt.conf" <<END
 Dir::State "$apt/state";
 Dir::State::Lists "$apt/state/lists";

@@ -1,16 +1,16 @@
 #!/bin/sh
 # The first process of a guest, under busybox. Runs the test binaries in /tests, a cell each, and
-# reports on the console in lines that the host looks for:
+# prints lines on the console that the host reads:
 #
-#   GUEST release seconds                         the kernel, and how long it took to come here
-#   DRIVER text                                   what the default driver is, with its flags
+#   GUEST release seconds                         the kernel, and the time until here
+#   DRIVER text                                   the default driver, with its flags
 #   SKIP driver: reason                           trials that were left out
 #   RESULT cell status passed failed skipped seconds
-#   DMESG line                                    what the kernel complained about
+#   DMESG line                                    a warning of the kernel
 #   DONE seconds
 #
-# From the kernel's command line come EXPECT (the default driver: uring or epoll) and SCALE (how many
-# times slower than a workstation this is).
+# From the kernel's command line come EXPECT (the default driver: uring or epoll) and SCALE (how
+# many times slower than a workstation this is).
 
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -27,7 +27,7 @@ echo "nobody:x:65534:65534::/:/bin/sh" >>/etc/passwd
 
 now() { cut -d. -f1 /proc/uptime; }
 
-# A process that hangs: what it has said, where each of its threads is in the kernel, its rings.
+# Describes a process that hangs: its output, the kernel stack of each thread, its rings.
 describe() {
     echo "HANG $1"
     cat /tmp/output
@@ -66,7 +66,7 @@ cell() {
     echo "RESULT $name $status $counts $(($(now) - began))"
 }
 
-# expect NAME DRIVER REASON PREFIX...: the default and the strict choice, against what is right here.
+# expect NAME DRIVER REASON PREFIX...: compares the default and the strict choice with the expected.
 expect() {
     name=$1 driver=$2 reason=$3
     shift 3
@@ -77,7 +77,7 @@ expect() {
 echo "GUEST $(uname -r) $(now)"
 export RINGLOOP_TEST_SCALE="$SCALE" RUST_BACKTRACE=0
 
-# What an old kernel lacks, in the words of the errno that the look at its features gives.
+# The reason on an old kernel: the errno of the check of its features.
 reason=
 [ "$EXPECT" = uring ] || reason="Operation not supported"
 expect default "$EXPECT" "$reason"
@@ -88,7 +88,7 @@ if [ -e $sysctl ]; then
     expect sysctl-0 uring ""
     echo 1 >$sysctl
     expect sysctl-1-root uring ""
-    # `su` passes the variables on and wants one string.
+    # `su` keeps the variables and takes one string.
     cell sysctl-1-user su nobody -c "RINGLOOP_EXPECT_DRIVER=epoll RINGLOOP_EXPECT_REASON='$refused' \
         /tests/expected_driver --nocapture"
     echo 2 >$sysctl

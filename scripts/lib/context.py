@@ -43,7 +43,7 @@ def copy(root, to):
         place = os.path.relpath(directory, root)
         place = "" if place == "." else place + "/"
         if place == "":
-            # Docker would look at them too; nothing in them is ever let through.
+            # Docker reads them too, but no pattern admits anything from them.
             names[:] = [name for name in names if name not in (".git", "target")]
         for file in files:
             out = False

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# To be sourced by what measures: a server on one processor, its clients on another.
+# Sourced by scripts that measure: a server on one processor, its clients on another.
 #
-#   start_server KIND     starts `loadtest serve KIND`; sets loadtest, server_cpu, client_cpu, address
-#                         and out, a directory that goes away with the server when the script ends
+#   start_server KIND     starts `loadtest serve KIND`; sets loadtest, server_cpu, client_cpu,
+#                         address and out, a directory that is removed, with the server, at the end
 
 start_server() {
     cargo build --quiet --release -p loadtest
