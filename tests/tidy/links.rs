@@ -49,6 +49,36 @@ fn links_and_paths_in_documents_exist() {
     assert_none(&wrong);
 }
 
+/// Goal: the map in ARCHITECTURE.md covers the whole tree.
+///
+/// Method: each directory of the root that is not hidden or built, and each module of `src`, has
+/// to be in the section in backquotes.
+///
+/// Kills: a new module or directory without a line in the map.
+#[test]
+fn the_map_covers_the_whole_tree() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the document");
+    let (_, section) = text.split_once("\n## The map\n").expect("the section");
+    let section = section.split("\n## ").next().expect("a part");
+    let mut wrong = Vec::new();
+    for place in ["", "src/"] {
+        for entry in fs::read_dir(root().join(place)).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("a name");
+            let is_directory = entry.path().is_dir();
+            let is_outside = name.starts_with('.') || ["target", "src"].contains(&name.as_str());
+            if is_outside || !(is_directory || place == "src/") {
+                continue;
+            }
+            let name = format!("`{place}{name}{}", if is_directory { "/" } else { "`" });
+            if !section.contains(&name) {
+                wrong.push(format!("{name} is not in the map"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
 /// Goal: each fact about the kernel that the sources name is in the list, once, and the list names
 /// the files that depend on it.
 ///
