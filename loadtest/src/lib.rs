@@ -22,7 +22,7 @@
 //! Where each promise of the report is kept:
 //!
 //! * Every message has one outcome, and every latency belongs to one message:
-//!   `measure::counters::Accounts::check`, at the end of every run.
+//!   `measure::counters::MessageCounters::check`, at the end of every run.
 //! * A closed loop is labelled as one, and its latencies are service times: the header of the report.
 //! * A connection counts when it was *served*, and every reply is compared with its message.
 //! * The live display costs the workers nothing: `measure::published`.

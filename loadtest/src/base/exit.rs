@@ -53,23 +53,23 @@ impl Exit {
 
 /// A reason to stop before there is anything to report.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct Error {
     pub(crate) exit: Exit,
     /// One line, without the program's name and without a full stop. Empty if somebody has said it.
     pub(crate) line: String,
 }
 
-impl Stop {
-    pub(crate) fn new(exit: Exit, line: impl Into<String>) -> Stop {
-        Stop { exit, line: line.into() }
+impl Error {
+    pub(crate) fn new(exit: Exit, line: impl Into<String>) -> Error {
+        Error { exit, line: line.into() }
     }
 
-    pub(crate) fn could_not_run(line: impl Into<String>) -> Stop {
-        Stop::new(Exit::CouldNotRun, line)
+    pub(crate) fn could_not_run(line: impl Into<String>) -> Error {
+        Error::new(Exit::CouldNotRun, line)
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }

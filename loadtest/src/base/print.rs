@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 
 /// Prints a line on stderr, if it still is open.
 pub(crate) fn to_stderr(line: impl Display) {
@@ -15,27 +15,27 @@ pub(crate) fn to_stderr(line: impl Display) {
 }
 
 /// Prints on stdout, to the last byte.
-pub(crate) fn to_stdout(text: &str) -> Result<(), Stop> {
+pub(crate) fn to_stdout(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // `loadtest | head` has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Stop::could_not_run(format!("cannot print the report: {error}"))),
+        Err(error) => Err(Error::could_not_run(format!("cannot print the report: {error}"))),
         Ok(()) => Ok(()),
     }
 }
 
 /// Outputs that could not be written.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(Vec<Stop>);
+pub(crate) struct Failures(Vec<Error>);
 
 impl Failures {
     /// Takes note of how an output fared. Says whether it was written.
-    pub(crate) fn note(&mut self, written: Result<(), Stop>) -> bool {
+    pub(crate) fn note(&mut self, written: Result<(), Error>) -> bool {
         match written {
             Ok(()) => true,
-            Err(stop) => {
-                self.0.push(stop);
+            Err(error) => {
+                self.0.push(error);
                 false
             }
         }
@@ -43,8 +43,8 @@ impl Failures {
 
     /// Prints a line for each, and says how the process ends that would have ended with `code`.
     pub(crate) fn settle(self, code: u8) -> u8 {
-        for stop in &self.0 {
-            to_stderr(format_args!("loadtest: {stop}"));
+        for error in &self.0 {
+            to_stderr(format_args!("loadtest: {error}"));
         }
         if self.0.is_empty() { code } else { Exit::CouldNotRun.code() }
     }
@@ -66,7 +66,7 @@ mod tests {
             assert!(failures.note(Ok(())));
             assert_eq!(failures.settle(code), code);
             let mut failures = Failures::default();
-            assert!(!failures.note(Err(Stop::could_not_run("x"))));
+            assert!(!failures.note(Err(Error::could_not_run("x"))));
             assert_eq!(failures.settle(code), 1);
         }
     }

@@ -8,7 +8,7 @@ pub(crate) mod run;
 use std::process::ExitCode;
 
 use crate::analysis::compare::{self, CompareArgs};
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
 use crate::cli::args::{Cli, Command, DoctorArgs, DoctorFormat};
 use crate::run::config::RunConfig;
@@ -27,24 +27,24 @@ pub fn main() -> ExitCode {
         Ok(Some(Cli { command: None, run })) => {
             RunConfig::new(run).and_then(|config| run::run(&config))
         }
-        Err(stop) => Err(stop),
+        Err(error) => Err(error),
     };
     match result {
         Ok(code) => ExitCode::from(code),
-        Err(stop) => {
-            if !stop.line.is_empty() {
-                to_stderr(format_args!("loadtest: {stop}"));
+        Err(error) => {
+            if !error.line.is_empty() {
+                to_stderr(format_args!("loadtest: {error}"));
             }
-            ExitCode::from(stop.exit.code())
+            ExitCode::from(error.exit.code())
         }
     }
 }
 
-fn serve(args: &ServeArgs) -> Result<u8, Stop> {
+fn serve(args: &ServeArgs) -> Result<u8, Error> {
     crate::serve::run(args).map(|()| 0)
 }
 
-fn doctor(args: &DoctorArgs) -> Result<u8, Stop> {
+fn doctor(args: &DoctorArgs) -> Result<u8, Error> {
     let checkup = crate::doctor::examine(args)?;
     match args.format {
         DoctorFormat::Text => to_stdout(&checkup.to_text())?,
@@ -54,13 +54,13 @@ fn doctor(args: &DoctorArgs) -> Result<u8, Stop> {
     Ok(checkup.exit_code)
 }
 
-fn ab(args: &AbArgs) -> Result<u8, Stop> {
+fn ab(args: &AbArgs) -> Result<u8, Error> {
     let (text, exit) = crate::series::ab::run(args)?;
     to_stdout(&text)?;
     Ok(exit.code())
 }
 
-fn compare(args: &CompareArgs) -> Result<u8, Stop> {
+fn compare(args: &CompareArgs) -> Result<u8, Error> {
     let (text, exit, page) = compare::run(args)?;
     let mut failures = Failures::default();
     failures.note(to_stdout(&text));

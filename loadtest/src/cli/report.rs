@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::print::{Failures, to_stdout};
 use crate::cli::args::ReportArgs;
 use crate::cli::run::publish;
@@ -12,7 +12,7 @@ use crate::report::log::IntervalLog;
 use crate::report::outputs::{OutputArgs, Outputs};
 
 /// A report of an earlier run, in other forms.
-pub(super) fn report(args: &ReportArgs) -> Result<u8, Stop> {
+pub(super) fn report(args: &ReportArgs) -> Result<u8, Error> {
     args.outputs.check()?;
     let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "hlog");
     match &args.runs[..] {
@@ -20,13 +20,13 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Stop> {
         [_] => {}
         paths if paths.iter().any(is_log) => {
             let line = "an interval log is shown alone: several reports are compared as RUN.json";
-            return Err(Stop::new(Exit::Usage, line));
+            return Err(Error::new(Exit::Usage, line));
         }
         _ => args.outputs.check_several()?,
     }
     let mut reports = Vec::new();
     for path in &args.runs {
-        let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
+        let failed = |why: String| Error::could_not_run(format!("{}: {why}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         reports.push(json::parse(&text).map_err(failed)?);
     }
@@ -37,9 +37,9 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Stop> {
     }
 }
 
-fn show_log(path: &Path, outputs: &OutputArgs) -> Result<u8, Stop> {
+fn show_log(path: &Path, outputs: &OutputArgs) -> Result<u8, Error> {
     outputs.check_log()?;
-    let failed = |why: String| Stop::could_not_run(format!("{}: {why}", path.display()));
+    let failed = |why: String| Error::could_not_run(format!("{}: {why}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let mut failures = Failures::default();
     let log = IntervalLog::parse(&text).map_err(failed)?;

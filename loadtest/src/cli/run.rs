@@ -1,7 +1,7 @@
 //! `loadtest`: a run, or a series of runs, and its outputs.
 
 use crate::analysis::compare;
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
 use crate::report::model::Report;
 use crate::report::model::verdicts::Aborted;
@@ -11,7 +11,7 @@ use crate::run::config::RunConfig;
 use crate::run::coordinator;
 use crate::series;
 
-pub(super) fn run(config: &RunConfig) -> Result<u8, Stop> {
+pub(super) fn run(config: &RunConfig) -> Result<u8, Error> {
     if config.campaign.as_part {
         let report = coordinator::run(config)?;
         to_stdout(&json::render(&report))?;

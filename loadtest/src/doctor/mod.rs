@@ -15,7 +15,7 @@ use ringloop::diagnosis::{Candidate, Outcome};
 use serde::Serialize;
 
 use crate::base::driver::DriverUsed;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::cli::args::DoctorArgs;
 use crate::doctor::killed::KilledServer;
@@ -98,7 +98,7 @@ pub(crate) struct TargetFound {
 }
 
 /// Looks at everything, and starts and kills a server of this program.
-pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
+pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Error> {
     let mut checkup = look(args)?;
     if let (Ok(program), Some(_)) = (std::env::current_exe(), &checkup.driver.used) {
         checkup.killed_server = Some(KilledServer::measure(&program, args.driver));
@@ -107,10 +107,10 @@ pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Stop> {
 }
 
 /// Looks at everything else. Only what is broken beyond a diagnosis is an error.
-fn look(args: &DoctorArgs) -> Result<Checkup, Stop> {
+fn look(args: &DoctorArgs) -> Result<Checkup, Error> {
     let connections = defaults::connections(args.connections, args.url.as_ref());
     let files_soft = FileLimit::read()
-        .map_err(|error| Stop::could_not_run(format!("no limit of open files: {error}")))?
+        .map_err(|error| Error::could_not_run(format!("no limit of open files: {error}")))?
         .soft;
     let mut limits = Limits::read()?;
     let is_unix = args.url.as_ref().is_some_and(Url::is_unix);
@@ -166,11 +166,11 @@ impl Checkup {
     }
 
     /// What a run would end with, and its exit code: the first that a run would meet.
-    fn judge(&self, refusal: Option<Stop>) -> (Vec<String>, u8) {
+    fn judge(&self, refusal: Option<Error>) -> (Vec<String>, u8) {
         let driver = self.driver.error.clone();
         let target = self.target.as_ref().and_then(|target| target.error.clone());
         let found = [
-            refusal.map(|stop| (stop.line, stop.exit)),
+            refusal.map(|error| (error.line, error.exit)),
             driver.map(|line| (line, Exit::CouldNotRun)),
             target.map(|line| (line, Exit::Unreachable)),
         ];
@@ -251,7 +251,7 @@ impl TargetFound {
         let mut found =
             TargetFound { url: url.to_string(), address: None, connect_us: None, error: None };
         match url.resolve(CONNECT_PATIENCE) {
-            Err(stop) => found.error = Some(stop.line),
+            Err(error) => found.error = Some(error.line),
             Ok(address) => {
                 let begun = Instant::now();
                 match address.try_connect(CONNECT_PATIENCE) {
@@ -286,8 +286,8 @@ mod tests {
         checkup
     }
 
-    fn refusal() -> Option<Stop> {
-        Some(Stop::new(Exit::Preflight, "too few"))
+    fn refusal() -> Option<Error> {
+        Some(Error::new(Exit::Preflight, "too few"))
     }
 
     /// Goal: the exit code is that of a run, which meets its limits before the driver and the driver

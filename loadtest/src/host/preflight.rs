@@ -3,7 +3,7 @@
 //! [`Limits::read`] looks at the machine; [`check`] is arithmetic, so that it can be tested with limits
 //! no test machine has.
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::host::procfs;
 use crate::host::sys::FileLimit;
@@ -28,9 +28,9 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Raises the soft limit of open files to the hard one, then reads everything.
-    pub(crate) fn read() -> Result<Limits, Stop> {
+    pub(crate) fn read() -> Result<Limits, Error> {
         let files = FileLimit::raise().map_err(|error| {
-            Stop::could_not_run(format!("cannot raise the limit of open files: {error}"))
+            Error::could_not_run(format!("cannot raise the limit of open files: {error}"))
         })?;
         Ok(Limits {
             files,
@@ -66,7 +66,7 @@ pub(crate) fn check(
     wanted: u32,
     threads: u32,
     fit: bool,
-) -> Result<Cleared, Stop> {
+) -> Result<Cleared, Error> {
     let files_limit = limits.files.soft;
     let files_own = files_needed(limits, 0, threads);
     let by_files = files_limit.saturating_sub(files_own);
@@ -117,7 +117,7 @@ pub(crate) fn check(
         most if most < u64::from(threads) => "none fit".to_owned(),
         most => format!("{} connections fit: run with --fit or -c {most}", grouped(most)),
     };
-    Err(Stop::new(Exit::Preflight, format!("{}; {remedy}", reasons.join("; "))))
+    Err(Error::new(Exit::Preflight, format!("{}; {remedy}", reasons.join("; "))))
 }
 
 #[cfg(test)]

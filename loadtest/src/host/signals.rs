@@ -9,14 +9,14 @@ use std::{io, process, thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 
 /// Signals so close together are one request: `timeout(1)` signals its child and then the group that
 /// both are in, so the child gets each signal twice.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// Calls `on_first` with the first signal's number.
-pub(crate) fn watch(on_first: impl Fn(i32) + Send + 'static) -> Result<(), Stop> {
+pub(crate) fn watch(on_first: impl Fn(i32) + Send + 'static) -> Result<(), Error> {
     watch_and_clean_up(on_first, || ())
 }
 
@@ -25,9 +25,9 @@ pub(crate) fn watch(on_first: impl Fn(i32) + Send + 'static) -> Result<(), Stop>
 pub(crate) fn watch_and_clean_up(
     on_first: impl Fn(i32) + Send + 'static,
     clean_up: impl Fn() + Send + 'static,
-) -> Result<(), Stop> {
+) -> Result<(), Error> {
     let failed =
-        |error: io::Error| Stop::could_not_run(format!("cannot watch for signals: {error}"));
+        |error: io::Error| Error::could_not_run(format!("cannot watch for signals: {error}"));
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let watcher = move || {
         let mut requests = Requests::default();

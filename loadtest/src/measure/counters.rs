@@ -2,7 +2,7 @@
 
 /// Where the messages of the measured window went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Accounts {
+pub(crate) struct MessageCounters {
     /// Due in the window; in a closed loop, sent in it.
     pub(crate) scheduled: u64,
     pub(crate) sent: u64,
@@ -19,9 +19,9 @@ pub(crate) struct Accounts {
     pub(crate) warmup_completed: u64,
 }
 
-impl Accounts {
-    pub(crate) fn merge(&mut self, other: &Accounts) {
-        let Accounts {
+impl MessageCounters {
+    pub(crate) fn merge(&mut self, other: &MessageCounters) {
+        let MessageCounters {
             scheduled,
             sent,
             completed,
@@ -63,7 +63,7 @@ impl Accounts {
         services: u64,
         responses: Option<u64>,
     ) -> Result<(), String> {
-        let Accounts {
+        let MessageCounters {
             scheduled,
             sent,
             completed,

@@ -16,7 +16,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 
 /// Whose certificates are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(trust: &Trust, name: &str, is_http: bool) -> Result<Tls, Stop> {
+    pub(crate) fn new(trust: &Trust, name: &str, is_http: bool) -> Result<Tls, Error> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-            Stop::new(Exit::Usage, format!("'{name}' is no name that a certificate can have"))
+            Error::new(Exit::Usage, format!("'{name}' is no name that a certificate can have"))
         })?;
         let provider = Arc::new(crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -87,9 +87,9 @@ impl Tls {
     }
 }
 
-fn read_roots(file: &PathBuf) -> Result<RootCertStore, Stop> {
+fn read_roots(file: &PathBuf) -> Result<RootCertStore, Error> {
     let failed = |error: &dyn fmt::Display| {
-        Stop::could_not_run(format!("cannot read certificates from {}: {error}", file.display()))
+        Error::could_not_run(format!("cannot read certificates from {}: {error}", file.display()))
     };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(&error))? {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::address::{self, Address, UNIX};
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 
 /// A target as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path
 
 impl Url {
     /// Looks the host up and picks the address to test.
-    pub(crate) fn resolve(&self, patience: Duration) -> Result<Address, Stop> {
+    pub(crate) fn resolve(&self, patience: Duration) -> Result<Address, Error> {
         match &self.place {
             Place::Host { name, port } => self.look_up(name, *port, patience).map(Address::Tcp),
             Place::Path(path) => Ok(Address::Unix(path.clone())),
@@ -57,15 +57,15 @@ impl Url {
     /// A name with several addresses (`localhost` is often both `::1` and `127.0.0.1`) is tried in
     /// order, because a server usually listens on one of them only. With a single address no extra
     /// connection is made: the target sees exactly the connections of the test.
-    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<SocketAddr, Stop> {
+    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<SocketAddr, Error> {
         let found = (host, port).to_socket_addrs().map_err(|error| {
-            Stop::new(Exit::Unreachable, format!("{self}: cannot resolve {host}: {error}"))
+            Error::new(Exit::Unreachable, format!("{self}: cannot resolve {host}: {error}"))
         })?;
         let addresses: Vec<SocketAddr> = found.collect();
         match addresses[..] {
             [] => {
                 let line = format!("{self}: {host} has no address");
-                Err(Stop::new(Exit::Unreachable, line))
+                Err(Error::new(Exit::Unreachable, line))
             }
             [only] => Ok(only),
             [first, ..] => {

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 
 #[derive(Debug)]
 pub(crate) struct OutputFile {
@@ -14,7 +14,7 @@ pub(crate) struct OutputFile {
 
 impl OutputFile {
     /// Opens or creates the file. What it holds stays until a report replaces it.
-    pub(crate) fn open(path: &Path) -> Result<OutputFile, Stop> {
+    pub(crate) fn open(path: &Path) -> Result<OutputFile, Error> {
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         match opened {
             Ok(file) => Ok(OutputFile { path: path.to_owned(), file }),
@@ -22,7 +22,7 @@ impl OutputFile {
         }
     }
 
-    pub(crate) fn write(mut self, text: &str) -> Result<(), Stop> {
+    pub(crate) fn write(mut self, text: &str) -> Result<(), Error> {
         // A pipe or a device (`/dev/stdout`) has no length to set, and needs none.
         let is_file = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
         let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
@@ -34,7 +34,7 @@ impl OutputFile {
         written.map_err(|error| OutputFile::failed(&self.path, &error))
     }
 
-    pub(crate) fn failed(path: &Path, error: &io::Error) -> Stop {
-        Stop::could_not_run(format!("cannot write {}: {error}", path.display()))
+    pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
+        Error::could_not_run(format!("cannot write {}: {error}", path.display()))
     }
 }

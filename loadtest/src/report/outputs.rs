@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::measure::stats::PERCENTILES;
 use crate::report::model::Report;
 use crate::report::output_file::OutputFile;
@@ -83,7 +83,7 @@ impl OutputArgs {
     }
 
     /// Every file that was asked for, with what goes into it.
-    fn files(&self) -> Result<Vec<(Render, PathBuf)>, Stop> {
+    fn files(&self) -> Result<Vec<(Render, PathBuf)>, Error> {
         let mut files = Vec::new();
         let mut add = |path: &Option<PathBuf>, render: Render| {
             files.extend(path.iter().map(|path| (render, path.clone())));
@@ -103,42 +103,42 @@ impl OutputArgs {
         let mut seen = BTreeSet::new();
         if let Some((_, twice)) = files.iter().find(|(_, path)| !seen.insert(path.clone())) {
             let line = format!("two outputs go to one file: {}", twice.display());
-            return Err(Stop::new(Exit::Usage, line));
+            return Err(Error::new(Exit::Usage, line));
         }
         Ok(files)
     }
 
     /// Usage errors, before anything is opened.
-    pub(crate) fn check(&self) -> Result<(), Stop> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.files().map(|_| ())
     }
 }
 
 impl OutputArgs {
     /// Of several runs at once there is a page and nothing else.
-    pub(crate) fn check_several(&self) -> Result<(), Stop> {
+    pub(crate) fn check_several(&self) -> Result<(), Error> {
         let only_html = self.html.is_some() && self.files()?.len() == 1;
         if only_html && self.format == Format::Text && self.output.is_none() && self.json.is_none()
         {
             return Ok(());
         }
-        Err(Stop::new(Exit::Usage, "several reports go into one --html FILE and nothing else"))
+        Err(Error::new(Exit::Usage, "several reports go into one --html FILE and nothing else"))
     }
 }
 
 impl OutputArgs {
     /// An interval log has histograms and nothing else.
-    pub(crate) fn check_log(&self) -> Result<(), Stop> {
+    pub(crate) fn check_log(&self) -> Result<(), Error> {
         let others = [&self.json, &self.html, &self.hlog, &self.timeseries, &self.out_dir];
         if self.format == Format::Text && others.iter().all(|other| other.is_none()) {
             return Ok(());
         }
         let line = "an interval log has histograms only: it is shown as text, or by --hgrm FILE";
-        Err(Stop::new(Exit::Usage, line))
+        Err(Error::new(Exit::Usage, line))
     }
 
     /// Opens the files of an interval log: for its table, and for its percentiles.
-    pub(crate) fn open_log(&self) -> Result<(Option<OutputFile>, Option<OutputFile>), Stop> {
+    pub(crate) fn open_log(&self) -> Result<(Option<OutputFile>, Option<OutputFile>), Error> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::open).transpose();
         Ok((open(&self.output)?, open(&self.hgrm)?))
     }
@@ -157,13 +157,13 @@ const IN_DIRECTORY: &[(&str, Render)] = &[
     ("run.ndjson", timeseries::ndjson),
 ];
 
-fn by_extension(path: &Path) -> Result<Render, Stop> {
+fn by_extension(path: &Path) -> Result<Render, Error> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("ndjson") => Ok(timeseries::ndjson),
         Some("csv") => Ok(timeseries::csv),
         _ => {
             let line = format!("--timeseries {}: must end in .ndjson or .csv", path.display());
-            Err(Stop::new(Exit::Usage, line))
+            Err(Error::new(Exit::Usage, line))
         }
     }
 }
@@ -178,18 +178,18 @@ pub(crate) struct Outputs {
 
 impl Outputs {
     /// Opens every file, so that one that cannot be written stops the run before it begins.
-    pub(crate) fn open(args: &OutputArgs) -> Result<Outputs, Stop> {
+    pub(crate) fn open(args: &OutputArgs) -> Result<Outputs, Error> {
         if let Some(directory) = &args.out_dir {
             fs::create_dir_all(directory).map_err(|error| OutputFile::failed(directory, &error))?;
         }
         let instead_of_stdout = args.output.as_deref().map(OutputFile::open).transpose()?;
         let files = args.files()?.into_iter();
         let files = files.map(|(render, path)| Ok((render, OutputFile::open(&path)?)));
-        Ok(Outputs { files: files.collect::<Result<_, Stop>>()?, instead_of_stdout })
+        Ok(Outputs { files: files.collect::<Result<_, Error>>()?, instead_of_stdout })
     }
 
     /// Fills the page of several runs, the only file that is open.
-    pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Stop> {
+    pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Error> {
         let page = html::render(reports);
         self.files.into_iter().try_for_each(|(_, file)| file.write(&page))
     }

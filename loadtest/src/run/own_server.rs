@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::base::address::Address;
 use crate::base::driver::{Driver, DriverUsed};
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::base::print::to_stderr;
 use crate::serve::announcement::Announcement;
 
@@ -36,9 +36,9 @@ pub(crate) struct OwnServer {
 
 impl OwnServer {
     /// Starts the server and waits until it listens.
-    pub(crate) fn start(connections: u32, driver: Driver) -> Result<OwnServer, Stop> {
+    pub(crate) fn start(connections: u32, driver: Driver) -> Result<OwnServer, Error> {
         let program = std::env::current_exe()
-            .map_err(|error| Stop::could_not_run(format!("cannot find my own file: {error}")))?;
+            .map_err(|error| Error::could_not_run(format!("cannot find my own file: {error}")))?;
         let mut child = Command::new(&program)
             .args(["serve", "echo", "--exit-with-stdin", "--listen", "127.0.0.1:0"])
             .args(["--driver", driver.name(), "--connections", &connections.to_string()])
@@ -50,7 +50,7 @@ impl OwnServer {
             .spawn()
             .map_err(|error| {
                 let program = program.display();
-                Stop::could_not_run(format!("cannot start {program} serve echo: {error}"))
+                Error::could_not_run(format!("cannot start {program} serve echo: {error}"))
             })?;
         let stdout = watch(child.stdout.take().expect("stdout is piped"));
         match stdout.recv_timeout(START_PATIENCE) {
@@ -58,7 +58,7 @@ impl OwnServer {
                 Ok(announced) => Ok(OwnServer { child, announced, stdout }),
                 Err(()) => {
                     end(&mut child);
-                    Err(Stop::could_not_run(format!("own echo server said {text:?}")))
+                    Err(Error::could_not_run(format!("own echo server said {text:?}")))
                 }
             },
             Err(reason) => {
@@ -71,7 +71,7 @@ impl OwnServer {
                         "own echo server did not start".to_owned()
                     }
                 };
-                Err(Stop::could_not_run(line))
+                Err(Error::could_not_run(line))
             }
         }
     }

@@ -15,7 +15,7 @@ use std::fmt;
 
 use crate::base::address::Address;
 use crate::base::driver::DriverUsed;
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::host::procfs::counters::TcpCounters;
 use crate::host::procfs::process::{Process, Switches};
 use crate::host::procfs::{self, sockets};
@@ -84,7 +84,7 @@ impl Sampler {
         choice: SampleServer,
         own: Option<&OwnServer>,
         address: &Address,
-    ) -> Result<Sampler, Stop> {
+    ) -> Result<Sampler, Error> {
         let sockets = match address {
             Address::Tcp(addr) => sockets::listening_at(*addr),
             Address::Unix(path) => sockets::listening_at_path(path),
@@ -104,7 +104,7 @@ impl Sampler {
                 sampler.sample(vec![pid]);
                 if sampler.subjects.is_empty() {
                     let line = format!("--sample-server {pid}: there is no such process");
-                    return Err(Stop::could_not_run(line));
+                    return Err(Error::could_not_run(line));
                 }
             }
             (SampleServer::Auto, Some(own)) => {

@@ -8,7 +8,7 @@ use clap::{Args, Parser};
 
 use crate::analysis::compare::compared::{Compared, Format};
 use crate::analysis::compare::regression::Limit;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::print::to_stderr;
 use crate::base::units;
 use crate::cli::args::Cli;
@@ -44,7 +44,7 @@ pub(crate) struct AbArgs {
 }
 
 /// What `loadtest ab` prints, and its exit code.
-pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
+pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Error> {
     let url = check(&args.run)?;
     let runner = Runner::new(args.run.clone())?;
     let commands = [&args.base, &args.new];
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
             let aborted = report.aborted.as_ref().map(Aborted::describe);
             let why = aborted.or_else(|| report.unreachable());
             let why = why.unwrap_or_else(|| report.internal_errors.join(", "));
-            return Err(Stop::new(exit, format!("a run of {name} failed: {why}")));
+            return Err(Error::new(exit, format!("a run of {name} failed: {why}")));
         }
         reports[side].push(report);
     }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Stop> {
     if let Some(exit) = exit
         && reports.iter().any(Vec::is_empty)
     {
-        return Err(Stop::new(exit, "interrupted before there were two runs to compare"));
+        return Err(Error::new(exit, "interrupted before there were two runs to compare"));
     }
     let [base, new] = reports.map(combine);
     let (base, new) = ((args.base.clone(), &base), (args.new.clone(), &new));
@@ -93,8 +93,8 @@ fn order(reps: u32) -> impl Iterator<Item = usize> {
 }
 
 /// Finds out now what the first run would find out after a server was started.
-fn check(run: &[OsString]) -> Result<Url, Stop> {
-    let usage = |line: String| Stop::new(Exit::Usage, line);
+fn check(run: &[OsString]) -> Result<Url, Error> {
+    let usage = |line: String| Error::new(Exit::Usage, line);
     let program = OsString::from("loadtest");
     let cli = Cli::try_parse_from([&program].into_iter().chain(run)).map_err(|error| {
         usage(format!("after --: {}", crate::cli::args::one_line(&error.to_string())))

@@ -4,7 +4,7 @@
 //! matters is the ratio) until it is narrow. From below, because a server that was drowned once may
 //! be slow for a while.
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::base::print::to_stderr;
 use crate::host::signals;
@@ -24,7 +24,7 @@ const STEPS_MAX: usize = 60;
 const ACHIEVED_MIN: f64 = 0.98;
 
 /// Tries rates; the report is that of the best one.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let campaign = &config.campaign;
     let slo = campaign.slo.as_ref().expect("clap requires it");
     let Rate::Ramp(from, to) = campaign.find_range else { unreachable!("checked by `check`") };

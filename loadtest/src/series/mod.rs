@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::analysis::compare::regression::Limit;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::units;
 use crate::host::{signals, sys};
 use crate::plan::gate::Gate;
@@ -59,8 +59,8 @@ pub(crate) struct CampaignArgs {
 }
 
 impl CampaignArgs {
-    pub(crate) fn check(&self, has_schedule: bool) -> Result<(), Stop> {
-        let usage = |line: &str| Err(Stop::new(Exit::Usage, line));
+    pub(crate) fn check(&self, has_schedule: bool) -> Result<(), Error> {
+        let usage = |line: &str| Err(Error::new(Exit::Usage, line));
         // A part has the options of the whole, and is told its rate besides.
         if self.as_part || !self.find_max {
             return Ok(());
@@ -90,7 +90,7 @@ pub(crate) struct Runner {
 
 impl Runner {
     /// `options` are those of a run, without the program's name.
-    pub(crate) fn new(options: Vec<OsString>) -> Result<Runner, Stop> {
+    pub(crate) fn new(options: Vec<OsString>) -> Result<Runner, Error> {
         let signal = Arc::new(AtomicI32::new(0));
         let [running, server] = [0; 2].map(|none| Arc::new(AtomicU32::new(none)));
         let (asked, child) = (Arc::clone(&signal), Arc::clone(&running));
@@ -113,9 +113,9 @@ impl Runner {
     }
 
     /// One run with `more` options, to its end.
-    pub(crate) fn once(&self, more: &[String]) -> Result<Report, Stop> {
+    pub(crate) fn once(&self, more: &[String]) -> Result<Report, Error> {
         let failed = |what: &str, error: std::io::Error| {
-            Stop::could_not_run(format!("cannot {what} a run: {error}"))
+            Error::could_not_run(format!("cannot {what} a run: {error}"))
         };
         let program =
             std::env::current_exe().map_err(|error| failed("find the program for", error))?;
@@ -140,19 +140,19 @@ impl Runner {
         if text.is_empty() {
             // A signal may come before it listens to any.
             if let Some(signal) = self.interrupted() {
-                return Err(Stop::new(signals::exit_of(signal), "interrupted"));
+                return Err(Error::new(signals::exit_of(signal), "interrupted"));
             }
             let code = status.code().and_then(|code| u8::try_from(code).ok());
             return Err(match code.and_then(Exit::of_code) {
                 Some(Exit::Ok) | None => {
-                    Stop::could_not_run(format!("a run ended without a report ({status})"))
+                    Error::could_not_run(format!("a run ended without a report ({status})"))
                 }
                 // It has said why on stderr, which is ours.
-                Some(exit) => Stop::new(exit, ""),
+                Some(exit) => Error::new(exit, ""),
             });
         }
         json::parse(&text)
-            .map_err(|why| Stop::could_not_run(format!("internal error: what a run wrote {why}")))
+            .map_err(|why| Error::could_not_run(format!("internal error: what a run wrote {why}")))
     }
 
     pub(crate) fn interrupted(&self) -> Option<i32> {

@@ -1,7 +1,7 @@
 //! The same run several times.
 
 use crate::analysis::gates;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::figures::{grouped, time_us};
 use crate::base::print::to_stderr;
 use crate::host::signals;
@@ -11,7 +11,7 @@ use crate::run::config::RunConfig;
 use crate::series::{Runner, own_command, own_options};
 
 /// Runs `--reps` times.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
     let mut stopped = None;
@@ -20,8 +20,8 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         let report = match runner.once(&[]) {
             Err(_) if runner.interrupted().is_some() && number > 1 => break,
             // Those before it are not lost with it.
-            Err(stop) if number > 1 => {
-                stopped = Some((number, stop));
+            Err(error) if number > 1 => {
+                stopped = Some((number, error));
                 break;
             }
             report => report?,
@@ -42,10 +42,10 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
         report.exit_code = signals::exit_of(signal).code();
     }
     gates::apply_gates(&config.thresholds, &mut report);
-    if let Some((number, stop)) = stopped {
-        report.notes.push(format!("run {number} of {count} did not take place: {stop}"));
-        report.exit_code = stop.exit.code();
-        to_stderr(format_args!("loadtest: run {number} of {count}: {stop}"));
+    if let Some((number, error)) = stopped {
+        report.notes.push(format!("run {number} of {count} did not take place: {error}"));
+        report.exit_code = error.exit.code();
+        to_stderr(format_args!("loadtest: run {number} of {count}: {error}"));
     }
     Ok(report)
 }

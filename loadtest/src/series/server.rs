@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::host::sys;
 use crate::plan::target_url::Url;
 use crate::series::Runner;
@@ -31,11 +31,11 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts `command` and waits until somebody listens at `url`.
-    pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<Server, Stop> {
+    pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<Server, Error> {
         if is_open(url)? {
             let line =
                 format!("{url} is taken already: it is not '{command}' that would be tested");
-            return Err(Stop::could_not_run(line));
+            return Err(Error::could_not_run(line));
         }
         let child = Command::new("sh")
             .args(["-c", command])
@@ -44,13 +44,13 @@ impl Server {
             // A group of its own: so that it ends as a whole, and not by a Ctrl-C that is for us.
             .process_group(0)
             .spawn()
-            .map_err(|error| Stop::could_not_run(format!("cannot start '{command}': {error}")))?;
+            .map_err(|error| Error::could_not_run(format!("cannot start '{command}': {error}")))?;
         let noted = Arc::clone(&runner.server);
         noted.store(child.id(), Ordering::SeqCst);
         let mut server = Server { child, url: url.clone(), noted };
         let begun = Instant::now();
         while !is_open(url)? {
-            let failed = |why: String| Err(Stop::could_not_run(format!("'{command}' {why}")));
+            let failed = |why: String| Err(Error::could_not_run(format!("'{command}' {why}")));
             if let Ok(Some(status)) = server.child.try_wait() {
                 return failed(format!("ended before it listened at {url} ({status})"));
             }
@@ -79,7 +79,7 @@ impl Server {
 }
 
 /// Whether somebody listens there.
-fn is_open(url: &Url) -> Result<bool, Stop> {
+fn is_open(url: &Url) -> Result<bool, Error> {
     Ok(url.resolve(CONNECT_TIMEOUT)?.try_connect(CONNECT_TIMEOUT).is_ok())
 }
 

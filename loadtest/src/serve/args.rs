@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::base::address::Address;
 use crate::base::driver::Driver;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::units;
 use crate::serve::fault::{Fault, Rule};
 
@@ -98,7 +98,7 @@ pub(crate) struct LossyArgs {
 
 impl ServeArgs {
     /// What the values mean together.
-    pub(crate) fn check(&self) -> Result<(), Stop> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let is_unix = self.listen.is_unix();
         let refused = match &self.kind {
             _ if is_unix && self.threads > 1 => {
@@ -122,7 +122,7 @@ impl ServeArgs {
                 return Ok(());
             }
         };
-        Err(Stop::new(Exit::Usage, format!("{refused} (see --help)")))
+        Err(Error::new(Exit::Usage, format!("{refused} (see --help)")))
     }
 }
 

@@ -37,7 +37,7 @@ use serde::Serialize;
 
 use crate::base::address::Address;
 use crate::base::driver::DriverUsed;
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::host::sys::FileLimit;
@@ -57,7 +57,7 @@ const BACKLOG: u32 = 4_096;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until SIGINT, SIGTERM or, if asked, the end of stdin.
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Error> {
     args.check()?;
     raise_file_limit(args)?;
     let threads_count = args.threads as usize;
@@ -101,9 +101,9 @@ struct End {
     totals: Totals,
 }
 
-fn raise_file_limit(args: &ServeArgs) -> Result<(), Stop> {
+fn raise_file_limit(args: &ServeArgs) -> Result<(), Error> {
     let files = FileLimit::raise().map_err(|error| {
-        Stop::could_not_run(format!("cannot raise the limit of open files: {error}"))
+        Error::could_not_run(format!("cannot raise the limit of open files: {error}"))
     })?;
     if files.soft < u64::from(args.connections) {
         to_stderr(format_args!(
@@ -116,13 +116,13 @@ fn raise_file_limit(args: &ServeArgs) -> Result<(), Stop> {
 
 /// A port that several listeners share may be shared with another server too, which would then take
 /// a part of the connections without anybody noticing. So somebody must once have had it alone.
-fn refuse_shared_port(address: &Address) -> Result<(), Stop> {
+fn refuse_shared_port(address: &Address) -> Result<(), Error> {
     let Address::Tcp(addr) = address else { return Ok(()) };
     std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(address, &error))
 }
 
-fn cannot_listen(addr: &Address, error: &io::Error) -> Stop {
-    Stop::could_not_run(format!("cannot listen on {addr}: {error}"))
+fn cannot_listen(addr: &Address, error: &io::Error) -> Error {
+    Error::could_not_run(format!("cannot listen on {addr}: {error}"))
 }
 
 /// What a thread needs to start.
@@ -135,14 +135,14 @@ struct Seat {
     stop: Stopper,
 }
 
-type Thread = JoinHandle<Result<(), Stop>>;
+type Thread = JoinHandle<Result<(), Error>>;
 
 fn start_all(
     args: &ServeArgs,
     stalls: Option<Stalls>,
     board: &Board,
     stop: &Stopper,
-) -> Result<(Announcement, Vec<Thread>), Stop> {
+) -> Result<(Announcement, Vec<Thread>), Error> {
     let seat = |index, address: &Address| {
         let (args, board, stop) = (args.clone(), board.clone(), stop.clone());
         Seat { index, address: address.clone(), args, stalls, board, stop }
@@ -154,7 +154,7 @@ fn start_all(
         let (thread, other) = start(seat(index, &first.addr))?;
         if other.driver.kind != first.driver.kind {
             let (first, other) = (first.driver.headline(), other.driver.headline());
-            return Err(Stop::could_not_run(format!(
+            return Err(Error::could_not_run(format!(
                 "thread {index} would run on {other}; the first one is on {first} (see --driver)"
             )));
         }
@@ -164,7 +164,7 @@ fn start_all(
 }
 
 /// Starts a thread and waits until it listens.
-fn start(seat: Seat) -> Result<(Thread, Announcement), Stop> {
+fn start(seat: Seat) -> Result<(Thread, Announcement), Error> {
     let (ready, announcement) = mpsc::sync_channel(1);
     let name = format!("serve-{}", seat.index);
     let thread = thread::Builder::new()
@@ -174,7 +174,7 @@ fn start(seat: Seat) -> Result<(Thread, Announcement), Stop> {
             let _stop_with_me = StopOnDrop(seat.stop.clone());
             serve(&seat, ready)
         })
-        .map_err(|error| Stop::could_not_run(format!("cannot start a thread: {error}")))?;
+        .map_err(|error| Error::could_not_run(format!("cannot start a thread: {error}")))?;
     match announcement.recv() {
         Ok(announcement) => Ok((thread, announcement)),
         Err(_gone) => Err(join(thread).expect_err("it ended before it listened")),
@@ -189,12 +189,12 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn join(thread: Thread) -> Result<(), Stop> {
-    thread.join().unwrap_or_else(|_panic| Err(Stop::could_not_run("a serving thread panicked")))
+fn join(thread: Thread) -> Result<(), Error> {
+    thread.join().unwrap_or_else(|_panic| Err(Error::could_not_run("a serving thread panicked")))
 }
 
 /// A thread's work: listen, say where, accept until the server stops.
-fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
+fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Error> {
     let Seat { index, address, args, stalls: _, board, stop } = seat;
     let threads_count = args.threads as usize;
     let runtime = ringloop::Builder::new()
@@ -206,7 +206,7 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Stop> {
             unhandled => to_stderr(format_args!("loadtest: {unhandled}")),
         })
         .build()
-        .map_err(|error| Stop::could_not_run(error.to_string()))?;
+        .map_err(|error| Error::could_not_run(error.to_string()))?;
     runtime.block_on(async {
         let failed = |error: io::Error| cannot_listen(address, &error);
         let listener = listen(address, args.threads > 1).map_err(failed)?;
@@ -300,18 +300,18 @@ where
 
 /// On stdout at once, even through a pipe, and in one piece: who reads the first line only may hang
 /// up after it.
-fn print(text: &str) -> Result<(), Stop> {
+fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
         // Whoever started us reads no more. That is no reason to fail.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.map_err(|error| Stop::could_not_run(format!("cannot print: {error}"))),
+        printed => printed.map_err(|error| Error::could_not_run(format!("cannot print: {error}"))),
     }
 }
 
 /// Stops the server when stdin ends: whoever started us is gone, or wants the counters.
-fn watch_stdin(stop: Stopper) -> Result<(), Stop> {
+fn watch_stdin(stop: Stopper) -> Result<(), Error> {
     let watcher = move || {
         let mut scratch = [0; 64];
         while io::stdin().lock().read(&mut scratch).is_ok_and(|len| len > 0) {}
@@ -319,6 +319,6 @@ fn watch_stdin(stop: Stopper) -> Result<(), Stop> {
     };
     match thread::Builder::new().name("stdin".to_owned()).spawn(watcher) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Stop::could_not_run(format!("cannot watch stdin: {error}"))),
+        Err(error) => Err(Error::could_not_run(format!("cannot watch stdin: {error}"))),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::measure::counters::{Accounts, IdleCounts, Traffic};
+use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::FailureTable;
 use crate::measure::outage::Outage;
 use crate::worker::unhandled::Reports;
@@ -13,7 +13,7 @@ use crate::worker::unhandled::Reports;
 #[derive(Debug)]
 pub(crate) struct WorkerResult {
     pub(crate) worker: u32,
-    pub(crate) accounts: Accounts,
+    pub(crate) counters: MessageCounters,
     pub(crate) traffic: Traffic,
     pub(crate) failures: FailureTable,
     /// In a closed loop empty: its service times are those of the intervals.

@@ -3,7 +3,7 @@
 //! **Invariant.** Every message of the measured window has one fate. Those that are over are counted
 //! where they end; what is in flight or was never sent is found at the end by looking at every
 //! connection and at the rest of the schedule, so the sum can be wrong and is checked
-//! ([`Accounts::check`]).
+//! ([`MessageCounters::check`]).
 
 pub(crate) mod connecting;
 pub(crate) mod ending;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::measure::counters::{Accounts, IdleCounts, Traffic};
+use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::{Failure, FailureTable};
 use crate::measure::outage::Outages;
 use crate::measure::recorder::{Phase, Recorder};
@@ -68,7 +68,7 @@ pub(super) struct Worker {
     /// Measured messages that may still be sent (`--requests`).
     quota: Cell<Option<u64>>,
     slots: RefCell<Vec<Slot>>,
-    accounts: RefCell<Accounts>,
+    counters: RefCell<MessageCounters>,
     traffic: Cell<Traffic>,
     failures: RefCell<FailureTable>,
     recorder: RefCell<Option<Recorder>>,
@@ -168,7 +168,7 @@ impl Worker {
             unsettled: Cell::new(0),
             quota: Cell::new(plan.requests_max),
             slots: RefCell::new(slots),
-            accounts: RefCell::new(Accounts::default()),
+            counters: RefCell::new(MessageCounters::default()),
             traffic: Cell::new(Traffic::default()),
             failures: RefCell::new(FailureTable::default()),
             recorder: RefCell::new(None),
@@ -270,7 +270,7 @@ impl Worker {
     /// A message begins to leave. Says whether it is measured.
     pub(super) fn sent(&self, index: u32, due: Instant, now: Instant) -> bool {
         let is_measured = self.window.get().is_some_and(|window| window.holds(due));
-        self.accounts.borrow_mut().sent += u64::from(is_measured);
+        self.counters.borrow_mut().sent += u64::from(is_measured);
         let slot = &mut self.slots.borrow_mut()[index as usize];
         if !self.is_open_loop() {
             self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
@@ -311,10 +311,10 @@ impl Worker {
         };
         match message.is_measured {
             true => {
-                self.accounts.borrow_mut().completed += 1;
+                self.counters.borrow_mut().completed += 1;
                 self.moved(Traffic { sent: 0, received: len });
             }
-            false => self.accounts.borrow_mut().warmup_completed += 1,
+            false => self.counters.borrow_mut().warmup_completed += 1,
         }
         let took = now.duration_since(message.due);
         if self.is_open_loop() && message.is_measured {
@@ -334,7 +334,7 @@ impl Worker {
         let number = slot.sent_here - slot.outstanding.len() as u64;
         let message = slot.outstanding.pop_front().expect("a reply follows a message");
         let is_early = number >= slot.whole_here && message.is_measured;
-        self.accounts.borrow_mut().answered_early += u64::from(is_early);
+        self.counters.borrow_mut().answered_early += u64::from(is_early);
         message
     }
 

@@ -18,7 +18,7 @@ use clap::Args;
 use crate::analysis::compare::compared::{Compared, Format};
 use crate::analysis::compare::metric::{METRICS, Metric, Side};
 use crate::analysis::compare::regression::{Limit, breaches};
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::report::model::Report;
 use crate::report::model::comparison::{Comparison, Row, Verdict};
 use crate::report::model::verdicts::Baseline;
@@ -48,7 +48,7 @@ pub(crate) struct CompareArgs {
 type Page = (OutputFile, String);
 
 /// What `loadtest compare` prints, its exit code, and the page that was asked for.
-pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit, Option<Page>), Stop> {
+pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit, Option<Page>), Error> {
     let mut reports = vec![read(&args.base)?];
     for path in &args.new {
         reports.push(read(path)?);
@@ -77,11 +77,11 @@ pub(crate) fn settle(file: &Path, base: &Report, limits: &[Limit], report: &mut 
 }
 
 /// A report of an earlier run.
-pub(crate) fn read(path: &Path) -> Result<Report, Stop> {
+pub(crate) fn read(path: &Path) -> Result<Report, Error> {
     let shown = path.display();
     let text = fs::read_to_string(path)
-        .map_err(|error| Stop::could_not_run(format!("cannot read {shown}: {error}")))?;
-    json::parse(&text).map_err(|why| Stop::new(Exit::Usage, format!("{shown} {why}")))
+        .map_err(|error| Error::could_not_run(format!("cannot read {shown}: {error}")))?;
+    json::parse(&text).map_err(|why| Error::new(Exit::Usage, format!("{shown} {why}")))
 }
 
 /// Compares two runs.

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::analysis::compare::CompareArgs;
 use crate::base::driver::Driver;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::units::{self, Cpus, Sizes, Threads};
 use crate::cli::args::http::HttpArgs;
 use crate::cli::args::tls::TlsArgs;
@@ -260,7 +260,7 @@ pub(crate) enum DoctorFormat {
 }
 
 /// Reads the command line. `Ok(None)` means that help or the version was asked for and printed.
-pub(crate) fn parse() -> Result<Option<Cli>, Stop> {
+pub(crate) fn parse() -> Result<Option<Cli>, Error> {
     match Cli::try_parse() {
         Ok(cli) => Ok(Some(cli)),
         Err(error) => match error.kind() {
@@ -269,7 +269,7 @@ pub(crate) fn parse() -> Result<Option<Cli>, Stop> {
                 let _ = error.print();
                 Ok(None)
             }
-            _ => Err(Stop::new(Exit::Usage, one_line(&error.to_string()))),
+            _ => Err(Error::new(Exit::Usage, one_line(&error.to_string()))),
         },
     }
 }

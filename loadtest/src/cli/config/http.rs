@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::cli::args::RunArgs;
 use crate::cli::args::http::HttpArgs;
 use crate::cli::config::{payload, urls};
 use crate::protocol::http::exchange::{Exchange, Method};
 
 /// What is asked of the target; `None` if it does not speak HTTP.
-pub(crate) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Stop> {
-    let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+pub(crate) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Error> {
+    let usage = |line: String| Err(Error::new(Exit::Usage, line));
     let HttpArgs { method, fields, body, expect_status, urls } = &args.http;
     let Some((url, path)) = args.url.as_ref().and_then(|url| Some((url, url.http_path()?))) else {
         let speaks_ws = args.url.as_ref().is_some_and(|url| url.ws_path().is_some());

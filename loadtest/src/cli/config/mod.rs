@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::units::{DURATION_MAX, Threads};
 use crate::cli::args::RunArgs;
 use crate::plan::defaults::{CONNECT_RATE, connections};
@@ -50,8 +50,8 @@ fn spin(threads: u32) -> Duration {
 }
 
 impl RunConfig {
-    pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Stop> {
-        let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+    pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Error> {
+        let usage = |line: String| Err(Error::new(Exit::Usage, line));
         let connections = connections(args.connections, args.url.as_ref());
         let threads = threads(&args, connections);
         if threads > connections {
@@ -138,7 +138,7 @@ impl RunConfig {
         }
         let is_open_loop = has_schedule || args.campaign.find_max;
         let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
-            .map_err(|line| Stop::new(Exit::Usage, line))?;
+            .map_err(|line| Error::new(Exit::Usage, line))?;
         let speech = speech(&args)?;
         let is_http = matches!(speech, Speech::Http(_));
         let tls = tls::of(&args)?;
@@ -225,7 +225,7 @@ fn threads(args: &RunArgs, connections: u32) -> u32 {
 }
 
 /// What is spoken with the target.
-fn speech(args: &RunArgs) -> Result<Speech, Stop> {
+fn speech(args: &RunArgs) -> Result<Speech, Error> {
     let (http, ws) = (http::exchange(args)?, ws::upgrade(args)?);
     let payload = payload::payload(args)?;
     Ok(match (http, ws) {
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::cli::args::Cli;
 
-    fn config(arguments: &[&str]) -> Result<RunConfig, Stop> {
+    fn config(arguments: &[&str]) -> Result<RunConfig, Error> {
         let arguments = [&["loadtest"], arguments].concat();
         RunConfig::new(Cli::try_parse_from(arguments).unwrap().run)
     }

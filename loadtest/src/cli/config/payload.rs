@@ -2,20 +2,20 @@
 
 use std::fs;
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::units::{SIZE_MAX, Sizes};
 use crate::cli::args::RunArgs;
 use crate::cli::config::MESSAGE_SIZE;
 use crate::protocol::Payload;
 
 /// What is sent to an echo, over TCP or WebSocket.
-pub(crate) fn payload(args: &RunArgs) -> Result<Payload, Stop> {
+pub(crate) fn payload(args: &RunArgs) -> Result<Payload, Error> {
     let Some(text) = &args.payload else {
         let Sizes { min, max } =
             args.size.unwrap_or(Sizes { min: MESSAGE_SIZE, max: MESSAGE_SIZE });
         return Ok(Payload::Pattern { min, max });
     };
-    let usage = |line: &str| Err(Stop::new(Exit::Usage, line.to_owned()));
+    let usage = |line: &str| Err(Error::new(Exit::Usage, line.to_owned()));
     let payload = read("--payload", text)?;
     if payload.is_empty() {
         return usage("--payload is empty: nothing would come back");
@@ -27,15 +27,15 @@ pub(crate) fn payload(args: &RunArgs) -> Result<Payload, Stop> {
 }
 
 /// The text itself, or what is in a file.
-pub(crate) fn read(option: &str, text: &str) -> Result<Vec<u8>, Stop> {
+pub(crate) fn read(option: &str, text: &str) -> Result<Vec<u8>, Error> {
     let bytes = match text.strip_prefix('@') {
         None => text.as_bytes().to_vec(),
         Some(path) => fs::read(path)
-            .map_err(|error| Stop::could_not_run(format!("cannot read {path}: {error}")))?,
+            .map_err(|error| Error::could_not_run(format!("cannot read {path}: {error}")))?,
     };
     if bytes.len() > SIZE_MAX as usize {
         let line = format!("{option} has {} bytes, {SIZE_MAX} are the most", bytes.len());
-        return Err(Stop::new(Exit::Usage, line));
+        return Err(Error::new(Exit::Usage, line));
     }
     Ok(bytes)
 }

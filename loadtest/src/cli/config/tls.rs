@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::cli::args::RunArgs;
 use crate::cli::args::tls::TlsArgs;
 use crate::net::tls_config::{Tls, Trust};
 
 /// What connections are secured with; `None` if the target does not speak TLS.
-pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Stop> {
-    let usage = |line: String| Err(Stop::new(Exit::Usage, line));
+pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Error> {
+    let usage = |line: String| Err(Error::new(Exit::Usage, line));
     let TlsArgs { insecure, cacert, sni } = &args.tls;
     let Some((url, host)) = args.url.as_ref().and_then(|url| Some((url, url.tls_host()?))) else {
         let given =

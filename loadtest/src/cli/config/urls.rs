@@ -1,6 +1,6 @@
 //! From the file of `--urls` to the paths that are asked for in turn.
 
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::cli::config::payload;
 use crate::plan::target_url::{Url, request_target};
 
@@ -13,8 +13,8 @@ pub(crate) fn read(
     url: &Url,
     url_path: &str,
     body_len: usize,
-) -> Result<Vec<String>, Stop> {
-    let usage = |line: String| Stop::new(Exit::Usage, line);
+) -> Result<Vec<String>, Error> {
+    let usage = |line: String| Error::new(Exit::Usage, line);
     if url_path != "/" {
         return Err(usage(format!(
             "--urls says what is asked for, and so does {url}: end it with /"

@@ -21,7 +21,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::address::Address;
-use crate::base::exit::{Exit, Stop};
+use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::host::preflight::{self, Cleared, Limits};
 use crate::host::signals;
@@ -53,7 +53,7 @@ use crate::worker::{self, Links};
 const RESULT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the test and reports on it.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Stop> {
+pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let started_at = SystemTime::now();
     let mut limits = Limits::read()?;
     let given = config.url.as_ref().map(|url| url.resolve(config.connect_timeout)).transpose()?;
@@ -119,7 +119,7 @@ fn sources(
     config: &RunConfig,
     given: Option<&Address>,
     limits: &Limits,
-) -> Result<Vec<SourceRange>, Stop> {
+) -> Result<Vec<SourceRange>, Error> {
     let target = match given.map(Address::ip) {
         None => Ipv4Addr::LOCALHOST.into(), // our own server
         Some(Some(ip)) => ip,
@@ -127,7 +127,7 @@ fn sources(
     };
     if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
         let line = format!("--source {other} and the target {target} are not of one family");
-        return Err(Stop::new(Exit::Usage, line));
+        return Err(Error::new(Exit::Usage, line));
     }
     if !config.sources.is_empty() {
         return Ok(config.sources.clone());
@@ -143,14 +143,14 @@ fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
 }
 
 /// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
-fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Stop> {
+fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Error> {
     let all = config.connections.saturating_add(config.idle);
     let cleared = preflight::check(limits, all, config.threads, config.fit)?;
     match cleared.connections.checked_sub(config.idle) {
         Some(talking) if talking >= config.threads => {
             Ok(Cleared { connections: talking, ..cleared })
         }
-        _ => Err(Stop::new(
+        _ => Err(Error::new(
             Exit::Preflight,
             format!(
                 "{} connections fit, not {} idle ones and one for each of {} threads",
@@ -217,7 +217,7 @@ impl Conductor {
         cleared: &Cleared,
         (address, sources): (&Address, Arc<[IpAddr]>),
         events: SyncSender<Event>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Error> {
         let threads = config.threads;
         let run_id = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
         let (connects, period) = config.connect_speed.connects_in(cleared.connections);
@@ -259,7 +259,7 @@ impl Conductor {
             // Threads are not joined: each one's last word is an event, and what it does after
             // handing in its result (closing sockets) the end of the process does as well.
             drop(worker::start(plan, links).map_err(|error| {
-                Stop::could_not_run(format!("cannot start a worker thread: {error}"))
+                Error::could_not_run(format!("cannot start a worker thread: {error}"))
             })?);
         }
         let met = self.wait(None, None, |tally, threads| tally.ready.len() == threads)?;
@@ -269,7 +269,7 @@ impl Conductor {
     }
 
     /// Walks through the phases and says how long each took.
-    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<Lengths, Stop> {
+    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<Lengths, Error> {
         let mut lengths = Lengths::default();
         let begun = Instant::now();
         self.control.issue(Command::Open);
@@ -374,7 +374,7 @@ impl Conductor {
         Timeline::new(self.threads, window, config.warmup, schedules)
     }
 
-    fn finish(&mut self) -> Result<Vec<WorkerResult>, Stop> {
+    fn finish(&mut self) -> Result<Vec<WorkerResult>, Error> {
         self.progress.finish();
         self.control.issue(Command::Finish(self.ending));
         let deadline = Instant::now() + RESULT_PATIENCE;
@@ -382,7 +382,7 @@ impl Conductor {
         match self.wait(None, Some(deadline), done)? {
             Waited::Met => Ok(mem::take(&mut self.tally.results)),
             Waited::Deadline => {
-                Err(Stop::could_not_run("internal error: a worker does not hand in its result"))
+                Err(Error::could_not_run("internal error: a worker does not hand in its result"))
             }
         }
     }
@@ -393,7 +393,7 @@ impl Conductor {
         view: Option<View>,
         deadline: Option<Instant>,
         met: impl Fn(&Tally, usize) -> bool,
-    ) -> Result<Waited, Stop> {
+    ) -> Result<Waited, Error> {
         self.draw(view);
         loop {
             if met(&self.tally, self.threads as usize) {

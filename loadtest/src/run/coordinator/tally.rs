@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::exit::Stop;
+use crate::base::exit::Error;
 use crate::report::model::verdicts::{Aborted, GaveUp};
 use crate::run::timeline::Timeline;
 use crate::worker::control::{Event, Ready};
@@ -28,10 +28,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn take(&mut self, event: Event) -> Result<(), Stop> {
+    pub(super) fn take(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Ready(ready) => self.ready.push(ready),
-            Event::SetupFailed(text) => return Err(Stop::could_not_run(text)),
+            Event::SetupFailed(text) => return Err(Error::could_not_run(text)),
             Event::Ramped => self.ramped += 1,
             Event::Interval { worker, part } => {
                 let timeline = self.timeline.as_mut().expect("intervals begin with the load");
@@ -48,7 +48,7 @@ impl Tally {
                 // Sent after the result if there is one, so by now it is here.
                 if self.results.iter().all(|result| result.worker != worker) {
                     let line = format!("internal error: worker {worker} ended without a result");
-                    return Err(Stop::could_not_run(line));
+                    return Err(Error::could_not_run(line));
                 }
             }
             Event::Signal(signal) => self.signal = Some(signal),

@@ -18,7 +18,7 @@ use crate::host::preflight::Cleared;
 use crate::host::procfs::counters::TcpCounters;
 use crate::host::procfs::{self, CpuTime};
 use crate::host::signals;
-use crate::measure::counters::Accounts;
+use crate::measure::counters::MessageCounters;
 use crate::measure::failure::{Class, Failure};
 use crate::measure::{outage, stats};
 use crate::plan::load::{DispatchStyle, name_of};
@@ -117,9 +117,9 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         connections: connections(config, &outcome.results, &mut total),
         latency_us: Latencies {
             response: total.response.as_ref().and_then(|response| {
-                distribution(response, total.accounts.censored_responses(), asked)
+                distribution(response, total.counters.censored_responses(), asked)
             }),
-            service: distribution(&total.service, total.accounts.censored_services(), asked),
+            service: distribution(&total.service, total.counters.censored_services(), asked),
             connect: distribution(&total.connect, 0, &[]),
             tls: distribution(&total.tls, 0, &[]),
             handshake: distribution(&total.handshake, 0, &[]),
@@ -136,7 +136,7 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         failures: failures::rows(&total.failures, outcome.lengths.measured_from),
         generator: generator(&outcome, &total),
         server: outcome.server.as_ref().map(|sample| {
-            Server::of(sample, outcome.tcp, outcome.lengths.measured, total.accounts.completed)
+            Server::of(sample, outcome.tcp, outcome.lengths.measured, total.counters.completed)
         }),
         network: Some(Network::of(outcome.tcp)),
         thresholds: Vec::new(),
@@ -283,7 +283,7 @@ fn phases(lengths: &Lengths) -> Vec<Phase> {
 }
 
 fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
-    let Accounts {
+    let MessageCounters {
         scheduled,
         sent,
         completed,
@@ -294,7 +294,7 @@ fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
         shed,
         answered_early,
         warmup_completed,
-    } = total.accounts;
+    } = total.counters;
     let mut by_class: BTreeMap<String, u64> =
         Class::ALL.iter().map(|class| (class.name().into(), 0)).collect();
     for row in total.failures.rows() {

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::measure::counters::{Accounts, IdleCounts, Traffic};
+use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::FailureTable;
 use crate::measure::recorder::Counts;
 use crate::measure::stats;
@@ -13,7 +13,7 @@ use crate::worker::unhandled::Reports;
 /// The sum of the workers' results.
 #[derive(Debug)]
 pub(crate) struct Total {
-    pub(crate) accounts: Accounts,
+    pub(crate) counters: MessageCounters,
     pub(crate) traffic: Traffic,
     /// What the intervals say, to be compared with the accounts.
     pub(crate) counts: Counts,
@@ -41,7 +41,7 @@ impl Total {
             false => (None, latency),
         };
         let mut total = Total {
-            accounts: Accounts { scheduled: counts.scheduled, ..Accounts::default() },
+            counters: MessageCounters { scheduled: counts.scheduled, ..MessageCounters::default() },
             traffic: Traffic::default(),
             counts,
             failures: FailureTable::default(),
@@ -58,7 +58,7 @@ impl Total {
             reports: Reports::default(),
         };
         for result in results {
-            total.accounts.merge(&result.accounts);
+            total.counters.merge(&result.counters);
             total.traffic.merge(result.traffic);
             total.failures.merge(&result.failures);
             stats::merge(&mut total.service, &result.service);
@@ -80,16 +80,16 @@ impl Total {
         let mut errors = Vec::new();
         let replies = self.replies.iter().sum();
         let responses = self.response.as_ref().map(Histogram::len);
-        if let Err(line) = self.accounts.check(replies, self.service.len(), responses) {
+        if let Err(line) = self.counters.check(replies, self.service.len(), responses) {
             errors.push(line);
         }
-        let Accounts { scheduled, completed, errors: failed, timed_out, .. } = self.accounts;
-        let accounts = Counts { scheduled, completed, errors: failed, timed_out };
-        if self.counts != accounts {
-            errors.push(format!("the intervals add up to {:?}, not to {accounts:?}", self.counts));
+        let MessageCounters { scheduled, completed, errors: failed, timed_out, .. } = self.counters;
+        let counters = Counts { scheduled, completed, errors: failed, timed_out };
+        if self.counts != counters {
+            errors.push(format!("the intervals add up to {:?}, not to {counters:?}", self.counts));
         }
         let rows: u64 = self.failures.rows().iter().map(|row| row.measured).sum();
-        let fates = self.accounts.errors + self.accounts.timed_out;
+        let fates = self.counters.errors + self.counters.timed_out;
         if rows != fates {
             errors.push(format!("{rows} failures listed, {fates} counted"));
         }
@@ -114,7 +114,7 @@ mod tests {
         total.failures.count(failure, is_measured, Instant::now(), Example::default());
     }
 
-    const GOOD: Accounts = Accounts {
+    const GOOD: MessageCounters = MessageCounters {
         scheduled: 21,
         sent: 16,
         completed: 7,
@@ -135,32 +135,32 @@ mod tests {
     /// Kills: a sum that leaves out a fate; one that includes the warm-up.
     #[test]
     fn every_message_has_one_fate() {
-        let check = |accounts: Accounts| {
+        let check = |counters: MessageCounters| {
             let (services, responses) =
-                (accounts.censored_services(), accounts.censored_responses());
-            let completed = accounts.completed;
-            accounts.check(completed, completed + services, Some(completed + responses))
+                (counters.censored_services(), counters.censored_responses());
+            let completed = counters.completed;
+            counters.check(completed, completed + services, Some(completed + responses))
         };
         assert_eq!(check(GOOD), Ok(()));
-        assert_eq!(check(Accounts { warmup_completed: 0, ..GOOD }), Ok(()));
-        for accounts in [
-            Accounts { scheduled: 22, ..GOOD },
-            Accounts { sent: 17, ..GOOD },
-            Accounts { scheduled: 22, sent: 17, ..GOOD },
-            Accounts { completed: 8, ..GOOD },
-            Accounts { errors: 5, ..GOOD },
-            Accounts { timed_out: 3, ..GOOD },
-            Accounts { in_flight: 2, ..GOOD },
-            Accounts { never_sent: 4, ..GOOD },
-            Accounts { shed: 6, ..GOOD },
+        assert_eq!(check(MessageCounters { warmup_completed: 0, ..GOOD }), Ok(()));
+        for counters in [
+            MessageCounters { scheduled: 22, ..GOOD },
+            MessageCounters { sent: 17, ..GOOD },
+            MessageCounters { scheduled: 22, sent: 17, ..GOOD },
+            MessageCounters { completed: 8, ..GOOD },
+            MessageCounters { errors: 5, ..GOOD },
+            MessageCounters { timed_out: 3, ..GOOD },
+            MessageCounters { in_flight: 2, ..GOOD },
+            MessageCounters { never_sent: 4, ..GOOD },
+            MessageCounters { shed: 6, ..GOOD },
         ] {
-            assert!(check(accounts).is_err(), "{accounts:?}");
+            assert!(check(counters).is_err(), "{counters:?}");
         }
         assert!(GOOD.check(8, 12, Some(17)).is_err(), "a reply that no message had");
         assert!(GOOD.check(7, 11, Some(17)).is_err(), "a message without its service time");
         assert!(GOOD.check(7, 12, Some(16)).is_err(), "a message without its response time");
         assert!(GOOD.check(7, 12, None).is_err(), "a closed loop sends all that it schedules");
-        let closed = Accounts { scheduled: 16, never_sent: 0, shed: 0, ..GOOD };
+        let closed = MessageCounters { scheduled: 16, never_sent: 0, shed: 0, ..GOOD };
         assert_eq!(closed.check(7, 12, None), Ok(()));
     }
 
@@ -183,7 +183,7 @@ mod tests {
             for _ in 0..6 {
                 count(&mut total, Failure::of(Stage::Recv, Class::Eof), true);
             }
-            total.accounts = GOOD;
+            total.counters = GOOD;
             total.replies = vec![3, 4];
             total
         };
@@ -193,7 +193,7 @@ mod tests {
             total.check().len()
         };
         assert_eq!(errors(|_| ()), 0, "{:?}", good().check());
-        assert_eq!(errors(|total| total.accounts.sent += 1), 1);
+        assert_eq!(errors(|total| total.counters.sent += 1), 1);
         assert_eq!(errors(|total| total.counts.completed += 1), 1);
         assert_eq!(errors(|total| total.response = Some(stats::new_histogram())), 1);
         assert_eq!(errors(|total| total.replies[0] += 1), 1);

@@ -89,7 +89,7 @@ impl Worker {
         let ramp = self.ramp.borrow();
         WorkerResult {
             worker: self.plan.worker,
-            accounts: *self.accounts.borrow(),
+            counters: *self.counters.borrow(),
             traffic: self.traffic.get(),
             failures: self.failures.take(),
             service: self.service.replace(stats::new_histogram()),
@@ -118,7 +118,7 @@ impl Worker {
     fn collect_unfinished(&self, slots: &mut [Slot], window: Window, now: Instant) {
         let measured = |message: &&Message| message.is_measured;
         for message in slots.iter().flat_map(|slot| &slot.outstanding).filter(measured) {
-            self.accounts.borrow_mut().in_flight += 1;
+            self.counters.borrow_mut().in_flight += 1;
             self.record_censored(*message, now);
         }
         // Nothing was sent any more from the end of the window on, so nobody knows that they would
@@ -129,7 +129,7 @@ impl Worker {
             None => now,
         };
         let never_sent = |waited_ns: u64, count: u64| {
-            self.accounts.borrow_mut().never_sent += count;
+            self.counters.borrow_mut().never_sent += count;
             self.record(true, |recorder| recorder.record_many_ns(waited_ns, count));
         };
         for due in slots.iter_mut().flat_map(|slot| slot.assigned.drain(..)) {

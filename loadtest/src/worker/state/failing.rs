@@ -73,7 +73,7 @@ impl Worker {
 
     fn failed(&self, message: Message, failure: Failure, now: Instant, example: Example) {
         self.service_failed(now);
-        self.accounts.borrow_mut().errors += u64::from(message.is_measured);
+        self.counters.borrow_mut().errors += u64::from(message.is_measured);
         self.failures.borrow_mut().count(failure, message.is_measured, now, example);
         self.record(message.is_measured, |recorder| recorder.counts.errors += 1);
     }
@@ -83,7 +83,7 @@ impl Worker {
     fn timed_out(&self, message: Message, now: Instant, example: Example) {
         self.service_failed(now);
         if message.is_measured {
-            self.accounts.borrow_mut().timed_out += 1;
+            self.counters.borrow_mut().timed_out += 1;
             self.record_censored(message, now);
         }
         let failure = Failure::REPLY_TIMEOUT;

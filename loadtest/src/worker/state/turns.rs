@@ -41,10 +41,10 @@ impl Worker {
         let shed = self.dispatch().shed(index, backlog, stats::bucket_of, |waited_ns, count| {
             self.record(true, |recorder| recorder.record_many_ns(waited_ns, count));
         });
-        let mut accounts = self.accounts.borrow_mut();
-        accounts.never_sent += shed;
-        accounts.shed += shed;
-        drop(accounts);
+        let mut counters = self.counters.borrow_mut();
+        counters.never_sent += shed;
+        counters.shed += shed;
+        drop(counters);
         self.quota.set(self.quota.get().map(|quota| quota - shed));
     }
 
@@ -85,10 +85,10 @@ impl Worker {
     /// have waited longer.
     fn shed(&self, due: Instant, now: Instant) {
         if self.window.get().is_some_and(|window| window.holds(due)) {
-            let mut accounts = self.accounts.borrow_mut();
-            accounts.never_sent += 1;
-            accounts.shed += 1;
-            drop(accounts);
+            let mut counters = self.counters.borrow_mut();
+            counters.never_sent += 1;
+            counters.shed += 1;
+            drop(counters);
             let waited_ns = now.saturating_duration_since(due).as_nanos() as u64;
             self.record(true, |recorder| recorder.record_ns(waited_ns));
         }
