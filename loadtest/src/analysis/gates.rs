@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::base::exit::Exit;
-use crate::plan::gate::{Failed, Figure, Gate, Latency, Limit, Statistic};
+use crate::plan::gate::{Failed, Gate, GateFigure, GateLimit, Latency, Statistic};
 use crate::report::model::verdicts::Threshold;
 use crate::report::model::{Distribution, Latencies, Report};
 
@@ -40,8 +40,8 @@ impl Gate {
 
     fn holds(&self, value: f64, figures: &impl Figures) -> bool {
         let limit = match self.limit {
-            Limit::Value(limit) => limit,
-            Limit::Connections => f64::from(figures.connections()),
+            GateLimit::Value(limit) => limit,
+            GateLimit::Connections => f64::from(figures.connections()),
         };
         self.relation.holds(value, limit)
     }
@@ -77,27 +77,27 @@ impl Figures for Report {
     }
 }
 
-impl Figure {
+impl GateFigure {
     fn of(self, figures: &impl Figures) -> Option<f64> {
         match self {
-            Figure::Latency(latency, statistic) => figures.latency(latency, statistic),
-            Figure::Rate => figures.rate(),
-            Figure::Share(failed) if figures.scheduled() > 0 => {
+            GateFigure::Latency(latency, statistic) => figures.latency(latency, statistic),
+            GateFigure::Rate => figures.rate(),
+            GateFigure::Share(failed) if figures.scheduled() > 0 => {
                 Some(failed.count(figures) as f64 * 100.0 / figures.scheduled() as f64)
             }
-            Figure::Share(_) => None,
-            Figure::Count(failed) => Some(failed.count(figures) as f64),
-            Figure::Served => Some(figures.served() as f64),
+            GateFigure::Share(_) => None,
+            GateFigure::Count(failed) => Some(failed.count(figures) as f64),
+            GateFigure::Served => Some(figures.served() as f64),
         }
     }
 
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Figure::Latency(..) => "us",
-            Figure::Rate => "msg/s",
-            Figure::Share(_) => "%",
-            Figure::Count(_) => "messages",
-            Figure::Served => "connections",
+            GateFigure::Latency(..) => "us",
+            GateFigure::Rate => "msg/s",
+            GateFigure::Share(_) => "%",
+            GateFigure::Count(_) => "messages",
+            GateFigure::Served => "connections",
         }
     }
 }

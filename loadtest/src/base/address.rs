@@ -34,9 +34,9 @@ impl Address {
 
     /// Whether somebody listens there: connects and closes. A Unix socket whose backlog is full
     /// has a listener.
-    pub(crate) fn try_connect(&self, patience: Duration) -> io::Result<()> {
+    pub(crate) fn try_connect(&self, limit: Duration) -> io::Result<()> {
         match self {
-            Address::Tcp(addr) => std::net::TcpStream::connect_timeout(addr, patience).map(drop),
+            Address::Tcp(addr) => std::net::TcpStream::connect_timeout(addr, limit).map(drop),
             Address::Unix(path) => {
                 let zero = path.strip_prefix('@').map(|name| format!("\0{name}"));
                 let addr = SockAddr::unix(zero.as_ref().unwrap_or(path))?;

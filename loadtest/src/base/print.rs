@@ -42,7 +42,7 @@ impl Failures {
     }
 
     /// Prints a line for each, and says how the process ends that would have ended with `code`.
-    pub(crate) fn settle(self, code: u8) -> u8 {
+    pub(crate) fn exit_code(self, code: u8) -> u8 {
         for error in &self.0 {
             to_stderr(format_args!("loadtest: {error}"));
         }
@@ -64,10 +64,10 @@ mod tests {
         for code in [0, 3, 99, 130] {
             let mut failures = Failures::default();
             assert!(failures.note(Ok(())));
-            assert_eq!(failures.settle(code), code);
+            assert_eq!(failures.exit_code(code), code);
             let mut failures = Failures::default();
             assert!(!failures.note(Err(Error::could_not_run("x"))));
-            assert_eq!(failures.settle(code), 1);
+            assert_eq!(failures.exit_code(code), 1);
         }
     }
 }

@@ -67,5 +67,5 @@ fn compare(args: &CompareArgs) -> Result<u8, Error> {
     if let Some((file, page)) = page {
         failures.note(file.write(&page));
     }
-    Ok(failures.settle(exit.code()))
+    Ok(failures.exit_code(exit.code()))
 }

@@ -32,7 +32,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Error> {
     }
     let outputs = Outputs::open(&args.outputs)?;
     match &reports[..] {
-        [report] => Ok(publish(&args.outputs, outputs, report).settle(Exit::Ok.code())),
+        [report] => Ok(publish(&args.outputs, outputs, report).exit_code(Exit::Ok.code())),
         reports => outputs.compare(reports).map(|()| Exit::Ok.code()),
     }
 }
@@ -51,5 +51,5 @@ fn show_log(path: &Path, outputs: &OutputArgs) -> Result<u8, Error> {
     if let Some(file) = hgrm {
         failures.note(file.write(&log.to_hgrm()));
     }
-    Ok(failures.settle(Exit::Ok.code()))
+    Ok(failures.exit_code(Exit::Ok.code()))
 }

@@ -5,30 +5,30 @@ use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
 use crate::report::model::Report;
 use crate::report::model::verdicts::Aborted;
-use crate::report::outputs::{Format, OutputArgs, Outputs};
+use crate::report::outputs::{OutputArgs, OutputFormat, Outputs};
 use crate::report::{csv, json, text};
 use crate::run::config::RunConfig;
 use crate::run::coordinator;
 use crate::series;
 
 pub(super) fn run(config: &RunConfig) -> Result<u8, Error> {
-    if config.campaign.as_part {
+    if config.series.as_part {
         let report = coordinator::run(config)?;
         to_stdout(&json::render(&report))?;
         return Ok(report.exit_code);
     }
     let outputs = Outputs::open(&config.outputs)?;
-    let baseline = match &config.campaign.baseline {
+    let baseline = match &config.series.baseline {
         Some(path) => Some((path, compare::read(path)?)),
         None => None,
     };
-    let mut report = match &config.campaign {
-        campaign if campaign.find_max => series::find_max::run(config)?,
-        campaign if campaign.reps > 1 => series::reps::run(config)?,
+    let mut report = match &config.series {
+        series if series.find_max => series::find_max::run(config)?,
+        series if series.reps > 1 => series::reps::run(config)?,
         _ => coordinator::run(config)?,
     };
     if let Some((path, baseline)) = baseline {
-        compare::settle(path, &baseline, &config.campaign.max_regression, &mut report);
+        compare::apply_baseline(path, &baseline, &config.series.max_regression, &mut report);
     }
     let failures = publish(&config.outputs, outputs, &report);
     for error in &report.internal_errors {
@@ -39,7 +39,7 @@ pub(super) fn run(config: &RunConfig) -> Result<u8, Error> {
     for line in aborted.into_iter().chain(lost) {
         to_stderr(format_args!("loadtest: {line}"));
     }
-    Ok(failures.settle(report.exit_code))
+    Ok(failures.exit_code(report.exit_code))
 }
 
 /// Prints, then fills the files; what fails is noted, and keeps nothing else from being written. Stdout
@@ -51,11 +51,11 @@ pub(super) fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> F
     // With no connection at all there is nothing to tabulate; the one line on stderr says it.
     let has_figures = report.connections.opened > 0 || report.interrupted;
     let printed = match args.format {
-        Format::Text if has_figures => Some(text::render(report)),
-        Format::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None, // once is enough
-        Format::Json => Some(json::render(report)),
-        Format::Csv if has_figures => Some(csv::render(report)),
-        Format::Text | Format::Csv | Format::Quiet => None,
+        OutputFormat::Text if has_figures => Some(text::render(report)),
+        OutputFormat::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None, // once is enough
+        OutputFormat::Json => Some(json::render(report)),
+        OutputFormat::Csv if has_figures => Some(csv::render(report)),
+        OutputFormat::Text | OutputFormat::Csv | OutputFormat::Quiet => None,
     };
     if let Some(text) = printed {
         // What cannot be written where it was to be goes where it can: it may be all there is of the run.

@@ -19,7 +19,7 @@ use crate::base::driver::Driver;
 const HELD_MAX: Duration = Duration::from_secs(1);
 
 /// How long the server may take to start.
-const START_PATIENCE: Duration = Duration::from_secs(3);
+const START_TIMEOUT: Duration = Duration::from_secs(3);
 
 const RETRY_PAUSE: Duration = Duration::from_micros(200);
 
@@ -57,9 +57,9 @@ impl KilledServer {
 }
 
 /// Killed and awaited when dropped, so that no failure leaves a server behind.
-struct Server(Child);
+struct ProbeServer(Child);
 
-impl Drop for Server {
+impl Drop for ProbeServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -72,7 +72,7 @@ fn held(program: &Path, driver: Driver) -> Result<Option<Duration>, String> {
     command.args(["--driver", driver.name()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let server = command.spawn().map_err(|error| format!("no server: {error}"))?;
-    let mut server = Server(server);
+    let mut server = ProbeServer(server);
     let stdout = server.0.stdout.take().expect("it is piped");
     let address = address(stdout).ok_or("the server does not start")?;
     let connect = |_| TcpStream::connect(address);
@@ -103,6 +103,6 @@ fn address(stdout: ChildStdout) -> Option<SocketAddr> {
         let _ = BufReader::new(stdout).read_line(&mut line);
         let _ = sender.send(line);
     });
-    let line = receiver.recv_timeout(START_PATIENCE).ok()?;
+    let line = receiver.recv_timeout(START_TIMEOUT).ok()?;
     line.trim_end().strip_prefix("listening on ")?.parse().ok()
 }

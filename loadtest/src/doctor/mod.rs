@@ -28,7 +28,7 @@ use crate::report::model::Tool;
 use crate::worker;
 
 /// How long the target may take to answer.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A run with one worker, which is the default.
 const THREADS: u32 = 1;
@@ -250,11 +250,11 @@ impl TargetFound {
     fn new(url: &Url) -> TargetFound {
         let mut found =
             TargetFound { url: url.to_string(), address: None, connect_us: None, error: None };
-        match url.resolve(CONNECT_PATIENCE) {
+        match url.resolve(CONNECT_TIMEOUT) {
             Err(error) => found.error = Some(error.line),
             Ok(address) => {
                 let begun = Instant::now();
-                match address.try_connect(CONNECT_PATIENCE) {
+                match address.try_connect(CONNECT_TIMEOUT) {
                     Ok(()) => found.connect_us = Some(begun.elapsed().as_secs_f64() * 1e6),
                     Err(error) => {
                         found.error = Some(format!("nobody answers at {url}: {error}"));

@@ -47,7 +47,7 @@ impl Limits {
 
 /// What the run will use, of how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cleared {
+pub(crate) struct Admission {
     pub(crate) connections: u32,
     pub(crate) files_needed: u64,
     pub(crate) files_limit: u64,
@@ -66,7 +66,7 @@ pub(crate) fn check(
     wanted: u32,
     threads: u32,
     fit: bool,
-) -> Result<Cleared, Error> {
+) -> Result<Admission, Error> {
     let files_limit = limits.files.soft;
     let files_own = files_needed(limits, 0, threads);
     let by_files = files_limit.saturating_sub(files_own);
@@ -75,17 +75,17 @@ pub(crate) fn check(
     let by_ports = ports_available.map_or(u64::MAX, |ports| ports * limits.sources);
     let most = by_files.min(by_ports);
 
-    let cleared = |connections: u32| Cleared {
+    let admission = |connections: u32| Admission {
         connections,
         files_needed: files_needed(limits, connections, threads),
         files_limit,
         ports_available,
     };
     if u64::from(wanted) <= most {
-        return Ok(cleared(wanted));
+        return Ok(admission(wanted));
     }
     if fit && most >= u64::from(threads) {
-        return Ok(cleared(u32::try_from(most).expect("less than wanted")));
+        return Ok(admission(u32::try_from(most).expect("less than wanted")));
     }
 
     let mut reasons = Vec::new();
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn files_are_counted_exactly() {
         let limits = limits(64, (32_768, 60_999));
-        let cleared = check(&limits, 47, 1, false).unwrap();
-        assert_eq!((cleared.connections, cleared.files_needed), (47, 64));
+        let admission = check(&limits, 47, 1, false).unwrap();
+        assert_eq!((admission.connections, admission.files_needed), (47, 64));
         let refused = check(&limits, 48, 1, false).unwrap_err();
         assert_eq!(refused.exit, Exit::Preflight);
         for number in

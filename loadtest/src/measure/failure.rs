@@ -168,7 +168,7 @@ pub(crate) struct Example {
     /// The connection's number among all of the run.
     pub(crate) connection: u64,
     pub(crate) local: Option<Local>,
-    pub(crate) surprise: Option<Surprise>,
+    pub(crate) unexpected: Option<UnexpectedBytes>,
 }
 
 /// Our end of a connection.
@@ -181,38 +181,38 @@ pub(crate) enum Local {
 
 /// Bytes that came instead of others, or of none: the first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Surprise {
+pub(crate) struct UnexpectedBytes {
     /// Where the first one is in the reply.
     position: u64,
-    bytes: [u8; Surprise::MAX_OF_REPLY],
+    bytes: [u8; UnexpectedBytes::MAX_OF_REPLY],
     len: u8,
     has_more: bool,
 }
 
-impl Surprise {
+impl UnexpectedBytes {
     const MAX: usize = 16;
 
     /// A head says what it is in its first line.
     const MAX_OF_REPLY: usize = 64;
 
-    pub(crate) fn of(position: u64, all: &[u8]) -> Surprise {
-        Surprise::cut(position, all, Surprise::MAX)
+    pub(crate) fn of(position: u64, all: &[u8]) -> UnexpectedBytes {
+        UnexpectedBytes::cut(position, all, UnexpectedBytes::MAX)
     }
 
     /// Of a reply that is the wrong one as a whole, or none: its beginning.
-    pub(crate) fn of_reply(all: &[u8]) -> Surprise {
-        Surprise::cut(0, all, Surprise::MAX_OF_REPLY)
+    pub(crate) fn of_reply(all: &[u8]) -> UnexpectedBytes {
+        UnexpectedBytes::cut(0, all, UnexpectedBytes::MAX_OF_REPLY)
     }
 
-    fn cut(position: u64, all: &[u8], most: usize) -> Surprise {
+    fn cut(position: u64, all: &[u8], most: usize) -> UnexpectedBytes {
         let len = all.len().min(most);
-        let mut bytes = [0; Surprise::MAX_OF_REPLY];
+        let mut bytes = [0; UnexpectedBytes::MAX_OF_REPLY];
         bytes[..len].copy_from_slice(&all[..len]);
-        Surprise { position, bytes, len: len as u8, has_more: len < all.len() }
+        UnexpectedBytes { position, bytes, len: len as u8, has_more: len < all.len() }
     }
 }
 
-impl fmt::Display for Surprise {
+impl fmt::Display for UnexpectedBytes {
     /// As Rust writes bytes, so that text is legible and nothing else is lost.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.bytes[..usize::from(self.len)].escape_ascii();
@@ -367,13 +367,13 @@ mod tests {
     ///
     /// Kills: a control character that reaches the terminal; a beginning that passes for the whole.
     #[test]
-    fn surprises_are_legible() {
-        let shown = |bytes: &[u8]| Surprise::of(9, bytes).to_string();
+    fn unexpected_bytes_are_legible() {
+        let shown = |bytes: &[u8]| UnexpectedBytes::of(9, bytes).to_string();
         assert_eq!(shown(b"HTTP/1.1\r\n"), r#""HTTP/1.1\r\n" at byte 9"#);
         assert_eq!(shown(b"\x00\xff\"\x1b"), r#""\x00\xff\"\x1b" at byte 9"#);
         assert_eq!(shown(b"0123456789abcdef"), "\"0123456789abcdef\" at byte 9");
         assert_eq!(shown(b"0123456789abcdefg"), "\"0123456789abcdef\"… at byte 9");
-        let reply = Surprise::of_reply(&[b'x'; 65]).to_string();
+        let reply = UnexpectedBytes::of_reply(&[b'x'; 65]).to_string();
         assert_eq!(reply, format!("\"{}\"… at byte 0", "x".repeat(64)));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const OUTAGE_MIN: Duration = Duration::from_millis(100);
 const OUTAGES_MAX: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outage {
+pub(crate) struct OutageSpan {
     /// The last reply before it, or the first failure if there was no reply before.
     pub(crate) from: Instant,
     pub(crate) first_failure: Instant,
@@ -28,7 +28,7 @@ pub(crate) struct Outage {
     pub(crate) is_over: bool,
 }
 
-impl Outage {
+impl OutageSpan {
     pub(crate) fn len(&self) -> Duration {
         self.until.saturating_duration_since(self.from)
     }
@@ -40,7 +40,7 @@ pub(crate) struct Outages {
     last_reply: Cell<Option<Instant>>,
     /// Since the last reply.
     first_failure: Cell<Option<Instant>>,
-    kept: RefCell<Vec<Outage>>,
+    kept: RefCell<Vec<OutageSpan>>,
 }
 
 impl Outages {
@@ -58,7 +58,7 @@ impl Outages {
     }
 
     /// The load has ended at `now`.
-    pub(crate) fn finish(&self, now: Instant) -> Vec<Outage> {
+    pub(crate) fn finish(&self, now: Instant) -> Vec<OutageSpan> {
         if let Some(first_failure) = self.first_failure.take() {
             self.end(first_failure, now, false);
         }
@@ -69,7 +69,7 @@ impl Outages {
 
     fn end(&self, first_failure: Instant, until: Instant, is_over: bool) {
         let from = self.last_reply.get().unwrap_or(first_failure);
-        let outage = Outage { from, first_failure, until, is_over };
+        let outage = OutageSpan { from, first_failure, until, is_over };
         if outage.len() < OUTAGE_MIN {
             return;
         }
@@ -85,11 +85,11 @@ impl Outages {
 }
 
 /// The times in which no worker had service, given those of each, in the order of time.
-pub(crate) fn of_all(mut workers: impl Iterator<Item = Vec<Outage>>) -> Vec<Outage> {
+pub(crate) fn of_all(mut workers: impl Iterator<Item = Vec<OutageSpan>>) -> Vec<OutageSpan> {
     let Some(first) = workers.next() else { return Vec::new() };
     workers.fold(first, |all, worker| {
         let pairs = all.iter().flat_map(|one| worker.iter().map(move |other| (one, other)));
-        let both = pairs.map(|(one, other)| Outage {
+        let both = pairs.map(|(one, other)| OutageSpan {
             from: one.from.max(other.from),
             first_failure: one.first_failure.min(other.first_failure),
             until: one.until.min(other.until),
@@ -128,7 +128,7 @@ mod tests {
         outages.replied(at(3_000));
         outages.failed(at(4_000));
         let found = outages.finish(at(5_000));
-        let row = |from, first_failure, until, is_over| Outage {
+        let row = |from, first_failure, until, is_over| OutageSpan {
             from: at(from),
             first_failure: at(first_failure),
             until: at(until),
@@ -150,12 +150,13 @@ mod tests {
         let start = Instant::now();
         let row = |from, until, is_over| {
             let (from, until) = (at(start, from), at(start, until));
-            Outage { from, first_failure: from, until, is_over }
+            OutageSpan { from, first_failure: from, until, is_over }
         };
         let first = vec![row(0, 1_000, true), row(2_000, 3_000, true)];
         let second = vec![row(500, 1_500, false), row(2_950, 4_000, true)];
         let both = of_all([first.clone(), second].into_iter());
-        let wanted = Outage { first_failure: at(start, 0), is_over: true, ..row(500, 1_000, true) };
+        let wanted =
+            OutageSpan { first_failure: at(start, 0), is_over: true, ..row(500, 1_000, true) };
         assert_eq!(both, [wanted]);
         assert_eq!(of_all([first, Vec::new()].into_iter()), []);
         assert_eq!(of_all(std::iter::empty()), []);
@@ -178,6 +179,6 @@ mod tests {
         }
         let found = outages.finish(at(start, ms));
         assert_eq!(found.len(), OUTAGES_MAX);
-        assert_eq!(found.iter().map(Outage::len).max(), Some(Duration::from_secs(5)));
+        assert_eq!(found.iter().map(OutageSpan::len).max(), Some(Duration::from_secs(5)));
     }
 }

@@ -14,26 +14,26 @@ use crate::measure::window::Window;
 
 /// In which part of the run an interval lies. Intervals never reach across.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub(crate) enum IntervalPhase {
     Warmup,
     Measured,
     Drain,
 }
 
-impl Phase {
+impl IntervalPhase {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Phase::Warmup => "warm-up",
-            Phase::Measured => "measured",
-            Phase::Drain => "drain",
+            IntervalPhase::Warmup => "warm-up",
+            IntervalPhase::Measured => "measured",
+            IntervalPhase::Drain => "drain",
         }
     }
 }
 
 /// What one worker did in one interval.
 #[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) phase: Phase,
+pub(crate) struct IntervalPart {
+    pub(crate) phase: IntervalPhase,
     /// Number of the interval in its phase, the same for all workers.
     pub(crate) number: u32,
     pub(crate) from: Instant,
@@ -60,7 +60,7 @@ pub(crate) struct Counts {
 pub(crate) struct Recorder {
     window: Window,
     length: Duration,
-    phase: Phase,
+    phase: IntervalPhase,
     number: u32,
     from: Instant,
     until: Instant,
@@ -75,7 +75,7 @@ impl Recorder {
         let mut recorder = Recorder {
             window,
             length,
-            phase: Phase::Warmup,
+            phase: IntervalPhase::Warmup,
             number: 0,
             from: start,
             until: window.from,
@@ -84,20 +84,20 @@ impl Recorder {
             counts: Counts::default(),
         };
         if start >= window.from {
-            recorder.begin(Phase::Measured, window.from);
+            recorder.begin(IntervalPhase::Measured, window.from);
         } else {
-            recorder.until = recorder.end_of(Phase::Warmup, start);
+            recorder.until = recorder.end_of(IntervalPhase::Warmup, start);
         }
         recorder
     }
 
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> IntervalPhase {
         self.phase
     }
 
     /// When the running interval ends. The drain's end is not known beforehand.
     pub(crate) fn until(&self) -> Option<Instant> {
-        (self.phase != Phase::Drain).then_some(self.until)
+        (self.phase != IntervalPhase::Drain).then_some(self.until)
     }
 
     /// Records a latency of the phase that runs.
@@ -115,13 +115,13 @@ impl Recorder {
     }
 
     /// Ends the running interval at its planned end and begins the next.
-    pub(crate) fn close(&mut self, open_connections: u32) -> Part {
+    pub(crate) fn close(&mut self, open_connections: u32) -> IntervalPart {
         let until = self.until;
         let next = match self.phase {
-            Phase::Warmup if until < self.window.from => Phase::Warmup,
-            Phase::Warmup => Phase::Measured,
-            Phase::Measured if until < self.window.until => Phase::Measured,
-            Phase::Measured | Phase::Drain => Phase::Drain,
+            IntervalPhase::Warmup if until < self.window.from => IntervalPhase::Warmup,
+            IntervalPhase::Warmup => IntervalPhase::Measured,
+            IntervalPhase::Measured if until < self.window.until => IntervalPhase::Measured,
+            IntervalPhase::Measured | IntervalPhase::Drain => IntervalPhase::Drain,
         };
         let part = self.take(until, open_connections);
         self.begin(next, until);
@@ -129,23 +129,27 @@ impl Recorder {
     }
 
     /// Ends everything but the drain: the window is over, perhaps early.
-    pub(crate) fn close_for_drain(&mut self, now: Instant, open_connections: u32) -> Option<Part> {
-        if self.phase == Phase::Drain {
+    pub(crate) fn close_for_drain(
+        &mut self,
+        now: Instant,
+        open_connections: u32,
+    ) -> Option<IntervalPart> {
+        if self.phase == IntervalPhase::Drain {
             return None;
         }
         let until = now.min(self.until).max(self.from);
         let part = self.take(until, open_connections);
-        self.begin(Phase::Drain, until);
+        self.begin(IntervalPhase::Drain, until);
         Some(part)
     }
 
     /// The last interval, which is the drain's.
-    pub(crate) fn finish(&mut self, now: Instant, open_connections: u32) -> Part {
+    pub(crate) fn finish(&mut self, now: Instant, open_connections: u32) -> IntervalPart {
         self.take(now, open_connections)
     }
 
-    fn take(&mut self, until: Instant, open_connections: u32) -> Part {
-        Part {
+    fn take(&mut self, until: Instant, open_connections: u32) -> IntervalPart {
+        IntervalPart {
             phase: self.phase,
             number: self.number,
             from: self.from,
@@ -157,7 +161,7 @@ impl Recorder {
         }
     }
 
-    fn begin(&mut self, phase: Phase, from: Instant) {
+    fn begin(&mut self, phase: IntervalPhase, from: Instant) {
         self.number = if phase == self.phase { self.number + 1 } else { 0 };
         self.phase = phase;
         self.from = from;
@@ -166,16 +170,16 @@ impl Recorder {
 
     /// Ends lie at whole lengths from the beginning of the window, so that the measured intervals are
     /// whole ones and only the first of the warm-up is shorter.
-    fn end_of(&self, phase: Phase, from: Instant) -> Instant {
+    fn end_of(&self, phase: IntervalPhase, from: Instant) -> Instant {
         match phase {
-            Phase::Warmup => {
+            IntervalPhase::Warmup => {
                 let rest_ns = self.window.from.duration_since(from).as_nanos();
                 let length_ns = self.length.as_nanos();
                 let whole = u32::try_from((rest_ns - 1) / length_ns).unwrap_or(u32::MAX);
                 self.window.from - self.length * whole
             }
-            Phase::Measured => (from + self.length).min(self.window.until),
-            Phase::Drain => from,
+            IntervalPhase::Measured => (from + self.length).min(self.window.until),
+            IntervalPhase::Drain => from,
         }
     }
 }
@@ -197,36 +201,36 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let length = Duration::from_secs(1);
         let window = Window { from: at(2_500), until: at(6_000) };
-        let ms = |part: &Part| {
+        let ms = |part: &IntervalPart| {
             let ms = |time: Instant| time.duration_since(start).as_millis();
             (part.phase, part.number, ms(part.from), ms(part.until))
         };
 
         let mut recorder = Recorder::new(start, window, length);
-        let parts: Vec<Part> = std::iter::from_fn(|| {
+        let parts: Vec<IntervalPart> = std::iter::from_fn(|| {
             recorder.until()?;
             Some(recorder.close(0))
         })
         .collect();
         let found: Vec<_> = parts.iter().map(ms).collect();
         let wanted = [
-            (Phase::Warmup, 0, 0, 500),
-            (Phase::Warmup, 1, 500, 1_500),
-            (Phase::Warmup, 2, 1_500, 2_500),
-            (Phase::Measured, 0, 2_500, 3_500),
-            (Phase::Measured, 1, 3_500, 4_500),
-            (Phase::Measured, 2, 4_500, 5_500),
-            (Phase::Measured, 3, 5_500, 6_000),
+            (IntervalPhase::Warmup, 0, 0, 500),
+            (IntervalPhase::Warmup, 1, 500, 1_500),
+            (IntervalPhase::Warmup, 2, 1_500, 2_500),
+            (IntervalPhase::Measured, 0, 2_500, 3_500),
+            (IntervalPhase::Measured, 1, 3_500, 4_500),
+            (IntervalPhase::Measured, 2, 4_500, 5_500),
+            (IntervalPhase::Measured, 3, 5_500, 6_000),
         ];
         assert_eq!(found, wanted);
         assert!(recorder.close_for_drain(at(6_100), 0).is_none(), "the drain has begun");
-        assert_eq!(ms(&recorder.finish(at(7_000), 0)), (Phase::Drain, 0, 6_000, 7_000));
+        assert_eq!(ms(&recorder.finish(at(7_000), 0)), (IntervalPhase::Drain, 0, 6_000, 7_000));
 
         let mut cut = Recorder::new(at(2_500), window, length);
-        assert_eq!(ms(&cut.close(0)), (Phase::Measured, 0, 2_500, 3_500));
+        assert_eq!(ms(&cut.close(0)), (IntervalPhase::Measured, 0, 2_500, 3_500));
         let part = cut.close_for_drain(at(4_000), 0).unwrap();
-        assert_eq!(ms(&part), (Phase::Measured, 1, 3_500, 4_000));
-        assert_eq!(ms(&cut.finish(at(5_000), 0)), (Phase::Drain, 0, 4_000, 5_000));
+        assert_eq!(ms(&part), (IntervalPhase::Measured, 1, 3_500, 4_000));
+        assert_eq!(ms(&cut.finish(at(5_000), 0)), (IntervalPhase::Drain, 0, 4_000, 5_000));
     }
 
     /// Goal: a part holds what was recorded in it, and the next starts empty.

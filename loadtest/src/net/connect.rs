@@ -20,14 +20,14 @@ use crate::worker::plan::WorkerPlan;
 
 /// A connection, and how long it took to get it.
 #[derive(Debug)]
-pub(crate) struct Reached {
+pub(crate) struct Connected {
     pub(crate) connection: Connection,
-    pub(crate) took: Took,
+    pub(crate) timings: ConnectTimings,
 }
 
 /// How long it took until a connection was open.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Took {
+pub(crate) struct ConnectTimings {
     pub(crate) connect: Duration,
     /// The handshake of TLS, after the connect.
     pub(crate) tls: Option<Duration>,
@@ -36,41 +36,45 @@ pub(crate) struct Took {
 }
 
 /// Connects as the plan has it, and shakes hands if the target speaks TLS; both within one patience.
-pub(crate) async fn reach(plan: &WorkerPlan, source: Option<IpAddr>) -> Result<Reached, Failure> {
+pub(crate) async fn connect(
+    plan: &WorkerPlan,
+    source: Option<IpAddr>,
+) -> Result<Connected, Failure> {
     let started = Instant::now();
-    let stream = connect(&plan.address, source, plan.socket, plan.connect_timeout)
+    let stream = connect_stream(&plan.address, source, plan.socket, plan.connect_timeout)
         .await
         .map_err(|error| Failure::from_io(Stage::Connect, &error))?;
     let connect = started.elapsed();
     let Some(tls) = &plan.tls else {
-        let took = Took { connect, tls: None, handshake: None };
-        return Ok(Reached { connection: Connection::plain(stream), took });
+        let timings = ConnectTimings { connect, tls: None, handshake: None };
+        return Ok(Connected { connection: Connection::plain(stream), timings });
     };
     let left = plan.connect_timeout.saturating_sub(connect);
     let connection = timeout(left, Connection::secure(stream, tls))
         .await
         .unwrap_or(Err(Failure::of(Stage::Tls, Class::Timeout)))?;
-    let took = Took { connect, tls: Some(started.elapsed() - connect), handshake: None };
-    Ok(Reached { connection, took })
+    let timings =
+        ConnectTimings { connect, tls: Some(started.elapsed() - connect), handshake: None };
+    Ok(Connected { connection, timings })
 }
 
-async fn connect(
+async fn connect_stream(
     address: &Address,
     source: Option<IpAddr>,
     options: SocketOptions,
-    patience: Duration,
+    limit: Duration,
 ) -> io::Result<Stream> {
     let addr = match address {
         Address::Tcp(addr) => *addr,
         Address::Unix(path) => {
-            return UnixStream::connect_timeout(path, patience).await.map(Stream::Unix);
+            return UnixStream::connect_timeout(path, limit).await.map(Stream::Unix);
         }
     };
     let stream = match (source, options) {
         (None, SocketOptions { nodelay: _, rcvbuf: None, sndbuf: None }) => {
-            TcpStream::connect_timeout(addr, patience).await?
+            TcpStream::connect_timeout(addr, limit).await?
         }
-        _ => timeout(patience, connect_as(addr, source, options)).await??,
+        _ => timeout(limit, connect_as(addr, source, options)).await??,
     };
     if options.nodelay {
         // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.
@@ -138,7 +142,7 @@ mod tests {
                 SocketOptions { nodelay: true, sndbuf: Some(11_000), ..none },
                 SocketOptions { rcvbuf: Some(20_000), sndbuf: Some(30_000), ..none },
             ] {
-                let connecting = connect(&address, source, options, Duration::from_secs(60));
+                let connecting = connect_stream(&address, source, options, Duration::from_secs(60));
                 let Stream::Tcp(stream) = runtime.block_on(connecting).unwrap() else { panic!() };
                 let socket = SockRef::from(&stream);
                 assert_eq!(socket.tcp_nodelay().unwrap(), options.nodelay, "{options:?}");

@@ -80,10 +80,13 @@ impl Connection {
         self.stream.local_addr()
     }
 
-    pub(crate) fn split(&mut self) -> (Reader<'_>, Writer<'_>) {
+    pub(crate) fn split(&mut self) -> (TlsReader<'_>, TlsWriter<'_>) {
         let session = self.session.as_deref();
         let (reader, writer) = self.stream.split();
-        (Reader { half: reader, session, clear: Vec::new() }, Writer { half: writer, session })
+        (
+            TlsReader { half: reader, session, clear: Vec::new() },
+            TlsWriter { half: writer, session },
+        )
     }
 
     /// Sends what is queued, and the end.
@@ -104,14 +107,14 @@ impl Connection {
 }
 
 /// The receiving half of a [`Connection`].
-pub(crate) struct Reader<'a> {
+pub(crate) struct TlsReader<'a> {
     half: ReadHalf<'a>,
     session: Option<&'a Session>,
     /// What the last call has handed out.
     clear: Vec<u8>,
 }
 
-impl Reader<'_> {
+impl TlsReader<'_> {
     /// The next bytes of the peer's; none at the end of the stream.
     pub(crate) async fn recv(&mut self) -> Result<Received<'_>, Failure> {
         let failed = |error: io::Error| Failure::from_io(Stage::Recv, &error);
@@ -156,12 +159,12 @@ impl Deref for Received<'_> {
 const PIECE_LEN: usize = 64 << 10;
 
 /// The sending half of a [`Connection`].
-pub(crate) struct Writer<'a> {
+pub(crate) struct TlsWriter<'a> {
     half: WriteHalf<'a>,
     session: Option<&'a Session>,
 }
 
-impl Writer<'_> {
+impl TlsWriter<'_> {
     pub(crate) async fn send(&mut self, message: Rc<[u8]>) -> Result<(), Failure> {
         let sent = match self.session {
             None => self.half.send(message).await,

@@ -239,7 +239,7 @@ pub(crate) fn name_of(value: impl ValueEnum) -> String {
 
 /// When messages are sent.
 #[derive(Clone, Debug)]
-pub(crate) enum Load {
+pub(crate) enum LoadPlan {
     /// Each when there is a place for it.
     Closed,
     /// Each when it is due, or as soon after as there is a place for it.

@@ -47,9 +47,9 @@ const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path
 
 impl Url {
     /// Looks the host up and picks the address to test.
-    pub(crate) fn resolve(&self, patience: Duration) -> Result<Address, Error> {
+    pub(crate) fn resolve(&self, limit: Duration) -> Result<Address, Error> {
         match &self.place {
-            Place::Host { name, port } => self.look_up(name, *port, patience).map(Address::Tcp),
+            Place::Host { name, port } => self.look_up(name, *port, limit).map(Address::Tcp),
             Place::Path(path) => Ok(Address::Unix(path.clone())),
         }
     }
@@ -57,7 +57,7 @@ impl Url {
     /// A name with several addresses (`localhost` is often both `::1` and `127.0.0.1`) is tried in
     /// order, because a server usually listens on one of them only. With a single address no extra
     /// connection is made: the target sees exactly the connections of the test.
-    fn look_up(&self, host: &str, port: u16, patience: Duration) -> Result<SocketAddr, Error> {
+    fn look_up(&self, host: &str, port: u16, limit: Duration) -> Result<SocketAddr, Error> {
         let found = (host, port).to_socket_addrs().map_err(|error| {
             Error::new(Exit::Unreachable, format!("{self}: cannot resolve {host}: {error}"))
         })?;
@@ -69,8 +69,7 @@ impl Url {
             }
             [only] => Ok(only),
             [first, ..] => {
-                let answers =
-                    |addr: &&SocketAddr| TcpStream::connect_timeout(addr, patience).is_ok();
+                let answers = |addr: &&SocketAddr| TcpStream::connect_timeout(addr, limit).is_ok();
                 Ok(*addresses.iter().find(answers).unwrap_or(&first))
             }
         }

@@ -22,7 +22,7 @@ pub(crate) enum Broken {
 /// Where in a chunked body the reader is.
 #[derive(Debug, Default)]
 pub(crate) struct Chunked {
-    state: State,
+    state: ChunkState,
     /// The size of the chunk, as far as it is known; then what is left of its data.
     left: u64,
     /// Bytes of the line of the size, or of all trailers: what is neither data nor bounded by it.
@@ -30,7 +30,7 @@ pub(crate) struct Chunked {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     #[default]
     Size,
     Extension,
@@ -46,7 +46,7 @@ enum State {
 
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum ChunkProgress {
     /// All bytes are used and the body goes on.
     Goes,
     /// The body's last byte was the one before `used`.
@@ -54,25 +54,25 @@ pub(crate) enum Progress {
 }
 
 impl Chunked {
-    pub(crate) fn skip(&mut self, bytes: &[u8]) -> Result<Progress, Broken> {
+    pub(crate) fn skip(&mut self, bytes: &[u8]) -> Result<ChunkProgress, Broken> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 self.left -= len as u64;
                 at += len;
                 if self.left == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 continue;
             }
             let is_end = self.step(bytes[at])?;
             at += 1;
             if is_end {
-                return Ok(Progress::Ended { used: at });
+                return Ok(ChunkProgress::Ended { used: at });
             }
         }
-        Ok(Progress::Goes)
+        Ok(ChunkProgress::Goes)
     }
 
     /// Takes one byte that is not data. True if it was the body's last.
@@ -83,40 +83,42 @@ impl Chunked {
         }
         self.state = match (self.state, byte) {
             // A size has a digit.
-            (State::Size, b'\r') if self.line_len > 1 => State::SizeEnd,
-            (State::Size, b';' | b' ' | b'\t') if self.line_len > 1 => State::Extension,
-            (State::Size, digit) => {
+            (ChunkState::Size, b'\r') if self.line_len > 1 => ChunkState::SizeEnd,
+            (ChunkState::Size, b';' | b' ' | b'\t') if self.line_len > 1 => ChunkState::Extension,
+            (ChunkState::Size, digit) => {
                 let digit = char::from(digit).to_digit(16).ok_or(Broken::Malformed)?;
                 let shifted = self.left.checked_mul(16).ok_or(Broken::Malformed)?;
                 self.left = shifted + u64::from(digit);
-                State::Size
+                ChunkState::Size
             }
-            (State::Extension, b'\r') => State::SizeEnd,
-            (State::Extension, byte) if byte != b'\n' => State::Extension,
-            (State::SizeEnd, b'\n') => {
+            (ChunkState::Extension, b'\r') => ChunkState::SizeEnd,
+            (ChunkState::Extension, byte) if byte != b'\n' => ChunkState::Extension,
+            (ChunkState::SizeEnd, b'\n') => {
                 self.line_len = 0;
-                if self.left == 0 { State::Trailer } else { State::Data }
+                if self.left == 0 { ChunkState::Trailer } else { ChunkState::Data }
             }
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => {
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => {
                 self.line_len = 0;
-                State::Size
+                ChunkState::Size
             }
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::TrailerLine, b'\r') => State::TrailerLf,
-            (State::Trailer | State::TrailerLine, byte) if byte != b'\n' => State::TrailerLine,
-            (State::TrailerLf, b'\n') => State::Trailer,
-            (State::LastLf, b'\n') => return Ok(true),
+            (ChunkState::Trailer, b'\r') => ChunkState::LastLf,
+            (ChunkState::TrailerLine, b'\r') => ChunkState::TrailerLf,
+            (ChunkState::Trailer | ChunkState::TrailerLine, byte) if byte != b'\n' => {
+                ChunkState::TrailerLine
+            }
+            (ChunkState::TrailerLf, b'\n') => ChunkState::Trailer,
+            (ChunkState::LastLf, b'\n') => return Ok(true),
             (
-                State::Extension
-                | State::SizeEnd
-                | State::Data
-                | State::DataCr
-                | State::DataLf
-                | State::Trailer
-                | State::TrailerLine
-                | State::TrailerLf
-                | State::LastLf,
+                ChunkState::Extension
+                | ChunkState::SizeEnd
+                | ChunkState::Data
+                | ChunkState::DataCr
+                | ChunkState::DataLf
+                | ChunkState::Trailer
+                | ChunkState::TrailerLine
+                | ChunkState::TrailerLf
+                | ChunkState::LastLf,
                 _,
             ) => return Err(Broken::Malformed),
         };

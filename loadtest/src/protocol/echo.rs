@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use crate::base::random;
 use crate::measure::failure::{Class, Failure, Stage};
-use crate::protocol::{Payload, Step};
+use crate::protocol::{Decoded, Payload};
 
 /// Bytes that say which message it is.
 const NAME_LEN: usize = 24;
@@ -27,7 +27,7 @@ pub(crate) struct Echo {
     /// The longest message. Shorter ones are its begin.
     message: Rc<[u8]>,
     /// Of messages whose lengths are drawn.
-    lengths: Option<Lengths>,
+    lengths: Option<MessageLengths>,
     /// Of messages that are unlike each other.
     run_id: Option<u64>,
 }
@@ -35,22 +35,22 @@ pub(crate) struct Echo {
 /// Which lengths are drawn. The length of a message follows from its place in its conversation, so the
 /// reader of the replies need not be told.
 #[derive(Clone, Copy, Debug)]
-struct Lengths {
+struct MessageLengths {
     min: u32,
     max: u32,
     seed: u64,
 }
 
-impl Lengths {
+impl MessageLengths {
     fn draw(self, connection: u64, seq: u64) -> usize {
-        let conversation = random::mix(self.seed) ^ connection;
-        random::generator(conversation, seq).u32(self.min..=self.max) as usize
+        let stream_seed = random::mix(self.seed) ^ connection;
+        random::generator(stream_seed, seq).u32(self.min..=self.max) as usize
     }
 }
 
 /// One connection's messages.
 #[derive(Debug)]
-pub(crate) struct Talk {
+pub(crate) struct EchoState {
     connection: u64,
     sent: u64,
     completed: u64,
@@ -100,7 +100,7 @@ impl Echo {
                 // 61 is prime, so a reply that is shifted or cut at a power of two does not match by
                 // luck.
                 let message = (0..max).map(|index| b'!' + (index % 61) as u8).collect();
-                let lengths = (min < max).then_some(Lengths { min, max, seed });
+                let lengths = (min < max).then_some(MessageLengths { min, max, seed });
                 Echo { message, lengths, run_id }
             }
             Payload::Given(ref bytes) => {
@@ -109,10 +109,10 @@ impl Echo {
         }
     }
 
-    pub(super) fn encode(&self, talk: &mut Talk) -> Rc<[u8]> {
-        let seq = talk.sent;
-        talk.sent += 1;
-        self.message(talk.connection, seq)
+    pub(super) fn encode(&self, state: &mut EchoState) -> Rc<[u8]> {
+        let seq = state.sent;
+        state.sent += 1;
+        self.message(state.connection, seq)
     }
 
     fn message(&self, connection: u64, seq: u64) -> Rc<[u8]> {
@@ -126,8 +126,8 @@ impl Echo {
     }
 
     /// The length of the next message.
-    pub(super) fn next_len(&self, talk: &Talk) -> usize {
-        self.len_of(talk.connection, talk.sent)
+    pub(super) fn next_len(&self, state: &EchoState) -> usize {
+        self.len_of(state.connection, state.sent)
     }
 
     fn len_of(&self, connection: u64, seq: u64) -> usize {
@@ -143,10 +143,10 @@ impl Echo {
     }
 
     /// Writes the next message, which is sent with this.
-    pub(super) fn write(&self, talk: &mut Talk, place: &mut [u8]) {
-        let seq = talk.sent;
-        talk.sent += 1;
-        self.fill(talk.connection, seq, place);
+    pub(super) fn write(&self, state: &mut EchoState, place: &mut [u8]) {
+        let seq = state.sent;
+        state.sent += 1;
+        self.fill(state.connection, seq, place);
     }
 
     fn fill(&self, connection: u64, seq: u64, place: &mut [u8]) {
@@ -163,45 +163,45 @@ impl Echo {
     }
 
     /// The first of these bytes that is not the reply's; the first of all if it is none of them.
-    pub(super) fn wrong_from(&self, talk: &Talk, bytes: &[u8]) -> usize {
-        let wanted = self.message(talk.connection, talk.completed);
-        let mut pairs = bytes.iter().zip(&wanted[talk.received_len..]);
+    pub(super) fn wrong_from(&self, state: &EchoState, bytes: &[u8]) -> usize {
+        let wanted = self.message(state.connection, state.completed);
+        let mut pairs = bytes.iter().zip(&wanted[state.received_len..]);
         pairs.position(|(byte, wanted)| byte != wanted).unwrap_or(0)
     }
 
-    pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
-        let len = self.len_of(talk.connection, talk.completed);
-        let missing_len = len - talk.received_len;
+    pub(super) fn decode(&self, state: &mut EchoState, bytes: &[u8]) -> Result<Decoded, Failure> {
+        let len = self.len_of(state.connection, state.completed);
+        let missing_len = len - state.received_len;
         let used = bytes.len().min(missing_len);
         match self.run_id {
-            None if bytes[..used] != self.message[talk.received_len..][..used] => {
+            None if bytes[..used] != self.message[state.received_len..][..used] => {
                 return Err(Failure::of(Stage::Recv, Class::Mismatch));
             }
             None => {}
-            Some(run_id) => verify(run_id, len, talk, &bytes[..used])?,
+            Some(run_id) => verify(run_id, len, state, &bytes[..used])?,
         }
         if used < missing_len {
-            talk.received_len += used;
-            return Ok(Step::Partial);
+            state.received_len += used;
+            return Ok(Decoded::Partial);
         }
-        talk.received_len = 0;
-        talk.completed += 1;
-        Ok(Step::Complete { used })
+        state.received_len = 0;
+        state.completed += 1;
+        Ok(Decoded::Complete { used })
     }
 }
 
-/// Compares the next bytes of the reply to message `talk.completed`, which has this length.
-fn verify(run_id: u64, len: usize, talk: &mut Talk, bytes: &[u8]) -> Result<(), Failure> {
-    let name = Name { seq: talk.completed, connection: talk.connection, run_id };
+/// Compares the next bytes of the reply to message `state.completed`, which has this length.
+fn verify(run_id: u64, len: usize, state: &mut EchoState, bytes: &[u8]) -> Result<(), Failure> {
+    let name = Name { seq: state.completed, connection: state.connection, run_id };
     let name_len = NAME_LEN.min(len);
-    let from = talk.received_len;
+    let from = state.received_len;
     for (position, byte) in (from..name_len).zip(bytes) {
-        talk.name[position] = *byte;
+        state.name[position] = *byte;
     }
     let until = from + bytes.len();
     if from < name_len && until >= name_len {
-        let found = Name::from_bytes(&talk.name[..name_len], name);
-        if let Some(class) = talk.what_it_is(found, name) {
+        let found = Name::from_bytes(&state.name[..name_len], name);
+        if let Some(class) = state.what_it_is(found, name) {
             return Err(Failure::of(Stage::Recv, class));
         }
     }
@@ -213,9 +213,9 @@ fn verify(run_id: u64, len: usize, talk: &mut Talk, bytes: &[u8]) -> Result<(), 
     }
 }
 
-impl Talk {
-    pub(super) fn new(connection: u64) -> Talk {
-        Talk { connection, sent: 0, completed: 0, received_len: 0, name: [0; NAME_LEN] }
+impl EchoState {
+    pub(super) fn new(connection: u64) -> EchoState {
+        EchoState { connection, sent: 0, completed: 0, received_len: 0, name: [0; NAME_LEN] }
     }
 
     /// Whether a message waits for its reply.
@@ -243,21 +243,21 @@ impl Talk {
 mod tests {
     use super::*;
 
-    const COMPLETE: Result<Step, Class> = Ok(Step::Complete { used: 6 });
+    const COMPLETE: Result<Decoded, Class> = Ok(Decoded::Complete { used: 6 });
 
     fn sized(size: usize, run_id: u64) -> Echo {
         let size = size as u32;
         Echo::new(&Payload::Pattern { min: size, max: size }, Some(run_id), 1)
     }
 
-    fn decode(pieces: &[&[u8]]) -> (Talk, Result<Step, Class>) {
+    fn decode(pieces: &[&[u8]]) -> (EchoState, Result<Decoded, Class>) {
         let echo = Echo::new(&Payload::Given((*b"abcdef").into()), None, 1);
-        let mut talk = Talk::new(0);
-        let mut last = Ok(Step::Partial);
+        let mut state = EchoState::new(0);
+        let mut last = Ok(Decoded::Partial);
         for piece in pieces {
-            last = echo.decode(&mut talk, piece).map_err(|failure| failure.class);
+            last = echo.decode(&mut state, piece).map_err(|failure| failure.class);
         }
-        (talk, last)
+        (state, last)
     }
 
     /// Goal: a reply counts only when every byte is back, however it is cut up, and the next reply
@@ -270,8 +270,8 @@ mod tests {
     #[test]
     fn a_reply_is_complete_when_all_bytes_are_back() {
         assert_eq!(decode(&[b"abcdef"]).1, COMPLETE);
-        assert_eq!(decode(&[b"ab", b"cd", b"ef"]).1, Ok(Step::Complete { used: 2 }));
-        assert_eq!(decode(&[b"abcde"]).1, Ok(Step::Partial));
+        assert_eq!(decode(&[b"ab", b"cd", b"ef"]).1, Ok(Decoded::Complete { used: 2 }));
+        assert_eq!(decode(&[b"abcde"]).1, Ok(Decoded::Partial));
         assert_eq!(decode(&[b"abcdefabc"]).1, COMPLETE);
         assert_eq!(decode(&[b"abcdef", b"abcdef"]).1, COMPLETE);
     }
@@ -303,17 +303,19 @@ mod tests {
         for size in [24, 25, 64, 1_000] {
             let (echo, elsewhere) = (sized(size, 77), sized(size, 78));
             let open = |echo: &Echo, connection| {
-                let mut talk = Talk::new(connection);
-                let messages = [echo.encode(&mut talk), echo.encode(&mut talk)];
-                (talk, messages)
+                let mut state = EchoState::new(connection);
+                let messages = [echo.encode(&mut state), echo.encode(&mut state)];
+                (state, messages)
             };
             let first_reply = |reply: &[u8], piece_len: usize| {
-                let (mut talk, _) = open(&echo, 3);
+                let (mut state, _) = open(&echo, 3);
                 let mut pieces = reply.chunks(piece_len);
-                let outcome = pieces.find_map(|piece| match echo.decode(&mut talk, piece) {
-                    Ok(Step::Partial) => None,
-                    Ok(Step::Complete { used }) => Some(Ok(used)),
-                    Ok(Step::Unexpected { failure, .. }) | Err(failure) => Some(Err(failure.class)),
+                let outcome = pieces.find_map(|piece| match echo.decode(&mut state, piece) {
+                    Ok(Decoded::Partial) => None,
+                    Ok(Decoded::Complete { used }) => Some(Ok(used)),
+                    Ok(Decoded::Unexpected { failure, .. }) | Err(failure) => {
+                        Some(Err(failure.class))
+                    }
                 });
                 outcome.expect("a whole message")
             };
@@ -344,12 +346,12 @@ mod tests {
     fn short_messages_are_verified() {
         for (size, other_is_found) in [(1, false), (8, false), (9, true), (16, true)] {
             let echo = sized(size, 1);
-            let (mut talk, mut other) = (Talk::new(1), Talk::new(2));
-            let (first, second) = (echo.encode(&mut talk), echo.encode(&mut talk));
+            let (mut state, mut other) = (EchoState::new(1), EchoState::new(2));
+            let (first, second) = (echo.encode(&mut state), echo.encode(&mut state));
             let others = echo.encode(&mut other);
             let class = |reply: &[u8]| {
-                let mut talk = Talk { sent: 2, ..Talk::new(1) };
-                echo.decode(&mut talk, reply).err().map(|failure| failure.class)
+                let mut state = EchoState { sent: 2, ..EchoState::new(1) };
+                echo.decode(&mut state, reply).err().map(|failure| failure.class)
             };
             assert_eq!(class(&first), None);
             assert_eq!(class(&second), Some(Class::Order));
@@ -371,8 +373,8 @@ mod tests {
         for run_id in [None, Some(7)] {
             let lengths = |seed: u64, connection: u64| -> Vec<usize> {
                 let echo = Echo::new(&payload, run_id, seed);
-                let mut talk = Talk::new(connection);
-                (0..3_000).map(|_| echo.encode(&mut talk).len()).collect()
+                let mut state = EchoState::new(connection);
+                (0..3_000).map(|_| echo.encode(&mut state).len()).collect()
             };
             let first = lengths(1, 1);
             assert_eq!(first, lengths(1, 1));
@@ -386,27 +388,27 @@ mod tests {
 
             for piece_len in [1, 7, 1_000] {
                 let echo = Echo::new(&payload, run_id, 1);
-                let mut talk = Talk::new(3);
+                let mut state = EchoState::new(3);
                 let stream: Vec<u8> =
-                    (0..300).flat_map(|_| echo.encode(&mut talk).to_vec()).collect();
+                    (0..300).flat_map(|_| echo.encode(&mut state).to_vec()).collect();
                 let mut replies = 0;
                 for mut piece in stream[..stream.len() - 1].chunks(piece_len) {
                     while !piece.is_empty() {
-                        match echo.decode(&mut talk, piece).unwrap() {
-                            Step::Complete { used } => {
+                        match echo.decode(&mut state, piece).unwrap() {
+                            Decoded::Complete { used } => {
                                 replies += 1;
                                 piece = &piece[used..];
                             }
                             step => {
                                 piece = {
-                                    assert_eq!(step, Step::Partial);
+                                    assert_eq!(step, Decoded::Partial);
                                     &[]
                                 }
                             }
                         }
                     }
                 }
-                assert_eq!((replies, talk.ended().class), (299, Class::Short));
+                assert_eq!((replies, state.ended().class), (299, Class::Short));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! may be outstanding on a connection (`--pipeline`); replies come in the order of the messages.
 //!
 //! A new protocol is a file here, a variant of [`Protocol`] for what all connections of a worker share
-//! and a variant of [`Conversation`] for what each connection needs to remember:
+//! and a variant of [`ConnState`] for what each connection needs to remember:
 //!
 //! | method | called |
 //! |---|---|
@@ -18,10 +18,10 @@
 //! | [`Protocol::is_over`] | after each reply that is complete |
 //! | [`Protocol::ended`] | when the peer has finished sending |
 //! | [`Protocol::take_owed`] | after received bytes: what they want to be answered, beside the messages |
-//! | [`Protocol::farewell`] | before the connection is closed in order |
+//! | [`Protocol::close_message`] | before the connection is closed in order |
 //!
 //! A [`Failure`] ends the connection, and with it every message that is outstanding there; the one of
-//! a [`Step::Unexpected`] is that of a single message.
+//! a [`Decoded::Unexpected`] is that of a single message.
 
 pub(crate) mod chunked;
 pub(crate) mod echo;
@@ -32,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::random;
-use crate::measure::failure::{Failure, Surprise};
+use crate::measure::failure::{Failure, UnexpectedBytes};
 use crate::protocol::echo::Echo;
 use crate::protocol::http::Http;
 use crate::protocol::http::exchange::Exchange;
@@ -41,7 +41,7 @@ use crate::protocol::ws::upgrade::Upgrade;
 
 /// What is spoken, as it was asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum Speech {
+pub(crate) enum ProtocolConfig {
     Echo(Payload),
     Http(Arc<Exchange>),
     Ws(Payload, Arc<Upgrade>),
@@ -71,21 +71,21 @@ impl Payload {
     }
 }
 
-impl Speech {
+impl ProtocolConfig {
     /// As the report has it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Speech::Echo(_) => "tcp echo",
-            Speech::Http(_) => "http/1.1",
-            Speech::Ws(..) => "websocket echo",
+            ProtocolConfig::Echo(_) => "tcp echo",
+            ProtocolConfig::Http(_) => "http/1.1",
+            ProtocolConfig::Ws(..) => "websocket echo",
         }
     }
 
     /// The sizes of the shortest message and of the longest; of HTTP, of the whole request.
     pub(crate) fn message_sizes(&self) -> (u32, u32) {
         match self {
-            Speech::Echo(payload) | Speech::Ws(payload, _) => payload.sizes(),
-            Speech::Http(exchange) => {
+            ProtocolConfig::Echo(payload) | ProtocolConfig::Ws(payload, _) => payload.sizes(),
+            ProtocolConfig::Http(exchange) => {
                 let sizes = exchange.requests().iter().map(|request| request.len());
                 let size = |size: Option<usize>| {
                     u32::try_from(size.expect("there is one")).expect("bounded by config")
@@ -106,17 +106,17 @@ pub(crate) enum Protocol {
 
 /// What is remembered of one connection.
 #[derive(Debug)]
-pub(crate) enum Conversation {
-    Echo(echo::Talk),
-    Http(http::Talk),
+pub(crate) enum ConnState {
+    Echo(echo::EchoState),
+    Http(http::HttpState),
     /// In a box, as it is larger than the others.
-    Ws(Box<ws::Talk>),
+    Ws(Box<ws::WsState>),
 }
 
 /// What received bytes were.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Decoded {
     /// A part of a reply: all bytes were used.
     Partial,
     /// The end of the reply to the oldest outstanding message. Bytes after `used` are not looked at.
@@ -128,12 +128,17 @@ pub(crate) enum Step {
 
 impl Protocol {
     /// With a `run_id`, each message of an echo is unlike every other.
-    pub(crate) fn new(speech: &Speech, run_id: Option<u64>, seed: u64, worker: u32) -> Protocol {
+    pub(crate) fn new(
+        protocol: &ProtocolConfig,
+        run_id: Option<u64>,
+        seed: u64,
+        worker: u32,
+    ) -> Protocol {
         let echo = |payload: &Payload| Echo::new(payload, run_id, seed);
-        match speech {
-            Speech::Echo(payload) => Protocol::Echo(echo(payload)),
-            Speech::Http(exchange) => Protocol::Http(Http::new(Arc::clone(exchange))),
-            Speech::Ws(payload, upgrade) => {
+        match protocol {
+            ProtocolConfig::Echo(payload) => Protocol::Echo(echo(payload)),
+            ProtocolConfig::Http(exchange) => Protocol::Http(Http::new(Arc::clone(exchange))),
+            ProtocolConfig::Ws(payload, upgrade) => {
                 // Connections have generators of the seed itself.
                 let random = random::generator(random::mix(seed), worker.into());
                 Protocol::Ws(Ws::new(echo(payload), Arc::clone(upgrade), random))
@@ -142,31 +147,27 @@ impl Protocol {
     }
 
     /// `connection` is a number that no other connection of the run has or had.
-    pub(crate) fn begin(&self, connection: u64) -> Conversation {
+    pub(crate) fn begin(&self, connection: u64) -> ConnState {
         match self {
-            Protocol::Echo(_) => Conversation::Echo(echo::Talk::new(connection)),
-            Protocol::Http(_) => Conversation::Http(http::Talk::default()),
-            Protocol::Ws(_) => Conversation::Ws(Box::new(ws::Talk::new(connection))),
+            Protocol::Echo(_) => ConnState::Echo(echo::EchoState::new(connection)),
+            Protocol::Http(_) => ConnState::Http(http::HttpState::default()),
+            Protocol::Ws(_) => ConnState::Ws(Box::new(ws::WsState::new(connection))),
         }
     }
 
     /// What has to be sent before the first message. The connection is open when
     /// [`is_open`](Protocol::is_open) says so, or at once if this is nothing.
-    pub(crate) fn open(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
-        match (self, conversation) {
-            (Protocol::Ws(ws), Conversation::Ws(talk)) => Some(ws.open(talk)),
+    pub(crate) fn open(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
+        match (self, state) {
+            (Protocol::Ws(ws), ConnState::Ws(state)) => Some(ws.open(state)),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => None,
         }
     }
 
     /// Looks at the answer to [`open`](Protocol::open), as far as it has come. All bytes are used.
-    pub(crate) fn is_open(
-        &self,
-        conversation: &mut Conversation,
-        bytes: &[u8],
-    ) -> Result<bool, Failure> {
-        match (self, conversation) {
-            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.is_open(talk, bytes),
+    pub(crate) fn is_open(&self, state: &mut ConnState, bytes: &[u8]) -> Result<bool, Failure> {
+        match (self, state) {
+            (Protocol::Ws(ws), ConnState::Ws(state)) => ws.is_open(state, bytes),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
                 unreachable!("there is nothing to agree on")
             }
@@ -174,11 +175,11 @@ impl Protocol {
     }
 
     /// The next message to send. Equal messages share their bytes, so that sending allocates nothing.
-    pub(crate) fn encode(&self, conversation: &mut Conversation) -> Rc<[u8]> {
-        match (self, conversation) {
-            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.encode(talk),
-            (Protocol::Http(http), Conversation::Http(_)) => http.encode(),
-            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.encode(talk),
+    pub(crate) fn encode(&self, state: &mut ConnState) -> Rc<[u8]> {
+        match (self, state) {
+            (Protocol::Echo(echo), ConnState::Echo(state)) => echo.encode(state),
+            (Protocol::Http(http), ConnState::Http(_)) => http.encode(),
+            (Protocol::Ws(ws), ConnState::Ws(state)) => ws.encode(state),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
                 unreachable!("{OF_ANOTHER}")
             }
@@ -195,15 +196,11 @@ impl Protocol {
     }
 
     /// Looks at bytes that are not empty.
-    pub(crate) fn decode(
-        &self,
-        conversation: &mut Conversation,
-        bytes: &[u8],
-    ) -> Result<Step, Failure> {
-        match (self, conversation) {
-            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.decode(talk, bytes),
-            (Protocol::Http(http), Conversation::Http(talk)) => http.decode(talk, bytes),
-            (Protocol::Ws(ws), Conversation::Ws(talk)) => ws.decode(talk, bytes),
+    pub(crate) fn decode(&self, state: &mut ConnState, bytes: &[u8]) -> Result<Decoded, Failure> {
+        match (self, state) {
+            (Protocol::Echo(echo), ConnState::Echo(state)) => echo.decode(state, bytes),
+            (Protocol::Http(http), ConnState::Http(state)) => http.decode(state, bytes),
+            (Protocol::Ws(ws), ConnState::Ws(state)) => ws.decode(state, bytes),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
                 unreachable!("{OF_ANOTHER}")
             }
@@ -211,29 +208,27 @@ impl Protocol {
     }
 
     /// What is to be sent beside the messages, as soon as possible.
-    pub(crate) fn take_owed(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
-        match conversation {
-            Conversation::Echo(_) | Conversation::Http(_) => None,
-            Conversation::Ws(talk) => talk.take_owed(),
+    pub(crate) fn take_owed(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
+        match state {
+            ConnState::Echo(_) | ConnState::Http(_) => None,
+            ConnState::Ws(state) => state.take_owed(),
         }
     }
 
     /// How a reply began, or an answer to the opening, that was as a whole not the one that was wanted.
-    pub(crate) fn take_unwanted(&self, conversation: &mut Conversation) -> Option<Surprise> {
-        match conversation {
-            Conversation::Echo(_) => None,
-            Conversation::Http(talk) => talk.take_unwanted(),
-            Conversation::Ws(talk) => talk.unwanted(),
+    pub(crate) fn take_unwanted(&self, state: &mut ConnState) -> Option<UnexpectedBytes> {
+        match state {
+            ConnState::Echo(_) => None,
+            ConnState::Http(state) => state.take_unwanted(),
+            ConnState::Ws(state) => state.unwanted(),
         }
     }
 
     /// Where `bytes`, which `decode` has just refused, begin to be wrong, as far as that can be told.
-    pub(crate) fn wrong_from(&self, conversation: &Conversation, bytes: &[u8]) -> usize {
-        match (self, conversation) {
-            (Protocol::Echo(echo), Conversation::Echo(talk)) => echo.wrong_from(talk, bytes),
-            (Protocol::Http(_), Conversation::Http(_)) | (Protocol::Ws(_), Conversation::Ws(_)) => {
-                0
-            }
+    pub(crate) fn wrong_from(&self, state: &ConnState, bytes: &[u8]) -> usize {
+        match (self, state) {
+            (Protocol::Echo(echo), ConnState::Echo(state)) => echo.wrong_from(state, bytes),
+            (Protocol::Http(_), ConnState::Http(_)) | (Protocol::Ws(_), ConnState::Ws(_)) => 0,
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
                 unreachable!("{OF_ANOTHER}")
             }
@@ -242,19 +237,19 @@ impl Protocol {
 
     /// Whether the reply that was just complete is the last one on this connection, because the peer
     /// closes it then.
-    pub(crate) fn is_over(&self, conversation: &Conversation) -> bool {
-        match conversation {
-            Conversation::Echo(_) | Conversation::Ws(_) => false,
-            Conversation::Http(talk) => talk.is_over(),
+    pub(crate) fn is_over(&self, state: &ConnState) -> bool {
+        match state {
+            ConnState::Echo(_) | ConnState::Ws(_) => false,
+            ConnState::Http(state) => state.is_over(),
         }
     }
 
     /// What an end of the stream means for the reply that is awaited. It may be that reply's end.
-    pub(crate) fn ended(&self, conversation: &mut Conversation) -> Result<Step, Failure> {
-        match (self, conversation) {
-            (Protocol::Echo(_), Conversation::Echo(talk)) => Err(talk.ended()),
-            (Protocol::Http(http), Conversation::Http(talk)) => http.ended(talk),
-            (Protocol::Ws(_), Conversation::Ws(talk)) => Err(talk.ended()),
+    pub(crate) fn ended(&self, state: &mut ConnState) -> Result<Decoded, Failure> {
+        match (self, state) {
+            (Protocol::Echo(_), ConnState::Echo(state)) => Err(state.ended()),
+            (Protocol::Http(http), ConnState::Http(state)) => http.ended(state),
+            (Protocol::Ws(_), ConnState::Ws(state)) => Err(state.ended()),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => {
                 unreachable!("{OF_ANOTHER}")
             }
@@ -262,9 +257,9 @@ impl Protocol {
     }
 
     /// What is said before a connection is closed that has done its part, or that the peer closes.
-    pub(crate) fn farewell(&self, conversation: &mut Conversation) -> Option<Rc<[u8]>> {
-        match (self, conversation) {
-            (Protocol::Ws(ws), Conversation::Ws(talk)) => Some(ws.farewell(talk)),
+    pub(crate) fn close_message(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
+        match (self, state) {
+            (Protocol::Ws(ws), ConnState::Ws(state)) => Some(ws.close_message(state)),
             (Protocol::Echo(_) | Protocol::Http(_) | Protocol::Ws(_), _) => None,
         }
     }

@@ -8,9 +8,9 @@
 use crate::measure::stats::PERCENTILES;
 use crate::report::model::{Distribution, Report};
 
-type Figure = fn(&Report) -> String;
+type Column = fn(&Report) -> String;
 
-const COLUMNS: &[(&str, Figure)] = &[
+const COLUMNS: &[(&str, Column)] = &[
     ("schema_version", |report| report.schema_version.to_string()),
     ("name", |report| report.name.clone().unwrap_or_default()),
     ("labels", |report| {
@@ -68,7 +68,7 @@ const COLUMNS: &[(&str, Figure)] = &[
 ];
 
 /// Behind the latencies: columns that came later.
-const LATER_COLUMNS: &[(&str, Figure)] = &[
+const LATER_COLUMNS: &[(&str, Column)] = &[
     ("server_fds", |report| optional(server(report, |server| server.fds))),
     ("server_voluntary_switches", |report| {
         optional(server(report, |server| server.voluntary_switches))
@@ -86,7 +86,7 @@ const LATER_COLUMNS: &[(&str, Figure)] = &[
 ];
 
 /// Behind those.
-const LAST_COLUMNS: &[(&str, Figure)] = &[
+const LAST_COLUMNS: &[(&str, Column)] = &[
     ("outages", |report| report.outages.len().to_string()),
     ("outage_s", |report| {
         report.outages.iter().map(|outage| outage.length_s).sum::<f64>().to_string()
@@ -95,7 +95,7 @@ const LAST_COLUMNS: &[(&str, Figure)] = &[
 ];
 
 pub(crate) fn render(report: &Report) -> String {
-    let cell = |(name, figure): &(&str, Figure)| ((*name).to_owned(), quoted(&figure(report)));
+    let cell = |(name, figure): &(&str, Column)| ((*name).to_owned(), quoted(&figure(report)));
     let (mut names, mut values): (Vec<String>, Vec<String>) = COLUMNS.iter().map(cell).unzip();
     let latencies = &report.latency_us;
     for (kind, distribution) in [

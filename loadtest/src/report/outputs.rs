@@ -14,7 +14,7 @@ use crate::report::{csv, hgrm, hlog, html, json, text, timeseries};
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     /// The summary for people
     Text,
     /// The whole report
@@ -29,8 +29,8 @@ pub(crate) enum Format {
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) format: OutputFormat,
     /// Print to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -118,7 +118,10 @@ impl OutputArgs {
     /// Of several runs at once there is a page and nothing else.
     pub(crate) fn check_several(&self) -> Result<(), Error> {
         let only_html = self.html.is_some() && self.files()?.len() == 1;
-        if only_html && self.format == Format::Text && self.output.is_none() && self.json.is_none()
+        if only_html
+            && self.format == OutputFormat::Text
+            && self.output.is_none()
+            && self.json.is_none()
         {
             return Ok(());
         }
@@ -130,7 +133,7 @@ impl OutputArgs {
     /// An interval log has histograms and nothing else.
     pub(crate) fn check_log(&self) -> Result<(), Error> {
         let others = [&self.json, &self.html, &self.hlog, &self.timeseries, &self.out_dir];
-        if self.format == Format::Text && others.iter().all(|other| other.is_none()) {
+        if self.format == OutputFormat::Text && others.iter().all(|other| other.is_none()) {
             return Ok(());
         }
         let line = "an interval log has histograms only: it is shown as text, or by --hgrm FILE";

@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::analysis::gates::Figures;
 use crate::measure::recorder::Counts;
-use crate::plan::gate::{Figure, Gate, Latency, Statistic};
+use crate::plan::gate::{Gate, GateFigure, Latency, Statistic};
 use crate::report::model::distribution::us;
 use crate::report::model::verdicts::Aborted;
 
@@ -70,7 +70,7 @@ impl Watch {
 impl Gate {
     /// Why its figure is not known before the end of the run, if it is not.
     fn is_seen_late(&self, is_open_loop: bool) -> Option<&'static str> {
-        let Figure::Latency(latency, _) = self.figure else { return None };
+        let GateFigure::Latency(latency, _) = self.figure else { return None };
         match latency {
             Latency::Main => None,
             Latency::Response if is_open_loop => None,

@@ -11,11 +11,11 @@ use crate::plan::load::{Churn, OpenLoop, SocketOptions, Think};
 use crate::plan::sample_server::SampleServer;
 use crate::plan::sources::SourceRange;
 use crate::plan::target_url::Url;
-use crate::protocol::Speech;
+use crate::protocol::ProtocolConfig;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::run::abort::Watch;
 use crate::run::progress::ProgressStyle;
-use crate::series::CampaignArgs;
+use crate::series::SeriesArgs;
 
 /// Everything a run needs to know.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct RunConfig {
     pub(crate) url: Option<Url>,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
-    pub(crate) speech: Speech,
+    pub(crate) protocol: ProtocolConfig,
     /// `None` is in the clear.
     pub(crate) tls: Option<Arc<Tls>>,
     /// `None` is a closed loop.
@@ -52,7 +52,7 @@ pub(crate) struct RunConfig {
     pub(crate) timeout: Duration,
     pub(crate) thresholds: Vec<Gate>,
     pub(crate) watch: Watch,
-    pub(crate) campaign: CampaignArgs,
+    pub(crate) series: SeriesArgs,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
     pub(crate) sample_server: SampleServer,

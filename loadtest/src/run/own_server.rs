@@ -20,10 +20,10 @@ use crate::base::print::to_stderr;
 use crate::serve::announcement::Announcement;
 
 /// How long the child may take to listen.
-const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long the child may take to exit once its stdin is closed.
-const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running child. Dropping it stops the process.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl OwnServer {
                 Error::could_not_run(format!("cannot start {program} serve echo: {error}"))
             })?;
         let stdout = watch(child.stdout.take().expect("stdout is piped"));
-        match stdout.recv_timeout(START_PATIENCE) {
+        match stdout.recv_timeout(START_TIMEOUT) {
             Ok(text) => match text.parse() {
                 Ok(announced) => Ok(OwnServer { child, announced, stdout }),
                 Err(()) => {
@@ -98,7 +98,7 @@ impl Drop for OwnServer {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         // The reader thread hangs up when the child's stdout ends, which is when it exits.
-        if let Err(RecvTimeoutError::Timeout) = self.stdout.recv_timeout(EXIT_PATIENCE) {
+        if let Err(RecvTimeoutError::Timeout) = self.stdout.recv_timeout(EXIT_TIMEOUT) {
             to_stderr("loadtest: own echo server did not stop by itself: killed");
         }
         end(&mut self.child);

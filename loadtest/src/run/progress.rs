@@ -23,7 +23,7 @@ const RATES_MAX: usize = 16;
 
 /// What is going on, and how far it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Stage {
+pub(crate) enum ProgressStage {
     Ramp { wanted: u32 },
     Warmup { elapsed: Duration, of: Duration },
     Measured { elapsed: Duration, of: Duration },
@@ -78,7 +78,7 @@ impl Progress {
         Some(self.drawn_at + period)
     }
 
-    pub(crate) fn draw(&mut self, stage: Stage, now: Snapshot) {
+    pub(crate) fn draw(&mut self, stage: ProgressStage, now: Snapshot) {
         let since = self.drawn_at.elapsed();
         let seconds = since.as_secs_f64().max(1e-6);
         let rate = (now.replies - self.before.replies) as f64 / seconds;
@@ -86,7 +86,8 @@ impl Progress {
             self.rates.pop_front();
         }
         self.rates.push_back(rate);
-        let has_load = matches!(stage, Stage::Warmup { .. } | Stage::Measured { .. });
+        let has_load =
+            matches!(stage, ProgressStage::Warmup { .. } | ProgressStage::Measured { .. });
         self.down = match now.alive {
             0 if has_load => self.down.or(Some((self.drawn_at, self.before.refused))),
             _ => None,
@@ -127,9 +128,9 @@ fn is_dumb(term: Option<&OsStr>) -> bool {
 /// Of the terminal as it is now, or else as the shell has told; a terminal that says nothing is
 /// one of the usual width.
 fn columns() -> usize {
-    let told = || env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    let from_env = || env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
     let asked = sys::terminal_columns(io::stderr().as_fd()).map(usize::from);
-    asked.or_else(told).unwrap_or(COLUMNS)
+    asked.or_else(from_env).unwrap_or(COLUMNS)
 }
 
 /// The line and, if there is room for it, the chart. The last column stays free: a terminal may begin
@@ -143,12 +144,12 @@ fn fit(line: &str, chart: &str, columns: usize) -> String {
     line.chars().take(room).collect()
 }
 
-fn line(stage: Stage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
+fn line(stage: ProgressStage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
     let mut line = match stage {
-        Stage::Ramp { wanted } => return ramp_line(wanted, now),
-        Stage::Warmup { elapsed, of } => format!("warm-up {}", clock(elapsed, of)),
-        Stage::Measured { elapsed, of } => clock(elapsed, of),
-        Stage::Drain { elapsed, of } => format!("drain {}", clock(elapsed, of)),
+        ProgressStage::Ramp { wanted } => return ramp_line(wanted, now),
+        ProgressStage::Warmup { elapsed, of } => format!("warm-up {}", clock(elapsed, of)),
+        ProgressStage::Measured { elapsed, of } => clock(elapsed, of),
+        ProgressStage::Drain { elapsed, of } => format!("drain {}", clock(elapsed, of)),
     };
     let _ = write!(line, "  {}/s", short_count(rate));
     let percentile = |p| now.percentile_since(before, p).map(short_time);
@@ -244,12 +245,12 @@ mod tests {
         published.errors.add_one();
         let now = Snapshot::take([&published].into_iter());
         let (elapsed, of) = (Duration::from_secs(12), Duration::from_secs(30));
-        let measured = line(Stage::Measured { elapsed, of }, &now, &before, 49_900.0);
+        let measured = line(ProgressStage::Measured { elapsed, of }, &now, &before, 49_900.0);
         assert!(measured.starts_with("12s/30s  49.9k/s  p50 "), "{measured}");
         assert!(measured.ends_with("µs  conns 1  err 2"), "{measured}");
-        let ramp = line(Stage::Ramp { wanted: 10 }, &now, &before, 0.0);
+        let ramp = line(ProgressStage::Ramp { wanted: 10 }, &now, &before, 0.0);
         assert_eq!(ramp, "ramp 0/10  err 1");
-        let idle = line(Stage::Warmup { elapsed, of }, &before, &before, 0.0);
+        let idle = line(ProgressStage::Warmup { elapsed, of }, &before, &before, 0.0);
         assert_eq!(idle, "warm-up 12s/30s  0/s  conns 0  err 0");
     }
 

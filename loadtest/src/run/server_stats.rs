@@ -30,7 +30,7 @@ const NAMES_MAX: usize = 8;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Evidence {
+pub(crate) struct ServerStats {
     pub(crate) server: Option<ServerSample>,
     /// Of this network namespace. What is about listeners is there only if the target's is one of
     /// them.
@@ -168,7 +168,7 @@ impl Sampler {
     }
 
     /// After the last reply, before the connections are closed.
-    pub(crate) fn finish(self) -> Evidence {
+    pub(crate) fn finish(self) -> ServerStats {
         let mut tcp = TcpCounters::read().since(self.tcp_before);
         if !self.sees_listener {
             (tcp.listen_overflows, tcp.listen_drops) = (None, None);
@@ -197,7 +197,7 @@ impl Sampler {
             rss_bytes: sum(&self.subjects, |subject| subject.rss_bytes),
             descriptors: sum(&self.subjects, |subject| subject.descriptors),
         });
-        Evidence { server, tcp, notes }
+        ServerStats { server, tcp, notes }
     }
 }
 
@@ -260,20 +260,23 @@ mod tests {
     /// Kills: this machine's accept queues as the target's; a note for every remote target.
     #[test]
     fn a_target_elsewhere() {
-        let evidence = auto("192.0.2.1:80".parse().unwrap()).finish();
-        assert!(evidence.server.is_none() && evidence.notes.is_empty(), "{evidence:?}");
-        assert_eq!((evidence.tcp.listen_overflows, evidence.tcp.listen_drops), (None, None));
-        assert!(evidence.tcp.retransmits.is_some());
+        let server_stats = auto("192.0.2.1:80".parse().unwrap()).finish();
+        assert!(server_stats.server.is_none() && server_stats.notes.is_empty(), "{server_stats:?}");
+        assert_eq!(
+            (server_stats.tcp.listen_overflows, server_stats.tcp.listen_drops),
+            (None, None)
+        );
+        assert!(server_stats.tcp.retransmits.is_some());
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sampler = auto(listener.local_addr().unwrap());
         sampler.begin_window();
         sampler.end_window();
-        let evidence = sampler.finish();
-        let server = evidence.server.unwrap();
+        let server_stats = sampler.finish();
+        let server = server_stats.server.unwrap();
         assert!(server.pids.contains(&std::process::id()), "{server:?}");
         assert!(server.ran_ns.zip(server.switches).zip(server.rss_bytes).is_some(), "{server:?}");
-        assert!(evidence.tcp.listen_overflows.zip(evidence.tcp.listen_drops).is_some());
+        assert!(server_stats.tcp.listen_overflows.zip(server_stats.tcp.listen_drops).is_some());
     }
 
     /// Goal: counters are what was added during the run.
@@ -304,7 +307,7 @@ mod tests {
     /// Kills: a panic about a process that is gone; a figure of a process that is another by now.
     #[test]
     fn a_server_that_ends() {
-        for (ends_at, is_told) in [(0, true), (1, true), (2, false)] {
+        for (ends_at, has_note) in [(0, true), (1, true), (2, false)] {
             let child = Command::new("sleep").arg("1000").spawn().unwrap();
             let choice = SampleServer::Pid(child.id());
             let mut child = Some(child);
@@ -321,11 +324,12 @@ mod tests {
                 sampler.end_window();
             }
             end_at(2);
-            let evidence = sampler.finish();
-            let server = evidence.server.unwrap();
+            let server_stats = sampler.finish();
+            let server = server_stats.server.unwrap();
             assert_eq!((server.kind.as_str(), server.ran_ns), ("sleep", None));
-            let told = evidence.notes.iter().filter(|note| note.contains("sleep ended before"));
-            assert_eq!(told.count(), usize::from(is_told), "{:?}", evidence.notes);
+            let found =
+                server_stats.notes.iter().filter(|note| note.contains("sleep ended before"));
+            assert_eq!(found.count(), usize::from(has_note), "{:?}", server_stats.notes);
         }
     }
 }

@@ -10,7 +10,7 @@ const LOOK_PERIOD: Duration = Duration::from_millis(50);
 /// Notices that nothing is answered while messages or connects fail.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) patience: Duration,
+    pub(crate) give_up_after: Duration,
     /// When to look next.
     pub(crate) look_at: Instant,
     replies: u64,
@@ -20,9 +20,9 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(patience: Duration) -> Service {
+    pub(crate) fn new(give_up_after: Duration) -> Service {
         let look_at = Instant::now();
-        Service { patience, look_at, replies: 0, failures: 0, failing_since: None }
+        Service { give_up_after, look_at, replies: 0, failures: 0, failing_since: None }
     }
 
     /// Says whether everything has failed for as long as the run is to wait.
@@ -35,7 +35,8 @@ impl Service {
             self.failing_since = Some(at);
         }
         (self.replies, self.failures) = (now.replies, failures);
-        self.failing_since.is_some_and(|since| at.saturating_duration_since(since) >= self.patience)
+        self.failing_since
+            .is_some_and(|since| at.saturating_duration_since(since) >= self.give_up_after)
     }
 }
 

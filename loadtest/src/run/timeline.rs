@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::measure::recorder::{Counts, Part, Phase};
+use crate::measure::recorder::{Counts, IntervalPart, IntervalPhase};
 use crate::measure::stats;
 use crate::measure::window::Window;
 use crate::plan::schedule::arrivals::Arrivals;
@@ -30,9 +30,9 @@ pub(crate) struct Timeline {
     /// Where the last measured interval of each worker ends.
     measured_until: Vec<Instant>,
     /// Of each worker. `None` in a closed loop.
-    schedules: Option<Vec<Schedule>>,
+    schedules: Option<Vec<WorkerSchedule>>,
     /// Intervals that not all workers have told of.
-    begun: BTreeMap<(Phase, u32), Begun>,
+    begun: BTreeMap<(IntervalPhase, u32), Begun>,
     intervals: Vec<Interval>,
     totals: Totals,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Totals {
 
 /// What one worker had to send.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct WorkerSchedule {
     pub(crate) streams: Vec<Arrivals>,
     /// Its share of `--requests`, of which so many are left.
     pub(crate) requests_max: Option<u64>,
@@ -81,7 +81,7 @@ impl Timeline {
         threads: u32,
         window: Window,
         warmup: Duration,
-        schedules: Option<Vec<Schedule>>,
+        schedules: Option<Vec<WorkerSchedule>>,
     ) -> Timeline {
         Timeline {
             threads: threads as usize,
@@ -100,8 +100,8 @@ impl Timeline {
     }
 
     /// Says how much of the measured window is complete, if it is more by this part.
-    pub(crate) fn take(&mut self, worker: u32, mut part: Part) -> Option<Duration> {
-        if part.phase == Phase::Measured {
+    pub(crate) fn take(&mut self, worker: u32, mut part: IntervalPart) -> Option<Duration> {
+        if part.phase == IntervalPhase::Measured {
             self.measured_until[worker as usize] = part.until;
         }
         if let Some(schedules) = &mut self.schedules {
@@ -117,7 +117,7 @@ impl Timeline {
         }
         let begun = self.begun.remove(&key).expect("looked at above");
         self.complete(key.0, &begun);
-        (key.0 == Phase::Measured).then(|| begun.until - self.measured_from)
+        (key.0 == IntervalPhase::Measured).then(|| begun.until - self.measured_from)
     }
 
     /// The sums of the intervals that are complete, without the warm-up.
@@ -154,8 +154,8 @@ impl Timeline {
         self.push(NEVER_REACHED, &rest);
     }
 
-    fn complete(&mut self, phase: Phase, begun: &Begun) {
-        if phase != Phase::Warmup {
+    fn complete(&mut self, phase: IntervalPhase, begun: &Begun) {
+        if phase != IntervalPhase::Warmup {
             stats::merge(&mut self.totals.latency, &begun.latency);
             stats::merge(&mut self.totals.send_lag, &begun.send_lag);
             self.totals.counts.add(&begun.counts);
@@ -192,13 +192,13 @@ impl Timeline {
     }
 }
 
-impl Schedule {
+impl WorkerSchedule {
     /// How many messages were due in the part.
-    fn scheduled(&mut self, origin: Instant, part: &Part) -> u64 {
+    fn scheduled(&mut self, origin: Instant, part: &IntervalPart) -> u64 {
         match part.phase {
-            Phase::Drain => 0,
-            Phase::Warmup => self.due(origin, part.from, part.until),
-            Phase::Measured => self.measured(origin, part.from, part.until),
+            IntervalPhase::Drain => 0,
+            IntervalPhase::Warmup => self.due(origin, part.from, part.until),
+            IntervalPhase::Measured => self.measured(origin, part.from, part.until),
         }
     }
 
@@ -218,12 +218,12 @@ impl Schedule {
 }
 
 impl Begun {
-    fn from(part: Part) -> Begun {
-        let Part { from, until, latency, send_lag, counts, open_connections, .. } = part;
+    fn from(part: IntervalPart) -> Begun {
+        let IntervalPart { from, until, latency, send_lag, counts, open_connections, .. } = part;
         Begun { parts: 1, from, until, latency, send_lag, counts, open_connections }
     }
 
-    fn add(&mut self, part: Part) {
+    fn add(&mut self, part: IntervalPart) {
         self.parts += 1;
         self.from = self.from.min(part.from);
         self.until = self.until.max(part.until);
@@ -258,14 +258,20 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn part(phase: Phase, number: u32, from: Instant, latency_ns: u64, completed: u64) -> Part {
+    fn part(
+        phase: IntervalPhase,
+        number: u32,
+        from: Instant,
+        latency_ns: u64,
+        completed: u64,
+    ) -> IntervalPart {
         let mut latency = stats::new_histogram();
         latency.record_n(latency_ns, completed).unwrap();
         let mut send_lag = stats::new_lag_histogram();
         send_lag.record_n(1_000, completed).unwrap();
         let counts = Counts { scheduled: 77, completed, errors: 1, timed_out: 2 };
         let until = from + SECOND;
-        Part { phase, number, from, until, latency, send_lag, counts, open_connections: 5 }
+        IntervalPart { phase, number, from, until, latency, send_lag, counts, open_connections: 5 }
     }
 
     /// Goal: parts of one interval become one row, rows are in order, and the totals are the rows
@@ -280,11 +286,11 @@ mod tests {
         let window = Window { from, until: from + 2 * SECOND };
         let mut timeline = Timeline::new(2, window, SECOND, None);
         let mut take = |worker, part| timeline.take(worker, part);
-        assert_eq!(take(0, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
-        assert_eq!(take(0, part(Phase::Measured, 0, from, 1_000_000, 10)), None);
-        assert_eq!(take(0, part(Phase::Measured, 1, from + SECOND, 3_000_000, 10)), None);
-        assert_eq!(take(1, part(Phase::Warmup, 0, from - SECOND, 9_000, 100)), None);
-        assert_eq!(take(1, part(Phase::Measured, 0, from, 2_000_000, 30)), Some(SECOND));
+        assert_eq!(take(0, part(IntervalPhase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(0, part(IntervalPhase::Measured, 0, from, 1_000_000, 10)), None);
+        assert_eq!(take(0, part(IntervalPhase::Measured, 1, from + SECOND, 3_000_000, 10)), None);
+        assert_eq!(take(1, part(IntervalPhase::Warmup, 0, from - SECOND, 9_000, 100)), None);
+        assert_eq!(take(1, part(IntervalPhase::Measured, 0, from, 2_000_000, 30)), Some(SECOND));
         assert_eq!(timeline.so_far().counts.completed, 40, "neither warm-up nor half intervals");
         let (rows, totals) = timeline.finish(None);
         let seen: Vec<_> = rows
@@ -313,16 +319,16 @@ mod tests {
         let window = Window { from, until: from + 2 * SECOND };
         let curve = Arc::new(RateCurve::new(1_000.0, &[]));
         let scheduled = |spacing, requests_max| {
-            let schedules = (0..2).map(|worker| Schedule {
+            let schedules = (0..2).map(|worker| WorkerSchedule {
                 streams: vec![Arrivals::new(Arc::clone(&curve), spacing, worker, 2)],
                 requests_max,
             });
             let mut timeline = Timeline::new(2, window, SECOND, Some(schedules.collect()));
             for worker in 0..2 {
-                timeline.take(worker, part(Phase::Warmup, 0, from - SECOND, 1_000, 1));
-                timeline.take(worker, part(Phase::Measured, 0, from, 1_000, 1));
-                timeline.take(worker, part(Phase::Measured, 1, from + SECOND, 1_000, 1));
-                timeline.take(worker, part(Phase::Drain, 0, from + 2 * SECOND, 1_000, 1));
+                timeline.take(worker, part(IntervalPhase::Warmup, 0, from - SECOND, 1_000, 1));
+                timeline.take(worker, part(IntervalPhase::Measured, 0, from, 1_000, 1));
+                timeline.take(worker, part(IntervalPhase::Measured, 1, from + SECOND, 1_000, 1));
+                timeline.take(worker, part(IntervalPhase::Drain, 0, from + 2 * SECOND, 1_000, 1));
             }
             let (rows, totals) = timeline.finish(None);
             let rows: Vec<u64> = rows.iter().map(|row| row.scheduled).collect();

@@ -6,8 +6,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Parser};
 
-use crate::analysis::compare::compared::{Compared, Format};
-use crate::analysis::compare::regression::Limit;
+use crate::analysis::compare::compared::{Compared, ComparisonFormat};
+use crate::analysis::compare::regression::RegressionLimit;
 use crate::base::exit::{Error, Exit};
 use crate::base::print::to_stderr;
 use crate::base::units;
@@ -19,7 +19,7 @@ use crate::report::model::verdicts::Aborted;
 use crate::run::config::RunConfig;
 use crate::series::Runner;
 use crate::series::reps::{combine, line};
-use crate::series::server::Server;
+use crate::series::server::CommandServer;
 
 #[derive(Debug, Args)]
 pub(crate) struct AbArgs {
@@ -33,11 +33,11 @@ pub(crate) struct AbArgs {
     #[arg(long, value_name = "N", default_value = "7", value_parser = units::count)]
     reps: u32,
     /// What may become worse by how much, or exit 99: p99=10%,rate=5%
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Limit::parse)]
-    max_regression: Vec<Limit>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RegressionLimit::parse)]
+    max_regression: Vec<RegressionLimit>,
     /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ComparisonFormat::Text)]
+    format: ComparisonFormat,
     /// Options of each run, and the URL where both servers listen
     #[arg(last = true, value_name = "RUN OPTIONS", required = true)]
     run: Vec<OsString>,
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Error> {
     let commands = [&args.base, &args.new];
     let mut reports: [Vec<Report>; 2] = [Vec::new(), Vec::new()];
     for (turn, side) in order(args.reps).enumerate() {
-        let server = Server::start(commands[side], &url, &runner);
+        let server = CommandServer::start(commands[side], &url, &runner);
         if runner.interrupted().is_some() {
             break;
         }
@@ -102,8 +102,8 @@ fn check(run: &[OsString]) -> Result<Url, Error> {
     if cli.command.is_some() {
         return Err(usage("after --: the options of a run are needed, not a command".to_owned()));
     }
-    let campaign = &cli.run.campaign;
-    if campaign.reps > 1 || campaign.find_max || campaign.baseline.is_some() {
+    let series = &cli.run.series;
+    if series.reps > 1 || series.find_max || series.baseline.is_some() {
         return Err(usage(
             "after --: one run, without --reps, --baseline or --find-max".to_owned(),
         ));

@@ -25,15 +25,15 @@ const ACHIEVED_MIN: f64 = 0.98;
 
 /// Tries rates; the report is that of the best one.
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
-    let campaign = &config.campaign;
-    let slo = campaign.slo.as_ref().expect("clap requires it");
-    let Rate::Ramp(from, to) = campaign.find_range else { unreachable!("checked by `check`") };
+    let series = &config.series;
+    let slo = series.slo.as_ref().expect("clap requires it");
+    let Rate::Ramp(from, to) = series.find_range else { unreachable!("checked by `check`") };
     let runner = Runner::new(own_options())?;
     let mut search = Search::new(from, to);
     let mut steps: Vec<FindStep> = Vec::new();
     let (mut best, mut last) = (None, None);
     while let Some(rate) = search.next() {
-        let duration = format!("{}us", campaign.find_step.as_micros());
+        let duration = format!("{}us", series.find_step.as_micros());
         let report = match runner.once(&[
             format!("--rate={rate}"),
             format!("--duration={duration}"),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::analysis::compare::regression::Limit;
+use crate::analysis::compare::regression::RegressionLimit;
 use crate::base::exit::{Error, Exit};
 use crate::base::units;
 use crate::host::{signals, sys};
@@ -30,7 +30,7 @@ use crate::report::model::Report;
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Several runs")]
-pub(crate) struct CampaignArgs {
+pub(crate) struct SeriesArgs {
     /// Run so many times; the report is of the run in the middle, with confidence intervals from all
     #[arg(long, value_name = "N", default_value = "1", value_parser = units::count)]
     pub(crate) reps: u32,
@@ -38,9 +38,9 @@ pub(crate) struct CampaignArgs {
     #[arg(long, value_name = "RUN.json")]
     pub(crate) baseline: Option<PathBuf>,
     /// What may be worse than the baseline by how much, or exit 99: p99=10%,rate=5%
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Limit::parse)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RegressionLimit::parse)]
     #[arg(requires = "baseline")]
-    pub(crate) max_regression: Vec<Limit>,
+    pub(crate) max_regression: Vec<RegressionLimit>,
     /// Look for the highest rate that meets --slo
     #[arg(long, requires = "slo")]
     pub(crate) find_max: bool,
@@ -58,7 +58,7 @@ pub(crate) struct CampaignArgs {
     pub(crate) as_part: bool,
 }
 
-impl CampaignArgs {
+impl SeriesArgs {
     pub(crate) fn check(&self, has_schedule: bool) -> Result<(), Error> {
         let usage = |line: &str| Err(Error::new(Exit::Usage, line));
         // A part has the options of the whole, and is told its rate besides.

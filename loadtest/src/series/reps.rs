@@ -15,7 +15,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
     let mut stopped = None;
-    let count = config.campaign.reps;
+    let count = config.series.reps;
     for number in 1..=count {
         let report = match runner.once(&[]) {
             Err(_) if runner.interrupted().is_some() && number > 1 => break,

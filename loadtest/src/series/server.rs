@@ -13,7 +13,7 @@ use crate::plan::target_url::Url;
 use crate::series::Runner;
 
 /// How long a server may take to listen, and to go.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -22,16 +22,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running command, with everything it started. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct CommandServer {
     child: Child,
     url: Url,
     /// Where its process group is noted, for whoever has to end the program at once.
     noted: Arc<AtomicU32>,
 }
 
-impl Server {
+impl CommandServer {
     /// Starts `command` and waits until somebody listens at `url`.
-    pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<Server, Error> {
+    pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<CommandServer, Error> {
         if is_open(url)? {
             let line =
                 format!("{url} is taken already: it is not '{command}' that would be tested");
@@ -47,15 +47,15 @@ impl Server {
             .map_err(|error| Error::could_not_run(format!("cannot start '{command}': {error}")))?;
         let noted = Arc::clone(&runner.server);
         noted.store(child.id(), Ordering::SeqCst);
-        let mut server = Server { child, url: url.clone(), noted };
+        let mut server = CommandServer { child, url: url.clone(), noted };
         let begun = Instant::now();
         while !is_open(url)? {
             let failed = |why: String| Err(Error::could_not_run(format!("'{command}' {why}")));
             if let Ok(Some(status)) = server.child.try_wait() {
                 return failed(format!("ended before it listened at {url} ({status})"));
             }
-            if begun.elapsed() > PATIENCE {
-                return failed(format!("does not listen at {url} within {PATIENCE:?}"));
+            if begun.elapsed() > TIMEOUT {
+                return failed(format!("does not listen at {url} within {TIMEOUT:?}"));
             }
             if runner.interrupted().is_some() {
                 return failed("was not waited for: interrupted".to_owned());
@@ -66,11 +66,11 @@ impl Server {
     }
 }
 
-impl Server {
+impl CommandServer {
     /// The shell may end before the server that it has started, so the address decides.
     fn wait_for_end(&mut self) {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE
+        while begun.elapsed() < TIMEOUT
             && (matches!(self.child.try_wait(), Ok(None)) || is_open(&self.url).unwrap_or(false))
         {
             thread::sleep(PAUSE);
@@ -83,7 +83,7 @@ fn is_open(url: &Url) -> Result<bool, Error> {
     Ok(url.resolve(CONNECT_TIMEOUT)?.try_connect(CONNECT_TIMEOUT).is_ok())
 }
 
-impl Drop for Server {
+impl Drop for CommandServer {
     fn drop(&mut self) {
         sys::signal_group(self.child.id(), libc::SIGTERM);
         self.wait_for_end();

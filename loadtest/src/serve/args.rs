@@ -46,7 +46,7 @@ pub(crate) enum ServeKind {
     /// Send every byte back
     Echo(MessageArgs),
     /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
-    Http(HttpArgs),
+    Http(ServeHttpArgs),
     /// Echo messages of WebSocket, on any path
     Ws,
     /// Take every byte and answer nothing
@@ -65,7 +65,7 @@ pub(crate) struct MessageArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct HttpArgs {
+pub(crate) struct ServeHttpArgs {
     /// Size of the body of /
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
     pub(crate) size: u32,

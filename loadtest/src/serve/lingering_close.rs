@@ -6,15 +6,15 @@ use std::time::Duration;
 use ringloop::time::timeout;
 
 use crate::net::stream::Stream;
-use crate::serve::tally::Tally;
+use crate::serve::tally::ServerTally;
 
 /// After the last reply we read on for so long and so far. Closing with unread bytes would be a
 /// reset, and the reset could overtake the reply.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const LEN: usize = 1 << 20;
 
 /// Sends the end of the stream behind what was sent before, and lets the peer read it.
-pub(super) async fn part(stream: &mut Stream, tally: &Tally) -> io::Result<()> {
+pub(super) async fn part(stream: &mut Stream, tally: &ServerTally) -> io::Result<()> {
     stream.shutdown().await?;
     let mut left = LEN;
     let read_on = async {
@@ -28,5 +28,5 @@ pub(super) async fn part(stream: &mut Stream, tally: &Tally) -> io::Result<()> {
         }
         Ok(())
     };
-    timeout(PATIENCE, read_on).await.unwrap_or(Ok(()))
+    timeout(TIMEOUT, read_on).await.unwrap_or(Ok(()))
 }

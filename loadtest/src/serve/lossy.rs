@@ -5,20 +5,20 @@ use std::io;
 use std::rc::Rc;
 
 use crate::net::stream::Stream;
-use crate::serve::Worker;
+use crate::serve::ServingThread;
 use crate::serve::args::LossyArgs;
 use crate::serve::fault::{Fault, Schedule};
 
 /// What the connections of one thread share.
 #[derive(Debug)]
 pub(super) struct Lossy {
-    worker: Rc<Worker>,
+    worker: Rc<ServingThread>,
     args: LossyArgs,
     recent: RefCell<Recent>,
 }
 
 impl Lossy {
-    pub(super) fn new(worker: Rc<Worker>, args: LossyArgs) -> Lossy {
+    pub(super) fn new(worker: Rc<ServingThread>, args: LossyArgs) -> Lossy {
         Lossy { worker, args, recent: RefCell::default() }
     }
 

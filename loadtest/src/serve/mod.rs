@@ -43,12 +43,12 @@ use crate::host::signals;
 use crate::host::sys::FileLimit;
 use crate::net::stream::{Listener, Stream};
 use crate::serve::announcement::Announcement;
-use crate::serve::args::{HttpArgs, MessageArgs, ServeArgs, ServeKind, StallArgs};
+use crate::serve::args::{MessageArgs, ServeArgs, ServeHttpArgs, ServeKind, StallArgs};
 use crate::serve::http::Http;
 use crate::serve::lossy::Lossy;
 use crate::serve::stall::Stalls;
 use crate::serve::stop::Stopper;
-use crate::serve::tally::{Board, Tally, Totals};
+use crate::serve::tally::{Board, ServerTally, Totals};
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
@@ -126,7 +126,7 @@ fn cannot_listen(addr: &Address, error: &io::Error) -> Error {
 }
 
 /// What a thread needs to start.
-struct Seat {
+struct ThreadSpec {
     index: usize,
     address: Address,
     args: ServeArgs,
@@ -135,23 +135,23 @@ struct Seat {
     stop: Stopper,
 }
 
-type Thread = JoinHandle<Result<(), Error>>;
+type ThreadHandle = JoinHandle<Result<(), Error>>;
 
 fn start_all(
     args: &ServeArgs,
     stalls: Option<Stalls>,
     board: &Board,
     stop: &Stopper,
-) -> Result<(Announcement, Vec<Thread>), Error> {
-    let seat = |index, address: &Address| {
+) -> Result<(Announcement, Vec<ThreadHandle>), Error> {
+    let spec = |index, address: &Address| {
         let (args, board, stop) = (args.clone(), board.clone(), stop.clone());
-        Seat { index, address: address.clone(), args, stalls, board, stop }
+        ThreadSpec { index, address: address.clone(), args, stalls, board, stop }
     };
-    let (thread, first) = start(seat(0, &args.listen))?;
+    let (thread, first) = start(spec(0, &args.listen))?;
     let mut threads = vec![thread];
     for index in 1..args.threads as usize {
         // Port 0: the first thread has picked one, the others join it there.
-        let (thread, other) = start(seat(index, &first.addr))?;
+        let (thread, other) = start(spec(index, &first.addr))?;
         if other.driver.kind != first.driver.kind {
             let (first, other) = (first.driver.headline(), other.driver.headline());
             return Err(Error::could_not_run(format!(
@@ -164,15 +164,15 @@ fn start_all(
 }
 
 /// Starts a thread and waits until it listens.
-fn start(seat: Seat) -> Result<(Thread, Announcement), Error> {
+fn start(spec: ThreadSpec) -> Result<(ThreadHandle, Announcement), Error> {
     let (ready, announcement) = mpsc::sync_channel(1);
-    let name = format!("serve-{}", seat.index);
+    let name = format!("serve-{}", spec.index);
     let thread = thread::Builder::new()
         .name(name)
         .spawn(move || {
             // However this thread ends, a server that serves in part must not go on.
-            let _stop_with_me = StopOnDrop(seat.stop.clone());
-            serve(&seat, ready)
+            let _stop_with_me = StopOnDrop(spec.stop.clone());
+            serve(&spec, ready)
         })
         .map_err(|error| Error::could_not_run(format!("cannot start a thread: {error}")))?;
     match announcement.recv() {
@@ -189,13 +189,13 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn join(thread: Thread) -> Result<(), Error> {
+fn join(thread: ThreadHandle) -> Result<(), Error> {
     thread.join().unwrap_or_else(|_panic| Err(Error::could_not_run("a serving thread panicked")))
 }
 
 /// A thread's work: listen, say where, accept until the server stops.
-fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Error> {
-    let Seat { index, address, args, stalls: _, board, stop } = seat;
+fn serve(spec: &ThreadSpec, ready: SyncSender<Announcement>) -> Result<(), Error> {
+    let ThreadSpec { index, address, args, stalls: _, board, stop } = spec;
     let threads_count = args.threads as usize;
     let runtime = ringloop::Builder::new()
         .driver(args.driver.choice())
@@ -213,8 +213,8 @@ fn serve(seat: &Seat, ready: SyncSender<Announcement>) -> Result<(), Error> {
         let addr = listener.address(address).map_err(failed)?;
         let driver = DriverUsed::new(ringloop::Handle::current().driver(), args.driver);
         ready.send(Announcement { addr, driver }).expect("`start` waits");
-        let worker = Rc::new(Worker { index: *index, threads_count, board: board.clone() });
-        spawn_acceptor(seat, listener, worker);
+        let worker = Rc::new(ServingThread { index: *index, threads_count, board: board.clone() });
+        spawn_acceptor(spec, listener, worker);
         stop.stopped(*index).await;
         Ok(())
     })
@@ -232,24 +232,24 @@ fn listen(address: &Address, is_shared: bool) -> io::Result<Listener> {
 
 /// What all connections of a thread share.
 #[derive(Debug)]
-struct Worker {
+struct ServingThread {
     index: usize,
     threads_count: usize,
     board: Board,
 }
 
-impl Worker {
-    fn tally(&self) -> &Tally {
+impl ServingThread {
+    fn tally(&self) -> &ServerTally {
         self.board.of(self.index)
     }
 }
 
-fn spawn_acceptor(seat: &Seat, listener: Listener, worker: Rc<Worker>) {
-    match seat.args.kind.clone() {
+fn spawn_acceptor(spec: &ThreadSpec, listener: Listener, worker: Rc<ServingThread>) {
+    match spec.args.kind.clone() {
         ServeKind::Echo(MessageArgs { size }) => {
             accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
         }
-        ServeKind::Http(HttpArgs { size }) => {
+        ServeKind::Http(ServeHttpArgs { size }) => {
             let http = Rc::new(Http::new(Rc::clone(&worker), size));
             accept(listener, worker, move |stream, _, _| Rc::clone(&http).serve(stream));
         }
@@ -258,7 +258,7 @@ fn spawn_acceptor(seat: &Seat, listener: Listener, worker: Rc<Worker>) {
             accept(listener, worker, move |stream, worker, _| sink::serve(stream, worker, size));
         }
         ServeKind::Stall(StallArgs { message, .. }) => {
-            let stalls = seat.stalls.expect("`run` has made the schedule");
+            let stalls = spec.stalls.expect("`run` has made the schedule");
             accept(listener, worker, move |stream, worker, _| {
                 stall::serve(stream, worker, message.size, stalls)
             });
@@ -274,9 +274,9 @@ fn spawn_acceptor(seat: &Seat, listener: Listener, worker: Rc<Worker>) {
 
 /// Runs `serve` as a task for every connection that comes. Its last argument is a number that no
 /// other connection has.
-fn accept<S, F>(listener: Listener, worker: Rc<Worker>, serve: S)
+fn accept<S, F>(listener: Listener, worker: Rc<ServingThread>, serve: S)
 where
-    S: Fn(Stream, Rc<Worker>, u64) -> F + 'static,
+    S: Fn(Stream, Rc<ServingThread>, u64) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let accept_all = async move {

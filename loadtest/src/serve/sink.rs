@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use crate::net::stream::Stream;
-use crate::serve::Worker;
+use crate::serve::ServingThread;
 use crate::serve::tally::Messages;
 
 /// Reads one peer until it closes or fails.
-pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32) {
+pub(super) async fn serve(mut stream: Stream, worker: Rc<ServingThread>, size: u32) {
     let mut messages = Messages::new(size);
     while let Ok(bytes) = stream.recv().await {
         if bytes.is_empty() {

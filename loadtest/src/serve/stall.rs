@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ringloop::time::{Instant, sleep_until};
 
 use crate::net::stream::Stream;
-use crate::serve::Worker;
+use crate::serve::ServingThread;
 use crate::serve::tally::Messages;
 
 /// When the server stalls: for `length` from `start + k * period` on, for k = 1, 2, …
@@ -53,7 +53,12 @@ impl Stalls {
     }
 }
 
-pub(super) async fn serve(mut stream: Stream, worker: Rc<Worker>, size: u32, stalls: Stalls) {
+pub(super) async fn serve(
+    mut stream: Stream,
+    worker: Rc<ServingThread>,
+    size: u32,
+    stalls: Stalls,
+) {
     let tally = worker.tally();
     let mut messages = Messages::new(size);
     while let Ok(bytes) = stream.recv().await {

@@ -7,10 +7,10 @@ use std::task::{Poll, Waker};
 
 /// Ends the main futures of all serving threads.
 #[derive(Clone, Debug)]
-pub(super) struct Stopper(Arc<Mutex<State>>);
+pub(super) struct Stopper(Arc<Mutex<StopState>>);
 
 #[derive(Debug)]
-enum State {
+enum StopState {
     /// Who waits, by thread.
     Running(Vec<Option<Waker>>),
     Stopped,
@@ -18,12 +18,12 @@ enum State {
 
 impl Stopper {
     pub(super) fn new(threads_count: usize) -> Stopper {
-        Stopper(Arc::new(Mutex::new(State::Running(vec![None; threads_count]))))
+        Stopper(Arc::new(Mutex::new(StopState::Running(vec![None; threads_count]))))
     }
 
     pub(super) fn stop(&self) {
-        let before = mem::replace(&mut *self.lock(), State::Stopped);
-        if let State::Running(waiters) = before {
+        let before = mem::replace(&mut *self.lock(), StopState::Stopped);
+        if let StopState::Running(waiters) = before {
             waiters.into_iter().flatten().for_each(Waker::wake);
         }
     }
@@ -31,8 +31,8 @@ impl Stopper {
     /// Waits for [`Stopper::stop`]. Only one future of each thread may wait.
     pub(super) async fn stopped(&self, thread: usize) {
         poll_fn(|cx| match &mut *self.lock() {
-            State::Stopped => Poll::Ready(()),
-            State::Running(waiters) => {
+            StopState::Stopped => Poll::Ready(()),
+            StopState::Running(waiters) => {
                 waiters[thread] = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -40,7 +40,7 @@ impl Stopper {
         .await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, StopState> {
         self.0.lock().expect("no code that can panic runs under this lock")
     }
 }

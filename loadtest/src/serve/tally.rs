@@ -1,6 +1,6 @@
 //! What a server counts of its own, so that a tester's account can be compared with it.
 //!
-//! **Invariant.** A [`Tally`] has one writer, its thread. So adding is a load and a store, which
+//! **Invariant.** A [`ServerTally`] has one writer, its thread. So adding is a load and a store, which
 //! costs an echo nothing, and nothing is lost; anybody may read.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::serve::fault::Fault;
 /// The counters of one thread, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(super) struct Tally {
+pub(super) struct ServerTally {
     connections: AtomicU64,
     messages: AtomicU64,
     bad_requests: AtomicU64,
@@ -26,7 +26,7 @@ pub(super) struct Tally {
 
 /// All threads' counters.
 #[derive(Clone, Debug)]
-pub(super) struct Board(Arc<[Tally]>);
+pub(super) struct Board(Arc<[ServerTally]>);
 
 /// The sum over all threads, as it is printed at the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ pub(super) struct Totals {
     pub(super) faults: BTreeMap<&'static str, u64>,
 }
 
-impl Tally {
+impl ServerTally {
     pub(super) fn connected(&self) {
         add(&self.connections, 1);
     }
@@ -78,18 +78,19 @@ fn add(counter: &AtomicU64, count: u64) {
 
 impl Board {
     pub(super) fn new(threads_count: usize) -> Board {
-        Board((0..threads_count).map(|_| Tally::default()).collect())
+        Board((0..threads_count).map(|_| ServerTally::default()).collect())
     }
 
     /// The counters of one thread. Only that thread may add to them.
-    pub(super) fn of(&self, thread: usize) -> &Tally {
+    pub(super) fn of(&self, thread: usize) -> &ServerTally {
         &self.0[thread]
     }
 
     pub(super) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for tally in &*self.0 {
-            let Tally { connections, messages, bad_requests, bytes_in, bytes_out, faults } = tally;
+            let ServerTally { connections, messages, bad_requests, bytes_in, bytes_out, faults } =
+                tally;
             totals.connections += connections.load(Ordering::Relaxed);
             totals.messages += messages.load(Ordering::Relaxed);
             totals.bad_requests += bad_requests.load(Ordering::Relaxed);

@@ -14,17 +14,17 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::measure::failure::{Class, Example, Failure, Local, Stage, Surprise};
-use crate::net::connect::{self, Reached, Took};
-use crate::net::tls::{Connection, Reader, Writer};
+use crate::measure::failure::{Class, Example, Failure, Local, Stage, UnexpectedBytes};
+use crate::net::connect::{self, ConnectTimings, Connected};
+use crate::net::tls::{Connection, TlsReader, TlsWriter};
 use crate::plan::load::CloseStyle;
 use crate::plan::schedule::ConnectPermit;
-use crate::protocol::{Conversation, Step};
+use crate::protocol::{ConnState, Decoded};
 use crate::worker::backoff::Backoff;
 use crate::worker::dispatch::Turn;
-use crate::worker::reply_timeout::Patience;
+use crate::worker::reply_timeout::ReplyTimeout;
 use crate::worker::state::connecting::Attempt;
-use crate::worker::state::{Fate, Worker};
+use crate::worker::state::{Outcome, Worker};
 
 /// Connects, waits for the start, talks; again and again if the run wants that.
 pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
@@ -40,7 +40,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
     let mut random = worker.random_of(index);
     worker.start_gate().pass(index).await;
     while !worker.is_draining() {
-        let Some(Opened { mut connection, conversation }) = next.take() else {
+        let Some(Opened { mut connection, conn_state }) = next.take() else {
             let permit = worker.connect_gate().enter().await;
             next = Box::pin(open(&worker, index, permit, Attempt::Again)).await;
             if next.is_none() {
@@ -48,7 +48,7 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
             }
             continue;
         };
-        let ended = talk(&worker, index, &mut connection, conversation).await;
+        let ended = run_connection(&worker, index, &mut connection, conn_state).await;
         let local = match ended {
             Ended::Failed { .. } => connection.local_addr().map(Local::Socket), // while there is one
             Ended::Retired | Ended::Over => None,
@@ -65,10 +65,10 @@ pub(super) async fn live(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
                 worker.retired(index);
                 false
             }
-            Ended::Over => return worker.parted(index),
-            Ended::Failed { fate, was_served, surprise } => {
-                let example = Example { local, surprise, ..worker.example_of(index) };
-                worker.lost(index, fate, Instant::now(), example);
+            Ended::Over => return worker.closed(index),
+            Ended::Failed { outcome, was_served, unexpected } => {
+                let example = Example { local, unexpected, ..worker.example_of(index) };
+                worker.lost(index, outcome, Instant::now(), example);
                 !was_served
             }
         };
@@ -93,15 +93,15 @@ async fn pause(worker: &Worker, backoff: Duration) {
 
 /// Connects and stays silent. Whatever comes is not expected.
 pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) {
-    let (opened, took) = match Box::pin(reach(&worker, index, permit)).await {
+    let (opened, timings) = match Box::pin(establish(&worker, index, permit)).await {
         Ok(connected) => connected,
-        Err((failure, surprise)) => return worker.idle_failed(index, failure, surprise),
+        Err((failure, unexpected)) => return worker.idle_failed(index, failure, unexpected),
     };
-    worker.idle_opened(took);
+    worker.idle_opened(timings);
     let mut example = worker.example_of(index);
-    let Opened { mut connection, mut conversation } = opened;
+    let Opened { mut connection, mut conn_state } = opened;
     let kept =
-        keep_silent(&worker, &mut connection, &mut conversation, &mut example.surprise).await;
+        keep_silent(&worker, &mut connection, &mut conn_state, &mut example.unexpected).await;
     let Err(failure) = kept;
     example.local = connection.local_addr().map(Local::Socket);
     worker.idle_lost(failure, example);
@@ -111,13 +111,13 @@ pub(super) async fn idle(worker: Rc<Worker>, index: u32, permit: ConnectPermit) 
 async fn keep_silent(
     worker: &Worker,
     connection: &mut Connection,
-    conversation: &mut Conversation,
-    surprise: &mut Option<Surprise>,
+    conn_state: &mut ConnState,
+    unexpected: &mut Option<UnexpectedBytes>,
 ) -> Result<Infallible, Failure> {
     let protocol = worker.protocol();
     let (mut reader, mut writer) = connection.split();
     loop {
-        if let Some(answer) = protocol.take_owed(conversation) {
+        if let Some(answer) = protocol.take_owed(conn_state) {
             writer.send(answer).await?;
         }
         let bytes = reader.recv().await?;
@@ -125,11 +125,11 @@ async fn keep_silent(
             return Err(Failure::of(Stage::Recv, Class::Eof));
         }
         let step = match protocol.is_two_way() {
-            true => protocol.decode(conversation, &bytes),
+            true => protocol.decode(conn_state, &bytes),
             false => Err(SURPLUS),
         };
-        if step != Ok(Step::Partial) {
-            *surprise = Some(Surprise::of(0, &bytes));
+        if step != Ok(Decoded::Partial) {
+            *unexpected = Some(UnexpectedBytes::of(0, &bytes));
             return Err(step.err().unwrap_or(SURPLUS));
         }
     }
@@ -138,7 +138,7 @@ async fn keep_silent(
 /// A connection on which messages may be sent.
 struct Opened {
     connection: Connection,
-    conversation: Conversation,
+    conn_state: ConnState,
 }
 
 async fn open(
@@ -147,14 +147,14 @@ async fn open(
     permit: ConnectPermit,
     attempt: Attempt,
 ) -> Option<Opened> {
-    match reach(worker, index, permit).await {
-        Ok((opened, took)) => {
-            worker.opened(index, took, attempt);
+    match establish(worker, index, permit).await {
+        Ok((opened, timings)) => {
+            worker.opened(index, timings, attempt);
             worker.note_suite(&opened.connection);
             Some(opened)
         }
-        Err((failure, surprise)) => {
-            worker.connect_failed(index, failure, surprise, attempt);
+        Err((failure, unexpected)) => {
+            worker.connect_failed(index, failure, unexpected, attempt);
             None
         }
     }
@@ -162,34 +162,34 @@ async fn open(
 
 /// Connects and agrees with the peer on what is spoken, and says how long that took; or what failed,
 /// with the answer if it was one.
-async fn reach(
+async fn establish(
     worker: &Worker,
     index: u32,
     permit: ConnectPermit,
-) -> Result<(Opened, Took), (Failure, Option<Surprise>)> {
-    let reached = connect::reach(worker.plan(), worker.source_of(index)).await;
-    let Reached { mut connection, mut took } = reached.map_err(|failure| (failure, None))?;
-    let mut conversation = worker.protocol().begin(worker.number_of_conversation());
-    if let Some(opening) = worker.protocol().open(&mut conversation) {
+) -> Result<(Opened, ConnectTimings), (Failure, Option<UnexpectedBytes>)> {
+    let connected = connect::connect(worker.plan(), worker.source_of(index)).await;
+    let Connected { mut connection, mut timings } = connected.map_err(|failure| (failure, None))?;
+    let mut conn_state = worker.protocol().begin(worker.next_conn_id());
+    if let Some(opening) = worker.protocol().open(&mut conn_state) {
         let started = Instant::now();
-        let agreed = agree(worker, &mut connection, &mut conversation, opening);
+        let agreed = agree(worker, &mut connection, &mut conn_state, opening);
         let in_time = ringloop::time::timeout(worker.plan().connect_timeout, agreed).await;
         let late = |_| Failure::of(Stage::Handshake, Class::Timeout);
         if let Err(failure) = in_time.map_err(late).and_then(|agreed| agreed) {
-            return Err((failure, worker.protocol().take_unwanted(&mut conversation)));
+            return Err((failure, worker.protocol().take_unwanted(&mut conn_state)));
         }
-        took.handshake = Some(started.elapsed());
+        timings.handshake = Some(started.elapsed());
     }
     // Held until here: a target that agrees slowly is not to be flooded with connects either.
     drop(permit);
-    Ok((Opened { connection, conversation }, took))
+    Ok((Opened { connection, conn_state }, timings))
 }
 
 /// Sends the opening of a protocol and waits until the peer has agreed.
 async fn agree(
     worker: &Worker,
     connection: &mut Connection,
-    conversation: &mut Conversation,
+    conn_state: &mut ConnState,
     opening: Rc<[u8]>,
 ) -> Result<(), Failure> {
     let failed = |failure| Failure { stage: Stage::Handshake, ..failure };
@@ -200,7 +200,7 @@ async fn agree(
         if bytes.is_empty() {
             return Err(Failure::of(Stage::Handshake, Class::Eof));
         }
-        if worker.protocol().is_open(conversation, &bytes)? {
+        if worker.protocol().is_open(conn_state, &bytes)? {
             return Ok(());
         }
     }
@@ -212,9 +212,9 @@ enum Ended {
     /// It has done its part (`--requests-per-conn`, `--conn-lifetime`).
     Retired,
     Failed {
-        fate: Fate,
+        outcome: Outcome,
         was_served: bool,
-        surprise: Option<Surprise>,
+        unexpected: Option<UnexpectedBytes>,
     },
     /// The run is over: it stays in the books as it is.
     Over,
@@ -239,38 +239,38 @@ impl Clock {
 
 /// Sends and receives until the connection ends, and says goodbye. After the end of the run it stays
 /// open for as long as it can: closing thousands then would disturb the last replies of the others.
-async fn talk(
+async fn run_connection(
     worker: &Worker,
     index: u32,
     connection: &mut Connection,
-    conversation: Conversation,
+    conn_state: ConnState,
 ) -> Ended {
     let clock = Clock::default();
-    let conversation = RefCell::new(conversation);
+    let conn_state = RefCell::new(conn_state);
     let was_served = Cell::new(false);
-    let surprise = Cell::new(None);
+    let unexpected = Cell::new(None);
     let link = Link {
         worker,
         index,
         clock: &clock,
-        conversation: &conversation,
+        conn_state: &conn_state,
         reply_len: Cell::new(0),
         was_served: &was_served,
-        surprise: &surprise,
+        unexpected: &unexpected,
     };
     let ended = link.run(connection).await;
     let is_orderly = match &ended {
         Ended::Retired => true,
         // Behind a part of a message it would be taken for the rest of it.
         Ended::Over => worker.is_whole(index),
-        Ended::Failed { fate, .. } => matches!(fate, Fate::Failed(CLOSED)),
+        Ended::Failed { outcome, .. } => matches!(outcome, Outcome::Failed(CLOSED)),
     };
     if is_orderly && worker.plan().churn.close == CloseStyle::Fin {
-        let farewell = worker.protocol().farewell(&mut conversation.borrow_mut());
-        if let Some(farewell) = farewell {
+        let close_message = worker.protocol().close_message(&mut conn_state.borrow_mut());
+        if let Some(close_message) = close_message {
             let (_, mut writer) = connection.split();
             // Queued at once or not at all: a peer that has stopped reading must not hold us up.
-            let mut sending = pin!(writer.send(farewell));
+            let mut sending = pin!(writer.send(close_message));
             poll_fn(|cx| {
                 let _ = sending.as_mut().poll(cx);
                 Poll::Ready(())
@@ -285,39 +285,39 @@ struct Link<'a> {
     worker: &'a Worker,
     index: u32,
     clock: &'a Clock,
-    conversation: &'a RefCell<Conversation>,
+    conn_state: &'a RefCell<ConnState>,
     /// Bytes of the reply that is being read.
     reply_len: Cell<u64>,
     was_served: &'a Cell<bool>,
     /// What came and was not expected.
-    surprise: &'a Cell<Option<Surprise>>,
+    unexpected: &'a Cell<Option<UnexpectedBytes>>,
 }
 
 impl Link<'_> {
     async fn run(&self, connection: &mut Connection) -> Ended {
         let (worker, index, clock) = (self.worker, self.index, self.clock);
-        let failed = |fate| Ended::Failed {
-            fate,
+        let failed = |outcome| Ended::Failed {
+            outcome,
             was_served: self.was_served.get(),
-            surprise: self.surprise.get(),
+            unexpected: self.unexpected.get(),
         };
         let mut lifetime = worker.plan().churn.lifetime.map(ringloop::time::sleep);
         let (reader, writer) = connection.split();
         let mut receiving = pin!(self.receive(reader));
         let mut sending = pin!(self.send(writer));
-        let mut patience = Patience::new();
+        let mut reply_timeout = ReplyTimeout::new();
         poll_fn(|cx| {
             clock.forget();
-            if worker.is_parting() {
+            if worker.is_closing() {
                 return Poll::Ready(Ended::Over);
             }
             match receiving.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
-                Poll::Ready(Err(failure)) => return Poll::Ready(failed(Fate::Failed(failure))),
+                Poll::Ready(Err(failure)) => return Poll::Ready(failed(Outcome::Failed(failure))),
                 Poll::Pending => {}
             }
             if let Poll::Ready(Err(failure)) = sending.as_mut().poll(cx) {
-                return Poll::Ready(failed(Fate::Failed(failure)));
+                return Poll::Ready(failed(Outcome::Failed(failure)));
             }
             if lifetime.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready()) {
                 lifetime = None;
@@ -326,12 +326,12 @@ impl Link<'_> {
                     return Poll::Ready(Ended::Retired);
                 }
             }
-            patience.poll(worker, index, cx).map(failed)
+            reply_timeout.poll(worker, index, cx).map(failed)
         })
         .await
     }
 
-    async fn send(&self, mut writer: Writer<'_>) -> Result<Infallible, Failure> {
+    async fn send(&self, mut writer: TlsWriter<'_>) -> Result<Infallible, Failure> {
         let mut random = self.worker.random_of(self.index);
         let mut is_first = true;
         loop {
@@ -349,16 +349,16 @@ impl Link<'_> {
                     }
                 }
             };
-            let message = self.worker.protocol().encode(&mut self.conversation.borrow_mut());
+            let message = self.worker.protocol().encode(&mut self.conn_state.borrow_mut());
             let is_measured = self.worker.sent(self.index, due, self.clock.now());
-            let took = |len| self.worker.took(is_measured, len);
-            writer.send_counted(message, took).await?;
+            let on_taken = |len| self.worker.bytes_taken(is_measured, len);
+            writer.send_counted(message, on_taken).await?;
             self.worker.sent_whole(self.index);
         }
     }
 
     fn take_owed(&self) -> Option<Rc<[u8]>> {
-        self.worker.protocol().take_owed(&mut self.conversation.borrow_mut())
+        self.worker.protocol().take_owed(&mut self.conn_state.borrow_mut())
     }
 
     /// Waits until the next message may be sent. Returns when it was due.
@@ -402,7 +402,7 @@ impl Link<'_> {
     }
 
     /// Takes replies until the connection has done its part.
-    async fn receive(&self, mut reader: Reader<'_>) -> Result<(), Failure> {
+    async fn receive(&self, mut reader: TlsReader<'_>) -> Result<(), Failure> {
         loop {
             let outcome = match reader.recv().await {
                 Ok(bytes) => self.take(&bytes),
@@ -424,10 +424,10 @@ impl Link<'_> {
     /// Takes what has arrived: parts of replies, several of them, or the end of the stream.
     fn take(&self, mut bytes: &[u8]) -> Result<(), Failure> {
         let protocol = self.worker.protocol();
-        let mut conversation = self.conversation.borrow_mut();
+        let mut conn_state = self.conn_state.borrow_mut();
         if bytes.is_empty() {
-            let step = protocol.ended(&mut conversation)?;
-            self.settle(step, protocol.take_unwanted(&mut conversation));
+            let step = protocol.ended(&mut conn_state)?;
+            self.finish_reply(step, protocol.take_unwanted(&mut conn_state));
             return Err(CLOSED);
         }
         while !bytes.is_empty() {
@@ -436,15 +436,14 @@ impl Link<'_> {
                 self.keep(0, bytes);
                 return Err(SURPLUS);
             }
-            let decoded = protocol.decode(&mut conversation, bytes);
-            let step =
-                decoded.inspect_err(|_| match protocol.take_unwanted(&mut conversation) {
-                    Some(unwanted) => self.surprise.set(Some(unwanted)),
-                    None => self.keep(protocol.wrong_from(&conversation, bytes), bytes),
-                })?;
+            let decoded = protocol.decode(&mut conn_state, bytes);
+            let step = decoded.inspect_err(|_| match protocol.take_unwanted(&mut conn_state) {
+                Some(unwanted) => self.unexpected.set(Some(unwanted)),
+                None => self.keep(protocol.wrong_from(&conn_state, bytes), bytes),
+            })?;
             let used = match step {
-                Step::Partial => bytes.len(),
-                Step::Complete { used } | Step::Unexpected { used, .. } => used,
+                Decoded::Partial => bytes.len(),
+                Decoded::Complete { used } | Decoded::Unexpected { used, .. } => used,
             };
             self.reply_len.set(self.reply_len.get() + used as u64);
             bytes = &bytes[used..];
@@ -454,10 +453,10 @@ impl Link<'_> {
                 return Err(SURPLUS);
             }
             let unwanted = match step {
-                Step::Unexpected { .. } => protocol.take_unwanted(&mut conversation),
-                Step::Partial | Step::Complete { .. } => None,
+                Decoded::Unexpected { .. } => protocol.take_unwanted(&mut conn_state),
+                Decoded::Partial | Decoded::Complete { .. } => None,
             };
-            if self.settle(step, unwanted) && protocol.is_over(&conversation) {
+            if self.finish_reply(step, unwanted) && protocol.is_over(&conn_state) {
                 return Err(CLOSED);
             }
         }
@@ -467,23 +466,23 @@ impl Link<'_> {
     /// Keeps what came from `wrong_from` on, where nothing or something else was to come.
     fn keep(&self, wrong_from: usize, bytes: &[u8]) {
         let position = self.reply_len.get() + wrong_from as u64;
-        self.surprise.set(Some(Surprise::of(position, &bytes[wrong_from..])));
+        self.unexpected.set(Some(UnexpectedBytes::of(position, &bytes[wrong_from..])));
     }
 
     /// Says whether the oldest message has found its fate.
-    fn settle(&self, step: Step, unwanted: Option<Surprise>) -> bool {
+    fn finish_reply(&self, step: Decoded, unwanted: Option<UnexpectedBytes>) -> bool {
         let (index, now) = (self.index, self.clock.now());
         let failure = match step {
-            Step::Partial => return false,
-            Step::Complete { .. } => None,
-            Step::Unexpected { failure, .. } => Some(failure),
+            Decoded::Partial => return false,
+            Decoded::Complete { .. } => None,
+            Decoded::Unexpected { failure, .. } => Some(failure),
         };
         let reply_len = self.reply_len.replace(0);
         match failure {
             None => self.worker.replied(index, reply_len, now),
             Some(failure) => {
-                let surprise = unwanted;
-                let example = Example { surprise, ..self.worker.example_of(index) };
+                let unexpected = unwanted;
+                let example = Example { unexpected, ..self.worker.example_of(index) };
                 self.worker.replied_wrong(index, reply_len, failure, now, example);
             }
         }

@@ -9,13 +9,13 @@ use std::sync::Mutex;
 use std::task::{Poll, Waker};
 
 use crate::base::driver::DriverUsed;
-use crate::measure::recorder::Part;
+use crate::measure::recorder::IntervalPart;
 use crate::measure::window::Window;
 use crate::worker::result::WorkerResult;
 
 /// What the workers should be doing. Each command includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum WorkerCommand {
     /// Nothing yet.
     Idle,
     /// Open the connections.
@@ -39,11 +39,11 @@ pub(crate) enum Ending {
 
 /// The command in force, and who wants to hear of the next.
 #[derive(Debug)]
-pub(crate) struct Control(Mutex<State>);
+pub(crate) struct Control(Mutex<CommandState>);
 
 #[derive(Debug)]
-struct State {
-    command: Command,
+struct CommandState {
+    command: WorkerCommand,
     /// One place per worker.
     waiters: Vec<Option<Waker>>,
 }
@@ -51,10 +51,10 @@ struct State {
 impl Control {
     pub(crate) fn new(threads: u32) -> Control {
         let waiters = vec![None; threads as usize];
-        Control(Mutex::new(State { command: Command::Idle, waiters }))
+        Control(Mutex::new(CommandState { command: WorkerCommand::Idle, waiters }))
     }
 
-    pub(crate) fn issue(&self, command: Command) {
+    pub(crate) fn issue(&self, command: WorkerCommand) {
         let waiters: Vec<Waker> = {
             let mut state = self.lock();
             state.command = command;
@@ -66,7 +66,7 @@ impl Control {
     }
 
     /// Waits until the command is no longer `seen`.
-    pub(crate) async fn changed(&self, worker: u32, seen: Command) -> Command {
+    pub(crate) async fn changed(&self, worker: u32, seen: WorkerCommand) -> WorkerCommand {
         poll_fn(|cx| {
             let mut state = self.lock();
             if state.command != seen {
@@ -79,7 +79,7 @@ impl Control {
         .await
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CommandState> {
         self.0.lock().expect("no code that can panic runs under this lock")
     }
 }
@@ -94,7 +94,7 @@ pub(crate) enum Event {
     /// A worker's connects have all ended, one way or the other.
     Ramped,
     /// What a worker did in an interval that is over.
-    Interval { worker: u32, part: Box<Part> },
+    Interval { worker: u32, part: Box<IntervalPart> },
     /// A worker has sent its share of `--requests`, and all of them have ended.
     Spent,
     /// A worker has no connection left, and opens none again.
@@ -138,12 +138,15 @@ mod tests {
     fn the_newest_command_arrives() {
         let control = Control::new(2);
         let mut cx = Context::from_waker(Waker::noop());
-        let mut waiting = pin!(control.changed(1, Command::Idle));
+        let mut waiting = pin!(control.changed(1, WorkerCommand::Idle));
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
-        control.issue(Command::Open);
-        control.issue(Command::Drain(Ending::Asked));
-        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Command::Drain(Ending::Asked)));
-        let mut late = pin!(control.changed(0, Command::Open));
-        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(Command::Drain(Ending::Asked)));
+        control.issue(WorkerCommand::Open);
+        control.issue(WorkerCommand::Drain(Ending::Asked));
+        assert_eq!(
+            waiting.as_mut().poll(&mut cx),
+            Poll::Ready(WorkerCommand::Drain(Ending::Asked))
+        );
+        let mut late = pin!(control.changed(0, WorkerCommand::Open));
+        assert_eq!(late.as_mut().poll(&mut cx), Poll::Ready(WorkerCommand::Drain(Ending::Asked)));
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use ringloop::time::Sleep;
 
 use crate::measure::window::Window;
-use crate::plan::load::{DispatchRule, Load, OpenLoad};
+use crate::plan::load::{DispatchRule, LoadPlan, OpenLoad};
 use crate::plan::schedule::arrivals::Arrivals;
 use crate::plan::schedule::backlog::{self, Backlog};
 use crate::worker::state::Worker;
@@ -79,11 +79,11 @@ pub(super) enum Turn {
 }
 
 impl Dispatch {
-    pub(super) fn new(load: &Load, streams: Vec<Arrivals>, connections: u32) -> Dispatch {
+    pub(super) fn new(load: &LoadPlan, streams: Vec<Arrivals>, connections: u32) -> Dispatch {
         let kind = match load {
-            Load::Closed => Kind::Closed,
-            Load::Open(OpenLoad { rule: DispatchRule::PerConn, .. }) => Kind::PerConn(streams),
-            Load::Open(OpenLoad { rule: DispatchRule::Any, .. }) => Kind::Any(Pool {
+            LoadPlan::Closed => Kind::Closed,
+            LoadPlan::Open(OpenLoad { rule: DispatchRule::PerConn, .. }) => Kind::PerConn(streams),
+            LoadPlan::Open(OpenLoad { rule: DispatchRule::Any, .. }) => Kind::Any(Pool {
                 arrivals: streams.into_iter().next().expect("one per worker"),
                 returned: VecDeque::new(),
                 free: VecDeque::with_capacity(connections as usize),
@@ -286,28 +286,28 @@ impl Pool {
 /// gives it to a free connection.
 pub(super) async fn run(worker: Rc<Worker>, spin: Duration) {
     let mut alarm = ringloop::time::sleep(Duration::ZERO);
-    let mut vigil = Vigil::default();
-    poll_fn(|cx| poll(&worker, spin, &mut alarm, &mut vigil, cx)).await
+    let mut idle_spin = IdleSpin::default();
+    poll_fn(|cx| poll(&worker, spin, &mut alarm, &mut idle_spin, cx)).await
 }
 
 fn poll(
     worker: &Worker,
     spin: Duration,
     alarm: &mut Sleep,
-    vigil: &mut Vigil,
+    idle_spin: &mut IdleSpin,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     loop {
         let now = Instant::now();
-        if let Some(begun) = vigil.end(worker.deeds()) {
-            worker.spun(begun, now);
+        if let Some(begun) = idle_spin.end(worker.activity()) {
+            worker.record_spin(begun, now);
         }
         match worker.hand_out(now) {
             Next::Due(due) => {
                 worker.dispatch().wait(false, cx.waker());
                 let until_due = due.saturating_duration_since(now);
                 if until_due <= spin {
-                    vigil.begin(now, worker.deeds());
+                    idle_spin.begin(now, worker.activity());
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -326,19 +326,19 @@ fn poll(
 
 /// Tells the turns that were spun, in which nothing was sent or received, from those with work.
 #[derive(Debug, Default)]
-struct Vigil {
+struct IdleSpin {
     /// When it began, and what the worker had done until then.
     begun: Option<(Instant, u64)>,
 }
 
-impl Vigil {
-    fn begin(&mut self, now: Instant, deeds: u64) {
-        self.begun = Some((now, deeds));
+impl IdleSpin {
+    fn begin(&mut self, now: Instant, activity: u64) {
+        self.begun = Some((now, activity));
     }
 
     /// When it began, if nothing was done since.
-    fn end(&mut self, deeds: u64) -> Option<Instant> {
-        self.begun.take().filter(|(_, before)| *before == deeds).map(|(begun, _)| begun)
+    fn end(&mut self, activity: u64) -> Option<Instant> {
+        self.begun.take().filter(|(_, before)| *before == activity).map(|(begun, _)| begun)
     }
 }
 
@@ -364,7 +364,7 @@ mod tests {
         let spin = Duration::ZERO;
         let load = OpenLoad { curve, spacing: Spacing::Constant, rule, spin };
         let streams = load.streams(0, 1, 3, 3);
-        let mut dispatch = Dispatch::new(&Load::Open(load), streams, 3);
+        let mut dispatch = Dispatch::new(&LoadPlan::Open(load), streams, 3);
         for index in [2, 0, 1] {
             dispatch.queue(index);
         }
@@ -386,12 +386,12 @@ mod tests {
     ///
     /// Kills: turns with work that count as spinning; one that is counted twice.
     #[test]
-    fn vigils() {
-        let (now, mut vigil) = (Instant::now(), Vigil::default());
-        vigil.begin(now, 7);
-        assert_eq!(vigil.end(7), Some(now));
-        assert_eq!(vigil.end(7), None);
-        vigil.begin(now, 7);
-        assert_eq!(vigil.end(8), None);
+    fn a_turn_with_work_is_no_idle_spin() {
+        let (now, mut idle_spin) = (Instant::now(), IdleSpin::default());
+        idle_spin.begin(now, 7);
+        assert_eq!(idle_spin.end(7), Some(now));
+        assert_eq!(idle_spin.end(7), None);
+        idle_spin.begin(now, 7);
+        assert_eq!(idle_spin.end(8), None);
     }
 }

@@ -36,16 +36,16 @@ use crate::base::driver::{Driver, DriverUsed};
 use crate::host::{procfs, sys};
 use crate::measure::published::Published;
 use crate::measure::window::Window;
-use crate::plan::load::{DispatchRule, Load, OpenLoad};
-use crate::worker::control::{Command, Control, Event, Ready};
+use crate::plan::load::{DispatchRule, LoadPlan, OpenLoad};
+use crate::worker::control::{Control, Event, Ready, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
 use crate::worker::state::Worker;
 use crate::worker::unhandled::Reports;
 
 /// How long connections may take to say that they end, and between two looks whether they have.
-const PARTING_MAX: Duration = Duration::from_millis(500);
-const PARTING_LOOK: Duration = Duration::from_millis(1);
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
+const CLOSE_POLL_PERIOD: Duration = Duration::from_millis(1);
 
 /// What a worker shares with the main thread.
 #[derive(Clone, Debug)]
@@ -58,18 +58,18 @@ pub(crate) struct Links {
 /// Starts the thread of a worker. It says [`Event::Ready`] or [`Event::SetupFailed`] first.
 pub(crate) fn start(plan: WorkerPlan, links: Links) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{}", plan.worker)).spawn(move || {
-        let _farewell = Farewell { worker: plan.worker, events: links.events.clone() };
+        let _exit_guard = ThreadExitGuard { worker: plan.worker, events: links.events.clone() };
         work(plan, links);
     })
 }
 
 /// Tells the main thread that this thread ends, even when it panics.
-struct Farewell {
+struct ThreadExitGuard {
     worker: u32,
     events: SyncSender<Event>,
 }
 
-impl Drop for Farewell {
+impl Drop for ThreadExitGuard {
     fn drop(&mut self) {
         // If the main thread has hung up, it is not waiting for us.
         let _ = self.events.send(Event::Gone { worker: self.worker });
@@ -117,27 +117,27 @@ async fn perform(plan: WorkerPlan, links: Links) -> WorkerResult {
     let driver = DriverUsed::new(driver, plan.driver);
     let control = Arc::clone(&links.control);
     let worker = Rc::new(Worker::new(plan, links));
-    worker.tell(Event::Ready(Ready {
+    worker.send_event(Event::Ready(Ready {
         worker: number,
         driver,
         advice,
         thread_id: procfs::thread_id(),
     }));
-    let mut command = Command::Idle;
+    let mut command = WorkerCommand::Idle;
     loop {
         command = control.changed(number, command).await;
         match command {
-            Command::Idle => {}
-            Command::Open => drop(ringloop::spawn(open_all(Rc::clone(&worker)))),
-            Command::Drive(window) => drive(&worker, window),
-            Command::Drain(ending) => worker.drain(ending),
-            Command::Finish(ending) => {
+            WorkerCommand::Idle => {}
+            WorkerCommand::Open => drop(ringloop::spawn(open_all(Rc::clone(&worker)))),
+            WorkerCommand::Drive(window) => drive(&worker, window),
+            WorkerCommand::Drain(ending) => worker.drain(ending),
+            WorkerCommand::Finish(ending) => {
                 // A worker hears of the newest command only, and a drain may be as short as it likes.
                 if !worker.is_draining() {
                     worker.drain(ending);
                 }
                 let now = Instant::now();
-                part(&worker).await;
+                close_connections(&worker).await;
                 let mut result = worker.collect(now);
                 let metrics = handle.metrics();
                 result.cq_overflows = metrics.cq_overflows;
@@ -150,13 +150,13 @@ async fn perform(plan: WorkerPlan, links: Links) -> WorkerResult {
 
 /// Closes connections in order whose peers would take the bare end of the stream for an accident.
 /// What they do about it does not hold the run up.
-async fn part(worker: &Worker) {
-    if !worker.part() {
+async fn close_connections(worker: &Worker) {
+    if !worker.begin_closing() {
         return;
     }
-    let deadline = Instant::now() + PARTING_MAX;
-    while !worker.have_all_parted() && Instant::now() < deadline {
-        ringloop::time::sleep(PARTING_LOOK).await;
+    let deadline = Instant::now() + CLOSE_TIME_MAX;
+    while !worker.all_closed() && Instant::now() < deadline {
+        ringloop::time::sleep(CLOSE_POLL_PERIOD).await;
     }
 }
 
@@ -164,7 +164,7 @@ fn drive(worker: &Rc<Worker>, window: Window) {
     worker.drive(window);
     drop(ringloop::spawn(close_intervals(Rc::clone(worker))));
     drop(ringloop::spawn(heartbeat::run(Rc::clone(worker))));
-    if let Load::Open(OpenLoad { rule: DispatchRule::Any, spin, .. }) = worker.plan().load {
+    if let LoadPlan::Open(OpenLoad { rule: DispatchRule::Any, spin, .. }) = worker.plan().load {
         drop(ringloop::spawn(dispatch::run(Rc::clone(worker), spin)));
     }
 }
@@ -179,8 +179,8 @@ async fn close_intervals(worker: Rc<Worker>) {
 /// Starts the connects at their pace, never more in flight than allowed.
 async fn open_all(worker: Rc<Worker>) {
     let start = ringloop::time::Instant::now();
-    let talking = worker.plan().connections;
-    for index in 0..talking + worker.plan().idle {
+    let active = worker.plan().connections;
+    for index in 0..active + worker.plan().idle {
         let due = worker.plan().connect_pace.due(index);
         if start.elapsed() < due {
             ringloop::time::sleep_until(start + due).await;
@@ -190,7 +190,7 @@ async fn open_all(worker: Rc<Worker>) {
             break;
         }
         worker.connect_started();
-        if index < talking {
+        if index < active {
             drop(ringloop::spawn(connection::live(Rc::clone(&worker), index, permit)));
         } else {
             drop(ringloop::spawn(connection::idle(Rc::clone(&worker), index, permit)));

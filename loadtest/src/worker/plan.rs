@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::base::address::Address;
 use crate::base::driver::Driver;
 use crate::net::tls_config::Tls;
-use crate::plan::load::{Churn, Load, SocketOptions, Think};
+use crate::plan::load::{Churn, LoadPlan, SocketOptions, Think};
 use crate::plan::schedule::ConnectPace;
-use crate::protocol::Speech;
+use crate::protocol::ProtocolConfig;
 
 /// What one worker is to do.
 #[derive(Clone, Debug)]
@@ -24,10 +24,10 @@ pub(crate) struct WorkerPlan {
     /// Its own, of all workers' `connections_total`.
     pub(crate) connections: u32,
     pub(crate) connections_total: u32,
-    pub(crate) speech: Speech,
+    pub(crate) protocol: ProtocolConfig,
     /// `None` is in the clear.
     pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) load: Load,
+    pub(crate) load: LoadPlan,
     /// Messages that a connection may have outstanding.
     pub(crate) pipeline: u32,
     /// Between a reply and the next message; closed loop only.

@@ -7,23 +7,28 @@ use std::time::Duration;
 
 use ringloop::time::Sleep;
 
-use crate::worker::state::{Fate, Worker};
+use crate::worker::state::{Outcome, Worker};
 
 /// Ends a connection whose oldest message has waited for too long.
 ///
 /// The timer is not set anew for each message, only when it has gone off: it then looks how long the
 /// message that is the oldest by now has waited.
-pub(super) struct Patience {
+pub(super) struct ReplyTimeout {
     timer: Sleep,
     is_set: bool,
 }
 
-impl Patience {
-    pub(super) fn new() -> Patience {
-        Patience { timer: ringloop::time::sleep(Duration::ZERO), is_set: false }
+impl ReplyTimeout {
+    pub(super) fn new() -> ReplyTimeout {
+        ReplyTimeout { timer: ringloop::time::sleep(Duration::ZERO), is_set: false }
     }
 
-    pub(super) fn poll(&mut self, worker: &Worker, index: u32, cx: &mut Context<'_>) -> Poll<Fate> {
+    pub(super) fn poll(
+        &mut self,
+        worker: &Worker,
+        index: u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<Outcome> {
         let timeout = worker.plan().timeout;
         loop {
             if !self.is_set {
@@ -37,7 +42,7 @@ impl Patience {
             self.is_set = false;
             let oldest = worker.oldest_sent_at(index);
             if oldest.is_some_and(|sent_at| sent_at.elapsed() >= timeout) {
-                return Poll::Ready(Fate::TimedOut);
+                return Poll::Ready(Outcome::TimedOut);
             }
         }
     }

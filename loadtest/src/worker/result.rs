@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::FailureTable;
-use crate::measure::outage::Outage;
+use crate::measure::outage::OutageSpan;
 use crate::worker::unhandled::Reports;
 
 /// What a worker hands in, besides the intervals it has told of already.
@@ -38,13 +38,13 @@ pub(crate) struct WorkerResult {
     pub(crate) lost: u32,
     pub(crate) reconnects: u64,
     /// In the order of time.
-    pub(crate) outages: Vec<Outage>,
+    pub(crate) outages: Vec<OutageSpan>,
     pub(crate) idle: IdleCounts,
-    pub(crate) ramp_took: Duration,
+    pub(crate) ramp_length: Duration,
     pub(crate) cq_overflows: u64,
     pub(crate) enobufs: u64,
     /// Awake in the measured window with nothing to do (`--spin`).
-    pub(crate) spun: Duration,
+    pub(crate) spin_time: Duration,
     /// Of the loop, and not of an operation.
     pub(crate) reports: Reports,
 }

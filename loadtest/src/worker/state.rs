@@ -23,10 +23,10 @@ use hdrhistogram::Histogram;
 use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::{Failure, FailureTable};
 use crate::measure::outage::Outages;
-use crate::measure::recorder::{Phase, Recorder};
+use crate::measure::recorder::{IntervalPhase, Recorder};
 use crate::measure::stats;
 use crate::measure::window::Window;
-use crate::plan::load::Load;
+use crate::plan::load::LoadPlan;
 use crate::plan::schedule::{ConnectGate, StartGate};
 use crate::protocol::Protocol;
 use crate::worker::Links;
@@ -51,7 +51,7 @@ pub(super) struct Worker {
     lost: Cell<u32>,
     reconnects: Cell<u64>,
     /// Begun on this worker's connections so far, those that are over included.
-    conversations: Cell<u64>,
+    next_conn_id: Cell<u64>,
     idle: Cell<IdleCounts>,
     /// The same moment on both clocks.
     clocks: (Instant, ringloop::time::Instant),
@@ -59,12 +59,12 @@ pub(super) struct Worker {
     /// `None` until the connections may send.
     window: Cell<Option<Window>>,
     drained_at: Cell<Option<Instant>>,
-    told: Told,
+    notified: Notified,
     outages: Outages,
     /// When the next connect of a connection that could not be opened again may start.
     retry_at: Cell<Instant>,
     /// Messages taken from the schedule and without an outcome yet, measured or not.
-    unsettled: Cell<u64>,
+    unfinished: Cell<u64>,
     /// Measured messages that may still be sent (`--requests`).
     quota: Cell<Option<u64>>,
     slots: RefCell<Vec<Slot>>,
@@ -78,16 +78,16 @@ pub(super) struct Worker {
     handshakes: RefCell<Handshakes>,
     loop_lag: RefCell<Histogram<u64>>,
     /// Messages sent and replies received.
-    deeds: Cell<u64>,
+    activity: Cell<u64>,
     /// Awake in the measured window with nothing to do.
-    spun: Cell<Duration>,
+    spin_time: Cell<Duration>,
     /// Connections are to be closed in order, as the run is over.
-    is_parting: Cell<bool>,
+    is_closing: Cell<bool>,
 }
 
 /// What the main thread counts workers by: told once each.
 #[derive(Debug, Default)]
-struct Told {
+struct Notified {
     ramped: Cell<bool>,
     /// Lost or spent, whichever comes first: one that is spent may lose its connections afterwards,
     /// and the run is over when each worker has told of one of them.
@@ -102,7 +102,7 @@ struct Slot {
     is_open: bool,
     was_served: bool,
     /// Closed at the end of the run.
-    has_parted: bool,
+    is_closed: bool,
     /// It takes no more messages, and is closed when the last reply is there.
     is_retiring: bool,
     /// Messages sent since it was opened the last time.
@@ -133,7 +133,7 @@ struct Message {
 
 /// Why the messages of a connection that has ended get no reply.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     Failed(Failure),
     TimedOut,
 }
@@ -141,8 +141,8 @@ pub(super) enum Fate {
 impl Worker {
     pub(super) fn new(plan: WorkerPlan, links: Links) -> Worker {
         let streams = match &plan.load {
-            Load::Closed => Vec::new(),
-            Load::Open(load) => {
+            LoadPlan::Closed => Vec::new(),
+            LoadPlan::Open(load) => {
                 load.streams(plan.worker, plan.threads, plan.connections, plan.connections_total)
             }
         };
@@ -150,22 +150,22 @@ impl Worker {
         slots.resize_with(plan.connections as usize, Slot::default);
         Worker {
             handle: ringloop::Handle::current(),
-            protocol: Protocol::new(&plan.speech, plan.run_id, plan.seed, plan.worker),
+            protocol: Protocol::new(&plan.protocol, plan.run_id, plan.seed, plan.worker),
             connect_gate: ConnectGate::new(plan.connects_in_flight_max),
             start_gate: StartGate::new(plan.connections),
             ramp: RefCell::new(Ramp::new()),
             lost: Cell::new(0),
             reconnects: Cell::new(0),
-            conversations: Cell::new(0),
+            next_conn_id: Cell::new(0),
             idle: Cell::new(IdleCounts::default()),
             clocks: (Instant::now(), ringloop::time::Instant::now()),
             dispatch: RefCell::new(Dispatch::new(&plan.load, streams, plan.connections)),
             window: Cell::new(None),
             drained_at: Cell::new(None),
-            told: Told::default(),
+            notified: Notified::default(),
             outages: Outages::default(),
             retry_at: Cell::new(Instant::now()),
-            unsettled: Cell::new(0),
+            unfinished: Cell::new(0),
             quota: Cell::new(plan.requests_max),
             slots: RefCell::new(slots),
             counters: RefCell::new(MessageCounters::default()),
@@ -176,9 +176,9 @@ impl Worker {
             connect: RefCell::new(stats::new_histogram()),
             handshakes: RefCell::default(),
             loop_lag: RefCell::new(stats::new_lag_histogram()),
-            deeds: Cell::new(0),
-            spun: Cell::new(Duration::ZERO),
-            is_parting: Cell::new(false),
+            activity: Cell::new(0),
+            spin_time: Cell::new(Duration::ZERO),
+            is_closing: Cell::new(false),
             plan,
             links,
         }
@@ -209,19 +209,19 @@ impl Worker {
         self.clocks.1 + at.saturating_duration_since(self.clocks.0)
     }
 
-    pub(super) fn tell(&self, event: Event) {
+    pub(super) fn send_event(&self, event: Event) {
         // If the main thread has hung up, the process is about to end.
         let _ = self.links.events.send(event);
     }
 
-    fn tell_once(&self, told: &Cell<bool>, event: Event) {
-        if !told.replace(true) {
-            self.tell(event);
+    fn notify_once(&self, notified: &Cell<bool>, event: Event) {
+        if !notified.replace(true) {
+            self.send_event(event);
         }
     }
 
     fn is_open_loop(&self) -> bool {
-        matches!(self.plan.load, Load::Open(_))
+        matches!(self.plan.load, LoadPlan::Open(_))
     }
 
     // The phases.
@@ -232,7 +232,7 @@ impl Worker {
         self.dispatch().start(start);
         *self.recorder.borrow_mut() = Some(Recorder::new(start, window, self.plan.interval));
         self.start_gate.open();
-        self.tell_if_lost();
+        self.notify_if_lost();
     }
 
     pub(super) fn window(&self) -> Option<Window> {
@@ -240,15 +240,15 @@ impl Worker {
     }
 
     /// A number that changes with everything sent or received, by us and by the kernel for us.
-    pub(super) fn deeds(&self) -> u64 {
+    pub(super) fn activity(&self) -> u64 {
         let metrics = self.handle.metrics();
-        self.deeds.get() + metrics.submissions + metrics.completions
+        self.activity.get() + metrics.submissions + metrics.completions
     }
 
     /// It was awake from `begun` until `now` for nothing.
-    pub(super) fn spun(&self, begun: Instant, now: Instant) {
+    pub(super) fn record_spin(&self, begun: Instant, now: Instant) {
         if self.window.get().is_some_and(|window| window.holds(begun)) {
-            self.spun.set(self.spun.get() + (now - begun));
+            self.spin_time.set(self.spin_time.get() + (now - begun));
         }
     }
 
@@ -276,7 +276,7 @@ impl Worker {
             self.record(is_measured, |recorder| recorder.counts.scheduled += 1);
         }
         slot.outstanding.push_back(Message { due, sent_at: now, is_measured });
-        self.deeds.set(self.deeds.get() + 1);
+        self.activity.set(self.activity.get() + 1);
         slot.sent_here += 1;
         if !slot.has_place(self.plan.pipeline) {
             slot.free_since = None;
@@ -285,7 +285,7 @@ impl Worker {
     }
 
     /// The kernel has taken bytes of a message.
-    pub(super) fn took(&self, is_measured: bool, len: usize) {
+    pub(super) fn bytes_taken(&self, is_measured: bool, len: usize) {
         if is_measured {
             self.moved(Traffic { sent: len as u64, received: 0 });
         }
@@ -316,17 +316,17 @@ impl Worker {
             }
             false => self.counters.borrow_mut().warmup_completed += 1,
         }
-        let took = now.duration_since(message.due);
+        let latency = now.duration_since(message.due);
         if self.is_open_loop() && message.is_measured {
             record(&self.service, now.duration_since(message.sent_at));
         }
         self.record(message.is_measured, |recorder| {
-            recorder.record_ns(took.as_nanos() as u64);
+            recorder.record_ns(latency.as_nanos() as u64);
             recorder.counts.completed += 1;
         });
-        self.links.published.reply(took);
+        self.links.published.reply(latency);
         self.outages.replied(now);
-        self.settled(1);
+        self.finish_messages(1);
     }
 
     /// Takes the oldest message of a connection, whose reply is complete.
@@ -362,18 +362,18 @@ impl Worker {
     }
 
     /// So many messages have found their fate.
-    fn settled(&self, count: u64) {
-        self.deeds.set(self.deeds.get() + 1);
-        self.unsettled.set(self.unsettled.get() - count);
-        if self.unsettled.get() > 0 {
+    fn finish_messages(&self, count: u64) {
+        self.activity.set(self.activity.get() + 1);
+        self.unfinished.set(self.unfinished.get() - count);
+        if self.unfinished.get() > 0 {
             return;
         }
         if self.is_draining() {
-            self.tell_once(&self.told.drained, Event::Drained);
+            self.notify_once(&self.notified.drained, Event::Drained);
         } else if self.quota.get() == Some(0) {
-            self.tell_once(&self.told.over, Event::Spent);
+            self.notify_once(&self.notified.over, Event::Spent);
         } else {
-            self.tell_if_lost();
+            self.notify_if_lost();
         }
     }
 
@@ -384,18 +384,18 @@ impl Worker {
     fn record(&self, is_measured: bool, note: impl FnOnce(&mut Recorder)) {
         let mut place = self.recorder.borrow_mut();
         let Some(recorder) = place.as_mut() else { return };
-        while is_measured && recorder.phase() == Phase::Warmup {
+        while is_measured && recorder.phase() == IntervalPhase::Warmup {
             // The window has begun, and the task that closes intervals is not there yet.
-            self.tell_interval(recorder);
+            self.send_interval(recorder);
         }
-        if is_measured == (recorder.phase() != Phase::Warmup) {
+        if is_measured == (recorder.phase() != IntervalPhase::Warmup) {
             note(recorder);
         }
     }
 
-    fn tell_interval(&self, recorder: &mut Recorder) {
+    fn send_interval(&self, recorder: &mut Recorder) {
         let part = recorder.close(self.links.published.alive.get() as u32);
-        self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
+        self.send_event(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
     }
 
     /// Closes the intervals that are over. Returns the end of the one that runs, if it is known.
@@ -403,7 +403,7 @@ impl Worker {
         let mut place = self.recorder.borrow_mut();
         let recorder = place.as_mut()?;
         while recorder.until().is_some_and(|until| until <= now) {
-            self.tell_interval(recorder);
+            self.send_interval(recorder);
         }
         recorder.until()
     }
@@ -430,7 +430,7 @@ impl Slot {
     }
 }
 
-fn record(histogram: &RefCell<Histogram<u64>>, took: Duration) {
+fn record(histogram: &RefCell<Histogram<u64>>, latency: Duration) {
     // Within u64 for 584 years.
-    histogram.borrow_mut().saturating_record(took.as_nanos() as u64);
+    histogram.borrow_mut().saturating_record(latency.as_nanos() as u64);
 }

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::compare::compare;
-use crate::analysis::compare::regression::{Limit, breaches};
+use crate::analysis::compare::regression::{RegressionLimit, breaches};
 use crate::base::exit::Exit;
 use crate::report::model::comparison::Comparison;
 use crate::report::model::{Report, SCHEMA_VERSION, Tool};
@@ -12,7 +12,7 @@ use crate::report::text::comparison;
 
 /// How a comparison is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum ComparisonFormat {
     /// A table for people
     Text,
     /// The same for programs
@@ -48,7 +48,7 @@ impl Compared {
     pub(crate) fn of(
         (base_name, base): (String, &Report),
         new: &[(String, &Report)],
-        limits: &[Limit],
+        limits: &[RegressionLimit],
     ) -> Compared {
         let with_base = |(name, report): &(String, &Report)| {
             let comparison = compare(base, report);
@@ -75,9 +75,9 @@ impl Compared {
     }
 
     /// What to print, and the exit code.
-    pub(crate) fn print(&self, format: Format) -> (String, Exit) {
+    pub(crate) fn print(&self, format: ComparisonFormat) -> (String, Exit) {
         let text = match format {
-            Format::Text => {
+            ComparisonFormat::Text => {
                 let mut sections: Vec<String> =
                     self.compared.iter().map(|one| self.text(one)).collect();
                 if self.interrupted {
@@ -85,7 +85,7 @@ impl Compared {
                 }
                 sections.join("\n")
             }
-            Format::Json => {
+            ComparisonFormat::Json => {
                 serde_json::to_string_pretty(self).expect("all keys are strings") + "\n"
             }
         };

@@ -8,12 +8,12 @@ use crate::report::model::Report;
 #[derive(Debug)]
 pub(super) struct Metric {
     pub(super) name: &'static str,
-    figure: Figure,
+    figure: MetricKind,
     pub(super) more_is_better: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Figure {
+enum MetricKind {
     Rate,
     Latency {
         percentile: f64,
@@ -23,49 +23,49 @@ enum Figure {
 }
 
 const fn latency(name: &'static str, percentile: f64) -> Metric {
-    Metric { name, figure: Figure::Latency { percentile }, more_is_better: false }
+    Metric { name, figure: MetricKind::Latency { percentile }, more_is_better: false }
 }
 
 pub(super) const METRICS: [Metric; 6] = [
-    Metric { name: "rate", figure: Figure::Rate, more_is_better: true },
+    Metric { name: "rate", figure: MetricKind::Rate, more_is_better: true },
     latency("p50", 50.0),
     latency("p90", 90.0),
     latency("p99", 99.0),
     latency("p99.9", 99.9),
-    Metric { name: "server-cpu", figure: Figure::ServerCpu, more_is_better: false },
+    Metric { name: "server-cpu", figure: MetricKind::ServerCpu, more_is_better: false },
 ];
 
 impl Metric {
     fn percentile(&self) -> Option<f64> {
         match self.figure {
-            Figure::Latency { percentile } => Some(percentile),
-            Figure::Rate | Figure::ServerCpu => None,
+            MetricKind::Latency { percentile } => Some(percentile),
+            MetricKind::Rate | MetricKind::ServerCpu => None,
         }
     }
 
     /// Whether the comparison is about it: servers that nobody could sample have no row.
-    pub(super) fn is_told(&self, sides: [&Side<'_>; 2]) -> bool {
+    pub(super) fn is_compared(&self, sides: [&ComparedRun<'_>; 2]) -> bool {
         match self.figure {
-            Figure::Rate | Figure::Latency { .. } => true,
-            Figure::ServerCpu => sides.iter().any(|side| side.value(self).is_some()),
+            MetricKind::Rate | MetricKind::Latency { .. } => true,
+            MetricKind::ServerCpu => sides.iter().any(|side| side.value(self).is_some()),
         }
     }
 }
 
 /// One of the two.
 #[derive(Debug)]
-pub(super) struct Side<'a> {
+pub(super) struct ComparedRun<'a> {
     report: &'a Report,
     /// Of a single run.
     draws: Option<Draws>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> ComparedRun<'a> {
     /// `number` tells the two sides' random draws apart.
-    pub(super) fn new(report: &'a Report, number: u64) -> Side<'a> {
+    pub(super) fn new(report: &'a Report, number: u64) -> ComparedRun<'a> {
         let percentiles: Vec<f64> = METRICS.iter().filter_map(Metric::percentile).collect();
         let blocks = confidence::blocks(report);
-        Side { report, draws: bootstrap::resample(&blocks, &percentiles, number) }
+        ComparedRun { report, draws: bootstrap::resample(&blocks, &percentiles, number) }
     }
 
     fn is_repeated(&self) -> bool {
@@ -78,11 +78,11 @@ impl<'a> Side<'a> {
             return Some(repeated.mean);
         }
         match metric.figure {
-            Figure::Rate => Some(self.report.load.achieved_rate),
-            Figure::Latency { .. } => {
+            MetricKind::Rate => Some(self.report.load.achieved_rate),
+            MetricKind::Latency { .. } => {
                 self.report.headline()?.1.percentiles.get(metric.name).copied()
             }
-            Figure::ServerCpu => self.report.server.as_ref()?.cpu_us_per_message,
+            MetricKind::ServerCpu => self.report.server.as_ref()?.cpu_us_per_message,
         }
     }
 
@@ -92,9 +92,9 @@ impl<'a> Side<'a> {
             .reps
             .iter()
             .map(|rep| match metric.figure {
-                Figure::Rate => Some(rep.achieved_rate),
-                Figure::Latency { .. } => rep.percentiles.get(metric.name).copied(),
-                Figure::ServerCpu => rep.server_cpu_us_per_message,
+                MetricKind::Rate => Some(rep.achieved_rate),
+                MetricKind::Latency { .. } => rep.percentiles.get(metric.name).copied(),
+                MetricKind::ServerCpu => rep.server_cpu_us_per_message,
             })
             .collect();
         Repeated::of(&values?)
@@ -104,9 +104,9 @@ impl<'a> Side<'a> {
     fn drawn(&self, metric: &Metric) -> Option<Vec<f64>> {
         let draws = self.draws.as_ref()?;
         match metric.figure {
-            Figure::Rate => Some(draws.rate.clone()),
-            Figure::ServerCpu => None,
-            Figure::Latency { .. } => {
+            MetricKind::Rate => Some(draws.rate.clone()),
+            MetricKind::ServerCpu => None,
+            MetricKind::Latency { .. } => {
                 let place = METRICS.iter().filter(|other| other.percentile().is_some());
                 let place = place.into_iter().position(|other| other.name == metric.name)?;
                 let figures_ns = draws.percentiles[place].as_ref()?;
@@ -124,7 +124,11 @@ impl<'a> Side<'a> {
 }
 
 /// The 95 % confidence interval of the change, in percent of the base.
-pub(super) fn change(metric: &Metric, before: &Side, after: &Side) -> Option<[f64; 2]> {
+pub(super) fn change(
+    metric: &Metric,
+    before: &ComparedRun,
+    after: &ComparedRun,
+) -> Option<[f64; 2]> {
     if let (Some(base), Some(new)) = (before.repeated(metric), after.repeated(metric)) {
         return (base.mean > 0.0)
             .then(|| base.difference(&new).map(|bound| bound / base.mean * 100.0));
@@ -139,8 +143,8 @@ pub(super) fn change(metric: &Metric, before: &Side, after: &Side) -> Option<[f6
 }
 
 /// What the intervals rest on.
-pub(super) fn basis(before: &Side, after: &Side) -> String {
-    let blocks = |side: &Side| side.draws.as_ref().map(|draws| draws.blocks);
+pub(super) fn basis(before: &ComparedRun, after: &ComparedRun) -> String {
+    let blocks = |side: &ComparedRun| side.draws.as_ref().map(|draws| draws.blocks);
     if before.is_repeated() && after.is_repeated() {
         let [base, new] = [before, after].map(|side| side.report.reps.len());
         return format!("95 % CI from {base} and {new} runs");

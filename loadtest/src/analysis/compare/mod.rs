@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::analysis::compare::compared::{Compared, Format};
-use crate::analysis::compare::metric::{METRICS, Metric, Side};
-use crate::analysis::compare::regression::{Limit, breaches};
+use crate::analysis::compare::compared::{Compared, ComparisonFormat};
+use crate::analysis::compare::metric::{ComparedRun, METRICS, Metric};
+use crate::analysis::compare::regression::{RegressionLimit, breaches};
 use crate::base::exit::{Error, Exit};
 use crate::report::model::Report;
 use crate::report::model::comparison::{Comparison, Row, Verdict};
@@ -34,11 +34,11 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "NEW.json", required = true)]
     pub(crate) new: Vec<PathBuf>,
     /// What may become worse by how much, or exit 99: p99=10%,rate=5%
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Limit::parse)]
-    pub(crate) max_regression: Vec<Limit>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RegressionLimit::parse)]
+    pub(crate) max_regression: Vec<RegressionLimit>,
     /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = ComparisonFormat::Text)]
+    pub(crate) format: ComparisonFormat,
     /// Write a page with charts of all of them
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -63,7 +63,12 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(String, Exit, Option<Page>), Er
 }
 
 /// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.
-pub(crate) fn settle(file: &Path, base: &Report, limits: &[Limit], report: &mut Report) {
+pub(crate) fn apply_baseline(
+    file: &Path,
+    base: &Report,
+    limits: &[RegressionLimit],
+    report: &mut Report,
+) {
     let comparison = compare(base, report);
     let mut breaches = breaches(&comparison, limits);
     // What a run that was ended early would have become, nobody knows.
@@ -86,11 +91,11 @@ pub(crate) fn read(path: &Path) -> Result<Report, Error> {
 
 /// Compares two runs.
 pub(crate) fn compare(base: &Report, new: &Report) -> Comparison {
-    let (before, after) = (Side::new(base, 0), Side::new(new, 1));
+    let (before, after) = (ComparedRun::new(base, 0), ComparedRun::new(new, 1));
     let incomparable = same::incomparable(base, new);
     let rows = METRICS
         .iter()
-        .filter(|metric| metric.is_told([&before, &after]))
+        .filter(|metric| metric.is_compared([&before, &after]))
         .map(|metric| row(metric, &before, &after, !incomparable.is_empty()))
         .collect();
     Comparison {
@@ -101,7 +106,7 @@ pub(crate) fn compare(base: &Report, new: &Report) -> Comparison {
     }
 }
 
-fn row(metric: &Metric, before: &Side, after: &Side, is_incomparable: bool) -> Row {
+fn row(metric: &Metric, before: &ComparedRun, after: &ComparedRun, is_incomparable: bool) -> Row {
     let (base, new) = (before.value(metric), after.value(metric));
     let change_percent = match (base, new) {
         (Some(base), Some(new)) if base > 0.0 => Some((new / base - 1.0) * 100.0),
@@ -208,7 +213,7 @@ mod tests {
             }
             report
         };
-        let limits = [Limit::parse("server-cpu=10%").unwrap()];
+        let limits = [RegressionLimit::parse("server-cpu=10%").unwrap()];
         let (base, new) = (with_server(7.0, [5.0, 5.1, 5.2]), with_server(7.0, [8.0, 8.1, 8.2]));
         let comparison = compare(&base, &new);
         let row = comparison.rows.last().unwrap();
@@ -358,7 +363,7 @@ mod tests {
             let mut comparison = same.clone();
             let row = comparison.rows.iter_mut().find(|row| row.metric == metric).unwrap();
             (row.change_percent, row.verdict) = (change, verdict);
-            let limits = ["p99=10%", "rate=5%"].map(|text| Limit::parse(text).unwrap());
+            let limits = ["p99=10%", "rate=5%"].map(|text| RegressionLimit::parse(text).unwrap());
             breaches(&comparison, &limits)
         };
         for (metric, change, verdict, wanted) in [
@@ -387,7 +392,7 @@ mod tests {
             ("p99=-1%", "'-1%' is not a percentage"),
             ("p99=ten%", "'ten%' is not a percentage"),
         ] {
-            assert!(Limit::parse(text).unwrap_err().contains(wanted), "{text}");
+            assert!(RegressionLimit::parse(text).unwrap_err().contains(wanted), "{text}");
         }
     }
 

@@ -6,15 +6,15 @@ use crate::report::model::comparison::{Comparison, Verdict};
 
 /// One element of the list.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Limit {
+pub(crate) struct RegressionLimit {
     metric: &'static str,
     more_is_better: bool,
     percent: f64,
 }
 
-impl Limit {
+impl RegressionLimit {
     /// A value parser of clap.
-    pub(crate) fn parse(text: &str) -> Result<Limit, String> {
+    pub(crate) fn parse(text: &str) -> Result<RegressionLimit, String> {
         let Some((name, percent)) = text.split_once('=') else {
             return Err("has no limit: write it as in p99=10%".to_owned());
         };
@@ -30,7 +30,7 @@ impl Limit {
             }
         })?;
         let (metric, more_is_better) = (metric.name, metric.more_is_better);
-        Ok(Limit { metric, more_is_better, percent: value })
+        Ok(RegressionLimit { metric, more_is_better, percent: value })
     }
 }
 
@@ -38,9 +38,9 @@ impl Limit {
 ///
 /// A change beyond the limit that may be noise is none. Where nothing says how much noise there is,
 /// the figure alone decides; and where nothing can be compared, nothing was kept.
-pub(super) fn breaches(comparison: &Comparison, limits: &[Limit]) -> Vec<String> {
+pub(super) fn breaches(comparison: &Comparison, limits: &[RegressionLimit]) -> Vec<String> {
     let mut lines = Vec::new();
-    for Limit { metric, more_is_better, percent } in limits {
+    for RegressionLimit { metric, more_is_better, percent } in limits {
         let row = comparison.rows.iter().find(|row| row.metric == *metric);
         let change = row.and_then(|row| row.change_percent);
         let worse = change.map(|change| if *more_is_better { -change } else { change });

@@ -27,7 +27,7 @@ use crate::plan::sources::SourceRange;
 use crate::plan::target_url::Url;
 use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::run::progress::ProgressStyle;
-use crate::series::CampaignArgs;
+use crate::series::SeriesArgs;
 use crate::series::ab::AbArgs;
 use crate::serve::args::ServeArgs;
 
@@ -205,7 +205,7 @@ pub(crate) struct RunArgs {
     pub(crate) tls: TlsArgs,
 
     #[command(flatten)]
-    pub(crate) campaign: CampaignArgs,
+    pub(crate) series: SeriesArgs,
 
     /// Run with as many connections as the limits of this machine allow
     #[arg(long)]

@@ -19,7 +19,7 @@ use crate::plan::load::{
     ArrivalsStyle, Churn, CloseStyle, DispatchStyle, OpenLoop, Rate, ReconnectStyle, SocketOptions,
 };
 use crate::plan::target_url::Url;
-use crate::protocol::Speech;
+use crate::protocol::ProtocolConfig;
 use crate::run::abort::Watch;
 use crate::run::config::{ConnectSpeed, RunConfig};
 
@@ -88,7 +88,7 @@ impl RunConfig {
         if !has_schedule && args.arrivals != ArrivalsStyle::Constant {
             return usage("--arrivals needs a --rate: a closed loop has no schedule".to_owned());
         }
-        if !has_schedule && !args.campaign.find_max && args.deadline.is_some() {
+        if !has_schedule && !args.series.find_max && args.deadline.is_some() {
             return usage("--deadline needs a --rate: in a closed loop nothing is late".to_owned());
         }
         if !has_schedule && args.dispatch != DispatchStyle::Any {
@@ -102,7 +102,7 @@ impl RunConfig {
             .thresholds
             .iter()
             .find(of_responses)
-            .filter(|_| !has_schedule && !args.campaign.find_max)
+            .filter(|_| !has_schedule && !args.series.find_max)
         {
             return usage(format!(
                 "--threshold '{}': a closed loop has no response times (no --rate): use service",
@@ -136,23 +136,23 @@ impl RunConfig {
                 "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
             ));
         }
-        let is_open_loop = has_schedule || args.campaign.find_max;
+        let is_open_loop = has_schedule || args.series.find_max;
         let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
             .map_err(|line| Error::new(Exit::Usage, line))?;
-        let speech = speech(&args)?;
-        let is_http = matches!(speech, Speech::Http(_));
+        let protocol = protocol(&args)?;
+        let is_http = matches!(protocol, ProtocolConfig::Http(_));
         let tls = tls::of(&args)?;
         let connect_speed = match (args.ramp, args.connect_rate) {
             (Some(ramp), _) => ConnectSpeed::Over(ramp),
             (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
         };
-        args.campaign.check(has_schedule)?;
+        args.series.check(has_schedule)?;
         args.outputs.check()?;
         Ok(RunConfig {
             url: args.url,
             connections,
             threads,
-            speech,
+            protocol,
             tls,
             open_loop: has_schedule.then_some(OpenLoop {
                 rate: args.rate,
@@ -198,9 +198,9 @@ impl RunConfig {
             connect_timeout: args.connect_timeout,
             timeout: args.timeout,
             // The whole is judged, not its parts.
-            thresholds: if args.campaign.as_part { Vec::new() } else { args.thresholds },
+            thresholds: if args.series.as_part { Vec::new() } else { args.thresholds },
             watch,
-            campaign: args.campaign,
+            series: args.series,
             fit: args.fit,
             driver: args.driver,
             sample_server: args.sample_server,
@@ -225,13 +225,13 @@ fn threads(args: &RunArgs, connections: u32) -> u32 {
 }
 
 /// What is spoken with the target.
-fn speech(args: &RunArgs) -> Result<Speech, Error> {
+fn protocol(args: &RunArgs) -> Result<ProtocolConfig, Error> {
     let (http, ws) = (http::exchange(args)?, ws::upgrade(args)?);
     let payload = payload::payload(args)?;
     Ok(match (http, ws) {
-        (Some(exchange), _) => Speech::Http(exchange),
-        (None, Some(upgrade)) => Speech::Ws(payload, upgrade),
-        (None, None) => Speech::Echo(payload),
+        (Some(exchange), _) => ProtocolConfig::Http(exchange),
+        (None, Some(upgrade)) => ProtocolConfig::Ws(payload, upgrade),
+        (None, None) => ProtocolConfig::Echo(payload),
     })
 }
 
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn defaults() {
         let canonical = config(&[]).unwrap();
-        assert_eq!((canonical.connections, canonical.speech.message_sizes()), (10_000, (64, 64)));
+        assert_eq!((canonical.connections, canonical.protocol.message_sizes()), (10_000, (64, 64)));
         assert_eq!(canonical.duration, Duration::from_secs(10));
         assert_eq!(canonical.interval, Duration::from_secs(1));
         assert!(canonical.open_loop.is_none());

@@ -10,7 +10,7 @@
 //! Every error quotes the part that is wrong and says what could stand there.
 
 use crate::base::units;
-use crate::plan::gate::{Failed, Figure, Gate, Latency, Limit, Relation, Statistic};
+use crate::plan::gate::{Failed, Gate, GateFigure, GateLimit, Latency, Relation, Statistic};
 
 const STATISTICS: &str = "min, avg, med, max or p(N)";
 
@@ -38,12 +38,12 @@ fn relation(text: &str) -> Result<(Relation, &str), String> {
     }
 }
 
-fn figure(text: &str) -> Result<Figure, String> {
+fn figure(text: &str) -> Result<GateFigure, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {
         [] => Err("nothing stands before the comparison: write it as in 'p(99)<5ms'".to_owned()),
-        ["rate"] => Ok(Figure::Rate),
-        ["served"] => Ok(Figure::Served),
+        ["rate"] => Ok(GateFigure::Rate),
+        ["served"] => Ok(GateFigure::Served),
         ["errors", what] => failures("errors", Failed::Any, what),
         ["timeouts", what] => failures("timeouts", Failed::Timeouts, what),
         [name @ ("errors" | "timeouts")] => {
@@ -52,10 +52,10 @@ fn figure(text: &str) -> Result<Figure, String> {
         [name @ ("response" | "service" | "connect")] => {
             Err(format!("'{name}' alone is not a figure: add {STATISTICS}"))
         }
-        ["response", what] => Ok(Figure::Latency(Latency::Response, statistic(what)?)),
-        ["service", what] => Ok(Figure::Latency(Latency::Service, statistic(what)?)),
-        ["connect", what] => Ok(Figure::Latency(Latency::Connect, statistic(what)?)),
-        [what] => Ok(Figure::Latency(Latency::Main, statistic(what)?)),
+        ["response", what] => Ok(GateFigure::Latency(Latency::Response, statistic(what)?)),
+        ["service", what] => Ok(GateFigure::Latency(Latency::Service, statistic(what)?)),
+        ["connect", what] => Ok(GateFigure::Latency(Latency::Connect, statistic(what)?)),
+        [what] => Ok(GateFigure::Latency(Latency::Main, statistic(what)?)),
         [first, _] => Err(format!(
             "'{first}' has no figures: use response, service, connect, errors or timeouts"
         )),
@@ -63,10 +63,10 @@ fn figure(text: &str) -> Result<Figure, String> {
     }
 }
 
-fn failures(name: &str, failed: Failed, what: &str) -> Result<Figure, String> {
+fn failures(name: &str, failed: Failed, what: &str) -> Result<GateFigure, String> {
     match what {
-        "rate" => Ok(Figure::Share(failed)),
-        "count" => Ok(Figure::Count(failed)),
+        "rate" => Ok(GateFigure::Share(failed)),
+        "count" => Ok(GateFigure::Count(failed)),
         _ => Err(format!("'{what}' is not a figure of {name}: use rate or count")),
     }
 }
@@ -99,15 +99,15 @@ fn statistic(text: &str) -> Result<Statistic, String> {
     }
 }
 
-fn limit(figure: Figure, text: &str) -> Result<Limit, String> {
+fn limit(figure: GateFigure, text: &str) -> Result<GateLimit, String> {
     if text.is_empty() {
         return Err("nothing stands after the comparison".to_owned());
     }
     let quoted = |reason: String| format!("'{text}' {reason}");
     match (figure, text) {
-        (Figure::Served, "connections") => Ok(Limit::Connections),
+        (GateFigure::Served, "connections") => Ok(GateLimit::Connections),
         (_, "connections") => Err(quoted("can only be compared with served".to_owned())),
-        (Figure::Latency(..), _) => {
+        (GateFigure::Latency(..), _) => {
             let time =
                 units::duration(text).map_err(|reason| match units::decimal_number(text) {
                     Some(_) => {
@@ -115,16 +115,16 @@ fn limit(figure: Figure, text: &str) -> Result<Limit, String> {
                     }
                     None => quoted(reason),
                 })?;
-            Ok(Limit::Value(time.as_nanos() as f64 / 1e3))
+            Ok(GateLimit::Value(time.as_nanos() as f64 / 1e3))
         }
-        (Figure::Rate, _) => {
+        (GateFigure::Rate, _) => {
             let rate = text.strip_suffix("/s").unwrap_or(text);
-            units::whole(rate).map(|rate| Limit::Value(rate as f64)).map_err(quoted)
+            units::whole(rate).map(|rate| GateLimit::Value(rate as f64)).map_err(quoted)
         }
-        (Figure::Count(_) | Figure::Served, _) => {
-            units::whole(text).map(|count| Limit::Value(count as f64)).map_err(quoted)
+        (GateFigure::Count(_) | GateFigure::Served, _) => {
+            units::whole(text).map(|count| GateLimit::Value(count as f64)).map_err(quoted)
         }
-        (Figure::Share(_), _) => share(text).map(Limit::Value),
+        (GateFigure::Share(_), _) => share(text).map(GateLimit::Value),
     }
 }
 
@@ -148,7 +148,7 @@ fn share(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> (Figure, Relation, Limit) {
+    fn parsed(text: &str) -> (GateFigure, Relation, GateLimit) {
         let gate = Gate::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(gate.text, text.trim());
         (gate.figure, gate.relation, gate.limit)
@@ -164,7 +164,7 @@ mod tests {
     fn what_can_be_said() {
         use Latency::{Connect, Main, Response, Service};
         use Statistic::{Max, Mean, Min, Percentile};
-        let latency = |latency, statistic| Figure::Latency(latency, statistic);
+        let latency = |latency, statistic| GateFigure::Latency(latency, statistic);
         for (text, figure, relation, limit) in [
             ("p(99)<5ms", latency(Main, Percentile(99.0)), Relation::Less, 5_000.0),
             ("  p(99) < 5ms ", latency(Main, Percentile(99.0)), Relation::Less, 5_000.0),
@@ -174,17 +174,17 @@ mod tests {
             ("min>0", latency(Main, Min), Relation::More, 0.0),
             ("service avg<1m", latency(Service, Mean), Relation::Less, 6e7),
             ("p(100)<1s", latency(Main, Percentile(100.0)), Relation::Less, 1e6),
-            ("errors rate<0.1%", Figure::Share(Failed::Any), Relation::Less, 0.1),
-            ("errors rate<0.25", Figure::Share(Failed::Any), Relation::Less, 25.0),
-            ("timeouts count==0", Figure::Count(Failed::Timeouts), Relation::Equal, 0.0),
-            ("timeouts rate<=1 %", Figure::Share(Failed::Timeouts), Relation::AtMost, 1.0),
-            ("rate>=49k", Figure::Rate, Relation::AtLeast, 49_000.0),
-            ("rate>=49k/s", Figure::Rate, Relation::AtLeast, 49_000.0),
-            ("served>9", Figure::Served, Relation::More, 9.0),
+            ("errors rate<0.1%", GateFigure::Share(Failed::Any), Relation::Less, 0.1),
+            ("errors rate<0.25", GateFigure::Share(Failed::Any), Relation::Less, 25.0),
+            ("timeouts count==0", GateFigure::Count(Failed::Timeouts), Relation::Equal, 0.0),
+            ("timeouts rate<=1 %", GateFigure::Share(Failed::Timeouts), Relation::AtMost, 1.0),
+            ("rate>=49k", GateFigure::Rate, Relation::AtLeast, 49_000.0),
+            ("rate>=49k/s", GateFigure::Rate, Relation::AtLeast, 49_000.0),
+            ("served>9", GateFigure::Served, Relation::More, 9.0),
         ] {
-            assert_eq!(parsed(text), (figure, relation, Limit::Value(limit)), "{text}");
+            assert_eq!(parsed(text), (figure, relation, GateLimit::Value(limit)), "{text}");
         }
-        let everybody = (Figure::Served, Relation::Equal, Limit::Connections);
+        let everybody = (GateFigure::Served, Relation::Equal, GateLimit::Connections);
         assert_eq!(parsed("served==connections"), everybody);
     }
 

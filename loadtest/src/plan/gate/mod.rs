@@ -10,14 +10,14 @@ pub(crate) mod grammar;
 pub(crate) struct Gate {
     /// As it was typed.
     pub(crate) text: String,
-    pub(crate) figure: Figure,
+    pub(crate) figure: GateFigure,
     pub(crate) relation: Relation,
-    pub(crate) limit: Limit,
+    pub(crate) limit: GateLimit,
 }
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Figure {
+pub(crate) enum GateFigure {
     Latency(Latency, Statistic),
     /// Replies per second of the measured window.
     Rate,
@@ -63,7 +63,7 @@ pub(crate) enum Relation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Limit {
+pub(crate) enum GateLimit {
     /// In the unit of the figure: µs, messages per second, percent or a count.
     Value(f64),
     /// As many as the run has.
@@ -73,7 +73,7 @@ pub(crate) enum Limit {
 impl Gate {
     /// Whether only an open loop has the figure.
     pub(crate) fn is_of_responses(&self) -> bool {
-        matches!(self.figure, Figure::Latency(Latency::Response, _))
+        matches!(self.figure, GateFigure::Latency(Latency::Response, _))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::plan::schedule::poisson::{Leaf, Process};
+use crate::plan::schedule::poisson::{Leaf, PoissonProcess};
 use crate::plan::schedule::rate::RateCurve;
 
 /// How arrivals are spread.
@@ -38,7 +38,7 @@ pub(crate) struct Arrivals {
 #[derive(Clone, Debug)]
 enum Position {
     Constant,
-    Poisson(Process, Leaf),
+    Poisson(PoissonProcess, Leaf),
 }
 
 impl Arrivals {
@@ -52,7 +52,7 @@ impl Arrivals {
         let spacing = match spacing {
             Spacing::Constant => Position::Constant,
             Spacing::Poisson { seed } => {
-                let process = Process::new(seed, stream);
+                let process = PoissonProcess::new(seed, stream);
                 Position::Poisson(process, process.leaf(0))
             }
         };

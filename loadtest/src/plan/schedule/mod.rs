@@ -40,12 +40,12 @@ impl ConnectPace {
 pub(crate) struct ConnectGate {
     free: Cell<u32>,
     /// Nobody waits while a place is free: a freed place goes to the first who waits.
-    waiting: RefCell<VecDeque<Rc<Waiting>>>,
+    waiting: RefCell<VecDeque<Rc<ConnectWaiter>>>,
 }
 
 /// Somebody who waits for a place, or has been given one and not come for it yet.
 #[derive(Debug, Default)]
-struct Waiting {
+struct ConnectWaiter {
     is_granted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -67,7 +67,7 @@ impl ConnectGate {
             self.free.set(free);
             return ConnectPermit(self);
         }
-        let waiting = Rc::new(Waiting::default());
+        let waiting = Rc::new(ConnectWaiter::default());
         self.waiting.borrow_mut().push_back(Rc::clone(&waiting));
         poll_fn(|cx| {
             if waiting.is_granted.get() {

@@ -30,7 +30,7 @@ const COINS_MAX: u64 = 1_024;
 
 /// The arrivals of one seed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Process {
+pub(super) struct PoissonProcess {
     seed: u64,
 }
 
@@ -46,9 +46,9 @@ pub(super) struct Leaf {
     random: Rng,
 }
 
-impl Process {
-    pub(super) fn new(seed: u64, stream: u32) -> Process {
-        Process { seed: random::mix(random::mix(seed) ^ u64::from(stream)) }
+impl PoissonProcess {
+    pub(super) fn new(seed: u64, stream: u32) -> PoissonProcess {
+        PoissonProcess { seed: random::mix(random::mix(seed) ^ u64::from(stream)) }
     }
 
     pub(super) fn leaf(&self, number: u64) -> Leaf {
@@ -133,7 +133,7 @@ mod tests {
     /// outside of its leaf or out of order.
     #[test]
     fn leaves_add_up() {
-        let process = Process::new(3, 1);
+        let process = PoissonProcess::new(3, 1);
         for first in [0, (1 << 30) - 50] {
             let mut before = process.leaf(first).before;
             for number in first..first + 100 {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn counts_are_poisson() {
         const LEAVES: u64 = 20_000;
-        let process = Process::new(5, 0);
+        let process = PoissonProcess::new(5, 0);
         let counts: Vec<f64> =
             (0..LEAVES).map(|number| process.leaf(number).count as f64).collect();
         let (n, length) = (LEAVES as f64, f64::from(1 << LEAF_LOG2));

@@ -23,9 +23,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::measure::failure::{Class, Failure, Stage, Surprise};
-use crate::protocol::Step;
-use crate::protocol::chunked::{Broken, Chunked, Progress};
+use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
+use crate::protocol::Decoded;
+use crate::protocol::chunked::{Broken, ChunkProgress, Chunked};
 use crate::protocol::http::exchange::Exchange;
 use crate::protocol::http::head::{Body, Head, HeadReader};
 
@@ -46,20 +46,20 @@ pub(crate) struct Http {
 
 /// One connection's replies.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
-    part: Part,
+pub(crate) struct HttpState {
+    part: ReplyPart,
     head: HeadReader,
     /// Of the reply that is being read.
     status: u16,
     /// The reply that is being read, or was read last, is the last one here.
     is_last: bool,
     /// How the last reply began that was not wanted.
-    unwanted: Option<Box<Surprise>>,
+    unwanted: Option<Box<UnexpectedBytes>>,
 }
 
 /// Which part of a reply comes next.
 #[derive(Debug, Default)]
-enum Part {
+enum ReplyPart {
     #[default]
     Head,
     /// At least 1.
@@ -82,38 +82,38 @@ impl Http {
         Rc::clone(&self.requests[place])
     }
 
-    pub(crate) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
+    pub(crate) fn decode(&self, state: &mut HttpState, bytes: &[u8]) -> Result<Decoded, Failure> {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
-            match &mut talk.part {
-                Part::Head => {
-                    let advanced = talk.head.advance(rest, &self.exchange);
+            match &mut state.part {
+                ReplyPart::Head => {
+                    let advanced = state.head.advance(rest, &self.exchange);
                     if !matches!(advanced, Ok(None)) {
-                        talk.unwanted = self.unwanted(&advanced, talk.head.seen(rest));
-                        talk.head.forget();
+                        state.unwanted = self.unwanted(&advanced, state.head.seen(rest));
+                        state.head.forget();
                     }
-                    let Some((len, head)) = advanced? else { return Ok(Step::Partial) };
+                    let Some((len, head)) = advanced? else { return Ok(Decoded::Partial) };
                     used += len;
-                    if let Some(step) = self.begin(talk, head, used) {
+                    if let Some(step) = self.begin(state, head, used) {
                         return Ok(step);
                     }
                 }
-                Part::Sized { left } => {
+                ReplyPart::Sized { left } => {
                     let len = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= len as u64;
                     return Ok(match left {
-                        0 => self.complete(talk, used + len),
-                        _ => Step::Partial,
+                        0 => self.complete(state, used + len),
+                        _ => Decoded::Partial,
                     });
                 }
-                Part::Chunked(body) => {
+                ReplyPart::Chunked(body) => {
                     return Ok(match body.skip(rest).map_err(of_chunk)? {
-                        Progress::Ended { used: len } => self.complete(talk, used + len),
-                        Progress::Goes => Step::Partial,
+                        ChunkProgress::Ended { used: len } => self.complete(state, used + len),
+                        ChunkProgress::Goes => Decoded::Partial,
                     });
                 }
-                Part::UntilEnd => return Ok(Step::Partial),
+                ReplyPart::UntilEnd => return Ok(Decoded::Partial),
             }
         }
     }
@@ -123,52 +123,52 @@ impl Http {
         &self,
         head: &Result<Option<(usize, Head)>, Failure>,
         seen: &[u8],
-    ) -> Option<Box<Surprise>> {
+    ) -> Option<Box<UnexpectedBytes>> {
         let is_wanted = matches!(head, Ok(Some((_, head))) if self.exchange.expects(head.status));
-        (!is_wanted).then(|| Box::new(Surprise::of_reply(seen)))
+        (!is_wanted).then(|| Box::new(UnexpectedBytes::of_reply(seen)))
     }
 
     /// The end of the stream is the end of a reply that is read until there.
-    pub(crate) fn ended(&self, talk: &mut Talk) -> Result<Step, Failure> {
-        match talk.part {
-            Part::UntilEnd => Ok(self.complete(talk, 0)),
-            Part::Head if talk.head.is_empty() => Err(Failure::of(Stage::Recv, Class::Eof)),
-            Part::Head | Part::Sized { .. } | Part::Chunked(_) => {
+    pub(crate) fn ended(&self, state: &mut HttpState) -> Result<Decoded, Failure> {
+        match state.part {
+            ReplyPart::UntilEnd => Ok(self.complete(state, 0)),
+            ReplyPart::Head if state.head.is_empty() => Err(Failure::of(Stage::Recv, Class::Eof)),
+            ReplyPart::Head | ReplyPart::Sized { .. } | ReplyPart::Chunked(_) => {
                 Err(Failure::of(Stage::Recv, Class::Short))
             }
         }
     }
 
     /// A head is whole. Says so if the reply is, too.
-    fn begin(&self, talk: &mut Talk, head: Head, used: usize) -> Option<Step> {
+    fn begin(&self, state: &mut HttpState, head: Head, used: usize) -> Option<Decoded> {
         let Head { status, body, is_last } = head;
         if is_interim(status) {
             return None;
         }
-        talk.status = status;
-        talk.is_last = is_last;
-        talk.part = match body {
-            Body::Sized(0) => return Some(self.complete(talk, used)),
-            Body::Sized(left) => Part::Sized { left },
-            Body::Chunked => Part::Chunked(Chunked::default()),
-            Body::UntilEnd => Part::UntilEnd,
+        state.status = status;
+        state.is_last = is_last;
+        state.part = match body {
+            Body::Sized(0) => return Some(self.complete(state, used)),
+            Body::Sized(left) => ReplyPart::Sized { left },
+            Body::Chunked => ReplyPart::Chunked(Chunked::default()),
+            Body::UntilEnd => ReplyPart::UntilEnd,
         };
         None
     }
 
-    fn complete(&self, talk: &mut Talk, used: usize) -> Step {
-        talk.part = Part::Head;
-        match self.exchange.expects(talk.status) {
-            true => Step::Complete { used },
-            false => Step::Unexpected { used, failure: Failure::of_status(talk.status) },
+    fn complete(&self, state: &mut HttpState, used: usize) -> Decoded {
+        state.part = ReplyPart::Head;
+        match self.exchange.expects(state.status) {
+            true => Decoded::Complete { used },
+            false => Decoded::Unexpected { used, failure: Failure::of_status(state.status) },
         }
     }
 }
 
-impl Talk {
+impl HttpState {
     /// How the reply began that was not wanted, if it was one.
-    pub(crate) fn take_unwanted(&mut self) -> Option<Surprise> {
-        self.unwanted.take().map(|surprise| *surprise)
+    pub(crate) fn take_unwanted(&mut self) -> Option<UnexpectedBytes> {
+        self.unwanted.take().map(|unexpected| *unexpected)
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -20,16 +20,16 @@ fn http(method: &str, fields: &[&str]) -> Http {
 /// Feeds pieces as a worker does, then the end of the stream. Says what was seen, and how many bytes
 /// lie before the end of each reply.
 fn feed<'a>(http: &Http, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Seen, usize)> {
-    let mut talk = Talk::default();
+    let mut state = HttpState::default();
     let (mut seen, mut at) = (Vec::new(), 0);
-    let mut note = |step: Result<Step, Failure>, at: &mut usize, len: usize| {
+    let mut note = |step: Result<Decoded, Failure>, at: &mut usize, len: usize| {
         let (what, used) = match step {
-            Ok(Step::Partial) => {
+            Ok(Decoded::Partial) => {
                 *at += len;
                 return Some(len);
             }
-            Ok(Step::Complete { used }) => (Right, used),
-            Ok(Step::Unexpected { used, failure }) => {
+            Ok(Decoded::Complete { used }) => (Right, used),
+            Ok(Decoded::Unexpected { used, failure }) => {
                 assert_eq!(failure.class, Class::Status);
                 (Wrong(failure.status.unwrap()), used)
             }
@@ -44,13 +44,13 @@ fn feed<'a>(http: &Http, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(See
     };
     for mut piece in pieces {
         while !piece.is_empty() {
-            let step = http.decode(&mut talk, piece);
-            assert!(talk.head.kept_len() <= HEAD_LEN_MAX);
+            let step = http.decode(&mut state, piece);
+            assert!(state.head.kept_len() <= HEAD_LEN_MAX);
             let Some(used) = note(step, &mut at, piece.len()) else { return seen };
             piece = &piece[used..];
         }
     }
-    note(http.ended(&mut talk), &mut at, 0);
+    note(http.ended(&mut state), &mut at, 0);
     seen
 }
 
@@ -178,12 +178,12 @@ fn replies_to_head() {
 #[test]
 fn the_last_reply() {
     let is_over = |http: &Http, text: &str| {
-        let mut talk = Talk::default();
+        let mut state = HttpState::default();
         for byte in text.as_bytes().chunks(1) {
-            let _ = http.decode(&mut talk, byte).unwrap();
+            let _ = http.decode(&mut state, byte).unwrap();
         }
-        let _ = http.ended(&mut talk);
-        talk.is_over()
+        let _ = http.ended(&mut state);
+        state.is_over()
     };
     let (kept, closing) = (http("GET", &[]), http("GET", &["Connection: close"]));
     let body = "Content-Length: 3\r\n\r\nabc";
@@ -277,5 +277,5 @@ fn limits() {
     assert_eq!(whole(&http, fields(FIELDS_MAX + 1).as_bytes()), [Failed(Class::Malformed)]);
     let huge = format!("HTTP/1.1 200 x\r\nContent-Length: {}\r\n\r\n{}", u64::MAX, "x".repeat(999));
     assert_eq!(whole(&http, huge.as_bytes()), [Failed(Class::Short)]);
-    assert!(size_of::<Talk>() <= 96, "{} bytes for each connection", size_of::<Talk>());
+    assert!(size_of::<HttpState>() <= 96, "{} bytes for each connection", size_of::<HttpState>());
 }

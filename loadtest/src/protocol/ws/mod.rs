@@ -21,10 +21,10 @@ use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::measure::failure::{Class, Failure, Stage, Surprise};
-use crate::protocol::Step;
+use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
+use crate::protocol::Decoded;
 use crate::protocol::echo::{self, Echo};
-use crate::protocol::ws::frames::{Opcode, Part, Reader, Sender};
+use crate::protocol::ws::frames::{FramePart, FrameReader, Opcode, Sender};
 use crate::protocol::ws::upgrade::{Opening, Upgrade};
 
 /// `1000`: the purpose of the connection has been fulfilled.
@@ -42,9 +42,9 @@ pub(crate) struct Ws {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Talk {
-    echo: echo::Talk,
-    frames: Reader,
+pub(crate) struct WsState {
+    echo: echo::EchoState,
+    frames: FrameReader,
     /// Until the peer has agreed.
     opening: Option<Box<Opening>>,
     /// All of the payload of the reply is there, but the last of its frames is not.
@@ -63,90 +63,90 @@ impl Ws {
         Ws { echo, upgrade, opcode, random: RefCell::new(random) }
     }
 
-    pub(super) fn open(&self, talk: &mut Talk) -> Rc<[u8]> {
+    pub(super) fn open(&self, state: &mut WsState) -> Rc<[u8]> {
         let (request, opening) = self.upgrade.ask(&mut self.random.borrow_mut());
-        talk.opening = Some(Box::new(opening));
+        state.opening = Some(Box::new(opening));
         request.into()
     }
 
     /// Looks at the answer to the opening, and at what follows it.
-    pub(super) fn is_open(&self, talk: &mut Talk, bytes: &[u8]) -> Result<bool, Failure> {
-        let opening = talk.opening.as_mut().expect("it was sent");
+    pub(super) fn is_open(&self, state: &mut WsState, bytes: &[u8]) -> Result<bool, Failure> {
+        let opening = state.opening.as_mut().expect("it was sent");
         let Some(used) = opening.advance(bytes, &self.upgrade)? else { return Ok(false) };
-        talk.opening = None;
+        state.opening = None;
         // Nothing is asked for yet, so this is a ping or the like.
-        match self.decode(talk, &bytes[used..])? {
-            Step::Partial => Ok(true),
+        match self.decode(state, &bytes[used..])? {
+            Decoded::Partial => Ok(true),
             step => unreachable!("nobody has asked for {step:?}"),
         }
     }
 
-    pub(super) fn encode(&self, talk: &mut Talk) -> Rc<[u8]> {
-        let len = self.echo.next_len(&talk.echo);
-        self.frame(self.opcode, len, |payload| self.echo.write(&mut talk.echo, payload))
+    pub(super) fn encode(&self, state: &mut WsState) -> Rc<[u8]> {
+        let len = self.echo.next_len(&state.echo);
+        self.frame(self.opcode, len, |payload| self.echo.write(&mut state.echo, payload))
     }
 
-    pub(super) fn decode(&self, talk: &mut Talk, bytes: &[u8]) -> Result<Step, Failure> {
+    pub(super) fn decode(&self, state: &mut WsState, bytes: &[u8]) -> Result<Decoded, Failure> {
         let mut used = 0;
         while used < bytes.len() {
             let len_max = self.echo.len_max() as u64;
-            let advanced = talk.frames.advance(&bytes[used..], len_max);
+            let advanced = state.frames.advance(&bytes[used..], len_max);
             let (len, part) = advanced.map_err(|_violation| MISMATCH)?;
             used += len;
             let Some(part) = part else { break };
             if part.opcode.is_control() {
-                self.heed(talk, part)?;
-            } else if self.is_reply(talk, part)? {
-                return Ok(Step::Complete { used });
+                self.heed(state, part)?;
+            } else if self.is_reply(state, part)? {
+                return Ok(Decoded::Complete { used });
             }
         }
-        Ok(Step::Partial)
+        Ok(Decoded::Partial)
     }
 
     /// What is to be said before the connection is closed.
-    pub(super) fn farewell(&self, talk: &mut Talk) -> Rc<[u8]> {
-        match talk.owed.take().filter(|_| talk.is_closing) {
+    pub(super) fn close_message(&self, state: &mut WsState) -> Rc<[u8]> {
+        match state.owed.take().filter(|_| state.is_closing) {
             Some(answer) => answer,
             None => self.control(Opcode::Close, &DONE),
         }
     }
 
     /// Takes a piece of a message. Says whether the reply is complete.
-    fn is_reply(&self, talk: &mut Talk, part: Part<'_>) -> Result<bool, Failure> {
-        if part.opcode != self.opcode || (part.is_first && !talk.echo.is_awaited()) {
+    fn is_reply(&self, state: &mut WsState, part: FramePart<'_>) -> Result<bool, Failure> {
+        if part.opcode != self.opcode || (part.is_first && !state.echo.is_awaited()) {
             return Err(MISMATCH);
         }
         if !part.payload.is_empty() {
-            if talk.is_filled {
+            if state.is_filled {
                 return Err(MISMATCH);
             }
-            match self.echo.decode(&mut talk.echo, part.payload)? {
-                Step::Partial => {}
-                Step::Complete { used } if used == part.payload.len() => talk.is_filled = true,
-                Step::Complete { .. } | Step::Unexpected { .. } => return Err(MISMATCH),
+            match self.echo.decode(&mut state.echo, part.payload)? {
+                Decoded::Partial => {}
+                Decoded::Complete { used } if used == part.payload.len() => state.is_filled = true,
+                Decoded::Complete { .. } | Decoded::Unexpected { .. } => return Err(MISMATCH),
             }
         }
         match part.is_last {
             false => Ok(false),
-            true if std::mem::take(&mut talk.is_filled) => Ok(true),
+            true if std::mem::take(&mut state.is_filled) => Ok(true),
             true => Err(MISMATCH),
         }
     }
 
     /// Takes a piece of a control frame, and does as it says when it is whole.
-    fn heed(&self, talk: &mut Talk, part: Part<'_>) -> Result<(), Failure> {
-        talk.control.extend_from_slice(part.payload);
+    fn heed(&self, state: &mut WsState, part: FramePart<'_>) -> Result<(), Failure> {
+        state.control.extend_from_slice(part.payload);
         if !part.is_last {
             return Ok(());
         }
-        let payload = std::mem::take(&mut talk.control);
+        let payload = std::mem::take(&mut state.control);
         match part.opcode {
-            Opcode::Ping => talk.owed = Some(self.control(Opcode::Pong, &payload)),
+            Opcode::Ping => state.owed = Some(self.control(Opcode::Pong, &payload)),
             Opcode::Close if payload.len() == 1 => return Err(MISMATCH),
             Opcode::Close => {
                 let code = payload.get(..2).unwrap_or_default();
-                talk.owed = Some(self.control(Opcode::Close, code));
-                talk.is_closing = true;
+                state.owed = Some(self.control(Opcode::Close, code));
+                state.is_closing = true;
                 return Err(Failure::of(Stage::Recv, Class::Closed));
             }
             // Nobody has asked for a pong, which is allowed and means nothing.
@@ -173,17 +173,17 @@ impl Ws {
     }
 }
 
-impl Talk {
+impl WsState {
     /// How the answer to the opening began.
-    pub(super) fn unwanted(&self) -> Option<Surprise> {
+    pub(super) fn unwanted(&self) -> Option<UnexpectedBytes> {
         let answer = self.opening.as_ref()?.seen();
-        (!answer.is_empty()).then(|| Surprise::of_reply(answer))
+        (!answer.is_empty()).then(|| UnexpectedBytes::of_reply(answer))
     }
 
-    pub(super) fn new(connection: u64) -> Talk {
-        Talk {
-            echo: echo::Talk::new(connection),
-            frames: Reader::of(Sender::Server),
+    pub(super) fn new(connection: u64) -> WsState {
+        WsState {
+            echo: echo::EchoState::new(connection),
+            frames: FrameReader::of(Sender::Server),
             opening: None,
             is_filled: false,
             control: Vec::new(),

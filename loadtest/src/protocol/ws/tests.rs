@@ -25,7 +25,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Takes a client's frame apart: its first byte and its payload.
 fn unmasked(bytes: &[u8]) -> (u8, Vec<u8>) {
-    let (used, part) = Reader::of(Sender::Client).advance(bytes, 1 << 20).unwrap();
+    let (used, part) = FrameReader::of(Sender::Client).advance(bytes, 1 << 20).unwrap();
     let part = part.expect("a whole frame");
     assert_eq!(used, bytes.len());
     let mut payload = part.payload.to_vec();
@@ -34,24 +34,24 @@ fn unmasked(bytes: &[u8]) -> (u8, Vec<u8>) {
 }
 
 /// A connection that is open and has sent so many messages, and these.
-fn talking(ws: &Ws, messages: usize) -> (Talk, Vec<Vec<u8>>) {
-    let mut talk = Talk::new(5);
-    let sent = (0..messages).map(|_| unmasked(&ws.encode(&mut talk)).1).collect();
-    (talk, sent)
+fn talking(ws: &Ws, messages: usize) -> (WsState, Vec<Vec<u8>>) {
+    let mut state = WsState::new(5);
+    let sent = (0..messages).map(|_| unmasked(&ws.encode(&mut state)).1).collect();
+    (state, sent)
 }
 
 /// Where each reply ended, and the class of the failure that ended all.
 fn feed<'a>(
     ws: &Ws,
-    talk: &mut Talk,
+    state: &mut WsState,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<usize>, Option<Class>) {
     let (mut ends, mut at) = (Vec::new(), 0);
     for mut piece in pieces {
         while !piece.is_empty() {
-            let used = match ws.decode(talk, piece) {
-                Ok(Step::Partial) => piece.len(),
-                Ok(Step::Complete { used }) => {
+            let used = match ws.decode(state, piece) {
+                Ok(Decoded::Partial) => piece.len(),
+                Ok(Decoded::Complete { used }) => {
                     ends.push(at + used);
                     used
                 }
@@ -100,10 +100,10 @@ fn cuts_change_nothing() {
         let owed = all.len();
         all.extend(frame(0x88, &[3, 233, b'!']));
         let check = |pieces: &[&[u8]]| {
-            let (mut talk, _) = talking(&ws, 3);
-            let outcome = feed(&ws, &mut talk, pieces.iter().copied());
+            let (mut state, _) = talking(&ws, 3);
+            let outcome = feed(&ws, &mut state, pieces.iter().copied());
             assert_eq!(outcome, (ends.clone(), Some(Class::Closed)), "{pieces:?}");
-            let answer = talk.take_owed().unwrap();
+            let answer = state.take_owed().unwrap();
             assert_eq!(unmasked(&answer), (0x88, vec![3, 233]), "its code, not its reason");
         };
         check(&[&all]);
@@ -111,12 +111,12 @@ fn cuts_change_nothing() {
         for cut in 0..all.len() {
             check(&[&all[..cut], &all[cut..]]);
         }
-        let (mut talk, _) = talking(&ws, 3);
-        assert_eq!(feed(&ws, &mut talk, all[..owed].chunks(3)), (ends, None));
-        let answer = talk.take_owed().unwrap();
+        let (mut state, _) = talking(&ws, 3);
+        assert_eq!(feed(&ws, &mut state, all[..owed].chunks(3)), (ends, None));
+        let answer = state.take_owed().unwrap();
         assert_eq!(unmasked(&answer), (0x8a, b"last".to_vec()), "the last one answers for all");
-        assert!(talk.take_owed().is_none());
-        assert_eq!(talk.ended().class, Class::Eof);
+        assert!(state.take_owed().is_none());
+        assert_eq!(state.ended().class, Class::Eof);
     }
 }
 
@@ -158,8 +158,8 @@ fn wrong_replies() {
             frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect();
         let all = [&good[..], &bad].concat();
         for piece in [1, all.len()] {
-            let (mut talk, _) = talking(&ws, 2);
-            let (ends, found) = feed(&ws, &mut talk, all.chunks(piece));
+            let (mut state, _) = talking(&ws, 2);
+            let (ends, found) = feed(&ws, &mut state, all.chunks(piece));
             assert_eq!(found, Some(class), "{name}, in pieces of {piece}");
             let is_unasked = name.starts_with("unasked");
             assert_eq!(ends.len(), if is_unasked { 2 } else { 1 }, "{name}");
@@ -167,24 +167,24 @@ fn wrong_replies() {
     }
     let mut masked = frame(0x82, message);
     masked[1] |= 0x80;
-    let (mut talk, _) = talking(&ws, 1);
-    assert_eq!(feed(&ws, &mut talk, [&masked[..]]).1, Some(Class::Mismatch));
+    let (mut state, _) = talking(&ws, 1);
+    assert_eq!(feed(&ws, &mut state, [&masked[..]]).1, Some(Class::Mismatch));
     for end in 0..good.len() {
-        let (mut talk, _) = talking(&ws, 1);
-        assert_eq!(feed(&ws, &mut talk, [&good[..end]]), (vec![], None));
+        let (mut state, _) = talking(&ws, 1);
+        assert_eq!(feed(&ws, &mut state, [&good[..end]]), (vec![], None));
         let class = if end == 0 { Class::Eof } else { Class::Short };
-        assert_eq!(talk.ended().class, class, "{end}");
+        assert_eq!(state.ended().class, class, "{end}");
     }
     // A message that is not the longest may go on without being too long.
     let drawn = ws_of(&Payload::Pattern { min: 1, max: 50 }, None, &[], false);
-    let (mut talk, sent) = talking(&drawn, 2);
+    let (mut state, sent) = talking(&drawn, 2);
     assert!(sent[0].len() < 50);
     let longer = [frame(0x02, &sent[0]), frame(0x80, &sent[1][..1])].concat();
-    assert_eq!(feed(&drawn, &mut talk, [&longer[..]]), (vec![], Some(Class::Mismatch)));
+    assert_eq!(feed(&drawn, &mut state, [&longer[..]]), (vec![], Some(Class::Mismatch)));
     let verified = self::ws(Some(7), &[], false);
-    let (mut talk, sent) = talking(&verified, 2);
-    assert_eq!(feed(&verified, &mut talk, [&frame(0x82, &sent[1])[..]]).1, Some(Class::Order));
-    assert!(size_of::<Talk>() <= 168, "{} bytes for each connection", size_of::<Talk>());
+    let (mut state, sent) = talking(&verified, 2);
+    assert_eq!(feed(&verified, &mut state, [&frame(0x82, &sent[1])[..]]).1, Some(Class::Order));
+    assert!(size_of::<WsState>() <= 168, "{} bytes for each connection", size_of::<WsState>());
 }
 
 /// Goal: what is sent is masked, each frame with a mask of its own, and the same with the same seed.
@@ -196,8 +196,8 @@ fn wrong_replies() {
 fn frames_are_masked() {
     let (first, again) = (ws(None, &[], true), ws(None, &[], true));
     let frames = |ws: &Ws| {
-        let (mut talk, mut other) = (Talk::new(1), Talk::new(2));
-        [ws.encode(&mut talk), ws.encode(&mut talk), ws.encode(&mut other)]
+        let (mut state, mut other) = (WsState::new(1), WsState::new(2));
+        [ws.encode(&mut state), ws.encode(&mut state), ws.encode(&mut other)]
     };
     let sent = frames(&first);
     assert_eq!(sent, frames(&again));
@@ -206,26 +206,26 @@ fn frames_are_masked() {
         assert_ne!(&frame[6..], b"!\"#$%&");
         assert!(sent[..index].iter().all(|other| other[2..6] != frame[2..6]), "{sent:?}");
     }
-    let (mut talk, _) = talking(&first, 0);
-    assert_eq!(unmasked(&first.farewell(&mut talk)), (0x88, vec![3, 232]));
+    let (mut state, _) = talking(&first, 0);
+    assert_eq!(unmasked(&first.close_message(&mut state)), (0x88, vec![3, 232]));
 }
 
 /// Opens a connection that is answered so, with the right accept in place of `{}`; `rest` follows.
-fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (Talk, Result<bool, Failure>) {
-    let mut talk = Talk::new(1);
-    let request = String::from_utf8(ws.open(&mut talk).to_vec()).unwrap();
+fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (WsState, Result<bool, Failure>) {
+    let mut state = WsState::new(1);
+    let request = String::from_utf8(ws.open(&mut state).to_vec()).unwrap();
     let key = request.split_once("Sec-WebSocket-Key: ").unwrap().1.lines().next().unwrap();
     let mut answer = answer.replace("{}", &accept_of(key.as_bytes())).into_bytes();
     answer.extend_from_slice(rest);
     let mut last = Ok(false);
     for piece in answer.chunks(piece) {
         assert_eq!(last, Ok(false), "it is open before the answer has ended");
-        last = ws.is_open(&mut talk, piece);
+        last = ws.is_open(&mut state, piece);
         if last.is_err() {
             break;
         }
     }
-    (talk, last)
+    (state, last)
 }
 
 /// Goal: the opening is these bytes, with a key of its own on every connection.
@@ -235,7 +235,7 @@ fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (Talk, Result<boo
 /// Kills: one key for all; two hosts; a field that is lost, or that contradicts the opening.
 #[test]
 fn requests() {
-    let ask = |ws: &Ws| String::from_utf8(ws.open(&mut Talk::new(1)).to_vec()).unwrap();
+    let ask = |ws: &Ws| String::from_utf8(ws.open(&mut WsState::new(1)).to_vec()).unwrap();
     let bare = ws(None, &[], false);
     let (first, second) = (ask(&bare), ask(&bare));
     let (head, rest) = first.split_once("Sec-WebSocket-Key: ").unwrap();
@@ -318,11 +318,11 @@ fn what_follows_the_agreement() {
         (&[0x89, 1], false, false),
         (&[0x8a, 0, 0x89], false, false),
     ] {
-        let (mut talk, outcome) = opened(&ws, ok, rest, 1 << 20);
+        let (mut state, outcome) = opened(&ws, ok, rest, 1 << 20);
         assert_eq!(outcome, Ok(true));
-        assert_eq!(talk.take_owed().is_some(), owed, "{rest:?}");
+        assert_eq!(state.take_owed().is_some(), owed, "{rest:?}");
         let class = if is_between { Class::Eof } else { Class::Short };
-        assert_eq!(talk.ended().class, class, "{rest:?}");
+        assert_eq!(state.ended().class, class, "{rest:?}");
     }
     for (rest, class) in [(&[0x82, 0][..], Class::Mismatch), (&[0x88, 0], Class::Closed)] {
         let outcome = opened(&ws, ok, rest, 1 << 20).1;

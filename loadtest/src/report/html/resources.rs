@@ -24,7 +24,7 @@ fn generator(page: &Page<'_>) -> String {
     let workers = 0..generator.cpu_percent.len();
     let cpu: Vec<String> =
         workers.map(|index| page.percent(&format!("/generator/cpu_percent/{index}"))).collect();
-    let spun: Vec<String> = (0..generator.spin_percent.len())
+    let spin_time: Vec<String> = (0..generator.spin_percent.len())
         .map(|index| page.percent(&format!("/generator/spin_percent/{index}")))
         .collect();
     let mut verdict = generator.verdict.name().to_owned();
@@ -35,7 +35,7 @@ fn generator(page: &Page<'_>) -> String {
         ("verdict", verdict),
         ("driver", drivers.join("; ")),
         ("processor, by worker", cpu.join(", ")),
-        ("of that, awake for nothing", spun.join(", ")),
+        ("of that, awake for nothing", spin_time.join(", ")),
         ("waited for a processor", page.percent("/generator/run_queue_wait_percent")),
         ("completion queue overflows", page.count("/generator/cq_overflows")),
         ("ENOBUFS", page.count("/generator/enobufs")),

@@ -95,8 +95,8 @@ fn rates(page: &Page<'_>) -> String {
 }
 
 fn latencies(page: &Page<'_>) -> String {
-    type Figure = fn(&Interval) -> Option<f64>;
-    let lines: [(&str, &str, Figure); 4] = [
+    type IntervalFigure = fn(&Interval) -> Option<f64>;
+    let lines: [(&str, &str, IntervalFigure); 4] = [
         ("c2", "p50", |interval| interval.p50),
         ("c3", "p99", |interval| interval.p99),
         ("c4", "p99.9", |interval| interval.p99_9),

@@ -68,7 +68,7 @@ impl FailureExample {
         FailureExample {
             connection: example.connection,
             local: example.local.map(|local| local.to_string()),
-            got: example.surprise.map(|surprise| surprise.to_string()),
+            got: example.unexpected.map(|unexpected| unexpected.to_string()),
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::measure::failure::{Class, Failure, Local, Stage, Surprise};
+    use crate::measure::failure::{Class, Failure, Local, Stage, UnexpectedBytes};
 
     /// Goal: a row says when its failures were, from the beginning of the measured window, and where.
     ///
@@ -131,8 +131,8 @@ mod tests {
         let half = Duration::from_millis(500);
         let mut table = FailureTable::default();
         let local = Some(Local::Socket("127.0.0.1:40312".parse().unwrap()));
-        let surprise = Some(Surprise::of(3, b"abc"));
-        let full = Example { connection: 7, local, surprise };
+        let unexpected = Some(UnexpectedBytes::of(3, b"abc"));
+        let full = Example { connection: 7, local, unexpected };
         let mismatch = Failure::of(Stage::Recv, Class::Mismatch);
         table.count(mismatch, false, zero - half, full);
         table.count(mismatch, true, zero + half * 5, Example::default());

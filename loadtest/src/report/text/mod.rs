@@ -341,12 +341,12 @@ fn latency(report: &Report) -> String {
 
 fn errors(report: &Report) -> String {
     if report.failures.is_empty() {
-        let is_told = |class: &&Class| match class {
+        let is_compared = |class: &&Class| match class {
             Class::Order | Class::CrossTalk => report.config.verify,
             Class::Tls => report.config.tls.is_some(),
             _ => true,
         };
-        let classes = Class::ALL.iter().filter(is_told);
+        let classes = Class::ALL.iter().filter(is_compared);
         let classes: Vec<String> = classes.map(|class| format!("{} 0", class.name())).collect();
         return format!("Errors       none   ({})\n", classes.join("  "));
     }
@@ -378,9 +378,9 @@ fn generator(generator: &Generator) -> String {
         .copied()
         .fold(None, |most: Option<f64>, cpu| Some(most.map_or(cpu, |most| most.max(cpu))));
     let mut cpu = busiest.map(|cpu| format!("   cpu {cpu:.0} %")).unwrap_or_default();
-    let spun = generator.spin_percent.iter().copied().fold(0.0, f64::max);
-    if spun >= 0.5 {
-        let _ = write!(cpu, " (of it {spun:.0} % spinning)");
+    let spin_time = generator.spin_percent.iter().copied().fold(0.0, f64::max);
+    if spin_time >= 0.5 {
+        let _ = write!(cpu, " (of it {spin_time:.0} % spinning)");
     }
     let wait = generator
         .run_queue_wait_percent

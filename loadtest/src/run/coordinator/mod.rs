@@ -23,34 +23,34 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::base::address::Address;
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
-use crate::host::preflight::{self, Cleared, Limits};
+use crate::host::preflight::{self, Admission, Limits};
 use crate::host::signals;
 use crate::measure::published::{Published, Snapshot};
 use crate::measure::stats;
 use crate::measure::window::Window;
-use crate::plan::load::Load;
+use crate::plan::load::LoadPlan;
 use crate::plan::schedule::{ConnectPace, share, share_of};
 use crate::plan::sources::{self, SourceRange};
 use crate::report::model::Report;
 use crate::report::model::verdicts::GaveUp;
 use crate::run::abort::{SoFar, Watch};
 use crate::run::config::RunConfig;
-use crate::run::coordinator::tally::Tally;
+use crate::run::coordinator::tally::WorkerTally;
 use crate::run::coordinator::usage::Usage;
 use crate::run::coordinator::view::View;
 use crate::run::own_server::OwnServer;
 use crate::run::progress::Progress;
 use crate::run::server_stats::Sampler;
 use crate::run::service::Service;
-use crate::run::summary::{self, Lengths, Outcome};
-use crate::run::timeline::{Schedule, Timeline, Totals};
-use crate::worker::control::{Command, Control, Ending, Event};
+use crate::run::summary::{self, Measurements, PhaseLengths};
+use crate::run::timeline::{Timeline, Totals, WorkerSchedule};
+use crate::worker::control::{Control, Ending, Event, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
 use crate::worker::{self, Links};
 
 /// How long the workers may take for their results; they only have to add up.
-const RESULT_PATIENCE: Duration = Duration::from_secs(30);
+const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the test and reports on it.
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
@@ -63,7 +63,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     if given.as_ref().is_some_and(Address::is_unix) {
         limits.ports = None;
     }
-    let cleared = clear(config, &limits)?;
+    let admission = admit(config, &limits)?;
 
     // A worker has a handful of events to tell, then one per interval; the signals have two.
     let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
@@ -71,7 +71,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
 
     let mut own_server = match config.url {
-        None => Some(OwnServer::start(cleared.connections + config.idle, config.driver)?),
+        None => Some(OwnServer::start(admission.connections + config.idle, config.driver)?),
         Some(_) => None,
     };
     let address = match (&own_server, given) {
@@ -82,36 +82,36 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let url = config.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
 
     let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), &address)?;
-    let mut conductor = Conductor::new(config, &cleared, inbox);
-    conductor.start_workers(config, &cleared, (&address, addresses), events)?;
-    let lengths = conductor.walk(config, &mut sampler)?;
-    let evidence = sampler.finish();
-    let results = conductor.finish()?;
+    let mut coordinator = Coordinator::new(config, &admission, inbox);
+    coordinator.start_workers(config, &admission, (&address, addresses), events)?;
+    let lengths = coordinator.walk(config, &mut sampler)?;
+    let server_stats = sampler.finish();
+    let results = coordinator.finish()?;
 
-    let mut notes = evidence.notes;
+    let mut notes = server_stats.notes;
     if let Some(status) = own_server.as_mut().and_then(OwnServer::ended) {
         notes.push(format!("our own server ended before the test did ({status})"));
     }
-    let outcome = Outcome {
+    let measured = Measurements {
         started_at,
         url,
         address,
-        cleared,
+        admission,
         sources: sources.iter().map(ToString::to_string).collect(),
-        ready: mem::take(&mut conductor.tally.ready),
+        ready: mem::take(&mut coordinator.tally.ready),
         lengths,
         results,
-        timeline: conductor.tally.timeline.take(),
-        gave_up: conductor.tally.gave_up.take(),
-        rss_bytes: conductor.usage.own_rss_bytes,
-        worker_times: conductor.usage.worker_times(),
-        server: evidence.server,
-        tcp: evidence.tcp,
-        signal: conductor.tally.signal,
-        aborted: conductor.tally.aborted.take(),
+        timeline: coordinator.tally.timeline.take(),
+        gave_up: coordinator.tally.gave_up.take(),
+        rss_bytes: coordinator.usage.own_rss_bytes,
+        worker_times: coordinator.usage.worker_times(),
+        server: server_stats.server,
+        tcp: server_stats.tcp,
+        signal: coordinator.tally.signal,
+        aborted: coordinator.tally.aborted.take(),
         notes,
     };
-    Ok(summary::build(config, outcome))
+    Ok(summary::build(config, measured))
 }
 
 /// The addresses to connect from: those that were given, or enough of the loopback network.
@@ -143,18 +143,18 @@ fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
 }
 
 /// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
-fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Error> {
+fn admit(config: &RunConfig, limits: &Limits) -> Result<Admission, Error> {
     let all = config.connections.saturating_add(config.idle);
-    let cleared = preflight::check(limits, all, config.threads, config.fit)?;
-    match cleared.connections.checked_sub(config.idle) {
-        Some(talking) if talking >= config.threads => {
-            Ok(Cleared { connections: talking, ..cleared })
+    let admission = preflight::check(limits, all, config.threads, config.fit)?;
+    match admission.connections.checked_sub(config.idle) {
+        Some(active) if active >= config.threads => {
+            Ok(Admission { connections: active, ..admission })
         }
         _ => Err(Error::new(
             Exit::Preflight,
             format!(
                 "{} connections fit, not {} idle ones and one for each of {} threads",
-                grouped(cleared.connections.into()),
+                grouped(admission.connections.into()),
                 grouped(config.idle.into()),
                 config.threads
             ),
@@ -162,21 +162,21 @@ fn clear(config: &RunConfig, limits: &Limits) -> Result<Cleared, Error> {
     }
 }
 
-fn load(config: &RunConfig) -> Load {
+fn load(config: &RunConfig) -> LoadPlan {
     match &config.open_loop {
-        None => Load::Closed,
-        Some(open) => Load::Open(open.load(config.warmup, config.duration)),
+        None => LoadPlan::Closed,
+        Some(open) => LoadPlan::Open(open.load(config.warmup, config.duration)),
     }
 }
 
-struct Conductor {
+struct Coordinator {
     threads: u32,
     connections: u32,
     control: Arc<Control>,
     inbox: Receiver<Event>,
     published: Vec<Arc<Published>>,
     progress: Progress,
-    tally: Tally,
+    tally: WorkerTally,
     usage: Usage,
     /// What ends the measured window early; empty outside of it.
     watch: Watch,
@@ -193,16 +193,16 @@ enum Waited {
     Deadline,
 }
 
-impl Conductor {
-    fn new(config: &RunConfig, cleared: &Cleared, inbox: Receiver<Event>) -> Conductor {
-        Conductor {
+impl Coordinator {
+    fn new(config: &RunConfig, admission: &Admission, inbox: Receiver<Event>) -> Coordinator {
+        Coordinator {
             threads: config.threads,
-            connections: cleared.connections,
+            connections: admission.connections,
             control: Arc::new(Control::new(config.threads)),
             inbox,
             published: (0..config.threads).map(|_| Arc::new(Published::new())).collect(),
             progress: Progress::new(config.progress),
-            tally: Tally::default(),
+            tally: WorkerTally::default(),
             usage: Usage::default(),
             watch: Watch::default(),
             service: None,
@@ -214,13 +214,13 @@ impl Conductor {
     fn start_workers(
         &mut self,
         config: &RunConfig,
-        cleared: &Cleared,
+        admission: &Admission,
         (address, sources): (&Address, Arc<[IpAddr]>),
         events: SyncSender<Event>,
     ) -> Result<(), Error> {
         let threads = config.threads;
         let run_id = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-        let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+        let (connects, period) = config.connect_speed.connects_in(admission.connections);
         for worker in 0..threads {
             let plan = WorkerPlan {
                 worker,
@@ -228,9 +228,9 @@ impl Conductor {
                 address: address.clone(),
                 sources: Arc::clone(&sources),
                 cpu: cpu_of(config, worker),
-                connections: share(cleared.connections, worker, threads),
-                connections_total: cleared.connections,
-                speech: config.speech.clone(),
+                connections: share(admission.connections, worker, threads),
+                connections_total: admission.connections,
+                protocol: config.protocol.clone(),
                 tls: config.tls.clone(),
                 load: load(config),
                 pipeline: config.pipeline,
@@ -269,13 +269,14 @@ impl Conductor {
     }
 
     /// Walks through the phases and says how long each took.
-    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<Lengths, Error> {
-        let mut lengths = Lengths::default();
+    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<PhaseLengths, Error> {
+        let mut lengths = PhaseLengths::default();
         let begun = Instant::now();
-        self.control.issue(Command::Open);
+        self.control.issue(WorkerCommand::Open);
         let ramp = View::Ramp { wanted: self.connections };
-        let ramped =
-            |tally: &Tally, threads| tally.signal.is_some() || tally.ramped as usize == threads;
+        let ramped = |tally: &WorkerTally, threads| {
+            tally.signal.is_some() || tally.ramped as usize == threads
+        };
         let _ = self.wait(Some(ramp), None, ramped)?;
         let driven_at = Instant::now();
         lengths.ramp = driven_at - begun;
@@ -285,8 +286,8 @@ impl Conductor {
             let from = driven_at + config.warmup;
             let mut window = Window { from, until: from + config.duration };
             self.tally.timeline = Some(self.timeline(config, window));
-            self.control.issue(Command::Drive(window));
-            let over = |tally: &Tally, threads| {
+            self.control.issue(WorkerCommand::Drive(window));
+            let over = |tally: &WorkerTally, threads| {
                 tally.signal.is_some()
                     || tally.aborted.is_some()
                     || tally.gave_up.is_some()
@@ -327,11 +328,11 @@ impl Conductor {
         }
 
         let drained_from = Instant::now();
-        self.control.issue(Command::Drain(self.ending));
+        self.control.issue(WorkerCommand::Drain(self.ending));
         let drain = View::Drain { from: drained_from, of: config.drain };
         // Who was patient until now need not be. A signal that began the drain does not end it.
         let was_asked = self.tally.signal.is_some();
-        let drained = |tally: &Tally, threads| {
+        let drained = |tally: &WorkerTally, threads| {
             tally.drained as usize == threads || (tally.signal.is_some() && !was_asked)
         };
         let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
@@ -361,10 +362,10 @@ impl Conductor {
     /// An empty timeline, with the schedules that the workers follow.
     fn timeline(&self, config: &RunConfig, window: Window) -> Timeline {
         let schedules = match load(config) {
-            Load::Closed => None,
-            Load::Open(load) => {
+            LoadPlan::Closed => None,
+            LoadPlan::Open(load) => {
                 let (threads, total) = (self.threads, self.connections);
-                let schedule = |worker| Schedule {
+                let schedule = |worker| WorkerSchedule {
                     streams: load.streams(worker, threads, share(total, worker, threads), total),
                     requests_max: config.requests_max.map(|n| share_of(n, worker, threads)),
                 };
@@ -376,9 +377,9 @@ impl Conductor {
 
     fn finish(&mut self) -> Result<Vec<WorkerResult>, Error> {
         self.progress.finish();
-        self.control.issue(Command::Finish(self.ending));
-        let deadline = Instant::now() + RESULT_PATIENCE;
-        let done = |tally: &Tally, threads| tally.results.len() == threads;
+        self.control.issue(WorkerCommand::Finish(self.ending));
+        let deadline = Instant::now() + RESULT_TIMEOUT;
+        let done = |tally: &WorkerTally, threads| tally.results.len() == threads;
         match self.wait(None, Some(deadline), done)? {
             Waited::Met => Ok(mem::take(&mut self.tally.results)),
             Waited::Deadline => {
@@ -392,7 +393,7 @@ impl Conductor {
         &mut self,
         view: Option<View>,
         deadline: Option<Instant>,
-        met: impl Fn(&Tally, usize) -> bool,
+        met: impl Fn(&WorkerTally, usize) -> bool,
     ) -> Result<Waited, Error> {
         self.draw(view);
         loop {
@@ -447,10 +448,10 @@ impl Conductor {
         let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
         if service.is_lost(&snapshot, now) && self.tally.gave_up.is_none() {
             let from = self.tally.timeline.as_ref().map_or(now, Timeline::measured_from);
-            let patience = crate::base::figures::seconds(service.patience.as_secs_f64());
+            let give_up_after = crate::base::figures::seconds(service.give_up_after.as_secs_f64());
             self.tally.gave_up = Some(GaveUp {
                 at_s: stats::seconds_from(from, now),
-                reason: format!("nothing was answered for {patience} (--give-up)"),
+                reason: format!("nothing was answered for {give_up_after} (--give-up)"),
             });
         }
     }

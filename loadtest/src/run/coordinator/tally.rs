@@ -9,7 +9,7 @@ use crate::worker::control::{Event, Ready};
 use crate::worker::result::WorkerResult;
 
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct WorkerTally {
     pub(super) ready: Vec<Ready>,
     pub(super) ramped: u32,
     pub(super) lost: u32,
@@ -27,7 +27,7 @@ pub(super) struct Tally {
     pub(super) gave_up: Option<GaveUp>,
 }
 
-impl Tally {
+impl WorkerTally {
     pub(super) fn take(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Ready(ready) => self.ready.push(ready),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::run::progress::Stage;
+use crate::run::progress::ProgressStage;
 
 #[derive(Clone, Copy)]
 pub(super) enum View {
@@ -13,13 +13,15 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) fn stage(self) -> Stage {
+    pub(super) fn stage(self) -> ProgressStage {
         let elapsed = |from: Instant, of: Duration| from.elapsed().min(of);
         match self {
-            View::Ramp { wanted } => Stage::Ramp { wanted },
-            View::Warmup { from, of } => Stage::Warmup { elapsed: elapsed(from, of), of },
-            View::Measured { from, of } => Stage::Measured { elapsed: elapsed(from, of), of },
-            View::Drain { from, of } => Stage::Drain { elapsed: elapsed(from, of), of },
+            View::Ramp { wanted } => ProgressStage::Ramp { wanted },
+            View::Warmup { from, of } => ProgressStage::Warmup { elapsed: elapsed(from, of), of },
+            View::Measured { from, of } => {
+                ProgressStage::Measured { elapsed: elapsed(from, of), of }
+            }
+            View::Drain { from, of } => ProgressStage::Drain { elapsed: elapsed(from, of), of },
         }
     }
 }

@@ -28,14 +28,14 @@ const LAG_MARGINAL: Duration = Duration::from_micros(200);
 const LAG_SATURATED: Duration = Duration::from_millis(2);
 
 /// How long a worker was at work or waited to be. It did not work while it spun.
-pub(crate) fn busy_ns(time: CpuTime, spun_ns: u64) -> u64 {
+pub(crate) fn busy_ns(time: CpuTime, spin_ns: u64) -> u64 {
     // Spun is by the clock, and a worker that was put off in between did not run.
-    (time.ran_ns + time.waited_ns).saturating_sub(spun_ns)
+    (time.ran_ns + time.waited_ns).saturating_sub(spin_ns)
 }
 
 /// What is known of a generator. Times are 99th percentiles; none is zero.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Signs {
+pub(crate) struct HealthInputs {
     /// Of one processor, the busiest worker: at work, or waiting to run; spinning is neither. Its connections are the ones
     /// that are measured late.
     pub(crate) busy_percent: Option<f64>,
@@ -47,11 +47,11 @@ pub(crate) struct Signs {
     pub(crate) service: Duration,
 }
 
-impl Signs {
-    pub(crate) fn of(total: &Total, busy_percent: impl Iterator<Item = f64>) -> Signs {
+impl HealthInputs {
+    pub(crate) fn of(total: &Total, busy_percent: impl Iterator<Item = f64>) -> HealthInputs {
         let p99 =
             |histogram: &Histogram<u64>| Duration::from_nanos(histogram.value_at_percentile(99.0));
-        Signs {
+        HealthInputs {
             busy_percent: busy_percent
                 .fold(None, |most, busy| Some(most.map_or(busy, |most: f64| most.max(busy)))),
             is_open_loop: total.response.is_some(),
@@ -112,15 +112,21 @@ mod tests {
 
     const US: Duration = Duration::from_micros(1);
 
-    fn closed(busy_percent: Option<f64>, loop_lag: u32, service: u32) -> Signs {
+    fn closed(busy_percent: Option<f64>, loop_lag: u32, service: u32) -> HealthInputs {
         let (loop_lag, service) = (US * loop_lag, US * service);
-        Signs { busy_percent, loop_lag, response: service, service, ..Signs::default() }
+        HealthInputs {
+            busy_percent,
+            loop_lag,
+            response: service,
+            service,
+            ..HealthInputs::default()
+        }
     }
 
-    fn open(busy_percent: Option<f64>, [lag, response, service]: [u32; 3]) -> Signs {
+    fn open(busy_percent: Option<f64>, [lag, response, service]: [u32; 3]) -> HealthInputs {
         let (send_lag, response, service) = (US * lag, US * response, US * service);
         let loop_lag = Duration::ZERO;
-        Signs { busy_percent, is_open_loop: true, send_lag, loop_lag, response, service }
+        HealthInputs { busy_percent, is_open_loop: true, send_lag, loop_lag, response, service }
     }
 
     /// Goal: in a closed loop the busiest worker decides, unless its loop was late.
@@ -131,7 +137,7 @@ mod tests {
     /// only counts in an open loop.
     #[test]
     fn a_closed_loop() {
-        for (signs, wanted) in [
+        for (inputs, wanted) in [
             (closed(None, 0, 100), Verdict::Unknown),
             (closed(Some(20.0), 10, 100), Verdict::Healthy),
             (closed(Some(80.0), 10, 100), Verdict::Marginal),
@@ -140,16 +146,16 @@ mod tests {
             (closed(Some(20.0), 2_000, 4_000), Verdict::Saturated),
             (closed(Some(20.0), 2_000, 20_001), Verdict::Healthy),
         ] {
-            assert_eq!(signs.verdict().0, wanted, "{signs:?}");
+            assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
         }
         let mut total = Total::of(&[], Totals::new(), false);
-        assert_eq!(Signs::of(&total, std::iter::empty()).busy_percent, None);
+        assert_eq!(HealthInputs::of(&total, std::iter::empty()).busy_percent, None);
         total.service.record(5_000).unwrap();
         total.loop_lag.record(1_000).unwrap();
-        let signs = Signs::of(&total, [1.0, 99.0, 2.0].into_iter());
-        assert_eq!((signs.busy_percent, signs.is_open_loop), (Some(99.0), false));
-        assert_eq!(signs.response, signs.service);
-        assert!(signs.service > signs.loop_lag && signs.loop_lag > Duration::ZERO, "{signs:?}");
+        let inputs = HealthInputs::of(&total, [1.0, 99.0, 2.0].into_iter());
+        assert_eq!((inputs.busy_percent, inputs.is_open_loop), (Some(99.0), false));
+        assert_eq!(inputs.response, inputs.service);
+        assert!(inputs.service > inputs.loop_lag && inputs.loop_lag > Duration::ZERO, "{inputs:?}");
     }
 
     /// Goal: an open loop is judged by what its readers see: whether messages left on time.
@@ -160,7 +166,7 @@ mod tests {
     /// longer, or does not where they are not; trust in a busy loop whose messages wait for places.
     #[test]
     fn an_open_loop() {
-        for (signs, wanted) in [
+        for (inputs, wanted) in [
             (open(Some(40.0), [199, 200, 200]), Verdict::Healthy),
             (open(Some(40.0), [200, 2_000, 1_800]), Verdict::Marginal),
             (open(Some(40.0), [200, 2_001, 1_800]), Verdict::Healthy),
@@ -173,7 +179,7 @@ mod tests {
             (open(Some(99.0), [10, 199, 100]), Verdict::Marginal),
             (open(Some(99.0), [10, 200, 100]), Verdict::Saturated),
         ] {
-            assert_eq!(signs.verdict().0, wanted, "{signs:?}");
+            assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
         }
     }
 
@@ -196,7 +202,7 @@ mod tests {
     /// Kills: a reason without its figures; a reason for health.
     #[test]
     fn reasons_have_figures() {
-        for (signs, wanted) in [
+        for (inputs, wanted) in [
             (open(Some(10.0), [3_000, 5_000, 5_000]), "3.00 ms late or more"),
             (closed(Some(10.0), 3_000, 5_000), "the service time's p99 is 5.00 ms"),
             (open(Some(97.0), [1, 5_000, 5_000]), "97 %"),
@@ -204,7 +210,7 @@ mod tests {
             (closed(Some(97.0), 1, 5_000), "97 %"),
             (closed(None, 1, 5_000), "could not be read"),
         ] {
-            let reason = signs.verdict().1.unwrap();
+            let reason = inputs.verdict().1.unwrap();
             assert!(reason.contains(wanted), "{reason}");
         }
         assert_eq!(open(Some(10.0), [1, 5_000, 5_000]).verdict(), (Verdict::Healthy, None));

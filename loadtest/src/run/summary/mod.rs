@@ -14,7 +14,7 @@ use crate::base::address::Address;
 use crate::base::driver::DriverUsed;
 use crate::base::exit::Exit;
 use crate::base::figures;
-use crate::host::preflight::Cleared;
+use crate::host::preflight::Admission;
 use crate::host::procfs::counters::TcpCounters;
 use crate::host::procfs::{self, CpuTime};
 use crate::host::signals;
@@ -22,7 +22,7 @@ use crate::measure::counters::MessageCounters;
 use crate::measure::failure::{Class, Failure};
 use crate::measure::{outage, stats};
 use crate::plan::load::{DispatchStyle, name_of};
-use crate::protocol::Speech;
+use crate::protocol::ProtocolConfig;
 use crate::report::model::distribution::{distribution, us};
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::{Config, HttpSettings, TlsSettings, WsSettings};
@@ -30,7 +30,7 @@ use crate::report::model::verdicts::{Aborted, Confidence, GaveUp, Outage};
 use crate::report::model::*;
 use crate::run::config::RunConfig;
 use crate::run::server_stats::ServerSample;
-use crate::run::summary::health::Signs;
+use crate::run::summary::health::HealthInputs;
 use crate::run::summary::total::Total;
 use crate::run::timeline::{Timeline, Totals};
 use crate::worker::control::Ready;
@@ -41,15 +41,15 @@ const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 
 /// Everything that a run measured.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Measurements {
     pub(crate) started_at: SystemTime,
     pub(crate) url: String,
     pub(crate) address: Address,
-    pub(crate) cleared: Cleared,
+    pub(crate) admission: Admission,
     /// Ranges of addresses to connect from; empty if the kernel chose.
     pub(crate) sources: Vec<String>,
     pub(crate) ready: Vec<Ready>,
-    pub(crate) lengths: Lengths,
+    pub(crate) lengths: PhaseLengths,
     pub(crate) results: Vec<WorkerResult>,
     /// `None` if no message was ever to be sent.
     pub(crate) timeline: Option<Timeline>,
@@ -68,7 +68,7 @@ pub(crate) struct Outcome {
 
 /// How long each phase really took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lengths {
+pub(crate) struct PhaseLengths {
     /// `None` if nothing was ever measured.
     pub(crate) measured_from: Option<Instant>,
     pub(crate) ramp: Duration,
@@ -84,12 +84,12 @@ pub(crate) struct Lengths {
 }
 
 /// Builds the report of a run that reached its end, or was interrupted.
-pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
-    let (intervals, totals) = match outcome.timeline.take() {
-        Some(timeline) => timeline.finish(outcome.lengths.never_reached),
+pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
+    let (intervals, totals) = match measured.timeline.take() {
+        Some(timeline) => timeline.finish(measured.lengths.never_reached),
         None => (Vec::new(), Totals::new()),
     };
-    let mut total = Total::of(&outcome.results, totals, config.open_loop.is_some());
+    let mut total = Total::of(&measured.results, totals, config.open_loop.is_some());
     let internal_errors = total.check();
     let asked = &config.content.percentiles;
     let mut report = Report {
@@ -98,23 +98,23 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         name: config.content.name.clone(),
         labels: config.content.labels(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-        started_at: figures::utc(outcome.started_at),
-        env: environment(config, &outcome),
+        started_at: figures::utc(measured.started_at),
+        env: environment(config, &measured),
         target: Target {
-            url: outcome.url.clone(),
-            address: outcome.address.to_string(),
-            protocol: match (&config.speech, &outcome.address) {
-                (Speech::Echo(_), Address::Unix(_)) => "unix echo".into(),
-                (speech, _) if config.tls.is_some() => format!("{} over tls", speech.name()),
-                (speech, _) => speech.name().into(),
+            url: measured.url.clone(),
+            address: measured.address.to_string(),
+            protocol: match (&config.protocol, &measured.address) {
+                (ProtocolConfig::Echo(_), Address::Unix(_)) => "unix echo".into(),
+                (protocol, _) if config.tls.is_some() => format!("{} over tls", protocol.name()),
+                (protocol, _) => protocol.name().into(),
             },
-            tls: outcome.results.iter().find_map(|result| result.tls_suite.clone()),
+            tls: measured.results.iter().find_map(|result| result.tls_suite.clone()),
             own_server: config.url.is_none(),
         },
-        config: settings(config, &outcome),
-        phases: phases(&outcome.lengths),
-        load: load(config, &total, outcome.lengths.scheduled),
-        connections: connections(config, &outcome.results, &mut total),
+        config: settings(config, &measured),
+        phases: phases(&measured.lengths),
+        load: load(config, &total, measured.lengths.scheduled),
+        connections: connections(config, &measured.results, &mut total),
         latency_us: Latencies {
             response: total.response.as_ref().and_then(|response| {
                 distribution(response, total.counters.censored_responses(), asked)
@@ -128,29 +128,29 @@ pub(crate) fn build(config: &RunConfig, mut outcome: Outcome) -> Report {
         intervals,
         reps: Vec::new(),
         find_max: None,
-        aborted: outcome.aborted.clone(),
-        gave_up: outcome.gave_up.clone(),
-        outages: outages(&mut outcome),
+        aborted: measured.aborted.clone(),
+        gave_up: measured.gave_up.clone(),
+        outages: outages(&mut measured),
         target_lost: false,
         baseline: None,
-        failures: failures::rows(&total.failures, outcome.lengths.measured_from),
-        generator: generator(&outcome, &total),
-        server: outcome.server.as_ref().map(|sample| {
-            Server::of(sample, outcome.tcp, outcome.lengths.measured, total.counters.completed)
+        failures: failures::rows(&total.failures, measured.lengths.measured_from),
+        generator: generator(&measured, &total),
+        server: measured.server.as_ref().map(|sample| {
+            Server::of(sample, measured.tcp, measured.lengths.measured, total.counters.completed)
         }),
-        network: Some(Network::of(outcome.tcp)),
+        network: Some(Network::of(measured.tcp)),
         thresholds: Vec::new(),
         notes: Vec::new(),
         internal_errors,
-        interrupted: outcome.signal.is_some(),
+        interrupted: measured.signal.is_some(),
         exit_code: Exit::Ok.code(),
     };
     let is_out = report.outages.last().is_some_and(|outage| outage.recovered_s.is_none());
-    report.target_lost = is_out && outcome.lengths.ended_without_connections;
-    report.notes = notes(&report, &outcome);
+    report.target_lost = is_out && measured.lengths.ended_without_connections;
+    report.notes = notes(&report, &measured);
     report.notes.extend(total.reports.notes());
     confidence::add_to(&mut report);
-    report.exit_code = exit(&report, outcome.signal).code();
+    report.exit_code = exit(&report, measured.signal).code();
     gates::apply_gates(&config.thresholds, &mut report);
     report
 }
@@ -166,11 +166,11 @@ fn exit(report: &Report, signal: Option<i32>) -> Exit {
     }
 }
 
-fn outages(outcome: &mut Outcome) -> Vec<Outage> {
-    let Some(zero) = outcome.lengths.measured_from else { return Vec::new() };
+fn outages(measured: &mut Measurements) -> Vec<Outage> {
+    let Some(zero) = measured.lengths.measured_from else { return Vec::new() };
     let seconds = |at| stats::seconds_from(zero, at);
-    let workers = outcome.results.iter_mut().map(|result| std::mem::take(&mut result.outages));
-    let row = |outage: crate::measure::outage::Outage| Outage {
+    let workers = measured.results.iter_mut().map(|result| std::mem::take(&mut result.outages));
+    let row = |outage: crate::measure::outage::OutageSpan| Outage {
         from_s: seconds(outage.from),
         first_failure_s: seconds(outage.first_failure),
         recovered_s: outage.is_over.then(|| seconds(outage.until)),
@@ -179,40 +179,40 @@ fn outages(outcome: &mut Outcome) -> Vec<Outage> {
     outage::of_all(workers).into_iter().map(row).collect()
 }
 
-fn environment(config: &RunConfig, outcome: &Outcome) -> Env {
-    let drivers: Vec<String> = drivers(outcome).iter().map(ToString::to_string).collect();
-    let cleared = &outcome.cleared;
+fn environment(config: &RunConfig, measured: &Measurements) -> Env {
+    let drivers: Vec<String> = drivers(measured).iter().map(ToString::to_string).collect();
+    let admission = &measured.admission;
     Env {
         kernel: procfs::kernel(),
         cpu: procfs::processor(),
         cores: thread::available_parallelism().ok().map(usize::from),
         driver: drivers.join(" and "),
         limits: EnvLimits {
-            files_needed: cleared.files_needed,
-            files_limit: cleared.files_limit,
-            ports_needed: match outcome.address {
-                Address::Tcp(_) => u64::from(cleared.connections) + u64::from(config.idle),
+            files_needed: admission.files_needed,
+            files_limit: admission.files_limit,
+            ports_needed: match measured.address {
+                Address::Tcp(_) => u64::from(admission.connections) + u64::from(config.idle),
                 Address::Unix(_) => 0,
             },
-            ports_available: cleared.ports_available,
+            ports_available: admission.ports_available,
         },
     }
 }
 
 /// Of all workers, each once. Nearly always there is one; memory may run out between two workers.
-fn drivers(outcome: &Outcome) -> Vec<DriverUsed> {
+fn drivers(measured: &Measurements) -> Vec<DriverUsed> {
     let mut drivers: Vec<DriverUsed> =
-        outcome.ready.iter().map(|ready| ready.driver.clone()).collect();
+        measured.ready.iter().map(|ready| ready.driver.clone()).collect();
     drivers.sort_unstable();
     drivers.dedup();
     drivers
 }
 
-fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
-    let cleared = &outcome.cleared;
-    let (connects, period) = config.connect_speed.connects_in(cleared.connections);
+fn settings(config: &RunConfig, measured: &Measurements) -> Config {
+    let admission = &measured.admission;
+    let (connects, period) = config.connect_speed.connects_in(admission.connections);
     let open = config.open_loop.as_ref();
-    let message_sizes = config.speech.message_sizes();
+    let message_sizes = config.protocol.message_sizes();
     Config {
         mode: if open.is_some() { OPEN_LOOP } else { CLOSED_LOOP }.into(),
         rate: open.map(ToString::to_string),
@@ -233,29 +233,29 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         idle: config.idle,
         verify: config.verify,
         percentiles: config.content.percentiles.clone(),
-        sources: outcome.sources.clone(),
+        sources: measured.sources.clone(),
         cpus: config.cpus.clone(),
         connections_asked: config.connections,
-        connections: cleared.connections,
+        connections: admission.connections,
         threads: config.threads,
         message_bytes: message_sizes.1,
         message_bytes_min: (message_sizes.0 < message_sizes.1).then_some(message_sizes.0),
-        http: match &config.speech {
-            Speech::Http(exchange) => Some(HttpSettings {
+        http: match &config.protocol {
+            ProtocolConfig::Http(exchange) => Some(HttpSettings {
                 method: exchange.method().into(),
                 fields: exchange.fields().iter().map(ToString::to_string).collect(),
                 body_bytes: exchange.body_len(),
                 expect_status: exchange.expected().to_string(),
                 requests: exchange.requests().len() as u64,
             }),
-            Speech::Echo(_) | Speech::Ws(..) => None,
+            ProtocolConfig::Echo(_) | ProtocolConfig::Ws(..) => None,
         },
-        ws: match &config.speech {
-            Speech::Ws(_, upgrade) => Some(WsSettings {
+        ws: match &config.protocol {
+            ProtocolConfig::Ws(_, upgrade) => Some(WsSettings {
                 fields: upgrade.fields().iter().map(ToString::to_string).collect(),
                 messages: if upgrade.is_text() { "text" } else { "binary" }.into(),
             }),
-            Speech::Echo(_) | Speech::Http(_) => None,
+            ProtocolConfig::Echo(_) | ProtocolConfig::Http(_) => None,
         },
         tls: config
             .tls
@@ -269,14 +269,14 @@ fn settings(config: &RunConfig, outcome: &Outcome) -> Config {
         connects_in_flight_max: config.connects_in_flight_max,
         connect_timeout_s: config.connect_timeout.as_secs_f64(),
         timeout_s: config.timeout.as_secs_f64(),
-        nodelay: config.socket.nodelay && !outcome.address.is_unix(),
+        nodelay: config.socket.nodelay && !measured.address.is_unix(),
         rcvbuf_bytes: config.socket.rcvbuf,
         sndbuf_bytes: config.socket.sndbuf,
     }
 }
 
-fn phases(lengths: &Lengths) -> Vec<Phase> {
-    let Lengths { ramp, warmup, measured, drain, .. } = lengths;
+fn phases(lengths: &PhaseLengths) -> Vec<Phase> {
+    let PhaseLengths { ramp, warmup, measured, drain, .. } = lengths;
     [("ramp", ramp), ("warm-up", warmup), ("measured", measured), ("drain", drain)]
         .map(|(name, length)| Phase { name: name.into(), seconds: length.as_secs_f64() })
         .into()
@@ -335,7 +335,7 @@ fn connections(config: &RunConfig, results: &[WorkerResult], total: &mut Total) 
         lost: sum(|result| result.lost),
         opened_in_s: results
             .iter()
-            .map(|result| result.ramp_took)
+            .map(|result| result.ramp_length)
             .max()
             .unwrap_or_default()
             .as_secs_f64(),
@@ -365,17 +365,17 @@ fn slow_connects(connect: &Histogram<u64>) -> u64 {
     }
 }
 
-fn generator(outcome: &Outcome, total: &Total) -> Generator {
-    let window_ns = outcome.lengths.measured.as_nanos() as f64;
+fn generator(measured: &Measurements, total: &Total) -> Generator {
+    let window_ns = measured.lengths.measured.as_nanos() as f64;
     let percent = |ns: u64| ns as f64 * 100.0 / window_ns;
-    let times: Vec<(CpuTime, u64)> = if window_ns > 0.0 { times(outcome) } else { Vec::new() };
+    let times: Vec<(CpuTime, u64)> = if window_ns > 0.0 { times(measured) } else { Vec::new() };
     let cpu_percent: Vec<f64> = times.iter().map(|(time, _)| percent(time.ran_ns)).collect();
-    let spin_percent: Vec<f64> = times.iter().map(|(_, spun_ns)| percent(*spun_ns)).collect();
+    let spin_percent: Vec<f64> = times.iter().map(|(_, spin_ns)| percent(*spin_ns)).collect();
     let waits = times.iter().map(|(time, _)| percent(time.waited_ns));
-    let busy = times.iter().map(|&(time, spun_ns)| percent(health::busy_ns(time, spun_ns)));
-    let (verdict, verdict_reason) = Signs::of(total, busy).verdict();
+    let busy = times.iter().map(|&(time, spin_ns)| percent(health::busy_ns(time, spin_ns)));
+    let (verdict, verdict_reason) = HealthInputs::of(total, busy).verdict();
     Generator {
-        drivers: drivers(outcome),
+        drivers: drivers(measured),
         verdict,
         verdict_reason,
         send_lag_us: lag(&total.send_lag),
@@ -385,21 +385,21 @@ fn generator(outcome: &Outcome, total: &Total) -> Generator {
         }),
         cpu_percent,
         spin_percent,
-        cq_overflows: outcome.results.iter().map(|result| result.cq_overflows).sum(),
-        enobufs: outcome.results.iter().map(|result| result.enobufs).sum(),
-        rss_bytes: outcome.rss_bytes,
+        cq_overflows: measured.results.iter().map(|result| result.cq_overflows).sum(),
+        enobufs: measured.results.iter().map(|result| result.enobufs).sum(),
+        rss_bytes: measured.rss_bytes,
     }
 }
 
 /// What each worker used, and how much of it for nothing, in nanoseconds; in the order of `ready`.
-fn times(outcome: &Outcome) -> Vec<(CpuTime, u64)> {
-    let spun_ns = |number: u32| {
-        let mut results = outcome.results.iter();
+fn times(measured: &Measurements) -> Vec<(CpuTime, u64)> {
+    let spin_ns = |number: u32| {
+        let mut results = measured.results.iter();
         let of_worker = results.find(|result| result.worker == number);
-        of_worker.map_or(0, |result| result.spun.as_nanos() as u64)
+        of_worker.map_or(0, |result| result.spin_time.as_nanos() as u64)
     };
-    let workers = outcome.worker_times.iter().zip(&outcome.ready);
-    workers.filter_map(|(time, ready)| Some(((*time)?, spun_ns(ready.worker)))).collect()
+    let workers = measured.worker_times.iter().zip(&measured.ready);
+    workers.filter_map(|(time, ready)| Some(((*time)?, spin_ns(ready.worker)))).collect()
 }
 
 fn lag(histogram: &Histogram<u64>) -> Option<Lag> {
@@ -424,9 +424,9 @@ fn buffer_notes(config: &Config) -> Vec<String> {
     buffers.into_iter().filter_map(note).collect()
 }
 
-fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
-    let mut notes = outcome.notes.clone();
-    notes.extend(outcome.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
+fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
+    let mut notes = measured.notes.clone();
+    notes.extend(measured.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
     let connections = &report.connections;
     if report.config.connections < connections.asked {
         notes.push(format!(
@@ -436,7 +436,7 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
         ));
     }
     if let Some(slow @ 1..) = connections.slow_connects {
-        let why = match outcome.address {
+        let why = match measured.address {
             Address::Tcp(_) => "SYNs were lost and sent again (accept queue too short?)",
             Address::Unix(_) => "the backlog was full",
         };
@@ -446,7 +446,7 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
             figures::grouped(slow)
         ));
     }
-    if let Some(overflows @ 1..) = outcome.tcp.listen_overflows {
+    if let Some(overflows @ 1..) = measured.tcp.listen_overflows {
         notes.push(format!(
             "an accept queue was full {} times (of any listener in this network namespace): the \
              connects that came then had to be sent again, or failed",
@@ -454,7 +454,7 @@ fn notes(report: &Report, outcome: &Outcome) -> Vec<String> {
         ));
     }
     notes.extend(buffer_notes(&report.config));
-    let has_none_left = outcome.lengths.ended_without_connections;
+    let has_none_left = measured.lengths.ended_without_connections;
     if has_none_left && connections.opened > 0 && connections.lost >= connections.opened {
         notes.push("every connection was lost before the end".to_owned());
     }

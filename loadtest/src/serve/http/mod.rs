@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use crate::net::stream::Stream;
-use crate::serve::Worker;
+use crate::serve::ServingThread;
 use crate::serve::http::reply::{Body, Framing, Reply, write_head};
-use crate::serve::http::request::{Method, Reader, Refusal, Request, Step};
+use crate::serve::http::request::{Method, ReadStep, Refusal, Request, RequestReader};
 use crate::serve::http::route::Route;
 use crate::serve::lingering_close::part;
 
@@ -38,7 +38,7 @@ const CODE_PERIOD: usize = 251;
 /// What the connections of one thread share.
 #[derive(Debug)]
 pub(super) struct Http {
-    worker: Rc<Worker>,
+    worker: Rc<ServingThread>,
     /// The body of `/`.
     root: Rc<[u8]>,
     /// Byte `at` of every coded body is `at % CODE_PERIOD`; so any piece is a slice of this.
@@ -46,7 +46,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(worker: Rc<Worker>, size: u32) -> Http {
+    pub(super) fn new(worker: Rc<ServingThread>, size: u32) -> Http {
         let code = (0..PIECE_LEN + CODE_PERIOD).map(|at| (at % CODE_PERIOD) as u8).collect();
         let root = vec![b'x'; size as usize].into();
         Http { worker, root, code }
@@ -87,7 +87,7 @@ enum After {
 impl Connection<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let tally = self.http.worker.tally();
-        let mut reader = Reader::default();
+        let mut reader = RequestReader::default();
         loop {
             let bytes = self.stream.recv().await?;
             if bytes.is_empty() {
@@ -102,9 +102,11 @@ impl Connection<'_> {
                 };
                 rest = &rest[used..];
                 match step {
-                    Step::More => {}
-                    Step::Continue => self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"),
-                    Step::Request(request) => {
+                    ReadStep::More => {}
+                    ReadStep::Continue => {
+                        self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    }
+                    ReadStep::Request(request) => {
                         if self.answer(&request).await? == After::Close {
                             return self.part().await;
                         }

@@ -7,7 +7,7 @@
 //!
 //! **Absent on purpose**: sockets and routes.
 
-use crate::protocol::chunked::{Broken, Chunked, Progress};
+use crate::protocol::chunked::{Broken, ChunkProgress, Chunked};
 
 /// The longest head: request line, fields and the empty line.
 pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
@@ -55,7 +55,7 @@ impl From<Broken> for Refusal {
 
 /// What the bytes so far amount to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ReadStep {
     /// Nothing to report yet.
     More,
     /// The peer wants to hear `100 Continue` before it sends the body.
@@ -65,14 +65,14 @@ pub(super) enum Step {
 
 /// The reader of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    state: State,
+pub(super) struct RequestReader {
+    state: ReadState,
     /// A head that has not come whole. Empty between requests.
     head: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum ReadState {
     #[default]
     Head,
     Sized {
@@ -99,33 +99,33 @@ struct Head {
     wants_continue: bool,
 }
 
-impl Reader {
+impl RequestReader {
     /// Goes on with `bytes`. Says how many of them were used, and for what; the rest is for the
     /// next call. After a refusal the connection is of no use.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, Step), Refusal> {
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, ReadStep), Refusal> {
         match std::mem::take(&mut self.state) {
-            State::Head => self.advance_head(bytes),
-            State::Sized { request, left } => {
+            ReadState::Head => self.advance_head(bytes),
+            ReadState::Sized { request, left } => {
                 let used = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 match left - used as u64 {
-                    0 => Ok((used, Step::Request(request))),
+                    0 => Ok((used, ReadStep::Request(request))),
                     left => {
-                        self.state = State::Sized { request, left };
-                        Ok((used, Step::More))
+                        self.state = ReadState::Sized { request, left };
+                        Ok((used, ReadStep::More))
                     }
                 }
             }
-            State::Chunked { request, mut body } => match body.skip(bytes)? {
-                Progress::Ended { used } => Ok((used, Step::Request(request))),
-                Progress::Goes => {
-                    self.state = State::Chunked { request, body };
-                    Ok((bytes.len(), Step::More))
+            ReadState::Chunked { request, mut body } => match body.skip(bytes)? {
+                ChunkProgress::Ended { used } => Ok((used, ReadStep::Request(request))),
+                ChunkProgress::Goes => {
+                    self.state = ReadState::Chunked { request, body };
+                    Ok((bytes.len(), ReadStep::More))
                 }
             },
         }
     }
 
-    fn advance_head(&mut self, bytes: &[u8]) -> Result<(usize, Step), Refusal> {
+    fn advance_head(&mut self, bytes: &[u8]) -> Result<(usize, ReadStep), Refusal> {
         // Empty lines before a request are old clients' habit, and to be ignored.
         let blank_len = match self.head.is_empty() {
             true => bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count(),
@@ -146,17 +146,17 @@ impl Reader {
             if kept_len == 0 {
                 self.head.extend_from_slice(bytes);
             }
-            return Ok((blank_len + bytes.len(), Step::More));
+            return Ok((blank_len + bytes.len(), ReadStep::More));
         };
         self.head = Vec::new();
         let used = blank_len + head_len - kept_len;
         let Head { request, body, wants_continue } = head;
         self.state = match body {
-            Body::Sized(0) => return Ok((used, Step::Request(request))),
-            Body::Sized(left) => State::Sized { request, left },
-            Body::Chunked => State::Chunked { request, body: Chunked::default() },
+            Body::Sized(0) => return Ok((used, ReadStep::Request(request))),
+            Body::Sized(left) => ReadState::Sized { request, left },
+            Body::Chunked => ReadState::Chunked { request, body: Chunked::default() },
         };
-        let step = if wants_continue { Step::Continue } else { Step::More };
+        let step = if wants_continue { ReadStep::Continue } else { ReadStep::More };
         Ok((used, step))
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 
 /// Everything that comes out, with the bytes fed in these pieces.
-fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Step, Refusal>> {
-    let mut reader = Reader::default();
+fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<ReadStep, Refusal>> {
+    let mut reader = RequestReader::default();
     let mut seen = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
@@ -13,7 +13,7 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Step, Refu
                     assert!(used <= piece.len(), "{used} of {}", piece.len());
                     assert!(used > 0, "no way forward");
                     piece = &piece[used..];
-                    if step != Step::More {
+                    if step != ReadStep::More {
                         seen.push(Ok(step));
                     }
                 }
@@ -28,7 +28,7 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Step, Refu
     seen
 }
 
-fn whole(bytes: &[u8]) -> Vec<Result<Step, Refusal>> {
+fn whole(bytes: &[u8]) -> Vec<Result<ReadStep, Refusal>> {
     feed([bytes])
 }
 
@@ -40,7 +40,7 @@ fn get(target: &str) -> Request {
 #[track_caller]
 fn one_request(bytes: &[u8]) -> Request {
     match &whole(bytes)[..] {
-        [Ok(Step::Request(request))] => request.clone(),
+        [Ok(ReadStep::Request(request))] => request.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -69,11 +69,11 @@ fn cuts_change_nothing() {
     let post = |target| Request { method: Method::Post, ..get(target) };
     let head = Request { method: Method::Head, minor_version: 0, ..get("/four") };
     let wanted = [
-        Step::Request(get("/one?x=1")),
-        Step::Continue,
-        Step::Request(post("/two")),
-        Step::Request(post("/three")),
-        Step::Request(head),
+        ReadStep::Request(get("/one?x=1")),
+        ReadStep::Continue,
+        ReadStep::Request(post("/two")),
+        ReadStep::Request(post("/three")),
+        ReadStep::Request(head),
     ];
     let wanted: Vec<_> = wanted.into_iter().map(Ok).collect();
     assert_eq!(whole(&medley), wanted);
@@ -155,7 +155,7 @@ fn limits() {
     let refused = [Err(Refusal::TooLarge)];
     for cut in [1, 7, 1_000, HEAD_LEN_MAX - 1, HEAD_LEN_MAX, 100_000] {
         let fitting = of_len(HEAD_LEN_MAX);
-        assert!(matches!(feed(fitting.chunks(cut))[..], [Ok(Step::Request(_))]), "{cut}");
+        assert!(matches!(feed(fitting.chunks(cut))[..], [Ok(ReadStep::Request(_))]), "{cut}");
         assert_eq!(feed(of_len(HEAD_LEN_MAX + 1).chunks(cut)), refused, "{cut}");
         assert_eq!(feed(vec![b'x'; 2 * HEAD_LEN_MAX].chunks(cut)), refused, "{cut}");
         let chunked = with_fields("Transfer-Encoding: chunked\r\n");
@@ -167,7 +167,7 @@ fn limits() {
         }
     }
     let fields = |count| with_fields(&"F: x\r\n".repeat(count - 1)); // the first is the host
-    assert!(matches!(whole(&fields(FIELDS_MAX))[..], [Ok(Step::Request(_))]));
+    assert!(matches!(whole(&fields(FIELDS_MAX))[..], [Ok(ReadStep::Request(_))]));
     assert_eq!(whole(&fields(FIELDS_MAX + 1)), refused);
 }
 

@@ -18,8 +18,8 @@ use std::{io, mem};
 
 use crate::base::units::SIZE_MAX;
 use crate::net::stream::Stream;
-use crate::protocol::ws::frames::{self, Mask, Opcode, Part, Reader, Sender, Violation};
-use crate::serve::Worker;
+use crate::protocol::ws::frames::{self, FramePart, FrameReader, Mask, Opcode, Sender, Violation};
+use crate::serve::ServingThread;
 use crate::serve::lingering_close::part;
 use crate::serve::ws::opening::Opening;
 
@@ -35,7 +35,7 @@ const NOT_TEXT: u16 = 1007;
 const TOO_LONG: u16 = 1009;
 
 /// Serves one peer until either side ends the connection. A peer's failure is its own matter.
-pub(super) async fn serve(stream: Stream, worker: Rc<Worker>) {
+pub(super) async fn serve(stream: Stream, worker: Rc<ServingThread>) {
     let mut connection = Connection {
         worker: &worker,
         stream,
@@ -47,7 +47,7 @@ pub(super) async fn serve(stream: Stream, worker: Rc<Worker>) {
 }
 
 struct Connection<'a> {
-    worker: &'a Worker,
+    worker: &'a ServingThread,
     stream: Stream,
     /// Frames that wait to be sent.
     out: Vec<u8>,
@@ -75,7 +75,7 @@ impl Connection<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let tally = self.worker.tally();
         let mut opening = Some(Opening::default());
-        let mut frames = Reader::of(Sender::Client);
+        let mut frames = FrameReader::of(Sender::Client);
         loop {
             let bytes = self.stream.recv().await?;
             if bytes.is_empty() {
@@ -118,7 +118,7 @@ impl Connection<'_> {
         }
     }
 
-    fn take(&mut self, part: Part<'_>) -> Result<(), Close> {
+    fn take(&mut self, part: FramePart<'_>) -> Result<(), Close> {
         match part.opcode {
             Opcode::Text | Opcode::Binary => self.take_message(part),
             Opcode::Ping | Opcode::Pong | Opcode::Close => self.take_control(part),
@@ -126,8 +126,8 @@ impl Connection<'_> {
         }
     }
 
-    fn take_message(&mut self, part: Part<'_>) -> Result<(), Close> {
-        let Part { opcode, payload, mask, is_first, is_last } = part;
+    fn take_message(&mut self, part: FramePart<'_>) -> Result<(), Close> {
+        let FramePart { opcode, payload, mask, is_first, is_last } = part;
         if !(is_first && is_last) {
             add_unmasked(&mut self.message, mask, payload);
             if !is_last {
@@ -147,7 +147,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    fn take_control(&mut self, part: Part<'_>) -> Result<(), Close> {
+    fn take_control(&mut self, part: FramePart<'_>) -> Result<(), Close> {
         add_unmasked(&mut self.control, part.mask, part.payload);
         if !part.is_last {
             return Ok(());

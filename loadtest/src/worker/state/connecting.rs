@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::measure::failure::{Example, Failure, Surprise};
+use crate::measure::failure::{Example, Failure, UnexpectedBytes};
 use crate::measure::stats;
-use crate::net::connect::Took;
+use crate::net::connect::ConnectTimings;
 use crate::net::tls::Connection;
 use crate::worker::control::Event;
 use crate::worker::state::{FAILED_CONNECTS_MAX, Worker, record};
@@ -22,7 +22,7 @@ pub(super) struct Ramp {
     pending: u32,
     all_started: bool,
     /// From the start to the last connection that opened.
-    pub(super) took: Duration,
+    pub(super) length: Duration,
 }
 
 /// What comes between the connect and the first message, where there is such a thing.
@@ -59,7 +59,7 @@ impl Ramp {
             opened: 0,
             pending: 0,
             all_started: false,
-            took: Duration::ZERO,
+            length: Duration::ZERO,
         }
     }
 }
@@ -76,7 +76,7 @@ impl Worker {
 
     pub(in crate::worker) fn all_connects_started(&self) {
         self.ramp.borrow_mut().all_started = true;
-        self.tell_if_ramped();
+        self.notify_if_ramped();
     }
 
     pub(in crate::worker) fn gives_up_connecting(&self) -> bool {
@@ -84,8 +84,8 @@ impl Worker {
         self.is_draining() || (ramp.opened == 0 && ramp.failed >= FAILED_CONNECTS_MAX)
     }
 
-    pub(in crate::worker) fn opened(&self, index: u32, took: Took, attempt: Attempt) {
-        self.record_took(took);
+    pub(in crate::worker) fn opened(&self, index: u32, timings: ConnectTimings, attempt: Attempt) {
+        self.record_timings(timings);
         let was_opened = {
             let slot = &mut self.slots.borrow_mut()[index as usize];
             slot.is_open = true;
@@ -101,17 +101,17 @@ impl Worker {
                 let mut ramp = self.ramp.borrow_mut();
                 ramp.opened += 1;
                 ramp.pending -= 1;
-                ramp.took = ramp.started_at.elapsed();
+                ramp.length = ramp.started_at.elapsed();
             }
             // Its first connect has failed, in the ramp.
             Attempt::Again if !was_opened => self.links.published.opened.add_one(),
             Attempt::Again => self.reconnects.set(self.reconnects.get() + 1),
         }
-        self.tell_if_ramped();
+        self.notify_if_ramped();
     }
 
-    fn record_took(&self, took: Took) {
-        let Took { connect, tls, handshake } = took;
+    fn record_timings(&self, timings: ConnectTimings) {
+        let ConnectTimings { connect, tls, handshake } = timings;
         record(&self.connect, connect);
         let mut handshakes = self.handshakes.borrow_mut();
         if let Some(tls) = tls {
@@ -134,10 +134,10 @@ impl Worker {
         &self,
         index: u32,
         failure: Failure,
-        surprise: Option<Surprise>,
+        unexpected: Option<UnexpectedBytes>,
         attempt: Attempt,
     ) {
-        self.connect_failure(index, failure, surprise);
+        self.connect_failure(index, failure, unexpected);
         self.links.published.refused.add_one();
         self.service_failed(Instant::now());
         if attempt == Attempt::First {
@@ -145,12 +145,12 @@ impl Worker {
             ramp.failed += 1;
             ramp.pending -= 1;
         }
-        self.tell_if_ramped();
-        self.tell_if_lost();
+        self.notify_if_ramped();
+        self.notify_if_lost();
     }
 
-    pub(in crate::worker) fn idle_opened(&self, took: Took) {
-        self.record_took(took);
+    pub(in crate::worker) fn idle_opened(&self, timings: ConnectTimings) {
+        self.record_timings(timings);
         let mut idle = self.idle.get();
         idle.opened += 1;
         self.idle.set(idle);
@@ -159,20 +159,20 @@ impl Worker {
             ramp.started -= 1; // the figures of the ramp are about those that talk
             ramp.pending -= 1;
         }
-        self.tell_if_ramped();
+        self.notify_if_ramped();
     }
 
     pub(in crate::worker) fn idle_failed(
         &self,
         index: u32,
         failure: Failure,
-        surprise: Option<Surprise>,
+        unexpected: Option<UnexpectedBytes>,
     ) {
         self.ramp.borrow_mut().started -= 1;
         self.ramp.borrow_mut().pending -= 1;
-        self.connect_failure(index, failure, surprise);
+        self.connect_failure(index, failure, unexpected);
         self.links.published.refused.add_one();
-        self.tell_if_ramped();
+        self.notify_if_ramped();
     }
 
     /// A silent connection heard something, or its end. The run's own end is not meant.
@@ -186,20 +186,20 @@ impl Worker {
         self.failures.borrow_mut().count(failure, false, Instant::now(), example);
     }
 
-    fn tell_if_ramped(&self) {
+    fn notify_if_ramped(&self) {
         let ramp = self.ramp.borrow();
         if ramp.all_started && ramp.pending == 0 {
             drop(ramp);
-            self.tell_once(&self.told.ramped, Event::Ramped);
+            self.notify_once(&self.notified.ramped, Event::Ramped);
         }
     }
 
     /// Nothing is left to wait for: no connection, and none that is opened again.
-    pub(super) fn tell_if_lost(&self) {
-        let is_lost = self.unsettled.get() == 0 && self.links.published.alive.get() == 0;
+    pub(super) fn notify_if_lost(&self) {
+        let is_lost = self.unfinished.get() == 0 && self.links.published.alive.get() == 0;
         if is_lost && !self.plan.churn.reconnects && self.window.get().is_some() {
             let by_failure = self.lost.get() > 0;
-            self.tell_once(&self.told.over, Event::Lost { by_failure });
+            self.notify_once(&self.notified.over, Event::Lost { by_failure });
         }
     }
 
@@ -240,7 +240,7 @@ impl Worker {
     pub(in crate::worker) fn retired(&self, index: u32) {
         let left = self.forget(index);
         assert!(left.is_empty(), "a connection is spent when nothing is outstanding");
-        self.tell_if_lost();
+        self.notify_if_lost();
     }
 
     /// Takes what a connection leaves behind. What it was to send, another one may.
@@ -260,7 +260,7 @@ impl Worker {
     }
 
     fn give_back(&self, due: Instant) {
-        self.unsettled.set(self.unsettled.get() - 1);
+        self.unfinished.set(self.unfinished.get() - 1);
         if self.window.get().is_some_and(|window| window.holds(due)) {
             self.quota.set(self.quota.get().map(|quota| quota + 1));
         }

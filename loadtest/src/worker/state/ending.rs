@@ -34,39 +34,39 @@ impl Worker {
             let part = place.as_mut().and_then(|recorder| recorder.close_for_drain(now, alive));
             drop(place);
             if let Some(part) = part {
-                self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
+                self.send_event(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
             }
         }
-        if self.unsettled.get() == 0 {
-            self.tell_once(&self.told.drained, Event::Drained);
+        if self.unfinished.get() == 0 {
+            self.notify_once(&self.notified.drained, Event::Drained);
         }
     }
 
     /// Lets every open connection say that it ends, where its protocol or TLS has a way to. Returns
     /// whether there is one.
-    pub(in crate::worker) fn part(&self) -> bool {
-        let has_farewell = self.protocol.is_two_way() || self.plan.tls.is_some();
+    pub(in crate::worker) fn begin_closing(&self) -> bool {
+        let has_close_message = self.protocol.is_two_way() || self.plan.tls.is_some();
         let slots = self.slots.borrow();
         let open: Vec<_> = slots.iter().filter(|slot| slot.is_open).collect();
-        if !has_farewell || open.is_empty() || self.plan.churn.close == CloseStyle::Rst {
+        if !has_close_message || open.is_empty() || self.plan.churn.close == CloseStyle::Rst {
             return false;
         }
-        self.is_parting.set(true);
+        self.is_closing.set(true);
         open.iter().filter_map(|slot| slot.waker.as_ref()).for_each(Waker::wake_by_ref);
         true
     }
 
-    pub(in crate::worker) fn is_parting(&self) -> bool {
-        self.is_parting.get()
+    pub(in crate::worker) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     /// A connection has been closed.
-    pub(in crate::worker) fn parted(&self, index: u32) {
-        self.slots.borrow_mut()[index as usize].has_parted = true;
+    pub(in crate::worker) fn closed(&self, index: u32) {
+        self.slots.borrow_mut()[index as usize].is_closed = true;
     }
 
-    pub(in crate::worker) fn have_all_parted(&self) -> bool {
-        self.slots.borrow().iter().all(|slot| slot.has_parted || !slot.is_open)
+    pub(in crate::worker) fn all_closed(&self) -> bool {
+        self.slots.borrow().iter().all(|slot| slot.is_closed || !slot.is_open)
     }
 
     /// Whether the kernel has all of the last message of a connection.
@@ -83,7 +83,7 @@ impl Worker {
         }
         if let Some(recorder) = self.recorder.borrow_mut().as_mut() {
             let part = recorder.finish(now, self.links.published.alive.get() as u32);
-            self.tell(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
+            self.send_event(Event::Interval { worker: self.plan.worker, part: Box::new(part) });
         }
         let Handshakes { tls, tls_suite, protocol } = self.handshakes.take();
         let ramp = self.ramp.borrow();
@@ -106,11 +106,11 @@ impl Worker {
             outages: self.outages.finish(self.drained_at.get().unwrap_or(now)),
             reconnects: self.reconnects.get(),
             idle: self.idle.get(),
-            ramp_took: ramp.took,
+            ramp_length: ramp.length,
             cq_overflows: 0,
             enobufs: 0,
             reports: Reports::default(),
-            spun: self.spun.get(),
+            spin_time: self.spin_time.get(),
         }
     }
 

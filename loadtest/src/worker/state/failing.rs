@@ -2,14 +2,19 @@
 
 use std::time::Instant;
 
-use crate::measure::failure::{Class, Example, Failure, Local, Surprise};
-use crate::worker::state::{Fate, Message, Traffic, Worker};
+use crate::measure::failure::{Class, Example, Failure, Local, UnexpectedBytes};
+use crate::worker::state::{Message, Outcome, Traffic, Worker};
 
 impl Worker {
     /// A connect has failed: no message was on its way.
-    pub(super) fn connect_failure(&self, index: u32, failure: Failure, surprise: Option<Surprise>) {
+    pub(super) fn connect_failure(
+        &self,
+        index: u32,
+        failure: Failure,
+        unexpected: Option<UnexpectedBytes>,
+    ) {
         let local = self.source_of(index).map(Local::Source);
-        let example = Example { local, surprise, ..self.example_of(index) };
+        let example = Example { local, unexpected, ..self.example_of(index) };
         self.failures.borrow_mut().count(failure, false, Instant::now(), example);
     }
 
@@ -37,31 +42,37 @@ impl Worker {
         }
         self.links.published.errors.add_one();
         self.failed(message, failure, now, example);
-        self.settled(1);
+        self.finish_messages(1);
     }
 
     /// A connection has failed, and with it all that was outstanding there.
-    pub(in crate::worker) fn lost(&self, index: u32, fate: Fate, now: Instant, example: Example) {
+    pub(in crate::worker) fn lost(
+        &self,
+        index: u32,
+        outcome: Outcome,
+        now: Instant,
+        example: Example,
+    ) {
         let outstanding = self.forget(index);
         // A peer may close what nobody waits for, as long as another connection takes its place.
         let is_orderly = outstanding.is_empty()
             && self.plan.churn.reconnects
-            && matches!(fate, Fate::Failed(failure) if failure.class == Class::Closed);
+            && matches!(outcome, Outcome::Failed(failure) if failure.class == Class::Closed);
         self.lost.set(self.lost.get() + u32::from(!is_orderly));
         if outstanding.is_empty()
-            && let Fate::Failed(failure) = fate
+            && let Outcome::Failed(failure) = outcome
         {
             self.failures.borrow_mut().count(failure, false, now, example);
         }
-        let settled = outstanding.len() as u64;
+        let finish_messages = outstanding.len() as u64;
         for message in outstanding {
             self.links.published.errors.add_one();
-            match fate {
-                Fate::Failed(failure) => self.failed(message, failure, now, example),
-                Fate::TimedOut => self.timed_out(message, now, example),
+            match outcome {
+                Outcome::Failed(failure) => self.failed(message, failure, now, example),
+                Outcome::TimedOut => self.timed_out(message, now, example),
             }
         }
-        self.settled(settled);
+        self.finish_messages(finish_messages);
     }
 
     /// Of a connect, or of a message while there is load.

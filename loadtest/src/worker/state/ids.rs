@@ -14,9 +14,9 @@ impl Worker {
 
     /// A number that no other conversation of the run has: a connection that is opened again is
     /// another one, and a reply to its predecessor is somebody else's.
-    pub(in crate::worker) fn number_of_conversation(&self) -> u64 {
-        let number = self.conversations.get();
-        self.conversations.set(number + 1);
+    pub(in crate::worker) fn next_conn_id(&self) -> u64 {
+        let number = self.next_conn_id.get();
+        self.next_conn_id.set(number + 1);
         number * u64::from(self.plan.threads) + u64::from(self.plan.worker)
     }
 

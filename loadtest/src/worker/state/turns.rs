@@ -92,7 +92,7 @@ impl Worker {
             let waited_ns = now.saturating_duration_since(due).as_nanos() as u64;
             self.record(true, |recorder| recorder.record_ns(waited_ns));
         }
-        self.settled(1);
+        self.finish_messages(1);
     }
 
     /// A message has its turn, to leave or to be shed. It is late because of us: not before it was due, and not before
@@ -106,7 +106,7 @@ impl Worker {
     }
 
     fn taken(&self, due: Instant, window: Window) {
-        self.unsettled.set(self.unsettled.get() + 1);
+        self.unfinished.set(self.unfinished.get() + 1);
         if window.holds(due) {
             self.quota.set(self.quota.get().map(|quota| quota - 1));
         }

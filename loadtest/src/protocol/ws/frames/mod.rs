@@ -75,7 +75,7 @@ pub(crate) enum Sender {
 
 /// A frame, or a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part<'a> {
+pub(crate) struct FramePart<'a> {
     /// Of a continuation that of its message.
     pub(crate) opcode: Opcode,
     /// What has come of the payload, still masked.
@@ -90,7 +90,7 @@ pub(crate) struct Part<'a> {
 
 /// Reads the frames of one connection.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct FrameReader {
     sender: Sender,
     /// A head that is not whole.
     head: [u8; HEAD_LEN_MAX],
@@ -112,9 +112,9 @@ struct Frame {
     is_first: bool,
 }
 
-impl Reader {
-    pub(crate) fn of(sender: Sender) -> Reader {
-        Reader {
+impl FrameReader {
+    pub(crate) fn of(sender: Sender) -> FrameReader {
+        FrameReader {
             sender,
             head: [0; HEAD_LEN_MAX],
             head_len: 0,
@@ -135,7 +135,7 @@ impl Reader {
         &mut self,
         bytes: &'a [u8],
         len_max: u64,
-    ) -> Result<(usize, Option<Part<'a>>), Violation> {
+    ) -> Result<(usize, Option<FramePart<'a>>), Violation> {
         let mut used = 0;
         let mut frame = match self.frame {
             Some(frame) => frame,
@@ -160,7 +160,7 @@ impl Reader {
         self.frame = (!is_whole).then_some(frame);
         Ok((
             used + len,
-            Some(Part {
+            Some(FramePart {
                 opcode: frame.opcode,
                 payload: &rest[..len],
                 mask,

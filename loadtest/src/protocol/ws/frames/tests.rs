@@ -21,7 +21,7 @@ fn frame(first: u8, payload: &[u8], mask: Option<Mask>) -> Vec<u8> {
 }
 
 fn read<'a>(sender: Sender, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, bool) {
-    let mut reader = Reader::of(sender);
+    let mut reader = FrameReader::of(sender);
     let mut seen = Vec::new();
     // Control frames may come between the fragments of a message.
     let (mut message, mut control) = (None, None);
