@@ -11,14 +11,17 @@
 
 mod activation;
 mod addr;
+mod halves;
+mod owned_halves;
 mod socket;
 mod tcp;
 mod unix;
 
 pub use activation::{Activated, ActivatedListener, activated};
 pub use addr::ToAddr;
+pub use halves::{ReadHalf, WriteHalf};
+pub use owned_halves::{OwnedReadHalf, OwnedWriteHalf};
 pub use socket::accept::Incoming;
 pub use socket::admission::Overflow;
-pub use socket::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use tcp::{Keepalive, TcpListener, TcpListenerBuilder, TcpStream, TcpStreamBuilder};
 pub use unix::{UnixListener, UnixListenerBuilder, UnixStream};

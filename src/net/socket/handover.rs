@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::halves;
 use super::stream::Socket;
 use crate::task::{coop, yield_now};
 
@@ -21,7 +20,7 @@ const TURNS_MAX: u32 = 100;
 /// Dropping the future leaves a socket that receives nothing more. The caller closes it.
 pub(in crate::net) async fn settle(socket: &Rc<Socket>) -> io::Result<Vec<u8>> {
     socket.remove_idle_timeout(); // its timer holds the socket
-    halves::flush(socket).await?;
+    coop::leaf_fn(socket.home(), |cx| socket.poll_flush(cx)).await?;
     coop::leaf_fn(socket.home(), |cx| socket.poll_settled(cx)).await?;
     socket.end_hang_up_poll();
     socket.hang_up_poll_ended().await;

@@ -1,7 +1,7 @@
 //! What any stream socket does, whatever its addresses look like.
 //!
 //! A [`Socket`](stream::Socket) has a reading side, a writing side and a phase; each is a file. So
-//! have a listening socket, [`Listening`](listener::Listening), and the halves of a stream.
+//! has a listening socket, [`Listening`](listener::Listening).
 //!
 //! **Absent on purpose.** Addresses and the options of one protocol: they belong to the public
 //! types, in `tcp` and `unix`. An address comes in as the bytes that `connect(2)` takes.
@@ -11,7 +11,6 @@ pub(super) mod admission;
 pub(super) mod bind;
 pub(super) mod close;
 pub(super) mod connect;
-pub(super) mod halves;
 pub(super) mod handover;
 pub(super) mod hang_up;
 pub(super) mod idle;
@@ -20,6 +19,7 @@ pub(super) mod recv;
 pub(super) mod recv_queue;
 pub(super) mod send;
 pub(super) mod stream;
+pub(super) mod transfer;
 
 #[cfg(test)]
 mod tests;

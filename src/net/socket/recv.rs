@@ -107,7 +107,10 @@ enum End {
 
 impl Socket {
     /// Takes the next filled buffer. An empty one is the end of the stream.
-    pub(super) fn poll_recv(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<RecvBuf>> {
+    pub(in crate::net) fn poll_recv(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<RecvBuf>> {
         let mut reading = self.reading.borrow_mut();
         if let Some(buffer) = reading.queue.pop() {
             reading.burst_count = 0;
@@ -124,12 +127,16 @@ impl Socket {
         }
     }
 
-    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream.
-    pub(super) fn poll_peek(
+    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream, or
+    /// an empty `target`.
+    pub(in crate::net) fn poll_peek(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
         target: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if target.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         ready!(self.poll_readable(cx))?;
         let reading = self.reading.borrow();
         let count = reading.queue.copy_to(target);
@@ -141,7 +148,10 @@ impl Socket {
 
     /// Waits until [`poll_recv`](Self::poll_recv) has something to return: bytes, the end, or the
     /// error that ended the connection.
-    pub(super) fn poll_readable(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::net) fn poll_readable(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut reading = self.reading.borrow_mut();
         if !reading.queue.is_empty() || reading.end.is_some() {
             return Poll::Ready(Ok(()));
@@ -232,7 +242,7 @@ impl Socket {
     /// Cancels the receive and throws away what was queued: nobody will read again. Idempotent.
     ///
     /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut down.
-    pub(super) fn stop_reading(&self, is_exclusive: bool) {
+    pub(in crate::net) fn stop_reading(&self, is_exclusive: bool) {
         self.remove_idle_timeout();
         let mut reading = self.reading.borrow_mut();
         reading.is_unwanted = true;

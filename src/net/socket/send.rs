@@ -132,7 +132,7 @@ impl Socket {
 
     /// Waits for room, then queues `buf`: as it is, or as a copy if it is short and must wait for
     /// others. Leaves `None` behind.
-    pub(super) fn poll_send(
+    pub(in crate::net) fn poll_send(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
         buf: &mut Option<OutBuf>,
@@ -157,12 +157,15 @@ impl Socket {
     }
 
     /// Waits until the kernel has taken everything.
-    pub(super) fn poll_flush(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::net) fn poll_flush(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         self.poll_until(cx, |writing| writing.queue.is_empty() && writing.fin != Fin::Queued)
     }
 
     /// Orders the end of our sending behind what is queued.
-    pub(super) fn queue_fin(self: &Rc<Self>) {
+    pub(in crate::net) fn queue_fin(self: &Rc<Self>) {
         if self.reactor.is_of_parent() {
             return; // a forked child: `shutdown(2)` would end what the parent sends
         }

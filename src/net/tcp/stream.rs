@@ -14,11 +14,11 @@ use crate::buf::{IoBuf, RecvBuf};
 use crate::net::ToAddr;
 use crate::net::socket::admission::Connection;
 use crate::net::socket::close::{self, Close};
-use crate::net::socket::halves::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::socket::stream::{Socket, SocketPhase};
-use crate::net::socket::{handover, hang_up};
+use crate::net::socket::{handover, hang_up, transfer};
 use crate::reactor::Reactor;
 use crate::runtime::context;
+use crate::task::coop;
 use crate::time::timeout;
 
 /// A TCP connection.
@@ -159,7 +159,7 @@ impl TcpStream {
         TcpStream { socket: Some(socket) }
     }
 
-    pub(super) fn socket(&self) -> &Rc<Socket> {
+    pub(in crate::net) fn socket(&self) -> &Rc<Socket> {
         self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 
@@ -172,7 +172,8 @@ impl TcpStream {
     ///
     /// Those of `recv(2)`, `ECONNRESET` above all. They are final.
     pub async fn recv(&mut self) -> io::Result<RecvBuf> {
-        halves::recv(self.socket()).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_recv(cx)).await
     }
 
     /// Copies bytes that have arrived into `buf` and returns how many. 0 means that the peer has
@@ -184,7 +185,8 @@ impl TcpStream {
     ///
     /// As [`recv`](TcpStream::recv).
     pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        halves::read(self.socket(), buf).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_read(cx, buf)).await
     }
 
     /// How long a read may wait without receiving a byte. Then it fails with `TimedOut`. Default:
@@ -223,7 +225,7 @@ impl TcpStream {
     /// `UnexpectedEof` if the peer finishes sending first; what came before stays readable.
     /// Otherwise as [`recv`](TcpStream::recv).
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
-        halves::read_exact(self.socket(), buf).await
+        transfer::read_exact(self.socket(), buf).await
     }
 
     /// Waits until there is something to read: bytes, the end, or the error that ended the connection.
@@ -237,7 +239,8 @@ impl TcpStream {
     /// [`set_idle_timeout`](TcpStream::set_idle_timeout) says. An error of the connection is for the
     /// read to return.
     pub async fn readable(&mut self) -> io::Result<()> {
-        halves::readable(self.socket()).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_readable(cx)).await
     }
 
     /// Copies the next bytes into `buf` without taking them, and returns how many. Waits until there
@@ -264,7 +267,8 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn peek(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        halves::peek(self.socket(), buf).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_peek(cx, buf)).await
     }
 
     /// Waits until the peer has gone: it has finished sending (also by `shutdown` of that direction
@@ -317,7 +321,7 @@ impl TcpStream {
     /// Those of earlier sends (`EPIPE`, `ECONNRESET`); they are final. `EPIPE` after
     /// [`shutdown`](TcpStream::shutdown).
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        halves::write_all(self.socket(), bytes).await
+        transfer::write_all(self.socket(), bytes).await
     }
 
     /// Queues a copy of several slices, one behind the other. As [`write_all`](TcpStream::write_all) of
@@ -337,7 +341,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub async fn write_all_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        halves::write_all_vectored(self.socket(), slices).await
+        transfer::write_all_vectored(self.socket(), slices).await
     }
 
     /// Queues `buf` without copying it. The stream keeps it until the kernel has taken it.
@@ -350,7 +354,9 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn send(&mut self, buf: impl IoBuf) -> io::Result<()> {
-        halves::send(self.socket(), buf).await
+        let socket = self.socket();
+        let mut buf = Some(buf.into_out_buf());
+        coop::leaf_fn(socket.home(), |cx| socket.poll_send(cx, &mut buf)).await
     }
 
     /// Waits until the kernel has taken everything that was queued. Whether the peer has, only the
@@ -362,7 +368,8 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn flush(&mut self) -> io::Result<()> {
-        halves::flush(self.socket()).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_flush(cx)).await
     }
 
     /// Finishes sending: what is queued goes out, then the peer reads the end. Reading goes on.
@@ -376,7 +383,8 @@ impl TcpStream {
     ///
     /// As [`write_all`](TcpStream::write_all).
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        halves::shutdown(self.socket()).await
+        let socket = self.socket();
+        coop::leaf_fn(socket.home(), |cx| socket.poll_shutdown(cx)).await
     }
 
     /// Sends what is queued, closes the connection, and returns when the descriptor is free.
@@ -399,17 +407,6 @@ impl TcpStream {
         let socket = self.socket.take().expect("an open stream");
         socket.home().id().check_process(); // a reset would be the parent's as well
         socket.begin_close(Close::Reset, None);
-    }
-
-    /// Borrows the stream as two halves that can be used at the same time.
-    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        halves::borrowed(self.socket())
-    }
-
-    /// Splits the stream into two halves that different tasks can own. The connection closes when
-    /// both have been dropped; dropping the writing half finishes sending.
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        halves::owned(Rc::clone(self.socket()), self)
     }
 
     /// The address of the other side.

@@ -1,13 +1,14 @@
 //! Unix sockets: streams within this machine.
 //!
-//! The public types are thin, as those of TCP are: [`UnixListener`] over `Listening`,
-//! [`UnixStream`] over `Socket`, both in `net::socket`. What is here is addresses, connecting, and
-//! the file that a listener leaves in a directory.
+//! The public types are thin: [`UnixListener`] over `Listening`, [`UnixStream`] over `Socket`, both
+//! in `net::socket`. This module has addresses, connecting, and the file of a listener.
 
 mod addr;
 mod bound_path;
 mod connect;
 mod listener;
+mod recv;
+mod send;
 mod stream;
 
 pub use listener::{UnixListener, UnixListenerBuilder};

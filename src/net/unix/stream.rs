@@ -1,4 +1,6 @@
-//! `UnixStream`. Its reading and writing methods are those of every stream: `net::socket::halves`.
+//! [`UnixStream`]: the type, how it is made, and how it ends.
+//!
+//! Its other methods are in `recv` and `send`, and in `net::halves`.
 
 use std::fmt;
 use std::io;
@@ -11,64 +13,94 @@ use std::time::Duration;
 use super::{addr, connect};
 use crate::net::socket::admission::Connection;
 use crate::net::socket::close::{self, Close};
-use crate::net::socket::halves::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::socket::handover;
 use crate::net::socket::stream::{Socket, SocketPhase};
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
 
-/// A connection within this machine.
+/// A connection between processes of one machine (`unix(7)`, `SOCK_STREAM`).
 ///
-/// Reading, writing and closing are those of [`TcpStream`](crate::net::TcpStream), with the same
-/// promises. One thing the kernel does not have here: a reset. A peer whose other side was
-/// [aborted](UnixStream::abort), or has lost bytes, reads the end, or `ECONNRESET` if bytes that it
-/// had sent were never read.
+/// Receiving, sending and closing have the semantics of [`TcpStream`](crate::net::TcpStream), with
+/// one difference: the kernel has no reset for Unix sockets. After [`abort`](UnixStream::abort), or
+/// after bytes were lost, the peer reads the end of the stream, or `ECONNRESET` if bytes that it
+/// had sent were not read.
 ///
-/// ```no_run
-/// # async fn example() -> std::io::Result<()> {
-/// let mut stream = ringloop::net::UnixStream::connect("/run/example/hello").await?;
-/// stream.write_all(b"hello").await?;
-/// let reply = stream.recv().await?;
-/// println!("{} bytes", reply.len());
-/// stream.close().await
-/// # }
+/// ```
+/// use ringloop::net::{UnixListener, UnixStream};
+///
+/// # ringloop::run(async {
+/// # let name = format!("@ringloop-doc-stream-{}", std::process::id());
+/// let listener = UnixListener::bind(&name)?;
+/// let mut client = UnixStream::connect(&name).await?;
+/// let mut server = listener.accept().await?;
+///
+/// client.write_all(b"hello").await?;
+/// let bytes = server.recv().await?;
+/// assert_eq!(*bytes, *b"hello");
+/// client.close().await?;
+/// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub struct UnixStream {
-    /// `None` once `close` or `abort` has taken it.
+    /// `None` once `close`, `abort` or `into_std` has taken it.
     socket: Option<Rc<Socket>>,
 }
 
 impl UnixStream {
-    /// Connects to the listener at `path`, or, if it begins with `@`, to that of the abstract name
-    /// after it.
+    /// Connects to the listener at `path`.
     ///
-    /// While the listener's backlog is full it waits, as a blocking `connect(2)` does, and asks
-    /// again every 1 to 64 ms: nothing tells when there is room.
-    /// [`connect_timeout`](UnixStream::connect_timeout) sets a limit.
+    /// A path that begins with `@` is an abstract name (`unix(7)`), not a file. While the backlog
+    /// of the listener is full, `connect` waits, as a blocking `connect(2)` does. The kernel does
+    /// not report when there is room, so the loop retries after 1 ms and then less often, at least
+    /// every 64 ms. [`connect_timeout`](UnixStream::connect_timeout) sets a limit.
+    ///
+    /// # Cancel safety
     ///
     /// Cancel safe: dropping the future closes the socket.
     ///
     /// # Errors
     ///
-    /// Those of `socket(2)` and `connect(2)`: `NotFound` if there is no such file,
-    /// `ConnectionRefused` if nobody listens. `InvalidInput` for a path that is empty, longer than
-    /// 107 bytes or has a zero byte in it.
+    /// Those of `socket(2)` and `connect(2)`: `NotFound` if the file does not exist,
+    /// `ConnectionRefused` if no socket listens there. `InvalidInput` for a path that is empty,
+    /// longer than 107 bytes, or has a zero byte in it.
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use ringloop::net::{UnixListener, UnixStream};
+    /// # ringloop::run(async {
+    /// # let path = std::env::temp_dir().join(format!("ringloop-doc-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?; // for example "/run/server/socket"
+    /// let stream = UnixStream::connect(&path).await?;
+    /// assert_eq!(stream.peer_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let reactor = Rc::clone(&context::current().reactor);
         let fd = connect::connect(&reactor, path.as_ref()).await?;
         Ok(UnixStream::adopt(&reactor, fd.into()))
     }
 
-    /// Connects to `path`, within `duration`. Otherwise as [`connect`](UnixStream::connect).
+    /// Connects to the listener at `path` within `duration`.
+    ///
+    /// Otherwise like [`connect`](UnixStream::connect), with the same cancel safety and panics.
     ///
     /// # Errors
     ///
-    /// `TimedOut` besides the others.
+    /// `TimedOut` after `duration`. Otherwise those of [`connect`](UnixStream::connect).
+    ///
+    /// ```
+    /// # use ringloop::net::{UnixListener, UnixStream};
+    /// use std::time::Duration;
+    ///
+    /// # ringloop::run(async {
+    /// # let name = format!("@ringloop-doc-timeout-{}", std::process::id());
+    /// # let listener = UnixListener::bind(&name)?;
+    /// let stream = UnixStream::connect_timeout(&name, Duration::from_secs(5)).await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn connect_timeout(
         path: impl AsRef<Path>,
         duration: Duration,
@@ -76,48 +108,66 @@ impl UnixStream {
         timeout(duration, UnixStream::connect(path)).await?
     }
 
-    /// Makes a stream of a connected socket from elsewhere. The loop takes it over; a descriptor
-    /// that others share must not be read by them any more.
+    /// Makes a stream of a connected socket of std.
+    ///
+    /// The loop takes the socket over. Other descriptors of the same socket must not read from it
+    /// any more: the loop may already have received their bytes. The loop leaves `O_NONBLOCK` of
+    /// the socket as it is.
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut ours = UnixStream::from_std(ours);
+    /// ours.write_all(b"hello").await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn from_std(stream: std::os::unix::net::UnixStream) -> UnixStream {
         let stream = UnixStream::adopt(&context::current().reactor, OwnedFd::from(stream).into());
         stream.socket().mark_foreign();
         stream
     }
 
-    /// Gives the socket back to the program, with the bytes that had been received and not been read.
-    /// They come before everything that is still in the socket.
+    /// Turns the stream into a socket of std, and returns it with the unread bytes.
     ///
-    /// Waits until what is queued is sent, as [`flush`](UnixStream::flush) does, then ends the receive in
-    /// the kernel without an effect on the socket: the peer and other descriptors of the same socket
-    /// notice nothing. The descriptor keeps its number. A socket that came by
-    /// [`from_std`](UnixStream::from_std) is as blocking or non-blocking as it was; one that the loop has
-    /// made is blocking, as one that std has made. The stream no longer counts as one of its listener's
-    /// `max_connections`.
+    /// The unread bytes were received before those that are still in the socket. `into_std` waits
+    /// until the queued bytes are sent, as [`flush`](UnixStream::flush) does, then cancels the
+    /// receive in the kernel. The peer and other descriptors of the socket notice nothing.
     ///
-    /// Dropping the future closes the stream, as dropping the stream does.
+    /// The descriptor keeps its number. A socket from [`from_std`](UnixStream::from_std) is
+    /// blocking or non-blocking as before; one that the loop made is blocking, as std makes it. The
+    /// stream no longer counts as one of its listener's `max_connections`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping the future closes the stream, as dropping the stream does.
     ///
     /// # Errors
     ///
-    /// As [`flush`](UnixStream::flush), and the error that has ended the connection if a receive has found
-    /// one: the kernel returns it once, so another reader would take the connection for complete. The
-    /// stream is closed then. To keep it, `flush` and read first.
+    /// Those of [`flush`](UnixStream::flush), and the error that ended the connection if a receive
+    /// has found one: the kernel returns it once, so another reader would take the connection for
+    /// complete. The stream is closed then. To keep it, call `flush` and read first.
     ///
-    /// ```no_run
+    /// ```
+    /// # use ringloop::net::UnixStream;
     /// use std::io::Read;
     ///
-    /// # async fn example(mut stream: ringloop::net::UnixStream) -> std::io::Result<()> {
-    /// stream.write_all(b"over to a thread").await?;
-    /// let (stream, unread) = stream.into_std().await?;
+    /// # ringloop::run(async {
+    /// # let (mut client, mut server) = UnixStream::pair()?;
+    /// # client.write_all(b"for a thread").await?;
+    /// # client.close().await?;
+    /// server.readable().await?;
+    /// let (socket, unread) = server.into_std().await?;
     /// let thread = std::thread::spawn(move || {
-    ///     let mut rest = String::new();
-    ///     (&unread[..]).chain(stream).read_to_string(&mut rest)
+    ///     let mut text = String::new();
+    ///     (&unread[..]).chain(socket).read_to_string(&mut text).map(|_| text)
     /// });
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(thread.join().unwrap()?, "for a thread");
+    /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub async fn into_std(mut self) -> io::Result<(std::os::unix::net::UnixStream, Vec<u8>)> {
         let unread = handover::settle(self.socket()).await?;
@@ -125,7 +175,7 @@ impl UnixStream {
         Ok((fd.into(), unread))
     }
 
-    /// Two streams that are connected to each other.
+    /// Makes two streams that are connected to each other (`socketpair(2)`).
     ///
     /// # Errors
     ///
@@ -134,57 +184,78 @@ impl UnixStream {
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// let (mut one, mut other) = UnixStream::pair()?;
+    /// one.write_all(b"hello").await?;
+    /// assert_eq!(*other.recv().await?, *b"hello");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
         let adopt = |end| UnixStream::adopt(&context::current().reactor, OwnedFd::from(end).into());
         Ok((adopt(one), adopt(other)))
     }
 
-    pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> UnixStream {
-        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open)) }
-    }
-
-    pub(in crate::net) fn socket(&self) -> &Rc<Socket> {
-        self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
-    }
-
-    /// How long a read may wait without receiving a byte. As
-    /// [`TcpStream::set_idle_timeout`](crate::net::TcpStream::set_idle_timeout).
-    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
-        self.socket().set_idle_timeout(timeout);
-    }
-
-    /// Sends what is queued, closes the connection, and returns when the descriptor is free. As
-    /// [`TcpStream::close`](crate::net::TcpStream::close): the peer reads no end while a duplicate of
-    /// the descriptor exists, in this process or in a child.
+    /// Sends the queued bytes, closes the connection, and returns when the descriptor is free.
+    ///
+    /// This is `close(2)`: the connection ends when its last descriptor is closed. While a
+    /// duplicate exists, in this process or in a forked child, `close` returns `Ok` and the peer
+    /// reads no end. Await [`shutdown`](UnixStream::shutdown) first to end it for all of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: after the first poll, the close goes on in the background. Dropping the future
+    /// before is dropping the stream.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The error of the send if queued bytes could not be sent; `TimedOut` if the peer took none of
+    /// them for the time of the builder's [`linger`](crate::Builder::linger).
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (mut client, mut server) = UnixStream::pair()?;
+    /// client.write_all(b"bye").await?;
+    /// client.close().await?; // sends what is queued
+    /// assert_eq!(*server.recv().await?, *b"bye");
+    /// assert!(server.recv().await?.is_empty());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn close(mut self) -> io::Result<()> {
         close::close(self.socket.take().expect("an open stream")).await
     }
 
-    /// Closes the connection now. What is queued is dropped.
+    /// Closes the connection without sending the queued bytes.
+    ///
+    /// The kernel has no reset for Unix sockets: the peer reads the end of the stream, or
+    /// `ECONNRESET` if bytes that it had sent were not read.
+    ///
+    /// # Panics
+    ///
+    /// In a forked child, where it would end the connection of the parent.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (client, mut server) = UnixStream::pair()?;
+    /// client.abort();
+    /// assert!(server.recv().await?.is_empty());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn abort(mut self) {
         let socket = self.socket.take().expect("an open stream");
         socket.home().id().check_process(); // a reset would be the parent's as well
         socket.begin_close(Close::Reset, None);
     }
 
-    /// Borrows the stream as two halves that can be used at the same time.
-    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        halves::borrowed(self.socket())
-    }
-
-    /// Splits the stream into two halves that different tasks can own. The connection closes when
-    /// both have been dropped; dropping the writing half finishes sending.
-    pub fn into_split(self) -> (OwnedReadHalf<UnixStream>, OwnedWriteHalf<UnixStream>) {
-        halves::owned(Rc::clone(self.socket()), self)
-    }
-
-    /// Sets the size of the kernel's receive buffer, in bytes (`SO_RCVBUF`). Linux does not use it for
-    /// Unix streams: what a peer may send ahead is limited by the peer's send buffer.
+    /// Sets the size of the kernel's receive buffer, in bytes (`SO_RCVBUF`).
+    ///
+    /// Linux does not use it for Unix streams: how much a peer may send before it is read is
+    /// limited by the peer's send buffer.
     ///
     /// # Errors
     ///
@@ -193,7 +264,7 @@ impl UnixStream {
         self.socket().options().set_recv_buffer_size(bytes)
     }
 
-    /// The size of the kernel's receive buffer as the kernel counts it: twice what was set.
+    /// The size of the kernel's receive buffer, in bytes: twice the value that was set.
     ///
     /// # Errors
     ///
@@ -202,17 +273,28 @@ impl UnixStream {
         self.socket().options().recv_buffer_size()
     }
 
-    /// Sets the size of the kernel's send buffer, in bytes (`SO_SNDBUF`): how much the peer may leave
-    /// unread. The kernel doubles the value, and cuts it at `net.core.wmem_max`.
+    /// Sets the size of the kernel's send buffer, in bytes (`SO_SNDBUF`).
+    ///
+    /// It limits how many bytes the peer may leave unread before sends wait. The kernel doubles the
+    /// value, and limits it to `net.core.wmem_max`.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (client, server) = UnixStream::pair()?;
+    /// client.set_send_buffer_size(16 * 1024)?;
+    /// assert_eq!(client.send_buffer_size()?, 32 * 1024);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.socket().options().set_send_buffer_size(bytes)
     }
 
-    /// The size of the kernel's send buffer as the kernel counts it: twice what was set.
+    /// The size of the kernel's send buffer, in bytes: twice the value that was set.
     ///
     /// # Errors
     ///
@@ -221,32 +303,69 @@ impl UnixStream {
         self.socket().options().send_buffer_size()
     }
 
-    /// The error that has ended the connection, if there is one. As
-    /// [`TcpStream::take_error`](crate::net::TcpStream::take_error).
+    /// The error that ended the connection, if there is one.
+    ///
+    /// That is the socket's pending error (`SO_ERROR`), or one that an earlier receive or send has
+    /// returned. Unlike `getsockopt(2)` it does not clear the error: reads, writes and a second
+    /// call return it as well.
     ///
     /// # Errors
     ///
     /// Those of `getsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (client, server) = UnixStream::pair()?;
+    /// assert!(client.take_error()?.is_none());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket().take_error()
     }
 
-    /// The address of the other side. One that has connected usually has none.
+    /// The address of the peer (`getpeername(2)`). That of a socket which has connected is usually
+    /// unnamed.
     ///
     /// # Errors
     ///
-    /// `ENOTCONN` if the connection is gone.
+    /// `ENOTCONN` if the connection has ended.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (client, server) = UnixStream::pair()?;
+    /// assert!(client.peer_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         addr::from_addr(&self.socket().options().peer_addr()?)
     }
 
-    /// The address of this side.
+    /// The address of this side (`getsockname(2)`). That of a stream which has connected is usually
+    /// unnamed.
     ///
     /// # Errors
     ///
     /// Those of `getsockname(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::UnixStream;
+    /// # ringloop::run(async {
+    /// # let (client, server) = UnixStream::pair()?;
+    /// assert!(client.local_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         addr::from_addr(&self.socket().options().local_addr()?)
+    }
+
+    pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> UnixStream {
+        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open)) }
+    }
+
+    pub(in crate::net) fn socket(&self) -> &Rc<Socket> {
+        self.socket.as_ref().expect("only `close` and `abort` take it, and they take `self`")
     }
 }
 
@@ -258,8 +377,10 @@ impl Drop for UnixStream {
     }
 }
 
-/// As with [`TcpStream`](crate::net::TcpStream), closing is cheapest while the descriptor was never
-/// seen.
+/// The descriptor, for system calls of the program's own.
+///
+/// From then on a duplicate of it may exist. Closing the stream then cancels its receive, which
+/// takes longer the more connections the loop has.
 impl AsFd for UnixStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket().share();
