@@ -1,11 +1,13 @@
 //! TCP.
 //!
 //! The public types are thin: [`TcpListener`] over `Listening`, [`TcpStream`] over `Socket`, both in
-//! `net::socket`. What is here is addresses and the options of TCP.
+//! `net::socket`. This module has addresses and the options of TCP.
 
 mod connector;
 mod listener;
 mod options;
+mod recv;
+mod send;
 mod stream;
 
 pub use connector::TcpStreamBuilder;
