@@ -86,7 +86,8 @@ pub use error::Unhandled;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz::run_bytes;
-pub use runtime::{Builder, Handle, Metrics, Runtime, run};
+pub use runtime::builder::Builder;
+pub use runtime::{Handle, Metrics, Runtime, run};
 pub use spawn::{call_soon, spawn};
 pub use task::{CallHandle, JoinError, JoinHandle};
 pub use time::{TimerHandle, call_at, call_later};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::RecvBuf;
+use super::recv_buf::RecvBuf;
 
 /// Owned bytes that can be handed to a stream: `Vec<u8>`, `Box<[u8]>`, `String`, `Rc<[u8]>`,
 /// `Arc<[u8]>`, `&'static [u8]`, `&'static str` and [`RecvBuf`].

@@ -33,7 +33,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
-use super::RecvBuf;
 use crate::sys::memory::Mapping;
 
 #[derive(Debug)]
@@ -107,7 +106,7 @@ impl Pool {
         self.lent_count.get() + self.free.borrow().len() as u32
     }
 
-    /// Buffers that the program holds as [`RecvBuf`].
+    /// Buffers that the program holds as `RecvBuf`.
     pub(crate) fn held_count(&self) -> u32 {
         self.held_count.get()
     }
@@ -145,8 +144,9 @@ impl Pool {
         Some(Loan { id, target: self.address(id), target_len: self.buffer_len })
     }
 
-    /// The kernel has filled `len` bytes of buffer `id` and handed it back.
-    pub(crate) fn filled(self: &Rc<Self>, id: u16, len: u32) -> RecvBuf {
+    /// Takes buffer `id` back from the kernel, with `len` bytes in it. The caller makes the one
+    /// `RecvBuf` of it.
+    pub(super) fn take_filled(&self, id: u16, len: u32) {
         let Some(state) = self.states.get(usize::from(id)) else {
             panic!("the kernel filled buffer {id} of {}", self.states.len());
         };
@@ -159,7 +159,6 @@ impl Pool {
         assert!(len <= self.buffer_len, "{len} bytes in a buffer of {}", self.buffer_len);
         self.lent_count.set(self.lent_count.get() - 1);
         self.held_count.set(self.held_count.get() + 1);
-        RecvBuf::pooled(Rc::clone(self), id, len)
     }
 
     /// The program is done with buffer `id`. Called by `RecvBuf::drop` only.
@@ -213,6 +212,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buf::RecvBuf;
 
     fn pool() -> Rc<Pool> {
         Pool::new(4, 16).unwrap()

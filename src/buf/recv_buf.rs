@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use super::Pool;
+use super::pool::Pool;
 
 /// Bytes that fill at most this part of their memory, one nth, are short.
 const SHORT_DIVISOR: usize = 4;
@@ -37,10 +37,6 @@ enum Storage {
 }
 
 impl RecvBuf {
-    pub(super) fn pooled(pool: Rc<Pool>, id: u16, len: u32) -> RecvBuf {
-        RecvBuf { storage: Storage::Pooled { pool, id }, start: 0, end: len }
-    }
-
     /// The first `len` bytes of a buffer that the stream owned.
     pub(crate) fn private(bytes: Vec<u8>, len: usize) -> RecvBuf {
         assert!(len <= bytes.len(), "{len} bytes in a buffer of {}", bytes.len());
@@ -94,6 +90,14 @@ impl RecvBuf {
         if len < self.len() {
             self.end = self.start + len as u32;
         }
+    }
+}
+
+impl Pool {
+    /// The bytes of buffer `id`, which the kernel has handed back with `len` bytes in it.
+    pub(crate) fn filled(self: &Rc<Self>, id: u16, len: u32) -> RecvBuf {
+        self.take_filled(id, len);
+        RecvBuf { storage: Storage::Pooled { pool: Rc::clone(self), id }, start: 0, end: len }
     }
 }
 

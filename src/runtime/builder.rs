@@ -5,8 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::Runtime;
+use super::core::Core;
 use super::unhandled::{Hook, Reports};
-use super::{Core, Runtime};
 use crate::buf::Pool;
 use crate::driver::diagnosis::{self, Diagnosis};
 use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
@@ -36,6 +37,23 @@ const RECV_BUFFER_LEN_MAX: u32 = 1 << 30;
 
 const LINGER: Duration = Duration::from_secs(5);
 const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
+
+impl Runtime {
+    /// A runtime with default settings.
+    ///
+    /// # Errors
+    ///
+    /// If no driver works here. The error says why and what usually helps.
+    #[track_caller]
+    pub fn new() -> Result<Runtime, SetupError> {
+        Builder::new().build()
+    }
+
+    /// A builder with default settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
 
 /// Builds a [`Runtime`].
 ///

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::Core;
+use super::core::Core;
 use crate::task::{coop, queue};
 
 struct Current {

@@ -5,7 +5,8 @@ use std::future::Future;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::{Core, context};
+use super::context;
+use super::core::Core;
 use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
 use crate::task::{JoinHandle, is_large};

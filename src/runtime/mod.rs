@@ -1,10 +1,11 @@
 //! The one place where executor and reactor meet.
 //!
-//! What lives here: [`Runtime`] and its [`Builder`], the [`Handle`], the loop's [turn](turn), and
-//! the thread-local that says which loop runs on this thread ([`context`]).
+//! What lives here: [`Runtime`] and its [`Builder`](builder::Builder), the [`Handle`], the loop's
+//! [turn](turn), and the thread-local that holds the loop of this thread ([`context`]).
 
-mod builder;
+pub(crate) mod builder;
 pub(crate) mod context;
+mod core;
 mod handle;
 mod limiter;
 #[cfg(test)]
@@ -12,7 +13,6 @@ mod tests;
 mod turn;
 mod unhandled;
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -20,13 +20,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-pub use builder::Builder;
+pub(crate) use self::core::Core;
 pub use handle::{Handle, Metrics};
 
-use crate::driver::{DriverInfo, SetupError};
-use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
-use crate::task::{Executor, MainWaker, is_large};
+use crate::task::{MainWaker, is_large};
 
 /// Runs `future` to its end on a fresh loop, and closes the loop.
 ///
@@ -65,7 +63,7 @@ fn run_small<F: Future>(future: F) -> F::Output {
 /// A `Runtime` belongs to the thread that built it. Use one per core when one core is not enough.
 ///
 /// Dropping it drops every task, lets streams that were dropped before send what they had queued
-/// (for at most the builder's [`shutdown_linger`](Builder::shutdown_linger)), cancels every
+/// (for at most the builder's [`shutdown_linger`](crate::Builder::shutdown_linger)), cancels every
 /// operation, waits until the kernel has let go of all memory, and closes the ring.
 ///
 /// # Forked processes
@@ -88,38 +86,7 @@ pub struct Runtime {
     core: Rc<Core>,
 }
 
-/// What a runtime and its handles share.
-pub(crate) struct Core {
-    pub(crate) reactor: Rc<Reactor>,
-    pub(crate) executor: Executor,
-    reports: Rc<unhandled::Reports>,
-    info: DriverInfo,
-    turns: Cell<u64>,
-    /// Turns in a row that brought nothing and ran nothing.
-    idle_turns: Cell<u32>,
-    /// When the first of them ended.
-    idle_since_ns: Cell<u64>,
-    spin_backoffs: Cell<u64>,
-    /// How long the end may wait for streams that still send.
-    shutdown_linger_ns: Cell<u64>,
-}
-
 impl Runtime {
-    /// A runtime with default settings.
-    ///
-    /// # Errors
-    ///
-    /// If no driver works here. The error says why and what usually helps.
-    #[track_caller]
-    pub fn new() -> Result<Runtime, SetupError> {
-        Builder::new().build()
-    }
-
-    /// A builder with default settings.
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
     /// Runs `future` to its end. Tasks spawned meanwhile run beside it, and go on in the next
     /// `block_on`; between two calls nothing runs.
     ///
@@ -163,8 +130,8 @@ impl Runtime {
 
     /// Ends the runtime as a drop does, but lets streams that were dropped with bytes queued send
     /// for up to `limit` rather than for the builder's
-    /// [`shutdown_linger`](Builder::shutdown_linger). Streams that have sent everything before are
-    /// not waited for.
+    /// [`shutdown_linger`](crate::Builder::shutdown_linger). Streams that have sent everything
+    /// before are not waited for.
     ///
     /// What is left then is lost: the connection is reset and the loss reported. A server that must
     /// deliver its last replies awaits `close()` of its streams before it ends.
@@ -197,12 +164,6 @@ struct Finish<'a>(&'a Reactor);
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
         self.0.shut_down();
-    }
-}
-
-impl Core {
-    pub(crate) fn id(&self) -> &LoopId {
-        self.reactor.home().id()
     }
 }
 

@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::{Builder, Handle, Runtime};
+use super::builder::Builder;
+use super::{Handle, Runtime};
 use crate::driver::request::{Flags, OpKind};
 use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::{CancelPolicy, Script};

@@ -15,7 +15,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::Core;
+use super::core::Core;
 use crate::task::executor::Ran;
 
 /// Polls of one turn. The rest of the snapshot runs in the next turn.

@@ -14,12 +14,13 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
+use super::call::Call;
+use super::coop;
 use super::join::{AbortHandle, JoinCell, JoinError, JoinHandle, TaskId};
 use super::queue::{self, Queue, Ready};
 use super::remote::Remote;
-use super::{Call, coop};
-use crate::error::{Unhandled, discard, try_drop};
-use crate::loop_id::LoopId;
+use super::report::Report;
+use crate::error::Unhandled;
 use crate::primitives;
 
 /// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
@@ -47,32 +48,6 @@ pub(crate) struct Executor {
     live: Rc<RefCell<Slab<AbortHandle>>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
-}
-
-/// Receives errors that no caller awaits. May run user code.
-pub(crate) trait Report {
-    /// The loop that reports.
-    fn loop_id(&self) -> &LoopId;
-
-    fn report(&self, unhandled: &Unhandled);
-}
-
-impl dyn Report + '_ {
-    /// Reports, then drops the payload: a value of the program, whose destructor may panic.
-    pub(crate) fn report_and_drop(&self, unhandled: Unhandled) {
-        self.report(&unhandled);
-        self.drop_guarded(unhandled);
-    }
-
-    /// Drops a value of the program. A panic of its destructor is reported, and its payload
-    /// discarded.
-    pub(crate) fn drop_guarded<T>(&self, value: T) {
-        if let Err(payload) = try_drop(value) {
-            let unhandled = Unhandled::DropPanic { payload };
-            self.report(&unhandled);
-            discard(unhandled);
-        }
-    }
 }
 
 impl Executor {

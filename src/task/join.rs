@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::coop;
-use super::executor::Report;
+use super::report::Report;
 use crate::error::{Unhandled, panic_text};
 use crate::primitives::{AtomicBool, Ordering};
 

@@ -17,6 +17,7 @@ pub(crate) mod executor;
 mod join;
 pub(crate) mod queue;
 mod remote;
+mod report;
 pub(crate) mod wait_list;
 mod yield_now;
 
@@ -25,5 +26,6 @@ pub use join::{AbortHandle, JoinError, JoinHandle, PanicPayload, TaskId};
 pub use yield_now::yield_now;
 
 pub(crate) use call::Call;
-pub(crate) use executor::{Executor, Report, is_large};
+pub(crate) use executor::{Executor, is_large};
 pub(crate) use remote::{MainWaker, Remote};
+pub(crate) use report::Report;

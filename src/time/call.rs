@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Instant;
+use super::instant::Instant;
 use crate::reactor::{Expire, TimerKey};
 use crate::runtime::{Core, context};
 use crate::task::Call;

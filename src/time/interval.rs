@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use super::{Instant, Sleep, sleep_until};
+use super::instant::Instant;
+use super::sleep::{Sleep, sleep_until};
 
 /// Ticks at once and then every `period`.
 ///

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::Instant;
+use super::instant::Instant;
 use crate::reactor::{Reactor, TimerKey};
 use crate::runtime::context;
 use crate::task::coop;

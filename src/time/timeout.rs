@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use super::{Instant, Sleep, sleep, sleep_until};
+use super::instant::Instant;
+use super::sleep::{Sleep, sleep, sleep_until};
 use crate::task::coop;
 
 /// Runs `future` for at most `duration`.

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::{Finished, OneShot, Payload};
+use crate::Builder;
 use crate::driver::request::{Flags, Interest, OpKind, Request};
 use crate::driver::uring::scripted::{CancelPolicy, FailAt, Script};
 use crate::op::OpResult;
 use crate::reactor::Reactor;
-use crate::runtime::{Builder, context};
+use crate::runtime::context;
 use crate::sys::errno;
 use crate::task::yield_now;
 
