@@ -11,8 +11,12 @@ mod bounds;
 mod clock;
 #[path = "tidy/constants.rs"]
 mod constants;
+#[path = "tidy/cycles.rs"]
+mod cycles;
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/imports.rs"]
+mod imports;
 #[path = "tidy/layers.rs"]
 mod layers;
 #[path = "tidy/leaves.rs"]

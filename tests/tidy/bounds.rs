@@ -44,16 +44,16 @@ fn bounds_are_those_of_the_table() {
 }
 
 /// The number of constants of one row, or what is wrong with it.
-fn differences(row: &str, all: &[Source]) -> Result<usize, String> {
+fn differences(row: &str, all: &[&Source]) -> Result<usize, String> {
     let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
     let [bounds, files, values, _] = cells[..] else {
         return Err(format!("not four columns: {row}"));
     };
     let is_named = |file: &&Source| names(files).any(|name| file.path == format!("src/{name}"));
-    let mut places: Vec<&Source> = all.iter().filter(is_named).collect();
+    let mut places: Vec<&Source> = all.iter().copied().filter(is_named).collect();
     let named_count = places.len();
     // A constant may be computed from one of another file.
-    places.extend(all.iter().filter(|file| !file.is_test()));
+    places.extend(all.iter().copied().filter(|file| !file.is_test()));
     let (mut expected, mut count) = (Vec::new(), 0);
     for bound in names(bounds) {
         let name = bound.rsplit("::").next().expect("a name");

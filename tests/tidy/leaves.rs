@@ -53,7 +53,7 @@ fn leaves_spend_the_budget() {
     let (tested, elsewhere) = (names_called(BUDGET_TEST), names_called(ELSEWHERE_TEST));
     let mut wrong = Vec::new();
     let mut exempt = BTreeSet::new();
-    for file in sources("src").iter().filter(|file| !file.is_test()) {
+    for file in sources("src").into_iter().filter(|file| !file.is_test()) {
         let code = without_tests(&file.code);
         let makes_futures = line_of(&code, "poll_fn").is_some();
         if makes_futures != POLL_FN_FILES.contains(&file.path.as_str()) {

@@ -91,7 +91,7 @@ fn the_map_covers_the_whole_tree() {
 fn facts_about_the_kernel_are_listed_once() {
     let page = fs::read_to_string(root().join("docs/KERNEL-FACTS.md")).expect("the page");
     let files: BTreeMap<String, String> =
-        sources("src").into_iter().map(|file| (file.path, file.text)).collect();
+        sources("src").into_iter().map(|file| (file.path.clone(), file.text.clone())).collect();
     let named: BTreeSet<&str> = files.values().flat_map(|text| numbers(text)).collect();
     let mut listed = BTreeSet::new();
     let mut wrong = Vec::new();

@@ -6,6 +6,7 @@
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub(super) struct Source {
     /// Relative to the workspace, with `/`.
@@ -40,19 +41,29 @@ impl Source {
 /// The directories with Rust files, in the workspace and outside of it.
 const DIRECTORIES: &[&str] = &["benches", "examples", "fuzz", "loadtest", "src", "tests"];
 
-/// Every Rust file of the repository.
-pub(super) fn everything() -> Vec<Source> {
-    let mut all: Vec<Source> = DIRECTORIES.iter().copied().flat_map(sources).collect();
-    all.sort_by(|a, b| a.path.cmp(&b.path));
-    all
+/// Every Rust file of the repository, read once for all tests.
+pub(super) fn everything() -> &'static [Source] {
+    static ALL: OnceLock<Vec<Source>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut all: Vec<Source> = DIRECTORIES.iter().copied().flat_map(read).collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        all
+    })
 }
 
-/// Every Rust file below one directory of the workspace.
-pub(super) fn sources(directory: &str) -> Vec<Source> {
+/// Every Rust file below one directory of the repository.
+pub(super) fn sources(directory: &str) -> Vec<&'static Source> {
+    let start = format!("{directory}/");
+    let found: Vec<&Source> =
+        everything().iter().filter(|file| file.path.starts_with(&start)).collect();
+    assert!(!found.is_empty(), "no sources in {directory}");
+    found
+}
+
+fn read(directory: &str) -> Vec<Source> {
     let root = root();
     let mut files = Vec::new();
     collect(&root.join(directory), &mut files);
-    assert!(!files.is_empty(), "no sources in {directory}");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let relative = path.strip_prefix(&root).expect("below the root");

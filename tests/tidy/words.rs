@@ -96,13 +96,13 @@ fn words_are_those_of_the_field() {
     // Users of the last version look for the names of that version.
     let changelog = texts.iter_mut().find(|(path, _)| path == "CHANGELOG.md").expect("a document");
     changelog.1 = without_code(&changelog.1);
-    for file in everything().into_iter().filter(|file| !file.path.ends_with("tidy/words.rs")) {
+    for file in everything().iter().filter(|file| !file.path.ends_with("tidy/words.rs")) {
         for (name, instead, _) in NAMES.iter().filter(|name| file.path.starts_with(name.2)) {
             for at in names_in(&file.code, name) {
                 add(&file.path, &file.code, at, name, instead);
             }
         }
-        texts.push((file.path, file.text));
+        texts.push((file.path.clone(), file.text.clone()));
     }
     for (path, text) in &texts {
         for (word, instead) in WORDS {
