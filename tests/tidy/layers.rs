@@ -1,9 +1,10 @@
 //! Layers: what each module may import.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::assert_none;
+use super::imports::{Import, imports};
 use super::source::{crate_paths, line_of, sources, without_tests};
+use super::{assert_none, assert_only};
 
 /// What each top-level module may name of the others. An entry covers the paths below it.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -65,6 +66,22 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The layers of the load tester, from top to bottom. A layer imports only from those below it.
+const LOADTEST_LAYERS: &[&str] = &[
+    "cli", "doctor", "series", "run", "worker", "serve", "protocol", "net", "analysis", "report",
+    "plan", "measure", "host", "base",
+];
+
+/// Imports of the load tester against the direction.
+const LOADTEST_EXCEPTIONS: &[&str] = &[
+    "loadtest/src/base/units.rs",
+    "loadtest/src/doctor/mod.rs",
+    "loadtest/src/net/connect.rs",
+    "loadtest/src/report/model/server.rs",
+    "loadtest/src/run/config.rs",
+    "loadtest/src/series/ab.rs",
+];
+
 /// Goal: imports go one way, `net, time → op → reactor → driver → sys`, and a layer knows no more
 /// than [`LAYERS`] says.
 ///
@@ -116,4 +133,30 @@ fn imports_go_one_way() {
         }
     }
     assert_none(&wrong);
+}
+
+/// Goal: the load tester is built in layers: a layer is understood from those below it.
+///
+/// Method: each import between files of different layers goes down [`LOADTEST_LAYERS`].
+///
+/// Kills: `use crate::cli::Cli` in `run/`; a renderer of the report that imports a worker; a new
+/// directory that is not on the list.
+#[test]
+fn imports_of_the_load_tester_go_down() {
+    let layer = |file: &str| {
+        let inner = file.strip_prefix("loadtest/src/").expect("a file of the load tester");
+        let name = inner.split('/').next().expect("a name").trim_end_matches(".rs").to_owned();
+        LOADTEST_LAYERS.iter().position(|layer| *layer == name).ok_or(name)
+    };
+    let mut wrong = BTreeMap::<String, String>::new();
+    for Import { from, to, line } in imports("loadtest/src") {
+        let why = match (layer(&from), layer(&to)) {
+            (Ok(from), Ok(to)) if from <= to => continue,
+            (Err(name), _) if name == "lib" => continue,
+            (Ok(_), Ok(_)) => format!("imports {to} (line {line}), which is above"),
+            (Err(name), _) | (_, Err(name)) => format!("`{name}` is not a layer of the list"),
+        };
+        wrong.entry(from).or_default().push_str(&why);
+    }
+    assert_only(&wrong, LOADTEST_EXCEPTIONS);
 }
