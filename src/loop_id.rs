@@ -45,6 +45,8 @@ impl LoopId {
         !self.process.is_current()
     }
 
+    /// Requires that this process built the loop.
+    ///
     /// # Panics
     ///
     /// In a forked child of the process that built the loop.
@@ -72,6 +74,8 @@ impl LoopId {
         number == self.number && !self.is_of_parent()
     }
 
+    /// Refuses a wait that would not end.
+    ///
     /// # Panics
     ///
     /// Always: this loop does not run here, so a wait for it would not end.
@@ -119,6 +123,8 @@ impl Home {
         self.has_ended.set(true);
     }
 
+    /// Requires that a wait for this loop can end.
+    ///
     /// # Panics
     ///
     /// If the loop neither runs here nor has ended.

@@ -31,6 +31,8 @@ mod links;
 mod safety;
 #[path = "tidy/source.rs"]
 mod source;
+#[path = "tidy/summaries.rs"]
+mod summaries;
 #[path = "tidy/words.rs"]
 mod words;
 

@@ -126,7 +126,7 @@ enum Outcome {
     HungUp,
     Cancelled,
     Interrupted,
-    /// -512, which no kernel should show (H19).
+    /// The errno −512, which no kernel should show (H19).
     Restart,
     Failed,
     /// `POLLRDHUP` to who wants to write.

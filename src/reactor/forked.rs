@@ -23,6 +23,8 @@ impl Reactor {
         self.home.id().is_of_parent()
     }
 
+    /// Requires that this process built the loop.
+    ///
     /// # Panics
     ///
     /// If this is a forked child's copy of a loop.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `1 234 567`
+/// The number with groups of digits, such as `1 234 567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -30,7 +30,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
     if seconds < 1.0 { format!("{seconds:.2} s") } else { format!("{} s", three_digits(seconds)) }
 }
 
-/// `91.5 MiB`
+/// A size in bytes with a unit, such as `91.5 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
@@ -66,7 +66,7 @@ pub(crate) fn bar_label(us: u64) -> String {
     }
 }
 
-/// `2026-11-21T10:00:00Z`
+/// The time in UTC, such as `2026-11-21T10:00:00Z`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, second) = (since / 86_400, since % 86_400);

@@ -59,9 +59,9 @@ pub(crate) fn merge(total: &mut Histogram<u64>, other: &Histogram<u64>) {
 /// One row of a bar chart of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bar {
-    /// Values above this…
+    /// The row has the values above this.
     pub(crate) over_us: u64,
-    /// …and up to this; `None` is the last row of a chart with a long tail.
+    /// The row has the values up to this; `None` is the last row of a chart with a long tail.
     pub(crate) up_to_us: Option<u64>,
     pub(crate) count: u64,
 }

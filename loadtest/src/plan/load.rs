@@ -134,9 +134,9 @@ impl FromStr for Stages {
 /// How long connections live, and what comes after them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Churn {
-    /// A connection is closed after so many messages…
+    /// A connection is closed after so many messages.
     pub(crate) requests_per_conn: Option<u64>,
-    /// …or when it has been open for so long and nothing is outstanding.
+    /// A connection is closed when it has been open for so long and nothing is outstanding.
     pub(crate) lifetime: Option<Duration>,
     pub(crate) close: CloseStyle,
     /// Whether a connection that has ended, of itself or by a failure, is opened again.

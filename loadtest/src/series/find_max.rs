@@ -113,7 +113,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
 }
 
 impl FindStep {
-    /// `  20 000/s  ok    achieved 19 998/s`
+    /// The row of one rate, such as `  20 000/s  ok    achieved 19 998/s`.
     pub(crate) fn describe(&self) -> String {
         let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
         let value = self.value.map_or_else(

@@ -87,8 +87,8 @@ pub(crate) struct StallArgs {
 pub(crate) struct LossyArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// drop, reset, half-close, short, corrupt, extra, reorder or cross-talk at every so many
-    /// messages of a connection
+    /// Faults: drop, reset, half-close, short, corrupt, extra, reorder or cross-talk at every so
+    /// many messages of a connection
     #[arg(long = "fault", value_name = "KIND:EVERY", required = true, value_delimiter = ',')]
     pub(crate) faults: Vec<Rule>,
     /// Moves the faults of each connection apart; 0 leaves them where EVERY says

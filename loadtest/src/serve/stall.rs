@@ -16,7 +16,7 @@ use crate::net::stream::Stream;
 use crate::serve::ServingThread;
 use crate::serve::tally::Messages;
 
-/// When the server stalls: for `length` from `start + k * period` on, for k = 1, 2, …
+/// When the server stalls: for `length` from `start + k * period` on, for each k from 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stalls {
     start: Instant,

@@ -14,9 +14,9 @@ const WALKED_MAX: u64 = 100_000;
 /// What to look at, in times of the schedules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backlog {
-    /// Due from here on…
+    /// The first due time that counts.
     pub(crate) from: Duration,
-    /// …and before this.
+    /// The end of the due times that count, exclusive.
     pub(crate) until: Duration,
     /// Until when a message has waited.
     pub(crate) waited_until: Duration,

@@ -18,9 +18,9 @@ use std::time::Duration;
 /// The pace of connects of one worker among `threads`, so that all together keep the rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectPace {
-    /// So many connects…
+    /// Connects of all workers in one `period`.
     pub(crate) connects: u32,
-    /// …in this time.
+    /// The time in which `connects` begin.
     pub(crate) period: Duration,
     pub(crate) worker: u32,
     pub(crate) threads: u32,

@@ -64,7 +64,8 @@ pub(crate) fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
-/// HdrHistogram V2, deflated, in base64: what its log files hold and its other implementations read.
+/// HdrHistogram V2, deflated, in base64: what its log files hold and its other implementations
+/// read.
 pub(crate) fn hdr_v2(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -87,8 +88,8 @@ mod tests {
     ///
     /// Method: decode it again and compare the histograms; decode what is none.
     ///
-    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic over a
-    /// report that somebody edited.
+    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic over
+    /// a report that somebody edited.
     #[test]
     fn the_blob_is_the_histogram() {
         let mut histogram = stats::new_histogram();

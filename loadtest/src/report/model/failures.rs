@@ -23,8 +23,8 @@ pub(crate) struct FailureRow {
     pub(crate) count: u64,
     /// Of these, messages sent in the measured window.
     pub(crate) measured: u64,
-    /// When the first one was noticed, in seconds from the beginning of the measured window: negative
-    /// before it. `null` if there was none.
+    /// When the first one was noticed, in seconds from the beginning of the measured window:
+    /// negative before it. `null` if there was none.
     #[serde(default)]
     pub(crate) first_s: Option<f64>,
     #[serde(default)]
@@ -72,7 +72,8 @@ impl FailureExample {
         }
     }
 
-    /// `connection 7 from 127.0.0.1:40312 got "abc" at byte 3`
+    /// The connection and what came, such as `connection 7 from 127.0.0.1:40312 got "abc" at byte
+    /// 3`.
     pub(crate) fn describe(&self) -> String {
         let local = self.local.as_ref().map(|local| format!(" from {local}")).unwrap_or_default();
         let got = self.got.as_ref().map(|got| format!(" got {got}")).unwrap_or_default();
@@ -81,7 +82,8 @@ impl FailureExample {
 }
 
 impl FailureRow {
-    /// `recv reset ECONNRESET 12`, `recv status 503: 12`, `tls: certificate has expired: 12`
+    /// The kind of failure and its count, such as `recv reset ECONNRESET 12`, `recv status 503:
+    /// 12`, `tls: certificate has expired: 12`.
     pub(crate) fn describe(&self) -> String {
         if let Some(reason) = &self.reason {
             let stage = if self.stage == self.class { "" } else { &format!("{} ", self.stage) };
@@ -93,7 +95,8 @@ impl FailureRow {
         format!("{} {}{errno}{status} {count}", self.stage, self.class)
     }
 
-    /// When and where, as far as the report says: `first at 0.52 s, last at 9.81 s: connection 7`
+    /// When and where, as far as the report has it, such as `first at 0.52 s, last at 9.81 s:
+    /// connection 7`.
     pub(crate) fn details(&self) -> Option<String> {
         let when = self.first_s.zip(self.last_s).map(|(first, last)| {
             let (first, last) = (figures::seconds(first), figures::seconds(last));
@@ -118,10 +121,11 @@ mod tests {
     use super::*;
     use crate::measure::failure::{Class, Failure, Local, Stage, UnexpectedBytes};
 
-    /// Goal: a row says when its failures were, from the beginning of the measured window, and where.
+    /// Goal: a row says when its failures were, from the beginning of the measured window, and
+    /// where.
     ///
-    /// Method: one kind before and in the window, another once, without a window and with; everything
-    /// that an example may have, and nothing of it.
+    /// Method: one kind before and in the window, another once, without a window and with;
+    /// everything that an example may have, and nothing of it.
     ///
     /// Kills: times from another zero; a time before the window that is none; two times for one
     /// failure; a place of no example.

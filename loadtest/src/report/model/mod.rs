@@ -1,10 +1,10 @@
 //! The report: one value with every figure of a run, from which text and JSON are rendered.
 //!
-//! **Invariant.** A figure is computed once, in `build`, and rendered from here. Text and JSON cannot
-//! disagree except by rounding (`tests/it/run.rs` compares them).
+//! **Invariant.** A figure is computed once, in `build`, and rendered from here. Text and JSON
+//! cannot disagree except by rounding (`tests/it/run.rs` compares them).
 //!
-//! The field names are the JSON's, and part of the interface: `schema_version` changes when one goes
-//! or means something else.
+//! The field names are the JSON's, and part of the interface: `schema_version` changes when one
+//! goes or means something else.
 
 pub(crate) mod comparison;
 pub(crate) mod distribution;
@@ -43,9 +43,9 @@ pub(crate) const OPEN_LOOP: &str = "open loop";
 pub(crate) struct Report {
     pub(crate) schema_version: u32,
     pub(crate) tool: Tool,
-    /// `--name`
+    /// The argument of `--name`.
     pub(crate) name: Option<String>,
-    /// `--label`
+    /// The arguments of `--label`.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) command: Vec<String>,
     pub(crate) started_at: String,
@@ -159,8 +159,8 @@ pub(crate) struct Phase {
     pub(crate) seconds: f64,
 }
 
-/// The messages of the measured window, which are those *due* in it (open loop) or sent in it (closed
-/// loop). `scheduled` is the sum of the five fates; `sent` leaves out those never sent.
+/// The messages of the measured window, which are those *due* in it (open loop) or sent in it
+/// (closed loop). `scheduled` is the sum of the five fates; `sent` leaves out those never sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Load {
@@ -182,7 +182,8 @@ pub(crate) struct Load {
     pub(crate) achieved_rate: f64,
     /// 95 % confidence interval, where the run allows one.
     pub(crate) achieved_rate_ci: Option<[f64; 2]>,
-    /// Of messages, as far as the kernel has taken them: of a message that was cut, in steps of 64 KiB.
+    /// Of messages, as far as the kernel has taken them: of a message that was cut, in steps of 64
+    /// KiB.
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     /// Messages whose reply was complete before they had been sent whole.
@@ -290,8 +291,8 @@ pub(crate) struct Interval {
     /// Its beginning, from the beginning of the measured window: negative in the warm-up.
     pub(crate) t_s: f64,
     pub(crate) length_s: f64,
-    /// `warm-up`, `measured` or `drain`; `given-up` is the rest of the window after an open loop gave
-    /// up, in which nothing was sent.
+    /// `warm-up`, `measured` or `drain`; `given-up` is the rest of the window after an open loop
+    /// gave up, in which nothing was sent.
     pub(crate) phase: String,
     /// Due in it; in a closed loop, sent in it.
     pub(crate) scheduled: u64,
@@ -333,8 +334,8 @@ pub(crate) struct Generator {
     /// How late messages left although there was a place for them: this program's own part of the
     /// response times. `null` in a closed loop.
     pub(crate) send_lag_us: Option<Lag>,
-    /// How late the workers' loops came to a timer that rang at fixed times, a hundred times a second:
-    /// what anything may have waited for this program.
+    /// How late the workers' loops came to a timer that rang at fixed times, a hundred times a
+    /// second: what anything may have waited for this program.
     #[serde(default)]
     pub(crate) loop_lag_us: Option<Lag>,
     /// Of one core, per worker, in the measured window.
@@ -371,8 +372,8 @@ impl Report {
         }
     }
 
-    /// By a signal, by `--abort-on` or because the target was lost: what it would have become, nobody
-    /// knows.
+    /// By a signal, by `--abort-on` or because the target was lost: what it would have become,
+    /// nobody knows.
     pub(crate) fn ended_early(&self) -> bool {
         self.interrupted || self.aborted.is_some() || self.gave_up.is_some()
     }

@@ -38,8 +38,8 @@ pub(crate) struct Server {
     pub(crate) retransmits: Option<u64>,
 }
 
-/// What the kernel counted about TCP from before the first connect until after the last reply, in the
-/// whole network namespace: others who use it are in these figures too.
+/// What the kernel counted about TCP from before the first connect until after the last reply, in
+/// the whole network namespace: others who use it are in these figures too.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Network {

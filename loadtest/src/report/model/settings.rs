@@ -57,7 +57,7 @@ pub(crate) struct Config {
     pub(crate) duration_s: f64,
     pub(crate) warmup_s: f64,
     pub(crate) drain_s: f64,
-    /// `--deadline`
+    /// The argument of `--deadline`.
     #[serde(default)]
     pub(crate) deadline_s: Option<f64>,
     pub(crate) connects_per_s: f64,

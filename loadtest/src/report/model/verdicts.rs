@@ -1,5 +1,5 @@
-//! The part of the report's schema that holds conclusions: how sure the figures are, gates, and what
-//! several runs say together.
+//! The part of the report's schema that holds conclusions: how sure the figures are, gates, and
+//! what several runs say together.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub(crate) struct GaveUp {
 }
 
 impl GaveUp {
-    /// `gave up at 1.82 s: no connection was left`
+    /// The line of the summary, such as `gave up at 1.82 s: no connection was left`.
     pub(crate) fn describe(&self, duration_s: f64) -> String {
         let of = match duration_s {
             // `--requests` alone has no end in time.
@@ -79,7 +79,8 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// `2.31 s   last reply at 1.50 s, first failure at 1.50 s, recovered at 3.81 s`
+    /// The row of the summary, such as
+    /// `2.31 s   last reply at 1.50 s, first failure at 1.50 s, recovered at 3.81 s`.
     pub(crate) fn describe(&self) -> String {
         let recovered = match self.recovered_s {
             Some(recovered_s) => format!("recovered at {}", figures::seconds(recovered_s)),
@@ -100,7 +101,8 @@ impl Outage {
 pub(crate) struct Rep {
     pub(crate) started_at: String,
     pub(crate) achieved_rate: f64,
-    /// Of the latencies the run is about ([`Report::headline`](crate::report::model::Report::headline)), in microseconds, by name.
+    /// Of the latencies the run is about
+    /// ([`Report::headline`](crate::report::model::Report::headline)), in microseconds, by name.
     pub(crate) percentiles: BTreeMap<String, f64>,
     pub(crate) completed: u64,
     pub(crate) errors: u64,
@@ -133,8 +135,8 @@ pub(crate) struct FindStep {
     pub(crate) unit: String,
     pub(crate) generator: Verdict,
     pub(crate) ok: bool,
-    /// How often it was tried: again while the generator was saturated. The figures are those of the
-    /// last time.
+    /// How often it was tried: again while the generator was saturated. The figures are those of
+    /// the last time.
     #[serde(default = "once")]
     pub(crate) tries: u32,
 }

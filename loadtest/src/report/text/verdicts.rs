@@ -34,7 +34,7 @@ pub(crate) fn confidence(report: &Report) -> String {
     )
 }
 
-/// `[301, 339] µs`
+/// An interval with its unit, such as `[301, 339] µs`.
 fn bounds_us([low, high]: [f64; 2]) -> String {
     let (low, high) = (time_us(low), time_us(high));
     match (low.split_once(' '), high.split_once(' ')) {
@@ -120,7 +120,8 @@ pub(crate) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
 }
 
 impl Aborted {
-    /// `aborted after 3.00 s: errors rate<1% does not hold: 12 %`
+    /// The reason of an early end, such as `aborted after 3.00 s: errors rate<1% does not hold: 12
+    /// %`.
     pub(crate) fn describe(&self) -> String {
         format!(
             "aborted after {}: {} does not hold: {}",
@@ -137,8 +138,8 @@ mod tests {
     use crate::report::fixture;
     use crate::report::model::verdicts::{Confidence, FindStep, Verdict};
 
-    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there are
-    /// none.
+    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there
+    /// are none.
     ///
     /// Method: bounds of one unit and of two; a run without; a run too short.
     ///
@@ -163,12 +164,13 @@ mod tests {
         assert_eq!(confidence(&report), line);
     }
 
-    /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the section
-    /// says how many failed.
+    /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the
+    /// section says how many failed.
     ///
     /// Method: a row of each unit, one of them failed, one without a value; then none failed.
     ///
-    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that passed.
+    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that
+    /// passed.
     #[test]
     fn gates_show_their_values() {
         let row = |expr: &str, value, unit: &str, ok| Threshold {
@@ -225,8 +227,8 @@ mod tests {
 
     /// Goal: a search says what it found and what kept it from finding more.
     ///
-    /// Method: one that found the level's limit, the generator's, the range's end, and nothing; and two
-    /// that were interrupted.
+    /// Method: one that found the level's limit, the generator's, the range's end, and nothing; and
+    /// two that were interrupted.
     ///
     /// Kills: the target blamed for the generator's limit; a rate where there is none.
     #[test]

@@ -38,9 +38,9 @@ pub(super) enum Method {
 /// Why the rest of a connection cannot be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// 400
+    /// Answered with 400.
     Malformed,
-    /// 431
+    /// Answered with 431.
     TooLarge,
 }
 

@@ -50,7 +50,7 @@ enum Outcome {
     MoreThenFinal,
     Cancelled,
     Interrupted,
-    /// -512, which no kernel should show (H19).
+    /// The errno −512, which no kernel should show (H19).
     Restart,
     Failed,
     /// An error that names a buffer all the same (H58).
