@@ -33,6 +33,8 @@ mod safety;
 mod source;
 #[path = "tidy/summaries.rs"]
 mod summaries;
+#[path = "tidy/walk.rs"]
+mod walk;
 #[path = "tidy/words.rs"]
 mod words;
 
