@@ -1,4 +1,4 @@
-//! `TcpStream::builder()`: what has to be set before a connection is made.
+//! [`TcpStreamBuilder`]: settings that must be made before a connect.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,13 +17,27 @@ use crate::sys::socket as sys;
 use crate::task::coop;
 use crate::time::timeout;
 
-/// Settings of a connection that is to be made. See [`TcpStream::builder`].
+/// A builder of TCP connections, for settings that must be made before the connect.
 ///
-/// What is not set is the system's default. The builder may be cloned, to make several connections.
+/// [`TcpStream::builder`] makes one. A setting that is not made has the default of the system. The
+/// builder can be cloned, to make several connections.
+///
+/// ```
+/// use ringloop::net::{Keepalive, TcpListener, TcpStream};
+///
+/// # ringloop::run(async {
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// # let addr = listener.local_addr()?;
+/// let builder = TcpStream::builder().nodelay(true).keepalive(Keepalive::default());
+/// let one = builder.clone().connect(addr).await?;
+/// let other = builder.connect(addr).await?;
+/// assert!(one.nodelay()? && other.nodelay()?);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a builder does nothing until `connect`"]
 pub struct TcpStreamBuilder {
-    /// An error's text for what is no address, which `connect` returns.
+    /// `Err` has the text of the error for what is not an address. `connect` returns it.
     local_addr: Option<Result<SocketAddr, String>>,
     reuse_address: bool,
     nodelay: bool,
@@ -34,59 +48,77 @@ pub struct TcpStreamBuilder {
 }
 
 impl TcpStreamBuilder {
-    /// Connects from `addr`: the address decides the interface or the source address of the packets.
-    /// Port 0 leaves the port to the kernel, which chooses it at the connect, so that two connections
-    /// to different peers may have the same one (`IP_BIND_ADDRESS_NO_PORT`).
+    /// Sets the address of this side (`bind(2)`): the source address of the packets.
+    ///
+    /// With port 0 the kernel chooses the port at the connect, so that connections to different
+    /// peers can share a port (`IP_BIND_ADDRESS_NO_PORT`). The default is the address of the route.
+    /// [`connect`](TcpStreamBuilder::connect) returns the error of an invalid address.
     pub fn bind(mut self, addr: impl ToAddr) -> TcpStreamBuilder {
         self.local_addr = Some(addr.to_addr().map_err(|error| error.to_string()));
         self
     }
 
-    /// Sets `SO_REUSEADDR`, so that a local port can be bound while an earlier connection from it is in
-    /// `TIME_WAIT`. The earlier one must have had it set, too. Default: off.
+    /// Sets `SO_REUSEADDR`: a local port can be bound while an earlier connection from it is in
+    /// `TIME_WAIT`.
+    ///
+    /// The earlier connection must have had the option set, too. Off by default.
     pub fn reuse_address(mut self, is_on: bool) -> TcpStreamBuilder {
         self.reuse_address = is_on;
         self
     }
 
-    /// As [`TcpStream::set_nodelay`]. Default: off.
+    /// Sets `TCP_NODELAY`, like [`TcpStream::set_nodelay`]. Off by default.
     pub fn nodelay(mut self, is_on: bool) -> TcpStreamBuilder {
         self.nodelay = is_on;
         self
     }
 
-    /// As [`TcpStream::set_recv_buffer_size`], and early enough for the window to be scaled to it.
+    /// Sets the size of the kernel's receive buffer, in bytes, early enough for the TCP window to
+    /// be scaled to it.
+    ///
+    /// Details: [`TcpStream::set_recv_buffer_size`].
     pub fn recv_buffer_size(mut self, bytes: usize) -> TcpStreamBuilder {
         self.recv_buffer_size = Some(bytes);
         self
     }
 
-    /// As [`TcpStream::set_send_buffer_size`].
+    /// Sets the size of the kernel's send buffer, in bytes.
+    ///
+    /// Details: [`TcpStream::set_send_buffer_size`].
     pub fn send_buffer_size(mut self, bytes: usize) -> TcpStreamBuilder {
         self.send_buffer_size = Some(bytes);
         self
     }
 
-    /// As [`TcpStream::set_keepalive`].
+    /// Sets when the kernel probes a silent peer. Off by default.
+    ///
+    /// Details: [`TcpStream::set_keepalive`].
     pub fn keepalive(mut self, keepalive: Keepalive) -> TcpStreamBuilder {
         self.keepalive = Some(keepalive);
         self
     }
 
-    /// As [`TcpStream::set_user_timeout`]. It also limits how long the connect takes.
+    /// Limits how long sent bytes may stay unacknowledged, and how long the connect takes.
+    ///
+    /// Details: [`TcpStream::set_user_timeout`].
     pub fn user_timeout(mut self, limit: Duration) -> TcpStreamBuilder {
         self.user_timeout = Some(limit);
         self
     }
 
-    /// Connects to `addr`. As [`TcpStream::connect`].
+    /// Connects to `addr` with these settings.
+    ///
+    /// Details: [`TcpStream::connect`].
+    ///
+    /// # Cancel safety
     ///
     /// Cancel safe: dropping the future closes the socket.
     ///
     /// # Errors
     ///
-    /// As there, those of `bind(2)` (`AddrNotAvailable` for an address that is not this machine's,
-    /// `AddrInUse`), and those of the settings.
+    /// Those of `socket(2)` and `connect(2)`, and `InvalidInput` for text that is not an address.
+    /// Those of `bind(2)`: `AddrNotAvailable` for an address that this machine does not have,
+    /// `AddrInUse`. Those of `setsockopt(2)` for the settings.
     ///
     /// # Panics
     ///
@@ -101,11 +133,14 @@ impl TcpStreamBuilder {
         Ok(TcpStream::from_socket(socket))
     }
 
-    /// Connects to `addr`, within `duration`. Otherwise as [`connect`](TcpStreamBuilder::connect).
+    /// Connects to `addr` with these settings, within `duration`.
+    ///
+    /// Otherwise like [`connect`](TcpStreamBuilder::connect), with the same cancel safety and
+    /// panics.
     ///
     /// # Errors
     ///
-    /// `TimedOut` besides the others.
+    /// `TimedOut` after `duration`. Otherwise those of [`connect`](TcpStreamBuilder::connect).
     pub async fn connect_timeout(
         self,
         addr: impl ToAddr,
@@ -122,7 +157,7 @@ impl TcpStreamBuilder {
             let invalid = |text: &String| io::Error::new(io::ErrorKind::InvalidInput, text.clone());
             let local_addr = *local_addr.as_ref().map_err(invalid)?;
             if local_addr.port() == 0 {
-                // A kernel that does not know it chooses a port now, which is scarcer.
+                // A kernel without this option chooses a port now, from fewer ports.
                 let _ = sys::choose_port_at_connect(socket.as_raw_fd());
             }
             socket.bind(&SockAddr::from(local_addr))?;

@@ -1,4 +1,4 @@
-//! `TcpListener`.
+//! [`TcpListener`] and its builder.
 
 use std::fmt;
 use std::io;
@@ -17,49 +17,70 @@ use crate::net::socket::listener::{BACKLOG, Listening};
 use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
 
-/// A TCP server socket.
+/// A TCP socket that accepts connections.
 ///
-/// It accepts by itself, from the first [`accept`](TcpListener::accept) on, and queues what has
-/// come; `accept()` takes from the queue, so dropping one loses no connection. When descriptors or
-/// memory run out it backs off for 100 ms and reports that once, to
-/// [`on_unhandled`](crate::Builder::on_unhandled); peers that give up before they are accepted are
-/// passed over in silence.
+/// From the first [`accept`](TcpListener::accept) on, the loop accepts connections into a queue;
+/// `accept` takes from the queue, so dropping it loses no connection. When descriptors or memory
+/// run out, the listener retries after 100 ms and reports the shortage once, to
+/// [`on_unhandled`](crate::Builder::on_unhandled). Connections that the peer has given up before
+/// they were accepted are skipped.
 ///
-/// Dropping the listener stops accepting and closes the descriptor, as soon as the accept in flight has
-/// ended; connections that were accepted and not taken are closed. Another descriptor of the socket, in
-/// a successor or a child, goes on listening. [`into_std`](TcpListener::into_std) gives the socket away
+/// Dropping the listener stops accepting, closes the connections in its queue, and closes the
+/// descriptor when the accept in flight has ended. Other descriptors of the socket, in a successor
+/// or a child process, go on listening. [`into_std`](TcpListener::into_std) gives the socket away
 /// without losing a connection.
 ///
-/// ```no_run
-/// # async fn example() -> std::io::Result<()> {
-/// let listener = ringloop::net::TcpListener::bind("127.0.0.1:7000")?;
-/// loop {
-///     let mut stream = listener.accept().await?;
-///     ringloop::spawn(async move { stream.write_all(b"hello").await });
-/// }
-/// # }
+/// The names are those of tokio; `bind` does not look up host names and so is not async.
+///
+/// ```
+/// use ringloop::net::{TcpListener, TcpStream};
+///
+/// # ringloop::run(async {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let addr = listener.local_addr()?;
+/// ringloop::spawn(async move {
+///     while let Ok(mut stream) = listener.accept().await {
+///         ringloop::spawn(async move { stream.write_all(b"hello").await });
+///     }
+/// });
+///
+/// let mut client = TcpStream::connect(addr).await?;
+/// assert_eq!(*client.recv().await?, *b"hello");
+/// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub struct TcpListener {
-    /// `None` once it has been given away.
+    /// `None` once `into_std` or `drop` has taken it.
     listening: Option<Rc<Listening>>,
 }
 
 impl TcpListener {
-    /// Listens on `addr`, with `SO_REUSEADDR` and a backlog of 4096. Port 0 picks a free one.
+    /// Listens on `addr`, with `SO_REUSEADDR` and a backlog of 4096 connections.
+    ///
+    /// With port 0 the kernel chooses a free port; [`local_addr`](TcpListener::local_addr) returns
+    /// it. While the address is in use, the thread sleeps and retries for up to one second, see
+    /// [`bind_patience`](TcpListenerBuilder::bind_patience).
     ///
     /// # Errors
     ///
-    /// Those of `socket(2)`, `bind(2)` and `listen(2)`, and `InvalidInput` for text that is no
-    /// address.
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`, for example `AddrInUse`, and `InvalidInput`
+    /// for text that is not an address.
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use ringloop::net::TcpListener;
+    /// # ringloop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn bind(addr: impl ToAddr) -> io::Result<TcpListener> {
         TcpListener::builder().bind(addr)
     }
 
-    /// A listener with other settings than those of [`bind`](TcpListener::bind).
+    /// A builder whose defaults are those of [`bind`](TcpListener::bind).
     pub fn builder() -> TcpListenerBuilder {
         TcpListenerBuilder {
             backlog: BACKLOG,
@@ -73,61 +94,89 @@ impl TcpListener {
         }
     }
 
-    /// Makes a listener of a listening socket from elsewhere: a supervisor's
-    /// ([`activated`](crate::net::activated)), or one that another listener's `into_std` has given
-    /// away. Other descriptors of the socket may go on accepting; each connection goes to one of them.
+    /// Makes a listener of a listening socket of std.
     ///
-    /// The socket is not changed, except that the epoll driver makes it non-blocking, for all that
-    /// hold it. For a limit on connections see [`TcpListenerBuilder::adopt`].
+    /// Such a socket comes from a supervisor ([`activated`](crate::net::activated)), or from the
+    /// [`into_std`](TcpListener::into_std) of another listener. Other descriptors of the socket may
+    /// go on accepting; each connection goes to one of them. The epoll driver makes the socket
+    /// non-blocking for all of them; nothing else is changed. For a limit on connections see
+    /// [`TcpListenerBuilder::adopt`].
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use ringloop::net::TcpListener;
+    /// # ringloop::run(async {
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = TcpListener::from_std(socket);
+    /// # let addr = listener.local_addr()?;
+    /// # let client = std::net::TcpStream::connect(addr)?;
+    /// let stream = listener.accept().await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn from_std(listener: std::net::TcpListener) -> TcpListener {
         TcpListener::builder().adopt(listener)
     }
 
     /// Waits for a connection.
     ///
-    /// The peer's address is a system call away, [`TcpStream::peer_addr`], for who needs it.
+    /// The address of the peer is one system call away: [`TcpStream::peer_addr`]. Several tasks may
+    /// wait, and are woken in order. A queued connection goes to the `accept` that is polled first;
+    /// an `accept` that was woken and found none keeps its place. This is `accept4(2)`.
     ///
-    /// Several tasks may wait at once and are woken in order. A connection that is queued already
-    /// goes to the `accept` that is polled first; one that was woken in vain keeps its place. Cancel
-    /// safe: a dropped `accept` loses no connection.
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a dropped `accept` loses no connection.
     ///
     /// # Errors
     ///
-    /// Only if this socket cannot accept at all, for example because it was shut down, and if the
-    /// runtime has been closed. Shortages and peers that gave up are handled. An error is returned to
-    /// the accepts that wait, or else to the next one; later ones ask the kernel again.
+    /// An error if this socket cannot accept at all, for example because it was shut down, and if
+    /// the runtime has been closed. Shortages and connections that peers have given up are handled
+    /// by the listener. The error goes to every `accept` that waits, or else to the next one; later
+    /// ones ask the kernel again.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let server = listener.accept().await?;
+    /// assert_eq!(server.peer_addr()?, client.local_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn accept(&self) -> io::Result<TcpStream> {
         accept::accept(self.listening(), TcpStream::adopt).await
     }
 
-    /// Stops accepting and gives the socket away: to a successor, or to code that knows std only. Returns
-    /// it with the connections that were accepted and not taken yet, in order, so that a handover loses
-    /// none.
+    /// Turns the listener into a socket of std, and returns it with the connections of its queue.
     ///
-    /// The socket goes on listening, and connections that nothing has accepted stay in its backlog.
-    /// While a loop on epoll accepts, the socket is non-blocking for every holder; afterwards it is
-    /// blocking, as std makes it.
+    /// The queue has the connections that were accepted and not taken, in order, so a handover to a
+    /// successor loses none. The socket goes on listening, and connections that are not accepted
+    /// stay in its backlog. While a loop on epoll accepts, the socket is non-blocking for all its
+    /// holders; then it is blocking, as std makes it.
     ///
-    /// Not cancel safe: dropping the future closes the listener and what it has queued.
+    /// # Cancel safety
     ///
-    /// ```no_run
-    /// # async fn example(listener: ringloop::net::TcpListener) -> std::io::Result<()> {
-    /// let (socket, accepted) = listener.into_std().await?;
-    /// for stream in accepted {
-    ///     ringloop::spawn(async move { stream.close().await }); // or serve it
-    /// }
-    /// # drop(socket);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// Not cancel safe: dropping the future closes the listener and the connections of its queue.
     ///
     /// # Errors
     ///
     /// Those of `fcntl(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let (socket, accepted) = listener.into_std().await?;
+    /// for mut stream in accepted {
+    ///     ringloop::spawn(async move { stream.write_all(b"hello").await });
+    /// }
+    /// # let client = std::net::TcpStream::connect(socket.local_addr()?)?;
+    /// let (stream, peer) = socket.accept()?; // of std
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn into_std(mut self) -> io::Result<(std::net::TcpListener, Vec<TcpStream>)> {
         let listening = self.listening.take().expect("given away once");
         let reactor = Rc::clone(listening.reactor());
@@ -139,12 +188,24 @@ impl TcpListener {
         Ok((listener, accepted.collect()))
     }
 
-    /// The connections as a stream that never ends.
+    /// The connections, as a `futures_core::Stream` that never ends.
+    ///
+    /// Each item is that of one [`accept`](TcpListener::accept).
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let mut incoming = listener.incoming();
+    /// let stream = incoming.next().await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming::new(self.listening(), TcpStream::adopt)
     }
 
-    /// The address it listens on.
+    /// The address of the socket (`getsockname(2)`).
     ///
     /// # Errors
     ///
@@ -152,9 +213,7 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         inet_addr(SockRef::from(&**self.listening()).local_addr()?)
     }
-}
 
-impl TcpListener {
     fn listening(&self) -> &Rc<Listening> {
         self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
     }
@@ -168,6 +227,7 @@ impl Drop for TcpListener {
     }
 }
 
+/// The descriptor, for system calls of the program's own. From then on a duplicate of it may exist.
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listening().share();
@@ -188,7 +248,17 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-/// Settings of a [`TcpListener`].
+/// A builder of TCP listeners. [`TcpListener::builder`] makes one.
+///
+/// ```
+/// # ringloop::run(async {
+/// let listener = ringloop::net::TcpListener::builder()
+///     .backlog(128)
+///     .reuse_port(true)
+///     .bind("127.0.0.1:0")?;
+/// # drop(listener);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `bind`"]
 pub struct TcpListenerBuilder {
@@ -203,93 +273,104 @@ pub struct TcpListenerBuilder {
 }
 
 impl TcpListenerBuilder {
-    /// How many connections the kernel holds until they are accepted. `net.core.somaxconn` cuts
-    /// it. Default: 4096.
+    /// Sets how many connections the kernel holds until they are accepted (`listen(2)`).
+    ///
+    /// The kernel limits the value to `net.core.somaxconn`. The default is 4096.
     pub fn backlog(mut self, count: u32) -> TcpListenerBuilder {
         self.backlog = i32::try_from(count).unwrap_or(i32::MAX);
         self
     }
 
-    /// How long to retry while the address is in use. Default: 1 second; zero for one attempt.
+    /// Sets how long `bind` retries while the address is in use. Zero is one attempt.
     ///
-    /// After a process that used io_uring was killed, the kernel keeps its listening sockets for some
-    /// milliseconds (up to 93 were measured with 8 000 connections), so a supervisor's restart would
-    /// fail without this. **The thread sleeps meanwhile, and the loop with it.** If waiting helped, that
-    /// is reported once, as [`Unhandled::BindWaited`](crate::Unhandled::BindWaited).
+    /// The default is one second. When a process that used io_uring is killed, the kernel keeps its
+    /// listening sockets for some milliseconds (up to 93 were measured with 8 000 connections).
+    /// Without the retry, the restart by a supervisor would fail. **The thread sleeps between the
+    /// attempts, and the loop with it.** A bind that succeeded after a retry is reported once, as
+    /// [`Unhandled::BindWaited`](crate::Unhandled::BindWaited).
     pub fn bind_patience(mut self, limit: Duration) -> TcpListenerBuilder {
         self.bind_patience = limit;
         self
     }
 
-    /// Sets `SO_REUSEPORT`, so that several listeners, one per loop, share the port.
+    /// Sets `SO_REUSEPORT`: several listeners, for example one per loop, share the port.
+    ///
+    /// The kernel distributes the connections over them. Off by default.
     pub fn reuse_port(mut self, is_on: bool) -> TcpListenerBuilder {
         self.reuse_port = is_on;
         self
     }
 
-    /// Sets `IPV6_V6ONLY`: whether an IPv6 listener leaves IPv4 alone. Default: the system's.
+    /// Sets `IPV6_V6ONLY`: an IPv6 listener does not accept IPv4 connections.
+    ///
+    /// The default is that of the system (`net.ipv6.bindv6only`).
     pub fn v6_only(mut self, is_on: bool) -> TcpListenerBuilder {
         self.v6_only = Some(is_on);
         self
     }
 
-    /// Sets the size of the kernel's receive buffer of every connection, as
-    /// [`TcpStream::set_recv_buffer_size`] does, and early enough for the window to be scaled to it.
+    /// Sets the size of the kernel's receive buffer of every connection, in bytes, early enough for
+    /// the TCP window to be scaled to it.
+    ///
+    /// Details: [`TcpStream::set_recv_buffer_size`].
     pub fn recv_buffer_size(mut self, bytes: usize) -> TcpListenerBuilder {
         self.recv_buffer_size = Some(bytes);
         self
     }
 
-    /// Sets the size of the kernel's send buffer of every connection, as
-    /// [`TcpStream::set_send_buffer_size`] does.
+    /// Sets the size of the kernel's send buffer of every connection, in bytes.
+    ///
+    /// Details: [`TcpStream::set_send_buffer_size`].
     pub fn send_buffer_size(mut self, bytes: usize) -> TcpListenerBuilder {
         self.send_buffer_size = Some(bytes);
         self
     }
 
-    /// How many accepted connections may be open at once. A connection counts from its accept, also
-    /// while it waits for an [`accept`](TcpListener::accept), until its descriptor is closed: for a
-    /// dropped stream that is when its last bytes are sent, or its linger has ended. Beyond the limit
-    /// see [`overflow`](TcpListenerBuilder::overflow). Default: no limit.
+    /// Limits how many accepted connections may be open at once. No limit by default.
     ///
-    /// An `accept` that waits because of the limit is cancel safe, as any other. The limit makes no
-    /// error: `accept` waits. With [`Overflow::LeaveInBacklog`] each connection costs a request of its
-    /// own; without a limit, or with [`Overflow::Shed`], one request serves many.
+    /// A connection counts from its accept, also while it waits in the queue, until its descriptor
+    /// is closed. For a dropped stream that is when its last bytes are sent, or when its linger has
+    /// ended. [`overflow`](TcpListenerBuilder::overflow) decides what happens beyond the limit.
     ///
-    /// ```no_run
-    /// use ringloop::net::{Overflow, TcpListener};
-    ///
-    /// # async fn example() -> std::io::Result<()> {
-    /// let listener = TcpListener::builder()
-    ///     .max_connections(10_000)
-    ///     .overflow(Overflow::Shed)
-    ///     .bind("0.0.0.0:7000")?;
-    /// loop {
-    ///     let mut stream = listener.accept().await?; // the ten thousand and first is reset
-    ///     ringloop::spawn(async move { stream.write_all(b"hello").await });
-    /// }
-    /// # }
-    /// ```
+    /// The limit makes no error: [`accept`](TcpListener::accept) waits, and is cancel safe. With
+    /// [`Overflow::LeaveInBacklog`] each connection costs a request of its own; without a limit, or
+    /// with [`Overflow::Shed`], one request serves many.
     ///
     /// # Panics
     ///
     /// If `count` is 0.
+    ///
+    /// ```
+    /// use ringloop::net::{Overflow, TcpListener};
+    ///
+    /// # ringloop::run(async {
+    /// let listener = TcpListener::builder()
+    ///     .max_connections(10_000)
+    ///     .overflow(Overflow::Shed) // the 10 001st connection is reset
+    ///     .bind("127.0.0.1:0")?;
+    /// # drop(listener);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn max_connections(mut self, count: usize) -> TcpListenerBuilder {
         assert!(count > 0, "a listener for 0 connections would never accept one");
         self.max_connections = Some(count);
         self
     }
 
-    /// What happens to connections beyond [`max_connections`](TcpListenerBuilder::max_connections).
-    /// Default: [`Overflow::LeaveInBacklog`].
+    /// Sets what happens to connections beyond
+    /// [`max_connections`](TcpListenerBuilder::max_connections).
+    ///
+    /// The default is [`Overflow::LeaveInBacklog`].
     pub fn overflow(mut self, overflow: Overflow) -> TcpListenerBuilder {
         self.overflow = overflow;
         self
     }
 
-    /// Makes a listener of a listening socket from elsewhere, as [`TcpListener::from_std`], with this
-    /// builder's `max_connections` and `overflow`. What the other settings are about has been decided
-    /// when the socket was bound.
+    /// Makes a listener of a listening socket of std, with the limit of this builder.
+    ///
+    /// It uses [`max_connections`](TcpListenerBuilder::max_connections) and
+    /// [`overflow`](TcpListenerBuilder::overflow). The other settings belong to the bind, which has
+    /// been done. Details: [`TcpListener::from_std`].
     ///
     /// # Panics
     ///
@@ -302,11 +383,18 @@ impl TcpListenerBuilder {
         TcpListener { listening: Some(listening) }
     }
 
-    /// Listens on `addr`. As [`TcpListener::bind`].
+    /// Listens on `addr` with these settings.
+    ///
+    /// Details: [`TcpListener::bind`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`, and of `setsockopt(2)` for the settings.
+    /// `InvalidInput` for text that is not an address.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
     pub fn bind(self, addr: impl ToAddr) -> io::Result<TcpListener> {
         let TcpListenerBuilder { backlog, bind_patience, reuse_port, v6_only, .. } = self;
         let addr = addr.to_addr()?;

@@ -1,8 +1,8 @@
 //! The options of a TCP connection.
 //!
-//! **Absent on purpose.** `SO_LINGER`: closing is the loop's (`net::socket::close`), which sets it to
-//! reset a connection that has lost bytes. The builder's `linger` bounds a close, and
-//! [`TcpStream::abort`] resets.
+//! **Absent on purpose.** `SO_LINGER`: `net::socket::close` sets it to reset a connection that has
+//! lost bytes. The builder's `linger` limits how long a close takes, and [`TcpStream::abort`]
+//! resets.
 
 use std::io;
 use std::time::Duration;
@@ -11,17 +11,25 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::TcpStream;
 
-/// When the kernel asks a silent peer whether it is still there: the settings of
-/// [`TcpStream::set_keepalive`]. The kernel keeps whole seconds; fractions are rounded up.
+/// Settings of the probes that the kernel sends to a silent peer (`tcp(7)`).
 ///
-/// The default is Linux's: after two hours, every 75 seconds, nine times.
+/// The kernel keeps whole seconds; fractions are rounded up. The defaults are those of Linux: the
+/// first probe after two hours, then one every 75 seconds, nine in all.
+///
+/// ```
+/// use ringloop::net::Keepalive;
+/// use std::time::Duration;
+///
+/// let keepalive = Keepalive { time: Duration::from_secs(30), ..Keepalive::default() };
+/// assert_eq!((keepalive.interval.as_secs(), keepalive.retries), (75, 9));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keepalive {
     /// How long the connection is silent before the first probe (`TCP_KEEPIDLE`).
     pub time: Duration,
     /// The time between two probes (`TCP_KEEPINTVL`).
     pub interval: Duration,
-    /// After how many probes without an answer the connection fails with `ETIMEDOUT`
+    /// The number of probes without an answer after which the connection fails with `ETIMEDOUT`
     /// (`TCP_KEEPCNT`).
     pub retries: u32,
 }
@@ -46,24 +54,22 @@ impl Keepalive {
     }
 }
 
-pub(super) fn set_user_timeout(socket: &SockRef<'_>, limit: Option<Duration>) -> io::Result<()> {
-    let limit = limit.map(|limit| in_units(limit, Duration::from_millis(1)));
-    socket.set_tcp_user_timeout(limit)
-}
-
-/// The least multiple of `unit` that is not shorter. What the kernel keeps would be less otherwise, and
-/// zero has a meaning of its own.
-fn in_units(duration: Duration, unit: Duration) -> Duration {
-    let units = duration.as_nanos().div_ceil(unit.as_nanos());
-    unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
-}
-
 impl TcpStream {
     /// Sets `TCP_NODELAY`: small packets leave at once instead of waiting for an acknowledgement.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(true)?;
+    /// assert!(stream.nodelay()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_nodelay(&self, is_on: bool) -> io::Result<()> {
         self.socket().options().set_tcp_nodelay(is_on)
     }
@@ -77,31 +83,36 @@ impl TcpStream {
         self.socket().options().tcp_nodelay()
     }
 
-    /// Has the kernel probe a peer that is silent, or with `None` not (the default). A peer that does not
-    /// answer ends the connection: reads and writes fail with `TimedOut`, and
-    /// [`closed`](TcpStream::closed) is done.
+    /// Sets whether, and when, the kernel probes a silent peer (`SO_KEEPALIVE`).
     ///
-    /// Probes are sent only while nothing else is unacknowledged. What has been sent and is not
-    /// acknowledged is limited by [`set_user_timeout`](TcpStream::set_user_timeout).
+    /// `None`, the default, sends no probes. A peer that does not answer ends the connection: reads
+    /// and writes fail with `TimedOut`, and [`closed`](TcpStream::closed) returns.
+    ///
+    /// The kernel sends probes only while no sent bytes are unacknowledged.
+    /// [`set_user_timeout`](TcpStream::set_user_timeout) limits how long sent bytes may stay
+    /// unacknowledged.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `EINVAL` for zero, for more than 32 767 seconds, and for more than 127
-    /// retries. Keepalive is then on or off as before.
+    /// Those of `setsockopt(2)`: `EINVAL` for a time of zero, for more than 32 767 seconds, and for
+    /// more than 127 retries. Keepalive is then on or off as before.
     ///
-    /// ```no_run
-    /// use ringloop::net::{Keepalive, TcpStream};
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// use ringloop::net::Keepalive;
     /// use std::time::Duration;
     ///
-    /// # async fn example() -> std::io::Result<()> {
-    /// let stream = TcpStream::connect("10.0.0.5:5432").await?;
-    /// stream.set_keepalive(Some(Keepalive {
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let keepalive = Keepalive {
     ///     time: Duration::from_secs(30),
     ///     interval: Duration::from_secs(10),
     ///     retries: 3, // a silent peer is given up after a minute
-    /// }))?;
-    /// # Ok(())
-    /// # }
+    /// };
+    /// stream.set_keepalive(Some(keepalive))?;
+    /// assert_eq!(stream.keepalive()?, Some(keepalive));
+    /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
         let socket = self.socket().options();
@@ -111,7 +122,7 @@ impl TcpStream {
         }
     }
 
-    /// The settings of keepalive, if it is on.
+    /// The settings of keepalive, or `None` if it is off.
     ///
     /// # Errors
     ///
@@ -128,14 +139,28 @@ impl TcpStream {
         }))
     }
 
-    /// Limits how long sent bytes may stay unacknowledged, or how long the peer may keep its window
-    /// closed, before the kernel ends the connection with `ETIMEDOUT` (`TCP_USER_TIMEOUT`). `None` is
-    /// the system's limit, about 15 minutes. Milliseconds; fractions are rounded up. With keepalive on
-    /// it also replaces the number of retries.
+    /// Limits how long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
+    ///
+    /// After that time, or if the peer keeps its window closed for that time, the kernel ends the
+    /// connection with `ETIMEDOUT`. `None` is the limit of the system, about 15 minutes. The unit is
+    /// milliseconds; fractions are rounded up. With keepalive on, the limit also replaces the
+    /// number of retries.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`: `EINVAL` for more than 2³¹ milliseconds.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_user_timeout(Some(Duration::from_secs(20)))?;
+    /// assert_eq!(stream.user_timeout()?, Some(Duration::from_secs(20)));
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_user_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         set_user_timeout(&self.socket().options(), limit)
     }
@@ -150,21 +175,33 @@ impl TcpStream {
     }
 
     /// Sets the size of the kernel's receive buffer, in bytes, and ends its automatic growth
-    /// (`SO_RCVBUF`). The kernel doubles the value for its own bookkeeping, and cuts it at
-    /// `net.core.rmem_max`.
+    /// (`SO_RCVBUF`).
     ///
-    /// A buffer beyond 64 KiB has to be set before the connection is made, for the window to be
-    /// scaled: see [`TcpStreamBuilder::recv_buffer_size`](super::TcpStreamBuilder::recv_buffer_size)
-    /// and [`TcpListenerBuilder::recv_buffer_size`](super::TcpListenerBuilder::recv_buffer_size).
+    /// The kernel doubles the value for its own bookkeeping, and limits it to `net.core.rmem_max`.
+    ///
+    /// The kernel scales the TCP window when it connects. So a buffer of more than 64 KiB must be
+    /// set before: see
+    /// [`TcpStreamBuilder::recv_buffer_size`](super::TcpStreamBuilder::recv_buffer_size) and
+    /// [`TcpListenerBuilder::recv_buffer_size`](super::TcpListenerBuilder::recv_buffer_size).
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_recv_buffer_size(16 * 1024)?;
+    /// assert_eq!(stream.recv_buffer_size()?, 32 * 1024);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.socket().options().set_recv_buffer_size(bytes)
     }
 
-    /// The size of the kernel's receive buffer as the kernel counts it: twice what was set.
+    /// The size of the kernel's receive buffer, in bytes: twice the value that was set.
     ///
     /// # Errors
     ///
@@ -173,18 +210,30 @@ impl TcpStream {
         self.socket().options().recv_buffer_size()
     }
 
-    /// Sets the size of the kernel's send buffer, in bytes, and ends its automatic growth (`SO_SNDBUF`).
-    /// The kernel doubles the value, and cuts it at `net.core.wmem_max`. The stream's own queue of 64
-    /// KiB comes on top.
+    /// Sets the size of the kernel's send buffer, in bytes, and ends its automatic growth
+    /// (`SO_SNDBUF`).
+    ///
+    /// The kernel doubles the value, and limits it to `net.core.wmem_max`. The stream's own queue
+    /// of 64 KiB is not part of it.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_send_buffer_size(16 * 1024)?;
+    /// assert_eq!(stream.send_buffer_size()?, 32 * 1024);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
         self.socket().options().set_send_buffer_size(bytes)
     }
 
-    /// The size of the kernel's send buffer as the kernel counts it: twice what was set.
+    /// The size of the kernel's send buffer, in bytes: twice the value that was set.
     ///
     /// # Errors
     ///
@@ -193,13 +242,24 @@ impl TcpStream {
         self.socket().options().send_buffer_size()
     }
 
-    /// Sets the type of service of the packets: the differentiated services code point in the upper six
-    /// bits (`IP_TOS`, or `IPV6_TCLASS` on IPv6). The kernel keeps the lower two for congestion
-    /// notification.
+    /// Sets the type of service of the packets (`IP_TOS`, or `IPV6_TCLASS` on IPv6).
+    ///
+    /// The upper six bits are the differentiated services code point. The kernel keeps the lower
+    /// two for congestion notification.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`, and of [`local_addr`](TcpStream::local_addr).
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_tos(46 << 2)?; // expedited forwarding
+    /// assert_eq!(stream.tos()?, 46 << 2);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_tos(&self, tos: u8) -> io::Result<()> {
         let socket = self.socket().options();
         match self.is_over_ipv4()? {
@@ -212,7 +272,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`set_tos`](TcpStream::set_tos).
+    /// Those of `getsockopt(2)`, and of [`local_addr`](TcpStream::local_addr).
     pub fn tos(&self) -> io::Result<u8> {
         let socket = self.socket().options();
         let tos = match self.is_over_ipv4()? {
@@ -227,8 +287,18 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`: `EINVAL` for other values; and of
+    /// Those of `setsockopt(2)`: `EINVAL` for other values; and those of
     /// [`local_addr`](TcpStream::local_addr).
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(5)?;
+    /// assert_eq!(stream.ttl()?, 5);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         let socket = self.socket().options();
         match self.is_over_ipv4()? {
@@ -241,7 +311,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`set_ttl`](TcpStream::set_ttl).
+    /// Those of `getsockopt(2)`, and of [`local_addr`](TcpStream::local_addr).
     pub fn ttl(&self) -> io::Result<u32> {
         let socket = self.socket().options();
         match self.is_over_ipv4()? {
@@ -250,12 +320,24 @@ impl TcpStream {
         }
     }
 
-    /// Whether to acknowledge at once, or later with data (`TCP_QUICKACK`). The kernel changes it by
-    /// itself as the connection goes on, so it has to be set again after reads to last.
+    /// Sets whether the kernel acknowledges at once, or later with data (`TCP_QUICKACK`).
+    ///
+    /// The kernel changes the option by itself as the connection goes on. To keep it, set it again
+    /// after reads.
     ///
     /// # Errors
     ///
     /// Those of `setsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_quickack(true)?;
+    /// assert!(stream.quickack()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn set_quickack(&self, is_on: bool) -> io::Result<()> {
         self.socket().options().set_tcp_quickack(is_on)
     }
@@ -269,30 +351,56 @@ impl TcpStream {
         self.socket().options().tcp_quickack()
     }
 
-    /// The error that has ended the connection, if there is one: the socket's pending error
-    /// (`SO_ERROR`), or one that a receive or a send of the stream has found before. Nothing is lost by
-    /// asking: reads and writes return the error as well, and so does a second call.
+    /// The error that ended the connection, if there is one.
+    ///
+    /// That is the socket's pending error (`SO_ERROR`), or one that an earlier receive or send has
+    /// returned. Unlike `getsockopt(2)` it does not clear the error: reads, writes and a second
+    /// call return it as well.
     ///
     /// # Errors
     ///
     /// Those of `getsockopt(2)`.
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(stream.take_error()?.is_none());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket().take_error()
     }
 
-    /// An IPv6 socket may have an IPv4 peer, whose packets IPv4's options are for.
+    /// Whether the packets are those of IPv4: an IPv6 socket may have an IPv4 peer.
     fn is_over_ipv4(&self) -> io::Result<bool> {
         Ok(self.local_addr()?.ip().to_canonical().is_ipv4())
     }
+}
+
+pub(super) fn set_user_timeout(socket: &SockRef<'_>, limit: Option<Duration>) -> io::Result<()> {
+    let limit = limit.map(|limit| in_units(limit, Duration::from_millis(1)));
+    socket.set_tcp_user_timeout(limit)
+}
+
+/// The least multiple of `unit` that is not shorter than `duration`. The kernel would round down,
+/// and zero has a meaning of its own.
+fn in_units(duration: Duration, unit: Duration) -> Duration {
+    let units = duration.as_nanos().div_ceil(unit.as_nanos());
+    unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Goal: no duration becomes shorter on its way to the kernel, least of all zero, which would
-    /// switch the limit off.
-    /// Method: durations around whole units. Kills: truncation; an overflow.
+    /// Goal: a duration is not shortened on its way to the kernel, and a positive one does not
+    /// become zero, which would switch the limit off.
+    ///
+    /// Method: durations around whole units.
+    ///
+    /// Kills: truncation; an overflow.
     #[test]
     fn units_are_rounded_up() {
         let (second, ns) = (Duration::from_secs(1), Duration::from_nanos(1));

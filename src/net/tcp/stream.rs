@@ -71,7 +71,8 @@ impl TcpStream {
     ///
     /// Waits until the kernels of both sides have connected, which does not need an `accept` of the
     /// peer, or until this kernel gives up: by default after about two minutes
-    /// (`net.ipv4.tcp_syn_retries`). [`connect_timeout`](TcpStream::connect_timeout) sets a limit. This is `connect(2)`.
+    /// (`net.ipv4.tcp_syn_retries`). [`connect_timeout`](TcpStream::connect_timeout) sets a limit.
+    /// This is `connect(2)`.
     ///
     /// # Cancel safety
     ///
