@@ -192,9 +192,9 @@ fn what_does_not_listen_is_refused() {
         let file = std::fs::File::open("/dev/null").unwrap();
         let datagram = UdpSocket::bind(any_addr()).unwrap();
         let seconds: [(OwnedFd, &str); 3] = [
-            (datagram.into(), "descriptor 4 of LISTEN_FDS (unknown) is no stream socket"),
+            (datagram.into(), "descriptor 4 of LISTEN_FDS (unknown) is not a stream socket"),
             (connected.into(), "descriptor 4 of LISTEN_FDS (unknown) does not listen"),
-            (file.into(), "descriptor 4 of LISTEN_FDS (unknown) is no socket"),
+            (file.into(), "descriptor 4 of LISTEN_FDS (unknown) is not a socket"),
         ];
         for (second, expected) in seconds {
             let sockets = [tcp.try_clone().unwrap().into(), second];

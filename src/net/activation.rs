@@ -1,8 +1,8 @@
-//! Sockets from systemd, or from another supervisor with its protocol (`sd_listen_fds(3)`).
+//! Socket activation by systemd, or by another supervisor with its protocol (`sd_listen_fds(3)`).
 //!
 //! The supervisor listens, and starts the program with the sockets as descriptors 3, 4, … and
-//! `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` in its environment. Connections wait in the backlog
-//! while the program starts or restarts, and a port below 1024 needs no privileges.
+//! `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` in its environment. Connections wait in the
+//! backlog while the program starts or restarts, and a port below 1024 needs no privileges.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,59 +14,61 @@ use socket2::{Domain, SockRef, Type};
 
 use crate::sys::inherited;
 
-/// `SD_LISTEN_FDS_START`.
+/// The first descriptor: `SD_LISTEN_FDS_START`.
 const FIRST: RawFd = 3;
 
-/// More descriptors than this are taken for a bad value.
+/// A larger number of descriptors is an invalid value.
 const COUNT_MAX: u32 = 4096;
 
-/// The name of a socket that the supervisor has not named.
+/// The name of a socket without a name from the supervisor.
 const UNNAMED: &str = "unknown";
 
-/// Whether the descriptors have been taken. They are the process's, not one loop's.
+/// Whether the descriptors have been taken. They belong to the process, not to one loop.
 static IS_TAKEN: Mutex<bool> = Mutex::new(false);
 
-/// A listening socket that the supervisor has opened. See [`activated`].
+/// A listening socket that the supervisor has opened. [`activated`] returns it.
 #[derive(Debug)]
 pub struct Activated {
-    /// `FileDescriptorName=` of the socket unit, or else the unit's name; `"unknown"` without
-    /// `LISTEN_FDNAMES`. Several sockets may have the same name.
+    /// The name of the socket: `FileDescriptorName=` of the socket unit, or else the name of the
+    /// unit. `"unknown"` without `LISTEN_FDNAMES`. Several sockets may have the same name.
     pub name: String,
     /// The socket.
     pub listener: ActivatedListener,
 }
 
-/// What kind of socket it is. Both can be sent to the thread whose loop is to accept.
+/// A listening socket by its family. It can be sent to the thread whose loop will accept.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ActivatedListener {
-    /// For [`TcpListener::from_std`](crate::net::TcpListener::from_std).
+    /// A TCP socket, for [`TcpListener::from_std`](crate::net::TcpListener::from_std).
     Tcp(std::net::TcpListener),
-    /// For [`UnixListener::from_std`](crate::net::UnixListener::from_std). Its file is the supervisor's.
+    /// A Unix socket, for [`UnixListener::from_std`](crate::net::UnixListener::from_std). Its file
+    /// belongs to the supervisor.
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Takes the listening sockets that systemd has opened for this process, in the order of its unit:
-/// `ListenStream=` with `Accept=no`.
+/// Takes the listening sockets that the supervisor has opened for this process.
 ///
-/// Empty if the process was not started by socket activation: without `LISTEN_FDS`, or if
-/// `LISTEN_PID` is another process, from which the environment was inherited. The program then binds
-/// an address of its own. The sockets are close-on-exec afterwards; the environment is left as it is,
-/// and a child finds that it is not meant by it.
+/// They are in the order of the systemd unit, which needs `ListenStream=` and `Accept=no`. The list
+/// is empty if the process was not started by socket activation: without `LISTEN_FDS`, or if
+/// `LISTEN_PID` is another process, from which the environment was inherited. The program then
+/// binds an address of its own.
 ///
-/// Needs no loop. Call it before anything else opens descriptors by number.
+/// The sockets become close-on-exec. The environment is not changed; a child process finds that
+/// `LISTEN_PID` is another process. This is `sd_listen_fds_with_names(3)`. It needs no loop. Call it
+/// before other code opens descriptors by number.
 ///
 /// # Errors
 ///
-/// `InvalidData` with a text that names the variable or the descriptor: a value that is no number,
-/// more or fewer names than descriptors, a descriptor that is not open, is no socket, is a datagram
-/// socket or does not listen (`Accept=yes`). Nothing is taken then. `AlreadyExists` if an earlier call
-/// has taken them.
+/// `InvalidData` with a text that names the variable or the descriptor, for a value that is not a
+/// number, for more or fewer names than descriptors, and for a descriptor that is not open, not a
+/// socket, a datagram socket, or not listening (`Accept=yes`). No socket is taken then.
+/// `AlreadyExists` if an earlier call has taken them.
 ///
-/// ```no_run
+/// ```
 /// use ringloop::net::{ActivatedListener, TcpListener, activated};
 ///
-/// # async fn example() -> std::io::Result<()> {
+/// # ringloop::run(async {
 /// let mut listeners = Vec::new();
 /// for activated in activated()? {
 ///     match activated.listener {
@@ -75,10 +77,9 @@ pub enum ActivatedListener {
 ///     }
 /// }
 /// if listeners.is_empty() {
-///     listeners.push(TcpListener::bind("127.0.0.1:7000")?);
+///     listeners.push(TcpListener::bind("127.0.0.1:0")?);
 /// }
-/// # Ok(())
-/// # }
+/// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub fn activated() -> io::Result<Vec<Activated>> {
     let mut is_taken = IS_TAKEN.lock().expect("nothing panics under this lock");
@@ -88,7 +89,7 @@ pub fn activated() -> io::Result<Vec<Activated>> {
         return Ok(Vec::new());
     }
     if *is_taken {
-        let text = "the descriptors of LISTEN_FDS have been taken by an earlier call";
+        let text = "an earlier call has taken the descriptors of LISTEN_FDS";
         return Err(io::Error::new(ErrorKind::AlreadyExists, text));
     }
     let activated = adopt_all(offered)?;
@@ -96,7 +97,7 @@ pub fn activated() -> io::Result<Vec<Activated>> {
     Ok(activated)
 }
 
-/// The numbers and names that the environment has for this process.
+/// Reads the descriptors and names for this process from the environment.
 fn offered(
     pid: Option<OsString>,
     count: Option<OsString>,
@@ -150,7 +151,7 @@ fn adopt_all(offered: Vec<(RawFd, String)>) -> io::Result<Vec<Activated>> {
         }
     }
     if let Some(error) = failure {
-        // They stay open, for the program to look at.
+        // The descriptors stay open: the program may want to examine them.
         for (socket, _) in owned {
             let _ = socket.into_raw_fd();
         }
@@ -162,19 +163,19 @@ fn adopt_all(offered: Vec<(RawFd, String)>) -> io::Result<Vec<Activated>> {
         .collect()
 }
 
-/// Whether it is a listening stream socket, or what it is instead.
+/// The family of a listening stream socket. The error is the reason why it is not one.
 fn kind(socket: &OwnedFd) -> io::Result<Domain> {
     let options = SockRef::from(socket);
-    let kind = options.r#type().map_err(|_| io::Error::other("is no socket"))?;
+    let kind = options.r#type().map_err(|_| io::Error::other("is not a socket"))?;
     if kind != Type::STREAM {
-        return Err(io::Error::other("is no stream socket: ListenStream= is needed"));
+        return Err(io::Error::other("is not a stream socket: the unit needs ListenStream="));
     }
     if !options.is_listener()? {
-        return Err(io::Error::other("does not listen: Accept=no is needed"));
+        return Err(io::Error::other("does not listen: the unit needs Accept=no"));
     }
     match options.domain()? {
         domain @ (Domain::IPV4 | Domain::IPV6 | Domain::UNIX) => Ok(domain),
-        other => Err(io::Error::other(format!("is of an unknown family, {other:?}"))),
+        other => Err(io::Error::other(format!("has an unknown address family, {other:?}"))),
     }
 }
 
@@ -200,10 +201,10 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    /// Goal: the environment is read as `sd_listen_fds(3)` reads it, and what it cannot mean is an
+    /// Goal: the environment is read as `sd_listen_fds(3)` reads it, and an invalid value is an
     /// error that names the variable.
     ///
-    /// Method: values that are good, are another process's, and are bad.
+    /// Method: valid values, those of another process, and invalid ones.
     ///
     /// Kills: descriptors of another process; a first number other than 3; a name that is given to
     /// the wrong socket; a panic or an empty list for a bad value.

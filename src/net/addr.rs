@@ -1,15 +1,23 @@
-//! Where to connect and listen.
+//! [`ToAddr`]: the addresses to connect to and to listen on.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// Something that is a socket address: a `SocketAddr`, an `(IpAddr, u16)` pair, or text such as
+/// A type that can be a socket address: `SocketAddr`, an `(IpAddr, u16)` pair, or text such as
 /// `"127.0.0.1:8080"`.
 ///
-/// Host names are not looked up: that would block the loop. Resolve them on another thread, for
-/// example with [`std::net::ToSocketAddrs`].
+/// Unlike [`std::net::ToSocketAddrs`], it does not look up host names, which would block the loop.
+/// Look them up on another thread, for example with that trait.
+///
+/// ```
+/// use ringloop::net::ToAddr;
+///
+/// assert!("127.0.0.1:8080".to_addr()?.is_ipv4());
+/// assert!("localhost:8080".to_addr().is_err());
+/// # std::io::Result::Ok(())
+/// ```
 pub trait ToAddr: sealed::Sealed {
-    /// The address.
+    /// Returns the address.
     ///
     /// # Errors
     ///
@@ -40,7 +48,10 @@ impl ToAddr for str {
         self.parse().map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("{self:?} is not an address like 127.0.0.1:8080 or [::1]:8080 (host names are not looked up here)"),
+                format!(
+                    "{self:?} is not an address like 127.0.0.1:8080 or [::1]:8080 (host names are \
+                     not looked up here)"
+                ),
             )
         })
     }

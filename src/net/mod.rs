@@ -1,13 +1,13 @@
-//! Sockets.
+//! TCP and Unix sockets.
 //!
-//! Operations belong to the socket, not to the future that waits. A listener owns one multishot
-//! accept and a queue of connections, a stream one multishot receive and a queue of filled buffers;
-//! `accept()` and `recv()` only take from the queue. Dropping such a future at any moment loses
-//! nothing, so `select!`, `timeout` and abort are safe on every read and accept.
+//! An operation belongs to the socket, not to the future that waits. A listener owns one multishot
+//! accept and a queue of connections; a stream owns one multishot receive and a queue of filled
+//! buffers. `accept` and `recv` take from the queue, so dropping such a future at any moment loses
+//! nothing: `select!`, `timeout` and abort are safe on every read and accept.
 //!
-//! The state behind each type is an `Owner` (in `reactor`): it submits requests and is
-//! handed the answers. It stays alive, with its descriptor and its buffers, until the last final
-//! completion, whatever the program drops.
+//! The state behind each type is an `Owner` (in `reactor`): it submits requests and receives their
+//! results. It stays alive, with its descriptor and its buffers, until the last final completion,
+//! whatever the program drops.
 
 mod activation;
 mod addr;

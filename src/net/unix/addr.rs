@@ -1,4 +1,4 @@
-//! What a Unix socket is called: a path, or a name of its own with an `@` before it.
+//! Addresses of Unix sockets: a path, or an abstract name with an `@` before it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,23 +9,27 @@ use std::path::Path;
 
 use socket2::SockAddr;
 
-/// Bytes of a path or a name: `sun_path`, less the zero that ends the one and begins the other.
+/// Bytes of a path or a name: `sun_path` without the zero byte that ends a path or begins a name.
 const NAME_BYTES_MAX: usize = 107;
 
-/// The address that `text` means.
+/// Converts a path, or an abstract name after an `@`, into an address.
 pub(super) fn to_addr(text: &Path) -> io::Result<SockAddr> {
     let bytes = text.as_os_str().as_bytes();
     let abstract_name = bytes.strip_prefix(b"@");
     let name = abstract_name.unwrap_or(bytes);
     if name.is_empty() {
-        return refuse("a Unix socket has a path, or a name after an @, and this is empty".into());
+        return refuse("empty address: a Unix socket needs a path, or a name after an @".into());
     }
     if name.contains(&0) {
-        return refuse(format!("{text:?}: there is a zero byte in it"));
+        return refuse(format!(
+            "{text:?} has a zero byte, which a path of a Unix socket cannot have"
+        ));
     }
     if name.len() > NAME_BYTES_MAX {
         let len = name.len();
-        return refuse(format!("{text:?}: {len} bytes, and a Unix socket's address holds 107"));
+        return refuse(format!(
+            "{text:?} has {len} bytes, more than the {NAME_BYTES_MAX} of a Unix socket's address"
+        ));
     }
     match abstract_name {
         None => SockAddr::unix(text),
@@ -33,7 +37,7 @@ pub(super) fn to_addr(text: &Path) -> io::Result<SockAddr> {
     }
 }
 
-/// As std says it.
+/// Converts an address of socket2 into one of std.
 pub(super) fn from_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
     if !addr.is_unix() {
         return Err(io::ErrorKind::Unsupported.into());

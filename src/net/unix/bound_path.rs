@@ -1,12 +1,12 @@
-//! The file that a listener's `bind` has made.
+//! The file of a Unix listener, and its removal.
 //!
-//! The kernel never removes it, and a path that exists cannot be bound, so a server that left its
-//! file behind could not be started again. But by then the path may be somebody else's: a successor
-//! that was started before this one ended has removed it and made its own. So it is removed only if
-//! it is the very file that `bind` made.
+//! The kernel does not remove the file when the socket is closed, and a path that exists cannot be
+//! bound. So a server that left its file behind could not be started again. But the path may
+//! already lead to the file of a successor, which has removed the old one and bound its own before
+//! this server ended. So the file is removed only if it is the one that `bind` made.
 //!
-//! **Invariant.** The file's inode number names nobody else: the listening socket holds the inode,
-//! so this value must be dropped before the descriptor is closed.
+//! **Invariant.** While this value lives, no other file has the inode number: the listening socket
+//! holds the inode. So this value must be dropped before the descriptor is closed.
 
 use std::fs;
 use std::io;
@@ -17,6 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::sys::fork::Process;
 
+/// The file that `bind` made. Dropping the value removes it.
 pub(super) struct BoundPath {
     path: PathBuf,
     id: FileId,
@@ -28,36 +29,36 @@ pub(super) struct BoundPath {
 type FileId = (u64, u64);
 
 impl BoundPath {
-    /// Call right after `bind`.
+    /// Remembers the file at `path`. Call right after `bind`.
     pub(super) fn new(path: &Path) -> io::Result<BoundPath> {
         let id = file_id(path)?;
-        // The program may change its directory.
+        // Absolute, because the program may change its directory.
         let path = std::path::absolute(path)?;
         Ok(BoundPath { path, id, is_kept: false, process: Process::current() })
     }
 
-    /// Leaves the file.
+    /// Leaves the file in place.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
     }
 
-    /// Removes the file unless something listens there. For a socket that another descriptor may name,
-    /// once ours is closed: then a connect is refused if ours was the last.
+    /// Removes the file unless a socket listens there.
     ///
-    /// A listener that is found gets a connection which ends at once. The inode is not held any more, so
-    /// the file of a successor that has bound and does not listen yet could be taken for ours, if it was
-    /// given the same inode in between.
+    /// For a socket that another descriptor may name, after ours has been closed: a connect is
+    /// refused if ours was the last. A listener that is found gets a connection which ends at once.
+    /// The inode is not held any more, so the file of a successor that has bound and does not
+    /// listen yet could be taken for ours, if it got the same inode number.
     pub(super) fn remove_if_unheld(mut self) {
         self.is_kept = self.is_of_parent() || !is_refused(&self.path);
     }
 
-    /// In a forked child the file is the parent's, which may still listen.
+    /// Whether this is a forked child. The file belongs to the parent, which may still listen.
     fn is_of_parent(&self) -> bool {
         !self.process.is_current()
     }
 }
 
-/// Removes the file of a socket on which nothing listens. Whether it did.
+/// Removes the file of a socket on which no process listens. Returns whether it did.
 pub(super) fn remove_stale(path: &Path) -> io::Result<bool> {
     let is_socket = fs::symlink_metadata(path)?.file_type().is_socket();
     let id = file_id(path)?;
@@ -68,7 +69,7 @@ pub(super) fn remove_stale(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether a connect finds the file of a socket on which nothing listens.
+/// Whether `path` is a socket on which no process listens.
 fn is_refused(path: &Path) -> bool {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
@@ -83,7 +84,7 @@ impl Drop for BoundPath {
             return;
         }
         if file_id(&self.path).is_ok_and(|id| id == self.id) {
-            // It may be gone by now, or the directory be closed to us: nobody could do better.
+            // An error is ignored: the file may be gone, or the directory not writable.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,28 +1,29 @@
-//! Reaching a listener.
+//! Connecting to a Unix listener.
 //!
-//! **`connect(2)` is called here, not by the driver.** On a Unix socket there is nothing to wait
-//! for: it connects or fails within the call. One case is left, a listener whose backlog is full. A
-//! blocking connect sleeps then, one that must not block gets `EAGAIN`, and nothing in between
-//! exists: a socket that has not connected polls as writable (`POLLOUT | POLLHUP`), so there is no
-//! event for "now". Asked to wait all the same (Linux 6.18), io_uring tries 128 times in a row and
-//! then gives every such connect a kernel thread of its own, up to `RLIMIT_NPROC`; if the socket has
-//! `O_NONBLOCK`, it answers `EAGAIN` after as many tries. epoll would wait for an edge that never
-//! comes. So connects that meet a full backlog wait in a line, one per address and loop, and only
-//! its first one asks again.
+//! **`connect(2)` is called here, not by the driver.** On a Unix socket it connects or fails within
+//! the call, except when the backlog of the listener is full. Then a blocking connect sleeps, and a
+//! non-blocking one fails with `EAGAIN`. There is no event to wait for: an unconnected socket polls
+//! as writable (`POLLOUT | POLLHUP`).
+//!
+//! The drivers cannot wait either. io_uring (Linux 6.18) retries such a connect 128 times and then
+//! uses one kernel thread for each, up to `RLIMIT_NPROC`; if the socket has `O_NONBLOCK`, it returns
+//! `EAGAIN` after the retries. On epoll no edge ever comes. So connects that meet a full backlog
+//! wait in a line, one per address and loop, and only the first of the line retries.
 //!
 //! ```text
-//!  no line ── EAGAIN ──▶ waiting ── its turn ──▶ asks ── connected, refused ──▶ the next one's turn
+//!  no line ── EAGAIN ──▶ waiting ── its turn ──▶ connect(2) ── done ──▶ the next one's turn
 //!                            ▲                     │ EAGAIN
 //!                            └──── a pause ────────┘
 //! ```
 //!
-//! The pause doubles while nothing connects, from [`PAUSE_MIN_NS`] to [`PAUSE_MAX_NS`], and is short
-//! again after a success. So a line moves about as fast as the listener accepts and costs one
-//! system call per pause however long it is. Its order is that of waiting, but it is not strict: several
-//! of its connects may be awake at once.
+//! The pause doubles while no connect succeeds, from [`PAUSE_MIN_NS`] to [`PAUSE_MAX_NS`], and is
+//! short again after a success. So a line moves about as fast as the listener accepts, and costs
+//! one system call per pause whatever its length. The order of the line is not strict: several of
+//! its connects may be awake at once.
 //!
-//! **Invariant.** While a connect waits that has not been woken, the line's timer is set. So a
-//! connect that was woken and is not polled, or was dropped, delays the others by one pause.
+//! **Invariant.** While a connect of the line waits and has not been woken, the timer of the line
+//! is set. So a connect that was woken and is not polled, or was dropped, delays the others by one
+//! pause.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ use crate::task::wait_list::{self, WaitList, WaiterId};
 const PAUSE_MIN_NS: u64 = 50_000;
 const PAUSE_MAX_NS: u64 = 16_000_000;
 
+/// Connects a new socket to the listener at `path`.
 pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<OwnedFd> {
     let (socket, addr) = match socket_for(path) {
         Ok(made) => made,
@@ -58,11 +60,11 @@ fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {
     Ok((socket, addr))
 }
 
-/// A loop, by its address, and a listener's address.
+/// The address of the loop in memory, and the address of the listener.
 type LineKey = (usize, Vec<u8>);
 
 thread_local! {
-    /// The lines of this thread's loops. Each is here as long as a connect waits in it.
+    /// The lines of this thread's loops. A line is here while a connect waits in it.
     static LINES: RefCell<BTreeMap<LineKey, Rc<Line>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -76,7 +78,7 @@ struct Line {
     pause_ns: Cell<u64>,
 }
 
-/// One connect.
+/// One connect that waits.
 struct ConnectWait<'a> {
     reactor: &'a Rc<Reactor>,
     addr: SockAddr,
@@ -133,7 +135,7 @@ impl ConnectWait<'_> {
     fn key(&self) -> LineKey {
         let bytes = self.addr.as_pathname().map(|path| path.as_os_str().as_encoded_bytes());
         let name = bytes.or_else(|| self.addr.as_abstract_namespace()).unwrap_or_default();
-        // Abstract names and paths are told apart by the zero byte, which no path has.
+        // The zero byte, which no path has, distinguishes abstract names from paths.
         let is_abstract = self.addr.as_pathname().is_none();
         let prefix: &[u8] = if is_abstract { b"\0" } else { b"" };
         (Rc::as_ptr(self.reactor).addr(), [prefix, name].concat())
@@ -174,7 +176,7 @@ impl Line {
         if self.members_count.get() > 0 {
             return;
         }
-        // The table is gone if the thread is ending, and with it what this would remove.
+        // If the thread is ending, the table and its lines are gone.
         let removed = LINES.try_with(|lines| lines.borrow_mut().remove(&self.key));
         if let Some(timer) = self.timer.take() {
             self.reactor.remove_timer(timer);
@@ -182,7 +184,7 @@ impl Line {
         drop(removed);
     }
 
-    /// Wakes the first connect that waits. The timer wakes the next one, should this not be polled.
+    /// Wakes the first connect that waits. If it is not polled, the timer wakes the next one.
     fn wake_next(self: &Rc<Self>) {
         let woken = self.waiters.borrow_mut().wake_first();
         woken.for_each(|waker| self.reactor.wake_deferred(Some(waker)));

@@ -1,4 +1,4 @@
-//! `UnixListener`.
+//! [`UnixListener`] and its builder.
 
 use std::fmt;
 use std::fs;
@@ -19,49 +19,66 @@ use crate::net::socket::bind;
 use crate::net::socket::listener::{BACKLOG, Listening};
 use crate::runtime::context;
 
-/// A server socket within this machine.
+/// A Unix socket that accepts connections (`unix(7)`, `SOCK_STREAM`).
 ///
-/// It accepts as [`TcpListener`](crate::net::TcpListener) does: by itself, into a queue, so that
-/// dropping an [`accept`](UnixListener::accept) loses no connection; a shortage makes it rest.
+/// It accepts like [`TcpListener`](crate::net::TcpListener): from the first
+/// [`accept`](UnixListener::accept) on into a queue, so dropping an `accept` loses no connection,
+/// and when descriptors or memory run out, it retries after 100 ms and reports the shortage once.
 ///
 /// Dropping the listener stops accepting, and removes the file that [`bind`](UnixListener::bind)
-/// has made, if the path still leads to it: a successor's stays. If the program has seen the descriptor
-/// (`as_fd`) or has forked, another descriptor of the socket may go on listening; then the file is
-/// removed only if a connect to it is refused once ours is closed. [`keep_path`](UnixListener::keep_path)
-/// and [`into_std`](UnixListener::into_std) leave it. A process that is killed leaves it behind.
+/// made, if the path still leads to it: the file of a successor stays. If the program has seen the
+/// descriptor (`as_fd`) or has forked, another descriptor of the socket may go on listening; the
+/// file is then removed only if a connect to it is refused after the descriptor is closed.
+/// [`keep_path`](UnixListener::keep_path) and [`into_std`](UnixListener::into_std) leave the file,
+/// and so does a process that is killed.
 ///
-/// ```no_run
-/// # async fn example() -> std::io::Result<()> {
-/// let listener = ringloop::net::UnixListener::bind("/run/example/hello")?;
-/// loop {
-///     let mut stream = listener.accept().await?;
-///     ringloop::spawn(async move { stream.write_all(b"hello").await });
-/// }
-/// # }
+/// ```
+/// use ringloop::net::{UnixListener, UnixStream};
+///
+/// # ringloop::run(async {
+/// # let path = std::env::temp_dir().join(format!("ringloop-listener-{}", std::process::id()));
+/// let listener = UnixListener::bind(&path)?; // for example "/run/server/socket"
+/// ringloop::spawn(async move {
+///     while let Ok(mut stream) = listener.accept().await {
+///         ringloop::spawn(async move { stream.write_all(b"hello").await });
+///     }
+/// });
+///
+/// let mut client = UnixStream::connect(&path).await?;
+/// assert_eq!(*client.recv().await?, *b"hello");
+/// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub struct UnixListener {
     /// `None` for an abstract name, and once it has been removed.
     path: Option<BoundPath>,
-    /// `None` once it has been given away.
+    /// `None` once `into_std` or `drop` has taken it.
     listening: Option<Rc<Listening>>,
 }
 
 impl UnixListener {
-    /// Listens at `path`, with a backlog of 4096, which `net.core.somaxconn` cuts. A path that
-    /// begins with `@` is not in the file system but a name of its own (an abstract address, which
-    /// ends with the socket); for a file of that name write `./@name`.
+    /// Listens at `path`, with a backlog of 4096 connections.
     ///
-    /// Who may connect is decided by the file's permissions, which the umask sets.
+    /// A path that begins with `@` is an abstract name (`unix(7)`), not a file, and ends with the
+    /// socket; for a file of that name write `./@name`. The permissions of the file, which the
+    /// umask sets, decide which processes may connect.
     ///
     /// # Errors
     ///
-    /// Those of `socket(2)`, `bind(2)` and `listen(2)`: `AddrInUse` if the path exists, whether or
-    /// not anybody listens there. `InvalidInput` for a path that is empty, longer than 107 bytes or
-    /// has a zero byte in it.
+    /// Those of `socket(2)`, `bind(2)` and `listen(2)`: `AddrInUse` if the path exists, also if no
+    /// socket listens there. `InvalidInput` for a path that is empty, longer than 107 bytes, or has
+    /// a zero byte in it.
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # ringloop::run(async {
+    /// # let name = format!("@ringloop-doc-bind-{}", std::process::id());
+    /// let listener = ringloop::net::UnixListener::bind(name)?; // for example "@server"
+    /// # drop(listener);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
         UnixListener::builder().bind(path)
     }
@@ -77,46 +94,106 @@ impl UnixListener {
         }
     }
 
-    /// Makes a listener of a listening socket from elsewhere. As
-    /// [`TcpListener::from_std`](crate::net::TcpListener::from_std). The file of the socket stays when
-    /// the listener is dropped.
+    /// Makes a listener of a listening socket of std.
+    ///
+    /// The file of the socket stays when the listener is dropped. Details:
+    /// [`TcpListener::from_std`](crate::net::TcpListener::from_std).
     ///
     /// # Panics
     ///
     /// If no loop runs on this thread.
+    ///
+    /// ```
+    /// # use std::os::linux::net::SocketAddrExt;
+    /// # use std::os::unix::net::SocketAddr;
+    /// # ringloop::run(async {
+    /// # let name = format!("ringloop-doc-from-std-{}", std::process::id());
+    /// # let addr = SocketAddr::from_abstract_name(name)?;
+    /// let socket = std::os::unix::net::UnixListener::bind_addr(&addr)?;
+    /// let listener = ringloop::net::UnixListener::from_std(socket);
+    /// # drop(listener);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> UnixListener {
         UnixListener::builder().adopt(listener)
     }
 
-    /// Waits for a connection. As [`TcpListener::accept`](crate::net::TcpListener::accept).
+    /// Waits for a connection.
+    ///
+    /// Several tasks may wait, and are woken in order. Details:
+    /// [`TcpListener::accept`](crate::net::TcpListener::accept). This is `accept4(2)`.
+    ///
+    /// # Cancel safety
     ///
     /// Cancel safe: a dropped `accept` loses no connection.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// An error if this socket cannot accept at all, for example because it was shut down, and if
+    /// the runtime has been closed. Shortages are handled by the listener.
+    ///
+    /// ```
+    /// # use ringloop::net::{UnixListener, UnixStream};
+    /// # ringloop::run(async {
+    /// # let name = format!("@ringloop-doc-accept-{}", std::process::id());
+    /// let listener = UnixListener::bind(&name)?;
+    /// let mut client = UnixStream::connect(&name).await?;
+    /// let mut server = listener.accept().await?;
+    /// client.write_all(b"hello").await?;
+    /// assert_eq!(*server.recv().await?, *b"hello");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn accept(&self) -> io::Result<UnixStream> {
         accept::accept(self.listening(), UnixStream::adopt).await
     }
 
-    /// The connections as a stream that never ends.
+    /// The connections, as a `futures_core::Stream` that never ends.
+    ///
+    /// Each item is that of one [`accept`](UnixListener::accept).
     pub fn incoming(&self) -> Incoming<'_, UnixStream> {
         Incoming::new(self.listening(), UnixStream::adopt)
     }
 
     /// Leaves the file in place when the listener is dropped, for a successor that listens there.
+    ///
+    /// ```
+    /// # ringloop::run(async {
+    /// # let path = std::env::temp_dir().join(format!("ringloop-keep-{}", std::process::id()));
+    /// let mut listener = ringloop::net::UnixListener::bind(&path)?;
+    /// listener.keep_path();
+    /// drop(listener);
+    /// assert!(path.exists());
+    /// # std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub fn keep_path(&mut self) {
         if let Some(path) = self.path.take() {
             path.keep();
         }
     }
 
-    /// Stops accepting and gives the socket away, with the connections that were accepted and not taken.
-    /// The file stays. As [`TcpListener::into_std`](crate::net::TcpListener::into_std).
+    /// Turns the listener into a socket of std, and returns it with the connections of its queue.
+    ///
+    /// The file of the socket stays. Details:
+    /// [`TcpListener::into_std`](crate::net::TcpListener::into_std).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropping the future closes the listener and the connections of its queue.
     ///
     /// # Errors
     ///
     /// Those of `fcntl(2)`.
+    ///
+    /// ```
+    /// # ringloop::run(async {
+    /// # let name = format!("@ringloop-doc-into-std-{}", std::process::id());
+    /// let listener = ringloop::net::UnixListener::bind(name)?;
+    /// let (socket, accepted) = listener.into_std().await?;
+    /// assert!(accepted.is_empty());
+    /// # drop(socket);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
     pub async fn into_std(
         mut self,
     ) -> io::Result<(std::os::unix::net::UnixListener, Vec<UnixStream>)> {
@@ -131,11 +208,7 @@ impl UnixListener {
         Ok((listener, accepted.collect()))
     }
 
-    fn listening(&self) -> &Rc<Listening> {
-        self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
-    }
-
-    /// The address it listens on.
+    /// The address of the socket (`getsockname(2)`).
     ///
     /// # Errors
     ///
@@ -143,13 +216,17 @@ impl UnixListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         addr::from_addr(&SockRef::from(&**self.listening()).local_addr()?)
     }
+
+    fn listening(&self) -> &Rc<Listening> {
+        self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
+    }
 }
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
         let Some(listening) = self.listening.take() else { return };
         match self.path.take() {
-            // Another descriptor may go on listening. Whether one does shows once ours is closed.
+            // Another descriptor may go on listening. A connect finds out once ours is closed.
             Some(path) if listening.may_be_shared() => {
                 listening.at_close(move || path.remove_if_unheld());
             }
@@ -159,6 +236,7 @@ impl Drop for UnixListener {
     }
 }
 
+/// The descriptor, for system calls of the program's own. From then on a duplicate of it may exist.
 impl AsFd for UnixListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listening().share();
@@ -179,7 +257,18 @@ impl fmt::Debug for UnixListener {
     }
 }
 
-/// Settings of a [`UnixListener`].
+/// A builder of Unix listeners. [`UnixListener::builder`] makes one.
+///
+/// ```
+/// # ringloop::run(async {
+/// # let path = std::env::temp_dir().join(format!("ringloop-builder-{}", std::process::id()));
+/// let listener = ringloop::net::UnixListener::builder()
+///     .mode(0o660)
+///     .unlink_existing(true)
+///     .bind(&path)?;
+/// # drop(listener);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `bind`"]
 pub struct UnixListenerBuilder {
@@ -191,45 +280,43 @@ pub struct UnixListenerBuilder {
 }
 
 impl UnixListenerBuilder {
-    /// How many connections the kernel holds until they are accepted; further connects wait.
-    /// `net.core.somaxconn` cuts it. Default: 4096.
+    /// Sets how many connections the kernel holds until they are accepted (`listen(2)`). Further
+    /// connects wait.
+    ///
+    /// The kernel limits the value to `net.core.somaxconn`. The default is 4096.
     pub fn backlog(mut self, count: u32) -> UnixListenerBuilder {
         self.backlog = i32::try_from(count).unwrap_or(i32::MAX);
         self
     }
 
-    /// The permissions of the file, as of `chmod(2)`: who may write to it may connect. They are set
-    /// before the socket listens, so there is no moment with others. An abstract name has none: every
-    /// process of the network namespace may connect. Default: what the umask leaves of `0o777`.
+    /// Sets the permissions of the file (`chmod(2)`): a process that may write to it may connect.
     ///
-    /// ```no_run
-    /// # async fn example() -> std::io::Result<()> {
-    /// let listener = ringloop::net::UnixListener::builder()
-    ///     .mode(0o660)
-    ///     .unlink_existing(true)
-    ///     .bind("/run/example/hello")?;
-    /// # drop(listener);
-    /// # Ok(())
-    /// # }
-    /// ```
+    /// They are set before the socket listens, so a connect never finds others. An abstract name
+    /// has none: every process of the network namespace may connect. The default is `0o777` without
+    /// the bits of the umask.
     pub fn mode(mut self, mode: u32) -> UnixListenerBuilder {
         self.mode = Some(mode);
         self
     }
 
-    /// Removes the file of a socket on which nothing listens, as a process that was killed leaves it
-    /// behind. A file that is no socket, and a socket that answers, stay, and
-    /// [`bind`](UnixListenerBuilder::bind) fails with `AddrInUse`. Default: off.
+    /// Sets whether `bind` removes the file of a socket on which no process listens, as a killed
+    /// process leaves it. Off by default.
     ///
-    /// To find out, it connects: a listener that is there gets a connection which ends at once. Two
-    /// servers that start at the same moment may still disturb each other: one that has bound and does
-    /// not listen yet looks like one that was killed. A supervisor, or a lock, has to keep them apart.
+    /// A file that is not a socket, and a socket that accepts, stay, and
+    /// [`bind`](UnixListenerBuilder::bind) fails with `AddrInUse`.
+    ///
+    /// To find out, `bind` connects: an existing listener gets a connection which ends at once. Two
+    /// servers that start at the same moment may still disturb each other, because one that has
+    /// bound and does not listen yet looks like one that was killed. Start them one by one, or use
+    /// a lock.
     pub fn unlink_existing(mut self, is_on: bool) -> UnixListenerBuilder {
         self.unlink_existing = is_on;
         self
     }
 
-    /// How many accepted connections may be open at once. As
+    /// Limits how many accepted connections may be open at once. No limit by default.
+    ///
+    /// Details:
     /// [`TcpListenerBuilder::max_connections`](crate::net::TcpListenerBuilder::max_connections).
     ///
     /// # Panics
@@ -241,15 +328,20 @@ impl UnixListenerBuilder {
         self
     }
 
-    /// What happens to connections beyond the limit. [`Overflow::Shed`] closes them: a Unix socket
-    /// knows no reset. Default: [`Overflow::LeaveInBacklog`].
+    /// Sets what happens to connections beyond the limit.
+    ///
+    /// [`Overflow::Shed`] closes them, as the kernel has no reset for Unix sockets. The default is
+    /// [`Overflow::LeaveInBacklog`].
     pub fn overflow(mut self, overflow: Overflow) -> UnixListenerBuilder {
         self.overflow = overflow;
         self
     }
 
-    /// Makes a listener of a listening socket from elsewhere. As
-    /// [`TcpListenerBuilder::adopt`](crate::net::TcpListenerBuilder::adopt).
+    /// Makes a listener of a listening socket of std, with the limit of this builder.
+    ///
+    /// It uses [`max_connections`](UnixListenerBuilder::max_connections) and
+    /// [`overflow`](UnixListenerBuilder::overflow). The other settings belong to the bind, which
+    /// has been done. Details: [`UnixListener::from_std`].
     ///
     /// # Panics
     ///
@@ -262,11 +354,19 @@ impl UnixListenerBuilder {
         UnixListener { path: None, listening: Some(listening) }
     }
 
-    /// Listens at `path`. As [`UnixListener::bind`].
+    /// Listens at `path` with these settings.
+    ///
+    /// Details: [`UnixListener::bind`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of `socket(2)`, `bind(2)`, `listen(2)` and `chmod(2)`: `AddrInUse` if the path exists
+    /// and was not removed. `InvalidInput` for a path that is empty, longer than 107 bytes, or has
+    /// a zero byte in it.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread.
     pub fn bind(self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let path = path.as_ref();
         let addr = addr::to_addr(path)?;
@@ -285,7 +385,7 @@ impl UnixListenerBuilder {
         Ok(UnixListener { path, listening: Some(listening) })
     }
 
-    /// A file that exists does not go away by itself, so there is nothing to wait for.
+    /// Binds to a file. It does not retry: an existing file does not go away by itself.
     fn bind_path(&self, socket: &Socket, addr: &SockAddr, path: &Path) -> io::Result<BoundPath> {
         match socket.bind(addr) {
             Err(error)
@@ -299,7 +399,7 @@ impl UnixListenerBuilder {
         }
         let bound = BoundPath::new(path)?;
         if let Some(mode) = self.mode {
-            // Before it listens: until then a connect is refused, whoever may open the file.
+            // Before it listens: until then every connect is refused.
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         }
         socket.listen(self.backlog)?;

@@ -51,8 +51,8 @@ impl UnixStream {
     ///
     /// A path that begins with `@` is an abstract name (`unix(7)`), not a file. While the backlog
     /// of the listener is full, `connect` waits, as a blocking `connect(2)` does. The kernel does
-    /// not report when there is room, so the loop retries after 1 ms and then less often, at least
-    /// every 64 ms. [`connect_timeout`](UnixStream::connect_timeout) sets a limit.
+    /// not report when there is room, so the loop retries after 50 µs and then less often, at least
+    /// every 16 ms. [`connect_timeout`](UnixStream::connect_timeout) sets a limit.
     ///
     /// # Cancel safety
     ///
