@@ -66,7 +66,7 @@ row() {
     status=0
     RUST_BACKTRACE=0 RINGLOOP_DRIVER=$asked timeout -k 5 90 \
         strace -f -qq -o "$scratch/calls" -e trace="$(IFS=,; echo "${names[*]}")" "${faults[@]}" \
-        "$smoke" --exact smoke --nocapture --test-threads=2 >"$scratch/output" 2>&1 || status=$?
+        "$smoke" --exact bytes_timers_and_wakes_arrive --nocapture --test-threads=2 >"$scratch/output" 2>&1 || status=$?
     injected=$(hits '[a-z0-9_]+')
     output=$(sed -n 's/^smoke: //p' "$scratch/output")
     case $status in

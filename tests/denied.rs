@@ -170,7 +170,7 @@ fn a_server_that_is_denied_nothing_serves_and_sleeps() {
 /// Kills: a fallback for `EPERM` only; a probe that is content with `io_uring_setup`; a lost
 /// reason; a loop that polls because its driver cannot sleep.
 #[test]
-fn refusals_at_the_start() {
+fn a_refusal_at_the_start_leads_to_epoll() {
     each(&[
         ("refuse io_uring_setup EPERM", Expect::Epoll(libc::EPERM)),
         ("refuse io_uring_setup ENOSYS", Expect::Epoll(libc::ENOSYS)),
@@ -189,7 +189,7 @@ fn refusals_at_the_start() {
 ///
 /// Kills: asking io_uring first and the environment after that.
 #[test]
-fn a_filter_that_kills() {
+fn the_variable_avoids_a_filter_that_kills() {
     within(LIMIT, || {
         let cell = "kill";
         let Started::Serving(server) = Server::start(cell, Some("epoll")) else {
@@ -212,7 +212,7 @@ fn a_filter_that_kills() {
 /// Kills: an error of setup that does not lead to epoll; a ring that is charged and does not
 /// shrink.
 #[test]
-fn little_lockable_memory() {
+fn little_lockable_memory_is_enough() {
     each(&[
         ("memlock 0", Expect::AsEverOrEpoll(libc::ENOMEM)),
         ("memlock 65536", Expect::AsEverOrEpoll(libc::ENOMEM)),
@@ -224,7 +224,7 @@ fn little_lockable_memory() {
 /// Method: a mount namespace whose `/proc` is empty. Kills: reading limits, descriptors or
 /// thresholds from there.
 #[test]
-fn no_proc() {
+fn a_loop_works_without_proc() {
     each(&[("no-proc", Expect::AsEver)]);
 }
 
@@ -238,7 +238,7 @@ fn no_proc() {
 /// Kills: an accept that is tried again at once; one that is not tried again; a connection that
 /// is lost with a failed accept; a probe that keeps its descriptors.
 #[test]
-fn few_descriptors() {
+fn a_server_with_few_descriptors_recovers() {
     within(LIMIT, || {
         for (cell, limit) in [("nofile 16", 16), ("nofile 64", 64)] {
             let ours = Expect::EpollBecause("RINGLOOP_DRIVER");
@@ -289,7 +289,7 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
 /// Kills: a panic; an operation that hangs, or that is let in after that; a broken driver that is
 /// entered again and again; a report per operation.
 #[test]
-fn enter_is_refused_later() {
+fn an_enter_refused_later_ends_every_operation() {
     within(LIMIT, || {
         for errno in ["EPERM", "EACCES", "ENOSYS"] {
             let Some((mut server, mut peer)) = on_a_ring(&format!("later {errno}")) else { return };
@@ -331,7 +331,7 @@ fn enter_is_refused_later() {
 /// Kills: a drop that waits for completions that cannot be collected, or asks for them until its
 /// deadline; memory that is freed under the kernel.
 #[test]
-fn enter_is_refused_at_the_end() {
+fn an_enter_refused_at_the_end_ends_the_loop() {
     within(LIMIT, || {
         let Some((mut server, mut peer)) = on_a_ring("last EPERM") else { return };
         match Tracer::attach(server.loop_thread) {

@@ -52,7 +52,7 @@ fn driver(diagnosis: &Diagnosis) -> DriverKind {
 ///
 /// Kills: a step that is not written down; a verdict of its own making; settings that are ignored.
 #[test]
-fn everything_works_here() {
+fn every_step_works_on_a_full_machine() {
     let _serial = serial();
     let builder = || Builder::new().driver(DriverChoice::Uring).ring_entries(64, 512);
     let diagnosis = within(LIMIT, || builder().diagnose());
@@ -175,7 +175,7 @@ fn the_strict_choice_has_no_fallback() {
 /// Method: a filter on the first step of both drivers; one on io_uring's second. Kills: a fallback
 /// for a shortage that io_uring has not caused; a list that ends with the first driver.
 #[test]
-fn a_shortage_concerns_both() {
+fn a_shortage_of_descriptors_is_the_verdict_for_both() {
     let _serial = serial();
     if is_driver_given() {
         return;

@@ -52,7 +52,7 @@ fn epoll_takes_over_where_io_uring_is_refused() {
 /// Method: the same filter, the strict choice. Kills: a fallback in spite of the choice; an error
 /// without advice.
 #[test]
-fn the_strict_choice_says_what_to_do() {
+fn the_strict_choice_names_the_remedy() {
     let error = with_refused(libc::SYS_io_uring_setup, libc::EPERM, || {
         let error = Builder::new().driver(DriverChoice::Uring).build().expect_err("refused");
         assert_eq!(error.driver(), DriverKind::Uring);

@@ -19,7 +19,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 ///
 /// Method: one entry each. Kills: a probe that needs room for two entries at once.
 #[test]
-fn a_submission_queue_of_one() {
+fn a_submission_queue_of_one_is_enough() {
     let _serial = serial();
     within(LIMIT, || {
         let runtime = Runtime::builder().ring_entries(1, 1).build().unwrap();
@@ -44,7 +44,7 @@ const CHILD: &str = "RINGLOOP_TEST_CHILD";
 ///
 /// Kills: dropping a `Runnable` with its future inside, which aborts on panic.
 #[test]
-fn a_destructor_that_panics_at_the_end() {
+fn a_destructor_that_panics_does_not_stop_the_end() {
     let _serial = serial(); // the other process is started with pipes
     if std::env::var_os(CHILD).is_some() {
         let reports = Rc::new(RefCell::new(Vec::new()));
@@ -73,7 +73,7 @@ fn a_destructor_that_panics_at_the_end() {
         return;
     }
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_destructor_that_panics_at_the_end"])
+        .args(["--exact", "a_destructor_that_panics_does_not_stop_the_end"])
         .env(CHILD, "1")
         .output()
         .unwrap();
@@ -89,7 +89,7 @@ fn a_destructor_that_panics_at_the_end() {
 ///
 /// Kills: dropping timers with no `catch_unwind` before operations are drained.
 #[test]
-fn a_callback_whose_destructor_panics_at_the_end() {
+fn a_callback_whose_destructor_panics_does_not_stop_the_end() {
     let _serial = serial();
     within(LIMIT, || {
         let before = open_fds();
@@ -150,7 +150,7 @@ fn a_stream_in_a_callback_delivers_at_the_end() {
 ///
 /// Method: such a thread, and its end. Kills: a look at a thread-local that is gone already.
 #[test]
-fn a_runtime_in_a_thread_local() {
+fn a_runtime_in_a_thread_local_ends_with_its_thread() {
     thread_local! {
         static RUNTIME: Runtime = Runtime::new().expect("a driver");
     }
@@ -168,7 +168,7 @@ thread_local! {
 /// Method: a runtime in a thread-local that is destroyed after those of the loop, with a connect
 /// that waits at a full backlog. Kills: a destructor that reaches for a table which is gone.
 #[test]
-fn a_connect_that_ends_with_its_thread() {
+fn a_connect_may_end_with_its_thread() {
     let _serial = serial();
     let path = std::env::temp_dir().join(format!("ringloop-{}-ending", std::process::id()));
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();

@@ -34,7 +34,7 @@ const NAP: Duration = Duration::from_millis(3);
 /// Kills: bytes lost, repeated or swapped by a call that is made again; a timer that is armed once
 /// and forgotten; an eventfd that is read once too often.
 #[test]
-fn smoke() {
+fn bytes_timers_and_wakes_arrive() {
     within(LIMIT, || {
         let builders = [Builder::new(), Builder::new().ring_entries(2, 4).recv_buffers(4, 512)];
         let build = |builder: Builder| builder.build().unwrap_or_else(|e| panic!("smoke: {e}"));

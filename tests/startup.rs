@@ -26,7 +26,7 @@ const ACCEPT_LIMIT: Duration = Duration::from_secs(20);
 /// chose, as fast as it can, while runtimes are built, accept, and are dropped. Names of other
 /// forms are those of other programs on this machine. How often it meets a probe is chance, and
 /// printed; the order in which a stranger is first is a test of the probe itself
-/// (`strangers_may_come_first`).
+/// (`connections_of_others_do_not_fail_the_probe`).
 ///
 /// Kills: an accepted connection of the probe that is kept open; one whose completion is taken for
 /// that of an operation; a probe that counts on being alone.

@@ -74,7 +74,7 @@ fn results_reach_their_handle() {
 ///
 /// Kills: an abort that forgets to wake the joiner; one that overwrites a result.
 #[test]
-fn aborting() {
+fn an_aborted_task_is_dropped_in_the_next_turn() {
     run(async {
         let dropped = Rc::new(Cell::new(0));
         let count = || {
@@ -183,7 +183,7 @@ fn a_panic_reaches_its_handle_or_the_hook_once() {
 ///
 /// Kills: a future dropped outside `catch_unwind`; a joiner that never returns after it.
 #[test]
-fn panics_in_destructors() {
+fn a_panic_in_a_destructor_is_contained() {
     fn bomb() -> OnDrop<fn()> {
         OnDrop(|| panic!("in a destructor"))
     }
@@ -257,7 +257,7 @@ fn a_hook_may_do_anything() {
 ///
 /// Kills: a cancel that only marks; a handle whose drop cancels.
 #[test]
-fn cancelling_callbacks() {
+fn a_cancelled_callback_does_not_run() {
     run(async {
         let owned = Rc::new(());
         let (ran, also_ran) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));

@@ -95,7 +95,7 @@ fn a_cancel_in_the_same_expiry_counts() {
 ///
 /// Kills: rounding down to µs or ms; comparing with a time of before the wait.
 #[test]
-fn never_early() {
+fn timers_are_never_early() {
     run(async {
         let mut dice = Dice::new(6);
         for _ in 0..20 {
@@ -172,7 +172,7 @@ fn a_past_deadline_fires_in_the_next_turn() {
 ///
 /// Kills: overflow of a deadline; `EINVAL` from the kernel for a far one.
 #[test]
-fn endless_durations() {
+fn endless_durations_never_fire() {
     run(async {
         let ages = [
             Duration::MAX,
@@ -349,7 +349,7 @@ fn an_aborted_sleep_takes_its_timer_along() {
 ///
 /// Kills: one behaviour for all; a schedule that drifts.
 #[test]
-fn intervals_that_were_kept_waiting() {
+fn a_delayed_interval_bursts_delays_or_skips() {
     const PERIOD: Duration = Duration::from_millis(4);
     run(async {
         let mut burst = interval(PERIOD);

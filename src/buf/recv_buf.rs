@@ -139,7 +139,7 @@ mod tests {
     /// Goal: `advance` and `truncate` cut the right end, on both kinds of storage.
     /// Method: cut both ends and compare. Kills: forgetting `start` in `truncate`.
     #[test]
-    fn cutting_both_ends() {
+    fn a_buffer_is_cut_at_either_end() {
         let mut buf = RecvBuf::private(b"0123456789".to_vec(), 8);
         buf.advance(2);
         buf.truncate(4);

@@ -84,7 +84,7 @@ mod tests {
     /// Method: 20 000 seeded steps against a `VecDeque`. Kills: an order lost between the inner
     /// element and the rest; an empty rest that is kept; `back_mut` naming the first of several.
     #[test]
-    fn agrees_with_a_deque() {
+    fn a_short_queue_agrees_with_a_deque() {
         let mut queue = ShortQueue::default();
         let mut model = VecDeque::new();
         let mut state = 1u32;

@@ -119,7 +119,7 @@ mod tests {
     /// Goal: what is found is named.
     /// Method: an unknown environment and one with everything. Kills: a line that is left out.
     #[test]
-    fn everything_is_named() {
+    fn every_finding_is_named() {
         let unknown = Environment::read_from(Path::new("/nowhere"), false).to_string();
         assert!(unknown.contains("time namespace: unknown\n"), "{unknown}");
         assert!(unknown.contains("sandbox: seccomp unknown\n"), "{unknown}");

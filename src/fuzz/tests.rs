@@ -87,7 +87,7 @@ fn explain(violation: &str, bytes: &[u8]) {
 /// to give the same trace.
 /// Kills: the bugs of `tests/planted`.
 #[test]
-fn seeds() {
+fn no_seed_of_the_fuzzer_finds_a_violation() {
     descriptors::isolate();
     if let Ok(text) = std::env::var("RINGLOOP_FUZZ_BYTES") {
         let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());

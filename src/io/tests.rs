@@ -245,7 +245,7 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
 /// Kills: a duplicate closed early or never; a poll that is not cancelled; an interrupted poll that
 /// is not asked for again; an answer that meets a watch in a state it does not expect.
 #[test]
-fn nothing_is_left_of_any_poll() {
+fn no_poll_leaves_anything_behind() {
     let mut failures = Vec::new();
     for kind in [OpKind::PollReadable, OpKind::PollWritable] {
         for moment in MOMENTS {

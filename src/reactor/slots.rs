@@ -364,7 +364,7 @@ pub(super) mod tests {
     /// Method: end an operation, start another in the same slot, complete the first again.
     /// Kills: `remove` leaving the generation alone; `find_mut` comparing the index only.
     #[test]
-    fn a_late_completion_names_nobody() {
+    fn a_late_completion_names_no_operation() {
         let (mut slots, first) = slots_with_one();
         assert!(slots.complete(completion(first, Flags::NONE)).is_some());
         let second = slots.insert(Rc::new(Unwatched), 1, &REQUEST).unwrap();
@@ -392,7 +392,7 @@ pub(super) mod tests {
     /// Goal: generations run round without confusion.
     /// Method: start at the last generation. Kills: `+ 1` without wrapping.
     #[test]
-    fn generations_wrap() {
+    fn generations_wrap_without_confusion() {
         let (mut slots, key) = slots_with_one();
         slots.complete(completion(key, Flags::NONE));
         slots.generations[0] = u32::MAX;

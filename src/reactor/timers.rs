@@ -218,7 +218,7 @@ mod tests {
     /// Method: 20 000 seeded steps against a `BTreeMap`, checking every place after each.
     /// Kills: a sift in one direction only after a removal; a place not written back.
     #[test]
-    fn agrees_with_an_ordered_map() {
+    fn timers_agree_with_an_ordered_map() {
         let mut timers = Timers::default();
         let mut model: BTreeMap<(u64, u64), TimerKey> = BTreeMap::new();
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
@@ -280,7 +280,7 @@ mod tests {
     /// Goal: a key of an expired timer does not name the timer that took its entry.
     /// Method: expire one, set another, remove by the first key. Kills: keys without sequence.
     #[test]
-    fn stale_keys_name_nobody() {
+    fn a_stale_key_names_no_timer() {
         let mut timers = Timers::default();
         let first = timers.insert(1, expiry());
         assert!(timers.pop_due(1).is_some());

@@ -254,7 +254,7 @@ fn a_dropped_runtime_leaves_nothing() {
 /// Method: cancels ignored; the cancel is repeated until the deadline; look at ring, report, peer.
 /// Kills: a drop that hangs; one that frees; a cancel that is sent once.
 #[test]
-fn an_undrained_runtime_leaks_and_says_so() {
+fn an_undrained_runtime_leaks_and_reports_it() {
     let (script, runtime, reports) = scripted();
     script.set_cancel_policy(CancelPolicy::Ignore);
     let peer = runtime.block_on(async {

@@ -91,7 +91,7 @@ mod tests {
     /// Goal: no duration, however long, panics or wraps round.
     /// Method: add and subtract the longest. Kills: `+` in place of `saturating_add`.
     #[test]
-    fn arithmetic_saturates() {
+    fn arithmetic_of_instants_saturates() {
         let now = Instant::now();
         assert_eq!((now + Duration::MAX).as_ns(), u64::MAX);
         assert_eq!((now - Duration::MAX).as_ns(), 0);

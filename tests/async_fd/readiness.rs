@@ -58,7 +58,7 @@ fn inotify(directory: &std::path::Path) -> OwnedFd {
 /// Kills: directions mixed up; a hang-up or an error that is not ready; an answer that does not
 /// look at the descriptor.
 #[test]
-fn both_ends_of_a_pipe() {
+fn both_ends_of_a_pipe_become_ready() {
     on_each_driver(|runtime| {
         runtime.block_on(async {
             let (reader, writer) = watched_pipe();
@@ -118,7 +118,7 @@ fn regular_files_are_always_ready() {
 ///
 /// Kills: a driver that asks for more than a poll of these files knows.
 #[test]
-fn eventfds_inotify_and_pidfds() {
+fn eventfds_inotify_and_pidfds_become_readable() {
     on_each_driver(|runtime| {
         runtime.block_on(async {
             let wake_fd = AsyncFd::new(eventfd()).unwrap();
@@ -250,7 +250,7 @@ fn every_waiter_is_woken() {
 ///
 /// Kills: a poll lost in a full queue; a cap that counts polls; an answer for another.
 #[test]
-fn many_watches_on_small_queues() {
+fn many_watches_work_on_small_queues() {
     const COUNT: usize = 300;
     on_each_driver(|runtime| {
         runtime.block_on(async {

@@ -22,7 +22,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     c1_a_dropped_read_exact_puts_bytes_back,
     c2_a_woken_and_dropped_accept_passes_its_wake_on,
     c7_aborting_an_idle_read_is_prompt,
-    c11_locals_are_gone_when_the_abort_has_been_heard,
+    c11_locals_are_dropped_before_the_handle_returns,
 ];
 pub(crate) const ALONE: &[Body] = bodies![
     c2_a_dropped_accept_loses_no_connection,
@@ -388,7 +388,7 @@ fn c4_a_result_that_no_future_takes_is_given_back(on: Driver) {
 /// owns a witness. Abort, await, and look at once.
 ///
 /// Kills: a joiner that is woken before the future has been dropped; a future kept by a waker.
-fn c11_locals_are_gone_when_the_abort_has_been_heard(on: Driver) {
+fn c11_locals_are_dropped_before_the_handle_returns(on: Driver) {
     // The blocked writes cannot go out when the loop ends, which says so.
     let runtime = on.builder().linger(Duration::ZERO).on_unhandled(|_| {}).build().unwrap();
     runtime.block_on(async {

@@ -12,7 +12,7 @@ use ringloop::net::{TcpListener, TcpStream};
 use ringloop::time::timeout;
 use ringloop::{Handle, JoinHandle, spawn};
 
-pub(crate) const ALONE: &[Body] = bodies![a_crowd_with_random_cancels];
+pub(crate) const ALONE: &[Body] = bodies![a_crowd_with_random_cancels_loses_nothing];
 
 /// Goal: among connections that end well, are dropped, reset or aborted at any moment, each byte
 /// arrives once, in order, and on its own connection, and in the end nothing is left.
@@ -23,7 +23,7 @@ pub(crate) const ALONE: &[Body] = bodies![a_crowd_with_random_cancels];
 ///
 /// Kills: bytes delivered to a neighbour; a buffer given back twice or never; an operation that
 /// outlives its socket; a task that is never woken again.
-fn a_crowd_with_random_cancels(on: Driver) {
+fn a_crowd_with_random_cancels_loses_nothing(on: Driver) {
     let before = open_fds();
     // Bytes of clients that end early are lost, which is what they ask for.
     let builder = on.builder().ring_entries(16, 32).recv_buffers(16, 512).on_unhandled(|_| {});

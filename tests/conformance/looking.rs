@@ -19,11 +19,11 @@ pub(crate) const SHARED: &[Body] = bodies![
     closed_sees_every_end_of_a_tcp_peer,
     closed_sees_every_end_of_a_unix_peer,
     closed_sees_the_end_behind_unread_bytes,
-    closed_wakes_everyone_and_survives_drops,
+    closed_wakes_all_waiters_and_survives_drops,
     a_stream_with_a_poll_for_the_end_closes,
     readable_and_peek_take_nothing,
     peek_copies_from_several_buffers,
-    readable_and_peek_at_the_end,
+    readable_and_peek_return_at_the_end,
 ];
 
 fn reset(stream: StdStream) {
@@ -154,7 +154,7 @@ fn closed_sees_the_end_behind_unread_bytes(on: Driver) {
 /// it, also if it was the one that armed the poll.
 /// Method: three waiters of two halves, the first dropped. Kills: one waker for all; a poll that
 /// ends with the future that asked for it.
-fn closed_wakes_everyone_and_survives_drops(on: Driver) {
+fn closed_wakes_all_waiters_and_survives_drops(on: Driver) {
     on.run(async {
         let (stream, peer) = std_pair();
         let (reader, writer) = stream.into_split();
@@ -275,7 +275,7 @@ fn peek_copies_from_several_buffers(on: Driver) {
 /// so does the read, after the bytes that came before.
 /// Method: a peer that closes, and one that resets after its bytes were received.
 /// Kills: a `readable` that does not return at the end; a peek that takes the error from the read.
-fn readable_and_peek_at_the_end(on: Driver) {
+fn readable_and_peek_return_at_the_end(on: Driver) {
     on.run(async {
         let (mut stream, peer) = std_pair();
         drop(peer);

@@ -18,13 +18,13 @@ pub(crate) const SHARED: &[Body] = bodies![
     i3_half_close_comes_after_the_bytes,
     the_peer_may_finish_first,
     i5_bytes_come_before_the_end,
-    i6_closing_while_a_task_reads,
+    i6_closing_ends_a_read_that_waits,
     a_reset_is_that_connections_error,
     bytes_that_have_come_are_read_before_a_reset,
-    abort_resets,
-    failing_connects,
-    addresses_and_options,
-    a_nonblocking_socket_from_elsewhere,
+    abort_resets_the_connection,
+    connects_that_fail_return_the_reason,
+    addresses_and_options_are_those_of_the_socket,
+    a_nonblocking_socket_from_elsewhere_works,
     a_reset_is_returned_to_both_directions,
     after_a_reset_ending_is_no_error,
 ];
@@ -107,7 +107,7 @@ fn the_peer_may_finish_first(on: Driver) {
 ///
 /// Kills: `close(2)` under an armed receive, after which no FIN goes out; a `shutdown` that waits
 /// for the reader; a reading half whose drop closes the connection.
-fn i6_closing_while_a_task_reads(on: Driver) {
+fn i6_closing_ends_a_read_that_waits(on: Driver) {
     on.run(async {
         let to_the_end = |mut peer: std::net::TcpStream| {
             let reading = std::thread::spawn(move || {
@@ -253,7 +253,7 @@ fn bytes_that_have_come_are_read_before_a_reset(on: Driver) {
 /// Method: abort an idle stream, one with a read in flight, and one with a blocked write.
 ///
 /// Kills: an abort that closes in order.
-fn abort_resets(on: Driver) {
+fn abort_resets_the_connection(on: Driver) {
     on.run(async {
         for kind in 0..3 {
             let (mut stream, mut peer) = tight_pair();
@@ -284,7 +284,7 @@ fn abort_resets(on: Driver) {
 /// Method: a port without a listener, a full backlog with a deadline, text that is no address.
 ///
 /// Kills: a result of `connect(2)` not looked at; a deadline without effect.
-fn failing_connects(on: Driver) {
+fn connects_that_fail_return_the_reason(on: Driver) {
     on.run(async {
         let closed = std::net::TcpListener::bind(any_addr()).unwrap();
         let addr = closed.local_addr().unwrap();
@@ -311,7 +311,7 @@ fn failing_connects(on: Driver) {
 /// Method: bind, connect, compare both ends; a second bind on the port is refused unless shared.
 ///
 /// Kills: the two addresses exchanged; `SO_REUSEPORT` set for all listeners.
-fn addresses_and_options(on: Driver) {
+fn addresses_and_options_are_those_of_the_socket(on: Driver) {
     on.run(async {
         let any: [SocketAddr; 2] = [any_addr(), (Ipv6Addr::LOCALHOST, 0).into()];
         for any in any {
@@ -340,7 +340,7 @@ fn addresses_and_options(on: Driver) {
 /// Method: hand one over before bytes are there; read, and write more than the socket holds.
 ///
 /// Kills: `EAGAIN` as an answer, retried without a wait.
-fn a_nonblocking_socket_from_elsewhere(on: Driver) {
+fn a_nonblocking_socket_from_elsewhere_works(on: Driver) {
     on.run(async {
         let (ours, mut theirs) = blocking_pair();
         ours.set_nonblocking(true).unwrap();

@@ -26,8 +26,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_slow_reader_holds_few_buffers_and_loses_nothing,
 ];
 pub(crate) const ALONE: &[Body] = bodies![
-    i1_accepting_rests_while_there_are_no_descriptors,
-    setup_without_descriptors_says_what_to_do,
+    i1_accepting_pauses_while_there_are_no_descriptors,
+    setup_without_descriptors_names_the_remedy,
     connecting_without_descriptors_is_an_error,
 ];
 
@@ -291,7 +291,7 @@ fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
 ///
 /// Kills: re-arming at once on EMFILE; a report per attempt; a listener that stays asleep; a
 /// shortage that is never over.
-fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
+fn i1_accepting_pauses_while_there_are_no_descriptors(on: Driver) {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&reports);
     let runtime = on
@@ -344,7 +344,7 @@ fn i1_accepting_rests_while_there_are_no_descriptors(on: Driver) {
 /// Method: build a runtime with 0, 1, … descriptors left until it works.
 ///
 /// Kills: a panic in set-up; a descriptor left open by a set-up that failed halfway.
-fn setup_without_descriptors_says_what_to_do(on: Driver) {
+fn setup_without_descriptors_names_the_remedy(on: Driver) {
     let mut failed = 0;
     loop {
         let mut full = NoDescriptors::take_all();

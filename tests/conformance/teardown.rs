@@ -25,7 +25,7 @@ pub(crate) const ALONE: &[Body] = bodies![
     what_outlives_its_runtime_is_harmless,
     a_runtime_may_end_inside_another,
     a_stalled_peer_does_not_keep_a_dropped_stream,
-    close_says_how_it_went,
+    close_returns_the_outcome,
     a_stream_that_outlives_its_runtime_closes,
     peers_that_reset_are_counted_and_not_reported,
 ];
@@ -337,7 +337,7 @@ fn a_stalled_peer_does_not_keep_a_dropped_stream(on: Driver) {
 /// Method: one peer that reads and one that does not.
 ///
 /// Kills: `close` returning before the descriptor is free, or without the error.
-fn close_says_how_it_went(on: Driver) {
+fn close_returns_the_outcome(on: Driver) {
     let runtime = on
         .builder()
         .linger(Duration::from_millis(30))

@@ -18,10 +18,10 @@ use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
     f1_no_wake_is_lost_on_the_way_to_sleep,
-    f1_the_first_sleep_hears_wakes,
+    f1_a_wake_ends_the_first_sleep,
     f2_a_flood_of_wakes_is_one,
-    f7_wakers_travel,
-    c9_an_abort_from_another_thread_is_heard,
+    f7_wakers_work_on_other_threads,
+    c9_an_abort_from_another_thread_wakes_the_loop,
 ];
 pub(crate) const ALONE: &[Body] = bodies![f3_wakes_after_the_end_are_harmless];
 
@@ -114,7 +114,7 @@ fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
 /// Method: 2 000 fresh runtimes whose first and only event is a wake from another thread.
 ///
 /// Kills: arming the wake fd's read at the end of the first turn, or pushing it without submitting.
-fn f1_the_first_sleep_hears_wakes(on: Driver) {
+fn f1_a_wake_ends_the_first_sleep(on: Driver) {
     let counter = Arc::new(Counter::default());
     let (request, thread) = raiser(&counter, 13);
     for number in 1..=scaled(2_000) {
@@ -241,7 +241,7 @@ impl Drop for Dropped {
 /// and again, and checks the thread it is polled on.
 ///
 /// Kills: a waker with a count that is not atomic; polling where `wake` was called.
-fn f7_wakers_travel(on: Driver) {
+fn f7_wakers_work_on_other_threads(on: Driver) {
     on.run(async {
         let home = thread::current().id();
         let (wakers, incoming) = channel::<Waker>();
@@ -292,7 +292,7 @@ fn f7_wakers_travel(on: Driver) {
 ///
 /// Kills: an abort that sets a flag and does not wake the loop; a future dropped where `abort` was
 /// called.
-fn c9_an_abort_from_another_thread_is_heard(on: Driver) {
+fn c9_an_abort_from_another_thread_wakes_the_loop(on: Driver) {
     let (to_abort, orders) = channel::<AbortHandle>();
     let aborting = thread::spawn(move || {
         let mut dice = Dice::new(14);

@@ -24,17 +24,17 @@ use ringloop::spawn;
 use ringloop::time::{Instant, sleep};
 
 pub(crate) const SHARED: &[Body] = bodies![
-    unix_bytes_both_ways,
+    unix_streams_carry_bytes_both_ways,
     unix_drops_lose_nothing,
-    unix_addresses,
-    unix_bad_addresses,
-    unix_paths_that_are_taken,
+    unix_addresses_are_what_the_program_wrote,
+    bad_unix_addresses_are_refused,
+    unix_paths_that_are_taken_are_refused,
     i18_a_listener_removes_its_own_path_only,
     a_listeners_path_stays_while_another_listens,
-    unix_full_backlog,
+    unix_connects_wait_while_the_backlog_is_full,
     unix_connects_wait_in_a_line,
     unix_connects_let_others_run,
-    unix_ends,
+    a_unix_listener_that_ends_refuses_and_closes,
 ];
 
 /// Far more than a Unix socket's buffers and our queue hold.
@@ -76,7 +76,7 @@ impl Drop for Directory {
 /// while it reads; then `read_exact`, `read`, `split` and `close` on a pair.
 ///
 /// Kills: a Unix stream whose receive or send is not armed again; an end before the last bytes.
-fn unix_bytes_both_ways(on: Driver) {
+fn unix_streams_carry_bytes_both_ways(on: Driver) {
     on.run(async {
         let name = any_name();
         let listener = UnixListener::bind(&name).unwrap();
@@ -155,7 +155,7 @@ fn abstract_addr(name: &str) -> SocketAddr {
 /// 107 bytes; reached by an ordinary socket, and named by both ends.
 ///
 /// Kills: a name with its zero; a path cut by one; an `@` in a path taken for a name.
-fn unix_addresses(on: Driver) {
+fn unix_addresses_are_what_the_program_wrote(on: Driver) {
     let directory = Directory::new();
     on.run(async {
         let room = 107 - directory.path("").as_os_str().len();
@@ -189,7 +189,7 @@ fn unix_addresses(on: Driver) {
 /// connect.
 ///
 /// Kills: a path cut short in silence; an empty path, which the kernel takes for "any name".
-fn unix_bad_addresses(on: Driver) {
+fn bad_unix_addresses_are_refused(on: Driver) {
     on.run(async {
         let long = "p".repeat(108);
         let zero = OsStr::from_bytes(b"a\0b");
@@ -208,7 +208,7 @@ fn unix_bad_addresses(on: Driver) {
 /// to each, and to nothing.
 ///
 /// Kills: unlinking before `bind`; removing the path after a `bind` that failed.
-fn unix_paths_that_are_taken(on: Driver) {
+fn unix_paths_that_are_taken_are_refused(on: Driver) {
     let directory = Directory::new();
     on.run(async {
         let (file, left) = (directory.path("file"), directory.path("left"));
@@ -339,7 +339,7 @@ fn full_listener(name: &str) -> (Socket, StdStream) {
 ///
 /// Kills: `WouldBlock` handed to the program; a retry without a pause; a wait for an edge that
 /// never comes.
-fn unix_full_backlog(on: Driver) {
+fn unix_connects_wait_while_the_backlog_is_full(on: Driver) {
     on.run(async {
         let name = any_name();
         let (listener, _first) = full_listener(&name);
@@ -443,7 +443,7 @@ fn unix_connects_let_others_run(on: Driver) {
 /// Method: both, with an ordinary socket as the peer.
 ///
 /// Kills: a listener that goes on taking connections; an `abort` that sends on.
-fn unix_ends(on: Driver) {
+fn a_unix_listener_that_ends_refuses_and_closes(on: Driver) {
     on.run(async {
         let name = any_name();
         let listener = UnixListener::bind(&name).unwrap();

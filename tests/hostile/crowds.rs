@@ -15,9 +15,9 @@ use crate::common::{any_addr, open_fds, unanswering_addr};
 use crate::{Body, Driver, bodies, serving};
 
 pub(crate) const ALONE: &[Body] = bodies![
-    ten_thousand_connections_that_say_nothing,
-    connections_that_are_never_accepted,
-    connects_that_are_never_answered,
+    ten_thousand_silent_connections_have_a_bound,
+    connections_that_are_never_accepted_have_a_bound,
+    connects_that_are_never_answered_have_a_bound,
     blocked_operations_fill_a_small_ring_four_times,
     blocked_operations_fill_the_default_ring_twice,
 ];
@@ -66,7 +66,7 @@ impl Drop for Crowd {
 /// Goal: ten thousand silent connections cost their memory and nothing else.
 /// Method: another process makes them. Kills: a buffer for each connection; a turn that looks at
 /// every connection.
-fn ten_thousand_connections_that_say_nothing(on: Driver) {
+fn ten_thousand_silent_connections_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let process = Command::new(std::env::current_exe().unwrap())
             .env(CROWD, format!("{} {}", stage.addr, stage.attackers))
@@ -131,7 +131,7 @@ impl Drop for Unaccepted {
 /// nothing. Method: eight connects at every step to a listener that is asked for one connection,
 /// and eight to one that is asked for none; on slow machines one each. Kills: an accept queue
 /// without a bound.
-fn connections_that_are_never_accepted(on: Driver) {
+fn connections_that_are_never_accepted_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let bind = || {
             let listener = TcpListener::builder().backlog(BACKLOG as u32).bind(any_addr());
@@ -214,7 +214,7 @@ const WAITING_BYTES: u64 = 4 * 1024;
 /// Goal: connects that are never answered cost a task, a socket and an operation each.
 /// Method: connects to a full backlog. Kills: a bound on operations that they use up; a connect
 /// that cannot be dropped.
-fn connects_that_are_never_answered(on: Driver) {
+fn connects_that_are_never_answered_have_a_bound(on: Driver) {
     let case = Case {
         name: "connects unanswered",
         attackers: 64,

@@ -6,10 +6,10 @@ use crate::assault::{Attack, Bounds, Case, Stage, Still, run};
 use crate::{Body, Driver, bodies, peers, serving};
 
 pub(crate) const ALONE: &[Body] = bodies![
-    peers_that_connect_and_never_speak,
-    peers_that_half_close_and_stay,
-    peers_that_reset_at_each_step,
-    peers_that_flood_while_the_server_closes,
+    peers_that_connect_and_send_nothing_have_a_bound,
+    peers_that_half_close_and_stay_have_a_bound,
+    peers_that_reset_at_each_step_have_a_bound,
+    peers_that_flood_while_the_server_closes_have_a_bound,
 ];
 
 /// A connection that has been served, or is being served, without bytes in a queue.
@@ -17,7 +17,7 @@ const IDLE_BYTES: u64 = 4 * 1024;
 
 /// Goal: a connection that never speaks costs a socket, a task and one receive.
 /// Method: open connections, in half-open silence. Kills: a buffer for each connection.
-fn peers_that_connect_and_never_speak(on: Driver) {
+fn peers_that_connect_and_send_nothing_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         Box::new(Still(peers::connect_all(stage.addr, stage.attackers))) as Box<dyn Attack>
     };
@@ -40,7 +40,7 @@ const STAYING_BYTES: u64 = 2 * IDLE_BYTES;
 /// Goal: a peer that half closes and stays does not keep what it was given.
 /// Method: at each step new peers connect, send, half close and stay; their server closes. Kills: a
 /// close that waits for the peer's end; a descriptor that is kept.
-fn peers_that_half_close_and_stay(on: Driver) {
+fn peers_that_half_close_and_stay_have_a_bound(on: Driver) {
     struct Staying {
         addr: SocketAddr,
         per_act: u64,
@@ -77,7 +77,7 @@ fn peers_that_half_close_and_stay(on: Driver) {
 /// Method: at each step one peer each that resets after connecting, after its request, while the
 /// server writes, and while it closes. Kills: an error that ends the listener; a send or a receive
 /// that outlives its connection; a closing stream that waits for its linger.
-fn peers_that_reset_at_each_step(on: Driver) {
+fn peers_that_reset_at_each_step_have_a_bound(on: Driver) {
     #[derive(Default)]
     struct Resetting {
         addr: Option<SocketAddr>,
@@ -126,7 +126,7 @@ fn peers_that_reset_at_each_step(on: Driver) {
 /// Method: the server answers the first bytes and drops the stream; each peer sends 16 KiB at every
 /// step, and connects again when it has been reset. Kills: a close that reads until the end;
 /// reports or descriptors that pile up.
-fn peers_that_flood_while_the_server_closes(on: Driver) {
+fn peers_that_flood_while_the_server_closes_have_a_bound(on: Driver) {
     struct Flooding {
         addr: SocketAddr,
         all: Vec<TcpStream>,

@@ -10,7 +10,7 @@ use crate::assault::{Attack, Bounds, Case, Stage, run};
 use crate::common::open_fds;
 use crate::{Body, Driver, bodies, serving};
 
-pub(crate) const ALONE: &[Body] = bodies![peers_that_pass_descriptors];
+pub(crate) const ALONE: &[Body] = bodies![peers_that_pass_descriptors_have_a_bound];
 
 /// Descriptors in one message.
 const PASSED: usize = 8;
@@ -66,7 +66,7 @@ impl Drop for Passing {
 /// Goal: descriptors that a peer passes are not taken in, and their message is read as its bytes.
 /// Method: eight in each message, at every step. Kills: a receive that takes control messages and
 /// drops them; a receive that stops at one.
-fn peers_that_pass_descriptors(on: Driver) {
+fn peers_that_pass_descriptors_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let pair = |_| {
             let (ours, theirs) = UnixStream::pair().expect("a pair");

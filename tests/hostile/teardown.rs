@@ -14,12 +14,12 @@ use crate::common::{any_addr, open_fds, scaled, until};
 use crate::counting::live_bytes;
 use crate::{Body, Driver, bodies, peers, serving};
 
-pub(crate) const ALONE: &[Body] = bodies![peers_that_flood_while_the_loop_ends];
+pub(crate) const ALONE: &[Body] = bodies![peers_that_flood_while_the_loop_ends_have_a_bound];
 
 /// Goal: a loop ends, and leaves nothing, while peers send as fast as they can.
 /// Method: a thread writes to every connection, before and after the loop is dropped. Kills: a
 /// teardown that waits until a peer is silent; a receive that is armed again while the loop drains.
-fn peers_that_flood_while_the_loop_ends(on: Driver) {
+fn peers_that_flood_while_the_loop_ends_have_a_bound(on: Driver) {
     drop(on.runtime());
     let count = scaled(64).max(8);
     let flood = Arc::new(Flood::default());

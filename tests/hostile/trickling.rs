@@ -8,10 +8,10 @@ use crate::assault::{Attack, Bounds, Case, Stage, run};
 use crate::{Body, Driver, bodies, peers, serving};
 
 pub(crate) const ALONE: &[Body] = bodies![
-    peers_that_send_one_byte_at_a_time,
-    peers_that_send_single_bytes_in_bursts,
-    peers_that_send_bursts_to_a_busy_server,
-    peers_that_send_urgent_data,
+    peers_that_send_one_byte_at_a_time_have_a_bound,
+    peers_that_send_single_bytes_in_bursts_have_a_bound,
+    peers_that_send_bursts_to_a_busy_server_have_a_bound,
+    peers_that_send_urgent_data_have_a_bound,
 ];
 
 /// Attackers that each do the same at every step.
@@ -36,7 +36,7 @@ const TRICKLE_BYTES: u64 = 4 * 1024 + 4 * 1024;
 /// Goal: a peer that sends one byte at a time costs a receive and a send for each, and a small
 /// connection. Method: one byte from each at every step, and the echo is read. Kills: a buffer or
 /// an operation that stays with a connection after its byte.
-fn peers_that_send_one_byte_at_a_time(on: Driver) {
+fn peers_that_send_one_byte_at_a_time_have_a_bound(on: Driver) {
     let open =
         |stage: &Stage| open_each(stage, |peer| peers::read(peer, 512) + peers::write(peer, b"x"));
     let case = Case {
@@ -57,7 +57,7 @@ fn burst(peer: &TcpStream) -> u64 {
 
 /// Goal: sixteen single bytes at once cost what sixteen bytes cost.
 /// Method: as above, in bursts. Kills: buffers of the pool that single bytes keep.
-fn peers_that_send_single_bytes_in_bursts(on: Driver) {
+fn peers_that_send_single_bytes_in_bursts_have_a_bound(on: Driver) {
     let case = Case {
         name: "bursts of single bytes",
         attackers: 16,
@@ -73,7 +73,7 @@ fn peers_that_send_single_bytes_in_bursts(on: Driver) {
 /// Goal: single bytes that a server does not read for a while keep no pool buffer from others.
 /// Method: bursts to a server that reads the first byte and then is busy until the end of the
 /// connection. Kills: receive queues that are bounded in buffers.
-fn peers_that_send_bursts_to_a_busy_server(on: Driver) {
+fn peers_that_send_bursts_to_a_busy_server_have_a_bound(on: Driver) {
     let case = Case {
         name: "bursts, busy server",
         attackers: 16,
@@ -89,7 +89,7 @@ fn peers_that_send_bursts_to_a_busy_server(on: Driver) {
 /// Goal: urgent data is delivered or dropped as TCP does, and stops nothing.
 /// Method: a byte out of band and one in band from each at every step. Kills: a receive that ends
 /// at the urgent mark without being armed again; a readiness that is never consumed.
-fn peers_that_send_urgent_data(on: Driver) {
+fn peers_that_send_urgent_data_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         open_each(stage, |peer| {
             let urgent = SockRef::from(peer).send_out_of_band(b"!").is_ok();

@@ -13,10 +13,10 @@ use crate::common::{scaled, turns};
 use crate::{Body, Driver, bodies, peers, serving};
 
 pub(crate) const ALONE: &[Body] = bodies![
-    peers_that_never_read,
-    peers_that_never_read_their_echo,
-    peers_that_send_single_bytes_and_never_read,
-    peers_that_read_one_byte_at_a_time,
+    peers_that_never_read_have_a_bound,
+    peers_that_never_read_their_echo_have_a_bound,
+    peers_that_send_single_bytes_and_never_read_have_a_bound,
+    peers_that_read_one_byte_at_a_time_have_a_bound,
 ];
 
 /// Twice the high-water mark of a stream, and the tasks, tables and sockets.
@@ -36,7 +36,7 @@ const ECHOING_BYTES: u64 = WRITING_BYTES + 64 * 1024;
 /// and nothing else.
 /// Method: each sends a request at the beginning and nothing later. Kills: a send queue without a
 /// high-water mark; a bound on operations that blocked sends use up.
-fn peers_that_never_read(on: Driver) {
+fn peers_that_never_read_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let all: Vec<_> = (0..stage.attackers).map(|_| peers::connect_tight(stage.addr)).collect();
         all.iter().for_each(|peer| assert_eq!(peers::write(peer, b"get"), 1));
@@ -108,7 +108,7 @@ fn write(mut peer: &UnixStream, piece: &[u8]) -> u64 {
 /// Goal: peers that send to an echo and never read are stopped by the kernel's bound.
 /// Method: 4 KiB from each, again and again. Kills: reading on while the reply cannot leave; a
 /// receive queue without a bound in bytes.
-fn peers_that_never_read_their_echo(on: Driver) {
+fn peers_that_never_read_their_echo_have_a_bound(on: Driver) {
     let case = Case {
         name: "never read an echo",
         attackers: 16,
@@ -124,7 +124,7 @@ fn peers_that_never_read_their_echo(on: Driver) {
 /// Goal: a single byte that an echo cannot send costs about a byte, not a receive buffer.
 /// Method: as above, with single bytes. Kills: out-queues that are bounded in bytes of payload and
 /// hold a whole buffer for each.
-fn peers_that_send_single_bytes_and_never_read(on: Driver) {
+fn peers_that_send_single_bytes_and_never_read_have_a_bound(on: Driver) {
     let case = Case {
         name: "single bytes, never read",
         attackers: 8,
@@ -139,7 +139,7 @@ fn peers_that_send_single_bytes_and_never_read(on: Driver) {
 
 /// Goal: peers that read a download one byte at a time cost no more than those that read nothing.
 /// Method: each reads one byte at every step. Kills: work for each byte that a peer takes.
-fn peers_that_read_one_byte_at_a_time(on: Driver) {
+fn peers_that_read_one_byte_at_a_time_have_a_bound(on: Driver) {
     struct Sippers(Vec<TcpStream>);
     impl Attack for Sippers {
         fn act(&mut self) -> u64 {

@@ -79,7 +79,7 @@ mod tests {
     ///
     /// Kills: an off-by-one in the shift of either direction.
     #[test]
-    fn buckets_meet() {
+    fn neighbouring_buckets_meet() {
         for bucket in 0..BUCKETS - 1 {
             let highest = highest_of(bucket);
             assert_eq!(bucket_of(highest), bucket, "highest {highest}");

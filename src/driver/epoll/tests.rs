@@ -165,7 +165,7 @@ fn a_flush_tries_only_what_is_new() {
 /// Kills: a private receive that waits for an edge; `ENOBUFS` without a byte; a wait for an edge
 /// that has come before.
 #[test]
-fn receives_without_a_pool() {
+fn a_receive_without_a_pool_never_waits() {
     let mut driver = driver(None);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let fd = ours.as_raw_fd();

@@ -410,7 +410,7 @@ mod tests {
     /// Kills: a private receive without `MSG_DONTWAIT`; a flag in the wrong bit; a multishot that
     /// does not select buffers.
     #[test]
-    fn receives_on_an_empty_socket() {
+    fn a_receive_on_an_empty_socket_waits_only_if_it_polls_first() {
         let ring = IoUring::new(8).and_then(|uring| KernelRing::new(uring, 2));
         let mut ring = match ring {
             Ok(ring) => ring,

@@ -287,7 +287,7 @@ mod tests {
     /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: a loop over the
     /// fallbacks that does not end; trying four more times what is forbidden.
     #[test]
-    fn the_fallbacks_end() {
+    fn the_fallbacks_end_at_an_error_that_they_do_not_mend() {
         let (outcome, steps, tried) = try_past(&[errno::EINVAL; 9]);
         assert_eq!(tried.len(), SetupFlags::FALLBACKS.len());
         let error = outcome.expect_err("no combination works").to_string();

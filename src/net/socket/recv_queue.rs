@@ -178,7 +178,7 @@ mod tests {
     /// Kills: a bound in buffers; memory that does not count; one large buffer that is too much; a count
     /// that overflows.
     #[test]
-    fn it_is_full_in_bytes() {
+    fn a_queue_is_full_by_its_bytes() {
         let pool = Pool::new(64, 4096).unwrap();
         for (len, full_at) in [(4096, 16), (2048, 32), (1025, 32)] {
             let mut queue = RecvQueue::default();

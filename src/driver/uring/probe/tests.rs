@@ -216,7 +216,7 @@ fn a_full_backlog_is_no_wait() {
 /// Method: a listener whose backlog others have filled before the probe. Kills: a probe that waits
 /// for its own connection; a descriptor that stays open.
 #[test]
-fn strangers_may_come_first() {
+fn connections_of_others_do_not_fail_the_probe() {
     let Some(ring) = kernel_ring() else { return };
     let mut prober = Prober::new(ring);
     let listener = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();

@@ -61,7 +61,7 @@ impl Rig {
 /// Method: 130 hidden completions; one enter of each kind. Kills: one run for an enter that
 /// submits; a sign that goes down with the first batch; an `Enter::Submit` that runs task work.
 #[test]
-fn an_enter_brings_twenty_or_forty() {
+fn an_enter_returns_twenty_or_forty_completions() {
     let mut rig = Rig::new(Profile::Capped);
     rig.complete_receives(130);
     assert_eq!(rig.enter(Enter::Submit), 0);
@@ -80,7 +80,7 @@ fn an_enter_brings_twenty_or_forty() {
 ///
 /// Method: fifty completions arrive during the sleep. Kills: a full batch after a sleep.
 #[test]
-fn a_sleep_brings_one() {
+fn a_sleep_returns_one_completion() {
     let mut rig = Rig::new(Profile::Capped);
     rig.script.direct(|script| (0..50).for_each(|user_data| script.post_result(user_data, 0)));
     assert_eq!(rig.enter(Enter::Sleep), 1);
@@ -92,7 +92,7 @@ fn a_sleep_brings_one() {
 ///
 /// Method: the same fifty; then 130 that were hidden. Kills: a cap that the profile does not lift.
 #[test]
-fn old_kernels_bring_everything() {
+fn old_kernels_return_every_completion() {
     let mut rig = Rig::new(Profile::All);
     rig.script.direct(|script| (0..50).for_each(|user_data| script.post_result(user_data, 0)));
     assert_eq!(rig.enter(Enter::Sleep), 50);

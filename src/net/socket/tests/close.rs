@@ -177,7 +177,7 @@ fn close_waits_and_abort_does_not_send() {
 /// Method: a queue of 1 that takes nothing; streams, a listener and a connect beyond it; drop all.
 /// Kills: submitting after the drop; a slot that waits for ever.
 #[test]
-fn cancelled_before_submission() {
+fn an_operation_cancelled_before_submission_is_never_submitted() {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(1, 16));
     script.set_consume_max(Some(0));
     runtime.block_on(async {

@@ -276,7 +276,7 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
 /// Kills: a slot that waits for ever; a descriptor or buffer of an unwanted answer kept; an answer
 /// that meets an owner in a state it does not expect.
 #[test]
-fn nothing_is_left_of_any_operation() {
+fn no_operation_leaves_anything_behind() {
     let mut cell_count = 0;
     let mut failures = Vec::new();
     for kind in KINDS {

@@ -63,7 +63,7 @@ fn a_dropped_read_exact_puts_its_bytes_back() {
 /// count what is in flight after each.
 /// Kills: arming without looking at the state; arming both kinds.
 #[test]
-fn one_receive_at_a_time() {
+fn a_socket_has_one_receive_in_flight() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let (mut stream, _peer) = stream();
@@ -274,7 +274,7 @@ fn strange_results_are_retried_or_reported() {
 /// Method: 64 readers on a queue of 4; every one gets its own number, all in one enter.
 /// Kills: reaping without looking at the overflow sign; sleeping while it is up.
 #[test]
-fn more_receives_than_the_queue_holds() {
+fn more_receives_than_the_queue_holds_lose_nothing() {
     const READERS: u8 = 64;
     let (script, runtime) =
         scripted_with(|builder| builder.ring_entries(4, 4).recv_buffers(64, 64));
@@ -311,7 +311,7 @@ fn more_receives_than_the_queue_holds() {
 /// Method: three readers, answered last to first, then a timer. Kills: a state machine that counts
 /// on submission order.
 #[test]
-fn answers_in_reverse_order() {
+fn completions_in_reverse_order_reach_their_operations() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let mut peers = Vec::new();

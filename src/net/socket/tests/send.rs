@@ -61,7 +61,7 @@ fn short_sends_go_on() {
 /// Method: write while a send is in flight, as bytes and as an owned buffer; look at each send.
 /// Kills: a second send at once; appending to the chunk that is lent; a copied order.
 #[test]
-fn one_send_at_a_time() {
+fn a_socket_has_one_send_in_flight() {
     let (script, runtime) = scripted();
     runtime.block_on(async {
         let (mut stream, _peer) = stream();

@@ -215,7 +215,7 @@ mod tests {
     ///
     /// Kills: an index that is one off.
     #[test]
-    fn medians() {
+    fn medians_of_an_even_number_lie_between_the_middle_two() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[4.0, 2.0]), Some(3.0));
