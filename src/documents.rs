@@ -18,5 +18,6 @@ documents! {
     KernelFacts: "../docs/KERNEL-FACTS.md",
     Kernels: "../docs/KERNELS.md",
     Readme: "../README.md",
+    Semantics: "../docs/SEMANTICS.md",
     Testing: "../docs/TESTING.md",
 }

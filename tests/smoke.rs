@@ -24,7 +24,7 @@ const WAKES: u32 = 20;
 const NAP: Duration = Duration::from_millis(3);
 
 /// Goal: bytes arrive unchanged and in order in both directions, timers do not fire early, waits
-/// end, and wakes from another thread are heard, whatever single system calls answer.
+/// end, and wakes from another thread are heard, whatever single system calls return (G2).
 ///
 /// Method: connections on which questions and answers of many sizes alternate, each direction with
 /// bytes of its own code; naps and a timeout; a thread whose next wake waits until the last one was

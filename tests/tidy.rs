@@ -27,8 +27,12 @@ mod leftovers;
 mod lengths;
 #[path = "tidy/links.rs"]
 mod links;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/safety.rs"]
 mod safety;
+#[path = "tidy/semantics.rs"]
+mod semantics;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/summaries.rs"]

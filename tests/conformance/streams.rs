@@ -17,12 +17,12 @@ use ringloop::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use ringloop::{Handle, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
-    echo,
-    backpressure_both_ways,
+    what_is_sent_comes_back,
+    backpressure_works_both_ways,
     a_stalled_peer_stops_the_writer,
-    i9_many_small_writes,
-    one_byte_reads,
-    one_byte_writes,
+    i9_many_small_writes_arrive_in_order,
+    one_byte_reads_return_every_byte,
+    one_byte_writes_arrive_complete,
     i10_blocked_writers_go_on_each_by_itself,
     closing_a_stream_leaves_its_duplicate_open,
     a_silent_peer_is_timed_out_and_the_stream_goes_on,
@@ -37,7 +37,7 @@ const BIG: usize = 2 << 20;
 /// kinds and reads with `recv`, `read` and `read_exact`.
 ///
 /// Kills: a kind of buffer sent from the wrong address; a slice's rest forgotten.
-fn echo(on: Driver) {
+fn what_is_sent_comes_back(on: Driver) {
     on.run(async {
         let (mut client, mut server) = tcp_pair().await;
         let echo = spawn(async move {
@@ -78,7 +78,7 @@ fn echo(on: Driver) {
 /// Method: coded data in pieces of random sizes; readers that pause for random numbers of turns.
 ///
 /// Kills: a writer that is not woken; a chunk sent twice, out of order, not at all, or to another.
-fn backpressure_both_ways(on: Driver) {
+fn backpressure_works_both_ways(on: Driver) {
     let len = scaled(16 << 20).max(1 << 20);
     on.run(async {
         let mut tasks = Vec::new();
@@ -169,7 +169,7 @@ fn a_stalled_peer_stops_the_writer(on: Driver) {
 /// queue; writes of 1 to 16 bytes with random yields and flushes; then the peer begins to read.
 ///
 /// Kills: an append to a buffer that is being sent; a request per write.
-fn i9_many_small_writes(on: Driver) {
+fn i9_many_small_writes_arrive_in_order(on: Driver) {
     on.run(async {
         let (mut ours, mut peer) = blocking_pair();
         ours.set_nonblocking(true).unwrap();
@@ -215,7 +215,7 @@ fn i9_many_small_writes(on: Driver) {
 /// Method: single-byte reads of 100 000 coded bytes.
 ///
 /// Kills: `unread` losing or doubling a buffer's rest.
-fn one_byte_reads(on: Driver) {
+fn one_byte_reads_return_every_byte(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = std_pair();
         let len = scaled(100_000);
@@ -240,7 +240,7 @@ fn one_byte_reads(on: Driver) {
 /// reads of random lengths.
 ///
 /// Kills: a mark "will be sent" that stays, after which nothing is sent again.
-fn one_byte_writes(on: Driver) {
+fn one_byte_writes_arrive_complete(on: Driver) {
     on.run(async {
         let (mut writer, mut reader) = tcp_pair().await;
         writer.set_nodelay(true).unwrap();

@@ -22,11 +22,11 @@ const ROUNDS: u64 = 100;
 type Body = (&'static str, fn(DriverChoice));
 
 const BODIES: &[Body] = &[
-    ("wakes_of_the_main_future", wakes_of_the_main_future),
-    ("wakes_of_tasks", wakes_of_tasks),
-    ("aborts", aborts),
-    ("a_wake_that_is_the_last", a_wake_that_is_the_last),
-    ("wakes_at_the_end_of_a_loop", wakes_at_the_end_of_a_loop),
+    ("wakes_of_the_main_future_do_not_race", wakes_of_the_main_future_do_not_race),
+    ("wakes_of_tasks_do_not_race", wakes_of_tasks_do_not_race),
+    ("aborts_do_not_race", aborts_do_not_race),
+    ("the_last_wake_does_not_race", the_last_wake_does_not_race),
+    ("wakes_at_the_end_of_a_loop_do_not_race", wakes_at_the_end_of_a_loop_do_not_race),
 ];
 
 fn main() {
@@ -93,7 +93,7 @@ async fn woken_by_two_threads() {
 
 /// Goal: a wake of the main future races with nothing. Method: two threads in each round.
 /// Kills: an inbox that both sides touch without the lock.
-fn wakes_of_the_main_future(choice: DriverChoice) {
+fn wakes_of_the_main_future_do_not_race(choice: DriverChoice) {
     let runtime = runtime(choice);
     for _ in 0..ROUNDS {
         runtime.block_on(woken_by_two_threads());
@@ -102,7 +102,7 @@ fn wakes_of_the_main_future(choice: DriverChoice) {
 
 /// Goal: nor does a wake of a task, whose waker is dropped last on either side.
 /// Method: two tasks in each round, each woken by two threads. Kills: the same for tasks.
-fn wakes_of_tasks(choice: DriverChoice) {
+fn wakes_of_tasks_do_not_race(choice: DriverChoice) {
     let runtime = runtime(choice);
     for _ in 0..ROUNDS {
         runtime.block_on(async {
@@ -117,7 +117,7 @@ fn wakes_of_tasks(choice: DriverChoice) {
 /// Goal: an abort from another thread touches nothing of the task but its flag and its waker.
 /// Method: a task that never ends in each round, aborted by a thread.
 /// Kills: an abort that drops the future where it is called.
-fn aborts(choice: DriverChoice) {
+fn aborts_do_not_race(choice: DriverChoice) {
     let runtime = runtime(choice);
     for _ in 0..ROUNDS {
         runtime.block_on(async {
@@ -135,7 +135,7 @@ fn aborts(choice: DriverChoice) {
 /// Method: in each round a new runtime, whose main future ends as soon as a thread has woken it
 /// once; the runtime is dropped before the thread is joined.
 /// Kills: a waker with the number of a descriptor that the loop closes.
-fn a_wake_that_is_the_last(choice: DriverChoice) {
+fn the_last_wake_does_not_race(choice: DriverChoice) {
     for _ in 0..ROUNDS {
         let runtime = runtime(choice);
         let counter = Arc::new(AtomicU64::new(0));
@@ -155,7 +155,7 @@ fn a_wake_that_is_the_last(choice: DriverChoice) {
 /// Goal: wakes while a runtime is dropped and after that race with nothing.
 /// Method: a thread wakes a task and the main future again and again until the runtime is gone.
 /// Kills: an inbox that its loop takes away.
-fn wakes_at_the_end_of_a_loop(choice: DriverChoice) {
+fn wakes_at_the_end_of_a_loop_do_not_race(choice: DriverChoice) {
     for _ in 0..ROUNDS {
         let runtime = runtime(choice);
         let is_over = Arc::new(AtomicBool::new(false));

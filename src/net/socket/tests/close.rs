@@ -50,7 +50,7 @@ fn the_descriptor_outlives_what_names_it() {
     });
 }
 
-/// Goal: a cancel's own answer ends nothing, the target's does (H30).
+/// Goal: a cancel's own answer ends nothing, the target's does (C16, H30).
 /// Method: post ENOENT and EALREADY for the cancel of a dropped stream; it stays; then the target
 /// succeeds with bytes, which go back to the pool.
 /// Kills: freeing on a cancel's completion; a success nobody wants kept in the queue.
