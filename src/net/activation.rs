@@ -55,8 +55,8 @@ pub enum ActivatedListener {
 /// binds an address of its own.
 ///
 /// The sockets become close-on-exec. The environment is not changed; a child process finds that
-/// `LISTEN_PID` is another process. This is `sd_listen_fds_with_names(3)`. It needs no loop. Call it
-/// before other code opens descriptors by number.
+/// `LISTEN_PID` is another process. This is `sd_listen_fds_with_names(3)`. It needs no loop. Call
+/// it before other code opens descriptors by number.
 ///
 /// # Errors
 ///

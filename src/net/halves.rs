@@ -146,7 +146,8 @@ impl WriteHalf<'_> {
         transfer::write_all(self.socket, bytes).await
     }
 
-    /// Queues copies of several slices for sending, in order. Waits while 64 KiB or more are queued.
+    /// Queues copies of several slices for sending, in order. Waits while 64 KiB or more are
+    /// queued.
     ///
     /// Details: [`TcpStream::write_all_vectored`].
     ///

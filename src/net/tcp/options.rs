@@ -142,8 +142,8 @@ impl TcpStream {
     /// Limits how long sent bytes may stay unacknowledged (`TCP_USER_TIMEOUT`).
     ///
     /// After that time, or if the peer keeps its window closed for that time, the kernel ends the
-    /// connection with `ETIMEDOUT`. `None` is the limit of the system, about 15 minutes. The unit is
-    /// milliseconds; fractions are rounded up. With keepalive on, the limit also replaces the
+    /// connection with `ETIMEDOUT`. `None` is the limit of the system, about 15 minutes. The unit
+    /// is milliseconds; fractions are rounded up. With keepalive on, the limit also replaces the
     /// number of retries.
     ///
     /// # Errors

@@ -24,8 +24,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of earlier sends (`send(2)`: `EPIPE`, `ECONNRESET`), which are final, and `EPIPE` after
-    /// [`shutdown`](TcpStream::shutdown).
+    /// Those of earlier sends (`send(2)`: `EPIPE`, `ECONNRESET`), which are final, and `EPIPE`
+    /// after [`shutdown`](TcpStream::shutdown).
     ///
     /// ```
     /// # use ringloop::net::{TcpListener, TcpStream};

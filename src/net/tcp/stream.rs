@@ -247,8 +247,8 @@ impl TcpStream {
 
     /// Resets the connection.
     ///
-    /// The queued bytes are dropped, and the peer's reads fail with `ECONNRESET`. This is `close(2)`
-    /// with `SO_LINGER` on and a time of zero.
+    /// The queued bytes are dropped, and the peer's reads fail with `ECONNRESET`. This is
+    /// `close(2)` with `SO_LINGER` on and a time of zero.
     ///
     /// # Panics
     ///

@@ -6,9 +6,9 @@
 //! as writable (`POLLOUT | POLLHUP`).
 //!
 //! The drivers cannot wait either. io_uring (Linux 6.18) retries such a connect 128 times and then
-//! uses one kernel thread for each, up to `RLIMIT_NPROC`; if the socket has `O_NONBLOCK`, it returns
-//! `EAGAIN` after the retries. On epoll no edge ever comes. So connects that meet a full backlog
-//! wait in a line, one per address and loop, and only the first of the line retries.
+//! uses one kernel thread for each, up to `RLIMIT_NPROC`; if the socket has `O_NONBLOCK`, it
+//! returns `EAGAIN` after the retries. On epoll no edge ever comes. So connects that meet a full
+//! backlog wait in a line, one per address and loop, and only the first of the line retries.
 //!
 //! ```text
 //!  no line ── EAGAIN ──▶ waiting ── its turn ──▶ connect(2) ── done ──▶ the next one's turn

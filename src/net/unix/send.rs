@@ -24,8 +24,8 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// Those of earlier sends (`send(2)`: `EPIPE`, `ECONNRESET`), which are final, and `EPIPE` after
-    /// [`shutdown`](UnixStream::shutdown).
+    /// Those of earlier sends (`send(2)`: `EPIPE`, `ECONNRESET`), which are final, and `EPIPE`
+    /// after [`shutdown`](UnixStream::shutdown).
     ///
     /// ```
     /// # use ringloop::net::UnixStream;

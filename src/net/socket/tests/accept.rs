@@ -249,8 +249,8 @@ fn a_slow_server_stops_accepting() {
     });
 }
 
-/// Goal: the first poll that finds a connection takes it, and an accept that was woken in vain keeps
-/// its place before those that began to wait later.
+/// Goal: the first poll that finds a connection takes it, and an accept that was woken in vain
+/// keeps its place before those that began to wait later.
 /// Method: three wait; the first is woken, and a newcomer takes the connection before it; the next
 /// two connections wake the first, then the second.
 /// Kills: a connection that is reserved for a waiter; a waiter that is put to the end of the line.
@@ -335,8 +335,9 @@ impl Drop for DropsListener {
 }
 
 /// Goal: a listener that is dropped while answers are handed out lets no answer overtake another.
-/// Method: a forgotten accept holds a waker that drops a second listener, which happens when the first
-/// listener's accept has ended. Behind that answer one byte in the same batch, and one in the next.
+/// Method: a forgotten accept holds a waker that drops a second listener, which happens when the
+/// first listener's accept has ended. Behind that answer one byte in the same batch, and one in the
+/// next.
 /// Kills: a pass through the kernel within the handing out of another.
 #[test]
 fn a_listener_that_ends_among_answers_reorders_nothing() {
@@ -378,8 +379,8 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
 }
 
 /// Goal: accepts that wait and are never polled again do not make the queue grow beyond its bound.
-/// Method: more forgotten accepts than fit, a full queue; then take all of it. Kills: arming for those who wait
-/// whatever is queued; an accept that is not armed again afterwards.
+/// Method: more forgotten accepts than fit, a full queue; then take all of it. Kills: arming for
+/// those who wait whatever is queued; an accept that is not armed again after that.
 #[test]
 fn forgotten_accepts_do_not_fill_the_queue() {
     let (script, runtime) = scripted();

@@ -121,8 +121,8 @@ fn connections_outlive_their_listener() {
 }
 
 /// Goal: an accept that waits for room fails when its loop ends.
-/// Method: a full listener, its accept polled before and after the end. Kills: a listener without an
-/// operation in flight that the end of the loop forgets.
+/// Method: a full listener, its accept polled before and after the end. Kills: a listener without
+/// an operation in flight that the end of the loop forgets.
 #[test]
 fn an_accept_at_the_limit_fails_when_its_loop_ends() {
     let (script, runtime) = scripted();
@@ -141,9 +141,10 @@ fn an_accept_at_the_limit_fails_when_its_loop_ends() {
     drop(stream);
 }
 
-/// Goal: a connection that ends while the loop prepares to sleep lets the next one in before it sleeps.
-/// Method: a stream that is aborted in the turn of its last write, so that only the list of sockets to
-/// prepare holds it; an accept waits. One sleep later the accept has been armed.
+/// Goal: a connection that ends while the loop prepares to sleep lets the next one in before it
+/// sleeps.
+/// Method: a stream that is aborted in the turn of its last write, so that only the list of sockets
+/// to prepare holds it; an accept waits. One sleep later the accept has been armed.
 /// Kills: a sleep although preparing has added an owner that is to be prepared.
 #[test]
 fn a_connection_that_ends_before_a_sleep_makes_room() {

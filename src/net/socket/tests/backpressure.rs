@@ -51,9 +51,9 @@ fn a_slow_reader_closes_the_window() {
 
 /// Goal: a message far beyond the bound that a reader takes in the turn it comes costs no cancel
 /// and no second receive, also if something is submitted while the reader waits for its poll.
-/// Method: three messages of one and a half times the bound; a task in front of the reader lets time pass, so that
-/// the loop flushes between the two polls. Kills: a cancel when the bound is crossed; one decided by
-/// the flush between two polls; a decision that is lost with that flush.
+/// Method: three messages of one and a half times the bound; a task in front of the reader lets
+/// time pass, so that the loop flushes between the two polls. Kills: a cancel when the bound is
+/// crossed; one decided by the flush between two polls; a decision that is lost with that flush.
 #[test]
 fn backpressure_is_decided_after_the_tasks_have_run() {
     const COUNT: u8 = FULL_COUNT + FULL_COUNT / 2;

@@ -14,7 +14,7 @@ use crate::time::{sleep, timeout};
 /// Goal: a descriptor stays open while an operation names it, and is closed right after (H36, H37).
 /// Method: drop a stream with a receive armed and cancels ignored; the peer sees the end only after
 /// the final completion. The same for a listener and its file.
-/// Kills: closing with the stream; a descriptor that nobody closes.
+/// Kills: closing with the stream; a descriptor that is not closed.
 #[test]
 fn the_descriptor_outlives_what_names_it() {
     let (script, runtime) = scripted();
@@ -53,7 +53,7 @@ fn the_descriptor_outlives_what_names_it() {
 /// Goal: a cancel's own answer ends nothing, the target's does (C16, H30).
 /// Method: post ENOENT and EALREADY for the cancel of a dropped stream; it stays; then the target
 /// succeeds with bytes, which go back to the pool.
-/// Kills: freeing on a cancel's completion; a success nobody wants kept in the queue.
+/// Kills: freeing on a cancel's completion; an unwanted success that is kept in the queue.
 #[test]
 fn only_the_target_ends_a_cancelled_operation() {
     let (script, runtime) = scripted();
@@ -117,7 +117,7 @@ fn a_dropped_stream_sends_its_bytes_first() {
 /// Goal: a peer that does not read keeps a dropped stream for the linger and no longer, and the
 /// loss is reported; `close` says so itself.
 /// Method: a send that never ends; five virtual seconds; reset. Once dropped, once with `close`.
-/// Kills: no linger timer; a report for `close` as well; a loss that nobody hears of.
+/// Kills: no linger timer; a report for `close` as well; a loss that is not reported.
 #[test]
 fn the_linger_ends_in_a_reset_and_a_report() {
     let (script, runtime, reports) = reporting();
@@ -175,7 +175,7 @@ fn close_waits_and_abort_does_not_send() {
 /// Goal: an operation whose owner is gone before it was submitted is never submitted, and ends
 /// (H37). Its descriptor closes.
 /// Method: a queue of 1 that takes nothing; streams, a listener and a connect beyond it; drop all.
-/// Kills: submitting after the drop; a slot that waits for ever.
+/// Kills: submitting after the drop; a slot that is never freed.
 #[test]
 fn an_operation_cancelled_before_submission_is_never_submitted() {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(1, 16));
@@ -214,7 +214,7 @@ fn an_operation_cancelled_before_submission_is_never_submitted() {
 
 /// Goal: a cancel that finds the submission queue full is never lost (H30).
 /// Method: three times as many receives as the queue has entries, all dropped in the same instant.
-/// Kills: pushing a cancel once and forgetting it; cancels behind new requests for ever.
+/// Kills: pushing a cancel once and forgetting it; cancels that stay behind new requests.
 #[test]
 fn no_cancel_is_lost() {
     for sq_entries in [1, 2, 8] {
@@ -263,8 +263,8 @@ fn a_late_connect_is_closed() {
     });
 }
 
-/// Goal: a late completion of an operation that has ended names nobody, not the slot's next tenant
-/// (H35).
+/// Goal: a late completion of an operation that has ended names no operation, not the slot's next
+/// tenant (H35).
 /// Method: end a receive, let another stream take its slot, post the first one's completion again.
 /// Kills: keys without a generation.
 #[test]
@@ -298,11 +298,11 @@ fn a_slot_has_a_generation() {
     });
 }
 
-/// Goal: closing costs no cancel, whose price grows with what is in flight, where the descriptor was
-/// never shown to the program; and where it was, the socket is not shut down under a duplicate.
-/// Method: close streams with an armed receive and look at cancels and shutdowns; the receive of one
-/// was not submitted yet. Kills: cancelling always; shutting down always; a shutdown that overtakes
-/// the receive and leaves it in flight.
+/// Goal: closing costs no cancel, whose price grows with what is in flight, where the descriptor
+/// was never shown to the program; and where it was, the socket is not shut down under a duplicate.
+/// Method: close streams with an armed receive and look at cancels and shutdowns; the receive of
+/// one was not submitted yet. Kills: cancelling always; shutting down always; a shutdown that
+/// overtakes the receive and leaves it in flight.
 #[test]
 fn only_a_socket_that_nothing_shares_is_shut_down() {
     let (script, runtime) = scripted();
@@ -350,10 +350,11 @@ fn a_unix_socket_with_bytes_to_send_is_not_shut_down() {
 }
 
 /// Goal: a closing stream is cut when its peer stands still, not because the whole takes long.
-/// Method: a linger of 50 ms; the kernel takes one byte every 40 ms for a second; then the peer reads
-/// bytes that the kernel had taken before (its own queue shrinks, no send completes); then nothing.
+/// Method: a linger of 50 ms; the kernel takes one byte every 40 ms for a second; then the peer
+/// reads bytes that the kernel had taken before (its own queue shrinks, no send completes); then
+/// nothing.
 /// Kills: a limit on the whole; progress that only completed sends show; a timer that is never set
-/// again, or for ever.
+/// again, or without end.
 #[test]
 fn linger_is_a_limit_on_standing_still() {
     let reports = Reports::default();
@@ -393,8 +394,9 @@ fn linger_is_a_limit_on_standing_still() {
 
 /// Goal: a loss that a `close()` has been given and has not returned is reported when its future is
 /// dropped, once.
-/// Method: the send fails while a receive is still in flight, so the descriptor is not free; then drop
-/// the future. Kills: an error that goes with the future; a report of one that `close` has returned.
+/// Method: the send fails while a receive is still in flight, so the descriptor is not free; then
+/// drop the future. Kills: an error that goes with the future; a report of one that `close` has
+/// returned.
 #[test]
 fn a_dropped_close_reports_the_loss() {
     let (script, runtime, reports) = reporting();

@@ -57,10 +57,11 @@ async fn one_of_each(script: &Script) -> Vec<JoinHandle<()>> {
 /// reason; tasks, timers and wakes from other threads go on; it is reported once; the loop ends.
 ///
 /// Method: one operation of each kind in flight, two tasks on one accept; the next enter fails, as
-/// forbidden or with a completion dropped (H02). Then a sleep, a wake from a thread, new operations.
+/// forbidden or with a completion dropped (H02). Then a sleep, a wake from a thread, new
+/// operations.
 ///
 /// Kills: a panic; one operation that is not answered; one of two accepts that is left waiting; an
-/// operation that is let in afterwards; a sleep that nothing ends; a report per turn.
+/// operation that is let in after that; a sleep that nothing ends; a report per turn.
 #[test]
 fn a_failed_driver_fails_every_operation_and_nothing_else() {
     for code in [errno::EPERM, errno::ENOSYS] {
@@ -153,11 +154,11 @@ async fn woken_by_a_thread() {
 }
 
 /// Goal: what the kernel was lent when the driver failed is never freed, moved or given to others,
-/// whoever drops what (the first tenet).
+/// in whatever order values are dropped (the first tenet).
 ///
-/// Method: a private receive, a send and a connect in flight; the driver fails, tasks and runtime go,
-/// and the allocator is kept busy with pieces of the same sizes. Then the kernel acts: it reads what
-/// it was to send and where it was to connect to, and writes what it received.
+/// Method: a private receive, a send and a connect in flight; the driver fails, tasks and runtime
+/// go, and the allocator is kept busy with pieces of the same sizes. Then the kernel acts: it reads
+/// what it was to send and where it was to connect to, and writes what it received.
 ///
 /// Kills: an owner that takes its memory back as after a cancel (also found by AddressSanitizer).
 #[test]
@@ -178,7 +179,7 @@ fn what_was_lent_to_a_failed_driver_stays_lent() {
     assert_eq!(script.port_of(connect), 9);
     assert!(script.deliver(receive, &[0x55; 64], false));
     let is_untouched = |piece: &Vec<u8>| piece.iter().all(|&byte| byte == 0xAA);
-    assert!(busy.iter().all(is_untouched), "the kernel has written to somebody else's memory");
+    assert!(busy.iter().all(is_untouched), "the kernel has written to memory of another owner");
 }
 
 /// Goal: what the kernel had said before the driver failed is heard.
@@ -196,7 +197,8 @@ fn what_came_before_the_failure_is_not_lost() {
         script.show();
         script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
         let mut other = pin_connect();
-        assert!(poll_once(other.as_mut()).await.is_pending()); // so that there is something to enter for
+        // So that there is something to enter for.
+        assert!(poll_once(other.as_mut()).await.is_pending());
         assert_eq!(&*recv.await.unwrap(), BYTES);
         says_that_the_driver_failed(other.await);
         says_that_the_driver_failed(stream.recv().await);
@@ -207,8 +209,8 @@ fn pin_connect() -> Pin<Box<dyn Future<Output = io::Result<TcpStream>>>> {
     Box::pin(TcpStream::connect("127.0.0.1:9"))
 }
 
-/// Goal: connections that the kernel had accepted before the driver failed are not left open without
-/// an owner, however many they are.
+/// Goal: connections that the kernel had accepted before the driver failed are not left open
+/// without an owner, however many they are.
 ///
 /// Method: more of them in the completion queue than a turn collects when an enter fails; then the
 /// listener goes, and each peer looks. Kills: giving up the queue with the first failed enter.
@@ -246,7 +248,7 @@ fn connections_that_came_before_the_failure_are_closed() {
         for their in &theirs {
             open += usize::from(peer_sees(their) == Peer::Open);
         }
-        assert_eq!(open, 0, "connections that nobody owns");
+        assert_eq!(open, 0, "connections without an owner");
     });
 }
 

@@ -60,8 +60,8 @@ fn a_thousand_messages_set_one_timer() {
 
 /// Goal: a read that waits without a byte fails on time, and the stream goes on; no byte is lost.
 ///
-/// Method: a byte after 60 of 100 ms, then silence, under `read_exact`; the error comes 100 ms after
-/// the byte. The byte and the next one are read afterwards, and the next silence is another error.
+/// Method: a byte after 60 of 100 ms, then silence, under `read_exact`; the error comes 100 ms
+/// after the byte. The byte and the next one are then read, and the next silence is another error.
 ///
 /// Kills: a deadline from the beginning of the read; an expiry that stays; bytes lost with it.
 #[test]
@@ -95,8 +95,8 @@ fn a_silent_peer_fails_the_read_and_no_more() {
 /// Goal: the time between two reads is no idle time; a read that is dropped and made anew goes on
 /// with the same wait.
 ///
-/// Method: a second without a read, then a read that gets its byte after 90 of 100 ms. Then reads of
-/// 30 ms each, dropped: the fourth fails after 10.
+/// Method: a second without a read, then a read that gets its byte after 90 of 100 ms. Then reads
+/// of 30 ms each, dropped: the fourth fails after 10.
 ///
 /// Kills: counting from the last byte only; a wait that begins with each read.
 #[test]
@@ -155,8 +155,8 @@ fn late_bytes_win_over_the_expiry() {
 /// Goal: the timer goes with the setting, with the stream and with the reading half, and holds
 /// nothing open.
 ///
-/// Method: each, with a read that waits; count the timers, look at the descriptor; and a read that is
-/// carried out of its loop fails.
+/// Method: each, with a read that waits; count the timers, look at the descriptor; and a read that
+/// is carried out of its loop fails.
 ///
 /// Kills: a timer that keeps the socket; a setting that is not taken back.
 #[test]
@@ -201,7 +201,8 @@ fn an_idle_timer_keeps_nothing() {
 /// Goal: a stream with an idle timeout is given back at once.
 ///
 /// Method: a read that has waited and was answered, so that the timer of an hour is set; then
-/// `into_std`, by turns. Kills: waiting for the timer to let go of the socket, in a loop that spins.
+/// `into_std`, by turns. Kills: waiting for the timer to let go of the socket, in a loop that
+/// spins.
 #[test]
 fn into_std_does_not_wait_for_the_timer() {
     let (script, runtime) = scripted();

@@ -2,7 +2,8 @@
 //!
 //! In each cell one operation is started, its owner is dropped at the given moment (or not), and
 //! the scripted kernel gives the given answer. Whatever the cell, at its end nothing is left: no
-//! slot, no buffer, no descriptor, no stale completion, and every operation had one final completion.
+//! slot, no buffer, no descriptor, no stale completion, and every operation had one final
+//! completion.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -273,7 +274,7 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
 /// Goal: whenever an owner goes and however its operation ends, nothing is left, lost or answered
 /// twice (H29, H30, H31, H36, H38, H58).
 /// Method: every cell of the matrix on a runtime of its own, with real descriptors.
-/// Kills: a slot that waits for ever; a descriptor or buffer of an unwanted answer kept; an answer
+/// Kills: a slot that is never freed; a descriptor or buffer of an unwanted answer kept; an answer
 /// that meets an owner in a state it does not expect.
 #[test]
 fn no_operation_leaves_anything_behind() {

@@ -124,7 +124,7 @@ impl OpenFile {
     }
 }
 
-/// A connection as an accept delivers it: a descriptor that nobody owns, and its peer.
+/// A connection as an accept delivers it: a descriptor without an owner, and its peer.
 fn connection() -> (RawFd, OpenFile, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     theirs.set_nonblocking(true).expect("an open socket");

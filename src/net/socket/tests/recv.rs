@@ -30,7 +30,7 @@ fn a_dropped_recv_loses_no_byte() {
         assert!(script.deliver(op, b"two", true));
         assert_eq!(&*stream.recv().await.unwrap(), b"one");
         assert_eq!(&*stream.recv().await.unwrap(), b"two");
-        assert!(script.cancels().is_empty(), "nobody cancelled");
+        assert!(script.cancels().is_empty(), "no cancel was asked for");
     });
 }
 
@@ -206,8 +206,8 @@ fn full_private_receives_follow_each_other() {
 }
 
 /// Goal: once the pool has buffers again, receives use it again (H47).
-/// Method: hold the pool, ENOBUFS, one private receive; let go of the buffers; look at the operation of
-/// the next receive. Kills: a socket that stays private for ever.
+/// Method: hold the pool, ENOBUFS, one private receive; let go of the buffers; look at the
+/// operation of the next receive. Kills: a socket that stays private.
 #[test]
 fn a_refilled_pool_is_used_again() {
     let (script, runtime) = scripted();
@@ -337,7 +337,7 @@ fn completions_in_reverse_order_reach_their_operations() {
 
 /// Goal: a reading half that is gone holds no buffer of the pool, whatever still arrives.
 /// Method: drop the half with its receive in flight, deliver while the cancel is on its way.
-/// Kills: a queue that goes on filling for nobody.
+/// Kills: a queue that goes on filling without a reader.
 #[test]
 fn a_dropped_reading_half_gives_its_buffers_back() {
     let (script, runtime) = scripted();

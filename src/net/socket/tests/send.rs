@@ -148,8 +148,9 @@ fn a_failed_send_ends_the_side() {
     });
 }
 
-/// Goal: a send that was cancelled poisons the stream: nobody knows what went out (H32).
-/// Method: complete with ECANCELED though nobody asked. Kills: sending the same bytes again.
+/// Goal: a send that was cancelled ends the stream's writing side: what went out is not known
+/// (H32).
+/// Method: complete with ECANCELED without a cancel. Kills: sending the same bytes again.
 #[test]
 fn a_cancelled_send_is_not_repeated() {
     let (script, runtime) = scripted();

@@ -22,14 +22,14 @@ fn watched() -> (Script, Runtime) {
     (script, runtime)
 }
 
-/// Goal: a receive or an accept that the kernel has forgotten is asked for again within seconds, each
-/// of many, and nothing is lost.
+/// Goal: a receive or an accept that the kernel has forgotten is asked for again within seconds,
+/// each of many, and nothing is lost.
 ///
-/// Method: 300 receives and an accept, real bytes and a real connection for all, no completion; four
-/// seconds of virtual time. Then the answers to the second requests.
+/// Method: 300 receives and an accept, real bytes and a real connection for all, no completion;
+/// four seconds of virtual time. Then the answers to the second requests.
 ///
 /// Kills: looking at the first operations only; cancelling at the first look; a cancel after which
-/// nobody asks again.
+/// no task asks again.
 #[test]
 fn what_the_kernel_forgets_is_asked_for_again() {
     let (script, runtime) = watched();
@@ -135,7 +135,7 @@ fn a_cancel_without_effect_is_repeated() {
     });
 }
 
-/// Goal: cancels that work cost no turn and no timer afterwards.
+/// Goal: cancels that work cost no turn and no timer later.
 /// Method: 100 streams closed; ten seconds of virtual time; count the turns. Kills: a note that is
 /// kept until its time has come; a sleep that ends for a cancel which is over.
 #[test]
@@ -157,10 +157,10 @@ fn a_cancel_that_works_costs_nothing_later() {
     });
 }
 
-/// Goal: a send that the kernel has forgotten ends with an error, and one that waits for a slow peer
-/// is left alone.
-/// Method: a send on a socket with room and one on a full socket, neither completes; four seconds of
-/// virtual time. Kills: looks at receives only; taking age for suspicion.
+/// Goal: a send that the kernel has forgotten ends with an error, and one that waits for a slow
+/// peer is left alone.
+/// Method: a send on a socket with room and one on a full socket, neither completes; four seconds
+/// of virtual time. Kills: looks at receives only; taking age for suspicion.
 #[test]
 fn a_forgotten_send_is_an_error() {
     let (script, runtime) = watched();
@@ -189,10 +189,10 @@ fn fill(stream: &TcpStream) {
 
 /// Goal: a completion that the kernel has dropped fails the operation that it belongs to, and no
 /// other (H02).
-/// Method: drop the final completion of one of three receives, and that of an accept; the ring reports
-/// EBADR. The others are asked for again and receive; the silent one ends with an error and leaks no
-/// slot; a dropped stream among the silent ones closes. Kills: an end of the driver; no check; giving
-/// up on those that answer; resuming a stream that may have lost bytes.
+/// Method: drop the final completion of one of three receives, and that of an accept; the ring
+/// reports EBADR. The others are asked for again and receive; the silent one ends with an error and
+/// leaks no slot; a dropped stream among the silent ones closes. Kills: an end of the driver; no
+/// check; giving up on those that answer; resuming a stream that may have lost bytes.
 #[test]
 fn a_dropped_completion_fails_one_operation() {
     let (script, runtime) = watched();
@@ -234,9 +234,10 @@ fn a_dropped_completion_fails_one_operation() {
     assert!(!script.is_leaked());
 }
 
-/// Goal: a receive into a private buffer whose completion was dropped ends its stream (H02). It never
-/// waits for its peer, so nothing that the peer does would ever end it.
-/// Method: an empty pool, then drop the completion of the private receive; the peer sends nothing more.
+/// Goal: a receive into a private buffer whose completion was dropped ends its stream (H02). It
+/// never waits for its peer, so nothing that the peer does would ever end it.
+/// Method: an empty pool, then drop the completion of the private receive; the peer sends nothing
+/// more.
 /// Kills: a check of multishot receives only.
 #[test]
 fn a_dropped_completion_of_a_private_receive_is_no_hang() {
@@ -254,8 +255,8 @@ fn a_dropped_completion_of_a_private_receive_is_no_hang() {
     });
 }
 
-/// As [`watched`], with a completion queue that does not overflow: a turn then enters once, and brings
-/// at most forty completions.
+/// As [`watched`], with a completion queue that does not overflow: a turn then enters once, and
+/// brings at most forty completions.
 fn watched_without_overflow() -> (Script, Runtime) {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(64, 1024));
     runtime.block_on(async { context::current().reactor.watch_from_now_on() });
@@ -272,8 +273,9 @@ fn post_others(script: &Script, count: usize) {
 
 /// Goal: a send whose completion waits behind others in a loop with slow turns is not taken for a
 /// forgotten one, which would reset the connection of a healthy peer.
-/// Method: a send on a socket with room, its completion behind 200 others, turns that take longer than
-/// the pause between two looks. Kills: two looks alone as the proof; a look that forgets the suspects.
+/// Method: a send on a socket with room, its completion behind 200 others, turns that take longer
+/// than the pause between two looks. Kills: two looks alone as the proof; a look that forgets the
+/// suspects.
 #[test]
 fn a_send_that_completes_late_is_left_alone() {
     let (script, runtime) = watched_without_overflow();
@@ -292,7 +294,8 @@ fn a_send_that_completes_late_is_left_alone() {
         turns(20).await;
         stream.flush().await.unwrap();
 
-        // One that is forgotten after that still ends, though the loop was behind at its first look.
+        // One that is forgotten after that still ends, though the loop was behind at its first
+        // look.
         stream.write_all(BYTES).await.unwrap();
         turns(1).await;
         post_others(&script, 100);
@@ -304,9 +307,9 @@ fn a_send_that_completes_late_is_left_alone() {
 }
 
 /// Goal: after a dropped completion, an operation whose cancel is answered late is not given up.
-/// Method: drop one completion; later close another stream, its final completion behind 400 others, in
-/// turns longer than the pause between two cancels. Kills: three cancels alone as the proof, after which
-/// the completion belongs to no operation.
+/// Method: drop one completion; later close another stream, its final completion behind 400 others,
+/// in turns longer than the pause between two cancels. Kills: three cancels alone as the proof,
+/// after which the completion belongs to no operation.
 #[test]
 fn a_cancel_that_is_answered_late_is_not_given_up() {
     let (script, runtime) = watched_without_overflow();
