@@ -38,14 +38,15 @@ impl Source {
     }
 }
 
-/// The directories with Rust files, in the workspace and outside of it.
-const DIRECTORIES: &[&str] = &["benches", "examples", "fuzz", "loadtest", "src", "tests"];
-
 /// Every Rust file of the repository, read once for all tests.
 pub(super) fn everything() -> &'static [Source] {
     static ALL: OnceLock<Vec<Source>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let mut all: Vec<Source> = DIRECTORIES.iter().copied().flat_map(read).collect();
+        let root = root();
+        let mut files = Vec::new();
+        collect(&root, &mut files);
+        let mut all: Vec<Source> = files.iter().map(|path| read(path, &root)).collect();
+        assert!(all.len() > 300, "{} files of Rust below {}", all.len(), root.display());
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all
     })
@@ -60,16 +61,10 @@ pub(super) fn sources(directory: &str) -> Vec<&'static Source> {
     found
 }
 
-fn read(directory: &str) -> Vec<Source> {
-    let root = root();
-    let mut files = Vec::new();
-    collect(&root.join(directory), &mut files);
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let relative = path.strip_prefix(&root).expect("below the root");
-        Source { path: relative.display().to_string(), code: code_of(&text), text }
-    };
-    files.into_iter().map(read).collect()
+fn read(path: &Path, root: &Path) -> Source {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let relative = path.strip_prefix(root).expect("below the root");
+    Source { path: relative.display().to_string(), code: code_of(&text), text }
 }
 
 pub(super) fn root() -> PathBuf {
@@ -84,7 +79,8 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.expect("a directory entry").path();
         if path.is_dir() {
             let is_built = path.ends_with("target") && directory.join("Cargo.toml").exists();
-            if is_built {
+            let name = path.file_name().expect("a name").to_string_lossy();
+            if is_built || name.starts_with('.') {
                 continue;
             }
             collect(&path, files);
