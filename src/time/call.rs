@@ -1,4 +1,4 @@
-//! `call_later` and `call_at`: plain callbacks at a moment.
+//! [`call_later`] and [`call_at`]: callbacks that run at a given time.
 
 use std::fmt;
 use std::panic::Location;
@@ -12,12 +12,30 @@ use crate::task::Call;
 
 /// Calls `function` once, `delay` from now, on the loop's thread.
 ///
-/// Never early; at the earliest in the next turn. Dropping the handle changes nothing. A panic
-/// reaches [`on_unhandled`](crate::Builder::on_unhandled), and the loop goes on.
+/// It is never called early, and at the earliest in the next turn. Dropping the handle does not
+/// cancel the call. A panic is reported to [`on_unhandled`](crate::Builder::on_unhandled), and the
+/// loop goes on. This is asyncio's `loop.call_later`.
 ///
 /// # Panics
 ///
 /// If no loop runs on this thread.
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let is_called = Rc::new(Cell::new(false));
+///     let flag = Rc::clone(&is_called);
+///     ringloop::call_later(Duration::from_millis(1), move || flag.set(true));
+///     let cancelled = ringloop::call_later(Duration::from_millis(1), || unreachable!());
+///     cancelled.cancel();
+///
+///     ringloop::time::sleep(Duration::from_millis(5)).await;
+///     assert!(is_called.get());
+/// });
+/// ```
 #[track_caller]
 pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHandle {
     call_boxed_later(delay, Box::new(function))
@@ -30,7 +48,13 @@ fn call_boxed_later(delay: Duration, function: Box<dyn FnOnce()>) -> TimerHandle
     schedule(core, when, Call::new(function, Location::caller()))
 }
 
-/// Calls `function` once at `when`. As [`call_later`].
+/// Calls `function` once at `when`, on the loop's thread.
+///
+/// Otherwise like [`call_later`]; if `when` has passed, the call is made in the next turn.
+///
+/// # Panics
+///
+/// If no loop runs on this thread.
 #[track_caller]
 pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle {
     call_boxed_at(when, Box::new(function))
@@ -43,14 +67,14 @@ fn call_boxed_at(when: Instant, function: Box<dyn FnOnce()>) -> TimerHandle {
 
 fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {
     if core.reactor.ended_ns().is_some() {
-        call.cancel(); // made by a destructor at the end of the loop: it will never be due
+        call.cancel(); // a destructor made it at the end of the loop: it will never be due
     }
     let timed = Rc::new(TimedCall { core: Rc::downgrade(&core), call: Rc::clone(&call) });
     let key = core.reactor.expire_at(when.as_ns(), timed);
     TimerHandle { core, key, call, when }
 }
 
-/// A due callback goes to the ready queue: it runs in its turn like everything else.
+/// The timer of a callback. When it is due, the callback is put on the ready queue.
 struct TimedCall {
     /// Weak, because the core owns the timer that owns this.
     core: std::rc::Weak<Core>,
@@ -69,7 +93,7 @@ impl Expire for TimedCall {
     }
 }
 
-/// A callback scheduled with [`call_later`] or [`call_at`].
+/// A callback scheduled with [`call_later`] or [`call_at`]. Dropping the handle does not cancel it.
 pub struct TimerHandle {
     core: Rc<Core>,
     key: TimerKey,
@@ -78,13 +102,13 @@ pub struct TimerHandle {
 }
 
 impl TimerHandle {
-    /// Drops the callback and its timer, now, unless it has run.
+    /// Cancels the call: drops the callback and its timer at once, unless it has run.
     pub fn cancel(&self) {
         self.core.reactor.remove_timer(self.key);
         self.call.cancel();
     }
 
-    /// When it is due.
+    /// The time at which the callback is due.
     pub fn when(&self) -> Instant {
         self.when
     }

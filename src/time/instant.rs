@@ -1,4 +1,4 @@
-//! Points in time of the loop's clock.
+//! [`Instant`]: a time of the loop's clock.
 
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
@@ -6,17 +6,27 @@ use std::time::Duration;
 use crate::runtime::context;
 use crate::sys::clock;
 
-/// A moment of the monotonic clock that the loop and the kernel's timeouts share.
+/// A time of the monotonic clock (`CLOCK_MONOTONIC`), which the loop and the kernel's timeouts use.
 ///
-/// Arithmetic saturates: `Instant::now() + Duration::MAX` is the end of time, and a timer set for
-/// it never fires.
+/// The unit is nanoseconds. Arithmetic saturates: `Instant::now() + Duration::MAX` is the end of
+/// time, and a timer set for it never fires.
+///
+/// ```
+/// use ringloop::time::Instant;
+/// use std::time::Duration;
+///
+/// let start = Instant::now();
+/// let deadline = start + Duration::from_secs(1);
+/// assert_eq!(deadline - start, Duration::from_secs(1));
+/// assert_eq!(start - deadline, Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Instant {
     ns: u64,
 }
 
 impl Instant {
-    /// This moment. Inside a loop it is the loop's clock, live, not the time the turn began.
+    /// The current time. It is read from the clock, not cached at the start of the turn.
     pub fn now() -> Instant {
         let ns = match context::try_current() {
             Some(core) => core.reactor.now_ns(),
@@ -25,12 +35,12 @@ impl Instant {
         Instant { ns }
     }
 
-    /// How long ago this was, or zero if it is still to come.
+    /// The time since this instant, or zero if it is in the future.
     pub fn elapsed(&self) -> Duration {
         Instant::now().duration_since(*self)
     }
 
-    /// The time from `earlier` to this moment, or zero if `earlier` is later.
+    /// The time from `earlier` to this instant, or zero if `earlier` is later.
     pub fn duration_since(&self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
     }
@@ -88,8 +98,11 @@ impl Sub<Instant> for Instant {
 mod tests {
     use super::*;
 
-    /// Goal: no duration, however long, panics or wraps round.
-    /// Method: add and subtract the longest. Kills: `+` in place of `saturating_add`.
+    /// Goal: arithmetic with the longest duration neither panics nor wraps.
+    ///
+    /// Method: add and subtract it.
+    ///
+    /// Kills: `+` in place of `saturating_add`.
     #[test]
     fn arithmetic_of_instants_saturates() {
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! `interval`: a tick every so often.
+//! [`interval`]: ticks at regular times.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,36 +10,60 @@ use futures_core::Stream;
 use super::instant::Instant;
 use super::sleep::{Sleep, sleep_until};
 
-/// Ticks at once and then every `period`.
+/// Makes an [`Interval`] that ticks at once and then every `period`.
+///
+/// Ticks that were not awaited in time come at once, one after the other
+/// ([`MissedTickBehavior`]). This is tokio's `interval`.
 ///
 /// # Panics
 ///
 /// If `period` is zero, or no loop runs on this thread.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let mut interval = ringloop::time::interval(Duration::from_millis(2));
+///     let first = interval.tick().await; // at once
+///     let second = interval.tick().await;
+///     assert_eq!(second - first, Duration::from_millis(2));
+/// });
+/// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
 
-/// Ticks at `start` and then every `period`. Panics as [`interval`].
+/// Makes an [`Interval`] that ticks at `start` and then every `period`.
+///
+/// Otherwise like [`interval`].
+///
+/// # Panics
+///
+/// If `period` is zero, or no loop runs on this thread.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval of zero would tick without end at the same moment");
+    assert!(
+        !period.is_zero(),
+        "interval_at: the period is zero, which would tick without end: use a positive one"
+    );
     Interval { sleep: sleep_until(start), period, missed: MissedTickBehavior::Burst }
 }
 
-/// What happens to ticks that were not taken in time.
+/// A rule for ticks that were not awaited in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
-    /// They come at once, one after the other, until the schedule is caught up with.
+    /// All missed ticks come at once, one after the other, until the schedule is reached again.
     #[default]
     Burst,
-    /// One comes at once, and the next a full period later.
+    /// One tick comes at once, and the next a full period later.
     Delay,
-    /// One comes at once, and the next when the original schedule has one.
+    /// One tick comes at once, and the next at its time of the original schedule.
     Skip,
 }
 
-/// The ticks of [`interval`]. Also a `Stream` of them that never ends.
+/// The ticks of [`interval`] and [`interval_at`]. It is also a `futures_core::Stream` of them that
+/// never ends.
 #[derive(Debug)]
 pub struct Interval {
     sleep: Sleep,
@@ -48,35 +72,38 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Waits for the next tick, and returns the moment it was due.
+    /// Waits for the next tick, and returns the time at which it was due.
+    ///
+    /// # Cancel safety
     ///
     /// Cancel safe: a dropped wait loses no tick.
     ///
     /// # Panics
     ///
-    /// If its loop has ended, as [`Sleep`].
+    /// If the loop of the interval has ended, as for [`Sleep`].
     pub async fn tick(&mut self) -> Instant {
         (&mut self.sleep).await;
         self.take_tick()
     }
 
-    /// As [`tick`](Interval::tick), for hand-written futures.
+    /// Polls for the next tick. Otherwise like [`tick`](Interval::tick).
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         Poll::Ready(self.take_tick())
     }
 
-    /// Lets the next tick come a full period from now.
+    /// Moves the next tick to a full period from now.
     pub fn reset(&mut self) {
         self.sleep.reset(Instant::now() + self.period);
     }
 
-    /// What happens to ticks that were not taken in time. Default: [`MissedTickBehavior::Burst`].
+    /// Sets the rule for ticks that were not awaited in time. The default is
+    /// [`MissedTickBehavior::Burst`].
     pub fn set_missed_tick_behavior(&mut self, missed: MissedTickBehavior) {
         self.missed = missed;
     }
 
-    /// The time between ticks.
+    /// The time between two ticks.
     pub fn period(&self) -> Duration {
         self.period
     }

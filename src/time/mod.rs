@@ -1,8 +1,8 @@
-//! Waiting for a moment.
+//! Timers: `sleep`, `timeout`, `interval` and callbacks.
 //!
-//! Times are measured on `CLOCK_MONOTONIC`, which stands still while the machine is suspended. A
-//! timer never fires early. Timers with equal deadlines fire in the order they were set. Durations
-//! too long to represent mean "never".
+//! Times are measured on `CLOCK_MONOTONIC`, which stops while the machine is suspended. A timer
+//! never fires early. Timers with equal deadlines fire in the order in which they were set. A
+//! duration that is too long to represent means "never".
 
 mod call;
 mod instant;

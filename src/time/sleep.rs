@@ -1,4 +1,4 @@
-//! `sleep` and `sleep_until`.
+//! [`sleep`] and [`sleep_until`].
 
 use std::fmt;
 use std::future::Future;
@@ -15,14 +15,27 @@ use crate::task::coop;
 
 /// Waits for `duration`.
 ///
-/// Never ends early. A duration of zero ends in the loop's next turn.
+/// The future never ends early. A duration of zero ends in the next turn of the loop. The timer is
+/// set at the first poll, for a deadline that counts from this call. This is tokio's `sleep`.
 ///
-/// Cancel safe: dropping it removes the timer at once.
+/// # Cancel safety
+///
+/// Cancel safe: dropping the future removes the timer at once.
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread. A [`Sleep`] also panics if it is polled after its loop has
-/// ended.
+/// If no loop runs on this thread. For panics of the future see [`Sleep`].
+///
+/// ```
+/// use ringloop::time::{Instant, sleep};
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let start = Instant::now();
+///     sleep(Duration::from_millis(2)).await;
+///     assert!(start.elapsed() >= Duration::from_millis(2));
+/// });
+/// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     let reactor = Rc::clone(&context::current().reactor);
@@ -30,7 +43,13 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep::new(reactor, deadline)
 }
 
-/// Waits until `deadline`. As [`sleep`]; a deadline in the past ends in the loop's next turn.
+/// Waits until `deadline`.
+///
+/// Otherwise like [`sleep`]. A deadline in the past ends in the next turn of the loop.
+///
+/// # Panics
+///
+/// If no loop runs on this thread. For panics of the future see [`Sleep`].
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::new(Rc::clone(&context::current().reactor), deadline)
@@ -43,8 +62,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Panics
 ///
-/// If it is polled on another loop, or on none, while its own has not ended, and if it is polled
-/// after its loop has ended and had not elapsed before: it can never elapse.
+/// If it is polled on another loop, or outside of any, while its own has not ended. If it is polled
+/// after its loop has ended and it had not elapsed before, because it can never elapse.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     reactor: Rc<Reactor>,
@@ -53,7 +72,7 @@ pub struct Sleep {
     made_at: &'static Location<'static>,
 }
 
-/// The loop of a timer has ended, so the timer never fires.
+/// The loop of a timer has ended, so the timer will never fire.
 struct LoopEnded;
 
 #[derive(Clone, Copy)]
@@ -70,19 +89,19 @@ impl Sleep {
         Sleep { reactor, deadline, state: SleepState::New, made_at: Location::caller() }
     }
 
-    /// When it ends.
+    /// The time at which the sleep ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether it has ended.
+    /// Whether the sleep has ended.
     pub fn is_elapsed(&self) -> bool {
         matches!(self.state, SleepState::Elapsed)
     }
 
-    /// Gives it another deadline, as if it had been made with that one.
+    /// Sets another deadline, as if the sleep had been made with it.
     pub fn reset(&mut self, deadline: Instant) {
-        self.forget_timer();
+        self.remove_timer();
         self.deadline = deadline;
         self.state = SleepState::New;
     }
@@ -108,7 +127,7 @@ impl Sleep {
         }
     }
 
-    /// Whether the timer was due in the last turn of its loop, which has ended since.
+    /// Whether the timer was due in the last turn of its loop, which has ended.
     fn elapsed_before(&mut self, ended_ns: u64) -> Result<(), LoopEnded> {
         match self.state {
             SleepState::Elapsed => Ok(()),
@@ -120,7 +139,7 @@ impl Sleep {
         }
     }
 
-    fn forget_timer(&mut self) {
+    fn remove_timer(&mut self) {
         if let SleepState::Pending(key) = self.state {
             self.reactor.remove_timer(key);
         }
@@ -147,7 +166,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.forget_timer();
+        self.remove_timer();
     }
 }
 

@@ -1,4 +1,4 @@
-//! `timeout` and `timeout_at`.
+//! [`timeout`] and [`timeout_at`].
 
 use std::fmt;
 use std::future::Future;
@@ -13,13 +13,15 @@ use super::instant::Instant;
 use super::sleep::{Sleep, sleep, sleep_until};
 use crate::task::coop;
 
-/// Runs `future` for at most `duration`.
+/// Polls `future` for at most `duration`.
 ///
 /// If both are ready in the same poll, the value wins. The future is polled at least once, also
-/// with a duration of zero.
+/// with a duration of zero. This is tokio's `timeout`.
 ///
-/// Cancel safety is the future's: on expiry it is dropped with the `Timeout`. Reads and accepts of
-/// this crate lose nothing that way.
+/// # Cancel safety
+///
+/// That of `future`, which is dropped with the [`Timeout`]. Reads and accepts of this crate lose
+/// nothing.
 ///
 /// # Errors
 ///
@@ -27,15 +29,36 @@ use crate::task::coop;
 ///
 /// # Panics
 ///
-/// If no loop runs on this thread. The [`Timeout`] also panics if its loop has ended, and its
-/// future is still pending, when it is polled.
+/// If no loop runs on this thread. The [`Timeout`] panics if it is polled after its loop has ended
+/// and its future is still pending.
+///
+/// ```
+/// use ringloop::time::timeout;
+/// use std::future::{pending, ready};
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     assert_eq!(timeout(Duration::from_secs(1), ready(7)).await, Ok(7));
+///     assert!(timeout(Duration::from_millis(1), pending::<()>()).await.is_err());
+/// });
+/// ```
 #[track_caller]
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     let deadline = sleep(duration);
     Timeout { future, deadline }
 }
 
-/// Runs `future` until `deadline` at the latest. As [`timeout`].
+/// Polls `future` until `deadline` at the latest.
+///
+/// Otherwise like [`timeout`].
+///
+/// # Errors
+///
+/// [`Elapsed`], which converts to an `io::Error` of kind `TimedOut`.
+///
+/// # Panics
+///
+/// If no loop runs on this thread.
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     let deadline = sleep_until(deadline);
@@ -64,16 +87,16 @@ impl<F: Future> Future for Timeout<F> {
         }
         let deadline = this.deadline;
         let expired = if deadline.is_elapsed() {
-            deadline.poll(cx) // polled again after its end: nothing is late any more
+            deadline.poll(cx) // polled again after its end
         } else {
-            // A future that uses up the whole budget in every poll must not outlive its deadline.
+            // A future that uses the whole budget in every poll must not outlive its deadline.
             coop::unbudgeted(|| deadline.poll(cx))
         };
         expired.map(|()| Err(Elapsed(())))
     }
 }
 
-/// The deadline came first.
+/// The error of a [`timeout`] whose deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed(());
 
