@@ -1,4 +1,4 @@
-//! Plain callbacks on the ready queue.
+//! Callbacks on the ready queue.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,7 +21,7 @@ impl Call {
         Rc::new(Call { function: RefCell::new(Some(function)), scheduled_at })
     }
 
-    /// Runs the callback. Its panic is returned, not unwound: the loop goes on.
+    /// Runs the callback. A panic is caught and returned: the loop goes on.
     pub(crate) fn run(&self) -> Result<(), Unhandled> {
         let Some(function) = self.function.take() else {
             return Ok(());
@@ -34,7 +34,7 @@ impl Call {
         drop(self.take());
     }
 
-    /// The callback, for the caller to drop.
+    /// Takes the callback, for the caller to drop.
     pub(crate) fn take(&self) -> Option<Box<dyn FnOnce()>> {
         self.function.take()
     }
@@ -44,7 +44,8 @@ impl Call {
     }
 }
 
-/// A callback scheduled with [`call_soon`](crate::call_soon). Dropping the handle changes nothing.
+/// A callback scheduled with [`call_soon`](crate::call_soon). Dropping the handle does not cancel
+/// it.
 pub struct CallHandle {
     call: Rc<Call>,
 }
@@ -54,7 +55,7 @@ impl CallHandle {
         CallHandle { call }
     }
 
-    /// Drops the callback, now, unless it has run.
+    /// Cancels the call: drops the callback at once, unless it has run.
     pub fn cancel(&self) {
         self.call.cancel();
     }

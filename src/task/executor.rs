@@ -23,28 +23,29 @@ use super::report::Report;
 use crate::error::Unhandled;
 use crate::primitives;
 
-/// Rounds in which a shutdown wakes and drops tasks before it gives up on destructors that keep
-/// making new work.
+/// Rounds in which a shutdown wakes and drops tasks. After that, destructors that keep spawning
+/// tasks are left alone.
 const SHUTDOWN_ROUNDS_MAX: u32 = 100;
 
-/// Pause of a round that found nothing.
+/// The pause after a round that found no ready task.
 const SHUTDOWN_PAUSE: Duration = Duration::from_millis(1);
 
-/// Larger futures are boxed by the first function that takes them. Each further one would take as
-/// much of the stack again: without optimization every call copies its arguments. Also the size
-/// from which `async-task` allocates them apart.
+/// Larger futures are boxed by the first function that takes them: without optimization every call
+/// copies its arguments, so each further function would need as much of the stack again. It is also
+/// the size from which `async-task` allocates a future on its own.
 const FUTURE_BYTES_MAX: usize = 2048;
 
-/// Whether a public function must do nothing with such a future but box it.
+/// Whether a public function must box a future of this type before it passes it on.
 pub(crate) const fn is_large<F>() -> bool {
     size_of::<F>() > FUTURE_BYTES_MAX
 }
 
+/// The tasks of one loop.
 pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
     reporter: Rc<dyn Report>,
-    /// Every task that has not ended, so that a shutdown can find them all.
+    /// All tasks that have not ended. A shutdown aborts them.
     live: Rc<RefCell<Slab<AbortHandle>>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
@@ -62,8 +63,8 @@ impl Executor {
         }
     }
 
-    /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). It is
-    /// polled for the first time in a later turn.
+    /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). Its first
+    /// poll is in a later turn.
     pub(crate) fn spawn<F>(
         &self,
         future: F,
@@ -94,7 +95,7 @@ impl Executor {
         let remote = Arc::clone(&self.remote);
         let schedule = move |runnable| remote.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);
-        task.detach(); // the result has its own way, and the loop keeps the task
+        task.detach(); // `JoinCell` passes the result, and the loop keeps the task
         abort.set_waker(runnable.waker());
         runnable.schedule();
         handle
@@ -112,7 +113,7 @@ impl Executor {
         self.queue.push(Ready::Main);
     }
 
-    /// Makes this the executor that wakes of this thread go to.
+    /// Makes this the executor that receives the wakes of this thread.
     pub(crate) fn enter(&self) -> queue::Entered {
         queue::enter(self.remote.id(), &self.queue)
     }
@@ -125,7 +126,8 @@ impl Executor {
         &*self.reporter
     }
 
-    /// Whether the loop may sleep: nothing is ready, here or in the inbox. Pairs with `awake`.
+    /// Whether the loop may sleep: no task is ready, in the queue or in the inbox. Call `awake`
+    /// after the sleep.
     pub(crate) fn prepare_sleep(&self) -> bool {
         self.queue.len() == 0 && self.remote.prepare_sleep()
     }
@@ -134,7 +136,7 @@ impl Executor {
         self.remote.awake();
     }
 
-    /// Moves what other threads have sent to the ready queue.
+    /// Moves the wakes of other threads from the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
         for item in self.remote.take() {
             self.queue.push(item.into());
@@ -157,7 +159,7 @@ impl Executor {
         self.polls.get()
     }
 
-    /// Runs the first ready entry. `Main` is the caller's to poll.
+    /// Runs the first ready entry. The caller polls the main future, for [`Ran::Main`].
     pub(crate) fn run_next(&self) -> Option<Ran> {
         let ready = self.queue.pop()?;
         self.polls.set(self.polls.get() + 1);
@@ -170,8 +172,8 @@ impl Executor {
                 }
             }
             Ready::Task(runnable) => {
-                // `Supervised` catches its future's panics. One that gets here comes from a waker
-                // or a destructor of a foreign type, and the task is over.
+                // `Supervised` catches the panics of its future. A panic here comes from a waker or
+                // a destructor of another library, and the task has ended.
                 let run = || runnable.run();
                 if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
                     self.reporter.report_and_drop(Unhandled::WakePanic { payload });
@@ -181,22 +183,23 @@ impl Executor {
         Some(Ran::Other)
     }
 
-    /// Drops every task's future, here and now, and refuses new ones. The caller has entered the
-    /// loop's context, so that destructors find it.
+    /// Drops the futures of all tasks, and refuses new tasks.
+    ///
+    /// The caller has entered the loop's context, so that destructors find it.
     pub(crate) fn shut_down(&self) {
         self.is_closed.set(true);
         for _ in 0..SHUTDOWN_ROUNDS_MAX {
             if self.live.borrow().is_empty() {
                 break;
             }
-            // An aborted task that is run drops its future, and catches what the destructors
-            // throw. (A `Runnable` that is dropped does the first and aborts on the second.)
+            // An aborted task that is run drops its future and catches panics of destructors. (A
+            // `Runnable` that is dropped drops its future too, but a panic aborts the process.)
             let tasks: Vec<AbortHandle> =
                 self.live.borrow().iter().map(|(_, task)| task.clone()).collect();
             tasks.iter().for_each(AbortHandle::abort);
             self.drain_inbox();
             if self.queue.len() == 0 {
-                // Another thread is between scheduling a task and putting it into the inbox.
+                // Another thread has scheduled a task and not put it into the inbox yet.
                 primitives::pause(SHUTDOWN_PAUSE);
             }
             while let Some(ready) = self.queue.pop() {
@@ -211,8 +214,8 @@ impl Executor {
         }
     }
 
-    /// Ends what was ready. Destructors are user code: one that panics is reported, and the
-    /// shutdown goes on.
+    /// Ends a ready entry during a shutdown. A destructor that panics is reported, and the shutdown
+    /// goes on.
     fn end(&self, ready: Ready) {
         let end = || match ready {
             Ready::Task(runnable) => drop(runnable.run()),
@@ -225,16 +228,17 @@ impl Executor {
     }
 }
 
-/// What `run_next` ran.
+/// The kind of entry that `run_next` took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ran {
-    /// Nothing yet: the main future is to be polled.
+    /// The main future, which the caller polls.
     Main,
+    /// A task or a callback, which has been run.
     Other,
 }
 
 pin_project! {
-    /// A task's future, its abort flag, and the way its result goes.
+    /// A task's future, its abort flag, and the cell for its result.
     struct Supervised<F: Future> {
         #[pin]
         future: Option<F>,
@@ -259,26 +263,26 @@ impl<F: Future> Future for Supervised<F> {
                 Err(payload) => Err(JoinError::panicked(payload)),
             }
         };
-        // The locals go before the joiner hears of the end.
+        // The locals are dropped before the joiner is woken.
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
         this.live.leave();
         this.ending.finish(match dropped {
             Ok(()) => result,
-            Err(payload) => this.ending.spoilt(result, payload),
+            Err(payload) => this.ending.with_drop_panic(result, payload),
         });
         Poll::Ready(())
     }
 }
 
-/// Sees to it that a joiner hears of the task's end, also when the task is dropped unfinished.
+/// Passes the result to the joiner. A task that is dropped unfinished is `Cancelled`.
 struct Ending<T> {
     cell: Option<Rc<JoinCell<T>>>,
 }
 
 impl<T> Ending<T> {
-    /// The result of a task whose locals panicked when they were dropped. Its own panic comes
-    /// first.
-    fn spoilt(
+    /// The result of a task whose locals panicked when they were dropped. A panic of the task
+    /// itself takes precedence.
+    fn with_drop_panic(
         &self,
         result: Result<T, JoinError>,
         payload: Box<dyn Any + Send>,
@@ -305,7 +309,7 @@ impl<T> Drop for Ending<T> {
     }
 }
 
-/// A task's entry in the table of those that have not ended.
+/// The entry of a task in the table of those that have not ended.
 struct LiveGuard {
     live: Rc<RefCell<Slab<AbortHandle>>>,
     index: Cell<Option<usize>>,

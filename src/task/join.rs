@@ -15,7 +15,7 @@ use super::report::Report;
 use crate::error::{Unhandled, panic_text};
 use crate::primitives::{AtomicBool, Ordering};
 
-/// A task's number, unique within the process.
+/// The number of a task, unique within the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskId(pub(super) u64);
 
@@ -25,18 +25,35 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// A spawned task. Await it for the result; drop it to let the task run on by itself.
+/// A handle to a spawned task. Awaiting it returns the result of the task.
 ///
-/// Dropping the handle *detaches*: the loop keeps the task alive. To end a task, call
-/// [`abort`](JoinHandle::abort). A panic of a detached task reaches
-/// [`on_unhandled`](crate::Builder::on_unhandled).
+/// Dropping the handle *detaches* the task: it runs on, and a panic of it is reported to
+/// [`on_unhandled`](crate::Builder::on_unhandled). [`abort`](JoinHandle::abort) ends a task. These
+/// are the semantics of tokio's `JoinHandle`.
+///
+/// # Cancel safety
 ///
 /// Cancel safe: dropping and recreating an await on `&mut handle` loses nothing.
 ///
+/// # Errors
+///
+/// [`JoinError`] if the task panicked or was aborted.
+///
 /// # Panics
 ///
-/// If it is awaited on another runtime than the task's and the task has not ended: that runtime
-/// does not run meanwhile. The result of a task that has ended can be taken anywhere.
+/// If it is awaited on another runtime while the task has not ended: the runtime of the task does
+/// not run meanwhile. The result of a task that has ended can be taken anywhere.
+///
+/// ```
+/// ringloop::run(async {
+///     let task = ringloop::spawn(async { 6 * 7 });
+///     assert_eq!(task.await.unwrap(), 42);
+///
+///     let task = ringloop::spawn(std::future::pending::<()>());
+///     task.abort();
+///     assert!(task.await.unwrap_err().is_cancelled());
+/// });
+/// ```
 pub struct JoinHandle<T> {
     cell: Rc<JoinCell<T>>,
     abort: AbortHandle,
@@ -47,23 +64,25 @@ impl<T> JoinHandle<T> {
         JoinHandle { cell, abort }
     }
 
-    /// Asks the task to end. Its future is dropped in the loop's next turn, and awaiting the handle
-    /// then gives [`JoinError::Cancelled`], unless the task finished first: a result wins.
+    /// Ends the task. Its future is dropped in the next turn of the loop.
+    ///
+    /// Awaiting the handle then returns [`JoinError::Cancelled`]. If the task finished before, it
+    /// returns the result.
     pub fn abort(&self) {
         self.abort.abort();
     }
 
-    /// A handle that can only abort, and that may be sent to another thread.
+    /// A handle that can only abort the task, and that can be sent to another thread.
     pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }
 
-    /// Whether the result is there: awaiting the handle would not wait.
+    /// Whether the task has ended, so that awaiting the handle does not wait.
     pub fn is_finished(&self) -> bool {
         !matches!(*self.cell.state.borrow(), JoinState::Running { .. })
     }
 
-    /// The task's number.
+    /// The number of the task.
     pub fn id(&self) -> TaskId {
         self.abort.id()
     }
@@ -101,15 +120,16 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Why a task has no result.
+/// The error of a task that has no result.
 pub enum JoinError {
-    /// The task was aborted, or its runtime ended first.
+    /// The task was aborted, or its runtime ended before it.
     Cancelled,
     /// The task panicked, with this payload.
     Panic(PanicPayload),
 }
 
-/// What a task panicked with. `Sync`, so that a [`JoinError`] fits wherever errors go.
+/// The payload of a panic. It is `Sync`, so that a [`JoinError`] converts to boxed errors of all
+/// kinds.
 pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
 
 impl PanicPayload {
@@ -117,7 +137,7 @@ impl PanicPayload {
         PanicPayload(Mutex::new(payload))
     }
 
-    /// The payload itself, for `std::panic::resume_unwind` or a downcast.
+    /// The payload, for `std::panic::resume_unwind` or a downcast.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,15 +166,17 @@ impl JoinError {
         matches!(self, JoinError::Panic(_))
     }
 
-    /// What the task panicked with, for `std::panic::resume_unwind`.
+    /// The payload of the panic, for `std::panic::resume_unwind`.
     ///
     /// # Panics
     ///
-    /// If the task was cancelled instead.
+    /// If the task was cancelled and did not panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self {
             JoinError::Panic(payload) => payload.into_inner(),
-            JoinError::Cancelled => panic!("into_panic on a task that was cancelled"),
+            JoinError::Cancelled => {
+                panic!("JoinError::into_panic: the task was cancelled and did not panic")
+            }
         }
     }
 }
@@ -176,17 +198,17 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// Aborts one task, from any thread.
+/// A handle that aborts one task, from any thread.
 #[derive(Clone)]
 pub struct AbortHandle {
     header: Arc<Header>,
 }
 
-/// What is known of a task everywhere.
+/// The part of a task that all threads may use.
 pub(super) struct Header {
     id: TaskId,
     is_aborted: AtomicBool,
-    /// Set once, right after the task's cell exists.
+    /// Set once, right after the cell of the task was made.
     waker: OnceLock<Waker>,
     spawned_at: &'static Location<'static>,
 }
@@ -198,7 +220,7 @@ impl AbortHandle {
         AbortHandle { header: Arc::new(header) }
     }
 
-    /// As [`JoinHandle::abort`]. The future is dropped on the loop's thread.
+    /// Ends the task, like [`JoinHandle::abort`]. The future is dropped on the loop's thread.
     pub fn abort(&self) {
         // Release: pairs with the acquire in `is_aborted`.
         self.header.is_aborted.store(true, Ordering::Release);
@@ -207,7 +229,7 @@ impl AbortHandle {
         }
     }
 
-    /// The task's number.
+    /// The number of the task.
     pub fn id(&self) -> TaskId {
         self.header.id
     }
@@ -231,7 +253,7 @@ impl fmt::Debug for AbortHandle {
     }
 }
 
-/// Where the result waits. Used on the loop's thread only.
+/// The cell for the result of a task. Used on the loop's thread only.
 pub(super) struct JoinCell<T> {
     state: RefCell<JoinState<T>>,
     is_detached: Cell<bool>,
@@ -282,14 +304,16 @@ impl<T> JoinCell<T> {
                     };
                     return Poll::Ready(result);
                 }
-                JoinState::Taken => panic!("a JoinHandle was polled after it gave its result"),
+                JoinState::Taken => {
+                    panic!("a JoinHandle was polled after it had returned its result")
+                }
             }
         };
         drop(former);
         Poll::Pending
     }
 
-    /// The task has ended. Wakes the joiner; called with nothing borrowed.
+    /// Stores the result and wakes the joiner. Call with no `RefCell` borrowed.
     pub(super) fn finish(&self, result: Result<T, JoinError>) {
         if self.is_detached.get() {
             return self.discard(result);
@@ -322,8 +346,11 @@ impl<T> JoinCell<T> {
 mod tests {
     use super::*;
 
-    /// Goal: an error of a task goes wherever errors go, and an abort comes from any thread.
-    /// Method: the compiler. Kills: a payload that is not `Sync`; an `Rc` in `AbortHandle`.
+    /// Goal: the error of a task converts to boxed errors of all kinds, and any thread can abort.
+    ///
+    /// Method: the compiler.
+    ///
+    /// Kills: a payload that is not `Sync`; an `Rc` in `AbortHandle`.
     #[test]
     fn errors_and_abort_handles_are_for_every_thread() {
         fn for_every_thread<T: Send + Sync>() {}

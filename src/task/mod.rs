@@ -1,15 +1,15 @@
-//! The executor: tasks, the ready queue, and wakes from anywhere.
+//! The executor: tasks, the ready queue, and wakes from any thread.
 //!
-//! A task lives in a cell of the `async-task` crate, which carries its state machine, its waker and
-//! its reference counts. Around that, this module has the ready queue of the loop (`queue`), the
-//! inbox for wakes from other threads (`remote`), the cell that passes a result to its `JoinHandle`
-//! (`join`), and the budget that makes an always-ready task yield (`coop`).
+//! A task lives in a cell of the `async-task` crate, which has its state machine, its waker and its
+//! reference counts. This module adds the ready queue of the loop (`queue`), the inbox for wakes
+//! from other threads (`remote`), the cell that passes a result to its `JoinHandle` (`join`), and
+//! the budget that makes an always-ready task yield (`coop`).
 //!
 //! **Invariant.** Futures are polled and dropped on the loop's thread only, and never inside
-//! `spawn` or `wake`. Every `Waker` may be used anywhere, at any time, also after the loop's end.
+//! `spawn` or `wake`. Every `Waker` may be used on any thread, at any time, also after the loop has
+//! ended.
 //!
-//! **Absent on purpose.** Sockets, clocks and drivers: this module knows wakers and nothing else of
-//! the loop.
+//! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module knows wakers only.
 
 mod call;
 pub(crate) mod coop;

@@ -1,4 +1,4 @@
-//! What is ready to run, in the order it became ready.
+//! The ready queue: tasks and callbacks to run, in the order in which they became ready.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ pub(crate) enum Ready {
     Call(Rc<Call>),
 }
 
-/// The ready queue of one loop. First in, first out; each entry once.
+/// The ready queue of one loop. First in, first out; a task is in it once.
 #[derive(Default)]
 pub(crate) struct Queue {
     entries: RefCell<VecDeque<Ready>>,
@@ -39,25 +39,26 @@ impl Queue {
         self.entries.borrow().len()
     }
 
-    /// The longest that the queue has been.
+    /// The greatest length that the queue has had.
     pub(crate) fn peak_count(&self) -> usize {
         self.peak_count.get()
     }
 }
 
 thread_local! {
-    /// The queue of the loop that runs on this thread now, and that loop's number.
+    /// The queue of the loop that runs on this thread, and the number of that loop.
     static CURRENT: RefCell<Option<(u64, Rc<Queue>)>> = const { RefCell::new(None) };
 }
 
-/// Makes loop `id` the one that runs on this thread, with its wakes going straight to `queue`,
-/// until the guard is dropped.
+/// Makes loop `id` the one that runs on this thread, until the guard is dropped. Wakes of this
+/// thread then go to `queue` without the inbox.
 pub(crate) fn enter(id: &LoopId, queue: &Rc<Queue>) -> Entered {
     let entered = Some((id.number(), Rc::clone(queue)));
     let former = CURRENT.try_with(|current| current.replace(entered)).ok().flatten();
     Entered { former, former_running: loop_id::enter(id) }
 }
 
+/// The guard of [`enter`].
 #[must_use]
 pub(crate) struct Entered {
     former: Option<(u64, Rc<Queue>)>,
@@ -71,8 +72,8 @@ impl Drop for Entered {
     }
 }
 
-/// Puts `ready` on the queue of loop `loop_number` if that loop runs on this thread now, and gives
-/// it back otherwise (also while the thread is being torn down).
+/// Pushes `ready` on the queue of loop `loop_number` if that loop runs on this thread. Returns it
+/// otherwise, also while the thread-locals of the thread are destroyed.
 pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Ready> {
     let mut ready = Some(ready);
     let _ = CURRENT.try_with(|current| {

@@ -1,7 +1,7 @@
 //! Wakes from other threads: an inbox, and one notification per sleep.
 //!
-//! The loop must not go to sleep on a wake that has just been sent, and a hundred thousand wakes
-//! must not write to the wake fd a hundred thousand times. Both sides exchange one flag:
+//! The loop must not sleep after a wake has been sent, and a hundred thousand wakes must not write
+//! to the wake fd a hundred thousand times. Both sides exchange one flag:
 //!
 //! ```text
 //!   loop                                  another thread
@@ -11,22 +11,21 @@
 //!   sleeping.swap(false)
 //! ```
 //!
-//! Every access to `sleeping` is a read-modify-write with acquire and release, so all of them have
-//! one order and each sees what was written before those that precede it. If the swap of the other
-//! thread comes first, the loop's swap reads it or a later one, and the loop sees `has_items`.
-//! If the loop's swap comes first, the other thread reads true and rings. No `SeqCst` is needed.
+//! Every access to `sleeping` is a read-modify-write with acquire and release. So the accesses have
+//! one order, and each sees the writes before those that precede it. If the swap of the other
+//! thread is first, the swap of the loop reads it or a later one, and the loop sees `has_items`. If
+//! the swap of the loop is first, the other thread reads true and notifies. `SeqCst` is not needed.
 //! `tests/loom` checks this file for every interleaving within a bound.
 //!
 //! The wake fd is an eventfd whose read was submitted with or before the enter that sleeps
-//! (`Uring::arm_wake`), so a ring between "look" and "enter" ends the sleep at once.
+//! (`Uring::arm_wake`), so a notification between the look and the enter ends the sleep at once.
 //!
-//! **Forked children.** A child that was forked has a copy of all this, the lock in whatever state
-//! a thread of the parent has left it, and the parent's eventfd. So a wake in a child touches
-//! neither.
+//! **Forked children.** A forked child has a copy of this value, with the lock in the state that a
+//! thread of the parent left it in, and the parent's eventfd. So a wake in a child uses neither.
 //!
-//! **Invariant.** A `Runnable` is dropped on the loop's thread only. After the loop's end none can
-//! exist (`Executor::shut_down` has dropped every future); should one appear all the same, it is
-//! leaked rather than dropped here.
+//! **Invariant.** A `Runnable` is dropped on the loop's thread only. After the loop has ended there
+//! are none (`Executor::shut_down` has dropped every future). If one appears, it is leaked and not
+//! dropped here.
 
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
@@ -37,7 +36,7 @@ use super::queue::{self, Ready};
 use crate::loop_id::LoopId;
 use crate::primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
 
-/// The side of a loop that other threads see.
+/// The part of a loop that other threads use.
 pub(crate) struct Remote {
     id: LoopId,
     inbox: Mutex<Inbox>,
@@ -54,6 +53,7 @@ struct Inbox {
     is_closed: bool,
 }
 
+/// A wake from another thread.
 pub(crate) enum Item {
     Task(Runnable),
     Main,
@@ -83,7 +83,7 @@ impl Remote {
         &self.id
     }
 
-    /// Makes a task ready, from whichever thread this is.
+    /// Makes a task ready. May be called on any thread.
     pub(crate) fn schedule(&self, runnable: Runnable) {
         if self.id.is_of_parent() {
             std::mem::forget(runnable); // a forked child: the task runs in the parent
@@ -92,14 +92,14 @@ impl Remote {
         match queue::push_if_current(self.id.number(), Ready::Task(runnable)) {
             Ok(()) => {}
             Err(Ready::Task(runnable)) => self.send(Item::Task(runnable)),
-            Err(_) => unreachable!("the queue gives back what it was given"),
+            Err(_) => unreachable!("the queue returns the entry that was pushed"),
         }
     }
 
     /// Whether the loop may sleep. If so, the next item notifies the wake fd.
     pub(crate) fn prepare_sleep(&self) -> bool {
         self.sleeping.swap(true, Ordering::AcqRel); // pairs with the swap in `send`
-        // Relaxed: what other threads did before their swaps is visible by the swap above.
+        // Relaxed: the swap above makes visible what other threads wrote before their swaps.
         if self.has_items.load(Ordering::Relaxed) {
             self.awake();
             return false;
@@ -107,15 +107,15 @@ impl Remote {
         true
     }
 
-    /// The loop is awake: items need no wake_fd, it will look.
+    /// Marks the loop as awake: it will look into the inbox, so no item notifies the wake fd.
     pub(crate) fn awake(&self) {
         self.sleeping.swap(false, Ordering::AcqRel); // a store would break the chain of swaps
     }
 
-    /// Takes what other threads have sent.
+    /// Takes the items of the inbox.
     pub(crate) fn take(&self) -> Vec<Item> {
-        // Relaxed: an item that is missed here is found before the next sleep, or its wake_fd ends
-        // it.
+        // Relaxed: an item that is missed here is found before the next sleep, or its notification
+        // ends the sleep.
         if !self.has_items.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -124,6 +124,7 @@ impl Remote {
         std::mem::take(&mut inbox.items)
     }
 
+    /// Closes the inbox and takes its items. Later items are leaked.
     pub(crate) fn close(&self) -> Vec<Item> {
         let mut inbox = self.lock();
         inbox.is_closed = true;
@@ -144,7 +145,7 @@ impl Remote {
         }
     }
 
-    /// Nothing that can panic runs under this lock, so a poisoned one is as good as any.
+    /// Takes the lock. It cannot be poisoned in a bad state: no code that can panic runs under it.
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,12 +158,12 @@ pub(crate) struct MainWaker {
 }
 
 impl MainWaker {
-    /// A waker whose future is queued already.
+    /// A waker of a future that is already queued.
     pub(crate) fn queued(remote: &Arc<Remote>) -> Arc<MainWaker> {
         Arc::new(MainWaker { remote: Arc::clone(remote), is_queued: AtomicBool::new(true) })
     }
 
-    /// The future is about to be polled: further wakes count again.
+    /// Marks the future as polled: the next wake queues it again.
     pub(crate) fn polling(&self) {
         // Acquire: pairs with the release of a waker's swap, so its thread's writes are visible.
         self.is_queued.swap(false, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! The way of errors that no caller awaits, from tasks to the program.
+//! Reports of errors that no caller awaits.
 
 use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
@@ -8,18 +8,19 @@ pub(crate) trait Report {
     /// The loop that reports.
     fn loop_id(&self) -> &LoopId;
 
+    /// Passes the error to the hook of the program, or prints it.
     fn report(&self, unhandled: &Unhandled);
 }
 
 impl dyn Report + '_ {
-    /// Reports, then drops the payload: a value of the program, whose destructor may panic.
+    /// Reports the error, then drops its payload, whose destructor may panic.
     pub(crate) fn report_and_drop(&self, unhandled: Unhandled) {
         self.report(&unhandled);
         self.drop_guarded(unhandled);
     }
 
-    /// Drops a value of the program. A panic of its destructor is reported, and its payload
-    /// discarded.
+    /// Drops a value of the program. A panic of its destructor is reported, and the payload of that
+    /// panic is discarded.
     pub(crate) fn drop_guarded<T>(&self, value: T) {
         if let Err(payload) = try_drop(value) {
             let unhandled = Unhandled::DropPanic { payload };

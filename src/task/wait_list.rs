@@ -8,8 +8,8 @@
 //!    └────────────────────────── leave ──────────────────┘
 //! ```
 //!
-//! A waiter's place is a number. A waiter that was woken and finds nothing, because a newcomer was
-//! polled first, waits again under the same number, so newcomers cannot push it back. A woken
+//! The place of a waiter is a number. A woken waiter that finds nothing, because a newcomer was
+//! polled before it, waits again under the same number, so newcomers do not overtake it. A woken
 //! waiter reserves nothing: its future may be alive and never be polled again.
 //!
 //! So an owner that wakes one waiter for an item must wake the next one if the item is still there
@@ -17,8 +17,8 @@
 //!
 //! Every operation costs O(log n), except `wake_all`.
 //!
-//! **Absent on purpose.** User code. A waker is cloned by the caller before its borrow of the list
-//! begins; wakers that the list returns are woken or dropped once the borrow has ended.
+//! **Absent on purpose.** User code. The caller clones a waker before it borrows the list; wakers
+//! that the list returns are woken or dropped after the borrow has ended.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, btree_map};
@@ -26,6 +26,7 @@ use std::task::Waker;
 
 use crate::error::discard;
 
+/// Waiters for one thing, in order.
 #[derive(Default)]
 pub(crate) struct WaitList {
     /// Waiters that have not been woken, by their numbers.
@@ -33,7 +34,7 @@ pub(crate) struct WaitList {
     next_number: u64,
 }
 
-/// The place of one waiter. It begins without a place.
+/// The place of one waiter. A new one has no place.
 #[derive(Default, Debug)]
 pub(crate) struct WaiterId(Option<u64>);
 
@@ -47,7 +48,7 @@ pub(crate) enum Woken {
     All(btree_map::IntoValues<u64, Waker>),
 }
 
-/// Makes a waiter wait on the list of `owner`, with a clone of `waker` if it has not got one yet.
+/// Makes a waiter wait on the list of `owner`, with a clone of `waker` if the list has none.
 /// Cloning and dropping wakers is user code, so `owner` is not borrowed meanwhile.
 pub(crate) fn wait_in<Owner>(
     owner: &RefCell<Owner>,
@@ -71,7 +72,7 @@ impl WaitList {
         current.is_some_and(|current| current.will_wake(waker))
     }
 
-    /// Takes a place at the end, or waits at the place it has, with this waker. Returns the waker
+    /// Adds the waiter at the end, or at the place that it has, with this waker. Returns the waker
     /// that it replaces.
     #[must_use = "dropping it is user code"]
     pub(crate) fn wait(&mut self, waiter_id: &mut WaiterId, waker: Waker) -> Option<Waker> {
@@ -104,14 +105,15 @@ impl WaitList {
         !self.waiting.is_empty()
     }
 
-    /// Gives the place up. Whether the waiter had been woken makes no difference: see above.
+    /// Removes the waiter, whether or not it was woken, and returns its waker.
     #[must_use = "dropping it is user code"]
     pub(crate) fn leave(&mut self, waiter_id: &mut WaiterId) -> Option<Waker> {
         waiter_id.0.take().and_then(|number| self.waiting.remove(&number))
     }
 }
 
-/// Waiters whose futures were forgotten. The list may be dropped in the middle of a turn.
+/// Drops the wakers of futures that were leaked while they waited. The list may be dropped in the
+/// middle of a turn, so a panic of a waker is caught.
 impl Drop for WaitList {
     fn drop(&mut self) {
         std::mem::take(&mut self.waiting).into_values().for_each(discard);

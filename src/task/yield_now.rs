@@ -1,12 +1,24 @@
-//! Letting the others run.
+//! [`yield_now`].
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// Lets every other ready task run, and the loop complete I/O and expire timers, before this task
-/// goes on.
+/// Yields to the loop, until its next turn.
 ///
-/// Cancel safe: dropping it does nothing.
+/// All other ready tasks run, and the loop completes I/O and expires timers, before this task goes
+/// on. Use it in long computations. This is tokio's `yield_now` and asyncio's `sleep(0)`.
+///
+/// # Cancel safety
+///
+/// Cancel safe: dropping the future has no effect.
+///
+/// ```
+/// ringloop::run(async {
+///     let task = ringloop::spawn(async { 7 });
+///     ringloop::task::yield_now().await;
+///     assert!(task.is_finished());
+/// });
+/// ```
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -14,7 +26,7 @@ pub async fn yield_now() {
             return Poll::Ready(());
         }
         yielded = true;
-        // Ready again, and that means the next turn: a turn runs what was ready when it began.
+        // Runs in the next turn: a turn runs the entries that were ready when it began.
         cx.waker().wake_by_ref();
         Poll::Pending
     })
