@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{Source, line_at, sources, without_tests, words};
+use super::source::{Source, end_of_braces, line_at, sources, without_tests, words};
 
 /// How many re-exports may lie between a path and its item.
 const REEXPORTS_MAX: usize = 8;
@@ -137,6 +137,31 @@ fn expanded(tree: &str) -> Vec<(Path, String)> {
     found
 }
 
+/// Paths from the crate's root, each item of a list as a path of its own, and their lines. Chains
+/// of `super` that lead to the root count too; `depth` of them do.
+pub(super) fn crate_paths(code: &str, depth: usize) -> Vec<(String, usize)> {
+    let to_root = "super::".repeat(depth);
+    let mut paths = Vec::new();
+    for start in ["crate::", to_root.as_str()] {
+        for range in words(code, start) {
+            let rest = &code[range.end..];
+            if rest.starts_with("super") {
+                continue; // the tail of a longer chain
+            }
+            let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+            let stem_len = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+            let len = match rest[stem_len..].starts_with('{') {
+                true => end_of_braces(rest.as_bytes(), stem_len),
+                false => stem_len,
+            };
+            let tree = rest[..len].trim_end_matches("::");
+            let line = line_at(code, range.start);
+            paths.extend(expanded(tree).into_iter().map(|(path, _)| (path.join("::"), line)));
+        }
+    }
+    paths
+}
+
 /// The items of a list, split at the commas outside of braces.
 fn items(list: &str) -> Vec<&str> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
@@ -245,4 +270,16 @@ fn imports_lead_to_definitions() {
         ("b.rs", "a/deep.rs"),
     ];
     assert_eq!(found, expected.map(|(from, to)| format!("x/{from} x/{to}")));
+}
+
+/// Goal: a list of imports is read whole.
+///
+/// Method: a list in a list, `self`, another name, and a chain of `super` to the root.
+///
+/// Kills: a list that ends at its first brace, which lets the rest import anything.
+#[test]
+fn lists_of_imports_are_read_whole() {
+    let code = "use crate::a::{self, B, c::{D, E as F}, g};\nuse super::super::e;";
+    let expected = [("a", 1), ("a::B", 1), ("a::c::D", 1), ("a::c::E", 1), ("a::g", 1), ("e", 2)];
+    assert_eq!(crate_paths(code, 2), expected.map(|(path, line)| (path.to_owned(), line)));
 }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::imports::{Import, imports};
-use super::source::{crate_paths, line_of, sources, without_tests};
+use super::imports::{Import, crate_paths, imports};
+use super::source::{line_of, sources, without_tests};
 use super::{assert_none, assert_only};
 
 /// What each top-level module may name of the others. An entry covers the paths below it.

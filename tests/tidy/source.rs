@@ -198,7 +198,7 @@ fn end_of_item(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-fn end_of_braces(bytes: &[u8], open: usize) -> usize {
+pub(super) fn end_of_braces(bytes: &[u8], open: usize) -> usize {
     let mut depth = 0;
     for (at, byte) in bytes.iter().enumerate().skip(open) {
         match byte {
@@ -211,35 +211,6 @@ fn end_of_braces(bytes: &[u8], open: usize) -> usize {
         }
     }
     bytes.len()
-}
-
-/// Paths from the crate's root, each item of a list as a path of its own, and their lines. Chains
-/// of `super` that lead to the root count too; `depth` of them do.
-pub(super) fn crate_paths(code: &str, depth: usize) -> Vec<(String, usize)> {
-    let to_root = "super::".repeat(depth);
-    let mut paths = Vec::new();
-    for start in ["crate::", to_root.as_str()] {
-        for range in words(code, start) {
-            let rest = &code[range.end..];
-            let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            let (path, after) = rest.split_at(rest.find(|c| !is_path(c)).unwrap_or(rest.len()));
-            if path.starts_with("super") {
-                continue; // the tail of a longer chain
-            }
-            let line = line_at(code, range.start);
-            let stem = path.trim_end_matches("::");
-            match after.strip_prefix('{').and_then(|list| list.split('}').next()) {
-                Some(list) if path.is_empty() || path.ends_with("::") => {
-                    for item in list.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-                        let path = format!("{path}{item}");
-                        paths.push((path.trim_end_matches("::self").to_owned(), line));
-                    }
-                }
-                _ => paths.push((stem.to_owned(), line)),
-            }
-        }
-    }
-    paths
 }
 
 /// The name and the number of lines of every function that has a body.
@@ -353,9 +324,6 @@ fn sources_are_read_right() {
     let rest = without_tests(tested);
     assert!(!rest.contains("tests") && !rest.contains('A') && rest.contains('B'), "{rest}");
 
-    let paths = crate_paths("use crate::a::{self, B, c::D};\nuse super::super::e;", 2);
-    let expected = [("a", 1), ("a::B", 1), ("a::c::D", 1), ("e", 2)];
-    assert_eq!(paths, expected.map(|(path, line)| (path.to_owned(), line)));
     assert!(names_std_instant("use std::time::{Duration, Instant};"));
     assert!(!names_std_instant("use std::time::Duration; use super::Instant;"));
 }
