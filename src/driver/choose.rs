@@ -4,8 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Once};
 
-use super::diagnosis::{Outcome, Steps, Trail};
 use super::epoll::Epoll;
+use super::steps::{Outcome, Steps, Trail};
+#[cfg(any(test, fuzzing))]
+use super::uring::{Uring, scripted::ring::ScriptedRing};
 use super::{
     Clock, Driver, DriverChoice, DriverInfo, DriverKind, Opened, RingSizes, SetupError, SetupStep,
     Unparker, uring,
@@ -121,5 +123,26 @@ fn choice_of_environment() -> Result<DriverChoice, SetupError> {
             );
             Err(SetupError::new(DriverKind::Uring, SetupStep::Choice, cause))
         }
+    }
+}
+
+/// A driver whose kernel is a script.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn open_scripted(ring: ScriptedRing, pool: &Rc<Pool>) -> Opened {
+    let wake_fd = Arc::new(EventFd::new().expect("an eventfd"));
+    let clock = ring.clock();
+    let driver = Uring::new(ring, Rc::clone(pool), Arc::clone(&wake_fd)).expect("a mapping");
+    let sizes = RingSizes { sq_entries: driver.sq_entries(), cq_entries: driver.cq_entries() };
+    Opened {
+        driver: Driver::Scripted(driver),
+        info: DriverInfo {
+            kind: DriverKind::Uring,
+            features: vec!["scripted"],
+            sizes: Some(sizes),
+            reason: None,
+            advice: None,
+        },
+        unparker: Unparker { wake_fd },
+        clock,
     }
 }

@@ -8,8 +8,9 @@
 
 use std::sync::Arc;
 
+use super::clock::Clock;
 use super::request::Wait;
-use super::{Clock, DriverStats};
+use super::stats::DriverStats;
 use crate::sys::eventfd::EventFd;
 
 pub(crate) struct Failed {

@@ -260,6 +260,24 @@ impl fmt::Debug for Flags {
     }
 }
 
+/// What became of a push.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum PushOutcome {
+    Taken,
+    /// Nothing happened. There is room after a flush.
+    Full,
+}
+
+/// Whether the kernel has let go of everything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Drained {
+    Yes,
+    /// Something is still in flight: memory it names must be leaked.
+    No,
+}
+
 /// How long [`wait`](super::Driver::wait) may sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {

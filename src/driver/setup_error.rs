@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 
-use super::DriverKind;
+use super::info::DriverKind;
 use crate::sys::errno;
 
 /// Why a runtime could not start: which driver, at which step, and what to try next.

@@ -9,8 +9,9 @@ use super::Runtime;
 use super::core::Core;
 use super::unhandled::{Hook, Reports};
 use crate::buf::Pool;
+use crate::driver::choose;
 use crate::driver::diagnosis::{self, Diagnosis};
-use crate::driver::{self, DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
+use crate::driver::{DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
 use crate::error::Unhandled;
 use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
@@ -187,7 +188,7 @@ impl Builder {
     #[track_caller]
     pub fn build(self) -> Result<Runtime, SetupError> {
         let pool = self.pool()?;
-        let opened = driver::open(self.driver, self.sizes, &pool)?;
+        let opened = choose::open(self.driver, self.sizes, &pool)?;
         Ok(self.assemble(LoopId::new(), opened, pool))
     }
 
@@ -256,7 +257,7 @@ impl Builder {
     pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {
         let pool = Pool::new(self.buffer_count, self.buffer_len).expect("memory for a pool");
         let ring = script.ring(self.sizes);
-        let opened = Opened::scripted(ring, &pool);
+        let opened = choose::open_scripted(ring, &pool);
         self.assemble(LoopId::new(), opened, pool)
     }
 }

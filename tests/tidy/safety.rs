@@ -11,6 +11,7 @@ const UNSAFE_FILES: &[&str] = &[
     "loadtest/src/host/sys.rs",
     "src/buf/pool.rs",
     "src/driver/epoll/mod.rs",
+    "src/driver/uring/buffer_ring.rs",
     "src/driver/uring/ring.rs",
     "src/driver/uring/scripted.rs",
     "src/fuzz/descriptors.rs",

@@ -51,8 +51,8 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::request::{Completion, Flags, Interest, Key, Request, Wait};
-use super::{DriverStats, PushOutcome};
+use super::request::{Completion, Flags, Interest, Key, PushOutcome, Request, Wait};
+use super::stats::DriverStats;
 use crate::buf::{Loan, Pool};
 use crate::sys::epoll::{self, Event, TimerFd};
 use crate::sys::eventfd::EventFd;

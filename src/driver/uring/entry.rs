@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 
 use crate::buf::Loan;
 use crate::driver::request::Request;
+use crate::sys::errno;
 
 /// One submission, before it is encoded as an SQE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +77,18 @@ pub(crate) enum Enter {
     Collect,
     /// Bring completions forward and sleep until there is at least one.
     Sleep,
+}
+
+/// Whether an enter failed for now only: a signal (H06), or the kernel is short of memory or room
+/// (H02). The entries stay where they are, and the next enter tries again.
+///
+/// `EBADR` is the one that reports a loss: the kernel has dropped a completion. It is returned only
+/// by an enter that submits nothing, so the loss itself is read from the ring's own counter
+/// ([`Ring::dropped_count`]), and `reactor::watchdog` finds the operation that it belongs to.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    let passing =
+        [errno::EINTR, errno::EAGAIN, errno::EBUSY, errno::ENOMEM, errno::ETIME, errno::EBADR];
+    error.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
 /// A pair of queues.

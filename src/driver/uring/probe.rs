@@ -26,12 +26,12 @@ use std::rc::Rc;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::entry::{Cqe, Enter, Entry, Ring};
-use super::{internal, internal_round, internal_user_data, is_passing};
+use super::entry::{Cqe, Enter, Entry, Ring, is_passing};
+use super::internal;
 use crate::buf::Pool;
-use crate::driver::diagnosis::Steps;
 use crate::driver::request::{Flags, Request};
-use crate::driver::{SetupError, SetupStep};
+use crate::driver::setup_error::{SetupError, SetupStep};
+use crate::driver::steps::Steps;
 use crate::sys::clock;
 use crate::sys::errno;
 
@@ -62,7 +62,7 @@ pub(super) fn prove<R: Ring>(ring: R, steps: &mut Steps) -> Result<R, SetupError
 
 /// Owns the descriptor that a completion of a probe's accept carries, and closes it.
 pub(super) fn close_accepted(cqe: Cqe) {
-    if internal_round(cqe.user_data) == ProbeStep::Accept as u32 && cqe.result >= 0 {
+    if internal::round(cqe.user_data) == ProbeStep::Accept as u32 && cqe.result >= 0 {
         drop(crate::op::accept::adopt(cqe.result));
     }
 }
@@ -78,7 +78,7 @@ enum ProbeStep {
 
 impl ProbeStep {
     fn user_data(self) -> u64 {
-        internal_user_data(internal::PROBE, self as u32)
+        internal::user_data(internal::PROBE, self as u32)
     }
 }
 
@@ -209,7 +209,7 @@ impl<R: Ring> Prober<R> {
         let Some(step) = self.armed else {
             return Ok(());
         };
-        let cancel = internal_user_data(internal::PROBE_CANCEL, step as u32);
+        let cancel = internal::user_data(internal::PROBE_CANCEL, step as u32);
         self.push(cancel, Entry::Cancel { target: step.user_data() })?;
         self.collect_until(|prober| prober.armed.is_none())
     }
@@ -222,7 +222,7 @@ impl<R: Ring> Prober<R> {
 
     fn arm_timeout(&mut self) -> io::Result<()> {
         let deadline_ns = clock::monotonic_ns() + PROBE_TIMEOUT_NS;
-        let user_data = internal_user_data(internal::PROBE_TIMEOUT, 0);
+        let user_data = internal::user_data(internal::PROBE_TIMEOUT, 0);
         self.push(user_data, Entry::Timeout { deadline_ns })?;
         self.is_timeout_armed = true;
         Ok(())
@@ -232,8 +232,8 @@ impl<R: Ring> Prober<R> {
         if !self.is_timeout_armed {
             return Ok(()); // it has fired, after the last answer that was needed
         }
-        let target = internal_user_data(internal::PROBE_TIMEOUT, 0);
-        let cancel = internal_user_data(internal::PROBE_CANCEL, 0);
+        let target = internal::user_data(internal::PROBE_TIMEOUT, 0);
+        let cancel = internal::user_data(internal::PROBE_CANCEL, 0);
         self.push(cancel, Entry::Cancel { target })?;
         self.collect_until(|prober| !prober.is_timeout_armed)
     }

@@ -1,7 +1,7 @@
 //! The kernel's ring: the `io-uring` crate behind the seam, and the ring of provided buffers.
 //!
-//! What lives here: encoding of entries as SQEs, the one system call, copying completions out, and
-//! the shared memory of the buffer ring. Decisions are the driver's (`super`).
+//! What lives here: the one system call, pushing entries ([`encode`]) and copying completions out.
+//! Decisions are the driver's (`super`).
 //!
 //! **Memory that the kernel reads late.** Pointers inside requests belong to their slots. The
 //! `timespec` of a timeout entry is read when the entry is *submitted* (`FEAT_SUBMIT_STABLE`, which
@@ -14,34 +14,20 @@
 //! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
 //! group is unregistered, the queues are unmapped and closed (field order, and the crate's own
 //! `Drop`), and only then the buffer ring's memory goes.
-#![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), the shared buffer ring, close(2)
+#![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), close(2)
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::{BufRingEntry, Fd, TimeoutFlags, Timespec};
-use io_uring::{EnterFlags, IoUring, opcode, squeue};
+use io_uring::{EnterFlags, IoUring};
 
+use super::buffer_ring::BufferRing;
+use super::encode::{GROUP, encode};
 use super::entry::{Cqe, Enter, Entry, Full, Ring, RingFlags, TimeoutForm};
+use super::timespec::Timeouts;
 use crate::buf::Loan;
-use crate::driver::request::Request;
-use crate::sys::clock::{self, NS_PER_S};
-use crate::sys::errno;
-use crate::sys::memory::Mapping;
 use crate::sys::socket;
-
-/// The one buffer group of a ring.
-const GROUP: u16 = 0;
-
-/// The smallest ring of provided buffers that is tried for want of memory.
-const BUFFER_ENTRIES_MIN: u16 = 32;
-
-/// `IORING_RECVSEND_POLL_FIRST` (5.19) and `IORING_RECV_MULTISHOT` (6.0), bits of a receive's
-/// `ioprio`.
-const RECVSEND_POLL_FIRST: u16 = 1 << 0;
-const RECV_MULTISHOT: u16 = 1 << 1;
 
 pub(crate) struct KernelRing {
     /// Dropped before `buffers`: the kernel must forget the group's memory first.
@@ -51,59 +37,11 @@ pub(crate) struct KernelRing {
     timeouts: Box<Timeouts>,
 }
 
-#[derive(Default)]
-struct Timeouts {
-    timespec: Timespec,
-    form: TimeoutForm,
-    /// The deadline of a timeout that was pushed and may not have been submitted.
-    pushed_ns: Option<u64>,
-}
-
-impl Timeouts {
-    fn flags(&self) -> TimeoutFlags {
-        match self.form {
-            TimeoutForm::Absolute => TimeoutFlags::ABS,
-            TimeoutForm::Relative => TimeoutFlags::empty(),
-        }
-    }
-
-    fn push(&mut self, deadline_ns: u64) -> *const Timespec {
-        self.pushed_ns = Some(deadline_ns);
-        self.set(deadline_ns); // `renew` replaces it in the relative form
-        &self.timespec
-    }
-
-    /// Writes the time that is left of a relative timeout, for the kernel to read in this enter.
-    fn renew(&mut self) {
-        if let (TimeoutForm::Relative, Some(deadline_ns)) = (self.form, self.pushed_ns) {
-            self.set(deadline_ns.saturating_sub(clock::monotonic_ns()));
-        }
-    }
-
-    fn set(&mut self, ns: u64) {
-        self.timespec = Timespec::new().sec(ns / NS_PER_S).nsec((ns % NS_PER_S) as u32);
-    }
-}
-
 impl KernelRing {
     /// Registers a ring of `buffer_count` provided buffers on a fresh ring, or of fewer if the
     /// kernel has no memory for so many ([`KernelRing::buffer_entries`]).
     pub(super) fn new(uring: IoUring, buffer_count: u16) -> io::Result<KernelRing> {
-        let buffers = smaller_on_enomem(buffer_count, |entry_count| {
-            let buffers = BufferRing::new(entry_count)?;
-            // SAFETY: the mapping holds `entry_count` entries, starts on a page, is zeroed (so its
-            // tail is 0), and outlives the registration: `drop` unregisters it first, and an
-            // undrained ring leaks it (`leak`). If registering fails, the kernel does not know it.
-            unsafe {
-                uring.submitter().register_buf_ring_with_flags(
-                    buffers.mapping.as_ptr() as u64,
-                    entry_count,
-                    GROUP,
-                    0,
-                )?;
-            }
-            Ok(buffers)
-        })?;
+        let buffers = BufferRing::register(&uring, GROUP, buffer_count)?;
         Ok(KernelRing {
             uring: ManuallyDrop::new(uring),
             buffers: ManuallyDrop::new(buffers),
@@ -113,74 +51,13 @@ impl KernelRing {
 
     /// How many buffers may be lent at once.
     pub(super) fn buffer_entries(&self) -> u16 {
-        self.buffers.entry_count
-    }
-
-    fn encode(&mut self, entry: Entry) -> squeue::Entry {
-        match entry {
-            Entry::Nop => opcode::Nop::new().build(),
-            Entry::Op(request) => encode_request(request),
-            Entry::Cancel { target } => {
-                // By user_data only: a cancel by descriptor can hit a number's next owner (H34).
-                opcode::AsyncCancel::new(target).build().flags(squeue::Flags::SKIP_SUCCESS)
-            }
-            Entry::Timeout { deadline_ns } => {
-                let timespec = self.timeouts.push(deadline_ns);
-                opcode::Timeout::new(timespec).flags(self.timeouts.flags()).build()
-            }
-            Entry::TimeoutUpdate { target, deadline_ns } => {
-                let timespec = self.timeouts.push(deadline_ns);
-                opcode::TimeoutUpdate::new(target, timespec)
-                    .flags(self.timeouts.flags())
-                    .build()
-                    .flags(squeue::Flags::SKIP_SUCCESS)
-            }
-            Entry::WakeRead { fd, target } => {
-                opcode::Read::new(Fd(fd), target, size_of::<u64>() as u32).build()
-            }
-        }
-    }
-}
-
-/// The requests, as the kernel's opcodes. Accepted descriptors are close-on-exec.
-fn encode_request(request: Request) -> squeue::Entry {
-    match request {
-        Request::Accept { fd, is_multishot: true } => {
-            opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build()
-        }
-        Request::Accept { fd, is_multishot: false } => {
-            let (addr, addr_len) = (std::ptr::null_mut(), std::ptr::null_mut());
-            opcode::Accept::new(Fd(fd), addr, addr_len).flags(libc::SOCK_CLOEXEC).build()
-        }
-        Request::Recv { fd, poll_first } => {
-            // The crate's `RecvMulti` has no way to ask for a poll first.
-            let poll_first = if poll_first { RECVSEND_POLL_FIRST } else { 0 };
-            opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0)
-                .buf_group(GROUP)
-                .ioprio(RECV_MULTISHOT | poll_first)
-                .build()
-                .flags(squeue::Flags::BUFFER_SELECT)
-        }
-        Request::RecvInto { fd, target, target_len } => {
-            opcode::Recv::new(Fd(fd), target, target_len).flags(libc::MSG_DONTWAIT).build() // H46
-        }
-        Request::Send { fd, source, source_len } => {
-            // The ring raises no SIGPIPE (H45); the flag says so to the reader.
-            opcode::Send::new(Fd(fd), source, source_len).flags(libc::MSG_NOSIGNAL).build()
-        }
-        Request::Connect { fd, addr, addr_len } => {
-            opcode::Connect::new(Fd(fd), addr, addr_len).build()
-        }
-        Request::Poll { fd, interest } => opcode::PollAdd::new(Fd(fd), interest.events()).build(),
-        Request::PollChanges { fd, interest } => {
-            opcode::PollAdd::new(Fd(fd), interest.events()).multi(true).build()
-        }
+        self.buffers.entry_count()
     }
 }
 
 impl Ring for KernelRing {
     fn push(&mut self, user_data: u64, entry: Entry) -> Result<(), Full> {
-        let sqe = self.encode(entry).user_data(user_data);
+        let sqe = encode(entry, &mut self.timeouts).user_data(user_data);
         // SAFETY: whatever memory the entry names is valid until its final completion: requests
         // are owned by slots that live that long (`reactor::slots`), the eventfd's target by the
         // driver, the timespec by this ring and read at submission (module documentation).
@@ -297,68 +174,13 @@ impl Drop for KernelRing {
     }
 }
 
-/// Makes something of `count` entries, or of half as many as long as there is no memory for them
-/// (H16: some kernels charge them to `RLIMIT_MEMLOCK`).
-fn smaller_on_enomem<T>(count: u16, mut make: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
-    let mut count = count;
-    loop {
-        match make(count) {
-            Err(error)
-                if error.raw_os_error() == Some(errno::ENOMEM) && count > BUFFER_ENTRIES_MIN =>
-            {
-                count /= 2;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Memory shared with the kernel: `io_uring_buf_ring`, of which we write and the kernel reads.
-struct BufferRing {
-    mapping: Mapping,
-    entry_count: u16,
-    /// Runs freely over `u16`, as the kernel's copy does.
-    tail: u16,
-}
-
-impl BufferRing {
-    fn new(entry_count: u16) -> io::Result<BufferRing> {
-        assert!(entry_count.is_power_of_two(), "{entry_count} entries");
-        let mapping =
-            Mapping::hidden_from_children(usize::from(entry_count) * size_of::<BufRingEntry>())?;
-        Ok(BufferRing { mapping, entry_count, tail: 0 })
-    }
-
-    /// Writes one entry behind the published ones.
-    ///
-    /// There is always room: the pool lends at most as many buffers at once as the ring has entries
-    /// ([`Pool::lend_at_most`](crate::buf::Pool::lend_at_most)).
-    fn provide(&mut self, loan: Loan) {
-        let index = usize::from(self.tail & (self.entry_count - 1));
-        let base = self.mapping.as_ptr().cast::<BufRingEntry>();
-        // SAFETY: the mask keeps `index` inside the mapping, which is page-aligned and zeroed, so
-        // the entry is valid. The kernel reads entries only below the published tail; this one
-        // lies at the unpublished end. The setters leave the field that doubles as the tail alone.
-        let entry = unsafe { &mut *base.add(index) };
-        entry.set_addr(loan.target as u64);
-        entry.set_len(loan.target_len);
-        entry.set_bid(loan.id);
-        self.tail = self.tail.wrapping_add(1);
-    }
-
-    fn publish(&mut self) {
-        let base = self.mapping.as_ptr().cast::<BufRingEntry>();
-        // SAFETY: the tail lies inside the first entry of the mapping, is aligned for `AtomicU16`
-        // (offset 14 of a page), and no reference to that entry is alive.
-        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(base).cast_mut()) };
-        // Release: pairs with the kernel's acquire; the entries are written before it reads them.
-        tail.store(self.tail, Ordering::Release);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use io_uring::types::Timespec;
+
     use super::*;
+    use crate::driver::request::Request;
+    use crate::sys::{clock, errno};
 
     /// Goal: a relative timeout that waited on the submission queue fires no later for it.
     ///
@@ -381,27 +203,6 @@ mod tests {
         assert_eq!((ring.reapable_count(), ring.timeouts.pushed_ns), (1, None));
     }
 
-    /// Goal: a ring of provided buffers is made smaller for want of memory, to a smallest size, and
-    /// for nothing else.
-    /// Method: a kernel with room for some entries; one with another error.
-    /// Kills: giving up at the first ENOMEM; going down without an end; going down on EINVAL.
-    #[test]
-    fn buffer_rings_shrink_for_want_of_memory() {
-        let with_room_for = |room: u16, code: i32, count: u16| {
-            let mut tried = Vec::new();
-            let made = smaller_on_enomem(count, |count| {
-                tried.push(count);
-                let error = || io::Error::from_raw_os_error(code);
-                (count <= room).then_some(count).ok_or_else(error)
-            });
-            (made.ok(), tried)
-        };
-        let enomem = errno::ENOMEM;
-        assert_eq!(with_room_for(200, enomem, 512), (Some(128), vec![512, 256, 128]));
-        assert_eq!(with_room_for(16, enomem, 128), (None, vec![128, 64, 32]));
-        assert_eq!(with_room_for(0, enomem, 4), (None, vec![4]));
-        assert_eq!(with_room_for(200, errno::EINVAL, 512), (None, vec![512]));
-    }
     /// Goal: what the two kinds of receive do on a socket with nothing in it, on the kernel's own
     /// ring: the private one answers `EAGAIN` (H46), and the multishot without a buffer waits if it
     /// polls first and answers `ENOBUFS` otherwise (H47).

@@ -28,48 +28,29 @@
 #![allow(unsafe_code)] // filling lent memory, as the kernel would
 
 mod in_flight;
+pub(crate) mod ring;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
-use super::entry::{Cqe, Enter, Entry, Full, Ring, RingFlags, TimeoutForm};
-use crate::buf::Loan;
+use super::entry::{Cqe, Entry};
 use crate::driver::request::{Flags, OpKind, Request};
-use crate::driver::{Clock, RingSizes};
 use crate::sys::errno;
+pub(crate) use in_flight::Submitted;
 use world::World;
-pub(crate) use world::{CancelPolicy, FailAt, Profile, Submitted};
+pub(crate) use world::{CancelPolicy, FailAt, Profile, Seen};
 
 /// The test's side.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     world: Rc<RefCell<World>>,
     now_ns: Rc<Cell<u64>>,
+    director: Rc<RefCell<Option<Director>>>,
 }
-
-/// The driver's side.
-pub(crate) struct ScriptedRing {
-    script: Script,
-    sizes: RingSizes,
-}
-
-/// What an observer is called with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen {
-    /// An entry was pushed. What it names is the kernel's from now on (H05).
-    Pushed(u64, Entry),
-    /// It was submitted.
-    Submitted(u64, Entry),
-    /// The receiving side of a socket was shut down.
-    ShutDown(RawFd),
-}
-
-type Observer = Box<dyn FnMut(Seen)>;
 
 /// Called when the loop is about to sleep and nothing is to come.
 type Director = Box<dyn FnMut(&Script)>;
@@ -79,10 +60,6 @@ impl Script {
         let script = Script::default();
         script.now_ns.set(1_000_000_000); // not zero: zero is easily mistaken for "unset"
         script
-    }
-
-    pub(crate) fn ring(&self, sizes: RingSizes) -> ScriptedRing {
-        ScriptedRing { script: self.clone(), sizes }
     }
 
     // ---- what the test sees ----------------------------------------------------------------
@@ -342,7 +319,7 @@ impl Script {
 
     /// Is called whenever the loop would sleep with nothing to come.
     pub(crate) fn direct(&self, director: impl FnMut(&Script) + 'static) {
-        self.world.borrow_mut().director = Some(Box::new(director));
+        *self.director.borrow_mut() = Some(Box::new(director));
     }
 
     #[track_caller]
@@ -355,10 +332,10 @@ impl Script {
     /// Posts what can end a sleep: what the director decides, a notified wake fd, a timeout that is
     /// due.
     fn end_sleep(&self) {
-        let director = self.world.borrow_mut().director.take();
+        let director = self.director.take();
         if let Some(mut director) = director {
             director(self);
-            self.world.borrow_mut().director.get_or_insert(director);
+            self.director.borrow_mut().get_or_insert(director);
         }
         let mut world = self.world.borrow_mut();
         if world.can_wake() || world.complete_wake_read() {
@@ -377,110 +354,4 @@ fn fill(target: *mut u8, target_len: u32, bytes: &[u8]) {
     // SAFETY: the memory was lent for a receive that is in flight, or as a provided buffer that
     // was taken from the list just now, so this side alone may write to it; the length was checked.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
-}
-
-impl ScriptedRing {
-    pub(crate) fn clock(&self) -> Clock {
-        Clock::Virtual(Rc::clone(&self.script.now_ns))
-    }
-}
-
-impl Ring for ScriptedRing {
-    fn push(&mut self, user_data: u64, entry: Entry) -> Result<(), Full> {
-        let mut world = self.script.world.borrow_mut();
-        if world.pushed.len() == self.sizes.sq_entries as usize {
-            return Err(Full);
-        }
-        world.pushed.push_back((user_data, entry));
-        if let Some(observer) = &mut world.observer {
-            observer(Seen::Pushed(user_data, entry));
-        }
-        Ok(())
-    }
-
-    fn unsubmitted_count(&mut self) -> u32 {
-        self.script.world.borrow().pushed.len() as u32
-    }
-
-    fn enter(&mut self, enter: Enter) -> io::Result<()> {
-        let script = &self.script;
-        let cq_entries = self.sizes.cq_entries as usize;
-        let mut world = script.world.borrow_mut();
-        world.enter_calls += 1;
-        world.take_failure(FailAt::BeforeSubmission)?;
-        let submitted_count = world.submit();
-        world.take_failure(FailAt::AfterSubmission)?;
-        world.expire(script.now_ns());
-        // A submission that was cut short neither runs task work nor waits (H04).
-        if enter == Enter::Submit || !world.pushed.is_empty() {
-            return Ok(());
-        }
-        if submitted_count > 0 {
-            world.run(cq_entries); // once behind the submission, and once before the wait
-        }
-        world.run(cq_entries);
-        if enter == Enter::Collect || !world.queue.is_empty() {
-            return Ok(()); // enough is there: the kernel does not look for a loss
-        }
-        let is_awake = world.can_wake();
-        drop(world);
-        if !is_awake {
-            script.end_sleep();
-        }
-        let mut world = script.world.borrow_mut();
-        world.run_after_sleep(cq_entries);
-        world.take_loss(submitted_count)
-    }
-
-    fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize) {
-        let mut world = self.script.world.borrow_mut();
-        let count = count_max.min(world.queue.len());
-        out.extend(world.queue.drain(..count));
-    }
-
-    fn reapable_count(&mut self) -> usize {
-        self.script.world.borrow().queue.len()
-    }
-
-    fn flags(&mut self) -> RingFlags {
-        let world = self.script.world.borrow();
-        RingFlags { cq_overflow: !world.overflow.is_empty(), taskrun: !world.hidden.is_empty() }
-    }
-
-    fn dropped_count(&mut self) -> u32 {
-        self.script.world.borrow().dropped_count
-    }
-
-    fn provide(&mut self, loan: Loan) {
-        self.script.world.borrow_mut().unpublished.push(loan);
-    }
-
-    fn publish(&mut self) {
-        let mut world = self.script.world.borrow_mut();
-        let unpublished = std::mem::take(&mut world.unpublished);
-        world.provided.extend(unpublished);
-    }
-
-    fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()> {
-        self.script.world.borrow_mut().shut_down_reading(fd);
-        Ok(())
-    }
-
-    fn set_timeout_form(&mut self, form: TimeoutForm) {
-        self.script.world.borrow_mut().timeout_form = form;
-    }
-
-    fn leak(self) {
-        self.script.world.borrow_mut().is_leaked = true;
-    }
-
-    fn disown(self) {}
-
-    fn sq_entries(&self) -> u32 {
-        self.sizes.sq_entries
-    }
-
-    fn cq_entries(&self) -> u32 {
-        self.sizes.cq_entries
-    }
 }

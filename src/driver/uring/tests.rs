@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::entry::{Cqe, Entry};
-use super::scripted::{CancelPolicy, FailAt, Script, ScriptedRing};
-use super::{Drained, Uring, internal, internal_user_data};
+use super::scripted::ring::ScriptedRing;
+use super::scripted::{CancelPolicy, FailAt, Script};
+use super::{Drained, Uring, internal};
 use crate::buf::Pool;
 use crate::driver::request::{Completion, Flags, Key, OpKind, Request, Wait};
 use crate::driver::{PushOutcome, RingSizes};
@@ -308,7 +309,7 @@ fn a_late_update_is_ignored() {
     rig.wait(Wait::Poll);
     for (round, code) in [(0, errno::ENOENT), (0, errno::EINVAL), (1, errno::ENOENT)] {
         rig.script.post(Cqe {
-            user_data: internal_user_data(internal::TIMEOUT_UPDATE, round),
+            user_data: internal::user_data(internal::TIMEOUT_UPDATE, round),
             result: -code,
             flags: 0,
         });

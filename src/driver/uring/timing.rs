@@ -16,8 +16,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::entry::{Enter, Entry, Ring, TimeoutForm};
-use super::{internal, internal_round, internal_user_data, is_passing};
+use super::entry::{Enter, Entry, Ring, TimeoutForm, is_passing};
+use super::internal;
 use crate::sys::{clock, errno};
 
 /// The timeouts that are measured are due after this time. A start takes that much longer.
@@ -112,7 +112,7 @@ impl<R: Ring> Measurement<'_, R> {
     /// Submits a timeout by itself: the memory of its moment is the ring's, and there is one.
     fn start(&mut self, round: u32, form: TimeoutForm, deadline_ns: u64) -> io::Result<()> {
         self.ring.set_timeout_form(form);
-        self.push(internal_user_data(internal::TIMING, round), Entry::Timeout { deadline_ns })?;
+        self.push(internal::user_data(internal::TIMING, round), Entry::Timeout { deadline_ns })?;
         for _ in 0..ENDING_LOOKS_MAX {
             self.enter(Enter::Submit)?;
             if self.ring.unsubmitted_count() == 0 {
@@ -127,8 +127,8 @@ impl<R: Ring> Measurement<'_, R> {
     fn end(&mut self) -> io::Result<()> {
         for (round, seen) in [(ABSOLUTE, self.absolute), (RELATIVE, self.relative)] {
             if seen.is_none() {
-                let target = internal_user_data(internal::TIMING, round);
-                let cancel = internal_user_data(internal::PROBE_CANCEL, round);
+                let target = internal::user_data(internal::TIMING, round);
+                let cancel = internal::user_data(internal::PROBE_CANCEL, round);
                 self.push(cancel, Entry::Cancel { target })?;
             }
         }
@@ -148,7 +148,7 @@ impl<R: Ring> Measurement<'_, R> {
         self.ring.reap(&mut reaped, usize::MAX);
         let seen_ns = (self.now_ns)();
         for cqe in reaped {
-            match (cqe.user_data as u8, internal_round(cqe.user_data)) {
+            match (cqe.user_data as u8, internal::round(cqe.user_data)) {
                 (internal::TIMING, ABSOLUTE) => self.absolute = Some(seen_ns),
                 (internal::TIMING, RELATIVE) => self.relative = Some(seen_ns),
                 (internal::PROBE_CANCEL, _) => {} // the target's own completion counts (H30)

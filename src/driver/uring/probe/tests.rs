@@ -6,11 +6,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::*;
-use crate::driver::diagnosis::Steps;
 use crate::driver::request::{OpKind, Wait};
+use crate::driver::steps::Steps;
 use crate::driver::uring::Uring;
 use crate::driver::uring::ring::KernelRing;
-use crate::driver::uring::scripted::{CancelPolicy, Script, ScriptedRing};
+use crate::driver::uring::scripted::ring::ScriptedRing;
+use crate::driver::uring::scripted::{CancelPolicy, Script};
 use crate::driver::{DriverKind, RingSizes};
 use crate::sys::eventfd::EventFd;
 
@@ -250,12 +251,13 @@ fn late_completions_of_a_probe_are_ignored() {
     let mut driver = Uring::new(script.ring(SIZES), pool, wake_fd).unwrap();
     let (accepted, accepted_peer) = connection();
     let (other, other_peer) = connection();
-    let timeout = internal_user_data(internal::PROBE_TIMEOUT, 0);
+    let timeout = internal::user_data(internal::PROBE_TIMEOUT, 0);
     script.post_result(ProbeStep::Accept.user_data(), accepted);
     script.post_result(ProbeStep::Accept.user_data(), -errno::ECANCELED);
     script.post_result(ProbeStep::Recv.user_data(), other);
     script.post_result(timeout, other);
-    script.post_result(internal_user_data(internal::PROBE_CANCEL, ProbeStep::Accept as u32), other);
+    script
+        .post_result(internal::user_data(internal::PROBE_CANCEL, ProbeStep::Accept as u32), other);
     let mut out = Vec::new();
     driver.wait(Wait::Poll, &mut out).unwrap();
     assert!(out.is_empty(), "{out:?}");

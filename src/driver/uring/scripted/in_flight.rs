@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::RawFd;
 
-use super::world::Submitted;
 use crate::driver::request::Request;
+
+/// One operation that the world knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Submitted {
+    pub(crate) user_data: u64,
+    pub(crate) request: Request,
+}
 
 #[derive(Default, Debug)]
 pub(super) struct InFlight {

@@ -1,7 +1,10 @@
 //! The scripted kernel keeps to the rules of the real one.
 
+use super::ring::ScriptedRing;
 use super::*;
+use crate::driver::RingSizes;
 use crate::driver::request::Key;
+use crate::driver::uring::entry::{Enter, Ring};
 
 const NO_OP: Entry = Entry::Nop;
 

@@ -11,10 +11,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::in_flight::{InFlight, received_from};
-use super::{Director, Observer, Seen};
+use super::in_flight::{InFlight, Submitted, received_from};
 use crate::buf::Loan;
-use crate::driver::request::Request;
 use crate::driver::uring::entry::{Cqe, Entry, TimeoutForm};
 use crate::sys::{errno, eventfd};
 
@@ -49,12 +47,18 @@ pub(crate) enum FailAt {
     AfterSubmission,
 }
 
-/// One operation that the world knows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Submitted {
-    pub(crate) user_data: u64,
-    pub(crate) request: Request,
+/// What an observer is called with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen {
+    /// An entry was pushed. What it names is the kernel's from now on (H05).
+    Pushed(u64, Entry),
+    /// It was submitted.
+    Submitted(u64, Entry),
+    /// The receiving side of a socket was shut down.
+    ShutDown(RawFd),
 }
+
+pub(super) type Observer = Box<dyn FnMut(Seen)>;
 
 #[derive(Default)]
 pub(super) struct World {
@@ -91,7 +95,6 @@ pub(super) struct World {
     has_unreported_loss: bool,
     pub(super) consume_max: Option<usize>,
     pub(super) observer: Option<Observer>,
-    pub(super) director: Option<Director>,
     pub(super) enter_calls: u64,
     pub(super) is_leaked: bool,
     pub(super) loses_wake_ups: bool,
