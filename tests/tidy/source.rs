@@ -183,15 +183,20 @@ pub(super) fn without_tests(code: &str) -> String {
     String::from_utf8(rest).expect("whole items were blanked")
 }
 
-/// An item ends with its braces, or with a `;` or `,` outside all brackets.
+/// An item ends with its braces, or with a `;` or `,` outside all brackets. A `,` between angle
+/// brackets is part of a type.
 fn end_of_item(bytes: &[u8], start: usize) -> usize {
     let mut depth = 0;
+    let mut angle_depth = 0;
     for (at, byte) in bytes.iter().enumerate().skip(start) {
         match byte {
             b'(' | b'[' => depth += 1,
             b')' | b']' => depth -= 1,
+            b'<' => angle_depth += 1,
+            b'>' if !matches!(bytes[at - 1], b'-' | b'=') => angle_depth -= 1,
             b'{' => return end_of_braces(bytes, at),
-            b';' | b',' if depth == 0 => return at + 1,
+            b';' if depth == 0 => return at + 1,
+            b',' if depth == 0 && angle_depth <= 0 => return at + 1,
             _ => {}
         }
     }
@@ -308,12 +313,13 @@ pub(super) fn line_at(code: &str, at: usize) -> usize {
 ///
 /// Method: one source with everything that can hide a word or a brace.
 ///
-/// Kills: a quote in a character, a brace in a string, or a lifetime that derails the rest.
+/// Kills: a quote in a character, a brace in a string, a lifetime or a comma in a type that derails
+/// the rest.
 #[test]
 fn sources_are_read_right() {
     let source = "let a = '\"'; // unsafe\nlet b: &'static str = \"{ \\\" unsafe\";\n\
                   /* unsafe /* } */ */ let c = r#\"unsafe \"{\"#; let d = '\\''; let e = b'{';\n\
-                  fn f<'a>(x: &'a u8) { unsafe_code(); }\n";
+                  fn f<'a>(x: &'a u8) -> Result<(), u8> { unsafe_code(); }\n";
     let code = code_of(source);
     assert_eq!(code.lines().count(), source.lines().count());
     assert_eq!(line_of(&code, "unsafe"), None, "{code}");
