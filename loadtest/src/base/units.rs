@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use crate::host::sys::CPUS_MAX;
-
 /// The longest time any option takes. It keeps every sum of an instant and an option far from
 /// overflow.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(1_000 * 3_600);
@@ -204,6 +202,9 @@ fn decimal(text: &str, factor: u64) -> Option<u128> {
     let numerator = format!("{whole}{fraction}").parse::<u128>().ok()? * u128::from(factor);
     (numerator % denominator == 0).then_some(numerator / denominator)
 }
+
+/// The largest number of a processor that [`pin_thread`] takes, and one more.
+pub(crate) const CPUS_MAX: u32 = libc::CPU_SETSIZE as u32;
 
 #[cfg(test)]
 mod tests {

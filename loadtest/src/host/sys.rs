@@ -8,6 +8,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::{io, mem};
 
+use crate::base::units::CPUS_MAX;
+
 /// The limit of open files: what applies now, and how far it may be raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileLimit {
@@ -41,9 +43,6 @@ impl FileLimit {
         FileLimit::read()
     }
 }
-
-/// The largest number of a processor that [`pin_thread`] takes, and one more.
-pub(crate) const CPUS_MAX: u32 = libc::CPU_SETSIZE as u32;
 
 /// Lets the calling thread run on this processor only.
 pub(crate) fn pin_thread(cpu: u32) -> io::Result<()> {

@@ -15,8 +15,8 @@ use crate::host::sys;
 use crate::measure::failure::{Class, Failure, Stage};
 use crate::net::stream::Stream;
 use crate::net::tls::Connection;
+use crate::net::tls_config::Tls;
 use crate::plan::load::SocketOptions;
-use crate::worker::plan::WorkerPlan;
 
 /// A connection, and how long it took to get it.
 #[derive(Debug)]
@@ -35,27 +35,30 @@ pub(crate) struct ConnectTimings {
     pub(crate) handshake: Option<Duration>,
 }
 
-/// Connects as the plan has it, and shakes hands if the target speaks TLS; both within one patience.
+/// Connects to `address`, from `source` if there is one, and performs the TLS handshake if there
+/// is a `tls`. Both together take at most `limit`.
 pub(crate) async fn connect(
-    plan: &WorkerPlan,
+    address: &Address,
     source: Option<IpAddr>,
+    options: SocketOptions,
+    tls: Option<&Tls>,
+    limit: Duration,
 ) -> Result<Connected, Failure> {
     let started = Instant::now();
-    let stream = connect_stream(&plan.address, source, plan.socket, plan.connect_timeout)
+    let stream = connect_stream(address, source, options, limit)
         .await
         .map_err(|error| Failure::from_io(Stage::Connect, &error))?;
     let connect = started.elapsed();
-    let Some(tls) = &plan.tls else {
+    let Some(tls) = tls else {
         let timings = ConnectTimings { connect, tls: None, handshake: None };
         return Ok(Connected { connection: Connection::plain(stream), timings });
     };
-    let left = plan.connect_timeout.saturating_sub(connect);
+    let left = limit.saturating_sub(connect);
     let connection = timeout(left, Connection::secure(stream, tls))
         .await
         .unwrap_or(Err(Failure::of(Stage::Tls, Class::Timeout)))?;
-    let timings =
-        ConnectTimings { connect, tls: Some(started.elapsed() - connect), handshake: None };
-    Ok(Connected { connection, timings })
+    let tls = Some(started.elapsed() - connect);
+    Ok(Connected { connection, timings: ConnectTimings { connect, tls, handshake: None } })
 }
 
 async fn connect_stream(

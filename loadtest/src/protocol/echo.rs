@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use crate::base::random;
 use crate::measure::failure::{Class, Failure, Stage};
-use crate::protocol::{Decoded, Payload};
+use crate::protocol::decoded::Decoded;
+use crate::protocol::payload::Payload;
 
 /// Bytes that say which message it is.
 const NAME_LEN: usize = 24;

@@ -24,8 +24,10 @@
 //! a [`Decoded::Unexpected`] is that of a single message.
 
 pub(crate) mod chunked;
+pub(crate) mod decoded;
 pub(crate) mod echo;
 pub(crate) mod http;
+pub(crate) mod payload;
 pub(crate) mod ws;
 
 use std::rc::Rc;
@@ -33,9 +35,11 @@ use std::sync::Arc;
 
 use crate::base::random;
 use crate::measure::failure::{Failure, UnexpectedBytes};
+use crate::protocol::decoded::Decoded;
 use crate::protocol::echo::Echo;
 use crate::protocol::http::Http;
 use crate::protocol::http::exchange::Exchange;
+use crate::protocol::payload::Payload;
 use crate::protocol::ws::Ws;
 use crate::protocol::ws::upgrade::Upgrade;
 
@@ -45,30 +49,6 @@ pub(crate) enum ProtocolConfig {
     Echo(Payload),
     Http(Arc<Exchange>),
     Ws(Payload, Arc<Upgrade>),
-}
-
-/// What the messages of an echo are.
-#[derive(Clone, Debug)]
-pub(crate) enum Payload {
-    /// Bytes of our own; how many is drawn for each message, both bounds included.
-    Pattern {
-        min: u32,
-        max: u32,
-    },
-    Given(Arc<[u8]>),
-}
-
-impl Payload {
-    /// The sizes of the shortest and of the longest.
-    fn sizes(&self) -> (u32, u32) {
-        match self {
-            Payload::Pattern { min, max } => (*min, *max),
-            Payload::Given(bytes) => {
-                let size = u32::try_from(bytes.len()).expect("bounded by config");
-                (size, size)
-            }
-        }
-    }
 }
 
 impl ProtocolConfig {
@@ -111,19 +91,6 @@ pub(crate) enum ConnState {
     Http(http::HttpState),
     /// In a box, as it is larger than the others.
     Ws(Box<ws::WsState>),
-}
-
-/// What received bytes were.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decoded {
-    /// A part of a reply: all bytes were used.
-    Partial,
-    /// The end of the reply to the oldest outstanding message. Bytes after `used` are not looked at.
-    Complete { used: usize },
-    /// The same, and the reply is not the one that was wanted: its message has failed, and the
-    /// connection goes on.
-    Unexpected { used: usize, failure: Failure },
 }
 
 impl Protocol {

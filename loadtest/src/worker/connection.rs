@@ -15,13 +15,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::measure::failure::{Class, Example, Failure, Local, Stage, UnexpectedBytes};
-use crate::net::connect::{self, ConnectTimings, Connected};
 use crate::net::tls::{Connection, TlsReader, TlsWriter};
 use crate::plan::load::CloseStyle;
 use crate::plan::schedule::ConnectPermit;
-use crate::protocol::{ConnState, Decoded};
+use crate::protocol::ConnState;
+use crate::protocol::decoded::Decoded;
 use crate::worker::backoff::Backoff;
 use crate::worker::dispatch::Turn;
+use crate::worker::establish::{Opened, establish, open};
 use crate::worker::reply_timeout::ReplyTimeout;
 use crate::worker::state::connecting::Attempt;
 use crate::worker::state::{Outcome, Worker};
@@ -131,77 +132,6 @@ async fn keep_silent(
         if step != Ok(Decoded::Partial) {
             *unexpected = Some(UnexpectedBytes::of(0, &bytes));
             return Err(step.err().unwrap_or(SURPLUS));
-        }
-    }
-}
-
-/// A connection on which messages may be sent.
-struct Opened {
-    connection: Connection,
-    conn_state: ConnState,
-}
-
-async fn open(
-    worker: &Worker,
-    index: u32,
-    permit: ConnectPermit,
-    attempt: Attempt,
-) -> Option<Opened> {
-    match establish(worker, index, permit).await {
-        Ok((opened, timings)) => {
-            worker.opened(index, timings, attempt);
-            worker.note_suite(&opened.connection);
-            Some(opened)
-        }
-        Err((failure, unexpected)) => {
-            worker.connect_failed(index, failure, unexpected, attempt);
-            None
-        }
-    }
-}
-
-/// Connects and agrees with the peer on what is spoken, and says how long that took; or what failed,
-/// with the answer if it was one.
-async fn establish(
-    worker: &Worker,
-    index: u32,
-    permit: ConnectPermit,
-) -> Result<(Opened, ConnectTimings), (Failure, Option<UnexpectedBytes>)> {
-    let connected = connect::connect(worker.plan(), worker.source_of(index)).await;
-    let Connected { mut connection, mut timings } = connected.map_err(|failure| (failure, None))?;
-    let mut conn_state = worker.protocol().begin(worker.next_conn_id());
-    if let Some(opening) = worker.protocol().open(&mut conn_state) {
-        let started = Instant::now();
-        let agreed = agree(worker, &mut connection, &mut conn_state, opening);
-        let in_time = ringloop::time::timeout(worker.plan().connect_timeout, agreed).await;
-        let late = |_| Failure::of(Stage::Handshake, Class::Timeout);
-        if let Err(failure) = in_time.map_err(late).and_then(|agreed| agreed) {
-            return Err((failure, worker.protocol().take_unwanted(&mut conn_state)));
-        }
-        timings.handshake = Some(started.elapsed());
-    }
-    // Held until here: a target that agrees slowly is not to be flooded with connects either.
-    drop(permit);
-    Ok((Opened { connection, conn_state }, timings))
-}
-
-/// Sends the opening of a protocol and waits until the peer has agreed.
-async fn agree(
-    worker: &Worker,
-    connection: &mut Connection,
-    conn_state: &mut ConnState,
-    opening: Rc<[u8]>,
-) -> Result<(), Failure> {
-    let failed = |failure| Failure { stage: Stage::Handshake, ..failure };
-    let (mut reader, mut writer) = connection.split();
-    writer.send(opening).await.map_err(failed)?;
-    loop {
-        let bytes = reader.recv().await.map_err(failed)?;
-        if bytes.is_empty() {
-            return Err(Failure::of(Stage::Handshake, Class::Eof));
-        }
-        if worker.protocol().is_open(conn_state, &bytes)? {
-            return Ok(());
         }
     }
 }

@@ -5,10 +5,12 @@
 //! bounded channel. What changes with every message is in `published`.
 
 use std::future::poll_fn;
-use std::sync::Mutex;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use crate::base::driver::DriverUsed;
+use crate::measure::published::Published;
 use crate::measure::recorder::IntervalPart;
 use crate::measure::window::Window;
 use crate::worker::result::WorkerResult;
@@ -120,6 +122,14 @@ pub(crate) struct Ready {
     /// What would bring the first choice back, if this is not it.
     pub(crate) advice: Option<&'static str>,
     pub(crate) thread_id: Option<u32>,
+}
+
+/// What a worker shares with the main thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    pub(crate) control: Arc<Control>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) events: SyncSender<Event>,
 }
 
 #[cfg(test)]

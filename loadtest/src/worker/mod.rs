@@ -18,8 +18,11 @@ pub(crate) mod backoff;
 pub(crate) mod connection;
 pub(crate) mod control;
 pub(crate) mod dispatch;
+pub(crate) mod dispatcher;
+pub(crate) mod establish;
 pub(crate) mod heartbeat;
 pub(crate) mod plan;
+pub(crate) mod ramp;
 pub(crate) mod reply_timeout;
 pub(crate) mod result;
 pub(crate) mod state;
@@ -34,10 +37,9 @@ use std::time::{Duration, Instant};
 
 use crate::base::driver::{Driver, DriverUsed};
 use crate::host::{procfs, sys};
-use crate::measure::published::Published;
 use crate::measure::window::Window;
 use crate::plan::load::{DispatchRule, LoadPlan, OpenLoad};
-use crate::worker::control::{Control, Event, Ready, WorkerCommand};
+use crate::worker::control::{Event, Links, Ready, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
 use crate::worker::state::Worker;
@@ -46,14 +48,6 @@ use crate::worker::unhandled::Reports;
 /// How long connections may take to say that they end, and between two looks whether they have.
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(500);
 const CLOSE_POLL_PERIOD: Duration = Duration::from_millis(1);
-
-/// What a worker shares with the main thread.
-#[derive(Clone, Debug)]
-pub(crate) struct Links {
-    pub(crate) control: Arc<Control>,
-    pub(crate) published: Arc<Published>,
-    pub(crate) events: SyncSender<Event>,
-}
 
 /// Starts the thread of a worker. It says [`Event::Ready`] or [`Event::SetupFailed`] first.
 pub(crate) fn start(plan: WorkerPlan, links: Links) -> io::Result<JoinHandle<()>> {
@@ -165,7 +159,7 @@ fn drive(worker: &Rc<Worker>, window: Window) {
     drop(ringloop::spawn(close_intervals(Rc::clone(worker))));
     drop(ringloop::spawn(heartbeat::run(Rc::clone(worker))));
     if let LoadPlan::Open(OpenLoad { rule: DispatchRule::Any, spin, .. }) = worker.plan().load {
-        drop(ringloop::spawn(dispatch::run(Rc::clone(worker), spin)));
+        drop(ringloop::spawn(dispatcher::run(Rc::clone(worker), spin)));
     }
 }
 

@@ -29,11 +29,10 @@ use crate::measure::window::Window;
 use crate::plan::load::LoadPlan;
 use crate::plan::schedule::{ConnectGate, StartGate};
 use crate::protocol::Protocol;
-use crate::worker::Links;
-use crate::worker::control::Event;
+use crate::worker::control::{Event, Links};
 use crate::worker::dispatch::Dispatch;
 use crate::worker::plan::WorkerPlan;
-use crate::worker::state::connecting::{Handshakes, Ramp};
+use crate::worker::ramp::{Handshakes, Ramp};
 
 /// After so many failed connects and not a single one opened, the rest is not tried: nobody is there.
 const FAILED_CONNECTS_MAX: u32 = 64;

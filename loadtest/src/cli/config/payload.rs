@@ -6,7 +6,7 @@ use crate::base::exit::{Error, Exit};
 use crate::base::units::{SIZE_MAX, Sizes};
 use crate::cli::args::RunArgs;
 use crate::cli::config::MESSAGE_SIZE;
-use crate::protocol::Payload;
+use crate::protocol::payload::Payload;
 
 /// What is sent to an echo, over TCP or WebSocket.
 pub(crate) fn payload(args: &RunArgs) -> Result<Payload, Error> {

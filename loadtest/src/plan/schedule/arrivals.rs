@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::schedule::poisson::{Leaf, PoissonProcess};
-use crate::plan::schedule::rate::RateCurve;
+use crate::plan::schedule::rate::{RateCurve, first_not};
 
 /// How arrivals are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,24 +149,6 @@ impl Arrivals {
             }
         }
     }
-}
-
-/// The least number of which `holds` does not hold, by bisection: it holds of all below that one.
-pub(super) fn first_not(holds: impl Fn(u64) -> bool) -> u64 {
-    let mut end = 1u64;
-    while holds(end) {
-        end *= 2;
-    }
-    let mut start = 0;
-    while start < end {
-        let middle = start + (end - start) / 2;
-        if holds(middle) {
-            start = middle + 1;
-        } else {
-            end = middle;
-        }
-    }
-    start
 }
 
 #[cfg(test)]

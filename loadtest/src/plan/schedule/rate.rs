@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use crate::plan::schedule::arrivals::first_not;
-
 /// The rate over time, from the moment the connections may send.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RateCurve {
@@ -85,6 +83,24 @@ impl RateCurve {
         // Rounded, or an arrival due at a whole second could come out a nanosecond before it.
         Some(Duration::from_nanos(((piece.from_s + seconds) * 1e9).round() as u64))
     }
+}
+
+/// The least number of which `holds` does not hold, by bisection: it holds of all below that one.
+pub(crate) fn first_not(holds: impl Fn(u64) -> bool) -> u64 {
+    let mut end = 1u64;
+    while holds(end) {
+        end *= 2;
+    }
+    let mut start = 0;
+    while start < end {
+        let middle = start + (end - start) / 2;
+        if holds(middle) {
+            start = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    start
 }
 
 #[cfg(test)]

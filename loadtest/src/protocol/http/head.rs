@@ -1,8 +1,7 @@
 //! Heads of replies, whole or in pieces, and what they say about the rest.
 
-use crate::measure::failure::Failure;
+use crate::measure::failure::{Failure, Stage};
 use crate::protocol::http::exchange::Exchange;
-use crate::protocol::http::{FIELDS_MAX, HEAD_LEN_MAX, is_interim, malformed};
 
 /// Every head begins so. What does not is known to be something else before its first line ends.
 const BEGIN: &[u8] = b"HTTP/1.";
@@ -172,4 +171,19 @@ fn decimal(digits: &[u8]) -> Result<u64, Failure> {
     }
     let text = std::str::from_utf8(digits).map_err(|_| failure)?;
     text.parse().map_err(|_| failure)
+}
+
+/// The longest head of a reply: status line, fields and the empty line.
+pub(crate) const HEAD_LEN_MAX: usize = 64 << 10;
+
+/// The most fields in a head.
+pub(crate) const FIELDS_MAX: usize = 128;
+
+pub(crate) const fn malformed(reason: &'static str) -> Failure {
+    Failure::malformed(Stage::Recv, reason)
+}
+
+/// Whether another head follows. After `101` it is not HTTP that follows.
+pub(crate) fn is_interim(status: u16) -> bool {
+    (100..200).contains(&status) && status != 101
 }

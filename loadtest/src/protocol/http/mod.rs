@@ -24,16 +24,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
-use crate::protocol::Decoded;
 use crate::protocol::chunked::{Broken, ChunkProgress, Chunked};
+use crate::protocol::decoded::Decoded;
 use crate::protocol::http::exchange::Exchange;
-use crate::protocol::http::head::{Body, Head, HeadReader};
-
-/// The longest head of a reply: status line, fields and the empty line.
-const HEAD_LEN_MAX: usize = 64 << 10;
-
-/// The most fields in a head.
-const FIELDS_MAX: usize = 128;
+use crate::protocol::http::head::{Body, Head, HeadReader, is_interim, malformed};
 
 /// What all connections of a worker send and expect.
 #[derive(Debug)]
@@ -176,20 +170,11 @@ impl HttpState {
     }
 }
 
-const fn malformed(reason: &'static str) -> Failure {
-    Failure::malformed(Stage::Recv, reason)
-}
-
 fn of_chunk(broken: Broken) -> Failure {
     malformed(match broken {
         Broken::TooLarge => "the trailer of a chunked body is too large",
         Broken::Malformed => "a chunk of the body has no right length or end",
     })
-}
-
-/// Whether another head follows. After `101` it is not HTTP that follows.
-fn is_interim(status: u16) -> bool {
-    (100..200).contains(&status) && status != 101
 }
 
 #[cfg(test)]

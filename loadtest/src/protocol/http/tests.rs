@@ -1,5 +1,6 @@
+use super::*;
+use crate::protocol::http::head::{FIELDS_MAX, HEAD_LEN_MAX};
 use crate::protocol::http::statuses::Statuses;
-use crate::protocol::http::*;
 
 /// A reply as one connection sees it: complete (its status was expected, or not), or the end of all.
 #[derive(Clone, Debug, PartialEq, Eq)]

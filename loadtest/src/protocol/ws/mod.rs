@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
-use crate::protocol::Decoded;
+use crate::protocol::decoded::Decoded;
 use crate::protocol::echo::{self, Echo};
 use crate::protocol::ws::frames::{FramePart, FrameReader, Opcode, Sender};
 use crate::protocol::ws::upgrade::{Opening, Upgrade};

@@ -1,7 +1,7 @@
+use super::*;
 use crate::base::random;
-use crate::protocol::Payload;
+use crate::protocol::payload::Payload;
 use crate::protocol::ws::frames::{accept_of, apply, head};
-use crate::protocol::ws::*;
 
 const SIZE: u32 = 6;
 

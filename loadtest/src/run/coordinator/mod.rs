@@ -44,10 +44,10 @@ use crate::run::server_stats::Sampler;
 use crate::run::service::Service;
 use crate::run::summary::{self, Measurements, PhaseLengths};
 use crate::run::timeline::{Timeline, Totals, WorkerSchedule};
-use crate::worker::control::{Control, Ending, Event, WorkerCommand};
+use crate::worker;
+use crate::worker::control::{Control, Ending, Event, Links, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
-use crate::worker::{self, Links};
 
 /// How long the workers may take for their results; they only have to add up.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(30);

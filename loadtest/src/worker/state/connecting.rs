@@ -2,66 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use crate::measure::failure::{Example, Failure, UnexpectedBytes};
-use crate::measure::stats;
 use crate::net::connect::ConnectTimings;
 use crate::net::tls::Connection;
 use crate::worker::control::Event;
 use crate::worker::state::{FAILED_CONNECTS_MAX, Worker, record};
-
-/// How far the connects are.
-#[derive(Debug)]
-pub(super) struct Ramp {
-    started_at: Instant,
-    pub(super) started: u32,
-    pub(super) failed: u32,
-    pub(super) opened: u32,
-    /// Neither opened nor failed yet.
-    pending: u32,
-    all_started: bool,
-    /// From the start to the last connection that opened.
-    pub(super) length: Duration,
-}
-
-/// What comes between the connect and the first message, where there is such a thing.
-#[derive(Debug)]
-pub(super) struct Handshakes {
-    pub(super) tls: Histogram<u64>,
-    pub(super) tls_suite: Option<String>,
-    pub(super) protocol: Histogram<u64>,
-}
-
-impl Default for Handshakes {
-    fn default() -> Handshakes {
-        Handshakes {
-            tls: stats::new_histogram(),
-            tls_suite: None,
-            protocol: stats::new_histogram(),
-        }
-    }
-}
 
 /// Which of a connection's connects it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Attempt {
     First,
     Again,
-}
-
-impl Ramp {
-    pub(super) fn new() -> Ramp {
-        Ramp {
-            started_at: Instant::now(),
-            started: 0,
-            failed: 0,
-            opened: 0,
-            pending: 0,
-            all_started: false,
-            length: Duration::ZERO,
-        }
-    }
 }
 
 impl Worker {

@@ -7,8 +7,8 @@ use crate::measure::stats;
 use crate::measure::window::Window;
 use crate::plan::load::CloseStyle;
 use crate::worker::control::{Ending, Event};
+use crate::worker::ramp::Handshakes;
 use crate::worker::result::WorkerResult;
-use crate::worker::state::connecting::Handshakes;
 use crate::worker::state::{Message, Slot, Worker};
 use crate::worker::unhandled::Reports;
 

@@ -1,4 +1,4 @@
-use crate::protocol::ws::frames::*;
+use super::*;
 
 /// A message or control frame as its reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
