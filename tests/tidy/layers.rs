@@ -73,14 +73,7 @@ const LOADTEST_LAYERS: &[&str] = &[
 ];
 
 /// Imports of the load tester against the direction.
-const LOADTEST_EXCEPTIONS: &[&str] = &[
-    "loadtest/src/base/units.rs",
-    "loadtest/src/doctor/mod.rs",
-    "loadtest/src/net/connect.rs",
-    "loadtest/src/report/model/server.rs",
-    "loadtest/src/run/config.rs",
-    "loadtest/src/series/ab.rs",
-];
+const LOADTEST_EXCEPTIONS: &[&str] = &[];
 
 /// Goal: imports go one way, `net, time → op → reactor → driver → sys`, and a layer knows no more
 /// than [`LAYERS`] says.

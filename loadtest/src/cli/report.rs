@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::base::exit::{Error, Exit};
 use crate::base::print::{Failures, to_stdout};
 use crate::cli::args::ReportArgs;
+use crate::cli::outputs::{OutputArgs, Outputs};
 use crate::cli::run::publish;
 use crate::report::json;
 use crate::report::log::IntervalLog;
-use crate::report::outputs::{OutputArgs, Outputs};
 
 /// A report of an earlier run, in other forms.
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Error> {

@@ -1,36 +1,38 @@
 //! `loadtest`: a run, or a series of runs, and its outputs.
 
-use crate::analysis::compare;
+use crate::analysis::compare::baseline;
 use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
+use crate::cli::config::Config;
+use crate::cli::outputs::{OutputArgs, OutputFormat, Outputs};
 use crate::report::model::Report;
 use crate::report::model::verdicts::Aborted;
-use crate::report::outputs::{OutputArgs, OutputFormat, Outputs};
 use crate::report::{csv, json, text};
-use crate::run::config::RunConfig;
 use crate::run::coordinator;
-use crate::series;
+use crate::series::{find_max, reps};
 
-pub(super) fn run(config: &RunConfig) -> Result<u8, Error> {
-    if config.series.as_part {
-        let report = coordinator::run(config)?;
+/// Runs once, several times or as a search, then judges, prints and writes the report.
+pub(super) fn run(config: &Config) -> Result<u8, Error> {
+    let Config { run, series, outputs: options } = config;
+    if series.as_part {
+        let report = coordinator::run(run)?;
         to_stdout(&json::render(&report))?;
         return Ok(report.exit_code);
     }
-    let outputs = Outputs::open(&config.outputs)?;
-    let baseline = match &config.series.baseline {
-        Some(path) => Some((path, compare::read(path)?)),
+    let outputs = Outputs::open(options)?;
+    let earlier = match &series.baseline {
+        Some(path) => Some((path, baseline::read(path)?)),
         None => None,
     };
-    let mut report = match &config.series {
-        series if series.find_max => series::find_max::run(config)?,
-        series if series.reps > 1 => series::reps::run(config)?,
-        _ => coordinator::run(config)?,
+    let mut report = match series.search(run.seed) {
+        Some(search) => find_max::run(&search)?,
+        None if series.reps > 1 => reps::run(series.reps, &run.thresholds)?,
+        None => coordinator::run(run)?,
     };
-    if let Some((path, baseline)) = baseline {
-        compare::apply_baseline(path, &baseline, &config.series.max_regression, &mut report);
+    if let Some((path, earlier)) = earlier {
+        baseline::apply_baseline(path, &earlier, &series.max_regression, &mut report);
     }
-    let failures = publish(&config.outputs, outputs, &report);
+    let failures = publish(options, outputs, &report);
     for error in &report.internal_errors {
         to_stderr(format_args!("loadtest: internal error: {error}"));
     }

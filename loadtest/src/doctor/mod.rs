@@ -4,6 +4,7 @@
 //! refused is asked of `preflight`, and the driver is the one that a worker would get: nothing is
 //! judged by rules of its own here.
 
+pub(crate) mod checkup;
 pub(crate) mod killed;
 pub(crate) mod machine;
 pub(crate) mod text;
@@ -12,12 +13,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ringloop::diagnosis::{Candidate, Outcome};
-use serde::Serialize;
 
-use crate::base::driver::DriverUsed;
+use crate::base::driver::{Driver, DriverUsed};
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
-use crate::cli::args::DoctorArgs;
+use crate::doctor::checkup::{
+    CandidateFound, Checkup, DriverFound, LimitsFound, StepFound, TargetFound,
+};
 use crate::doctor::killed::KilledServer;
 use crate::doctor::machine::Machine;
 use crate::host::preflight::{self, Limits};
@@ -33,92 +35,38 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A run with one worker, which is the default.
 const THREADS: u32 = 1;
 
-/// Everything that was found. The field names are the JSON's.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Checkup {
-    pub(crate) schema_version: u32,
-    pub(crate) tool: Tool,
-    pub(crate) connections: u32,
-    pub(crate) driver: DriverFound,
-    pub(crate) limits: LimitsFound,
-    pub(crate) machine: Machine,
-    /// `None` where no driver works.
-    pub(crate) killed_server: Option<KilledServer>,
-    pub(crate) target: Option<TargetFound>,
-    /// What stands in the way of a run.
-    pub(crate) problems: Vec<String>,
-    /// What does not, and could be better.
-    pub(crate) advice: Vec<String>,
-    pub(crate) exit_code: u8,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct DriverFound {
-    /// What a run would use, or else why there is none.
-    pub(crate) used: Option<DriverUsed>,
-    pub(crate) error: Option<String>,
-    pub(crate) candidates: Vec<CandidateFound>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct CandidateFound {
-    pub(crate) kind: String,
-    pub(crate) works: bool,
-    pub(crate) untried: Option<String>,
-    pub(crate) failure: Option<String>,
-    pub(crate) steps: Vec<StepFound>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct StepFound {
-    pub(crate) name: String,
-    /// `works`, `present`, `absent` or `failed`.
-    pub(crate) outcome: &'static str,
-    pub(crate) error: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct LimitsFound {
-    /// Before this program raised it to the hard limit, as a run does.
-    pub(crate) files_soft: u64,
-    pub(crate) files_hard: u64,
-    pub(crate) files_needed: u64,
-    pub(crate) ports: Option<(u16, u16)>,
-    /// For each source address.
-    pub(crate) ports_available: Option<u64>,
-    pub(crate) ports_needed: u64,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct TargetFound {
-    pub(crate) url: String,
-    pub(crate) address: Option<String>,
-    pub(crate) connect_us: Option<f64>,
-    pub(crate) error: Option<String>,
+/// What the doctor is asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct DoctorOptions {
+    /// Also tries to connect here.
+    pub(crate) url: Option<Url>,
+    /// Connections that the run would have.
+    pub(crate) connections: Option<u32>,
+    pub(crate) driver: Driver,
 }
 
 /// Looks at everything, and starts and kills a server of this program.
-pub(crate) fn examine(args: &DoctorArgs) -> Result<Checkup, Error> {
-    let mut checkup = look(args)?;
+pub(crate) fn examine(options: &DoctorOptions) -> Result<Checkup, Error> {
+    let mut checkup = look(options)?;
     if let (Ok(program), Some(_)) = (std::env::current_exe(), &checkup.driver.used) {
-        checkup.killed_server = Some(KilledServer::measure(&program, args.driver));
+        checkup.killed_server = Some(KilledServer::measure(&program, options.driver));
     }
     Ok(checkup)
 }
 
 /// Looks at everything else. Only what is broken beyond a diagnosis is an error.
-fn look(args: &DoctorArgs) -> Result<Checkup, Error> {
-    let connections = defaults::connections(args.connections, args.url.as_ref());
+fn look(options: &DoctorOptions) -> Result<Checkup, Error> {
+    let connections = defaults::connections(options.connections, options.url.as_ref());
     let files_soft = FileLimit::read()
         .map_err(|error| Error::could_not_run(format!("no limit of open files: {error}")))?
         .soft;
     let mut limits = Limits::read()?;
-    let is_unix = args.url.as_ref().is_some_and(Url::is_unix);
+    let is_unix = options.url.as_ref().is_some_and(Url::is_unix);
     if is_unix {
         limits.ports = None;
     }
-    let diagnosis = worker::builder(args.driver, connections).diagnose();
-    let used = diagnosis.verdict().map(|info| DriverUsed::new(info, args.driver));
+    let diagnosis = worker::builder(options.driver, connections).diagnose();
+    let used = diagnosis.verdict().map(|info| DriverUsed::new(info, options.driver));
     let mut checkup = Checkup {
         schema_version: 1,
         tool: Tool::this(),
@@ -138,7 +86,7 @@ fn look(args: &DoctorArgs) -> Result<Checkup, Error> {
         },
         machine: Machine::read(Path::new("/")),
         killed_server: None,
-        target: args.url.as_ref().map(TargetFound::new),
+        target: options.url.as_ref().map(TargetFound::new),
         problems: Vec::new(),
         advice: Vec::new(),
         exit_code: Exit::Ok.code(),
@@ -274,13 +222,8 @@ mod tests {
     use crate::base::driver::Driver;
 
     fn healthy(root: &Root) -> Checkup {
-        let args = DoctorArgs {
-            url: None,
-            connections: Some(1_000),
-            driver: Driver::Epoll,
-            format: crate::cli::args::DoctorFormat::Text,
-        };
-        let mut checkup = look(&args).unwrap();
+        let options = DoctorOptions { url: None, connections: Some(1_000), driver: Driver::Epoll };
+        let mut checkup = look(&options).unwrap();
         checkup.machine = root.read();
         checkup.machine.cpus = Some(2);
         checkup

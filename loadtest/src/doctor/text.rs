@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::base::figures::{bytes, grouped, time_us};
+use crate::doctor::checkup::{CandidateFound, Checkup, LimitsFound, TargetFound};
 use crate::doctor::killed::KilledServer;
 use crate::doctor::machine::{LockedMemory, Machine};
-use crate::doctor::{CandidateFound, Checkup, LimitsFound, TargetFound};
 
 /// Where values begin, after the section's name.
 const NAME_WIDTH: usize = 16;

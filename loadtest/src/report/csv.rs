@@ -6,7 +6,8 @@
 //! microseconds.
 
 use crate::measure::stats::PERCENTILES;
-use crate::report::model::{Distribution, Report};
+use crate::report::model::Report;
+use crate::report::model::distribution::Distribution;
 
 type Column = fn(&Report) -> String;
 

@@ -8,6 +8,7 @@ use crate::base::driver::DriverUsed;
 use crate::measure::stats::{self, RepliesBar};
 use crate::report::model::distribution::{distribution, hdr_v2, us};
 use crate::report::model::failures::{FailureExample, FailureRow};
+use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
 use crate::report::model::verdicts::{Confidence, Threshold, Verdict};

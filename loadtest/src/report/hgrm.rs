@@ -13,7 +13,7 @@ use crate::report::model::Report;
 /// Rows between one halving of what remains and the next.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
-pub(super) fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let histogram = report
         .headline()
         .and_then(|(_, distribution)| distribution.histogram())
@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
     percentiles(&histogram)
 }
 
-pub(super) fn percentiles(histogram: &Histogram<u64>) -> String {
+pub(crate) fn percentiles(histogram: &Histogram<u64>) -> String {
     let us = |ns: u64| ns as f64 / 1e3;
     let mut text = format!(
         "{:>12} {:>14} {:>10} {:>14}\n\n",

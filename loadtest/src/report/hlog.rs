@@ -12,7 +12,9 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use crate::base::figures;
-use crate::report::model::{Distribution, Interval, Report};
+use crate::report::model::Report;
+use crate::report::model::distribution::Distribution;
+use crate::report::model::interval::Interval;
 
 /// The log shows each line's largest value for people: in milliseconds.
 const NS_PER_MS: f64 = 1e6;
@@ -25,7 +27,7 @@ struct Line {
     histogram: Histogram<u64>,
 }
 
-pub(super) fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut builder = IntervalLogWriterBuilder::new();
     let Report { tool, target, config, .. } = report;
     builder

@@ -10,7 +10,6 @@ pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod model;
 pub(crate) mod output_file;
-pub(crate) mod outputs;
 #[cfg(test)]
 pub(crate) mod schema;
 pub(crate) mod text;

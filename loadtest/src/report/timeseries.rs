@@ -2,10 +2,11 @@
 //!
 //! Histograms are left out; they are in the JSON report and in the interval log.
 
-use crate::report::model::{Interval, Report};
+use crate::report::model::Report;
+use crate::report::model::interval::Interval;
 
 /// One JSON object per interval.
-pub(super) fn ndjson(report: &Report) -> String {
+pub(crate) fn ndjson(report: &Report) -> String {
     let mut text = String::new();
     for interval in &report.intervals {
         let mut value = serde_json::to_value(interval).expect("all keys are strings");
@@ -19,7 +20,7 @@ pub(super) fn ndjson(report: &Report) -> String {
 }
 
 /// A header, then a line per interval; what an interval does not have is empty.
-pub(super) fn csv(report: &Report) -> String {
+pub(crate) fn csv(report: &Report) -> String {
     let mut text = "t_s,length_s,phase,scheduled,completed,errors,timed_out,open_connections,\
                     p50,p99,p99_9,max,send_lag_p99\n"
         .to_owned();

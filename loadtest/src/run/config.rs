@@ -1,5 +1,6 @@
 //! Everything that one run needs to know, checked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,8 @@ use crate::plan::sample_server::SampleServer;
 use crate::plan::sources::SourceRange;
 use crate::plan::target_url::Url;
 use crate::protocol::ProtocolConfig;
-use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::run::abort::Watch;
 use crate::run::progress::ProgressStyle;
-use crate::series::SeriesArgs;
 
 /// Everything a run needs to know.
 #[derive(Clone, Debug)]
@@ -52,13 +51,19 @@ pub(crate) struct RunConfig {
     pub(crate) timeout: Duration,
     pub(crate) thresholds: Vec<Gate>,
     pub(crate) watch: Watch,
-    pub(crate) series: SeriesArgs,
     pub(crate) fit: bool,
     pub(crate) driver: Driver,
     pub(crate) sample_server: SampleServer,
-    pub(crate) outputs: OutputArgs,
-    pub(crate) content: ContentArgs,
+    pub(crate) content: ReportContent,
     pub(crate) progress: ProgressStyle,
+}
+
+/// What the report has besides the figures, and the percentiles that its summary shows.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportContent {
+    pub(crate) percentiles: Vec<f64>,
+    pub(crate) name: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// How fast connections are opened.

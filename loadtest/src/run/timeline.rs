@@ -15,8 +15,8 @@ use crate::measure::recorder::{Counts, IntervalPart, IntervalPhase};
 use crate::measure::stats;
 use crate::measure::window::Window;
 use crate::plan::schedule::arrivals::Arrivals;
-use crate::report::model::Interval;
 use crate::report::model::distribution::{hdr_v2, us};
+use crate::report::model::interval::Interval;
 
 /// The phase of what was to be sent after the run gave up.
 const NEVER_REACHED: &str = "given-up";

@@ -4,53 +4,41 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Parser};
-
-use crate::analysis::compare::compared::{Compared, ComparisonFormat};
+use crate::analysis::compare::compared::Compared;
 use crate::analysis::compare::regression::RegressionLimit;
 use crate::base::exit::{Error, Exit};
 use crate::base::print::to_stderr;
-use crate::base::units;
-use crate::cli::args::Cli;
 use crate::host::signals;
 use crate::plan::target_url::Url;
 use crate::report::model::Report;
 use crate::report::model::verdicts::Aborted;
-use crate::run::config::RunConfig;
 use crate::series::Runner;
 use crate::series::reps::{combine, line};
 use crate::series::server::CommandServer;
 
-#[derive(Debug, Args)]
-pub(crate) struct AbArgs {
-    /// Starts the server that the other is measured against
-    #[arg(long, value_name = "COMMAND")]
-    base: String,
-    /// Starts the other server, at the same address
-    #[arg(long, value_name = "COMMAND")]
-    new: String,
-    /// Runs of each
-    #[arg(long, value_name = "N", default_value = "7", value_parser = units::count)]
-    reps: u32,
-    /// What may become worse by how much, or exit 99: p99=10%,rate=5%
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RegressionLimit::parse)]
-    max_regression: Vec<RegressionLimit>,
-    /// What to print on stdout
-    #[arg(long, value_enum, default_value_t = ComparisonFormat::Text)]
-    format: ComparisonFormat,
-    /// Options of each run, and the URL where both servers listen
-    #[arg(last = true, value_name = "RUN OPTIONS", required = true)]
-    run: Vec<OsString>,
+/// Two servers, and the run that each of them is tested with.
+#[derive(Debug)]
+pub(crate) struct AbOptions {
+    /// The command that starts the server which the other is compared with.
+    pub(crate) base: String,
+    /// The command that starts the other server, at the same address.
+    pub(crate) new: String,
+    /// Runs of each.
+    pub(crate) reps: u32,
+    pub(crate) max_regression: Vec<RegressionLimit>,
+    /// The options of each run.
+    pub(crate) run: Vec<OsString>,
+    /// Where both servers listen.
+    pub(crate) url: Url,
 }
 
-/// What `loadtest ab` prints, and its exit code.
-pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Error> {
-    let url = check(&args.run)?;
-    let runner = Runner::new(args.run.clone())?;
-    let commands = [&args.base, &args.new];
+/// Runs both servers by turns and compares them.
+pub(crate) fn run(options: &AbOptions) -> Result<Compared, Error> {
+    let runner = Runner::new(options.run.clone())?;
+    let commands = [&options.base, &options.new];
     let mut reports: [Vec<Report>; 2] = [Vec::new(), Vec::new()];
-    for (turn, side) in order(args.reps).enumerate() {
-        let server = CommandServer::start(commands[side], &url, &runner);
+    for (turn, side) in order(options.reps).enumerate() {
+        let server = CommandServer::start(commands[side], &options.url, &runner);
         if runner.interrupted().is_some() {
             break;
         }
@@ -62,7 +50,7 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Error> {
         let report = report?;
         let name = ["base", "new"][side];
         let (number, line) = (turn + 1, line(&report));
-        to_stderr(format_args!("run {number} of {}: {name:<4}   {line}", args.reps * 2));
+        to_stderr(format_args!("run {number} of {}: {name:<4}   {line}", options.reps * 2));
         if report.exit_code != Exit::Ok.code() {
             let exit = Exit::of_code(report.exit_code).unwrap_or(Exit::CouldNotRun);
             let aborted = report.aborted.as_ref().map(Aborted::describe);
@@ -79,40 +67,17 @@ pub(crate) fn run(args: &AbArgs) -> Result<(String, Exit), Error> {
         return Err(Error::new(exit, "interrupted before there were two runs to compare"));
     }
     let [base, new] = reports.map(combine);
-    let (base, new) = ((args.base.clone(), &base), (args.new.clone(), &new));
-    let mut compared = Compared::of(base, &[new], &args.max_regression);
+    let (base, new) = ((options.base.clone(), &base), (options.new.clone(), &new));
+    let mut compared = Compared::of(base, &[new], &options.max_regression);
     if let Some(exit) = exit {
         compared.interrupt(exit);
     }
-    Ok(compared.print(args.format))
+    Ok(compared)
 }
 
 /// Whose turn it is: base is 0, new is 1.
 fn order(reps: u32) -> impl Iterator<Item = usize> {
     (0..reps).flat_map(|pair| if pair % 2 == 0 { [0, 1] } else { [1, 0] })
-}
-
-/// Finds out now what the first run would find out after a server was started.
-fn check(run: &[OsString]) -> Result<Url, Error> {
-    let usage = |line: String| Error::new(Exit::Usage, line);
-    let program = OsString::from("loadtest");
-    let cli = Cli::try_parse_from([&program].into_iter().chain(run)).map_err(|error| {
-        usage(format!("after --: {}", crate::cli::args::one_line(&error.to_string())))
-    })?;
-    if cli.command.is_some() {
-        return Err(usage("after --: the options of a run are needed, not a command".to_owned()));
-    }
-    let series = &cli.run.series;
-    if series.reps > 1 || series.find_max || series.baseline.is_some() {
-        return Err(usage(
-            "after --: one run, without --reps, --baseline or --find-max".to_owned(),
-        ));
-    }
-    if !cli.run.thresholds.is_empty() {
-        return Err(usage("after --: no --threshold; ab has --max-regression".to_owned()));
-    }
-    let config = RunConfig::new(cli.run)?;
-    config.url.ok_or_else(|| usage("after --: the URL where both servers listen".to_owned()))
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@
 //! matters is the ratio) until it is narrow. From below, because a server that was drowned once may
 //! be slow for a while.
 
+use std::time::Duration;
+
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::base::print::to_stderr;
 use crate::host::signals;
-use crate::plan::load::Rate;
+use crate::plan::gate::Gate;
 use crate::report::model::Report;
 use crate::report::model::verdicts::{FindMax, FindStep, Verdict};
-use crate::run::config::RunConfig;
 use crate::series::{Runner, own_command, own_options};
 
 /// Where the search ends: the highest rate that passed and the lowest that did not are this close.
@@ -23,21 +24,33 @@ const STEPS_MAX: usize = 60;
 /// A rate of which so little arrives was not reached, whatever the level says of what did.
 const ACHIEVED_MIN: f64 = 0.98;
 
+/// The search for the highest rate.
+#[derive(Debug)]
+pub(crate) struct FindMaxOptions {
+    /// What the rate has to fulfil.
+    pub(crate) slo: Gate,
+    /// The lowest rate, and the first to be tried.
+    pub(crate) from: f64,
+    /// The highest rate.
+    pub(crate) to: f64,
+    /// How long each rate is tried.
+    pub(crate) step: Duration,
+    pub(crate) seed: u64,
+}
+
 /// Tries rates; the report is that of the best one.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
-    let series = &config.series;
-    let slo = series.slo.as_ref().expect("clap requires it");
-    let Rate::Ramp(from, to) = series.find_range else { unreachable!("checked by `check`") };
+pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
+    let FindMaxOptions { slo, from, to, step: duration, seed } = options;
     let runner = Runner::new(own_options())?;
-    let mut search = Search::new(from, to);
+    let mut search = Search::new(*from, *to);
     let mut steps: Vec<FindStep> = Vec::new();
     let (mut best, mut last) = (None, None);
     while let Some(rate) = search.next() {
-        let duration = format!("{}us", series.find_step.as_micros());
+        let duration = format!("{}us", duration.as_micros());
         let report = match runner.once(&[
             format!("--rate={rate}"),
             format!("--duration={duration}"),
-            format!("--seed={}", config.seed),
+            format!("--seed={}", seed),
         ]) {
             Err(_) if runner.interrupted().is_some() && !steps.is_empty() => break,
             report => report?,

@@ -1,21 +1,20 @@
 //! The same run several times.
 
-use crate::analysis::gates;
+use crate::analysis::gates::apply_gates;
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::{grouped, time_us};
 use crate::base::print::to_stderr;
 use crate::host::signals;
+use crate::plan::gate::Gate;
 use crate::report::model::Report;
 use crate::report::model::verdicts::Rep;
-use crate::run::config::RunConfig;
 use crate::series::{Runner, own_command, own_options};
 
-/// Runs `--reps` times.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
+/// Runs `count` times, and judges the whole by `gates`.
+pub(crate) fn run(count: u32, gates: &[Gate]) -> Result<Report, Error> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
     let mut stopped = None;
-    let count = config.series.reps;
     for number in 1..=count {
         let report = match runner.once(&[]) {
             Err(_) if runner.interrupted().is_some() && number > 1 => break,
@@ -41,7 +40,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
         report.interrupted = true;
         report.exit_code = signals::exit_of(signal).code();
     }
-    gates::apply_gates(&config.thresholds, &mut report);
+    apply_gates(gates, &mut report);
     if let Some((number, error)) = stopped {
         report.notes.push(format!("run {number} of {count} did not take place: {error}"));
         report.exit_code = error.exit.code();

@@ -5,21 +5,21 @@ use std::io;
 use std::rc::Rc;
 
 use crate::net::stream::Stream;
-use crate::serve::ServingThread;
-use crate::serve::args::LossyArgs;
 use crate::serve::fault::{Fault, Schedule};
+use crate::serve::options::LossyOptions;
+use crate::serve::serving_thread::ServingThread;
 
 /// What the connections of one thread share.
 #[derive(Debug)]
 pub(super) struct Lossy {
     worker: Rc<ServingThread>,
-    args: LossyArgs,
+    options: LossyOptions,
     recent: RefCell<Recent>,
 }
 
 impl Lossy {
-    pub(super) fn new(worker: Rc<ServingThread>, args: LossyArgs) -> Lossy {
-        Lossy { worker, args, recent: RefCell::default() }
+    pub(super) fn new(worker: Rc<ServingThread>, options: LossyOptions) -> Lossy {
+        Lossy { worker, options, recent: RefCell::default() }
     }
 
     /// Serves one peer until it goes or a fault ends the connection.
@@ -33,8 +33,8 @@ impl Lossy {
 
     async fn echo(&self, stream: &mut Stream, connection: u64) -> io::Result<End> {
         let tally = self.worker.tally();
-        let mut schedule = Schedule::new(&self.args.faults, self.args.seed, connection);
-        let mut message = vec![0; self.args.message.size as usize];
+        let mut schedule = Schedule::new(&self.options.faults, self.options.seed, connection);
+        let mut message = vec![0; self.options.size as usize];
         let mut held_back: Option<Vec<u8>> = None;
         loop {
             // Bytes of a message that never comes whole are not counted.

@@ -1,7 +1,7 @@
 //! Reference targets: servers to test against, and to test the tester with.
 //!
 //! ```text
-//! args ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks
+//! options ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks
 //!            │   waits for all  ◀────────  stop ◀── SIGINT, SIGTERM, the end of stdin
 //!            ▼
 //!        one line of JSON: what the threads have counted (tally)
@@ -13,12 +13,13 @@
 //! **Absent on purpose.** TLS: its cost is the server's, and no reference for anybody.
 
 pub(crate) mod announcement;
-pub(crate) mod args;
 pub(crate) mod echo;
 pub(crate) mod fault;
 pub(crate) mod http;
 pub(crate) mod lingering_close;
 pub(crate) mod lossy;
+pub(crate) mod options;
+pub(crate) mod serving_thread;
 pub(crate) mod sink;
 pub(crate) mod stall;
 pub(crate) mod stop;
@@ -43,12 +44,13 @@ use crate::host::signals;
 use crate::host::sys::FileLimit;
 use crate::net::stream::{Listener, Stream};
 use crate::serve::announcement::Announcement;
-use crate::serve::args::{MessageArgs, ServeArgs, ServeHttpArgs, ServeKind, StallArgs};
 use crate::serve::http::Http;
 use crate::serve::lossy::Lossy;
+use crate::serve::options::{ServeKind, ServeOptions, StallOptions};
+use crate::serve::serving_thread::ServingThread;
 use crate::serve::stall::Stalls;
 use crate::serve::stop::Stopper;
-use crate::serve::tally::{Board, ServerTally, Totals};
+use crate::serve::tally::{Board, Totals};
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
@@ -57,30 +59,29 @@ const BACKLOG: u32 = 4_096;
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until SIGINT, SIGTERM or, if asked, the end of stdin.
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Error> {
-    args.check()?;
-    raise_file_limit(args)?;
-    let threads_count = args.threads as usize;
+pub(crate) fn run(options: &ServeOptions) -> Result<(), Error> {
+    raise_file_limit(options)?;
+    let threads_count = options.threads as usize;
     let stop = Stopper::new(threads_count);
     let stopper = stop.clone();
     signals::watch(move |_signal| stopper.stop())?;
-    if args.exit_with_stdin {
+    if options.exit_with_stdin {
         watch_stdin(stop.clone())?;
     }
-    if args.threads > 1 {
-        refuse_shared_port(&args.listen)?;
+    if options.threads > 1 {
+        refuse_shared_port(&options.listen)?;
     }
     let board = Board::new(threads_count);
     // Before the threads start, so that all of them stall at the same times.
-    let stalls = match &args.kind {
-        ServeKind::Stall(args) => Some(Stalls::from_now(args.stall_for, args.stall_every)),
-        ServeKind::Echo(_)
-        | ServeKind::Http(_)
+    let stalls = match &options.kind {
+        ServeKind::Stall(stall) => Some(Stalls::from_now(stall.stall_for, stall.stall_every)),
+        ServeKind::Echo { .. }
+        | ServeKind::Http { .. }
         | ServeKind::Ws
-        | ServeKind::Sink(_)
+        | ServeKind::Sink { .. }
         | ServeKind::Lossy(_) => None,
     };
-    let (announcement, threads) = start_all(args, stalls, &board, &stop)?;
+    let (announcement, threads) = start_all(options, stalls, &board, &stop)?;
     print(&announcement.to_string())?;
     if let Some(stalls) = stalls {
         print(&format!("{}\n", stalls.describe()))?;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Error> {
     for thread in threads {
         join(thread)?;
     }
-    let end = End { kind: args.kind.name(), totals: board.totals() };
+    let end = End { kind: options.kind.name(), totals: board.totals() };
     let end = serde_json::to_string(&end).expect("numbers and names");
     print(&format!("{end}\n"))
 }
@@ -101,14 +102,14 @@ struct End {
     totals: Totals,
 }
 
-fn raise_file_limit(args: &ServeArgs) -> Result<(), Error> {
+fn raise_file_limit(options: &ServeOptions) -> Result<(), Error> {
     let files = FileLimit::raise().map_err(|error| {
         Error::could_not_run(format!("cannot raise the limit of open files: {error}"))
     })?;
-    if files.soft < u64::from(args.connections) {
+    if files.soft < u64::from(options.connections) {
         to_stderr(format_args!(
             "loadtest: the limit of {} open files holds fewer than {} connections",
-            files.soft, args.connections
+            files.soft, options.connections
         ));
     }
     Ok(())
@@ -129,7 +130,7 @@ fn cannot_listen(addr: &Address, error: &io::Error) -> Error {
 struct ThreadSpec {
     index: usize,
     address: Address,
-    args: ServeArgs,
+    options: ServeOptions,
     stalls: Option<Stalls>,
     board: Board,
     stop: Stopper,
@@ -138,18 +139,18 @@ struct ThreadSpec {
 type ThreadHandle = JoinHandle<Result<(), Error>>;
 
 fn start_all(
-    args: &ServeArgs,
+    options: &ServeOptions,
     stalls: Option<Stalls>,
     board: &Board,
     stop: &Stopper,
 ) -> Result<(Announcement, Vec<ThreadHandle>), Error> {
     let spec = |index, address: &Address| {
-        let (args, board, stop) = (args.clone(), board.clone(), stop.clone());
-        ThreadSpec { index, address: address.clone(), args, stalls, board, stop }
+        let (options, board, stop) = (options.clone(), board.clone(), stop.clone());
+        ThreadSpec { index, address: address.clone(), options, stalls, board, stop }
     };
-    let (thread, first) = start(spec(0, &args.listen))?;
+    let (thread, first) = start(spec(0, &options.listen))?;
     let mut threads = vec![thread];
-    for index in 1..args.threads as usize {
+    for index in 1..options.threads as usize {
         // Port 0: the first thread has picked one, the others join it there.
         let (thread, other) = start(spec(index, &first.addr))?;
         if other.driver.kind != first.driver.kind {
@@ -195,11 +196,11 @@ fn join(thread: ThreadHandle) -> Result<(), Error> {
 
 /// A thread's work: listen, say where, accept until the server stops.
 fn serve(spec: &ThreadSpec, ready: SyncSender<Announcement>) -> Result<(), Error> {
-    let ThreadSpec { index, address, args, stalls: _, board, stop } = spec;
-    let threads_count = args.threads as usize;
+    let ThreadSpec { index, address, options, stalls: _, board, stop } = spec;
+    let threads_count = options.threads as usize;
     let runtime = ringloop::Builder::new()
-        .driver(args.driver.choice())
-        .connections_expected(args.connections.div_ceil(args.threads))
+        .driver(options.driver.choice())
+        .connections_expected(options.connections.div_ceil(options.threads))
         .on_unhandled(|unhandled| match unhandled {
             // The peer went away before it had read everything. That is its own matter.
             Unhandled::BackgroundClose { .. } => {}
@@ -209,9 +210,9 @@ fn serve(spec: &ThreadSpec, ready: SyncSender<Announcement>) -> Result<(), Error
         .map_err(|error| Error::could_not_run(error.to_string()))?;
     runtime.block_on(async {
         let failed = |error: io::Error| cannot_listen(address, &error);
-        let listener = listen(address, args.threads > 1).map_err(failed)?;
+        let listener = listen(address, options.threads > 1).map_err(failed)?;
         let addr = listener.address(address).map_err(failed)?;
-        let driver = DriverUsed::new(ringloop::Handle::current().driver(), args.driver);
+        let driver = DriverUsed::new(ringloop::Handle::current().driver(), options.driver);
         ready.send(Announcement { addr, driver }).expect("`start` waits");
         let worker = Rc::new(ServingThread { index: *index, threads_count, board: board.clone() });
         spawn_acceptor(spec, listener, worker);
@@ -230,41 +231,27 @@ fn listen(address: &Address, is_shared: bool) -> io::Result<Listener> {
     }
 }
 
-/// What all connections of a thread share.
-#[derive(Debug)]
-struct ServingThread {
-    index: usize,
-    threads_count: usize,
-    board: Board,
-}
-
-impl ServingThread {
-    fn tally(&self) -> &ServerTally {
-        self.board.of(self.index)
-    }
-}
-
 fn spawn_acceptor(spec: &ThreadSpec, listener: Listener, worker: Rc<ServingThread>) {
-    match spec.args.kind.clone() {
-        ServeKind::Echo(MessageArgs { size }) => {
+    match spec.options.kind.clone() {
+        ServeKind::Echo { size } => {
             accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
         }
-        ServeKind::Http(ServeHttpArgs { size }) => {
+        ServeKind::Http { size } => {
             let http = Rc::new(Http::new(Rc::clone(&worker), size));
             accept(listener, worker, move |stream, _, _| Rc::clone(&http).serve(stream));
         }
         ServeKind::Ws => accept(listener, worker, |stream, worker, _| ws::serve(stream, worker)),
-        ServeKind::Sink(MessageArgs { size }) => {
+        ServeKind::Sink { size } => {
             accept(listener, worker, move |stream, worker, _| sink::serve(stream, worker, size));
         }
-        ServeKind::Stall(StallArgs { message, .. }) => {
+        ServeKind::Stall(StallOptions { size, .. }) => {
             let stalls = spec.stalls.expect("`run` has made the schedule");
             accept(listener, worker, move |stream, worker, _| {
-                stall::serve(stream, worker, message.size, stalls)
+                stall::serve(stream, worker, size, stalls)
             });
         }
-        ServeKind::Lossy(args) => {
-            let lossy = Rc::new(Lossy::new(Rc::clone(&worker), args));
+        ServeKind::Lossy(options) => {
+            let lossy = Rc::new(Lossy::new(Rc::clone(&worker), options));
             accept(listener, worker, move |stream, _, connection| {
                 Rc::clone(&lossy).serve(stream, connection)
             });

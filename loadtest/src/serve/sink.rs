@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::net::stream::Stream;
-use crate::serve::ServingThread;
+use crate::serve::serving_thread::ServingThread;
 use crate::serve::tally::Messages;
 
 /// Reads one peer until it closes or fails.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ringloop::time::{Instant, sleep_until};
 
 use crate::net::stream::Stream;
-use crate::serve::ServingThread;
+use crate::serve::serving_thread::ServingThread;
 use crate::serve::tally::Messages;
 
 /// When the server stalls: for `length` from `start + k * period` on, for each k from 1.

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::compare::compare;
+use crate::analysis::compare::comparison::compare;
 use crate::analysis::compare::regression::{RegressionLimit, breaches};
 use crate::base::exit::Exit;
 use crate::report::model::comparison::Comparison;

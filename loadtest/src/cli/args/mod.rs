@@ -2,7 +2,11 @@
 //!
 //! A usage error is one line on stderr and exit code 2.
 
+pub(crate) mod ab;
+pub(crate) mod compare;
 pub(crate) mod http;
+pub(crate) mod series;
+pub(crate) mod serve;
 pub(crate) mod tls;
 
 use std::path::PathBuf;
@@ -11,12 +15,16 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::analysis::compare::CompareArgs;
 use crate::base::driver::Driver;
 use crate::base::exit::{Error, Exit};
 use crate::base::units::{self, Cpus, Sizes, Threads};
+use crate::cli::args::ab::AbArgs;
+use crate::cli::args::compare::CompareArgs;
 use crate::cli::args::http::HttpArgs;
+use crate::cli::args::series::SeriesArgs;
+use crate::cli::args::serve::ServeArgs;
 use crate::cli::args::tls::TlsArgs;
+use crate::cli::outputs::{ContentArgs, OutputArgs};
 use crate::plan::defaults::CONNECTS_IN_FLIGHT_MAX;
 use crate::plan::gate::Gate;
 use crate::plan::load::{
@@ -25,11 +33,7 @@ use crate::plan::load::{
 use crate::plan::sample_server::SampleServer;
 use crate::plan::sources::SourceRange;
 use crate::plan::target_url::Url;
-use crate::report::outputs::{ContentArgs, OutputArgs};
 use crate::run::progress::ProgressStyle;
-use crate::series::SeriesArgs;
-use crate::series::ab::AbArgs;
-use crate::serve::args::ServeArgs;
 
 /// Measures TCP servers honestly: what was sent, what came back, and how long it took.
 ///

@@ -13,6 +13,8 @@ use std::time::Duration;
 use crate::base::exit::{Error, Exit};
 use crate::base::units::{DURATION_MAX, Threads};
 use crate::cli::args::RunArgs;
+use crate::cli::args::series::SeriesArgs;
+use crate::cli::outputs::OutputArgs;
 use crate::plan::defaults::{CONNECT_RATE, connections};
 use crate::plan::gate::Gate;
 use crate::plan::load::{
@@ -22,9 +24,6 @@ use crate::plan::target_url::Url;
 use crate::protocol::ProtocolConfig;
 use crate::run::abort::Watch;
 use crate::run::config::{ConnectSpeed, RunConfig};
-
-/// Size of a message to an echo by default.
-const MESSAGE_SIZE: u32 = 64;
 
 /// A run that ends with its `--requests` and not at a time would wait for ever for a target that does
 /// not come back. It gives up after so long by default.
@@ -49,166 +48,163 @@ fn spin(threads: u32) -> Duration {
     if thread::available_parallelism().is_ok_and(has_more) { SPIN } else { Duration::ZERO }
 }
 
-impl RunConfig {
-    pub(crate) fn new(args: RunArgs) -> Result<RunConfig, Error> {
-        let usage = |line: String| Err(Error::new(Exit::Usage, line));
-        let connections = connections(args.connections, args.url.as_ref());
-        let threads = threads(&args, connections);
-        if threads > connections {
-            return usage(format!(
-                "--threads {threads} needs at least as many connections, there are {connections}"
-            ));
-        }
-        if threads > args.connect_concurrency {
-            return usage(format!(
-                "--connect-concurrency {} is less than one for each of {threads} threads",
-                args.connect_concurrency
-            ));
-        }
-        if args.url.as_ref().is_some_and(Url::is_unix) {
-            if !args.source.is_empty() {
-                return usage(
-                    "--source is for TCP: a Unix socket is reached from no address".into(),
-                );
-            }
-            for (option, is_given) in [
-                ("--rcvbuf", args.rcvbuf.is_some()),
-                ("--sndbuf", args.sndbuf.is_some()),
-                ("--no-nodelay", args.no_nodelay),
-            ] {
-                if is_given {
-                    return usage(format!("{option} is for TCP"));
-                }
-            }
-            if args.close == CloseStyle::Rst {
-                return usage("--close rst is for TCP: a Unix socket has no reset".into());
-            }
-        }
-        let has_schedule = args.rate.is_some() || args.stages.is_some();
-        if !has_schedule && args.arrivals != ArrivalsStyle::Constant {
-            return usage("--arrivals needs a --rate: a closed loop has no schedule".to_owned());
-        }
-        if !has_schedule && !args.series.find_max && args.deadline.is_some() {
-            return usage("--deadline needs a --rate: in a closed loop nothing is late".to_owned());
-        }
-        if !has_schedule && args.dispatch != DispatchStyle::Any {
-            return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
-        }
-        if args.spin.is_some() && (!has_schedule || args.dispatch != DispatchStyle::Any) {
-            return usage("--spin needs a --rate and --dispatch any".to_owned());
-        }
-        let of_responses = |gate: &&Gate| gate.is_of_responses();
-        if let Some(gate) = args
-            .thresholds
-            .iter()
-            .find(of_responses)
-            .filter(|_| !has_schedule && !args.series.find_max)
-        {
-            return usage(format!(
-                "--threshold '{}': a closed loop has no response times (no --rate): use service",
-                gate.text
-            ));
-        }
-        if args.requests.is_some_and(|requests| requests < u64::from(threads)) {
-            return usage(format!("--requests is less than one for each of {threads}"));
-        }
-        let duration = match (args.duration, &args.stages, args.requests) {
-            (Some(duration), ..) => duration,
-            (None, Some(stages), _) => stages.length(),
-            (None, None, Some(_)) => DURATION_MAX,
-            (None, None, None) => DURATION,
-        };
-        if let (Some(Rate::Ramp(..)), None, None) = (args.rate, args.duration, &args.stages)
-            && args.requests.is_some()
-        {
-            return usage("--rate A:B with --requests needs a --duration to get to B".to_owned());
-        }
-        let is_endless = duration == DURATION_MAX && args.duration.is_none();
-        let interval = args.interval.unwrap_or(match is_endless {
-            true => INTERVAL,
-            false => INTERVAL.max(duration / INTERVALS_DEFAULT_MAX),
-        });
-        // `--requests` alone is expected to end long before.
-        if !is_endless
-            && duration.as_nanos().div_ceil(interval.as_nanos()) > u128::from(INTERVALS_MAX)
-        {
-            return usage(format!(
-                "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
-            ));
-        }
-        let is_open_loop = has_schedule || args.series.find_max;
-        let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
-            .map_err(|line| Error::new(Exit::Usage, line))?;
-        let protocol = protocol(&args)?;
-        let is_http = matches!(protocol, ProtocolConfig::Http(_));
-        let tls = tls::of(&args)?;
-        let connect_speed = match (args.ramp, args.connect_rate) {
-            (Some(ramp), _) => ConnectSpeed::Over(ramp),
-            (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
-        };
-        args.series.check(has_schedule)?;
-        args.outputs.check()?;
-        Ok(RunConfig {
-            url: args.url,
-            connections,
-            threads,
-            protocol,
-            tls,
-            open_loop: has_schedule.then_some(OpenLoop {
-                rate: args.rate,
-                stages: args.stages,
-                arrivals: args.arrivals,
-                dispatch: args.dispatch,
-                spin: args.spin.unwrap_or_else(|| spin(threads)),
-                seed: args.seed,
-            }),
-            pipeline: args.pipeline,
-            requests_max: args.requests,
-            think: args.think,
-            seed: args.seed,
-            interval,
-            churn: Churn {
-                requests_per_conn: args.requests_per_conn,
-                lifetime: args.conn_lifetime,
-                close: args.close,
-                reconnects: match args.reconnect {
-                    Some(style) => style == ReconnectStyle::Always,
-                    // Servers of HTTP close connections when they see fit.
-                    None => {
-                        args.requests_per_conn.is_some() || args.conn_lifetime.is_some() || is_http
-                    }
-                },
-            },
-            give_up: args.give_up.or(is_endless.then_some(GIVE_UP_ENDLESS)),
-            idle: args.idle,
-            sources: args.source,
-            socket: SocketOptions {
-                nodelay: !args.no_nodelay,
-                rcvbuf: args.rcvbuf,
-                sndbuf: args.sndbuf,
-            },
-            cpus: args.pin.map(|cpus| cpus.0).unwrap_or_default(),
-            verify: args.verify,
-            duration,
-            warmup: args.warmup,
-            drain: args.drain,
-            deadline: args.deadline,
-            connect_speed,
-            connects_in_flight_max: args.connect_concurrency,
-            connect_timeout: args.connect_timeout,
-            timeout: args.timeout,
-            // The whole is judged, not its parts.
-            thresholds: if args.series.as_part { Vec::new() } else { args.thresholds },
-            watch,
-            series: args.series,
-            fit: args.fit,
-            driver: args.driver,
-            sample_server: args.sample_server,
-            outputs: args.outputs,
-            content: args.content,
-            progress: args.progress,
-        })
+/// The arguments of a run, checked against each other.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) run: RunConfig,
+    pub(crate) series: SeriesArgs,
+    pub(crate) outputs: OutputArgs,
+}
+
+pub(crate) fn check(args: RunArgs) -> Result<Config, Error> {
+    let usage = |line: String| Err(Error::new(Exit::Usage, line));
+    let connections = connections(args.connections, args.url.as_ref());
+    let threads = threads(&args, connections);
+    if threads > connections {
+        return usage(format!(
+            "--threads {threads} needs at least as many connections, there are {connections}"
+        ));
     }
+    if threads > args.connect_concurrency {
+        return usage(format!(
+            "--connect-concurrency {} is less than one for each of {threads} threads",
+            args.connect_concurrency
+        ));
+    }
+    if args.url.as_ref().is_some_and(Url::is_unix) {
+        if !args.source.is_empty() {
+            return usage("--source is for TCP: a Unix socket is reached from no address".into());
+        }
+        for (option, is_given) in [
+            ("--rcvbuf", args.rcvbuf.is_some()),
+            ("--sndbuf", args.sndbuf.is_some()),
+            ("--no-nodelay", args.no_nodelay),
+        ] {
+            if is_given {
+                return usage(format!("{option} is for TCP"));
+            }
+        }
+        if args.close == CloseStyle::Rst {
+            return usage("--close rst is for TCP: a Unix socket has no reset".into());
+        }
+    }
+    let has_schedule = args.rate.is_some() || args.stages.is_some();
+    if !has_schedule && args.arrivals != ArrivalsStyle::Constant {
+        return usage("--arrivals needs a --rate: a closed loop has no schedule".to_owned());
+    }
+    if !has_schedule && !args.series.find_max && args.deadline.is_some() {
+        return usage("--deadline needs a --rate: in a closed loop nothing is late".to_owned());
+    }
+    if !has_schedule && args.dispatch != DispatchStyle::Any {
+        return usage("--dispatch needs a --rate: a closed loop has no schedule".to_owned());
+    }
+    if args.spin.is_some() && (!has_schedule || args.dispatch != DispatchStyle::Any) {
+        return usage("--spin needs a --rate and --dispatch any".to_owned());
+    }
+    let of_responses = |gate: &&Gate| gate.is_of_responses();
+    if let Some(gate) =
+        args.thresholds.iter().find(of_responses).filter(|_| !has_schedule && !args.series.find_max)
+    {
+        return usage(format!(
+            "--threshold '{}': a closed loop has no response times (no --rate): use service",
+            gate.text
+        ));
+    }
+    if args.requests.is_some_and(|requests| requests < u64::from(threads)) {
+        return usage(format!("--requests is less than one for each of {threads}"));
+    }
+    let duration = match (args.duration, &args.stages, args.requests) {
+        (Some(duration), ..) => duration,
+        (None, Some(stages), _) => stages.length(),
+        (None, None, Some(_)) => DURATION_MAX,
+        (None, None, None) => DURATION,
+    };
+    if let (Some(Rate::Ramp(..)), None, None) = (args.rate, args.duration, &args.stages)
+        && args.requests.is_some()
+    {
+        return usage("--rate A:B with --requests needs a --duration to get to B".to_owned());
+    }
+    let is_endless = duration == DURATION_MAX && args.duration.is_none();
+    let interval = args.interval.unwrap_or(match is_endless {
+        true => INTERVAL,
+        false => INTERVAL.max(duration / INTERVALS_DEFAULT_MAX),
+    });
+    // `--requests` alone is expected to end long before.
+    if !is_endless && duration.as_nanos().div_ceil(interval.as_nanos()) > u128::from(INTERVALS_MAX)
+    {
+        return usage(format!(
+            "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
+        ));
+    }
+    let is_open_loop = has_schedule || args.series.find_max;
+    let watch = Watch::new(args.abort_on.clone(), args.abort_delay, is_open_loop)
+        .map_err(|line| Error::new(Exit::Usage, line))?;
+    let protocol = protocol(&args)?;
+    let is_http = matches!(protocol, ProtocolConfig::Http(_));
+    let tls = tls::of(&args)?;
+    let connect_speed = match (args.ramp, args.connect_rate) {
+        (Some(ramp), _) => ConnectSpeed::Over(ramp),
+        (None, rate) => ConnectSpeed::PerSecond(rate.unwrap_or(CONNECT_RATE)),
+    };
+    args.series.check(has_schedule)?;
+    args.outputs.check()?;
+    let run = RunConfig {
+        url: args.url,
+        connections,
+        threads,
+        protocol,
+        tls,
+        open_loop: has_schedule.then_some(OpenLoop {
+            rate: args.rate,
+            stages: args.stages,
+            arrivals: args.arrivals,
+            dispatch: args.dispatch,
+            spin: args.spin.unwrap_or_else(|| spin(threads)),
+            seed: args.seed,
+        }),
+        pipeline: args.pipeline,
+        requests_max: args.requests,
+        think: args.think,
+        seed: args.seed,
+        interval,
+        churn: Churn {
+            requests_per_conn: args.requests_per_conn,
+            lifetime: args.conn_lifetime,
+            close: args.close,
+            reconnects: match args.reconnect {
+                Some(style) => style == ReconnectStyle::Always,
+                // Servers of HTTP close connections when they see fit.
+                None => args.requests_per_conn.is_some() || args.conn_lifetime.is_some() || is_http,
+            },
+        },
+        give_up: args.give_up.or(is_endless.then_some(GIVE_UP_ENDLESS)),
+        idle: args.idle,
+        sources: args.source,
+        socket: SocketOptions {
+            nodelay: !args.no_nodelay,
+            rcvbuf: args.rcvbuf,
+            sndbuf: args.sndbuf,
+        },
+        cpus: args.pin.map(|cpus| cpus.0).unwrap_or_default(),
+        verify: args.verify,
+        duration,
+        warmup: args.warmup,
+        drain: args.drain,
+        deadline: args.deadline,
+        connect_speed,
+        connects_in_flight_max: args.connect_concurrency,
+        connect_timeout: args.connect_timeout,
+        timeout: args.timeout,
+        // The whole is judged, not its parts.
+        thresholds: if args.series.as_part { Vec::new() } else { args.thresholds },
+        watch,
+        fit: args.fit,
+        driver: args.driver,
+        sample_server: args.sample_server,
+        content: args.content.checked(),
+        progress: args.progress,
+    };
+    Ok(Config { run, series: args.series, outputs: args.outputs })
 }
 
 /// How many workers there are: with `auto` one for each processor that they may use, as long as each
@@ -244,7 +240,7 @@ mod tests {
 
     fn config(arguments: &[&str]) -> Result<RunConfig, Error> {
         let arguments = [&["loadtest"], arguments].concat();
-        RunConfig::new(Cli::try_parse_from(arguments).unwrap().run)
+        check(Cli::try_parse_from(arguments).unwrap().run).map(|config| config.run)
     }
 
     /// Goal: no arguments is the canonical workload, and a URL makes the defaults modest.
@@ -261,7 +257,8 @@ mod tests {
         assert!(canonical.open_loop.is_none());
         assert_eq!(canonical.connect_speed, ConnectSpeed::PerSecond(5_000));
         assert_eq!(config(&["tcp://127.0.0.1:1"]).unwrap().connections, 50);
-        assert!(config(&["--json", "-"]).unwrap().outputs.json_on_stdout());
+        let checked = check(Cli::try_parse_from(["loadtest", "--json", "-"]).unwrap().run);
+        assert!(checked.unwrap().outputs.json_on_stdout());
     }
 
     /// Goal: values that contradict each other are a usage error.

@@ -5,7 +5,6 @@ use std::fs;
 use crate::base::exit::{Error, Exit};
 use crate::base::units::{SIZE_MAX, Sizes};
 use crate::cli::args::RunArgs;
-use crate::cli::config::MESSAGE_SIZE;
 use crate::protocol::payload::Payload;
 
 /// What is sent to an echo, over TCP or WebSocket.
@@ -39,3 +38,6 @@ pub(crate) fn read(option: &str, text: &str) -> Result<Vec<u8>, Error> {
     }
     Ok(bytes)
 }
+
+/// Size of a message to an echo by default.
+pub(crate) const MESSAGE_SIZE: u32 = 64;

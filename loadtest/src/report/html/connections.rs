@@ -1,8 +1,8 @@
 //! Connections: how long opening them took, and how evenly they were served.
 
 use crate::base::figures::{grouped, time_us};
+use crate::report::html::page::{Page, facts, figure, section, tick_number, tick_time};
 use crate::report::html::svg::{Chart, HALF, Scale};
-use crate::report::html::{Page, facts, figure, section, tick_number, tick_time};
 use crate::report::model::distribution::us;
 
 /// A lost SYN is sent again after one second; three is when Linux before 6.5 does so for the second

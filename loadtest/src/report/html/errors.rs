@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::html::{Page, escape, section};
+use crate::report::html::page::{Page, escape, section};
 use crate::report::model::failures::{FailureExample, FailureRow};
 
 pub(super) fn panel(page: &Page<'_>) -> String {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::base::figures::{grouped, time_us};
+use crate::report::html::page::{Page, figure, section, tick_time};
 use crate::report::html::series::{over_time, time_axis};
 use crate::report::html::svg::Scale;
-use crate::report::html::{Page, figure, section, tick_time};
-use crate::report::model::Interval;
 use crate::report::model::distribution::us;
+use crate::report::model::interval::Interval;
 
 /// Columns, at most: neighbouring intervals are merged until they fit.
 const COLUMNS_MAX: usize = 160;

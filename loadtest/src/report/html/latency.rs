@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use crate::base::figures::{grouped, time_us};
+use crate::report::html::page::{Page, escape, figure, section, tick_time};
 use crate::report::html::svg::{Chart, Scale, WIDE};
-use crate::report::html::{Page, escape, figure, section, tick_time};
-use crate::report::model::{Distribution, distribution};
+use crate::report::model::distribution::{self, Distribution};
 
 /// Lines have so many colours; further runs take the first again.
 const COLOURS: usize = 4;

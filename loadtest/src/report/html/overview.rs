@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use crate::report::html::{Page, escape, figure, latency, section};
+use crate::report::html::latency;
+use crate::report::html::page::{Page, escape, figure, section};
 use crate::report::model::verdicts::Verdict;
 
 pub(super) fn strip(page: &Page<'_>) -> String {

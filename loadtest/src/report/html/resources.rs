@@ -1,8 +1,8 @@
 //! How generator and server fared: whether the figures describe the target at all.
 
+use crate::report::html::page::{Page, escape, facts, figure, section, tick_time};
 use crate::report::html::series::{over_time, time_axis};
 use crate::report::html::svg::Scale;
-use crate::report::html::{Page, escape, facts, figure, section, tick_time};
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let mut content =

@@ -1,8 +1,10 @@
 //! The run over time: rates, latencies, failures, connections. Phases that are not measured are shaded.
 
+use crate::report::html::page::{
+    Page, Span, figure, section, tick_number, tick_seconds, tick_time,
+};
 use crate::report::html::svg::{Chart, Scale, WIDE};
-use crate::report::html::{Page, Span, figure, section, tick_number, tick_seconds, tick_time};
-use crate::report::model::Interval;
+use crate::report::model::interval::Interval;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let intervals = &page.report.intervals;

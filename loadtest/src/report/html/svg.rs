@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::html::escape;
+use crate::report::html::page::escape;
 
 /// Units of the drawing; CSS scales it to the width of its column.
 pub(super) const WIDE: f64 = 920.0;

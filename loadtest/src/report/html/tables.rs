@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::base::figures::value_text;
-use crate::report::html::{Page, escape, facts, section};
+use crate::report::html::page::{Page, escape, facts, section};
 
 pub(crate) fn panel(page: &Page<'_>) -> String {
     [thresholds(page), environment(page), repeat(page)].concat()

@@ -1,5 +1,8 @@
+use serde_json::Value;
+
+use super::*;
 use crate::report::fixture;
-use crate::report::html::*;
+use crate::report::model::interval::Interval;
 
 /// The page as XML, which browsers do not ask for and which finds whatever is not closed or escaped.
 fn parsed(page: &str) -> roxmltree::Document<'_> {

@@ -1,12 +1,14 @@
 //! From a histogram to its figures.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
 
 use crate::measure::stats::{self, PERCENTILES};
-use crate::report::model::{BarRow, Distribution, Interval};
 
 /// `None` if nothing was recorded. It has the percentiles that every report has, and `asked` ones.
 pub(crate) fn distribution(
@@ -48,13 +50,6 @@ impl Distribution {
     }
 }
 
-impl Interval {
-    /// `None` also if nothing was answered.
-    pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
-        decode(self.hdr_v2.as_ref()?)
-    }
-}
-
 /// `p99.9`: how a report names a percentile.
 pub(crate) fn percentile_name(percentile: f64) -> String {
     format!("p{percentile}")
@@ -75,9 +70,49 @@ pub(crate) fn hdr_v2(histogram: &Histogram<u64>) -> String {
 }
 
 /// The inverse of [`hdr_v2`].
-fn decode(hdr_v2: &str) -> Option<Histogram<u64>> {
+pub(crate) fn decode(hdr_v2: &str) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(hdr_v2).ok()?;
     Deserializer::new().deserialize(&mut &bytes[..]).ok()
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Distribution {
+    pub(crate) samples: u64,
+    /// Of these, waits that we ended: their true value is larger.
+    pub(crate) censored: u64,
+    pub(crate) min: f64,
+    pub(crate) mean: f64,
+    pub(crate) max: f64,
+    /// By name: `p50`, `p99.9`.
+    pub(crate) percentiles: BTreeMap<String, f64>,
+    pub(crate) bars: Vec<BarRow>,
+    /// 95 % confidence intervals by the name of a percentile, where the run allows any.
+    pub(crate) ci: BTreeMap<String, [f64; 2]>,
+    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
+    pub(crate) hdr_v2: String,
+}
+
+impl Distribution {
+    /// The percentiles asked for, in that order, with their names.
+    pub(crate) fn shown(&self, percentiles: &[f64]) -> Vec<(String, f64)> {
+        let named = percentiles.iter().filter_map(|&percentile| {
+            let name = percentile_name(percentile);
+            let us = *self.percentiles.get(&name)?;
+            Some((name, us))
+        });
+        named.collect()
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct BarRow {
+    pub(crate) over_us: u64,
+    /// `null` in the last row of a chart with a long tail.
+    pub(crate) up_to_us: Option<u64>,
+    pub(crate) count: u64,
+    pub(crate) percent: f64,
 }
 
 #[cfg(test)]

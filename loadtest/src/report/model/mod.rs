@@ -9,6 +9,7 @@
 pub(crate) mod comparison;
 pub(crate) mod distribution;
 pub(crate) mod failures;
+pub(crate) mod interval;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod verdicts;
@@ -22,8 +23,9 @@ use crate::base::driver::DriverUsed;
 use crate::base::figures;
 use crate::measure::failure::Stage;
 use crate::measure::stats::RepliesBar;
-use crate::report::model::distribution::percentile_name;
+use crate::report::model::distribution::Distribution;
 use crate::report::model::failures::FailureRow;
+use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
 use crate::report::model::verdicts::{
@@ -265,62 +267,6 @@ pub(crate) struct Latencies {
     pub(crate) handshake: Option<Distribution>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Distribution {
-    pub(crate) samples: u64,
-    /// Of these, waits that we ended: their true value is larger.
-    pub(crate) censored: u64,
-    pub(crate) min: f64,
-    pub(crate) mean: f64,
-    pub(crate) max: f64,
-    /// By name: `p50`, `p99.9`.
-    pub(crate) percentiles: BTreeMap<String, f64>,
-    pub(crate) bars: Vec<BarRow>,
-    /// 95 % confidence intervals by the name of a percentile, where the run allows any.
-    pub(crate) ci: BTreeMap<String, [f64; 2]>,
-    /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
-    pub(crate) hdr_v2: String,
-}
-
-/// A piece of the run. Its latencies are those of messages that were answered or given up in it:
-/// response times in an open loop, service times in a closed one, in microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Interval {
-    /// Its beginning, from the beginning of the measured window: negative in the warm-up.
-    pub(crate) t_s: f64,
-    pub(crate) length_s: f64,
-    /// `warm-up`, `measured` or `drain`; `given-up` is the rest of the window after an open loop
-    /// gave up, in which nothing was sent.
-    pub(crate) phase: String,
-    /// Due in it; in a closed loop, sent in it.
-    pub(crate) scheduled: u64,
-    pub(crate) completed: u64,
-    pub(crate) errors: u64,
-    pub(crate) timed_out: u64,
-    /// At its end.
-    pub(crate) open_connections: u32,
-    pub(crate) p50: Option<f64>,
-    pub(crate) p99: Option<f64>,
-    pub(crate) p99_9: Option<f64>,
-    pub(crate) max: Option<f64>,
-    /// `null` in a closed loop.
-    pub(crate) send_lag_p99: Option<f64>,
-    /// As in [`Distribution`]; `null` if nothing was answered.
-    pub(crate) hdr_v2: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct BarRow {
-    pub(crate) over_us: u64,
-    /// `null` in the last row of a chart with a long tail.
-    pub(crate) up_to_us: Option<u64>,
-    pub(crate) count: u64,
-    pub(crate) percent: f64,
-}
-
 /// How this program itself fared: figures of a saturated generator describe the generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -423,17 +369,5 @@ impl Report {
         } else {
             format!("{}: no successful reply ({failures})", self.target.url)
         })
-    }
-}
-
-impl Distribution {
-    /// The percentiles asked for, in that order, with their names.
-    pub(crate) fn shown(&self, percentiles: &[f64]) -> Vec<(String, f64)> {
-        let named = percentiles.iter().filter_map(|&percentile| {
-            let name = percentile_name(percentile);
-            let us = *self.percentiles.get(&name)?;
-            Some((name, us))
-        });
-        named.collect()
     }
 }

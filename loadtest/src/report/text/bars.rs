@@ -1,7 +1,7 @@
 //! The bars beside the percentiles.
 
 use crate::base::figures::bar_label;
-use crate::report::model::BarRow;
+use crate::report::model::distribution::BarRow;
 
 /// Cells of a bar that stands for all samples.
 const BAR_CELLS: usize = 32;

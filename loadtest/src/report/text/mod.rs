@@ -10,9 +10,10 @@ use std::fmt::Write as _;
 use crate::base::driver::DriverUsed;
 use crate::base::figures::{bytes, grouped, seconds, time_us};
 use crate::measure::failure::Class;
+use crate::report::model::distribution::Distribution;
 use crate::report::model::settings::{Config, HttpSettings};
 use crate::report::model::verdicts::Verdict;
-use crate::report::model::{Distribution, Generator, Lag, Latencies, Report};
+use crate::report::model::{Generator, Lag, Latencies, Report};
 use crate::report::text::bars::{bar, scale};
 use crate::report::text::verdicts::{confidence, find_max, reps, thresholds};
 

@@ -1,6 +1,7 @@
 //! From what a run measured to the report: every figure is computed here, once.
 
 pub(crate) mod health;
+pub(crate) mod server;
 pub(crate) mod total;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ use crate::measure::{outage, stats};
 use crate::plan::load::{DispatchStyle, name_of};
 use crate::protocol::ProtocolConfig;
 use crate::report::model::distribution::{distribution, us};
-use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::{Config, HttpSettings, TlsSettings, WsSettings};
 use crate::report::model::verdicts::{Aborted, Confidence, GaveUp, Outage};
 use crate::report::model::*;
@@ -96,7 +96,7 @@ pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
         schema_version: SCHEMA_VERSION,
         tool: Tool::this(),
         name: config.content.name.clone(),
-        labels: config.content.labels(),
+        labels: config.content.labels.clone(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         started_at: figures::utc(measured.started_at),
         env: environment(config, &measured),
@@ -136,9 +136,14 @@ pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
         failures: failures::rows(&total.failures, measured.lengths.measured_from),
         generator: generator(&measured, &total),
         server: measured.server.as_ref().map(|sample| {
-            Server::of(sample, measured.tcp, measured.lengths.measured, total.counters.completed)
+            server::server(
+                sample,
+                measured.tcp,
+                measured.lengths.measured,
+                total.counters.completed,
+            )
         }),
-        network: Some(Network::of(measured.tcp)),
+        network: Some(server::network(measured.tcp)),
         thresholds: Vec::new(),
         notes: Vec::new(),
         internal_errors,

@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use crate::net::stream::Stream;
-use crate::serve::ServingThread;
 use crate::serve::http::reply::{Body, Framing, Reply, write_head};
 use crate::serve::http::request::{Method, ReadStep, Refusal, Request, RequestReader};
 use crate::serve::http::route::Route;
 use crate::serve::lingering_close::part;
+use crate::serve::serving_thread::ServingThread;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
 const OUT_LEN: usize = 64 << 10;

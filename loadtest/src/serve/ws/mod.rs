@@ -19,8 +19,8 @@ use std::{io, mem};
 use crate::base::units::SIZE_MAX;
 use crate::net::stream::Stream;
 use crate::protocol::ws::frames::{self, FramePart, FrameReader, Mask, Opcode, Sender, Violation};
-use crate::serve::ServingThread;
 use crate::serve::lingering_close::part;
+use crate::serve::serving_thread::ServingThread;
 use crate::serve::ws::opening::Opening;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.

@@ -1,6 +1,6 @@
 //! Where a report goes: the options that name files, and the files, opened before the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use crate::measure::stats::PERCENTILES;
 use crate::report::model::Report;
 use crate::report::output_file::OutputFile;
 use crate::report::{csv, hgrm, hlog, html, json, text, timeseries};
+use crate::run::config::ReportContent;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,8 +73,9 @@ pub(crate) struct ContentArgs {
 
 impl ContentArgs {
     /// The last of two labels with one key wins, as with options.
-    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        self.label.iter().cloned().collect()
+    pub(crate) fn checked(self) -> ReportContent {
+        let ContentArgs { percentiles, name, label } = self;
+        ReportContent { percentiles, name, labels: label.into_iter().collect() }
     }
 }
 

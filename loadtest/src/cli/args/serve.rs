@@ -11,6 +11,7 @@ use crate::base::driver::Driver;
 use crate::base::exit::{Error, Exit};
 use crate::base::units;
 use crate::serve::fault::{Fault, Rule};
+use crate::serve::options::{LossyOptions, ServeKind, ServeOptions, StallOptions};
 
 /// More loops than this share no machine that exists.
 const THREADS_MAX: u32 = 1_024;
@@ -20,7 +21,7 @@ const THREADS_MAX: u32 = 1_024;
 #[command(arg_required_else_help = false, disable_help_subcommand = true)]
 pub(crate) struct ServeArgs {
     #[command(subcommand)]
-    pub(crate) kind: ServeKind,
+    pub(crate) kind: ServeCommand,
     /// Where to listen; port 0 takes a free one; unix:/path or unix:@name is a Unix socket
     #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:7000")]
     pub(crate) listen: Address,
@@ -42,7 +43,7 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ServeKind {
+pub(crate) enum ServeCommand {
     /// Send every byte back
     Echo(MessageArgs),
     /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
@@ -97,51 +98,48 @@ pub(crate) struct LossyArgs {
 }
 
 impl ServeArgs {
-    /// What the values mean together.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// The server, once its values are checked against each other.
+    pub(crate) fn checked(self) -> Result<ServeOptions, Error> {
         let is_unix = self.listen.is_unix();
         let refused = match &self.kind {
             _ if is_unix && self.threads > 1 => {
                 "--threads is for TCP: a Unix socket has one listener, which has one loop"
             }
-            ServeKind::Lossy(args) if is_unix && args.has(Fault::Reset) => {
+            ServeCommand::Lossy(args) if is_unix && args.has(Fault::Reset) => {
                 "--fault reset is for TCP: a Unix socket has no reset"
             }
-            ServeKind::Stall(args) if args.stall_for >= args.stall_every => {
+            ServeCommand::Stall(args) if args.stall_for >= args.stall_every => {
                 "--stall-for must be shorter than --stall-every"
             }
-            ServeKind::Lossy(args) if args.message.size == 1 && args.has(Fault::Short) => {
+            ServeCommand::Lossy(args) if args.message.size == 1 && args.has(Fault::Short) => {
                 "half of a message of 1 byte is nothing: --fault short needs --size 2 or more"
             }
-            ServeKind::Echo(_)
-            | ServeKind::Http(_)
-            | ServeKind::Ws
-            | ServeKind::Sink(_)
-            | ServeKind::Stall(_)
-            | ServeKind::Lossy(_) => {
-                return Ok(());
-            }
+            _ => return Ok(self.options()),
         };
         Err(Error::new(Exit::Usage, format!("{refused} (see --help)")))
+    }
+
+    fn options(self) -> ServeOptions {
+        let ServeArgs { kind, listen, threads, driver, connections, exit_with_stdin } = self;
+        let kind = match kind {
+            ServeCommand::Echo(MessageArgs { size }) => ServeKind::Echo { size },
+            ServeCommand::Http(ServeHttpArgs { size }) => ServeKind::Http { size },
+            ServeCommand::Ws => ServeKind::Ws,
+            ServeCommand::Sink(MessageArgs { size }) => ServeKind::Sink { size },
+            ServeCommand::Stall(StallArgs { message, stall_for, stall_every }) => {
+                ServeKind::Stall(StallOptions { size: message.size, stall_for, stall_every })
+            }
+            ServeCommand::Lossy(LossyArgs { message, faults, seed }) => {
+                ServeKind::Lossy(LossyOptions { size: message.size, faults, seed })
+            }
+        };
+        ServeOptions { kind, listen, threads, driver, connections, exit_with_stdin }
     }
 }
 
 impl LossyArgs {
     fn has(&self, fault: Fault) -> bool {
         self.faults.iter().any(|rule| rule.fault == fault)
-    }
-}
-
-impl ServeKind {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            ServeKind::Echo(_) => "echo",
-            ServeKind::Http(_) => "http",
-            ServeKind::Ws => "ws",
-            ServeKind::Sink(_) => "sink",
-            ServeKind::Stall(_) => "stall",
-            ServeKind::Lossy(_) => "lossy",
-        }
     }
 }
 

@@ -1,0 +1,350 @@
+//! Compares the figures of two runs.
+
+use crate::analysis::compare::metric::{self, ComparedRun, METRICS, Metric};
+use crate::analysis::compare::same;
+use crate::report::model::Report;
+use crate::report::model::comparison::{Comparison, Row, Verdict};
+
+/// Compares two runs.
+pub(crate) fn compare(base: &Report, new: &Report) -> Comparison {
+    let (before, after) = (ComparedRun::new(base, 0), ComparedRun::new(new, 1));
+    let incomparable = same::incomparable(base, new);
+    let rows = METRICS
+        .iter()
+        .filter(|metric| metric.is_compared([&before, &after]))
+        .map(|metric| row(metric, &before, &after, !incomparable.is_empty()))
+        .collect();
+    Comparison {
+        rows,
+        basis: metric::basis(&before, &after),
+        differences: same::differences(base, new),
+        incomparable,
+    }
+}
+
+fn row(metric: &Metric, before: &ComparedRun, after: &ComparedRun, is_incomparable: bool) -> Row {
+    let (base, new) = (before.value(metric), after.value(metric));
+    let change_percent = match (base, new) {
+        (Some(base), Some(new)) if base > 0.0 => Some((new / base - 1.0) * 100.0),
+        _ => None,
+    };
+    let change_ci = metric::change(metric, before, after);
+    let verdict = match change_ci {
+        _ if is_incomparable => Verdict::Incomparable,
+        None => Verdict::Unknown,
+        Some([low, high]) if low <= 0.0 && high >= 0.0 => Verdict::NotSignificant,
+        Some([low, _]) if (low > 0.0) == metric.more_is_better => Verdict::Faster,
+        Some(_) => Verdict::Slower,
+    };
+    Row {
+        metric: metric.name.to_owned(),
+        base,
+        base_ci: before.interval(metric),
+        new,
+        new_ci: after.interval(metric),
+        change_percent,
+        change_ci,
+        verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::compare::regression::{RegressionLimit, breaches};
+    use crate::report::fixture;
+    use crate::report::model::verdicts::Rep;
+    use crate::report::text::comparison;
+
+    /// Ten seconds around a level that differs from second to second.
+    fn run(level_us: u64) -> Report {
+        let wave = [0, 4, 9, 2, 7, 1, 8, 3, 6, 5];
+        fixture::with_intervals(&wave.map(|step| level_us * (100 + step) / 100))
+    }
+
+    fn verdicts(base: &Report, new: &Report) -> Vec<(String, Verdict)> {
+        let rows = compare(base, new).rows;
+        rows.into_iter().map(|row| (row.metric, row.verdict)).collect()
+    }
+
+    /// Goal: a difference is one if it is larger than the noise, in the right direction.
+    ///
+    /// Method: a level compared with itself, with one 20 % above and one 20 % below, and with one 1 %
+    /// above, where seconds differ by up to 9 %.
+    ///
+    /// Kills: calling every difference one; faster and slower exchanged; nanoseconds for microseconds
+    /// on one side.
+    #[test]
+    fn verdicts_follow_the_intervals() {
+        for (level, wanted) in [
+            (1_000, Verdict::NotSignificant),
+            (1_010, Verdict::NotSignificant),
+            (1_200, Verdict::Slower),
+            (800, Verdict::Faster),
+        ] {
+            for (metric, verdict) in verdicts(&run(1_000), &run(level)) {
+                let wanted = if metric == "rate" { Verdict::NotSignificant } else { wanted };
+                assert_eq!(verdict, wanted, "{metric} at {level}");
+            }
+        }
+        let rows = compare(&run(1_000), &run(1_200)).rows;
+        let [p50, p999] = [&rows[1], &rows[4]];
+        assert_eq!((p50.metric.as_str(), p999.metric.as_str()), ("p50", "p99.9"));
+        assert!((p50.change_percent.unwrap() - 20.0).abs() < 0.5, "{p50:?}");
+        let [low, high] = p50.change_ci.unwrap();
+        assert!(10.0 < low && low < 20.0 && 20.0 < high && high < 30.0, "{low} {high}");
+        let [low, high] = p50.new_ci.unwrap();
+        assert!(1_150.0 < low && high < 1_350.0, "{low} {high}");
+        assert!((p999.base.unwrap() / 2_100.0 - 1.0).abs() < 0.05, "{p999:?}");
+    }
+
+    /// Goal: more of a rate is better.
+    ///
+    /// Method: runs that were repeated, whose rates differ and whose latencies do not.
+    ///
+    /// Kills: judging a rate like a latency.
+    #[test]
+    fn more_rate_is_faster() {
+        let slow = with_reps(run(1_000), &[100.0, 101.0, 102.0], &[9.0, 9.0, 9.0]);
+        let fast = with_reps(run(1_000), &[200.0, 201.0, 202.0], &[9.0, 9.0, 9.0]);
+        assert_eq!(verdicts(&slow, &fast)[0], ("rate".to_owned(), Verdict::Faster));
+        assert_eq!(verdicts(&fast, &slow)[0], ("rate".to_owned(), Verdict::Slower));
+    }
+
+    /// Goal: what a message costs the server is compared, and less is better; without a server there is
+    /// no such row, and a limit on it was not kept.
+    ///
+    /// Method: single runs, which have one figure each and so no interval; repeated ones; runs whose
+    /// server nobody could see.
+    ///
+    /// Kills: more processor time as the better figure; an interval of latencies for it; a row of
+    /// nothing; a limit that passes because there is nothing to judge.
+    #[test]
+    fn the_server_has_its_costs() {
+        let with_server = |us: f64, reps: [f64; 3]| {
+            let mut report = with_reps(run(1_000), &[100.0; 3], &[9.0; 3]);
+            report.server = fixture::closed_loop().server;
+            report.server.as_mut().unwrap().cpu_us_per_message = Some(us);
+            for (rep, us) in report.reps.iter_mut().zip(reps) {
+                rep.server_cpu_us_per_message = Some(us);
+            }
+            report
+        };
+        let limits = [RegressionLimit::parse("server-cpu=10%").unwrap()];
+        let (base, new) = (with_server(7.0, [5.0, 5.1, 5.2]), with_server(7.0, [8.0, 8.1, 8.2]));
+        let comparison = compare(&base, &new);
+        let row = comparison.rows.last().unwrap();
+        assert_eq!((row.metric.as_str(), row.verdict), ("server-cpu", Verdict::Slower));
+        assert_eq!((row.base.unwrap() * 10.0).round(), 51.0);
+        assert_eq!(breaches(&comparison, &limits).len(), 1);
+        assert_eq!(breaches(&compare(&new, &base), &limits), [""; 0]);
+
+        let single = |us| Report { reps: Vec::new(), ..with_server(us, [0.0; 3]) };
+        let comparison = compare(&single(4.0), &single(5.0));
+        let row = comparison.rows.last().unwrap();
+        assert_eq!((row.change_percent, row.verdict), (Some(25.0), Verdict::Unknown));
+        assert!(comparison::render(&comparison, &["a".into(), "b".into()]).contains("4.00 µs"));
+
+        let comparison = compare(&run(1_000), &run(1_000));
+        assert!(comparison.rows.iter().all(|row| row.metric != "server-cpu"));
+        let lines = breaches(&comparison, &limits);
+        assert_eq!(lines, ["server-cpu cannot be judged: a run has no such figure"]);
+    }
+
+    fn with_reps(mut report: Report, rates: &[f64], p99s: &[f64]) -> Report {
+        let rep = |(rate, p99): (&f64, &f64)| Rep {
+            started_at: String::new(),
+            achieved_rate: *rate,
+            percentiles: [("p99".to_owned(), *p99)].into(),
+            completed: 1,
+            errors: 0,
+            timed_out: 0,
+            never_sent: 0,
+            verdict: crate::report::model::verdicts::Verdict::Healthy,
+            server_cpu_us_per_message: None,
+        };
+        report.reps = rates.iter().zip(p99s).map(rep).collect();
+        report
+    }
+
+    /// Goal: where runs were repeated, how much runs differ decides, not how much seconds do.
+    ///
+    /// Method: two levels whose seconds leave no doubt, and repetitions that vary more than the
+    /// levels do; then repetitions that do not.
+    ///
+    /// Kills: intervals of one run where there are several; a mean of the wrong figures.
+    #[test]
+    fn repetitions_decide() {
+        let rates = [100.0; 3];
+        let base = with_reps(run(1_000), &rates, &[1_000.0, 3_000.0, 2_000.0]);
+        let new = with_reps(run(1_500), &rates, &[1_500.0, 3_500.0, 2_500.0]);
+        let comparison = compare(&base, &new);
+        assert!(comparison.basis.contains("3 and 3 runs"), "{}", comparison.basis);
+        let p99 = &comparison.rows[3];
+        assert_eq!((p99.base, p99.new), (Some(2_000.0), Some(2_500.0)));
+        assert_eq!(p99.verdict, Verdict::NotSignificant);
+        let base = with_reps(run(1_000), &rates, &[2_000.0, 2_001.0, 2_002.0]);
+        let new = with_reps(run(1_000), &rates, &[2_500.0, 2_501.0, 2_502.0]);
+        let p99 = &compare(&base, &new).rows[3];
+        assert_eq!(p99.verdict, Verdict::Slower);
+        let [low, high] = p99.change_ci.unwrap();
+        assert!(24.0 < low && low < 25.0 && 25.0 < high && high < 26.0, "{low} {high}");
+    }
+
+    /// Goal: runs of which one cannot say how much it varies get figures and no verdict.
+    ///
+    /// Method: four intervals; none; a figure that is missing.
+    ///
+    /// Kills: a verdict on noise; a panic over a report that somebody edited.
+    #[test]
+    fn without_intervals_there_is_no_verdict() {
+        let short = fixture::with_intervals(&[100; 4]);
+        let mut edited = fixture::report(&[100; 50]);
+        edited.latency_us.service.as_mut().unwrap().percentiles.clear();
+        for base in [&short, &edited] {
+            let comparison = compare(base, &run(1_000));
+            assert!(comparison.rows.iter().all(|row| row.verdict == Verdict::Unknown));
+            assert!(comparison.basis.starts_with("no confidence intervals"));
+        }
+        let row = &compare(&short, &run(200)).rows[1];
+        assert!((row.change_percent.unwrap() - 109.0).abs() < 5.0, "{row:?}");
+    }
+
+    /// Goal: runs that asked something else, or of which one describes its generator, get no verdict,
+    /// and the reader is told why.
+    ///
+    /// Method: change one thing at a time.
+    ///
+    /// Kills: comparing 50 connections with 10 000; trusting a saturated generator; a difference that
+    /// is silent.
+    #[test]
+    fn incomparable_runs() {
+        type Change = (fn(&mut Report), &'static str);
+        let changes: [Change; 10] = [
+            (|run| run.config.connections = 9, "connections 10 and 9"),
+            (|run| run.config.message_bytes = 65, "message size 64 and 65"),
+            (
+                |run| run.config.nodelay = false,
+                "sockets nodelay true, rcvbuf default, sndbuf default and nodelay false",
+            ),
+            (
+                |run| run.config.sndbuf_bytes = Some(9),
+                "sndbuf default and nodelay true, rcvbuf default, sndbuf 9",
+            ),
+            (|run| run.config.rate = Some("7".into()), "rate none and 7"),
+            (|run| run.config.pipeline = 2, "pipeline 1 and 2"),
+            (|run| run.config.requests_per_conn = Some(3), "churn"),
+            (
+                |run| run.generator.verdict = crate::report::model::verdicts::Verdict::Saturated,
+                "new describe the client",
+            ),
+            (|run| run.env.kernel = Some("6.1".into()), "kernel: 6.18.0 and 6.1"),
+            (|run| run.env.cores = None, "cores: 2 and none"),
+        ];
+        for (change, wanted) in changes {
+            let mut new = fixture::report(&[2_000; 50]);
+            change(&mut new);
+            let comparison = compare(&fixture::report(&[1_000; 50]), &new);
+            assert!(comparison.rows.iter().all(|row| row.verdict == Verdict::Incomparable));
+            let [reason] = &comparison.incomparable[..] else { panic!("{comparison:?}") };
+            assert!(reason.contains(wanted), "{reason}");
+        }
+        let mut new = fixture::report(&[1_000; 50]);
+        new.config.duration_s = 20.0;
+        new.load.timed_out = 3;
+        let (expr, unit) = ("timeouts count<3".to_owned(), "messages".to_owned());
+        new.aborted =
+            Some(crate::report::model::verdicts::Aborted { expr, value: 3.0, unit, at_s: 7.5 });
+        let comparison = compare(&fixture::report(&[1_000; 50]), &new);
+        assert_eq!(comparison.incomparable, [""; 0]);
+        assert_eq!(
+            comparison.differences,
+            [
+                "duration: 10 s and 20 s",
+                "aborted: no and by timeouts count<3 after 7.5 s",
+                "messages that got no reply: 0 and 3"
+            ]
+        );
+    }
+
+    /// Goal: a limit is breached by a change for the worse that is larger and no noise.
+    ///
+    /// Method: rows made by hand: within and beyond the limit, for better and worse, certain and not.
+    ///
+    /// Kills: a limit on changes for the better; one that noise breaches; passing what cannot be
+    /// judged.
+    #[test]
+    fn limits_on_regressions() {
+        let same = compare(&fixture::report(&[100; 50]), &fixture::report(&[100; 50]));
+        let judged = |metric: &str, change, verdict| {
+            let mut comparison = same.clone();
+            let row = comparison.rows.iter_mut().find(|row| row.metric == metric).unwrap();
+            (row.change_percent, row.verdict) = (change, verdict);
+            let limits = ["p99=10%", "rate=5%"].map(|text| RegressionLimit::parse(text).unwrap());
+            breaches(&comparison, &limits)
+        };
+        for (metric, change, verdict, wanted) in [
+            ("p99", Some(10.5), Verdict::Slower, "p99 is 10.5 % worse, at most 10 % allowed"),
+            ("p99", Some(10.5), Verdict::Unknown, "p99 is 10.5 % worse"),
+            ("p99", Some(0.0), Verdict::Incomparable, "p99 cannot be judged"),
+            ("p99", None, Verdict::Unknown, "p99 cannot be judged"),
+            ("rate", Some(-5.5), Verdict::Slower, "rate is 5.5 % worse, at most 5 % allowed"),
+        ] {
+            let lines = judged(metric, change, verdict);
+            assert!(lines.len() == 1 && lines[0].starts_with(wanted), "{lines:?}");
+        }
+        for (metric, change, verdict) in [
+            ("p99", 9.5, Verdict::Slower),
+            ("p99", 50.0, Verdict::NotSignificant),
+            ("p99", -50.0, Verdict::Faster),
+            ("p50", 50.0, Verdict::Slower),
+            ("rate", 50.0, Verdict::Faster),
+        ] {
+            assert_eq!(judged(metric, Some(change), verdict), [""; 0], "{metric} {change}");
+        }
+        for (text, wanted) in [
+            ("p99", "has no limit"),
+            ("p98=10%", "'p98' is not compared: use one of rate, p50"),
+            ("p99=10", "did you mean 10%?"),
+            ("p99=-1%", "'-1%' is not a percentage"),
+            ("p99=ten%", "'ten%' is not a percentage"),
+        ] {
+            assert!(RegressionLimit::parse(text).unwrap_err().contains(wanted), "{text}");
+        }
+    }
+
+    /// Goal: the table has every figure with its unit and bounds, in columns.
+    ///
+    /// Method: a comparison of known rows.
+    ///
+    /// Kills: base and new exchanged; a reason that is not printed.
+    #[test]
+    fn the_table() {
+        let row = |metric: &str, base, new| Row {
+            metric: metric.to_owned(),
+            base,
+            base_ci: None,
+            new,
+            new_ci: new.map(|value| [value - 1.0, value + 1.0]),
+            change_percent: Some(-12.34),
+            change_ci: Some([-20.0, 3.04]),
+            verdict: Verdict::NotSignificant,
+        };
+        let comparison = Comparison {
+            rows: vec![row("rate", Some(50_000.0), Some(49_000.0)), row("p99", Some(150.0), None)],
+            basis: "from somewhere".to_owned(),
+            incomparable: vec!["another moon".to_owned()],
+            differences: vec!["tide: low and high".to_owned()],
+        };
+        assert_eq!(
+            comparison::render(&comparison, &["a.json".to_owned(), "b.json".to_owned()]),
+            "base  a.json\nnew   b.json\n\n\
+             metric   base       new                             change                  verdict\n\
+             rate     50 000/s   49 000/s [48 999/s, 49 001/s]   -12.3 % [-20.0, +3.0]   \
+             not significant\n\
+             p99      150 µs     none                            -12.3 % [-20.0, +3.0]   \
+             not significant\n\
+             from somewhere\nincomparable: another moon\nnot the same: tide: low and high\n"
+        );
+    }
+}

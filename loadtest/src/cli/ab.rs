@@ -1,0 +1,46 @@
+//! `loadtest ab`: two servers by turns.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::base::exit::{Error, Exit};
+use crate::base::print::to_stdout;
+use crate::cli::args::ab::AbArgs;
+use crate::cli::args::{Cli, one_line};
+use crate::cli::config;
+use crate::plan::target_url::Url;
+use crate::series;
+use crate::series::ab::AbOptions;
+
+/// Compares two servers, and prints the result.
+pub(super) fn ab(args: AbArgs) -> Result<u8, Error> {
+    let url = check(&args.run)?;
+    let AbArgs { base, new, reps, max_regression, format, run } = args;
+    let options = AbOptions { base, new, reps, max_regression, run, url };
+    let (text, exit) = series::ab::run(&options)?.print(format);
+    to_stdout(&text)?;
+    Ok(exit.code())
+}
+
+/// Finds out now what the first run would find out after a server was started.
+fn check(run: &[OsString]) -> Result<Url, Error> {
+    let usage = |line: String| Error::new(Exit::Usage, line);
+    let program = OsString::from("loadtest");
+    let cli = Cli::try_parse_from([&program].into_iter().chain(run))
+        .map_err(|error| usage(format!("after --: {}", one_line(&error.to_string()))))?;
+    if cli.command.is_some() {
+        return Err(usage("after --: the options of a run are needed, not a command".to_owned()));
+    }
+    let series = &cli.run.series;
+    if series.reps > 1 || series.find_max || series.baseline.is_some() {
+        return Err(usage(
+            "after --: one run, without --reps, --baseline or --find-max".to_owned(),
+        ));
+    }
+    if !cli.run.thresholds.is_empty() {
+        return Err(usage("after --: no --threshold; ab has --max-regression".to_owned()));
+    }
+    let config = config::check(cli.run)?;
+    config.run.url.ok_or_else(|| usage("after --: the URL where both servers listen".to_owned()))
+}
