@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::base::exit::{Error, Exit};
 use crate::cli::args::RunArgs;
 use crate::cli::args::http::HttpArgs;
-use crate::cli::config::{payload, urls};
+use crate::cli::config::payload;
+use crate::cli::config::urls;
 use crate::protocol::http::exchange::{Exchange, Method};
 
 /// What is asked of the target; `None` if it does not speak HTTP.
