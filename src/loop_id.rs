@@ -1,10 +1,10 @@
-//! Which loop a resource belongs to, and whether that loop runs here and now.
+//! The identity of a loop, and whether that loop runs on this thread.
 //!
-//! A stream, a timer or a task of one loop cannot make progress on another: what would wake it is
-//! completed by its own loop, which does not run meanwhile. And a forked child has copies of its
-//! parent's loops, whose rings and descriptors are the parent's. A wait would not end in both
-//! cases, without a word, so every leaf future compares its loop with the one that runs
-//! ([`Home::check`], called by `task::coop`), and panics with the places of both.
+//! A stream, a timer or a task of one loop cannot make progress on another loop: its own loop,
+//! which does not run meanwhile, completes the operations that would wake it. And a forked child
+//! has copies of its parent's loops, whose rings and descriptors belong to the parent. In both
+//! cases a wait would not end. So every leaf future compares its loop with the running one
+//! ([`Home::check`], called by `task::coop`), and panics with the places where both were built.
 //!
 //! **Absent on purpose.** References to loops: an id may outlive its loop.
 
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::fork::Process;
 
-/// Names one loop.
+/// The identity of one loop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoopId {
     number: u64,
@@ -103,7 +103,7 @@ impl fmt::Display for LoopId {
     }
 }
 
-/// The loop of a resource, as the reactor keeps it.
+/// The loop of a resource. The reactor has it.
 pub(crate) struct Home {
     id: LoopId,
     has_ended: Cell<bool>,
@@ -118,7 +118,7 @@ impl Home {
         &self.id
     }
 
-    /// From now on its resources give errors, wherever they are polled.
+    /// Marks the loop as ended: its resources return errors, wherever they are polled.
     pub(crate) fn end(&self) {
         self.has_ended.set(true);
     }
@@ -140,7 +140,7 @@ impl Home {
 /// The loop that runs on a thread, without a reference to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Running {
-    /// 0 for none.
+    /// The number of the loop, or 0 for none.
     number: u64,
     built_at: Option<&'static Location<'static>>,
 }
@@ -151,7 +151,7 @@ thread_local! {
     static RUNNING: Cell<Running> = const { Cell::new(NONE) };
 }
 
-/// The loop `id` begins to run on this thread. Returns what ran before, for [`leave`].
+/// Makes `id` the loop that runs on this thread. Returns the former one, for [`leave`].
 pub(crate) fn enter(id: &LoopId) -> Running {
     let running = Running { number: id.number, built_at: Some(id.built_at) };
     RUNNING.try_with(|current| current.replace(running)).unwrap_or(NONE)

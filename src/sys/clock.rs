@@ -1,4 +1,4 @@
-//! The monotonic clock, as the kernel's timeouts count it.
+//! The monotonic clock, which the kernel's timeouts use too.
 #![allow(unsafe_code)] // clock_gettime(2)
 
 /// Nanoseconds of `CLOCK_MONOTONIC`. The clock stops while the machine is suspended (H41).
@@ -6,7 +6,7 @@ pub(crate) fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
-/// Processor time of this thread: what others do meanwhile does not count.
+/// Processor time of this thread, in nanoseconds.
 #[cfg(test)]
 pub(crate) fn thread_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)
@@ -22,7 +22,7 @@ fn read(clock: libc::clockid_t) -> u64 {
 
 pub(crate) const NS_PER_S: u64 = 1_000_000_000;
 
-/// A duration, or a moment of the clock.
+/// Converts nanoseconds, of a duration or a time of the clock.
 pub(crate) fn timespec(ns: u64) -> libc::timespec {
     libc::timespec { tv_sec: (ns / NS_PER_S) as i64, tv_nsec: (ns % NS_PER_S) as i64 }
 }

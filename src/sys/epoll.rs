@@ -1,4 +1,4 @@
-//! epoll(7), timerfd and the non-blocking socket calls that go with them.
+//! `epoll(7)`, `timerfd_create(2)`, `poll(2)` and non-blocking socket calls.
 #![allow(unsafe_code)] // epoll_*(2), timerfd_*(2), and the calls for sockets
 
 use std::io;
@@ -7,10 +7,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::clock::timespec;
 use super::errno;
 
-/// What one wait may report.
+/// The number of events that one wait may report.
 pub(crate) const EVENTS_MAX: usize = 128;
 
-/// Readable, writable, or hung up: everything, edge-triggered.
+/// All events, edge-triggered: readable, writable, hung up.
 pub(crate) const EVERY_EDGE: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
 pub(crate) const LEVEL_IN: u32 = libc::EPOLLIN as u32;
@@ -18,8 +18,8 @@ pub(crate) const READABLE: u32 =
     (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 pub(crate) const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 pub(crate) const WRITABLE: u32 = (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// A short read is not the last one: the peer has finished, the connection is broken, or there is
-/// urgent data, at whose mark recv(2) stops.
+/// After these events a short read does not mean that the socket is empty: the peer has finished,
+/// the connection is broken, or there is urgent data, at whose mark `recv(2)` stops.
 pub(crate) const MORE_TO_READ: u32 =
     (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI) as u32;
 
@@ -54,7 +54,7 @@ impl Epoll {
         }
     }
 
-    /// Takes a descriptor out. One that is not there is fine.
+    /// Removes a descriptor. It is not an error if it is not registered.
     pub(crate) fn remove(&self, fd: RawFd) {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
@@ -65,7 +65,7 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd, &mut event) }).map(drop)
     }
 
-    /// Waits for events, at most `timeout_ns` if given, to the nanosecond (`epoll_pwait2`).
+    /// Waits for events, for at most `timeout_ns` if given (`epoll_pwait2(2)`).
     pub(crate) fn wait(&self, timeout_ns: Option<u64>, out: &mut Vec<Event>) -> io::Result<()> {
         let timeout = timeout_ns.map(timespec);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -87,8 +87,9 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, without a limit or not at all. For kernels without `epoll_pwait2`; a
-    /// timerfd among the descriptors ends the sleep.
+    /// Waits for events without a limit, or returns at once (`epoll_wait(2)`).
+    ///
+    /// For kernels without `epoll_pwait2(2)`. A timerfd among the descriptors ends the sleep.
     pub(crate) fn wait_plain(&self, may_sleep: bool, out: &mut Vec<Event>) -> io::Result<()> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         let timeout_ms = if may_sleep { -1 } else { 0 };
@@ -107,7 +108,7 @@ fn push_events(events: &[libc::epoll_event], count: i32, out: &mut Vec<Event>) {
     out.extend(filled.iter().map(|event| Event { events: event.events, data: event.u64 }));
 }
 
-/// A timer that is a descriptor.
+/// A timer with a descriptor (`timerfd_create(2)`).
 #[derive(Debug)]
 pub(crate) struct TimerFd {
     fd: OwnedFd,
@@ -126,9 +127,9 @@ impl TimerFd {
         self.fd.as_raw_fd()
     }
 
-    /// Makes it readable at this moment. Takes back an earlier setting.
+    /// Sets the time at which the descriptor becomes readable. Replaces an earlier setting.
     pub(crate) fn set(&self, deadline_ns: u64) -> io::Result<()> {
-        let value = timespec(deadline_ns.max(1)); // zero would disarm it
+        let value = timespec(deadline_ns.max(1)); // zero would disarm the timer
         let setting = libc::itimerspec { it_interval: timespec(0), it_value: value };
         let no_former = std::ptr::null_mut();
         // SAFETY: `setting` is a valid itimerspec; the former one is not asked for.
@@ -139,13 +140,12 @@ impl TimerFd {
     }
 }
 
-/// Whether a read or an accept would find something.
+/// Whether a read or an accept would not block.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
     poll(fd, libc::POLLIN as u32) > 0
 }
 
-/// `poll(2)` of one descriptor, without waiting. Which of the events hold, if any, or a negated
-/// errno.
+/// `poll(2)` of one descriptor, without waiting. Returns the events that hold, or a negated errno.
 pub(crate) fn poll(fd: RawFd, events: u32) -> i32 {
     let mut poll = libc::pollfd { fd, events: events as i16, revents: 0 };
     // SAFETY: one valid pollfd, and no waiting.
@@ -156,17 +156,17 @@ pub(crate) fn poll(fd: RawFd, events: u32) -> i32 {
     }
 }
 
-/// `poll(2)` of several descriptors, without waiting: for each, in order, whether any of its events
-/// holds. A failed call says that none does.
+/// `poll(2)` of several descriptors, without waiting. Returns for each, in order, whether any of
+/// its events holds. If the call fails, none does.
 pub(crate) fn poll_each(fds: impl Iterator<Item = (RawFd, u32)>) -> Vec<bool> {
     let entry = |(fd, events)| libc::pollfd { fd, events: events as i16, revents: 0 };
     let mut polls: Vec<libc::pollfd> = fds.map(entry).collect();
-    // SAFETY: as many valid pollfds as are said, and no waiting.
+    // SAFETY: the pointer and the length are those of `polls`, and a timeout of 0 does not wait.
     let status = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 0) };
     polls.iter().map(|poll| status > 0 && poll.revents != 0).collect()
 }
 
-/// Takes the count of an eventfd or a timerfd, without waiting. Nothing there is fine.
+/// Reads and discards the count of an eventfd or a timerfd, if it is readable.
 pub(crate) fn drain_count(fd: RawFd) {
     let mut count = [0u8; 8];
     if is_readable(fd) {
@@ -175,7 +175,7 @@ pub(crate) fn drain_count(fd: RawFd) {
     }
 }
 
-/// Makes calls on the descriptor return `EAGAIN` instead of waiting.
+/// Sets `O_NONBLOCK`: calls on the descriptor return `EAGAIN` instead of waiting.
 pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
     let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
@@ -186,7 +186,7 @@ pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// `accept4(2)`. The result is a descriptor or a negated errno, as in a completion.
+/// `accept4(2)`. Returns a descriptor or a negated errno, as in a completion.
 pub(crate) fn accept(listener: RawFd) -> i32 {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: the peer's address is not asked for.
@@ -194,7 +194,7 @@ pub(crate) fn accept(listener: RawFd) -> i32 {
     as_result(fd as isize)
 }
 
-/// `recv(2)` into `target`, without waiting. A count or a negated errno.
+/// `recv(2)` into `target`, without waiting. Returns a count or a negated errno.
 ///
 /// # Safety
 ///
@@ -204,7 +204,7 @@ pub(crate) unsafe fn recv(socket: RawFd, target: *mut u8, target_len: u32) -> i3
     as_result(unsafe { libc::recv(socket, target.cast(), target_len as usize, libc::MSG_DONTWAIT) })
 }
 
-/// `send(2)` from `source`, without waiting. A count or a negated errno.
+/// `send(2)` from `source`, without waiting. Returns a count or a negated errno.
 ///
 /// # Safety
 ///
@@ -215,7 +215,7 @@ pub(crate) unsafe fn send(socket: RawFd, source: *const u8, source_len: u32) -> 
     as_result(unsafe { libc::send(socket, source.cast(), source_len as usize, flags) })
 }
 
-/// `connect(2)` on a non-blocking socket. 0 or a negated errno.
+/// `connect(2)` on a non-blocking socket. Returns 0 or a negated errno.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! Names for the errno values that the loop tells apart.
+//! The errno values that the loop distinguishes.
 
 pub(crate) use libc::{
     EACCES, EAGAIN, EALREADY, EBADF, EBADR, EBUSY, ECANCELED, ECONNABORTED, ECONNRESET, EHOSTDOWN,
@@ -10,15 +10,15 @@ pub(crate) use libc::{
 /// The largest errno that the kernel's ABI allows.
 const ERRNO_MAX: i32 = 4095;
 
-/// Kernel-internal restart codes. They should never reach user space, and on some kernels they do
-/// (a cancelled io-wq request on 5.10 and 6.18, H19).
+/// The kernel's internal restart codes. They should not reach user space, but do on some kernels (a
+/// cancelled io-wq request on 5.10 and 6.18, H19).
 const RESTART_FIRST: i32 = 512;
 const RESTART_LAST: i32 = 516;
 
-/// Makes an errno out of a negative result, whatever the kernel put there (H19).
+/// Converts a negative result into an errno, whatever the kernel returned (H19).
 ///
-/// Restart codes become `EINTR`, which is what they mean. Anything beyond the errno range becomes
-/// `EIO`: the raw number is not lost, the caller counts it.
+/// Restart codes become `EINTR`, which is their meaning. Results beyond the errno range become
+/// `EIO`.
 pub(crate) fn from_result(result: i32) -> i32 {
     assert!(result < 0, "{result} is not an error");
     match result.checked_neg() {
@@ -28,8 +28,8 @@ pub(crate) fn from_result(result: i32) -> i32 {
     }
 }
 
-/// Whether the network or the peer has ended the connection. The kernel returns such an error once,
-/// to whichever call comes first.
+/// Whether the error means that the network or the peer has ended the connection. The kernel
+/// returns such an error once, to the first call.
 pub(crate) fn ends_connection(code: i32) -> bool {
     matches!(
         code,
@@ -48,8 +48,10 @@ pub(crate) fn ends_connection(code: i32) -> bool {
 mod tests {
     use super::*;
 
-    /// Goal: no result, however strange, panics or leaves the errno range (H19).
+    /// Goal: every negative result becomes a valid errno, without a panic (H19).
+    ///
     /// Method: the restart codes, both ends of the range, and the most negative number.
+    ///
     /// Kills: negating `i32::MIN`; passing 512 through as an errno.
     #[test]
     fn strange_results_become_errnos() {

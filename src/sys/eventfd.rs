@@ -1,4 +1,4 @@
-//! An eventfd: other threads write to it to wake the loop.
+//! `eventfd(2)`: other threads write to it to wake the loop.
 #![allow(unsafe_code)] // eventfd(2), write(2), ppoll(2)
 
 use std::io;
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{clock, epoll};
 
-/// A counter in the kernel. Writing makes it readable, reading takes the count back to zero.
+/// A counter in the kernel. A write makes it readable, and a read resets it to zero.
 #[derive(Debug)]
 pub(crate) struct EventFd {
     fd: OwnedFd,
@@ -28,8 +28,8 @@ impl EventFd {
         self.fd.as_raw_fd()
     }
 
-    /// Sleeps until the counter is non-zero, at most `timeout_ns` if given, and takes the count.
-    /// A signal ends the sleep early.
+    /// Sleeps until the counter is not zero, for at most `timeout_ns` if given, and resets it. A
+    /// signal ends the sleep early.
     pub(crate) fn sleep(&self, timeout_ns: Option<u64>) {
         let timeout = timeout_ns.map(clock::timespec);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -39,14 +39,14 @@ impl EventFd {
         epoll::drain_count(self.raw());
     }
 
-    /// Makes the counter non-zero.
+    /// Increments the counter.
     ///
-    /// Cannot block: a write of 1 waits only when the counter is at its maximum of 2⁶⁴ − 2, and the
-    /// caller writes once per sleep of the reader. A failed write means that the descriptor is
+    /// It cannot block: a write of 1 waits only when the counter is at its maximum of 2⁶⁴ − 2, and
+    /// the caller writes once per sleep of the reader. A write fails only if the descriptor is
     /// broken, which `OwnedFd` excludes, so there is no error to return.
     pub(crate) fn notify(&self) {
         let one = 1u64.to_ne_bytes();
-        // SAFETY: `one` is eight readable bytes, as eventfd demands, and `fd` is open.
+        // SAFETY: `one` is eight readable bytes, as eventfd requires, and `fd` is open.
         let written = unsafe { libc::write(self.raw(), one.as_ptr().cast(), one.len()) };
         debug_assert_eq!(written, 8, "eventfd write: {}", io::Error::last_os_error());
     }

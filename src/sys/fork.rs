@@ -1,20 +1,19 @@
-//! Forked processes: whether this one has forked, and which process this is.
+//! Forked processes: whether this process has forked, and which process this is.
 //!
-//! A forked child holds every descriptor of its parent, and a copy of its memory. `shutdown(2)`,
-//! `epoll_ctl(2)` and a write to an eventfd act on the open file, so they also end what the parent
-//! does with it. Code that uses them must know that no child can hold that file
-//! ([`may_have_happened`]), and must not run in a child for what belongs to the parent
-//! ([`Process`]).
+//! A forked child has all descriptors of its parent and a copy of its memory. `shutdown(2)`,
+//! `epoll_ctl(2)` and a write to an eventfd act on the open file, and so on the parent too. Code
+//! that uses them must know that no child has the file ([`may_have_happened`]), and must not run in
+//! a child for what belongs to the parent ([`Process`]).
 //!
 //! **Which process this is** is a number in a page that the kernel clears in a child
-//! (`MADV_WIPEONFORK`), whichever system call made it. Where the kernel refuses the advice, the
-//! `pthread_atfork(3)` handler of the child clears the number, which covers libc's `fork(2)` only.
+//! (`MADV_WIPEONFORK`), whichever system call made the child. Where the kernel refuses the advice,
+//! the child's handler of `pthread_atfork(3)` clears the number, which covers libc's `fork(2)`
+//! only.
 //!
-//! **Whether this process has forked** is noted by the handler of `pthread_atfork(3)`. It sees the
-//! forks that go through libc's `fork(2)`. `posix_spawn(3)` and
-//! `vfork(2)` are not seen and need not be: their child executes another program at once, which
-//! closes the loop's descriptors, as they are close-on-exec. A raw `clone(2)` without `CLONE_VM` is
-//! not seen either.
+//! **Whether this process has forked** is recorded by the handler of `pthread_atfork(3)`, which
+//! sees the forks by libc's `fork(2)`. It does not see `posix_spawn(3)` and `vfork(2)`, and need
+//! not: their child executes another program at once, which closes the loop's descriptors, as they
+//! are close-on-exec. It does not see a raw `clone(2)` without `CLONE_VM` either.
 #![allow(unsafe_code)] // pthread_atfork(3), mmap(2), madvise(2), the page that a fork clears
 
 use std::sync::Once;
@@ -22,14 +21,14 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 static MAY_HAVE_FORKED: AtomicBool = AtomicBool::new(false);
 
-/// The number of this process: 0 before it has been asked for, and again in a forked child.
+/// The address of the number of this process: 0 before its first use, and in a forked child.
 static NUMBER: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const PLAIN_NUMBER).cast_mut());
 
-/// Used where there is no page that a fork clears.
+/// The number, where the kernel has no pages that a fork clears.
 static PLAIN_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// The last number that was given out. A child inherits it, so each number is new to the child and
-/// to all of its ancestors.
+/// The last number that was used. A child inherits it, so each new number differs from those of all
+/// ancestors.
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 const PAGE_LEN: usize = 4096;
@@ -47,14 +46,14 @@ impl Process {
             return Process(current);
         }
         let new = LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
-        // Another thread may have been faster. The numbers order nothing else.
+        // Another thread may have been faster. Relaxed: the number orders no other memory.
         match cell.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Process(new),
             Err(other) => Process(other),
         }
     }
 
-    /// Whether this code runs in that process. Two loads and a comparison.
+    /// Whether this code runs in that process. It costs two loads and a comparison.
     #[inline]
     pub(crate) fn is_current(self) -> bool {
         number().load(Ordering::Relaxed) == self.0
@@ -69,7 +68,7 @@ fn number() -> &'static AtomicU64 {
     unsafe { &*NUMBER.load(Ordering::Relaxed) }
 }
 
-/// Begins to watch. Call before the first descriptor is made.
+/// Begins to record forks. Call before the first descriptor is made.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -80,7 +79,7 @@ pub(crate) fn watch() {
         // atomics and do nothing else, which is allowed between fork and exec.
         let failure = unsafe { libc::pthread_atfork(Some(note), None, Some(clear_number)) };
         if failure != 0 {
-            note(); // out of memory: forks will not be seen, so assume them
+            note(); // out of memory: forks will not be recorded, so assume one
         }
     });
 }
@@ -102,7 +101,7 @@ extern "C" fn clear_number() {
     number().store(0, Ordering::Relaxed);
 }
 
-/// A page of zeroes, or `None` where the kernel does not clear pages in children.
+/// Maps a page of zeroes that a fork clears, or returns `None` where the kernel has none.
 fn page_that_a_fork_clears() -> Option<*mut AtomicU64> {
     // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
     let page = unsafe {

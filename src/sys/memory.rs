@@ -4,9 +4,9 @@
 use std::io;
 use std::ptr::NonNull;
 
-/// Zeroed, page-aligned memory that never moves.
+/// Zeroed, page-aligned memory that does not move.
 ///
-/// Pages that were never touched cost nothing, so a large pool is cheap until it is used.
+/// Pages that were not touched use no memory, so a large pool is cheap until it is used.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     pub(crate) fn new(len: usize) -> io::Result<Mapping> {
-        assert!(len > 0, "an empty mapping");
+        assert!(len > 0, "a mapping must have at least one byte");
         // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
         let start = unsafe {
             libc::mmap(
@@ -34,9 +34,10 @@ impl Mapping {
         Ok(Mapping { start, len })
     }
 
-    /// As [`new`](Mapping::new), for memory that the kernel pins. A forked child does not see it
-    /// (H13): else the first write after a fork would go to a copy that the kernel does not know.
-    /// A child must not drop it either, as another mapping may have taken its place there.
+    /// Maps memory that the kernel pins and that a forked child does not have (H13).
+    ///
+    /// Otherwise the first write after a fork would go to a copy that the kernel does not use. A
+    /// child must not drop the value, as another mapping may be at its address there.
     pub(crate) fn hidden_from_children(len: usize) -> io::Result<Mapping> {
         let mapping = Mapping::new(len)?;
         // SAFETY: exactly the range that was mapped above. The advice changes what fork copies

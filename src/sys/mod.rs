@@ -1,9 +1,10 @@
-//! The only module that calls libc.
+//! The calls to libc.
 //!
-//! What lives here: the clock, the eventfd, anonymous memory, errno names. Sockets go through
-//! `socket2`, rings through `io-uring`; what neither of them has is here, one safe function each.
+//! What lives here: the clock, epoll, the eventfd, fork detection, anonymous memory, errno names,
+//! and the socket calls that `socket2` does not have. Sockets otherwise go through `socket2`, and
+//! rings through `io-uring`. Each call is one safe function where that is possible.
 //!
-//! **Absent on purpose.** Policy. Nothing here retries, counts or decides.
+//! **Absent on purpose.** Policy. This module does not retry, count or decide.
 
 pub(crate) mod clock;
 pub(crate) mod epoll;

@@ -1,4 +1,4 @@
-//! Calls on sockets that take a bare descriptor number.
+//! Socket calls on descriptor numbers.
 #![allow(unsafe_code)] // shutdown(2), ioctl(2), setsockopt(2), getsockopt(2)
 
 use std::io;
@@ -6,15 +6,15 @@ use std::os::fd::RawFd;
 
 /// Ends the receiving side of a connected socket: `shutdown(fd, SHUT_RD)`.
 ///
-/// Acts on the open file, so on every descriptor of it, in whatever process.
+/// It acts on the open file, and so on all its descriptors, in every process.
 pub(crate) fn shut_down_reading(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
     let status = unsafe { libc::shutdown(fd, libc::SHUT_RD) };
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Bytes that were sent and that the peer has not taken yet: not acknowledged on TCP, not read on a
-/// Unix socket (`SIOCOUTQ`). 0 for a descriptor that cannot be asked.
+/// The number of sent bytes that the peer has not taken: not acknowledged on TCP, not read on a
+/// Unix socket (`SIOCOUTQ`). 0 if the call fails.
 pub(crate) fn untaken_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: `TIOCOUTQ`, which is `SIOCOUTQ`, writes one int.
@@ -24,10 +24,10 @@ pub(crate) fn untaken_bytes(fd: RawFd) -> usize {
 
 /// Whether the socket is TCP, without a layer such as kTLS or MPTCP on top.
 ///
-/// Two options are enough: MPTCP and SMC sockets pass `TCP_ULP` on to a TCP socket of theirs, but
-/// have protocols of their own; raw and netlink sockets may have the number 6 as well, but no
-/// `TCP_ULP`. The layer has no name while there is none. A kernel without the option (before 4.13)
-/// gives an error, so the answer is no.
+/// Two options suffice. MPTCP and SMC sockets pass `TCP_ULP` on to a TCP socket of theirs, but have
+/// protocols of their own. Raw and netlink sockets may have the number 6 as well, but no `TCP_ULP`.
+/// The name of the layer is empty if there is none. A kernel without the option (before 4.13)
+/// returns an error, which counts as no.
 pub(crate) fn is_plain_tcp(fd: RawFd) -> bool {
     let mut protocol = [0; size_of::<libc::c_int>()];
     let mut layer = [0; ULP_NAME_LEN];
@@ -37,10 +37,10 @@ pub(crate) fn is_plain_tcp(fd: RawFd) -> bool {
         && layer[0] == 0
 }
 
-/// `TCP_ULP_NAME_MAX` of the kernel.
+/// The length of a layer name: `TCP_ULP_NAME_MAX` of the kernel.
 const ULP_NAME_LEN: usize = 16;
 
-/// Reads an option into `value`. The rest of `value` stays as it is.
+/// Reads an option into the first bytes of `value`.
 fn option(fd: RawFd, level: i32, name: i32, value: &mut [u8]) -> Option<()> {
     let mut len = value.len() as libc::socklen_t;
     // SAFETY: `value` is `len` writable bytes, and `len` is valid for the call to change.

@@ -1,17 +1,17 @@
-//! Standard error, written only when the write does not block.
+//! Writes to standard error that do not block.
 #![allow(unsafe_code)] // poll(2), write(2)
 
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of one line, its end included. A pipe that reports itself writable takes as many at once
-/// and as a whole.
+/// The greatest length of a line in bytes, with its newline. A pipe that is writable takes as many
+/// bytes at once.
 pub(crate) const LINE_BYTES_MAX: usize = libc::PIPE_BUF;
 
-/// Writes `line` and a newline in one call, if standard error can take them now. Returns whether
-/// they were written.
+/// Writes `line` and a newline in one call, if standard error is writable. Returns whether they
+/// were written.
 ///
-/// Loops of this process write one after the other, so that none of them takes the room that
-/// another has just found. Another process that shares the pipe, and a terminal that stops in the
+/// A lock makes the loops of this process write one after the other, so that no loop uses the room
+/// that another has found. Another process that shares the pipe, and a terminal that stops in the
 /// middle of a line, can still block the write.
 ///
 /// # Panics
@@ -22,7 +22,11 @@ pub(crate) fn try_write_line(line: &str) -> bool {
     let mut bytes = Vec::with_capacity(line.len() + 1);
     bytes.extend_from_slice(line.as_bytes());
     bytes.push(b'\n');
-    assert!(bytes.len() <= LINE_BYTES_MAX, "a line of {} bytes", bytes.len());
+    assert!(
+        bytes.len() <= LINE_BYTES_MAX,
+        "a line of {} bytes, more than {LINE_BYTES_MAX}",
+        bytes.len()
+    );
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !is_writable() {
         return false;
@@ -32,8 +36,8 @@ pub(crate) fn try_write_line(line: &str) -> bool {
     usize::try_from(written) == Ok(bytes.len())
 }
 
-/// Whether a write would succeed at once. A pipe without a reader is not writable: it also raises
-/// `SIGPIPE` in a program that has not switched that off.
+/// Whether a write would succeed at once. A pipe without a reader does not count as writable: a
+/// write would raise `SIGPIPE` in a program that has not disabled the signal.
 fn is_writable() -> bool {
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one valid pollfd, and a timeout of 0 that does not wait.
