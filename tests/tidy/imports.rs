@@ -32,7 +32,9 @@ pub(super) struct Import {
 /// Every import between files of the crate in `directory`, once for each pair of files.
 pub(super) fn imports(directory: &str) -> Vec<Import> {
     let files = sources(directory);
-    let is_code = |file: &&Source| !file.is_test() && !file.path.ends_with("/main.rs");
+    let has_library = files.iter().any(|file| file.path == format!("{directory}/lib.rs"));
+    let is_root = |file: &Source| !has_library || file.path != format!("{directory}/main.rs");
+    let is_code = |file: &&Source| !file.is_test() && is_root(file);
     let code: Vec<&Source> = files.into_iter().filter(is_code).collect();
     imports_of(&code, directory)
 }
@@ -59,11 +61,11 @@ fn imports_of(files: &[&Source], directory: &str) -> Vec<Import> {
     found
 }
 
-/// `src/net/mod.rs` is the module `net`, and `src/lib.rs` the root.
+/// `src/net/mod.rs` is the module `net`; `src/lib.rs`, or `main.rs` without it, is the root.
 fn module_path(file: &str, directory: &str) -> Path {
     let inner = file.strip_prefix(directory).expect("below the directory");
     let parts = inner.trim_end_matches(".rs").split('/').filter(|part| !part.is_empty());
-    parts.filter(|part| *part != "mod" && *part != "lib").map(str::to_owned).collect()
+    parts.filter(|part| !["lib", "main", "mod"].contains(part)).map(str::to_owned).collect()
 }
 
 /// The modules that a file declares outside of tests.
