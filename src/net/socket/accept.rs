@@ -1,4 +1,4 @@
-//! Taking connections from a listener: one `accept()`, and all of them as a stream.
+//! `accept()`, and the connections of a listener as a `Stream`.
 
 use std::fmt;
 use std::io;
@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::admission::Connection;
-use super::listener::{AcceptWaiter, Listening};
+use super::accept_side::AcceptWaiter;
+use super::listener::Connection;
+use super::listener::ListenerSocket;
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
@@ -18,33 +19,36 @@ use crate::task::coop;
 pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, Connection) -> S;
 
 /// Waits for a connection.
-pub(in crate::net) async fn accept<S>(listening: &Rc<Listening>, adopt: Adopt<S>) -> io::Result<S> {
-    let mut waiting = AcceptWait::new(listening, adopt);
-    coop::leaf_fn(listening.reactor().home(), |cx| waiting.poll(cx)).await
+pub(in crate::net) async fn accept<S>(
+    listener: &Rc<ListenerSocket>,
+    adopt: Adopt<S>,
+) -> io::Result<S> {
+    let mut wait = AcceptWait::new(listener, adopt);
+    coop::leaf_fn(listener.reactor().home(), |cx| wait.poll(cx)).await
 }
 
-/// One `accept()`: its place in the line, given up when it is dropped.
+/// One `accept()`. Dropping it gives up its place among the others.
 struct AcceptWait<'a, S> {
-    listening: &'a Rc<Listening>,
+    listener: &'a Rc<ListenerSocket>,
     adopt: Adopt<S>,
-    place: AcceptWaiter,
+    waiter: AcceptWaiter,
 }
 
 impl<'a, S> AcceptWait<'a, S> {
-    fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> AcceptWait<'a, S> {
-        AcceptWait { listening, adopt, place: AcceptWaiter::default() }
+    fn new(listener: &'a Rc<ListenerSocket>, adopt: Adopt<S>) -> AcceptWait<'a, S> {
+        AcceptWait { listener, adopt, waiter: AcceptWaiter::default() }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
-        let accepted = ready!(self.listening.poll_accept(&mut self.place, cx.waker()));
-        self.listening.leave(&mut self.place);
-        Poll::Ready(accepted.map(|connection| (self.adopt)(self.listening.reactor(), connection)))
+        let accepted = ready!(self.listener.poll_accept(&mut self.waiter, cx.waker()));
+        self.listener.leave(&mut self.waiter);
+        Poll::Ready(accepted.map(|connection| (self.adopt)(self.listener.reactor(), connection)))
     }
 }
 
 impl<S> Drop for AcceptWait<'_, S> {
     fn drop(&mut self) {
-        self.listening.leave(&mut self.place);
+        self.listener.leave(&mut self.waiter);
     }
 }
 
@@ -52,12 +56,15 @@ impl<S> Drop for AcceptWait<'_, S> {
 ///
 /// [`TcpListener::incoming`]: crate::net::TcpListener::incoming
 pub struct Incoming<'a, S = TcpStream> {
-    waiting: AcceptWait<'a, S>,
+    wait: AcceptWait<'a, S>,
 }
 
 impl<'a, S> Incoming<'a, S> {
-    pub(in crate::net) fn new(listening: &'a Rc<Listening>, adopt: Adopt<S>) -> Incoming<'a, S> {
-        Incoming { waiting: AcceptWait::new(listening, adopt) }
+    pub(in crate::net) fn new(
+        listener: &'a Rc<ListenerSocket>,
+        adopt: Adopt<S>,
+    ) -> Incoming<'a, S> {
+        Incoming { wait: AcceptWait::new(listener, adopt) }
     }
 
     /// The next connection. As [`TcpListener::accept`].
@@ -69,7 +76,7 @@ impl<'a, S> Incoming<'a, S> {
     /// As there.
     pub async fn next(&mut self) -> io::Result<S> {
         // A place of its own, so that dropping the future gives it up.
-        accept(self.waiting.listening, self.waiting.adopt).await
+        accept(self.wait.listener, self.wait.adopt).await
     }
 }
 
@@ -77,8 +84,8 @@ impl<S> Stream for Incoming<'_, S> {
     type Item = io::Result<S>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let listening = self.waiting.listening;
-        coop::leaf(listening.reactor().home(), cx, |cx| self.waiting.poll(cx)).map(Some)
+        let listener = self.wait.listener;
+        coop::leaf(listener.reactor().home(), cx, |cx| self.wait.poll(cx)).map(Some)
     }
 }
 

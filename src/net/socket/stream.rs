@@ -20,10 +20,10 @@ use std::rc::Rc;
 
 use socket2::{Domain, SockRef};
 
-use super::admission::{Admission, Connection};
 use super::close::Closing;
 use super::connect::Connecting;
 use super::hang_up::HangUp;
+use super::listener::{Admission, Connection};
 use super::recv::Reading;
 use super::send::Writing;
 use crate::driver::request::{Interest, Tag};

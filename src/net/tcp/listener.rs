@@ -13,7 +13,7 @@ use super::TcpStream;
 use super::stream::inet_addr;
 use crate::net::socket::accept::{self, Incoming};
 use crate::net::socket::bind;
-use crate::net::socket::listener::{BACKLOG, Listening};
+use crate::net::socket::listener::{BACKLOG, ListenerSocket};
 use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
 
@@ -50,7 +50,7 @@ use crate::runtime::context;
 /// ```
 pub struct TcpListener {
     /// `None` once `into_std` or `drop` has taken it.
-    listening: Option<Rc<Listening>>,
+    listening: Option<Rc<ListenerSocket>>,
 }
 
 impl TcpListener {
@@ -214,7 +214,7 @@ impl TcpListener {
         inet_addr(SockRef::from(&**self.listening()).local_addr()?)
     }
 
-    fn listening(&self) -> &Rc<Listening> {
+    fn listening(&self) -> &Rc<ListenerSocket> {
         self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
     }
 }
@@ -378,7 +378,7 @@ impl TcpListenerBuilder {
     pub fn adopt(self, listener: std::net::TcpListener) -> TcpListener {
         let reactor = Rc::clone(&context::current().reactor);
         let limit = self.max_connections.map(|max| (max, self.overflow));
-        let listening = Listening::new(reactor, OwnedFd::from(listener), limit);
+        let listening = ListenerSocket::new(reactor, OwnedFd::from(listener), limit);
         listening.share();
         TcpListener { listening: Some(listening) }
     }
@@ -416,7 +416,7 @@ impl TcpListenerBuilder {
         let addr = SockAddr::from(addr);
         bind::bind_and_listen(&reactor, &socket, &addr, backlog, bind_patience)?;
         let limit = self.max_connections.map(|max| (max, self.overflow));
-        let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
+        let listening = ListenerSocket::new(reactor, OwnedFd::from(socket), limit);
         Ok(TcpListener { listening: Some(listening) })
     }
 }

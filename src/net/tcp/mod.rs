@@ -1,7 +1,7 @@
 //! TCP.
 //!
-//! The public types are thin: [`TcpListener`] over `Listening`, [`TcpStream`] over `Socket`, both
-//! in `net::socket`. This module has addresses and the options of TCP.
+//! The public types are thin: [`TcpListener`] over `ListenerSocket`, [`TcpStream`] over `Socket`,
+//! both in `net::socket`. This module has addresses and the options of TCP.
 
 mod connector;
 mod listener;

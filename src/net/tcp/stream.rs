@@ -13,9 +13,9 @@ use socket2::SockAddr;
 
 use super::TcpStreamBuilder;
 use crate::net::ToAddr;
-use crate::net::socket::admission::Connection;
 use crate::net::socket::close::{self, Close};
 use crate::net::socket::handover;
+use crate::net::socket::listener::Connection;
 use crate::net::socket::stream::{Socket, SocketPhase};
 use crate::reactor::Reactor;
 use crate::runtime::context;

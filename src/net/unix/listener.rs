@@ -16,7 +16,7 @@ use super::{UnixStream, addr};
 use crate::net::Overflow;
 use crate::net::socket::accept::{self, Incoming};
 use crate::net::socket::bind;
-use crate::net::socket::listener::{BACKLOG, Listening};
+use crate::net::socket::listener::{BACKLOG, ListenerSocket};
 use crate::runtime::context;
 
 /// A Unix socket that accepts connections (`unix(7)`, `SOCK_STREAM`).
@@ -52,7 +52,7 @@ pub struct UnixListener {
     /// `None` for an abstract name, and once it has been removed.
     path: Option<BoundPath>,
     /// `None` once `into_std` or `drop` has taken it.
-    listening: Option<Rc<Listening>>,
+    listening: Option<Rc<ListenerSocket>>,
 }
 
 impl UnixListener {
@@ -217,7 +217,7 @@ impl UnixListener {
         addr::from_addr(&SockRef::from(&**self.listening()).local_addr()?)
     }
 
-    fn listening(&self) -> &Rc<Listening> {
+    fn listening(&self) -> &Rc<ListenerSocket> {
         self.listening.as_ref().expect("only `into_std` takes it, and it takes `self`")
     }
 }
@@ -349,7 +349,7 @@ impl UnixListenerBuilder {
     pub fn adopt(self, listener: std::os::unix::net::UnixListener) -> UnixListener {
         let reactor = Rc::clone(&context::current().reactor);
         let limit = self.max_connections.map(|max| (max, self.overflow));
-        let listening = Listening::new(reactor, OwnedFd::from(listener), limit);
+        let listening = ListenerSocket::new(reactor, OwnedFd::from(listener), limit);
         listening.share();
         UnixListener { path: None, listening: Some(listening) }
     }
@@ -381,7 +381,7 @@ impl UnixListenerBuilder {
             }
         };
         let limit = self.max_connections.map(|max| (max, self.overflow));
-        let listening = Listening::new(reactor, OwnedFd::from(socket), limit);
+        let listening = ListenerSocket::new(reactor, OwnedFd::from(socket), limit);
         Ok(UnixListener { path, listening: Some(listening) })
     }
 

@@ -1,7 +1,7 @@
 //! Unix sockets: streams within this machine.
 //!
-//! The public types are thin: [`UnixListener`] over `Listening`, [`UnixStream`] over `Socket`, both
-//! in `net::socket`. This module has addresses, connecting, and the file of a listener.
+//! The public types are thin: [`UnixListener`] over `ListenerSocket`, [`UnixStream`] over `Socket`,
+//! both in `net::socket`. This module has addresses, connecting, and the file of a listener.
 
 mod addr;
 mod bound_path;

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{addr, connect};
-use crate::net::socket::admission::Connection;
 use crate::net::socket::close::{self, Close};
 use crate::net::socket::handover;
+use crate::net::socket::listener::Connection;
 use crate::net::socket::stream::{Socket, SocketPhase};
 use crate::reactor::Reactor;
 use crate::runtime::context;
