@@ -268,8 +268,8 @@ impl<C> AcceptSide<C> {
         if self.state == AcceptState::Full {
             self.state = AcceptState::Idle;
             effects.stop = Some(Stop::RemoveTimer);
-            effects.start = self.arm_if_wanted();
         }
+        effects.start = self.arm_if_wanted();
         effects
     }
 

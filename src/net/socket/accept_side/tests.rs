@@ -7,7 +7,7 @@ use crate::enumeration::visit_all;
 use crate::net::Overflow;
 use world::World;
 
-const WAITERS: usize = 2;
+const WAITERS: usize = 3;
 const QUEUE_MAX: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ const OTHERS: [Event; 11] = [
     Event::EndLoop,
 ];
 
-/// Visits every state of a listener with two waiters.
+/// Visits every state of a listener with three waiters.
 fn visit(limit: Option<(usize, Overflow)>) {
     let mut events = OTHERS.to_vec();
     events.push(Event::Forget(0));
@@ -65,7 +65,7 @@ fn visit(limit: Option<(usize, Overflow)>) {
         }
         Some(world.into_key())
     });
-    assert!(visited.states > 500, "{visited:?}");
+    assert!(visited.states > 3000, "{visited:?}");
 }
 
 /// Goal: connections are neither lost nor reordered, and each is taken or closed once. At most one
@@ -74,10 +74,10 @@ fn visit(limit: Option<(usize, Overflow)>) {
 /// shortage is reported once and its pause ends. A closed or released listener arms nothing.
 ///
 /// Method: every order of polls, drops, a forgotten future, completions, timers, turns, close,
-/// release and the end of the loop, for two waiters and a queue of two.
+/// release and the end of the loop, for three waiters and a queue of two.
 ///
 /// Kills: a queue that is taken from the back; a completion that does not look at the waiters, or
-/// arms beside a pause; `prepared` that wakes for two or more connections only; a
+/// arms beside a pause; `prepared` that wakes for two or more connections only, or does not arm; a
 /// cancel that is requested twice; a connection of a closed listener that is queued or dropped in
 /// the transition; an error that is returned twice, or not to every waiter; a release without its
 /// waker.
