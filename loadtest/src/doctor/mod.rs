@@ -27,7 +27,7 @@ use crate::host::sys::FileLimit;
 use crate::plan::defaults::{self, CONNECTS_IN_FLIGHT_MAX};
 use crate::plan::target_url::Url;
 use crate::report::model::Tool;
-use crate::worker;
+use crate::worker::thread;
 
 /// How long the target may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ fn look(options: &DoctorOptions) -> Result<Checkup, Error> {
     if is_unix {
         limits.ports = None;
     }
-    let diagnosis = worker::builder(options.driver, connections).diagnose();
+    let diagnosis = thread::builder(options.driver, connections).diagnose();
     let used = diagnosis.verdict().map(|info| DriverUsed::new(info, options.driver));
     let mut checkup = Checkup {
         schema_version: 1,

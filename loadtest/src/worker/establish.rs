@@ -1,4 +1,4 @@
-//! From a connect to a connection on which messages may be sent.
+//! Opening a connection: connect, TLS handshake, and the handshake of the protocol.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use crate::net::connect::{self, ConnectTimings, Connected};
 use crate::net::tls::Connection;
 use crate::plan::schedule::ConnectPermit;
 use crate::protocol::ConnState;
-use crate::worker::state::Worker;
-use crate::worker::state::connecting::Attempt;
+use crate::worker::ramp::Attempt;
+use crate::worker::shared::Worker;
 
 /// A connection on which messages may be sent.
 pub(super) struct Opened {
@@ -17,49 +17,49 @@ pub(super) struct Opened {
     pub(super) conn_state: ConnState,
 }
 
+/// Opens connection `conn`, which is counted as opened or failed.
 pub(super) async fn open(
     worker: &Worker,
-    index: u32,
+    conn: u32,
     permit: ConnectPermit,
     attempt: Attempt,
 ) -> Option<Opened> {
-    match establish(worker, index, permit).await {
+    match establish(worker, conn, permit).await {
         Ok((opened, timings)) => {
-            worker.opened(index, timings, attempt);
-            worker.note_suite(&opened.connection);
+            worker.opened(conn, &opened.connection, timings, attempt);
             Some(opened)
         }
         Err((failure, unexpected)) => {
-            worker.connect_failed(index, failure, unexpected, attempt);
+            worker.connect_failed(conn, failure, unexpected, attempt);
             None
         }
     }
 }
 
-/// Connects and agrees with the peer on what is spoken, and says how long that took; or what failed,
-/// with the answer if it was one.
+/// Connects and performs all handshakes. Returns how long they took, or the failure with the
+/// received bytes if they were not the expected ones.
 pub(super) async fn establish(
     worker: &Worker,
-    index: u32,
+    conn: u32,
     permit: ConnectPermit,
 ) -> Result<(Opened, ConnectTimings), (Failure, Option<UnexpectedBytes>)> {
     let plan = worker.plan();
-    let (source, tls) = (worker.source_of(index), plan.tls.as_deref());
+    let (source, tls) = (worker.ids().source_of(conn), plan.tls.as_deref());
     let connected =
         connect::connect(&plan.address, source, plan.socket, tls, plan.connect_timeout).await;
     let Connected { mut connection, mut timings } = connected.map_err(|failure| (failure, None))?;
-    let mut conn_state = worker.protocol().begin(worker.next_conn_id());
+    let mut conn_state = worker.protocol().begin(worker.ids().next_conn_id());
     if let Some(opening) = worker.protocol().open(&mut conn_state) {
         let started = Instant::now();
         let agreed = agree(worker, &mut connection, &mut conn_state, opening);
-        let in_time = ringloop::time::timeout(worker.plan().connect_timeout, agreed).await;
+        let in_time = ringloop::time::timeout(plan.connect_timeout, agreed).await;
         let late = |_| Failure::of(Stage::Handshake, Class::Timeout);
         if let Err(failure) = in_time.map_err(late).and_then(|agreed| agreed) {
             return Err((failure, worker.protocol().take_unwanted(&mut conn_state)));
         }
         timings.handshake = Some(started.elapsed());
     }
-    // Held until here: a target that agrees slowly is not to be flooded with connects either.
+    // The permit covers the handshakes: more connects would slow down a target that is slow here.
     drop(permit);
     Ok((Opened { connection, conn_state }, timings))
 }

@@ -1,4 +1,4 @@
-//! How long a message waits for its reply.
+//! The limit of the time that a message waits for its reply (`--timeout`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use ringloop::time::Sleep;
 
-use crate::worker::state::{Outcome, Worker};
+use crate::worker::message::Outcome;
+use crate::worker::shared::Worker;
 
 /// Ends a connection whose oldest message has waited for too long.
 ///
-/// The timer is not set anew for each message, only when it has gone off: it then looks how long the
-/// message that is the oldest by now has waited.
+/// The timer is not set for each message. When it expires, it is set again by the message that is
+/// the oldest at that time.
 pub(super) struct ReplyTimeout {
     timer: Sleep,
     is_set: bool,
@@ -26,13 +27,13 @@ impl ReplyTimeout {
     pub(super) fn poll(
         &mut self,
         worker: &Worker,
-        index: u32,
+        conn: u32,
         cx: &mut Context<'_>,
     ) -> Poll<Outcome> {
         let timeout = worker.plan().timeout;
         loop {
             if !self.is_set {
-                let Some(sent_at) = worker.oldest_sent_at(index) else { return Poll::Pending };
+                let Some(sent_at) = worker.oldest_sent_at(conn) else { return Poll::Pending };
                 self.timer.reset(worker.loop_time(sent_at + timeout));
                 self.is_set = true;
             }
@@ -40,7 +41,7 @@ impl ReplyTimeout {
                 return Poll::Pending;
             }
             self.is_set = false;
-            let oldest = worker.oldest_sent_at(index);
+            let oldest = worker.oldest_sent_at(conn);
             if oldest.is_some_and(|sent_at| sent_at.elapsed() >= timeout) {
                 return Poll::Ready(Outcome::TimedOut);
             }

@@ -44,10 +44,10 @@ use crate::run::server_stats::Sampler;
 use crate::run::service::Service;
 use crate::run::summary::{self, Measurements, PhaseLengths};
 use crate::run::timeline::{Timeline, Totals, WorkerSchedule};
-use crate::worker;
 use crate::worker::control::{Control, Ending, Event, Links, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
+use crate::worker::thread;
 
 /// How long the workers may take for their results; they only have to add up.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -258,7 +258,7 @@ impl Coordinator {
             };
             // Threads are not joined: each one's last word is an event, and what it does after
             // handing in its result (closing sockets) the end of the process does as well.
-            drop(worker::start(plan, links).map_err(|error| {
+            drop(thread::start(plan, links).map_err(|error| {
                 Error::could_not_run(format!("cannot start a worker thread: {error}"))
             })?);
         }

@@ -1,4 +1,4 @@
-//! The dispatcher of a worker: the task that gives due messages to free connections.
+//! The task that runs a worker's dispatcher at the times at which messages are due.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use ringloop::time::Sleep;
 
-use crate::worker::dispatch::Next;
-use crate::worker::state::Worker;
+use crate::worker::dispatcher::Turn;
+use crate::worker::shared::Worker;
 
-/// The dispatcher of a worker: sleeps until a message is nearly due, stays awake until it is, and
-/// gives it to a free connection.
+/// Assigns each message when it is due. The task sleeps until `spin` before the next message and
+/// stays awake for the rest.
 pub(super) async fn run(worker: Rc<Worker>, spin: Duration) {
     let mut alarm = ringloop::time::sleep(Duration::ZERO);
     let mut idle_spin = IdleSpin::default();
@@ -26,37 +26,30 @@ fn poll(
     idle_spin: &mut IdleSpin,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
+    worker.set_dispatch_task(cx.waker());
     loop {
         let now = Instant::now();
         if let Some(begun) = idle_spin.end(worker.activity()) {
-            worker.record_spin(begun, now);
+            let window = worker.window();
+            worker.loop_health(|health| health.record_spin(window, begun, now));
         }
-        match worker.hand_out(now) {
-            Next::Due(due) => {
-                worker.dispatch().wait(false, cx.waker());
-                let until_due = due.saturating_duration_since(now);
-                if until_due <= spin {
-                    idle_spin.begin(now, worker.activity());
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                alarm.reset(worker.loop_time(due - spin));
-                if Pin::new(&mut *alarm).poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-            }
-            next @ (Next::FreeConnection | Next::Nothing) => {
-                worker.dispatch().wait(next == Next::FreeConnection, cx.waker());
-                return Poll::Pending;
-            }
+        let Turn::WaitUntil(due) = worker.dispatch(now) else { return Poll::Pending };
+        if due.saturating_duration_since(now) <= spin {
+            idle_spin.begin(now, worker.activity());
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        alarm.reset(worker.loop_time(due - spin));
+        if Pin::new(&mut *alarm).poll(cx).is_pending() {
+            return Poll::Pending;
         }
     }
 }
 
-/// Tells the turns that were spun, in which nothing was sent or received, from those with work.
+/// Separates turns of the loop without any work from those in which something was sent or received.
 #[derive(Debug, Default)]
 struct IdleSpin {
-    /// When it began, and what the worker had done until then.
+    /// When the turn began, and the worker's activity at that time.
     begun: Option<(Instant, u64)>,
 }
 
@@ -65,7 +58,7 @@ impl IdleSpin {
         self.begun = Some((now, activity));
     }
 
-    /// When it began, if nothing was done since.
+    /// When the turn began, if there was no activity since.
     fn end(&mut self, activity: u64) -> Option<Instant> {
         self.begun.take().filter(|(_, before)| *before == activity).map(|(begun, _)| begun)
     }
@@ -75,7 +68,7 @@ impl IdleSpin {
 mod tests {
     use super::*;
 
-    /// Goal: a turn in which something was sent or received is no vigil.
+    /// Goal: a turn in which something was sent or received is no idle spin.
     ///
     /// Method: one without, one with, and an end without a beginning.
     ///
