@@ -1,7 +1,7 @@
-//! Errors that no caller awaits.
+//! [`Unhandled`]: errors that no caller awaits.
 //!
-//! Failures of single operations are `io::Error`s and are returned to the caller that awaits them.
-//! A runtime that cannot start returns `driver::SetupError`.
+//! The failure of an operation is an `io::Error`, which the caller that awaits the operation
+//! receives. A runtime that cannot start returns `driver::SetupError`.
 
 use std::any::Any;
 use std::fmt;
@@ -11,77 +11,78 @@ use std::time::Duration;
 
 use crate::driver::DriverKind;
 
-/// An error that no caller waits for. [`Builder::on_unhandled`](crate::Builder::on_unhandled)
-/// receives each one exactly once; without a hook it is printed to standard error, at a limited
-/// rate and only if that does not block.
+/// An error that no caller awaits.
+///
+/// [`Builder::on_unhandled`](crate::Builder::on_unhandled) receives each one exactly once. Without
+/// a hook it is printed to standard error, at a limited rate and only if that does not block.
 #[non_exhaustive]
 pub enum Unhandled {
-    /// A task panicked, and its `JoinHandle` was dropped before anyone looked.
+    /// A task panicked, and its `JoinHandle` was dropped without taking the result.
     TaskPanic {
-        /// Where the task was spawned.
+        /// The place where the task was spawned.
         spawned_at: &'static Location<'static>,
-        /// What it panicked with.
+        /// The payload of the panic.
         payload: Box<dyn Any + Send>,
     },
     /// A callback of `call_soon`, `call_later` or `call_at` panicked.
     CallPanic {
-        /// Where the callback was scheduled.
+        /// The place where the callback was scheduled.
         scheduled_at: &'static Location<'static>,
-        /// What it panicked with.
+        /// The payload of the panic.
         payload: Box<dyn Any + Send>,
     },
     /// A waker of another library panicked when the loop woke it.
     WakePanic {
-        /// What it panicked with.
+        /// The payload of the panic.
         payload: Box<dyn Any + Send>,
     },
-    /// The destructor of a value of the program panicked where the loop dropped it: of a panic's
-    /// payload that was reported, of a result that no caller took, of a local of a task that had
-    /// panicked before.
+    /// The destructor of a value of the program panicked while the loop dropped the value: a
+    /// payload of a reported panic, a result that no caller took, a local of a task that had
+    /// panicked.
     DropPanic {
-        /// What it panicked with.
+        /// The payload of the panic.
         payload: Box<dyn Any + Send>,
     },
-    /// A dropped stream could not deliver the bytes that were still queued: they were not sent
-    /// within the builder's `linger`, or sending failed. A peer that reset or left the connection
-    /// is not reported, only counted: [`Metrics::peer_resets`](crate::Metrics::peer_resets).
+    /// A dropped stream could not send its queued bytes: the peer took none within the builder's
+    /// `linger`, or sending failed. A peer that reset or closed the connection is not reported,
+    /// only counted: [`Metrics::peer_resets`](crate::Metrics::peer_resets).
     BackgroundClose {
-        /// Bytes that the kernel never took.
+        /// The number of bytes that the kernel did not take.
         unsent_bytes: usize,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
-    /// A listener cannot accept for want of descriptors or memory, and pauses. Reported once per
-    /// shortage, not once per attempt.
+    /// A listener cannot accept, because descriptors or memory have run out, and pauses. Reported
+    /// once per shortage, not once per attempt.
     AcceptCapacity {
         /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM` or `ENOSPC`.
         error: io::Error,
     },
-    /// The driver has failed and cannot go on: a sandbox has forbidden its system calls. Every
-    /// operation in flight has ended with this error, and every later one does. Tasks, timers and
-    /// wakes go on. Reported once.
+    /// The driver has failed, because a sandbox has forbidden its system calls. Every operation in
+    /// flight has ended with this error, and every later one does. Tasks, timers and wakes go on.
+    /// Reported once.
     DriverFailed {
-        /// Which driver, and why.
+        /// The error, with the name of the driver and the cause.
         error: io::Error,
     },
-    /// A listener could be bound only after its address had been in use for a while, as it is while
-    /// the kernel takes down a predecessor that was killed. Reported once for each bind.
+    /// A listener was bound after its address had been in use for a while, as it is while the
+    /// kernel closes the sockets of a killed process. Reported once for each bind.
     BindWaited {
         /// The address.
         addr: String,
-        /// For how long the bind waited, and the loop with it.
+        /// The time for which the bind waited, and the loop with it.
         waited: Duration,
     },
-    /// The runtime was dropped and the kernel did not let go of all operations in time. The memory
-    /// they name was leaked, because freeing it would have been unsound.
+    /// The runtime was dropped, and the kernel did not end all operations in time. Their memory was
+    /// leaked, because freeing it would be unsound.
     UndrainedShutdown {
-        /// Operations that were still in flight.
+        /// The number of operations that were still in flight.
         in_flight_count: usize,
     },
 }
 
 impl Unhandled {
-    /// The names of the variants. Limits are by kind.
+    /// The names of the variants. Each has a rate limit of its own.
     pub(crate) const KINDS: [&'static str; 9] = [
         "TaskPanic",
         "CallPanic",
@@ -139,7 +140,8 @@ impl fmt::Display for Unhandled {
             }
             Unhandled::UndrainedShutdown { in_flight_count } => write!(
                 f,
-                "{in_flight_count} operations outlived the runtime; their memory was leaked"
+                "{in_flight_count} operations outlived the runtime; their memory was leaked, as \
+                 the kernel may still write to it"
             ),
         }
     }
@@ -151,14 +153,15 @@ impl fmt::Debug for Unhandled {
     }
 }
 
-/// Drops a value of the program. If its destructor panics, the payload is returned.
+/// Drops a value of the program. Returns the payload if its destructor panics.
 pub(crate) fn try_drop<T>(value: T) -> Result<(), Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(|| drop(value)))
 }
 
-/// Drops a value of the program where its destructor's panic can neither be reported nor unwind;
-/// the panic hook has printed it. Its payload is dropped as well. If that panics too, the second
-/// payload is forgotten, as there may be no end to it.
+/// Drops a value of the program where a panic of its destructor can neither be reported nor unwind.
+///
+/// The panic hook has printed the panic. Its payload is dropped too. If that panics, the second
+/// payload is leaked, as each drop could panic again.
 pub(crate) fn discard<T>(value: T) {
     if let Err(payload) = try_drop(value)
         && let Err(second) = try_drop(payload)
@@ -177,7 +180,7 @@ pub(crate) fn panic_text(payload: &Box<dyn Any + Send>) -> &str {
         .unwrap_or("(a payload that is not text)")
 }
 
-/// What operations answer once the driver has failed.
+/// The error of all operations after the driver has failed.
 pub(crate) fn driver_failed(driver: DriverKind, cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), format!("the {driver} driver failed: {cause}"))
 }
@@ -188,7 +191,7 @@ pub(crate) fn completion_dropped() -> io::Error {
     io::Error::other(text)
 }
 
-/// What an operation on a closed runtime answers.
+/// The error of an operation on a closed runtime.
 pub(crate) fn runtime_closed() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the runtime of this resource has been closed")
 }

@@ -1,4 +1,4 @@
-//! Settings of a runtime.
+//! [`Builder`]: the settings of a runtime.
 
 use std::cell::Cell;
 use std::fmt;
@@ -17,34 +17,42 @@ use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
 use crate::task::{Executor, Remote};
 
-/// Submission queue entries. Small, because the queue is emptied at least once per turn.
+/// Entries of the submission queue. A few suffice, because the queue is submitted once per turn.
 const SQ_ENTRIES: u32 = 256;
 
-/// Completion queue entries by default, and the most that a number of connections asks for.
+/// Entries of the completion queue: the default, and the maximum of `connections_expected`.
 const CQ_ENTRIES: u32 = 4096;
 const CQ_ENTRIES_MAX: u32 = 16_384;
 
-/// 256 buffers of 4 KiB serve ten thousand saturating connections: what counts is how many are
-/// filled at the same moment. Before Linux 6.13 that is as many as connections have bytes when the
-/// loop enters (1 000 at once with 256 buffers: 0.74 `ENOBUFS` for each message), so a number of
-/// connections asks for as many, at most for [`BUFFER_COUNT_MAX`]. They are lent, and their memory
-/// is touched, only after 256 were too few.
+/// The receive buffers: number by default, maximum of `connections_expected`, and size in bytes.
+///
+/// 256 buffers of 4 KiB serve ten thousand busy connections: the number of buffers that are filled
+/// at the same moment counts. Before Linux 6.13 that is the number of connections with bytes when
+/// the loop enters the kernel (1 000 at once with 256 buffers: 0.74 `ENOBUFS` per message), so
+/// `connections_expected` raises it up to [`BUFFER_COUNT_MAX`]. Further buffers are lent, and their
+/// memory is touched, only after 256 were too few.
 const BUFFER_COUNT: u16 = 256;
 const BUFFER_COUNT_MAX: u16 = 2048;
 const BUFFER_LEN: u32 = 4096;
 
-/// Results are `i32`, and lengths near its end misbehave (H21).
+/// The greatest buffer size. Results are `i32`, and lengths near its maximum misbehave (H21).
 const RECV_BUFFER_LEN_MAX: u32 = 1 << 30;
 
 const LINGER: Duration = Duration::from_secs(5);
 const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 
 impl Runtime {
-    /// A runtime with default settings.
+    /// Builds a runtime with default settings.
     ///
     /// # Errors
     ///
-    /// If no driver works here. The error says why and what usually helps.
+    /// [`SetupError`] if no driver works here. It names the failed step, the cause and what to do.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::new()?;
+    /// assert_eq!(runtime.block_on(async { 42 }), 42);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     #[track_caller]
     pub fn new() -> Result<Runtime, SetupError> {
         Builder::new().build()
@@ -56,9 +64,9 @@ impl Runtime {
     }
 }
 
-/// Builds a [`Runtime`].
+/// A builder of runtimes. [`Runtime::builder`] makes one.
 ///
-/// ```no_run
+/// ```
 /// let runtime = ringloop::Runtime::builder()
 ///     .connections_expected(10_000)
 ///     .on_unhandled(|unhandled| eprintln!("server: {unhandled}"))
@@ -80,7 +88,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Default settings: the driver that works, small rings, 256 receive buffers of 4 KiB.
+    /// A builder with default settings: the first driver that works, small rings, 256 receive
+    /// buffers of 4 KiB.
     pub fn new() -> Builder {
         Builder {
             driver: DriverChoice::Auto,
@@ -94,16 +103,27 @@ impl Builder {
         }
     }
 
-    /// Which driver to use. Default: [`DriverChoice::Auto`].
+    /// Sets the driver. The default is [`DriverChoice::Auto`]: io_uring, or epoll where io_uring
+    /// does not work.
+    ///
+    /// ```
+    /// use ringloop::{DriverChoice, DriverKind, Runtime};
+    ///
+    /// let runtime = Runtime::builder().driver(DriverChoice::Epoll).build()?;
+    /// assert_eq!(runtime.handle().driver().kind(), DriverKind::Epoll);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     pub fn driver(mut self, choice: DriverChoice) -> Builder {
         self.driver = choice;
         self
     }
 
-    /// How many connections there will be at once. Sizes the completion queue, so that a burst
-    /// from all of them seldom overflows it; an overflow loses nothing and costs a system call. And
-    /// sizes the receive buffers, unless [`recv_buffers`](Builder::recv_buffers) does: one for each
-    /// connection, 256 to 2048, of which a loop touches the memory that a burst has needed.
+    /// Sets how many connections are expected to be open at once.
+    ///
+    /// It sizes the completion queue, so that a burst from all connections seldom overflows it; an
+    /// overflow loses nothing and costs a system call. It also sizes the pool of receive buffers,
+    /// unless [`recv_buffers`](Builder::recv_buffers) does: one for each connection, 256 to 2 048.
+    /// The loop uses the memory of a buffer only after a burst has needed it.
     pub fn connections_expected(mut self, count: u32) -> Builder {
         let entries = count.min(CQ_ENTRIES_MAX).next_power_of_two();
         self.sizes.cq_entries = entries.clamp(CQ_ENTRIES, CQ_ENTRIES_MAX);
@@ -114,67 +134,110 @@ impl Builder {
         self
     }
 
-    /// Entries of the submission and completion queues. The kernel rounds up to powers of two.
+    /// Sets the number of entries of the submission and completion queues (`io_uring_setup(2)`).
+    ///
+    /// The kernel rounds up to powers of two. The defaults are 256 and 4 096. The epoll driver has
+    /// no rings.
     ///
     /// # Panics
     ///
-    /// If either is 0, or the completion queue is smaller than the submission queue.
+    /// If either number is 0, or the completion queue is smaller than the submission queue.
     pub fn ring_entries(mut self, submission: u32, completion: u32) -> Builder {
-        assert!(submission > 0, "a submission queue has entries");
-        assert!(completion >= submission, "{completion} completion entries for {submission}");
+        assert!(
+            submission > 0,
+            "Builder::ring_entries: the submission queue needs at least one entry"
+        );
+        assert!(
+            completion >= submission,
+            "Builder::ring_entries: {completion} completion entries are fewer than the \
+             {submission} of the submission queue"
+        );
         self.sizes = RingSizes { sq_entries: submission, cq_entries: completion };
         self
     }
 
-    /// Number and size in bytes of the shared receive buffers. More than this many filled buffers
-    /// at once is no error: further receives use memory of their own. Larger ones are for streams
-    /// that bring much: a message then comes in fewer pieces, each of which costs processor time.
+    /// Sets the number and the size in bytes of the receive buffers, which all streams share.
+    ///
+    /// More filled buffers at once are not an error: further receives use memory of their own.
+    /// Larger buffers suit streams with large messages: a message then arrives in fewer pieces,
+    /// each of which costs processor time. The default is 256 buffers of 4 096 bytes.
     ///
     /// # Panics
     ///
     /// If the count is not a power of two up to 32 768, or the size is not 1 byte to 1 GiB.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::builder().recv_buffers(64, 64 * 1024).build()?;
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     pub fn recv_buffers(mut self, count: u16, len: u32) -> Builder {
-        assert!(count.is_power_of_two() && count <= Pool::COUNT_MAX, "{count} buffers");
-        assert!(len > 0 && len <= RECV_BUFFER_LEN_MAX, "buffers of {len} bytes");
+        assert!(
+            count.is_power_of_two() && count <= Pool::COUNT_MAX,
+            "Builder::recv_buffers: {count} buffers, which is not a power of two up to {}",
+            Pool::COUNT_MAX
+        );
+        assert!(
+            len > 0 && len <= RECV_BUFFER_LEN_MAX,
+            "Builder::recv_buffers: buffers of {len} bytes, which is not 1 to {RECV_BUFFER_LEN_MAX}"
+        );
         (self.buffer_count, self.buffer_len) = (count, len);
         self.has_chosen_buffers = true;
         self
     }
 
-    /// How long the peer of a dropped stream may take nothing of what was queued on it, before the
-    /// connection is reset and the loss reported. The time begins anew whenever the peer has taken
-    /// something, so a slow transfer is not cut. Default: 5 seconds.
+    /// Sets how long a dropped stream tries to send without progress. The default is 5 seconds.
     ///
-    /// A peer that reads one byte each time keeps its connection for as long as it does so. For a
-    /// limit on the whole, await `flush()` under a [`timeout`](crate::time::timeout), and `abort()`
-    /// when it has elapsed.
+    /// If the peer takes none of the queued bytes for that time, the connection is reset and the
+    /// loss is reported. The time begins anew whenever the peer takes bytes, so a slow transfer is
+    /// not cut, and a peer that takes one byte each time keeps its connection. To limit the whole
+    /// transfer, await `flush()` under a [`timeout`](crate::time::timeout), and call `abort()` when
+    /// the time has elapsed. It also applies to [`close`](crate::net::TcpStream::close).
     pub fn linger(mut self, linger: Duration) -> Builder {
         self.linger = linger;
         self
     }
 
-    /// How long the end of the runtime may wait for streams that were dropped with bytes queued and
-    /// are still sending. A limit on the whole: what is left is reset and reported. Default: 1
-    /// second. See also [`Runtime::shutdown_timeout`].
+    /// Limits how long dropping the runtime waits for dropped streams that still send. The default
+    /// is 1 second.
+    ///
+    /// It limits the whole wait. The connections that remain are reset, and their loss is reported.
+    /// See also [`Runtime::shutdown_timeout`].
     pub fn shutdown_linger(mut self, limit: Duration) -> Builder {
         self.shutdown_linger = limit;
         self
     }
 
-    /// Called with every error that no task awaits: panics of detached tasks and callbacks, bytes a
-    /// dropped stream could not deliver, and so on. Runs on the loop's thread.
+    /// Sets a hook for errors that no task awaits: panics of detached tasks and callbacks, bytes
+    /// that a dropped stream could not send, and so on.
     ///
-    /// The hook receives every report, at the rate at which they happen, and peers can choose that
-    /// rate: limit what it does with each. A peer that resets a connection makes no report
+    /// The hook runs on the loop's thread and receives every report. Peers can choose the rate of
+    /// some reports, so limit the work per report. A peer that resets a connection causes no report
     /// ([`Metrics::peer_resets`](crate::Metrics::peer_resets)).
     ///
-    /// Without a hook each report is one line on standard error, within limits. Of each kind at
-    /// most five lines are printed at once and one per second after that; the next one carries the
-    /// number of those left out ("and 947 more of this kind in the last 3.2 s"), and the end of the
-    /// runtime prints what remains. A line is written only if standard error takes it without
-    /// blocking. [`Metrics::reports_suppressed`](crate::Metrics::reports_suppressed) counts what
-    /// was not printed. A panic's message is also printed by the panic hook of the standard
-    /// library, which has no such limits: see [`std::panic::set_hook`].
+    /// Without a hook, each report is one line on standard error, within limits. Of each kind at
+    /// most five lines are printed at once, and then one per second. The next line has the number
+    /// of omitted reports ("and 947 more of this kind in the last 3.2 s"), and the end of the
+    /// runtime prints what remains. A line is written only if the write does not block.
+    /// [`Metrics::reports_suppressed`](crate::Metrics::reports_suppressed) counts reports that were
+    /// not printed. The panic hook of the standard library also prints the message of a panic,
+    /// without such limits: see [`std::panic::set_hook`].
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let count = Rc::new(Cell::new(0));
+    /// let counter = Rc::clone(&count);
+    /// let runtime = ringloop::Runtime::builder()
+    ///     .on_unhandled(move |_| counter.set(counter.get() + 1))
+    ///     .build()?;
+    /// runtime.block_on(async {
+    ///     drop(ringloop::spawn(async { panic!("a bug") }));
+    ///     ringloop::task::yield_now().await;
+    /// });
+    /// assert_eq!(count.get(), 1);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     pub fn on_unhandled(mut self, hook: impl Fn(&Unhandled) + 'static) -> Builder {
         self.on_unhandled = Some(Box::new(hook));
         self
@@ -184,7 +247,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If no driver works here. The error says at which step, why, and what usually helps.
+    /// [`SetupError`] if no driver works here. It names the failed step, the cause and what to do.
     #[track_caller]
     pub fn build(self) -> Result<Runtime, SetupError> {
         let pool = self.pool()?;
@@ -192,12 +255,12 @@ impl Builder {
         Ok(self.assemble(LoopId::new(), opened, pool))
     }
 
-    /// Tries out both drivers with these settings, step by step, and says which one
-    /// [`build`](Builder::build) would get and why.
+    /// Tries both drivers with these settings, step by step, and returns the outcome of each step.
     ///
-    /// It opens and closes what `build` opens, in the same way, so it takes as long: normally less
-    /// than a millisecond, some seconds at worst. io_uring is not touched where the environment
-    /// (`RINGLOOP_DRIVER=epoll`) or [`driver`](Builder::driver) rules it out.
+    /// The verdict is the driver that [`build`](Builder::build) would use, and the reason. It opens
+    /// and closes what `build` opens, so it takes as long: normally less than a millisecond, some
+    /// seconds at worst. io_uring is not tried where the environment (`RINGLOOP_DRIVER=epoll`) or
+    /// [`driver`](Builder::driver) excludes it.
     ///
     /// ```
     /// let diagnosis = ringloop::Runtime::builder().connections_expected(10_000).diagnose();
@@ -210,7 +273,7 @@ impl Builder {
     ///         println!("{}: {} {}", candidate.kind(), step.outcome().word(), step.name());
     ///     }
     /// }
-    /// print!("{diagnosis}"); // all of it, for people
+    /// print!("{diagnosis}"); // the whole report, as text
     /// ```
     pub fn diagnose(&self) -> Diagnosis {
         match self.pool() {
@@ -252,7 +315,7 @@ impl Builder {
 
 #[cfg(any(test, fuzzing))]
 impl Builder {
-    /// A runtime whose kernel is a script.
+    /// Builds a runtime whose kernel is a script.
     #[track_caller]
     pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {
         let pool = Pool::new(self.buffer_count, self.buffer_len).expect("memory for a pool");
@@ -285,10 +348,13 @@ impl fmt::Debug for Builder {
 mod tests {
     use super::*;
 
-    /// Goal: the pool follows the number of connections, within its bounds, and what the program
-    /// has set for buffers counts more, in either order.
-    /// Method: numbers at and around the bounds. Kills: no bound; a count that is no power of two;
-    /// `connections_expected` that overrides `recv_buffers`.
+    /// Goal: the pool follows the number of connections, within its bounds. `recv_buffers` takes
+    /// precedence, in either order.
+    ///
+    /// Method: numbers at and around the bounds.
+    ///
+    /// Kills: no bound; a count that is not a power of two; `connections_expected` that overrides
+    /// `recv_buffers`.
     #[test]
     fn connections_size_the_pool() {
         for (connections, count) in

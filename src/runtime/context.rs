@@ -1,10 +1,10 @@
-//! Which loop runs on this thread.
+//! The loop that runs on this thread.
 //!
-//! Looked at when something is constructed (a task, a timer, a socket) and at no other time:
-//! whatever exists already holds its loop itself.
+//! It is used when a task, a timer or a socket is made, and at no other time: existing ones hold
+//! their loop themselves.
 //!
-//! In a child that was forked inside a task, what the thread-local names is the parent's loop. It
-//! does not run in the child, so the child finds none, and may run one of its own meanwhile.
+//! In a child that was forked inside a task, the thread-local holds the loop of the parent. That
+//! loop does not run in the child, so the child finds none, and may run one of its own.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -22,7 +22,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Undoes `enter`.
+/// The guard of [`enter`]. Dropping it makes the former loop the one of this thread.
 #[must_use]
 pub(super) struct Entered {
     /// The loop of the parent process, in a child that was forked inside a task.
@@ -51,7 +51,7 @@ pub(super) fn enter(core: &Rc<Core>) -> Entered {
     try_enter(core).expect("no other loop runs here")
 }
 
-/// As `enter`, unless another loop runs here.
+/// Makes `core` the loop of this thread, unless another loop runs here.
 #[track_caller]
 pub(super) fn try_enter(core: &Rc<Core>) -> Option<Entered> {
     let location = Location::caller();
@@ -64,12 +64,12 @@ pub(super) fn try_enter(core: &Rc<Core>) -> Option<Entered> {
             let former = current.replace(Some(entered));
             Some(Entered { former, _queue: core.executor.enter() })
         })
-        .ok() // a thread that ends: the runtime lay in a thread-local
+        .ok() // the thread ends, and the runtime was in a thread-local
         .flatten()
 }
 
 impl Current {
-    /// Not in a forked child.
+    /// Whether the loop runs in this process: not in a forked child.
     fn is_running(&self) -> bool {
         !self.core.id().is_of_parent()
     }
@@ -87,7 +87,7 @@ pub(crate) fn try_current() -> Option<Rc<Core>> {
     entered().filter(|core| !core.id().is_of_parent())
 }
 
-/// The loop of this thread, also if it is the parent process's.
+/// The loop of this thread, also if it belongs to the parent process.
 fn entered() -> Option<Rc<Core>> {
     CURRENT
         .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.core)))
@@ -96,11 +96,15 @@ fn entered() -> Option<Rc<Core>> {
 }
 
 /// The loop of this thread.
+///
+/// # Panics
+///
+/// If none runs here, and in a forked child of the process that built it.
 #[track_caller]
 pub(crate) fn current() -> Rc<Core> {
     let core = entered().expect(
-        "no ringloop runtime is running on this thread: call this inside `ringloop::run` or \
-         `Runtime::block_on`",
+        "no ringloop runtime is running on this thread: call this function inside \
+         `ringloop::run` or `Runtime::block_on`",
     );
     core.id().check_process();
     core

@@ -1,4 +1,4 @@
-//! What a runtime and its handles share.
+//! [`Core`]: the state that a runtime and its handles share.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,19 +9,19 @@ use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
 use crate::task::Executor;
 
-/// What a runtime and its handles share.
+/// The state that a runtime and its handles share.
 pub(crate) struct Core {
     pub(crate) reactor: Rc<Reactor>,
     pub(crate) executor: Executor,
     pub(super) reports: Rc<Reports>,
     pub(super) info: DriverInfo,
     pub(super) turns: Cell<u64>,
-    /// Turns in a row that brought nothing and ran nothing.
+    /// Consecutive turns without progress.
     pub(super) idle_turns: Cell<u32>,
-    /// When the first of them ended.
+    /// The time at which the first of them ended.
     pub(super) idle_since_ns: Cell<u64>,
     pub(super) spin_backoffs: Cell<u64>,
-    /// How long the end may wait for streams that still send.
+    /// The limit of how long a shutdown waits for streams that still send.
     pub(super) shutdown_linger_ns: Cell<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A way to a running loop, and what the loop counts.
+//! [`Handle`] and [`Metrics`].
 
 use std::fmt;
 use std::future::Future;
@@ -11,9 +11,18 @@ use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
 use crate::task::{JoinHandle, is_large};
 
-/// A way to a loop from its own thread: spawn on it, ask it what it runs on and what it counts.
+/// A reference to a loop, for its own thread: it spawns tasks and reads metrics.
 ///
-/// Cheap to clone. It may outlive the runtime; spawning then gives cancelled tasks.
+/// It is cheap to clone. It may outlive the runtime; tasks that it spawns then are cancelled.
+///
+/// ```
+/// let runtime = ringloop::Runtime::new()?;
+/// let handle = runtime.handle();
+/// let task = handle.spawn(async { 42 });
+/// assert_eq!(runtime.block_on(task).unwrap(), 42);
+/// assert!(handle.metrics().turns > 0);
+/// # Ok::<(), ringloop::SetupError>(())
+/// ```
 #[derive(Clone)]
 pub struct Handle {
     core: Rc<Core>,
@@ -28,18 +37,24 @@ impl Handle {
     ///
     /// # Panics
     ///
-    /// If none does.
+    /// If no loop runs on this thread.
     #[track_caller]
     pub fn current() -> Handle {
         Handle::new(context::current())
     }
 
-    /// The loop that runs on this thread, if one does.
+    /// The loop that runs on this thread, or `None`.
     pub fn try_current() -> Option<Handle> {
         context::try_current().map(Handle::new)
     }
 
-    /// As [`spawn`](crate::spawn), on this loop.
+    /// Spawns a task on this loop.
+    ///
+    /// Details: [`spawn`](crate::spawn).
+    ///
+    /// # Panics
+    ///
+    /// In a forked child of the process that built the loop.
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         if const { is_large::<F>() } {
@@ -60,7 +75,7 @@ impl Handle {
         &self.core.info
     }
 
-    /// What the loop has counted since it was built.
+    /// The counters of this loop.
     pub fn metrics(&self) -> Metrics {
         let core = &*self.core;
         let ReactorStats {
@@ -124,7 +139,14 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// What a loop counts. The first group only grows; the second says how things stand.
+/// Counters of a loop. Those of the first group only grow; those of the second are current values.
+///
+/// ```
+/// ringloop::run(async {
+///     let metrics = ringloop::Handle::current().metrics();
+///     assert_eq!((metrics.stale_completions, metrics.spin_backoffs), (0, 0));
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -132,58 +154,59 @@ pub struct Metrics {
     pub turns: u64,
     /// Polls of tasks and calls of callbacks.
     pub polls: u64,
-    /// System calls of the driver: entries into the kernel.
+    /// System calls of the driver that enter the kernel (`io_uring_enter(2)`, `epoll_pwait2(2)`).
     pub enter_calls: u64,
-    /// Entries that were allowed to sleep.
+    /// Enter calls that were allowed to sleep.
     pub sleeps: u64,
-    /// Entries that a signal or a shortage in the kernel ended early; the loop tried again.
+    /// Enter calls that were repeated because a signal or a shortage in the kernel ended them.
     pub enter_retries: u64,
-    /// Requests given to the kernel, the driver's own included.
+    /// Requests submitted to the kernel, with those of the driver itself.
     pub submissions: u64,
     /// Completions received.
     pub completions: u64,
-    /// Flushes of an overflowed completion queue. Nothing is lost; each costs a system call.
+    /// Flushes of an overflowed completion queue. No completion is lost; each costs a system call.
     pub cq_overflows: u64,
-    /// Operations that the driver was asked to cancel. Each still ends by itself.
+    /// Cancel requests. The operation still ends with a completion of its own.
     pub cancels: u64,
-    /// Cancels that came too late or found an operation that cannot be cancelled.
+    /// Cancel requests that were too late, or whose operation cannot be cancelled.
     pub cancels_missed: u64,
-    /// How often a timeout was set or moved in the kernel.
+    /// Timeouts that were set or moved in the kernel.
     pub timeout_arms: u64,
     /// Completions whose key named no operation. Should be 0.
     pub stale_completions: u64,
-    /// Operations whose wake-up the kernel has lost, and that were asked for again. Should be 0;
-    /// some kernels make it grow, slowly (6.1 does).
+    /// Operations whose wake-up the kernel has lost, and that were submitted again. Should be 0; on
+    /// some kernels it grows slowly (6.1).
     pub lost_wakeups: u64,
-    /// Cancels that were sent again because the operation had not ended after 100 ms. Should be 0.
+    /// Cancel requests that were repeated because the operation had not ended after 100 ms. Should
+    /// be 0.
     pub cancels_repeated: u64,
-    /// Completions that the kernel has dropped because it was out of memory. Should be 0. The
-    /// operations that they belong to end with an error; all others go on.
+    /// Completions that the kernel has dropped because it was out of memory. Should be 0. Their
+    /// operations end with an error; all others go on.
     pub dropped_completions: u64,
-    /// Receives that found the buffer pool empty and went on with a buffer of their own.
+    /// Receives that found the buffer pool empty and used a buffer of their own.
     pub pool_exhausted: u64,
-    /// Dropped streams whose peer reset or left the connection before it had taken the queued
-    /// bytes. Peers do that at any time, so these are counted and not reported.
+    /// Dropped streams whose peer reset or closed the connection before it had taken the queued
+    /// bytes. They are counted and not reported, because any peer can cause them.
     pub peer_resets: u64,
-    /// Connections beyond a listener's `max_connections` that were accepted and reset, with
-    /// [`Overflow::Shed`](crate::net::Overflow::Shed).
+    /// Connections beyond a listener's `max_connections` that were accepted and reset
+    /// ([`Overflow::Shed`](crate::net::Overflow::Shed)).
     pub connections_shed: u64,
-    /// Errors without a caller that were not printed, because many of their kind came at once or
-    /// because standard error was not writable. With a hook for them this stays 0.
+    /// Reports that were not printed, because of the rate limit or because standard error was not
+    /// writable. Stays 0 with a hook ([`Builder::on_unhandled`](crate::Builder::on_unhandled)).
     pub reports_suppressed: u64,
-    /// Breaks the loop took because it was turning without progress. Should be 0.
+    /// Pauses of the loop because it was turning without progress. Should be 0.
     pub spin_backoffs: u64,
 
     /// Tasks that have not ended.
     pub tasks: u64,
     /// Operations in flight.
     pub in_flight: u64,
-    /// Timers pending.
+    /// Pending timers.
     pub timers: u64,
     /// Dropped streams that are still sending queued bytes.
     pub closing_streams: u64,
     /// Receive buffers that the program holds.
     pub buffers_held: u64,
-    /// The longest that the ready queue has been.
+    /// The greatest length that the ready queue has had.
     pub ready_peak: u64,
 }

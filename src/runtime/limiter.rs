@@ -1,23 +1,22 @@
-//! Limits how many lines about errors are printed: a token bucket for each kind.
+//! A rate limit for the lines about errors: a token bucket for each kind.
 //!
-//! Some kinds happen at a rate that peers choose (a task that panics on a certain request, a peer
-//! that does not read what was sent). What exceeds the limit is counted, and the count is part of
-//! the next line of that kind.
+//! Peers choose the rate of some kinds (a task that panics on a certain request, a peer that does
+//! not read). Reports beyond the limit are counted, and the next line of that kind has the count.
 
-/// Lines of one kind that are printed at once after a quiet time.
+/// The number of lines of one kind that are printed at once after a quiet time.
 const BURST_MAX: u32 = 5;
 
-/// Time after which one more line of a kind is printed.
+/// The time after which one more line of a kind is printed.
 const REFILL_NS: u64 = 1_000_000_000;
 
-/// Why a report that was due is missing.
+/// The reason for the loss of reports that were due.
 const WHY: &str = ": standard error was not writable";
 
-/// The buckets of `KINDS` kinds of reports. Times are those of the loop's clock.
+/// The buckets of `KINDS` kinds of reports. Times are of the loop's clock.
 #[derive(Debug)]
 pub(super) struct Limiter<const KINDS: usize> {
     buckets: [Bucket; KINDS],
-    /// Reports of any kind that were due and could not be written, since the last line that was.
+    /// Reports of any kind that were due and could not be written, since the last written line.
     unwritten: u64,
     total_suppressed: u64,
 }
@@ -25,21 +24,21 @@ pub(super) struct Limiter<const KINDS: usize> {
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: u32,
-    /// When the last token was added.
+    /// The time at which the last token was added.
     refilled_ns: u64,
     suppressed: u64,
-    /// When the first of the suppressed reports was made.
+    /// The time of the first suppressed report.
     suppressed_since_ns: u64,
 }
 
-/// What has not been printed before a line.
+/// The reports that were not printed before a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Omitted {
     /// Reports of the same kind beyond the limit.
     suppressed: u64,
-    /// How long ago the first of them was made.
+    /// The time since the first of them.
     suppressed_for_ns: u64,
-    /// Reports of any kind that were due while standard error could not be written.
+    /// Reports of any kind that were due while standard error was not writable.
     unwritten: u64,
 }
 
@@ -50,8 +49,8 @@ impl<const KINDS: usize> Limiter<KINDS> {
         Limiter { buckets: [bucket; KINDS], unwritten: 0, total_suppressed: 0 }
     }
 
-    /// Decides about one report of `kind`. If it is to be printed, returns what was omitted before
-    /// it; the caller then calls `printed` or `not_printed`. Otherwise the report is counted.
+    /// Decides whether to print one report of `kind`. Returns the omitted reports for the line, and
+    /// the caller then calls `printed` or `not_printed`; or returns `None` and counts the report.
     pub(super) fn admit(&mut self, kind: usize, now_ns: u64) -> Option<Omitted> {
         let bucket = &mut self.buckets[kind];
         bucket.refill(now_ns);
@@ -67,19 +66,19 @@ impl<const KINDS: usize> Limiter<KINDS> {
         None
     }
 
-    /// A line of `kind` was written, and with it what was omitted.
+    /// Records that a line of `kind` was written, with the count of the omitted reports.
     pub(super) fn printed(&mut self, kind: usize) {
         self.buckets[kind].suppressed = 0;
         self.unwritten = 0;
     }
 
-    /// A report that was due could not be written.
+    /// Records that a report was due and could not be written.
     pub(super) fn not_printed(&mut self) {
         self.unwritten += 1;
         self.total_suppressed += 1;
     }
 
-    /// What has been omitted and not been mentioned yet.
+    /// The reports that were omitted and not counted in a line yet.
     pub(super) fn omitted(&self, kind: usize, now_ns: u64) -> Omitted {
         let bucket = &self.buckets[kind];
         let suppressed_for_ns = match bucket.suppressed {
@@ -89,7 +88,7 @@ impl<const KINDS: usize> Limiter<KINDS> {
         Omitted { suppressed: bucket.suppressed, suppressed_for_ns, unwritten: self.unwritten }
     }
 
-    /// Reports that were not printed, since the beginning.
+    /// The number of reports that were not printed, since the start.
     pub(super) fn total_suppressed(&self) -> u64 {
         self.total_suppressed
     }
@@ -109,7 +108,7 @@ impl Bucket {
 }
 
 impl Omitted {
-    /// What follows the text of a report. Empty if nothing was omitted before it.
+    /// The text after a report. Empty if no report was omitted before it.
     pub(super) fn suffix(self) -> String {
         let mut suffix = String::new();
         if self.suppressed > 0 {
@@ -121,7 +120,7 @@ impl Omitted {
         suffix
     }
 
-    /// A line of its own for the end of the runtime, if anything was omitted.
+    /// A line for the end of the runtime, if reports were omitted.
     pub(super) fn line(self, kind: &str) -> Option<String> {
         let Omitted { suppressed, unwritten, .. } = self;
         match (suppressed, unwritten) {
@@ -158,7 +157,7 @@ mod tests {
         Some(omitted.suffix())
     }
 
-    /// Goal: of a flood a few lines are printed, and the next line has the exact count and time.
+    /// Goal: a flood prints a few lines, and the next line has the exact count and time.
     /// Method: 5 + 947 reports at one moment, then one 3.2 s later, then one of a quiet time.
     /// Kills: no limit; a count that is off by one or kept after it was printed; the time of the
     /// last suppressed report in place of the first.

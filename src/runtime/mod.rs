@@ -1,4 +1,4 @@
-//! The one place where executor and reactor meet.
+//! The runtime: the only module that uses both the executor and the reactor.
 //!
 //! What lives here: [`Runtime`] and its [`Builder`](builder::Builder), the [`Handle`], the loop's
 //! [turn](turn), and the thread-local that holds the loop of this thread ([`context`]).
@@ -26,16 +26,16 @@ pub use handle::{Handle, Metrics};
 use crate::reactor::Reactor;
 use crate::task::{MainWaker, is_large};
 
-/// Runs `future` to its end on a fresh loop, and closes the loop.
+/// Runs `future` to its end on a new loop, and closes the loop.
 ///
-/// This is asyncio's `run`: tasks that are left over when `future` ends are dropped, streams that
-/// were dropped with bytes queued may send them for a moment, and panics of leftover tasks reach
-/// standard error. To choose a driver, set limits, or handle a failed set-up, use
+/// This is asyncio's `run`. When `future` ends, the remaining tasks are dropped, and dropped
+/// streams may send their queued bytes for up to one second. Panics of those tasks are printed to
+/// standard error. To choose a driver, to set limits, or to handle a failed set-up, use
 /// [`Runtime::builder`].
 ///
-/// ```no_run
+/// ```
 /// let answer = ringloop::run(async {
-///     ringloop::time::sleep(std::time::Duration::from_millis(10)).await;
+///     ringloop::time::sleep(std::time::Duration::from_millis(1)).await;
 ///     42
 /// });
 /// assert_eq!(answer, 42);
@@ -43,8 +43,8 @@ use crate::task::{MainWaker, is_large};
 ///
 /// # Panics
 ///
-/// If a loop is already running on this thread, and if no driver works here; the message then says
-/// what to do about it.
+/// If a loop already runs on this thread, and if no driver works here. The message names the failed
+/// step and what to do.
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
     if const { is_large::<F>() } { run_small(Box::pin(future)) } else { run_small(future) }
@@ -58,25 +58,32 @@ fn run_small<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A loop: one thread, one ring, its tasks and timers.
+/// An event loop: one thread, one ring, its tasks and timers.
 ///
-/// A `Runtime` belongs to the thread that built it. Use one per core when one core is not enough.
+/// A `Runtime` belongs to the thread that built it. To use several cores, build one on each thread.
 ///
-/// Dropping it drops every task, lets streams that were dropped before send what they had queued
-/// (for at most the builder's [`shutdown_linger`](crate::Builder::shutdown_linger)), cancels every
-/// operation, waits until the kernel has let go of all memory, and closes the ring.
+/// Dropping it drops all tasks, lets dropped streams send their queued bytes (for at most the
+/// builder's [`shutdown_linger`](crate::Builder::shutdown_linger)), cancels all operations, waits
+/// until the kernel no longer uses any memory, and closes the ring.
+///
+/// ```
+/// let runtime = ringloop::Runtime::new()?;
+/// let task = runtime.block_on(async { ringloop::spawn(async { 42 }) });
+/// assert_eq!(runtime.block_on(task).unwrap(), 42);
+/// # Ok::<(), ringloop::SetupError>(())
+/// ```
 ///
 /// # Forked processes
 ///
-/// A loop belongs to the process that built it. In a child of `fork(2)`, which has a copy:
+/// A loop belongs to the process that built it. In a child of `fork(2)`, which has a copy of it:
 ///
-/// - Using the parent's loop panics, with a text that names the fork: `block_on`, `spawn`, timers,
-///   and whatever is awaited on its streams and listeners. Wakers do nothing.
-/// - Dropping the runtime, streams, listeners and everything else of the parent's is safe at any
-///   time and changes nothing for the parent. Streams and listeners close the child's descriptors.
-///   The tasks of a dropped runtime are not dropped: they are the parent's, and what they own stays
-///   open in the child until it ends or executes another program.
-/// - A runtime that the child builds works, also if the child was forked inside of a task, where
+/// - Using the parent's loop panics with a message that names the fork. This holds for `block_on`,
+///   `spawn`, timers, and futures of its streams and listeners. Wakers do nothing.
+/// - Dropping resources of the parent's loop is safe at any time and has no effect on the parent.
+///   Streams and listeners close the descriptors of the child. The tasks of a dropped runtime are
+///   not dropped, because they belong to the parent: what they own stays open in the child until it
+///   ends or executes another program.
+/// - A runtime that the child builds works, also if the child was forked inside a task, where
 ///   [`Handle::try_current`] finds no loop. A [`RecvBuf`](crate::buf::RecvBuf) keeps its bytes.
 ///
 /// So a server with several processes forks first and builds a runtime in each. A connection stays
@@ -87,13 +94,20 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Runs `future` to its end. Tasks spawned meanwhile run beside it, and go on in the next
-    /// `block_on`; between two calls nothing runs.
+    /// Runs `future` to its end, and with it the tasks of this runtime.
+    ///
+    /// Tasks that have not ended go on in the next `block_on`; between two calls they do not run.
     ///
     /// # Panics
     ///
-    /// If a loop is already running on this thread, if the future panics, and in a forked child of
-    /// the process that built the runtime.
+    /// If a loop already runs on this thread, if the future panics, and in a forked child of the
+    /// process that built the runtime.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::new()?;
+    /// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if const { is_large::<F>() } { self.drive(Box::pin(future)) } else { self.drive(future) }
@@ -128,17 +142,16 @@ impl Runtime {
         output.expect("the loop above ends with an output")
     }
 
-    /// Ends the runtime as a drop does, but lets streams that were dropped with bytes queued send
-    /// for up to `limit` rather than for the builder's
-    /// [`shutdown_linger`](crate::Builder::shutdown_linger). Streams that have sent everything
-    /// before are not waited for.
+    /// Drops the runtime, with another limit for streams that still send.
     ///
-    /// What is left then is lost: the connection is reset and the loss reported. A server that must
-    /// deliver its last replies awaits `close()` of its streams before it ends.
+    /// Dropped streams with queued bytes may send for up to `limit`, instead of the builder's
+    /// [`shutdown_linger`](crate::Builder::shutdown_linger). The shutdown does not wait longer than
+    /// they need. Bytes that remain are lost: the connection is reset and the loss is reported. A
+    /// server that must deliver its last replies awaits `close()` of its streams first.
     ///
-    /// ```no_run
-    /// # let runtime = ringloop::Runtime::new()?;
-    /// runtime.block_on(async { /* serve until told to stop */ });
+    /// ```
+    /// let runtime = ringloop::Runtime::new()?;
+    /// runtime.block_on(async { /* serve until a signal arrives */ });
     /// runtime.shutdown_timeout(std::time::Duration::from_secs(30));
     /// # Ok::<(), ringloop::SetupError>(())
     /// ```
@@ -147,6 +160,12 @@ impl Runtime {
     }
 
     /// A handle to this runtime.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::new()?;
+    /// println!("{}", runtime.handle().driver().kind());
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
     pub fn handle(&self) -> Handle {
         Handle::new(Rc::clone(&self.core))
     }
@@ -158,7 +177,7 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Drains the ring whatever user code does meanwhile: memory is freed behind a drained ring only.
+/// Drains the ring, also if user code panics: memory may be freed only after that.
 struct Finish<'a>(&'a Reactor);
 
 impl Drop for Finish<'_> {
@@ -170,11 +189,11 @@ impl Drop for Finish<'_> {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if self.core.reactor.disown() {
-            std::mem::forget(Rc::clone(&self.core)); // the tasks are the parent's
+            std::mem::forget(Rc::clone(&self.core)); // the tasks belong to the parent
             return;
         }
-        // Destructors of futures may look for their loop. If another runtime runs on this thread
-        // just now, they find that one, which is the lesser evil.
+        // Destructors of futures may use the loop of the thread. If another runtime runs on this
+        // thread now, they find that one.
         let _context = context::try_enter(&self.core);
         let _queue = self.core.executor.enter();
         let finish = Finish(&self.core.reactor);

@@ -1,8 +1,8 @@
-//! Where errors go that no caller awaits: the program's hook, or standard error.
+//! Reports of errors that no caller awaits: to the program's hook, or to standard error.
 //!
 //! Lines on standard error are limited in rate ([`limiter`](super::limiter)) and written only if
-//! that does not block the loop. What is not printed is counted and mentioned with a later line,
-//! at the end of the runtime at the latest.
+//! the write does not block the loop. Reports that are not printed are counted; a later line, or
+//! the last one of the runtime, has the count.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::loop_id::LoopId;
 use crate::sys::stderr;
 use crate::task::Report;
 
-/// What a program does with an error that no caller awaits.
+/// The program's hook for errors that no caller awaits.
 pub(super) type Hook = Box<dyn Fn(&Unhandled)>;
 
 /// Writes a line as a whole and without blocking, or not at all. Returns whether it did.
@@ -37,12 +37,12 @@ impl Reports {
         Rc::new(Reports { id, hook, limiter: RefCell::new(Limiter::new()), clock, write_line })
     }
 
-    /// Reports that were neither given to the hook nor printed.
+    /// The number of reports that were neither passed to the hook nor printed.
     pub(super) fn suppressed_count(&self) -> u64 {
         self.limiter.borrow().total_suppressed()
     }
 
-    /// Prints the counts that no line has mentioned yet.
+    /// Prints the counts of omitted reports that no line has had yet.
     pub(super) fn print_omitted(&self) {
         let now_ns = self.clock.now_ns();
         let mut limiter = self.limiter.borrow_mut();
@@ -93,7 +93,7 @@ impl Report for Reports {
     /// Calls the hook. Without one, or if it panics, the text goes to standard error.
     fn report(&self, unhandled: &Unhandled) {
         if self.id.is_of_parent() {
-            return; // in a forked child: what the child has a copy of, the parent reports
+            return; // in a forked child: the parent reports its own errors
         }
         let call = |hook: &Hook| catch_unwind(AssertUnwindSafe(|| hook(unhandled)));
         match self.hook.as_ref().map(call) {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    /// Reports whose lines are kept, a clock that the test moves, and whether writes succeed.
+    /// Reports, with the lines that they wrote, a clock, and whether writes succeed.
     struct Printer {
         reports: Rc<Reports>,
         lines: Rc<RefCell<Vec<String>>>,
