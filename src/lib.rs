@@ -1,9 +1,9 @@
-//! An event loop and async runtime for Linux servers, built on io_uring completions. Where io_uring
-//! is missing or forbidden, epoll takes over, and [`Handle::driver`] has the reason.
+//! An event loop and async runtime for Linux servers, built on io_uring completions.
 //!
-//! One thread runs ready tasks until they await, the kernel completes I/O, and timers expire.
-//! Dropping a future loses no received byte and no accepted connection. The model is asyncio's, the
-//! types are Rust's and the names are tokio's.
+//! One thread runs ready tasks until they await, the kernel completes I/O, and timers expire. This
+//! is the model of asyncio, with the types of Rust and the names of tokio. Where io_uring is
+//! missing or forbidden, epoll takes over with the same semantics, and [`Handle::driver`] has the
+//! reason.
 //!
 //! ```no_run
 //! use ringloop::net::TcpListener;
@@ -19,7 +19,7 @@
 //!                     if bytes.is_empty() {
 //!                         return stream.close().await;
 //!                     }
-//!                     stream.send(bytes).await?; // no copy: the buffer goes back out
+//!                     stream.send(bytes).await?; // no copy: the received buffer is sent
 //!                 }
 //!             });
 //!         }
@@ -31,31 +31,32 @@
 //!
 //! 1. **Sound.** The kernel never writes to freed memory, whatever the caller drops.
 //! 2. **Bounded.** Every queue, loop and wait has a limit with a name.
-//! 3. **Explainable.** One turn fits on a screen; what the loop did can be read from
-//!    [`Handle::metrics`].
-//! 4. **Fast.** On io_uring one system call per turn; no allocation for a receive that a reader
-//!    waits for, a send or a timer.
+//! 3. **Explainable.** One turn fits on a screen; any stall can be read from [`Handle::metrics`].
+//! 4. **Fast.** One system call per turn on io_uring; no allocation for a receive that a reader
+//!    waits for, for a send, or for a timer.
 //! 5. **Small.**
 //!
 //! When two conflict, the earlier wins.
 //!
 //! # The map
 //!
-//! | module | content |
-//! |---|---|
-//! | [`runtime`](Runtime) | where executor and reactor meet: the turn, the builder, the handle |
-//! | [`task`] | tasks, the ready queue, wakes from other threads, the budget |
-//! | `reactor` | operations in flight, timers |
-//! | `driver` | performs requests, by io_uring or epoll, behind a waist of plain data |
-//! | `op` | one operation per file: its request and how to decode the result |
-//! | [`buf`] | the buffer pool and [`buf::RecvBuf`] |
-//! | [`net`], [`time`], [`io`] | what programs use |
-//! | `loop_id` | the loop and the process that a resource belongs to |
-//! | `primitives` | atomics and locks between threads, which loom's replace in its models |
-//! | `sys` | the few calls to libc |
+//! Programs use [`run`] or a [`Runtime`], [`spawn`], and the types of [`net`], [`time`] and [`io`].
+//!
+//! A public type of `net` is a thin face over a socket, which owns its operations, its queues and
+//! its descriptor. The socket describes each operation by a request of `op`: what to do, how to
+//! decode the result, and how to discard a result that no caller takes. The `reactor` knows which
+//! operations are in flight and when timers are due. The `driver` performs requests, with io_uring
+//! or with epoll; only plain data crosses its border. `sys` has the calls to libc. Received bytes
+//! are in a [`buf::RecvBuf`], whose memory belongs to the buffer pool of [`buf`].
+//!
+//! Beside this column, [`task`] has the executor: tasks, the ready queue, wakes from other threads,
+//! and the budget of a poll. It knows wakers and no sockets. The `runtime` module is the only place
+//! where the executor and the reactor meet: it has the turn of the loop, the builder and the
+//! handle. `loop_id` identifies the loop and the process of a resource, and `primitives` has the
+//! atomics and locks that the models of `tests/loom` replace.
 //!
 //! Imports go one way, `net, io, time → op → reactor → driver → sys`. `tests/tidy.rs` checks this,
-//! and lists the files that may contain `unsafe`.
+//! and lists the files that may contain `unsafe`. `ARCHITECTURE.md` has the details.
 
 #![warn(missing_docs)]
 
@@ -75,11 +76,10 @@ mod op;
 mod primitives;
 mod reactor;
 mod runtime;
+mod spawn;
 mod sys;
 pub mod task;
 pub mod time;
-
-mod spawn;
 
 pub use driver::{DriverChoice, DriverInfo, DriverKind, SetupError, diagnosis};
 pub use error::Unhandled;
