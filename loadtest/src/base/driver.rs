@@ -1,6 +1,6 @@
 //! Which driver a loop runs on, and why that one: the first thing a report says.
 //!
-//! The text form is also how our own server tells us (`target::own`), so it can be read back.
+//! The text form is also how our own server tells us (`run::own_server`), so it can be read back.
 
 use std::fmt;
 use std::str::FromStr;

@@ -3,7 +3,7 @@
 use crate::analysis::compare::baseline;
 use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
-use crate::cli::config::Config;
+use crate::cli::config::CheckedArgs;
 use crate::cli::outputs::{OutputArgs, OutputFormat, Outputs};
 use crate::report::model::Report;
 use crate::report::model::verdicts::Aborted;
@@ -12,8 +12,8 @@ use crate::run::coordinator;
 use crate::series::{find_max, reps};
 
 /// Runs once, several times or as a search, then judges, prints and writes the report.
-pub(super) fn run(config: &Config) -> Result<u8, Error> {
-    let Config { run, series, outputs: options } = config;
+pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
+    let CheckedArgs { run, series, outputs: options } = config;
     if series.as_part {
         let report = coordinator::run(run)?;
         to_stdout(&json::render(&report))?;

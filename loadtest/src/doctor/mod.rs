@@ -1,7 +1,7 @@
 //! `loadtest doctor`: what a run would find here, without running.
 //!
 //! One value, [`Checkup`], is filled in and rendered as text or as JSON. Whether a run would be
-//! refused is asked of `preflight`, and the driver is the one that a worker would get: nothing is
+//! refused is asked of `host::preflight`, and the driver is the one that a worker would get: nothing is
 //! judged by rules of its own here.
 
 pub(crate) mod checkup;

@@ -33,9 +33,9 @@ pub(crate) fn watch_and_clean_up(
         let mut requests = Requests::default();
         for signal in signals.forever() {
             match requests.arrived(Instant::now()) {
-                Request::Asks => on_first(signal),
-                Request::Repeats => {}
-                Request::Insists => {
+                SignalKind::Asks => on_first(signal),
+                SignalKind::Repeats => {}
+                SignalKind::Insists => {
                     clean_up();
                     process::exit(exit_of(signal).code().into());
                 }
@@ -58,21 +58,21 @@ struct Requests {
 
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-enum Request {
+enum SignalKind {
     Asks,
     Repeats,
     Insists,
 }
 
 impl Requests {
-    fn arrived(&mut self, at: Instant) -> Request {
+    fn arrived(&mut self, at: Instant) -> SignalKind {
         match self.first_at {
             None => {
                 self.first_at = Some(at);
-                Request::Asks
+                SignalKind::Asks
             }
-            Some(first_at) if at.duration_since(first_at) < SAME_REQUEST => Request::Repeats,
-            Some(_) => Request::Insists,
+            Some(first_at) if at.duration_since(first_at) < SAME_REQUEST => SignalKind::Repeats,
+            Some(_) => SignalKind::Insists,
         }
     }
 }
@@ -91,8 +91,8 @@ mod tests {
     fn a_doubled_signal_is_one_request() {
         let mut requests = Requests::default();
         let first_at = Instant::now();
-        assert_eq!(requests.arrived(first_at), Request::Asks);
-        assert_eq!(requests.arrived(first_at + SAME_REQUEST / 2), Request::Repeats);
-        assert_eq!(requests.arrived(first_at + SAME_REQUEST), Request::Insists);
+        assert_eq!(requests.arrived(first_at), SignalKind::Asks);
+        assert_eq!(requests.arrived(first_at + SAME_REQUEST / 2), SignalKind::Repeats);
+        assert_eq!(requests.arrived(first_at + SAME_REQUEST), SignalKind::Insists);
     }
 }

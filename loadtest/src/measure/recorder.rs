@@ -2,7 +2,7 @@
 //!
 //! Each latency is recorded once, in the running interval. At the interval's end its histograms go
 //! to the main thread as they are and the worker takes fresh ones: adding up, compressing and
-//! percentiles cost the worker nothing (`timeline`).
+//! percentiles cost the worker nothing (`run::timeline`).
 
 use std::mem;
 use std::time::{Duration, Instant};

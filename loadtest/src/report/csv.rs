@@ -9,9 +9,9 @@ use crate::measure::stats::PERCENTILES;
 use crate::report::model::Report;
 use crate::report::model::distribution::Distribution;
 
-type Column = fn(&Report) -> String;
+type CsvColumn = fn(&Report) -> String;
 
-const COLUMNS: &[(&str, Column)] = &[
+const COLUMNS: &[(&str, CsvColumn)] = &[
     ("schema_version", |report| report.schema_version.to_string()),
     ("name", |report| report.name.clone().unwrap_or_default()),
     ("labels", |report| {
@@ -69,7 +69,7 @@ const COLUMNS: &[(&str, Column)] = &[
 ];
 
 /// Behind the latencies: columns that came later.
-const LATER_COLUMNS: &[(&str, Column)] = &[
+const LATER_COLUMNS: &[(&str, CsvColumn)] = &[
     ("server_fds", |report| optional(server(report, |server| server.fds))),
     ("server_voluntary_switches", |report| {
         optional(server(report, |server| server.voluntary_switches))
@@ -87,7 +87,7 @@ const LATER_COLUMNS: &[(&str, Column)] = &[
 ];
 
 /// Behind those.
-const LAST_COLUMNS: &[(&str, Column)] = &[
+const LAST_COLUMNS: &[(&str, CsvColumn)] = &[
     ("outages", |report| report.outages.len().to_string()),
     ("outage_s", |report| {
         report.outages.iter().map(|outage| outage.length_s).sum::<f64>().to_string()
@@ -96,7 +96,7 @@ const LAST_COLUMNS: &[(&str, Column)] = &[
 ];
 
 pub(crate) fn render(report: &Report) -> String {
-    let cell = |(name, figure): &(&str, Column)| ((*name).to_owned(), quoted(&figure(report)));
+    let cell = |(name, figure): &(&str, CsvColumn)| ((*name).to_owned(), quoted(&figure(report)));
     let (mut names, mut values): (Vec<String>, Vec<String>) = COLUMNS.iter().map(cell).unzip();
     let latencies = &report.latency_us;
     for (kind, distribution) in [

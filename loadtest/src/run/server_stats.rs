@@ -3,7 +3,7 @@
 //! reply.
 //!
 //! ```text
-//! Sampler::of ▶ begin_window ─── measured ───▶ end_window ─── drain ───▶ finish ▶ Evidence
+//! Sampler::of ▶ begin_window ─── measured ───▶ end_window ─── drain ───▶ finish ▶ ServerStats
 //! (finds the processes,          (time, switches)   (and memory, descriptors)
 //!  reads the counters)
 //! ```

@@ -26,12 +26,12 @@ impl Lossy {
     pub(super) async fn serve(self: Rc<Self>, mut stream: Stream, connection: u64) {
         // A peer's failure is its own matter.
         let _ = self.echo(&mut stream, connection).await.map(|end| match end {
-            End::Reset => stream.abort(),
-            End::Closed => {}
+            LossyEnd::Reset => stream.abort(),
+            LossyEnd::Closed => {}
         });
     }
 
-    async fn echo(&self, stream: &mut Stream, connection: u64) -> io::Result<End> {
+    async fn echo(&self, stream: &mut Stream, connection: u64) -> io::Result<LossyEnd> {
         let tally = self.worker.tally();
         let mut schedule = Schedule::new(&self.options.faults, self.options.seed, connection);
         let mut message = vec![0; self.options.size as usize];
@@ -69,7 +69,7 @@ impl Lossy {
         connection: u64,
         fault: Fault,
         message: &[u8],
-    ) -> io::Result<Option<End>> {
+    ) -> io::Result<Option<LossyEnd>> {
         let tally = self.worker.tally();
         if fault == Fault::CrossTalk {
             let other = self.recent.borrow().of_another(connection);
@@ -85,7 +85,7 @@ impl Lossy {
             Fault::Drop => Ok(None),
             Fault::Reset => {
                 stream.flush().await?; // earlier replies are none of this fault
-                Ok(Some(End::Reset))
+                Ok(Some(LossyEnd::Reset))
             }
             Fault::HalfClose => self.finish(stream).await.map(Some),
             Fault::Short => {
@@ -114,12 +114,12 @@ impl Lossy {
 
     /// Ends our side, then reads until the peer ends its own: closing with unread bytes would be a
     /// reset, which is another fault.
-    async fn finish(&self, stream: &mut Stream) -> io::Result<End> {
+    async fn finish(&self, stream: &mut Stream) -> io::Result<LossyEnd> {
         stream.shutdown().await?;
         loop {
             let bytes = stream.recv().await?;
             if bytes.is_empty() {
-                return Ok(End::Closed);
+                return Ok(LossyEnd::Closed);
             }
             self.worker.tally().received(bytes.len());
         }
@@ -127,7 +127,7 @@ impl Lossy {
 }
 
 /// How a fault ends a connection.
-enum End {
+enum LossyEnd {
     Reset,
     Closed,
 }

@@ -44,13 +44,13 @@ use crate::host::signals;
 use crate::host::sys::FileLimit;
 use crate::net::stream::{Listener, Stream};
 use crate::serve::announcement::Announcement;
-use crate::serve::http::Http;
+use crate::serve::http::HttpServer;
 use crate::serve::lossy::Lossy;
 use crate::serve::options::{ServeKind, ServeOptions, StallOptions};
 use crate::serve::serving_thread::ServingThread;
 use crate::serve::stall::Stalls;
 use crate::serve::stop::Stopper;
-use crate::serve::tally::{Board, Totals};
+use crate::serve::tally::{Board, ServerTotals};
 
 /// Asked of the kernel, which takes it down to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
@@ -89,17 +89,17 @@ pub(crate) fn run(options: &ServeOptions) -> Result<(), Error> {
     for thread in threads {
         join(thread)?;
     }
-    let end = End { kind: options.kind.name(), totals: board.totals() };
+    let end = EndLine { kind: options.kind.name(), totals: board.totals() };
     let end = serde_json::to_string(&end).expect("numbers and names");
     print(&format!("{end}\n"))
 }
 
 /// The line that a server ends with.
 #[derive(Debug, Serialize)]
-struct End {
+struct EndLine {
     kind: &'static str,
     #[serde(flatten)]
-    totals: Totals,
+    totals: ServerTotals,
 }
 
 fn raise_file_limit(options: &ServeOptions) -> Result<(), Error> {
@@ -237,7 +237,7 @@ fn spawn_acceptor(spec: &ThreadSpec, listener: Listener, worker: Rc<ServingThrea
             accept(listener, worker, move |stream, worker, _| echo::serve(stream, worker, size));
         }
         ServeKind::Http { size } => {
-            let http = Rc::new(Http::new(Rc::clone(&worker), size));
+            let http = Rc::new(HttpServer::new(Rc::clone(&worker), size));
             accept(listener, worker, move |stream, _, _| Rc::clone(&http).serve(stream));
         }
         ServeKind::Ws => accept(listener, worker, |stream, worker, _| ws::serve(stream, worker)),

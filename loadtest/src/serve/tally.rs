@@ -30,7 +30,7 @@ pub(super) struct Board(Arc<[ServerTally]>);
 
 /// The sum over all threads, as it is printed at the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Totals {
+pub(super) struct ServerTotals {
     /// Connections accepted.
     pub(super) connections: u64,
     /// Whole messages received; in `http`, requests answered, without those to `/count`.
@@ -86,8 +86,8 @@ impl Board {
         &self.0[thread]
     }
 
-    pub(super) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+    pub(super) fn totals(&self) -> ServerTotals {
+        let mut totals = ServerTotals::default();
         for tally in &*self.0 {
             let ServerTally { connections, messages, bad_requests, bytes_in, bytes_out, faults } =
                 tally;
@@ -170,7 +170,7 @@ mod tests {
             tally.sent(4 * factor as usize);
             (0..factor).for_each(|_| tally.injected(Fault::Extra));
         }
-        let wanted = Totals {
+        let wanted = ServerTotals {
             connections: 11,
             messages: 22,
             bad_requests: 55,

@@ -2,7 +2,7 @@
 //!
 //! Commands are a single value that is replaced, not a queue: a worker that is busy sees the newest
 //! and may skip the ones before it. Events are rare (a handful per worker, and one per interval) and go through a
-//! bounded channel. What changes with every message is in `published`.
+//! bounded channel. What changes with every message is in `measure::published`.
 
 use std::future::poll_fn;
 use std::sync::mpsc::SyncSender;

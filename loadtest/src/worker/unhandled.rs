@@ -11,21 +11,21 @@ const TEXTS_MAX: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
     /// Tasks, callbacks and wakers: bugs of this program.
-    pub(crate) panics: Kind,
+    pub(crate) panics: UnhandledKind,
     /// Connections that were closed although the kernel had not taken all of what was to be sent.
-    pub(crate) cut_closes: Kind,
+    pub(crate) cut_closes: UnhandledKind,
     pub(crate) cut_bytes: u64,
-    pub(crate) others: Kind,
+    pub(crate) others: UnhandledKind,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kind {
+pub(crate) struct UnhandledKind {
     pub(crate) count: u64,
     /// Different ones.
     pub(crate) texts: Vec<String>,
 }
 
-impl Kind {
+impl UnhandledKind {
     fn add(&mut self, count: u64, texts: impl IntoIterator<Item = String>) {
         self.count += count;
         for text in texts {
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    fn merge(&mut self, other: &Kind) {
+    fn merge(&mut self, other: &UnhandledKind) {
         self.add(other.count, other.texts.iter().cloned());
     }
 

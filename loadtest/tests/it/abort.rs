@@ -151,7 +151,7 @@ fn who_is_served() {
 ///
 /// Kills: four more runs; a search that ends without what it found; losing the gate on the way.
 #[test]
-fn campaigns_end_too() {
+fn series_end_too() {
     let (_target, url) = resetting();
     let path = scratch_file("aborted.json");
     let name = path.to_str().unwrap();

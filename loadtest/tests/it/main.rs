@@ -4,13 +4,11 @@
 //! a stream or for an exit, and its verdict depends on no duration.
 
 mod abort;
-mod campaigns;
 mod churn;
 mod closing;
 mod common;
 mod doctor;
 mod drivers;
-mod evidence;
 mod exits;
 mod faults;
 mod gates;
@@ -26,7 +24,9 @@ mod payload;
 mod refusals;
 mod run;
 mod sandbox;
+mod series;
 mod serve;
+mod server_stats;
 mod signals;
 mod sources;
 mod targets;

@@ -1,4 +1,4 @@
-//! The command line: names, defaults and help. What the values mean together is `config`'s matter.
+//! The command line: names, defaults and help. `cli::config` checks them against each other.
 //!
 //! A usage error is one line on stderr and exit code 2.
 

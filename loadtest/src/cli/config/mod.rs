@@ -50,13 +50,13 @@ fn spin(threads: u32) -> Duration {
 
 /// The arguments of a run, checked against each other.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub(crate) struct CheckedArgs {
     pub(crate) run: RunConfig,
     pub(crate) series: SeriesArgs,
     pub(crate) outputs: OutputArgs,
 }
 
-pub(crate) fn check(args: RunArgs) -> Result<Config, Error> {
+pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
     let usage = |line: String| Err(Error::new(Exit::Usage, line));
     let connections = connections(args.connections, args.url.as_ref());
     let threads = threads(&args, connections);
@@ -204,7 +204,7 @@ pub(crate) fn check(args: RunArgs) -> Result<Config, Error> {
         content: args.content.checked(),
         progress: args.progress,
     };
-    Ok(Config { run, series: args.series, outputs: args.outputs })
+    Ok(CheckedArgs { run, series: args.series, outputs: args.outputs })
 }
 
 /// How many workers there are: with `auto` one for each processor that they may use, as long as each

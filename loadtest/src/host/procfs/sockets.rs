@@ -14,7 +14,7 @@ const DESCRIPTORS_MAX: usize = 200_000;
 
 /// A listening socket: where, and its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
+struct ListeningSocket {
     addr: SocketAddr,
     inode: u64,
 }
@@ -26,7 +26,7 @@ pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
         return BTreeSet::new();
     }
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let listeners: Vec<Listener> = tables.into_iter().flat_map(read_listeners).collect();
+    let listeners: Vec<ListeningSocket> = tables.into_iter().flat_map(read_listeners).collect();
     matching(&listeners, addr)
 }
 
@@ -60,13 +60,13 @@ fn is_ours(mut addr: SocketAddr) -> bool {
 }
 
 /// A socket for this very address is chosen before one for all addresses.
-fn matching(listeners: &[Listener], addr: SocketAddr) -> BTreeSet<u64> {
+fn matching(listeners: &[ListeningSocket], addr: SocketAddr) -> BTreeSet<u64> {
     const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let ip = addr.ip().to_canonical();
     let places: &[IpAddr] = if ip.is_ipv4() { &[ip, ANY_V4, ANY_V6] } else { &[ip, ANY_V6] };
     let at = |ip: &IpAddr| -> BTreeSet<u64> {
-        let is_there = |listener: &&Listener| {
+        let is_there = |listener: &&ListeningSocket| {
             listener.addr.port() == addr.port() && listener.addr.ip().to_canonical() == *ip
         };
         listeners.iter().filter(is_there).map(|listener| listener.inode).collect()
@@ -76,20 +76,20 @@ fn matching(listeners: &[Listener], addr: SocketAddr) -> BTreeSet<u64> {
 
 /// Reads only the beginning: the kernel lists sockets that listen before all others, and the others
 /// may be tens of thousands.
-fn read_listeners(table: &str) -> Vec<Listener> {
+fn read_listeners(table: &str) -> Vec<ListeningSocket> {
     let Ok(file) = File::open(table) else { return Vec::new() };
     let rows = BufReader::new(file).lines().skip(1).map_while(Result::ok);
     rows.map_while(|row| parse(&row)).collect()
 }
 
 /// A row of a socket that listens.
-fn parse(row: &str) -> Option<Listener> {
+fn parse(row: &str) -> Option<ListeningSocket> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = row.split_ascii_whitespace().take(10).collect();
     let [_, local, _, LISTEN, _, _, _, _, _, inode] = fields[..] else { return None };
     let (ip, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(Listener { addr: SocketAddr::new(parse_ip(ip)?, port), inode: inode.parse().ok()? })
+    Some(ListeningSocket { addr: SocketAddr::new(parse_ip(ip)?, port), inode: inode.parse().ok()? })
 }
 
 /// Words of four bytes, each printed as a number of this machine's byte order.
@@ -171,7 +171,7 @@ mod tests {
                 format!("  12: {ip}:1B58 00000000:0000 {state} 0:0 00:0 0 1000 0 4711 1 ffff 100")
             };
             let addr = SocketAddr::new(ip, 7_000);
-            assert_eq!(parse(&row("0A")), Some(Listener { addr, inode: 4_711 }));
+            assert_eq!(parse(&row("0A")), Some(ListeningSocket { addr, inode: 4_711 }));
             assert_eq!(parse(&row("01")), None);
             assert_eq!(parse(row("0A").split(" 4711").next().unwrap()), None);
         }
@@ -224,7 +224,7 @@ mod tests {
     /// Kills: a wildcard that hides the exact address; one of several sockets; ports left out.
     #[test]
     fn the_exact_address_comes_first() {
-        let listener = |addr: &str, inode| Listener { addr: addr.parse().unwrap(), inode };
+        let listener = |addr: &str, inode| ListeningSocket { addr: addr.parse().unwrap(), inode };
         let all = [
             listener("127.0.0.1:80", 1),
             listener("0.0.0.0:80", 2),

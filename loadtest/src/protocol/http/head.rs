@@ -8,16 +8,16 @@ const BEGIN: &[u8] = b"HTTP/1.";
 
 /// What matters of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct ReplyHead {
     pub(crate) status: u16,
-    pub(crate) body: Body,
+    pub(crate) body: BodyFraming,
     /// The peer closes the connection after this reply.
     pub(crate) is_last: bool,
 }
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub(crate) enum BodyFraming {
     Sized(u64),
     Chunked,
     UntilEnd,
@@ -46,7 +46,7 @@ impl HeadReader {
         &mut self,
         bytes: &[u8],
         exchange: &Exchange,
-    ) -> Result<Option<(usize, Head)>, Failure> {
+    ) -> Result<Option<(usize, ReplyHead)>, Failure> {
         // Most heads come whole, and are read where they lie.
         if self.kept.is_empty() {
             let window = &bytes[..bytes.len().min(HEAD_LEN_MAX)];
@@ -80,7 +80,7 @@ fn parse(
     window: &[u8],
     added: &[u8],
     exchange: &Exchange,
-) -> Result<Option<(usize, Head)>, Failure> {
+) -> Result<Option<(usize, ReplyHead)>, Failure> {
     if !window.starts_with(&BEGIN[..BEGIN.len().min(window.len())]) {
         return Err(malformed("the reply does not begin with HTTP/1."));
     }
@@ -110,7 +110,10 @@ fn parse(
 
 /// What the fields of a whole head mean. Where they contradict each other, a guess could take a part of
 /// a body for the next reply: it is refused.
-fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<Head, Failure> {
+fn understand(
+    head: &httparse::Response<'_, '_>,
+    exchange: &Exchange,
+) -> Result<ReplyHead, Failure> {
     let status = head.code.expect("the head is whole");
     let is_modern = head.version.expect("the head is whole") == 1;
     let (mut is_closing, mut is_kept) = (false, is_modern);
@@ -149,18 +152,18 @@ fn understand(head: &httparse::Response<'_, '_>, exchange: &Exchange) -> Result<
     }
     let is_bodiless = exchange.is_head() || status < 200 || matches!(status, 204 | 304);
     let body = match length {
-        _ if is_bodiless => Body::Sized(0),
-        _ if last_is_chunked => Body::Chunked,
-        Some(length) => Body::Sized(length),
-        None => Body::UntilEnd,
+        _ if is_bodiless => BodyFraming::Sized(0),
+        _ if last_is_chunked => BodyFraming::Chunked,
+        Some(length) => BodyFraming::Sized(length),
+        None => BodyFraming::UntilEnd,
     };
     let ends_http = status < 200 && !is_interim(status);
     let is_last = is_closing
         || !is_kept
         || ends_http
-        || body == Body::UntilEnd
+        || body == BodyFraming::UntilEnd
         || exchange.closes_connections();
-    Ok(Head { status, body, is_last })
+    Ok(ReplyHead { status, body, is_last })
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, Failure> {

@@ -27,7 +27,7 @@ use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
 use crate::protocol::chunked::{Broken, ChunkProgress, Chunked};
 use crate::protocol::decoded::Decoded;
 use crate::protocol::http::exchange::Exchange;
-use crate::protocol::http::head::{Body, Head, HeadReader, is_interim, malformed};
+use crate::protocol::http::head::{BodyFraming, HeadReader, ReplyHead, is_interim, malformed};
 
 /// What all connections of a worker send and expect.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Http {
     /// Keeps how a reply begins that is not wanted.
     fn unwanted(
         &self,
-        head: &Result<Option<(usize, Head)>, Failure>,
+        head: &Result<Option<(usize, ReplyHead)>, Failure>,
         seen: &[u8],
     ) -> Option<Box<UnexpectedBytes>> {
         let is_wanted = matches!(head, Ok(Some((_, head))) if self.exchange.expects(head.status));
@@ -134,18 +134,18 @@ impl Http {
     }
 
     /// A head is whole. Says so if the reply is, too.
-    fn begin(&self, state: &mut HttpState, head: Head, used: usize) -> Option<Decoded> {
-        let Head { status, body, is_last } = head;
+    fn begin(&self, state: &mut HttpState, head: ReplyHead, used: usize) -> Option<Decoded> {
+        let ReplyHead { status, body, is_last } = head;
         if is_interim(status) {
             return None;
         }
         state.status = status;
         state.is_last = is_last;
         state.part = match body {
-            Body::Sized(0) => return Some(self.complete(state, used)),
-            Body::Sized(left) => ReplyPart::Sized { left },
-            Body::Chunked => ReplyPart::Chunked(Chunked::default()),
-            Body::UntilEnd => ReplyPart::UntilEnd,
+            BodyFraming::Sized(0) => return Some(self.complete(state, used)),
+            BodyFraming::Sized(left) => ReplyPart::Sized { left },
+            BodyFraming::Chunked => ReplyPart::Chunked(Chunked::default()),
+            BodyFraming::UntilEnd => ReplyPart::UntilEnd,
         };
         None
     }

@@ -1,6 +1,6 @@
 //! The report: one value with every figure of a run, from which text and JSON are rendered.
 //!
-//! **Invariant.** A figure is computed once, in `build`, and rendered from here. Text and JSON
+//! **Invariant.** A figure is computed once, in `run::summary`, and rendered from here. Text and JSON
 //! cannot disagree except by rounding (`tests/it/run.rs` compares them).
 //!
 //! The field names are the JSON's, and part of the interface: `schema_version` changes when one

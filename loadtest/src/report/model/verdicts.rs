@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::figures;
 use crate::report::model::comparison::Comparison;
 
-/// Whole pieces of the run are drawn again and again (`stats::bootstrap`).
+/// Whole pieces of the run are drawn again and again (`measure::bootstrap`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Confidence {

@@ -123,7 +123,7 @@ fn sources(
     let target = match given.map(Address::ip) {
         None => Ipv4Addr::LOCALHOST.into(), // our own server
         Some(Some(ip)) => ip,
-        Some(None) => return Ok(Vec::new()), // a Unix socket; `config` has refused sources
+        Some(None) => return Ok(Vec::new()), // a Unix socket; `cli::config` has refused sources
     };
     if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
         let line = format!("--source {other} and the target {target} are not of one family");

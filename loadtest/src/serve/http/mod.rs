@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use crate::net::stream::Stream;
-use crate::serve::http::reply::{Body, Framing, Reply, write_head};
-use crate::serve::http::request::{Method, ReadStep, Refusal, Request, RequestReader};
+use crate::serve::http::reply::{Framing, Reply, ReplyBody, write_head};
+use crate::serve::http::request::{ReadStep, Refusal, Request, RequestMethod, RequestReader};
 use crate::serve::http::route::Route;
 use crate::serve::lingering_close::part;
 use crate::serve::serving_thread::ServingThread;
@@ -37,7 +37,7 @@ const CODE_PERIOD: usize = 251;
 
 /// What the connections of one thread share.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct HttpServer {
     worker: Rc<ServingThread>,
     /// The body of `/`.
     root: Rc<[u8]>,
@@ -45,17 +45,17 @@ pub(super) struct Http {
     code: Vec<u8>,
 }
 
-impl Http {
-    pub(super) fn new(worker: Rc<ServingThread>, size: u32) -> Http {
+impl HttpServer {
+    pub(super) fn new(worker: Rc<ServingThread>, size: u32) -> HttpServer {
         let code = (0..PIECE_LEN + CODE_PERIOD).map(|at| (at % CODE_PERIOD) as u8).collect();
         let root = vec![b'x'; size as usize].into();
-        Http { worker, root, code }
+        HttpServer { worker, root, code }
     }
 
     /// Serves one peer until either side ends the connection.
     pub(super) async fn serve(self: Rc<Self>, stream: Stream) {
         let out = Vec::new();
-        let mut connection = Connection { http: &self, stream, out };
+        let mut connection = HttpConnection { http: &self, stream, out };
         // A peer's failure is its own matter.
         let _ = connection.run().await;
     }
@@ -69,8 +69,8 @@ fn work_for(time: Duration) {
     }
 }
 
-struct Connection<'a> {
-    http: &'a Http,
+struct HttpConnection<'a> {
+    http: &'a HttpServer,
     stream: Stream,
     /// Replies that wait to be sent.
     out: Vec<u8>,
@@ -84,7 +84,7 @@ enum After {
     Close,
 }
 
-impl Connection<'_> {
+impl HttpConnection<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let tally = self.http.worker.tally();
         let mut reader = RequestReader::default();
@@ -118,21 +118,21 @@ impl Connection<'_> {
     }
 
     async fn answer(&mut self, request: &Request) -> io::Result<After> {
-        let Http { worker, root, code: _ } = self.http;
+        let HttpServer { worker, root, code: _ } = self.http;
         let route = Route::of(&request.target);
         if let Route::Busy { us } = route {
             work_for(Duration::from_micros(us));
         }
         let reply = match request.method {
-            Method::Get | Method::Head | Method::Post => match route {
-                Route::Root | Route::Busy { .. } => Reply::ok(Body::Fixed(Rc::clone(root))),
-                Route::Bytes(len) => Reply::ok(Body::Coded { len }),
-                Route::Chunked(len) => Reply::ok(Body::Chunks { len }),
+            RequestMethod::Get | RequestMethod::Head | RequestMethod::Post => match route {
+                Route::Root | Route::Busy { .. } => Reply::ok(ReplyBody::Fixed(Rc::clone(root))),
+                Route::Bytes(len) => Reply::ok(ReplyBody::Coded { len }),
+                Route::Chunked(len) => Reply::ok(ReplyBody::Chunks { len }),
                 Route::Status(code) => Reply::of_status(code),
-                Route::Count => Reply::ok(Body::json(&worker.board.totals())),
+                Route::Count => Reply::ok(ReplyBody::json(&worker.board.totals())),
                 Route::Unknown => Reply::of_status(404),
             },
-            Method::Other => Reply::of_status(405),
+            RequestMethod::Other => Reply::of_status(405),
         };
         // Looking at the counters does not change them.
         if route != Route::Count {
@@ -141,20 +141,22 @@ impl Connection<'_> {
         let framing = reply.framing(request.minor_version);
         let is_kept = request.is_keep_alive && framing != Framing::UntilClose;
         write_head(&mut self.out, &reply, framing, request.minor_version, is_kept);
-        if request.method != Method::Head {
+        if request.method != RequestMethod::Head {
             self.write_body(&reply.body, framing).await?;
         }
         Ok(if is_kept { After::GoOn } else { After::Close })
     }
 
-    async fn write_body(&mut self, body: &Body, framing: Framing) -> io::Result<()> {
+    async fn write_body(&mut self, body: &ReplyBody, framing: Framing) -> io::Result<()> {
         match *body {
-            Body::Empty => Ok(()),
-            Body::Fixed(ref bytes) => {
+            ReplyBody::Empty => Ok(()),
+            ReplyBody::Fixed(ref bytes) => {
                 self.out.extend_from_slice(bytes);
                 self.send_if_full().await
             }
-            Body::Coded { len } | Body::Chunks { len } => self.write_coded(len, framing).await,
+            ReplyBody::Coded { len } | ReplyBody::Chunks { len } => {
+                self.write_coded(len, framing).await
+            }
         }
     }
 

@@ -8,11 +8,11 @@ use serde::Serialize;
 #[derive(Debug)]
 pub(super) struct Reply {
     status: u16,
-    pub(super) body: Body,
+    pub(super) body: ReplyBody,
 }
 
 #[derive(Debug)]
-pub(super) enum Body {
+pub(super) enum ReplyBody {
     Empty,
     Fixed(Rc<[u8]>),
     /// Bytes that say where they are.
@@ -36,35 +36,36 @@ pub(super) enum Framing {
     UntilClose,
 }
 
-impl Body {
-    pub(super) fn json(value: &impl Serialize) -> Body {
+impl ReplyBody {
+    pub(super) fn json(value: &impl Serialize) -> ReplyBody {
         let mut text = serde_json::to_vec(value).expect("numbers and names");
         text.push(b'\n');
-        Body::Fixed(text.into())
+        ReplyBody::Fixed(text.into())
     }
 }
 
 impl Reply {
-    pub(super) fn ok(body: Body) -> Reply {
+    pub(super) fn ok(body: ReplyBody) -> Reply {
         Reply { status: 200, body }
     }
 
     /// A status that speaks for itself.
     pub(super) fn of_status(status: u16) -> Reply {
         let text = || format!("{status} {}\n", reason(status)).into_bytes();
-        let body = if has_body(status) { Body::Fixed(text().into()) } else { Body::Empty };
+        let body =
+            if has_body(status) { ReplyBody::Fixed(text().into()) } else { ReplyBody::Empty };
         Reply { status, body }
     }
 
     pub(super) fn framing(&self, minor_version: u8) -> Framing {
         match &self.body {
             // 205 has a body by its framing, which must say that it is empty.
-            Body::Empty if self.status == 205 => Framing::Length(0),
-            Body::Empty => Framing::Nothing,
-            Body::Fixed(bytes) => Framing::Length(bytes.len() as u64),
-            Body::Coded { len } => Framing::Length(*len),
-            Body::Chunks { .. } if minor_version == 0 => Framing::UntilClose,
-            Body::Chunks { .. } => Framing::Chunked,
+            ReplyBody::Empty if self.status == 205 => Framing::Length(0),
+            ReplyBody::Empty => Framing::Nothing,
+            ReplyBody::Fixed(bytes) => Framing::Length(bytes.len() as u64),
+            ReplyBody::Coded { len } => Framing::Length(*len),
+            ReplyBody::Chunks { .. } if minor_version == 0 => Framing::UntilClose,
+            ReplyBody::Chunks { .. } => Framing::Chunked,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) const FIELDS_MAX: usize = 64;
 /// What a request asks for. The body, if there was one, is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
-    pub(super) method: Method,
+    pub(super) method: RequestMethod,
     /// Path and query, as they were sent.
     pub(super) target: String,
     /// 0 or 1.
@@ -28,7 +28,7 @@ pub(super) struct Request {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(super) enum RequestMethod {
     Get,
     Head,
     Post,
@@ -88,14 +88,14 @@ enum ReadState {
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
+enum BodyLength {
     Sized(u64),
     Chunked,
 }
 
-struct Head {
+struct RequestHead {
     request: Request,
-    body: Body,
+    body: BodyLength,
     wants_continue: bool,
 }
 
@@ -150,11 +150,11 @@ impl RequestReader {
         };
         self.head = Vec::new();
         let used = blank_len + head_len - kept_len;
-        let Head { request, body, wants_continue } = head;
+        let RequestHead { request, body, wants_continue } = head;
         self.state = match body {
-            Body::Sized(0) => return Ok((used, ReadStep::Request(request))),
-            Body::Sized(left) => ReadState::Sized { request, left },
-            Body::Chunked => ReadState::Chunked { request, body: Chunked::default() },
+            BodyLength::Sized(0) => return Ok((used, ReadStep::Request(request))),
+            BodyLength::Sized(left) => ReadState::Sized { request, left },
+            BodyLength::Chunked => ReadState::Chunked { request, body: Chunked::default() },
         };
         let step = if wants_continue { ReadStep::Continue } else { ReadStep::More };
         Ok((used, step))
@@ -163,7 +163,7 @@ impl RequestReader {
 
 /// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it
 /// is not whole.
-fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, Head)>, Refusal> {
+fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, RequestHead)>, Refusal> {
     let is_full = window.len() == HEAD_LEN_MAX;
     // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
     // for each byte.
@@ -183,7 +183,7 @@ fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, Head)>, Refusal> 
 
 /// What the fields of a whole head mean. Where they contradict each other, guessing would let two
 /// readers of the same bytes see different requests: it is refused.
-fn understand(head: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
+fn understand(head: &httparse::Request<'_, '_>) -> Result<RequestHead, Refusal> {
     let minor_version = head.version.expect("the head is whole");
     let mut is_keep_alive = minor_version == 1;
     let (mut is_closing, mut hosts, mut wants_continue) = (false, 0, false);
@@ -217,16 +217,17 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<Head, Refusal> {
         return Err(Refusal::Malformed);
     }
     let method = match head.method.expect("the head is whole") {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        _ => Method::Other,
+        "GET" => RequestMethod::Get,
+        "HEAD" => RequestMethod::Head,
+        "POST" => RequestMethod::Post,
+        _ => RequestMethod::Other,
     };
     let target = head.path.expect("the head is whole").to_owned();
     is_keep_alive &= !is_closing;
-    let body = if is_chunked { Body::Chunked } else { Body::Sized(length.unwrap_or(0)) };
+    let body =
+        if is_chunked { BodyLength::Chunked } else { BodyLength::Sized(length.unwrap_or(0)) };
     let request = Request { method, target, minor_version, is_keep_alive };
-    Ok(Head { request, body, wants_continue: wants_continue && is_modern })
+    Ok(RequestHead { request, body, wants_continue: wants_continue && is_modern })
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, Refusal> {

@@ -34,7 +34,7 @@ fn whole(bytes: &[u8]) -> Vec<Result<ReadStep, Refusal>> {
 
 fn get(target: &str) -> Request {
     let target = target.to_owned();
-    Request { method: Method::Get, target, minor_version: 1, is_keep_alive: true }
+    Request { method: RequestMethod::Get, target, minor_version: 1, is_keep_alive: true }
 }
 
 #[track_caller]
@@ -66,8 +66,8 @@ const MEDLEY: &[&[u8]] = &[
 #[test]
 fn cuts_change_nothing() {
     let medley = MEDLEY.concat();
-    let post = |target| Request { method: Method::Post, ..get(target) };
-    let head = Request { method: Method::Head, minor_version: 0, ..get("/four") };
+    let post = |target| Request { method: RequestMethod::Post, ..get(target) };
+    let head = Request { method: RequestMethod::Head, minor_version: 0, ..get("/four") };
     let wanted = [
         ReadStep::Request(get("/one?x=1")),
         ReadStep::Continue,

@@ -21,7 +21,7 @@ use crate::net::stream::Stream;
 use crate::protocol::ws::frames::{self, FramePart, FrameReader, Mask, Opcode, Sender, Violation};
 use crate::serve::lingering_close::part;
 use crate::serve::serving_thread::ServingThread;
-use crate::serve::ws::opening::Opening;
+use crate::serve::ws::opening::OpeningReader;
 
 /// A buffer of replies is sent when it has this length, and at the end of what was received.
 const OUT_LEN: usize = 64 << 10;
@@ -36,7 +36,7 @@ const TOO_LONG: u16 = 1009;
 
 /// Serves one peer until either side ends the connection. A peer's failure is its own matter.
 pub(super) async fn serve(stream: Stream, worker: Rc<ServingThread>) {
-    let mut connection = Connection {
+    let mut connection = WsConnection {
         worker: &worker,
         stream,
         out: Vec::new(),
@@ -46,7 +46,7 @@ pub(super) async fn serve(stream: Stream, worker: Rc<ServingThread>) {
     let _ = connection.run().await;
 }
 
-struct Connection<'a> {
+struct WsConnection<'a> {
     worker: &'a ServingThread,
     stream: Stream,
     /// Frames that wait to be sent.
@@ -71,10 +71,10 @@ impl Close {
     }
 }
 
-impl Connection<'_> {
+impl WsConnection<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let tally = self.worker.tally();
-        let mut opening = Some(Opening::default());
+        let mut opening = Some(OpeningReader::default());
         let mut frames = FrameReader::of(Sender::Client);
         loop {
             let bytes = self.stream.recv().await?;

@@ -11,7 +11,7 @@ const FIELDS_MAX: usize = 64;
 
 /// Why there is no WebSocket here: what is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum UpgradeRefusal {
     /// No HTTP, or an opening that contradicts itself.
     Malformed,
     /// A request for something else, or for another version.
@@ -20,18 +20,18 @@ pub(super) enum Refusal {
     TooLarge,
 }
 
-impl Refusal {
+impl UpgradeRefusal {
     pub(super) fn reply(self) -> &'static str {
         match self {
-            Refusal::Malformed => {
+            UpgradeRefusal::Malformed => {
                 "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             }
-            Refusal::UpgradeRequired => {
+            UpgradeRefusal::UpgradeRequired => {
                 "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n\
                  Content-Length: 0\r\n\r\n"
             }
-            Refusal::TooLarge => {
+            UpgradeRefusal::TooLarge => {
                 "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\
                  Content-Length: 0\r\n\r\n"
             }
@@ -41,14 +41,17 @@ impl Refusal {
 
 /// The head of an opening, as far as it has come.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+pub(super) struct OpeningReader {
     kept: Vec<u8>,
 }
 
-impl Opening {
+impl OpeningReader {
     /// Goes on with `bytes`. Says how many of them were the rest of the head, and what is answered;
     /// `None` if all were and there is more to come.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<Option<(usize, String)>, Refusal> {
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<(usize, String)>, UpgradeRefusal> {
         let before = self.kept.len();
         let added = &bytes[..bytes.len().min(HEAD_LEN_MAX - before)];
         self.kept.extend_from_slice(added);
@@ -60,16 +63,16 @@ impl Opening {
         let mut head = httparse::Request::new(&mut fields);
         match head.parse(&self.kept) {
             Ok(httparse::Status::Complete(len)) => Ok(Some((len - before, answer(&head)?))),
-            Ok(httparse::Status::Partial) if is_full => Err(Refusal::TooLarge),
+            Ok(httparse::Status::Partial) if is_full => Err(UpgradeRefusal::TooLarge),
             Ok(httparse::Status::Partial) => Ok(None),
-            Err(httparse::Error::TooManyHeaders) => Err(Refusal::TooLarge),
-            Err(_) => Err(Refusal::Malformed),
+            Err(httparse::Error::TooManyHeaders) => Err(UpgradeRefusal::TooLarge),
+            Err(_) => Err(UpgradeRefusal::Malformed),
         }
     }
 }
 
 /// The head that agrees to a whole request, if it is an opening.
-fn answer(head: &httparse::Request<'_, '_>) -> Result<String, Refusal> {
+fn answer(head: &httparse::Request<'_, '_>) -> Result<String, UpgradeRefusal> {
     let (mut upgrades, mut connects, mut is_13, mut hosts) = (false, false, false, 0);
     let (mut key, mut keys) = (&b""[..], 0);
     for field in &*head.headers {
@@ -89,10 +92,10 @@ fn answer(head: &httparse::Request<'_, '_>) -> Result<String, Refusal> {
     }
     let is_get = head.method == Some("GET") && head.version == Some(1);
     if !is_get || !upgrades || !connects || !is_13 {
-        return Err(Refusal::UpgradeRequired);
+        return Err(UpgradeRefusal::UpgradeRequired);
     }
     if hosts != 1 || keys != 1 || STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
-        return Err(Refusal::Malformed);
+        return Err(UpgradeRefusal::Malformed);
     }
     Ok(format!(
         "HTTP/1.1 101 Switching Protocols\r\nServer: loadtest\r\nUpgrade: websocket\r\n\
