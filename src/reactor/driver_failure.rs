@@ -11,28 +11,16 @@
 
 use std::io;
 
+use super::Reactor;
+use super::phase::{Failure, ReactorPhase};
 use super::slots::Recipient;
-use super::{Reactor, ReactorPhase};
-use crate::driver::{Drained, DriverKind};
-use crate::error::{Unhandled, completion_dropped, driver_failed, runtime_closed};
+use crate::driver::Drained;
+use crate::error::{Unhandled, completion_dropped, runtime_closed};
 use crate::op::OpResult;
 use crate::sys::errno;
 
 /// Batches that are taken from a queue nobody will enter for again: more than it holds.
 const REAPS_MAX: u32 = 64;
-
-/// Why a driver could not go on. `io::Error` cannot be cloned, and everybody gets one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Failure {
-    driver: DriverKind,
-    code: i32,
-}
-
-impl Failure {
-    fn error(self) -> io::Error {
-        driver_failed(self.driver, &io::Error::from_raw_os_error(self.code))
-    }
-}
 
 impl Reactor {
     /// The driver has failed and cannot go on. Call with nothing borrowed.

@@ -9,7 +9,8 @@
 //! ([`Reactor::disown`]): the kernel uses no memory of the child, so what the slots kept alive is
 //! freed at once, and the last handle to a socket closes the child's descriptor.
 
-use super::{Reactor, ReactorPhase};
+use super::Reactor;
+use super::phase::ReactorPhase;
 use crate::loop_id::Home;
 
 impl Reactor {
@@ -42,7 +43,7 @@ impl Reactor {
         if let Some(driver) = driver {
             self.phase.set(ReactorPhase::Closed);
             driver.disown();
-            self.drop_unprepared();
+            self.submission.drop_unprepared();
             let owners = self.slots.borrow_mut().take_all();
             drop(owners); // may close sockets, which call back
         }

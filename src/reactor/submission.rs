@@ -1,23 +1,24 @@
 //! Requests on their way to the driver.
 //!
-//! What lives here: the line of requests that found the submission queue full, the operations that
-//! were cancelled while they stood in it, the owners that gather bytes until the next enter, and
-//! the two clocks that decide when a turn submits in its middle.
+//! What lives here: the queue of requests that found the driver full, the operations that were
+//! cancelled while they waited in it, the owners that gather bytes until the next enter, and the
+//! two clocks that decide when a turn submits in its middle.
 //!
 //! ```text
 //!  submit ──▶ push ─────────────────────────────▶ driver
-//!               │ queue full              ▲
+//!               │ driver full             ▲
 //!               ▼                         │ after a flush
 //!            waiting ─────────────────────┘
 //!               │ cancel
 //!               ▼
-//!            withdrawn ──▶ answered with ECANCELED by the next wait
+//!            withdrawn ──▶ completed with ECANCELED by the next wait
 //! ```
 //!
-//! **Invariant.** The line holds each request that the slots call waiting exactly once. A withdrawn
-//! request stays in the line until it reaches the front, or until more than half of the line is
-//! withdrawn (`push_waiting`, `compact`), so withdrawing costs O(1) amortised and the line is at
-//! most twice as long as what waits in it, plus [`WITHDRAWN_MIN`].
+//! **Invariant.** The queue holds each request that the slots call waiting exactly once, and no
+//! request overtakes one that waits. A withdrawn request stays in the queue until it reaches the
+//! front, or until more than half of the queue is withdrawn (`push_waiting`, `compact`). So
+//! withdrawing costs O(1) amortised, and the queue is at most twice as long as what waits in it,
+//! plus [`WITHDRAWN_MIN`].
 //!
 //! **There is no cap on operations in flight.** A send to a peer that does not read and a connect
 //! that is not answered last as long as the peer likes, so any global cap lets a few peers stop all
@@ -29,26 +30,23 @@ use std::io;
 use std::rc::Rc;
 
 use super::owner::Owner;
-use super::slots::{Recipient, Slots};
-use super::{Reactor, ReactorPhase};
-use crate::driver::request::{Key, Request, Wait};
+use super::slots::Slots;
+use crate::driver::request::{Key, Request};
 use crate::driver::{Driver, PushOutcome};
-use crate::op::OpResult;
-use crate::sys::errno;
 
 /// Flushes of one submission pass: enough to push a request for each of 256 × the queue's size.
 const FLUSHES_PER_PASS_MAX: u32 = 512;
 
-/// Withdrawn requests that a line may hold whatever its length.
+/// Withdrawn requests that a queue may hold whatever its length.
 const WITHDRAWN_MIN: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Submission {
-    /// Requests that found the submission queue full, in order.
+    /// Requests that found the driver full, in order.
     waiting: RefCell<VecDeque<(Key, Request)>>,
     /// How many of them have been cancelled since.
     withdrawn_count: Cell<usize>,
-    /// Operations that were cancelled before they were pushed and have not been answered.
+    /// Operations that were cancelled before they were pushed and have not been completed.
     withdrawn: RefCell<Vec<Key>>,
     /// Owners with something to submit before the next enter.
     dirty: RefCell<Vec<Rc<dyn Owner>>>,
@@ -57,26 +55,29 @@ pub(super) struct Submission {
     /// When the ready tasks began to run, or the last flush between them.
     boundary_ns: Cell<u64>,
     /// Whether the flush of this moment is one between two polls.
-    is_between_polls: Cell<bool>,
-    /// Whether answers of a wait are being handed out.
-    pub(super) is_answering: Cell<bool>,
+    pub(super) is_between_polls: Cell<bool>,
+    /// Whether the completions of a wait are being dispatched.
+    pub(super) is_dispatching: Cell<bool>,
 }
 
 impl Submission {
-    /// Whether the next turn has something to do here without sleeping first. Owners that were added
-    /// while others prepared, as by the end of a socket, are prepared in that turn.
+    /// Whether the next turn has something to do here without sleeping first. Owners that were
+    /// added while others prepared, as by the end of a socket, are prepared in that turn.
     pub(super) fn has_work(&self) -> bool {
         !self.withdrawn.borrow().is_empty()
             || !self.waiting.borrow().is_empty()
             || !self.dirty.borrow().is_empty()
     }
 
-    /// The driver has just entered the kernel and submitted everything.
+    // ---- the clocks --------------------------------------------------------------------------
+
+    /// Notes that the driver has just entered the kernel and submitted everything.
     pub(super) fn entered(&self, now_ns: u64) {
         self.boundary_ns.set(now_ns);
         self.unsubmitted_since_ns.set(0);
     }
 
+    /// Notes that something waits to be submitted.
     pub(super) fn note_unsubmitted(&self) {
         if self.unsubmitted_since_ns.get() == 0 {
             // The last boundary rather than another look at the clock: it can only make the flush
@@ -85,15 +86,89 @@ impl Submission {
         }
     }
 
-    /// Returns how many requests it has looked at.
-    fn withdraw(&self, key: Key, slots: &Slots) -> usize {
+    /// Notes that everything has been submitted.
+    pub(super) fn note_submitted(&self) {
+        self.unsubmitted_since_ns.set(0);
+    }
+
+    /// When the oldest request that has not been submitted was pushed, if there is one.
+    pub(super) fn unsubmitted_since_ns(&self) -> Option<u64> {
+        Some(self.unsubmitted_since_ns.get()).filter(|&since_ns| since_ns > 0)
+    }
+
+    /// Notes a flush between two polls.
+    pub(super) fn set_boundary(&self, now_ns: u64) {
+        self.boundary_ns.set(now_ns);
+    }
+
+    // ---- the queue ---------------------------------------------------------------------------
+
+    /// Whether a request may be pushed at once, as it overtakes none.
+    pub(super) fn is_queue_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    /// Adds a request that could not be pushed.
+    pub(super) fn wait(&self, key: Key, request: Request) {
+        self.waiting.borrow_mut().push_back((key, request));
+    }
+
+    /// Moves waiting requests to the driver for as long as there is room.
+    pub(super) fn push_all(&self, driver: &mut Driver, slots: &mut Slots) -> io::Result<()> {
+        for _ in 0..FLUSHES_PER_PASS_MAX {
+            if self.push_waiting(driver, slots) == PushOutcome::Taken {
+                return Ok(());
+            }
+            let before_count = self.waiting.borrow().len();
+            driver.flush()?;
+            if self.push_waiting(driver, slots) == PushOutcome::Taken
+                || self.waiting.borrow().len() == before_count
+            {
+                return Ok(()); // all in, or the kernel takes nothing more for now
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns `Full` if requests are left over.
+    fn push_waiting(&self, driver: &mut Driver, slots: &mut Slots) -> PushOutcome {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(&(key, request)) = waiting.front() {
+            if !slots.is_waiting(key) {
+                self.withdrawn_count.set(self.withdrawn_count.get() - 1);
+            } else if driver.push(key, request) == PushOutcome::Taken {
+                slots.pushed(key);
+            } else {
+                return PushOutcome::Full;
+            }
+            waiting.pop_front();
+        }
+        PushOutcome::Taken
+    }
+
+    /// Takes back a request of an operation that was cancelled while it waited. Returns how many
+    /// requests were looked at.
+    pub(super) fn withdraw(&self, key: Key, slots: &Slots) -> usize {
         self.withdrawn.borrow_mut().push(key);
         self.withdrawn_count.set(self.withdrawn_count.get() + 1);
         self.compact(slots)
     }
 
-    /// Drops the withdrawn requests of the line if they are the larger part of it. Returns how many
-    /// requests it has looked at.
+    /// Takes back every request that waits.
+    pub(super) fn withdraw_all(&self, slots: &Slots) {
+        let waiting = self.waiting.take();
+        self.withdrawn_count.set(0);
+        let keys = waiting.into_iter().map(|(key, _)| key).filter(|&key| slots.is_waiting(key));
+        self.withdrawn.borrow_mut().extend(keys);
+    }
+
+    /// Takes the operations that were withdrawn, for the caller to complete.
+    pub(super) fn take_withdrawn(&self) -> Vec<Key> {
+        self.withdrawn.take()
+    }
+
+    /// Drops the withdrawn requests of the queue if they are the larger part of it. Returns how
+    /// many requests were looked at.
     fn compact(&self, slots: &Slots) -> usize {
         let mut waiting = self.waiting.borrow_mut();
         let len = waiting.len();
@@ -104,172 +179,31 @@ impl Submission {
         self.withdrawn_count.set(0);
         len
     }
-}
 
-impl Reactor {
-    /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
-    /// it was given in several pieces.
-    pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
-        if self.phase.get() == ReactorPhase::Closed || self.is_of_parent() {
-            return; // there is no next enter, and the list would never release the owner
-        }
-        self.submission.note_unsubmitted();
-        self.submission.dirty.borrow_mut().push(owner);
+    // ---- owners ------------------------------------------------------------------------------
+
+    pub(super) fn add_dirty(&self, owner: Rc<dyn Owner>) {
+        self.dirty.borrow_mut().push(owner);
     }
 
-    /// Submits what is pending if it has waited long enough or there is much of it. Called between
-    /// polls, so that one task's reply does not wait for the next task's computation.
-    pub(crate) fn flush_if_due(&self, delay_max_ns: u64) -> io::Result<()> {
-        let since_ns = self.submission.unsubmitted_since_ns.get();
-        if since_ns == 0 {
-            return Ok(());
-        }
-        let now_ns = self.clock.now_ns();
-        let is_due = now_ns.saturating_sub(since_ns) >= delay_max_ns
-            || self.driver.borrow_mut().as_mut().is_some_and(Driver::is_half_full);
-        if !is_due {
-            return Ok(());
-        }
-        self.submission.boundary_ns.set(now_ns);
-        self.submission.is_between_polls.set(true);
-        let outcome = self.submit_pending();
-        self.submission.is_between_polls.set(false);
-        outcome
-    }
-
-    /// For owners that are preparing: whether every task that was ready has been polled.
-    pub(crate) fn have_tasks_run(&self) -> bool {
-        !self.submission.is_between_polls.get()
-    }
-
-    /// Submits what is pending and takes in what has completed, in the middle of a turn. Wakers run
-    /// where they always do. For a caller that cannot wait for the end of the turn.
-    ///
-    /// Does nothing while answers are handed out, which may end in the destructor of a forgotten waker:
-    /// later answers would overtake the rest of those.
-    pub(crate) fn collect_now(&self) {
-        if !self.is_accepting() || self.submission.is_answering.get() {
-            return;
-        }
-        let was_between_polls = self.submission.is_between_polls.replace(true);
-        let filled = self.fill_submission_queue();
-        self.submission.is_between_polls.set(was_between_polls);
-        if filled.is_ok() {
-            let _ = self.wait_for(Wait::Poll); // an error comes again in the next turn
-        }
-    }
-
-    pub(crate) fn submit_pending(&self) -> io::Result<()> {
-        self.fill_submission_queue()?;
-        self.submission.unsubmitted_since_ns.set(0);
-        self.flush_driver()
-    }
-
-    pub(super) fn push_or_wait(&self, key: Key, request: Request) {
-        self.submission.note_unsubmitted();
-        let mut waiting = self.submission.waiting.borrow_mut();
-        if waiting.is_empty() && self.push(key, request) == PushOutcome::Taken {
-            return;
-        }
-        waiting.push_back((key, request));
-    }
-
-    /// Takes back a request that waits in the line. Its operation is answered by the next wait.
-    pub(super) fn withdraw(&self, key: Key) {
-        self.submission.withdraw(key, &self.slots.borrow());
-    }
-
-    /// Takes back every request that waits in the line.
-    pub(super) fn withdraw_all(&self) {
-        let submission = &self.submission;
-        let slots = self.slots.borrow();
-        let waiting = submission.waiting.take();
-        submission.withdrawn_count.set(0);
-        let keys = waiting.into_iter().map(|(key, _)| key).filter(|&key| slots.is_waiting(key));
-        submission.withdrawn.borrow_mut().extend(keys);
-    }
-
-    /// Answers the operations that were cancelled before they were pushed.
-    pub(super) fn answer_withdrawn(&self) -> usize {
-        let withdrawn = std::mem::take(&mut *self.submission.withdrawn.borrow_mut());
-        for &key in &withdrawn {
-            let Recipient { owner, tag, .. } = self.slots.borrow_mut().remove_unpushed(key);
-            let answer = OpResult { result: -errno::ECANCELED, more: false, buffer: None };
-            owner.complete(tag, answer);
-        }
-        withdrawn.len()
-    }
-
-    /// Lets owners submit, and moves waiting requests to the queue for as long as there is room.
-    pub(super) fn fill_submission_queue(&self) -> io::Result<()> {
-        self.prepare_owners();
-        for _ in 0..FLUSHES_PER_PASS_MAX {
-            if self.push_waiting() == PushOutcome::Taken {
-                return Ok(());
-            }
-            let before_count = self.submission.waiting.borrow().len();
-            self.flush_driver()?;
-            if self.push_waiting() == PushOutcome::Taken
-                || self.submission.waiting.borrow().len() == before_count
-            {
-                return Ok(()); // all in, or the kernel takes nothing more for now
-            }
-        }
-        Ok(())
-    }
-
+    /// Lets the owners submit. Those that are added meanwhile are prepared before the next enter.
     pub(super) fn prepare_owners(&self) {
-        let dirty = &self.submission.dirty;
-        if dirty.borrow().is_empty() {
+        if self.dirty.borrow().is_empty() {
             return;
         }
-        let mut owners = std::mem::take(&mut *dirty.borrow_mut());
+        let mut owners = self.dirty.take();
         for owner in owners.drain(..) {
             owner.prepare();
         }
-        // What preparing has added is prepared before the next enter.
-        let added = std::mem::replace(&mut *dirty.borrow_mut(), owners);
-        dirty.borrow_mut().extend(added);
+        // Keep the longer list for its capacity.
+        let added = self.dirty.replace(owners);
+        self.dirty.borrow_mut().extend(added);
     }
 
-    /// Lets go of owners that asked for an enter which will not come.
+    /// Drops owners that asked for an enter which will not come.
     pub(super) fn drop_unprepared(&self) {
-        let owners = self.submission.dirty.take();
+        let owners = self.dirty.take();
         drop(owners); // may close sockets, which call back
-    }
-
-    /// `Full` if requests are left over.
-    fn push_waiting(&self) -> PushOutcome {
-        let submission = &self.submission;
-        loop {
-            let Some(&(key, request)) = submission.waiting.borrow().front() else {
-                return PushOutcome::Taken;
-            };
-            if !self.slots.borrow().is_waiting(key) {
-                submission.withdrawn_count.set(submission.withdrawn_count.get() - 1);
-            } else if self.push(key, request) == PushOutcome::Full {
-                return PushOutcome::Full;
-            }
-            submission.waiting.borrow_mut().pop_front();
-        }
-    }
-
-    fn push(&self, key: Key, request: Request) -> PushOutcome {
-        let outcome = match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.push(key, request),
-            None => unreachable!("phase {:?} without a driver", self.phase.get()),
-        };
-        if outcome == PushOutcome::Taken {
-            self.slots.borrow_mut().pushed(key);
-        }
-        outcome
-    }
-
-    fn flush_driver(&self) -> io::Result<()> {
-        match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.flush(),
-            None => Ok(()),
-        }
     }
 }
 

@@ -12,10 +12,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use super::Reactor;
+use super::phase::ReactorPhase;
 use super::slots::Recipient;
 use super::timers::Expiry;
 use super::watchdog::CANCEL_AGAIN_NS;
-use super::{Reactor, ReactorPhase};
 use crate::driver::request::Wait;
 use crate::driver::{Drained, Driver};
 use crate::error::Unhandled;
@@ -40,7 +41,7 @@ impl Reactor {
             Expiry::Call(owner) => !owner.outlives_tasks(),
         });
         let deadline_ns = self.now_ns().saturating_add(limit_ns);
-        while self.closing_count.get() > 0 && self.now_ns() < deadline_ns {
+        while self.counters.closing_streams.get() > 0 && self.now_ns() < deadline_ns {
             if self.fill_submission_queue().is_err() {
                 return; // a ring that cannot be entered delivers nothing more
             }
@@ -49,11 +50,11 @@ impl Reactor {
                 Wait::Until(timer_ns) => Wait::Until(timer_ns.min(deadline_ns)),
                 Wait::Forever => Wait::Until(deadline_ns),
             };
-            if self.wait_for(wait).is_err() {
+            if self.wait(wait).is_err() {
                 return;
             }
             self.expire_timers();
-            self.run_wakers();
+            self.deferred.run_wakers();
         }
     }
 
@@ -67,9 +68,9 @@ impl Reactor {
         self.answer_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
-        self.prepare_owners(); // submitting is refused, so what is left fails and is reported
+        self.submission.prepare_owners(); // submitting is refused, so what is left fails and is reported
         self.close(deadline_ns + DRAIN_NS);
-        self.run_wakers();
+        self.deferred.run_wakers();
     }
 
     /// Expires timers early: lingering sockets reset and report what they could not send, and
@@ -91,8 +92,8 @@ impl Reactor {
 
     /// Operations that never reached the driver are over at once.
     pub(super) fn answer_waiting(&self) {
-        self.withdraw_all();
-        self.answer_withdrawn();
+        self.submission.withdraw_all(&self.slots.borrow());
+        self.complete_withdrawn();
     }
 
     fn drain(&self, deadline_ns: u64) {
@@ -106,7 +107,7 @@ impl Reactor {
             while self.slots.borrow().len() > 0
                 && (self.now_ns() < again_ns || self.has_cancels() && self.now_ns() < deadline_ns)
             {
-                if self.wait_for(Wait::Until(again_ns)).is_err() {
+                if self.wait(Wait::Until(again_ns)).is_err() {
                     return;
                 }
             }
@@ -131,7 +132,7 @@ impl Reactor {
             _ => Drained::No,
         };
         driver.close(drained);
-        self.drop_unprepared();
+        self.submission.drop_unprepared();
         if drained == Drained::No {
             self.abandon_stuck();
             self.report(Unhandled::UndrainedShutdown { in_flight_count });

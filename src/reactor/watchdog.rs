@@ -26,13 +26,14 @@
 //! whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked, because
 //! only a final completion ends a loan. All others go on. Sends and connects are found by the looks.
 
-use std::collections::VecDeque;
+pub(super) mod state;
 
 use super::Reactor;
 use super::slots::Recipient;
 use crate::driver;
 use crate::driver::request::Key;
 use crate::sys::errno;
+use state::{Cancel, Watchdog};
 
 /// Between two looks.
 const LOOK_NS: u64 = 1_000_000_000;
@@ -54,50 +55,6 @@ const REPEATS_PER_TURN_MAX: usize = 256;
 /// completions.
 const CANCELS_BEFORE_SILENT: u32 = 3;
 
-/// Where the watchdog is.
-#[derive(Default)]
-pub(super) struct Watchdog {
-    /// For drivers that neither lose nor forget there is nothing to do.
-    is_needed: bool,
-    /// When the next look is due. `None` before the first operation.
-    look_ns: Option<u64>,
-    /// The slot that is next.
-    cursor: usize,
-    /// Ready at the last look.
-    suspects: Vec<Key>,
-    /// Since the last look, a wait has brought all that the kernel had.
-    has_caught_up: bool,
-    /// Cancels in the order of their time. At most one per operation.
-    cancels: VecDeque<Cancel>,
-    /// In flight when a completion was dropped, and not checked yet.
-    unchecked: Vec<Key>,
-    /// As the driver counted them at the last look.
-    dropped_count: u32,
-    pub(super) stats: WatchdogStats,
-}
-
-/// What the watchdog counts.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct WatchdogStats {
-    pub(crate) lost_wakeups: u64,
-    pub(crate) cancels_repeated: u64,
-    pub(crate) dropped_completions: u64,
-}
-
-/// A cancel whose operation may not have ended.
-#[derive(Clone, Copy)]
-struct Cancel {
-    key: Key,
-    again_ns: u64,
-    count: u32,
-}
-
-impl Watchdog {
-    pub(super) fn new(is_needed: bool) -> Watchdog {
-        Watchdog { is_needed, ..Watchdog::default() }
-    }
-}
-
 impl Reactor {
     /// When a sleep has to end for the watchdog's sake.
     pub(super) fn watchdog_due_ns(&self) -> Option<u64> {
@@ -105,7 +62,7 @@ impl Reactor {
         if !watchdog.is_needed {
             return None;
         }
-        self.forget_ended(&mut watchdog, usize::MAX);
+        self.drop_ended(&mut watchdog, usize::MAX);
         let cancel_ns = watchdog.cancels.front().map(|cancel| cancel.again_ns);
         // The first operations are given as much time as all others.
         let look_ns = *watchdog.look_ns.get_or_insert_with(|| self.clock.now_ns() + LOOK_NS);
@@ -119,7 +76,7 @@ impl Reactor {
             return;
         }
         // Two for one: the queue shrinks to what has not ended, whatever the order.
-        self.forget_ended(&mut watchdog, 2);
+        self.drop_ended(&mut watchdog, 2);
         let again_ns = self.turn_ns() + CANCEL_AGAIN_NS;
         watchdog.cancels.push_back(Cancel { key, again_ns, count: 1 });
     }
@@ -144,7 +101,7 @@ impl Reactor {
     }
 
     /// Drops notes at the front whose operations have ended.
-    fn forget_ended(&self, watchdog: &mut Watchdog, count_max: usize) {
+    fn drop_ended(&self, watchdog: &mut Watchdog, count_max: usize) {
         let slots = self.slots.borrow();
         for _ in 0..count_max {
             match watchdog.cancels.front() {

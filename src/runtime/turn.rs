@@ -50,17 +50,19 @@ impl Core {
         self.report_unhandled();
     }
 
-    /// Returns the progress of this turn: polls, timers, and the count of `Reactor::wait`.
+    /// Returns the progress of this turn: polls, timers, completions that moved something, and
+    /// operations fewer in flight. An operation that fails and is submitted again is none.
     fn try_turn(&self, mut poll_main: impl FnMut()) -> io::Result<usize> {
-        self.reactor.run_wakers(); // collected by polls of the last turn
+        self.reactor.deferred.run_wakers(); // collected by polls of the last turn
         let may_sleep = self.executor.prepare_sleep();
-        let waited = self.reactor.wait(may_sleep);
+        let filled = self.reactor.fill_submission_queue();
+        let waited = filled.and_then(|()| self.reactor.wait(self.reactor.how_long(may_sleep)));
         self.executor.awake();
-        let moved_count = waited?;
-        self.reactor.run_wakers();
+        let moved_count = waited? + self.reactor.count_ended();
+        self.reactor.deferred.run_wakers();
 
         let timers_count = self.reactor.expire_timers();
-        self.reactor.run_wakers();
+        self.reactor.deferred.run_wakers();
 
         self.executor.drain_inbox();
 
@@ -114,7 +116,7 @@ impl Core {
 
     /// Passes the collected reports to the hook, with no `RefCell` borrowed.
     pub(super) fn report_unhandled(&self) {
-        for unhandled in self.reactor.take_reports() {
+        for unhandled in self.reactor.deferred.take_reports() {
             self.executor.reporter().report_and_drop(unhandled);
         }
     }

@@ -10,10 +10,10 @@ use super::assert_none;
 use super::source::{Function, bodies, root, sources, words};
 
 /// How many hops each list may have: down, up, finish.
-const HOPS_MAX: [usize; 3] = [11, 13, 2];
+const HOPS_MAX: [usize; 3] = [9, 9, 2];
 
 /// How many files the whole walk may touch.
-const FILES_MAX: usize = 12;
+const FILES_MAX: usize = 10;
 
 struct Hop {
     file: String,

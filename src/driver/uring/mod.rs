@@ -158,8 +158,9 @@ impl<R: Ring> Uring<R> {
         } else {
             Ok(())
         };
-        let collected = self.collect(out); // of a ring that has failed, too: nothing is lost
-        entered.and(collected)
+        self.reap(out); // of a ring that has failed, too: nothing is lost
+        let flushed = self.flush_overflow(out);
+        entered.and(flushed)
     }
 
     /// Takes back what the driver itself has in flight. Call when no operation is left.
@@ -273,22 +274,21 @@ impl<R: Ring> Uring<R> {
         }
     }
 
-    /// Copies completions out, flushing the kernel's overflow list as long as it has entries (H01).
+    /// Enters and reaps again as long as the kernel's overflow list has entries (H01).
     ///
     /// What the kernel holds back as task work (H09) is left for the next turn: a batch is answered
     /// while its connections' memory is still in the cache, and the next turn's enter, which
     /// submits those answers, collects the next forty (H81).
-    fn collect(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+    fn flush_overflow(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
         for _ in 0..OVERFLOW_FLUSHES_PER_TURN_MAX {
-            self.reap(out);
             if out.len() >= COMPLETIONS_PER_TURN_MAX || !self.queues.ring.flags().cq_overflow {
                 return Ok(());
             }
             self.queues.stats.cq_overflows += 1;
             self.queues.enter(Enter::Collect)?;
+            self.reap(out);
         }
-        self.reap(out);
-        Ok(()) // the flag is still set, so the next wait will not sleep
+        Ok(()) // if the flag is still set, the next wait will not sleep
     }
 
     /// Moves one batch from the queue to `out`, without entering the kernel. Completions of the

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 
 use super::*;
-use crate::driver::request::{Interest, Key, Request, Tag};
+use crate::driver::request::{Interest, Key, Request, Tag, Wait};
 use crate::driver::uring::scripted::Submitted;
 use crate::op::OpResult;
 use crate::reactor::{Owner, Reactor};
@@ -108,7 +108,8 @@ impl Rig {
     }
 
     fn turn(&self) {
-        self.reactor().wait(false).expect("a ring that works");
+        self.reactor().fill_submission_queue().expect("a ring that works");
+        self.reactor().wait(Wait::Poll).expect("a ring that works");
         self.reactor().expire_timers();
     }
 
@@ -285,9 +286,9 @@ fn timers_ns(n: u64) -> [f64; 3] {
     let expired_ns = timed(|| {
         let mut expired_count = 0;
         while expired_count < keys.len() {
-            reactor.wait(false).expect("a ring that works");
+            reactor.wait(Wait::Poll).expect("a ring that works");
             expired_count += reactor.expire_timers();
-            reactor.run_wakers();
+            reactor.deferred.run_wakers();
         }
     });
     let (removed, expired) = (removed_count as f64, keys.len() as f64);

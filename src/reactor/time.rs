@@ -1,0 +1,81 @@
+//! The clock and the timers of a reactor.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::Reactor;
+use super::owner::Expire;
+use super::timers::{Expiry, Pending, TimerKey};
+
+/// Timers that expire in one turn. The rest expire in the next.
+const TIMERS_PER_TURN_MAX: usize = 4096;
+
+impl Reactor {
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
+    }
+
+    /// The clock as the last wait left it.
+    pub(crate) fn turn_ns(&self) -> u64 {
+        self.turn_ns.get()
+    }
+
+    /// If the loop has ended, and with it the timers of tasks: the clock as its last turn had it. A
+    /// timer that is set from now on never fires.
+    pub(crate) fn ended_ns(&self) -> Option<u64> {
+        self.ended_ns.get()
+    }
+
+    pub(crate) fn wake_at(&self, deadline_ns: u64, waker: &Waker) -> TimerKey {
+        let expiry = Expiry::Wake(waker.clone());
+        self.timers.borrow_mut().insert(deadline_ns, expiry)
+    }
+
+    pub(crate) fn expire_at(&self, deadline_ns: u64, owner: Rc<dyn Expire>) -> TimerKey {
+        self.timers.borrow_mut().insert(deadline_ns, Expiry::Call(owner))
+    }
+
+    /// Timers set so far.
+    #[cfg(test)]
+    pub(crate) fn timers_set(&self) -> u64 {
+        self.timers.borrow().set_count()
+    }
+
+    /// Makes a pending timer wake `waker`. Returns whether it is still pending.
+    pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) -> bool {
+        let pending = self.timers.borrow().look(key, waker);
+        match pending {
+            Pending::No => false,
+            Pending::Yes => true,
+            Pending::ForAnother => {
+                let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+                let former = self.timers.borrow_mut().replace_waker(key, waker);
+                drop(former);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        let removed = self.timers.borrow_mut().remove(key);
+        drop(removed); // as above
+    }
+
+    /// Collects what is due, in order of deadline and of setting. Returns how many there were.
+    pub(crate) fn expire_timers(&self) -> usize {
+        let now_ns = self.turn_ns.get();
+        self.run_watchdog(now_ns);
+        for count in 0..TIMERS_PER_TURN_MAX {
+            let expiry = self.timers.borrow_mut().pop_due(now_ns);
+            match expiry {
+                Some(Expiry::Wake(waker)) => self.deferred.wake(waker),
+                Some(Expiry::Call(owner)) => {
+                    self.deferred.run_wakers(); // they were due before it
+                    owner.expire();
+                }
+                None => return count,
+            }
+        }
+        TIMERS_PER_TURN_MAX
+    }
+}
