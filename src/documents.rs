@@ -16,6 +16,7 @@ documents! {
     Decisions: "../docs/DECISIONS.md",
     Guide: "../docs/GUIDE.md",
     KernelFacts: "../docs/KERNEL-FACTS.md",
+    HostilePeers: "../docs/HOSTILE-PEERS.md",
     Kernels: "../docs/KERNELS.md",
     Readme: "../README.md",
     Semantics: "../docs/SEMANTICS.md",
