@@ -1,4 +1,4 @@
-//! Teaches: a server that sends every byte back, one task per connection, without copying.
+//! An echo server: one task per connection, and no copy of the received bytes.
 //!
 //! `cargo run --release --example echo -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000`.
 

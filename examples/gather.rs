@@ -1,9 +1,9 @@
-//! Teaches: two slow requests at once take as long as one.
+//! Concurrent requests: two slow requests at once take as long as one.
 //!
 //! `cargo run --example gather`
 //!
-//! The first lesson of every asyncio tutorial: fetch `/delay/1` twice, one after the other and then
-//! at once. The server that takes its time is part of the example.
+//! The program requests `/delay/1` twice, one after the other, and then both at once. The slow
+//! server is part of the example.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         println!("one after the other: {:.2?}", start.elapsed());
 
         let start = Instant::now();
-        // Both are running before the first is awaited: the loop polls a task by itself.
+        // Both run before the first is awaited: the loop polls tasks, not the handle.
         let first = ringloop::spawn(fetch(addr, "/delay/1"));
         let second = ringloop::spawn(fetch(addr, "/delay/1"));
         let replies = [
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
     })
 }
 
-/// What the server sends back for `path`, head and body.
+/// Requests `path` and returns the reply, head and body.
 async fn fetch(addr: SocketAddr, path: &'static str) -> io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
@@ -69,10 +69,10 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// Longer request heads are refused.
+/// The greatest length of a request head.
 const HEAD_MAX_BYTES: usize = 8 * 1024;
 
-/// Serves one request: `/delay/{n}` is answered after `n` seconds.
+/// Serves one request. The reply to `/delay/{n}` is sent after `n` seconds.
 async fn answer(mut stream: TcpStream) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Teaches: ending a server well: stop accepting, let connections finish within a deadline, end.
+//! A graceful stop: stop accepting, let connections finish within a deadline, then end.
 //!
 //! `cargo run --example graceful_stop -- 127.0.0.1:7000`, connect a few times with
 //! `nc 127.0.0.1 7000`, then press Ctrl-C. Open connections have five seconds to end. A second
@@ -17,7 +17,7 @@ use ringloop::time::timeout;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-/// How long connections may take to finish once the server stops.
+/// The time that connections have to finish after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> io::Result<()> {
@@ -30,8 +30,8 @@ fn main() -> io::Result<()> {
         let acceptor = ringloop::spawn(accept(listener, Rc::clone(&open)));
 
         poll_fn(|cx| ctrl_c.poll(cx)).await;
-        // The task's future is dropped and its listener with it. Connections that are open go on:
-        // they are tasks of their own.
+        // Drops the future of the task, and the listener with it. Open connections go on, as they
+        // have tasks of their own.
         acceptor.abort();
         println!("stopped accepting; {} connections open", open.count.get());
 
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
             Ok(()) => println!("all connections have ended"),
             Err(_) => println!("{} connections are cut off", open.count.get()),
         }
-        Ok(()) // what is left is dropped with the loop, which still sends what was queued
+        Ok(()) // the loop drops the rest, and still sends queued bytes
     })
 }
 
@@ -49,13 +49,13 @@ async fn accept(listener: TcpListener, open: Rc<Open>) {
             Ok(stream) => {
                 let guard = Open::enter(&open);
                 ringloop::spawn(async move {
-                    let _guard = guard; // counts out when the task ends, however it ends
+                    let _guard = guard; // decrements the count when the task ends
                     if let Err(error) = echo(stream).await {
                         eprintln!("connection: {error}");
                     }
                 });
             }
-            Err(error) => return eprintln!("accepting has failed: {error}"),
+            Err(error) => return eprintln!("accept failed: {error}"),
         }
     }
 }
@@ -70,7 +70,8 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// How many connections there are, and who waits for the last to end. One thread: cells will do.
+/// The number of open connections, and the waker of the task that waits for zero. There is one
+/// thread, so cells suffice.
 #[derive(Default)]
 struct Open {
     count: Cell<usize>,
@@ -106,8 +107,8 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Ctrl-C, heard by a thread and awaited on the loop. Every waker works from every thread, so this
-/// is all it takes to hand something to a loop.
+/// Ctrl-C: a thread receives the signal, and a task of the loop awaits it. Wakers work from every
+/// thread, so a loop needs no channel of its own for this.
 #[derive(Default)]
 struct CtrlC {
     state: Mutex<Pressed>,

@@ -1,9 +1,11 @@
-//! Teaches: serving sockets that systemd has opened, so that no connection is refused in a restart.
+//! Socket activation: serves sockets that systemd has opened, so that a restart refuses no
+//! connection.
 //!
-//! `systemd-socket-activate -l 127.0.0.1:7000 target/debug/examples/socket_activation`, then
-//! `nc 127.0.0.1 7000`. Each connection reads its socket's name, and then its own bytes back. As a
-//! pair of units: `ListenStream=7000` and `FileDescriptorName=echo` in `example.socket`, and
-//! `ExecStart=` with this program in `example.service`. Without a supervisor it listens by itself.
+//! `systemd-socket-activate -l 127.0.0.1:7000 target/debug/examples/socket_activation`, then `nc
+//! 127.0.0.1 7000`. Each connection receives the name of its socket, and then its own bytes. For a
+//! pair of units, put `ListenStream=7000` and `FileDescriptorName=echo` into `example.socket`, and
+//! `ExecStart=` with this program into `example.service`. Without a supervisor the program binds an
+//! address of its own.
 
 use std::io;
 
@@ -11,7 +13,7 @@ use ringloop::net::{ActivatedListener, TcpListener, UnixListener, activated};
 use ringloop::spawn;
 
 pub(crate) fn main() -> io::Result<()> {
-    let sockets = activated()?; // before threads are started and files are opened
+    let sockets = activated()?; // before any thread is started or file is opened
     ringloop::run(async {
         let mut tasks = Vec::new();
         if sockets.is_empty() {
@@ -38,7 +40,7 @@ pub(crate) fn main() -> io::Result<()> {
     })
 }
 
-/// Both kinds of sockets are served in the same way.
+/// Defines a server for one kind of listener.
 macro_rules! serve {
     ($serve:ident: $listener:ty) => {
         async fn $serve(name: String, listener: $listener) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Teaches: the four ways to wait for a moment: `sleep`, `interval`, `timeout` and `call_later`.
+//! Timers: `sleep`, `interval`, `timeout` and `call_later`.
 //!
 //! `cargo run --example timers`
 
@@ -12,32 +12,32 @@ const TENTH: Duration = Duration::from_millis(100);
 fn main() {
     ringloop::run(async {
         let start = Instant::now();
-        let say = move |what: &str| println!("{:>4} ms  {what}", start.elapsed().as_millis());
+        let print = move |text: &str| println!("{:>4} ms  {text}", start.elapsed().as_millis());
 
-        // A plain callback, on the loop's thread. It needs no task, and runs once.
-        call_later(5 * TENTH, move || say("call_later: the callback ran"));
-        // Cancelled before it was due: its timer is gone at once. Dropping the handle, as above,
-        // would have changed nothing.
+        // A callback on the loop's thread. It needs no task, and runs once.
+        call_later(5 * TENTH, move || print("call_later: the callback ran"));
+        // A cancelled callback: its timer is removed at once. Dropping the handle, as above, does
+        // not cancel.
         let unwanted = call_later(5 * TENTH, || unreachable!("it was cancelled"));
         unwanted.cancel();
 
         sleep(TENTH).await;
-        say("sleep: a tenth of a second");
+        print("sleep: a tenth of a second");
 
         // The first tick comes at once. The schedule is fixed, so slow work between two ticks does
-        // not shift the ones after it.
+        // not delay later ticks.
         let mut ticks = interval(TENTH);
         for number in 1..=3 {
             ticks.tick().await;
-            say(&format!("interval: tick {number}"));
+            print(&format!("interval: tick {number}"));
         }
 
-        // What does not end in time is dropped, and dropping a sleep removes its timer.
+        // A future that does not end in time is dropped. Dropping a sleep removes its timer.
         let slow = timeout(TENTH, sleep(Duration::MAX)).await;
-        say(&format!("timeout: {}", slow.unwrap_err()));
-        let quick = timeout(TENTH, async { "the value of a future that was quick enough" }).await;
-        say(&format!("timeout: {}", quick.unwrap()));
+        print(&format!("timeout: {}", slow.unwrap_err()));
+        let quick = timeout(TENTH, async { "the value of a future that ended in time" }).await;
+        print(&format!("timeout: {}", quick.unwrap()));
 
-        sleep(2 * TENTH).await; // so that the callback has its turn before the loop ends
+        sleep(2 * TENTH).await; // until the callback has run
     });
 }

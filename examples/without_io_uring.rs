@@ -1,5 +1,5 @@
-//! Runs a program, and all that it starts, as if io_uring were forbidden: shows how a server
-//! behaves in a container that refuses it, without a container.
+//! Runs a program, and its children, with io_uring forbidden. So a server can be tried as in a
+//! container whose seccomp profile forbids io_uring.
 //!
 //! ```sh
 //! cargo build --release --examples
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::env::consts::ARCH.try_into()?,
     )?
     .try_into()?;
-    seccompiler::apply_filter(&filter)?; // stays in force across exec and fork
+    seccompiler::apply_filter(&filter)?; // holds across fork and exec
 
-    Err(Command::new(program).args(arguments).exec().into()) // returns only if it fails
+    Err(Command::new(program).args(arguments).exec().into()) // `exec` returns only if it fails
 }
