@@ -1,15 +1,15 @@
-//! How costs grow with the number of idle connections and timers, on the real kernel.
+//! Growth of costs with the number of idle connections and timers, on the real kernel.
 //!
-//! `cargo bench --bench growth` prints a table for up to 9 000 connections (a process has 20 000
-//! descriptors, and both ends are here) and 10⁶ timers. `cargo test` runs it with small numbers.
-//! Counts decide (cancels, submissions, bytes), times are printed and marked. It uses what programs
-//! use, and needs no way into the crate. What needs 10⁵ operations and more is measured on a
-//! scripted ring, in `src/runtime/tests/growth.rs`.
+//! `cargo bench --bench growth` prints a table for up to 9 000 connections (both ends are in this
+//! process, which has 20 000 descriptors) and 10⁶ timers. `cargo test` runs it with small numbers.
+//! Counts (cancels, submissions, bytes) must keep their bounds; times are printed and marked. It
+//! uses the public interface only. Costs at 10⁵ operations and more are measured on a scripted
+//! ring, in `src/runtime/tests/growth.rs`.
 //!
 //! `RINGLOOP_DRIVER` chooses the driver.
 
 #[path = "../../tests/hostile/counting.rs"]
-#[allow(dead_code)] // the peak is of no use here
+#[allow(dead_code)] // the peak is not used here
 mod counting;
 #[path = "../../tests/common/limits.rs"]
 mod limits;
@@ -35,10 +35,10 @@ static ALLOCATOR: counting::Counting = counting::Counting;
 
 const DESCRIPTORS: u64 = 20_000;
 
-/// How often each thing is done and measured.
+/// The number of times that each cost is measured.
 const REPEATS: usize = 64;
 
-/// Turns of which the cost is measured.
+/// The number of turns whose cost is measured.
 const TURNS: u32 = 2_000;
 
 fn main() {
@@ -77,10 +77,10 @@ async fn armed(listener: &TcpListener) -> (TcpStream, std::net::TcpStream) {
 async fn arm(stream: &mut TcpStream) {
     let mut reading = pin!(stream.recv());
     let is_ready = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_ready())).await;
-    assert!(!is_ready, "nothing has been sent");
+    assert!(!is_ready, "the read is ready although the peer has sent nothing");
 }
 
-/// As [`armed`], but the program has had the descriptor.
+/// Like [`armed`], but the program has made the descriptor.
 async fn exposed() -> (TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     let peer = std::net::TcpStream::connect(listener.local_addr().expect("an address"));
@@ -89,7 +89,7 @@ async fn exposed() -> (TcpStream, std::net::TcpStream) {
     (stream, peer.expect("a connection"))
 }
 
-/// Runs `f` often; the median of the times and the mean of the counts.
+/// Runs `f` several times. Returns the median of the times and the mean of the counts.
 async fn repeat(count: fn(&Metrics) -> u64, mut f: impl AsyncFnMut() -> f64) -> Cost {
     let before = count(&metrics());
     let mut all = Vec::with_capacity(REPEATS);

@@ -1,12 +1,12 @@
-//! A table of growth: what something costs at several sizes, and the exponent of its growth.
+//! A table of growth: the cost of a unit at several sizes, and the exponent of its growth.
 //!
-//! The exponent is the slope of log cost over log size by least squares. Counts must keep to their
-//! bound. Times are printed and marked when they are above theirs, and fail nothing: they depend on
-//! caches and on other programs.
+//! The exponent is the slope of log cost over log size by least squares. Counts must keep their
+//! bound. Times above theirs are marked and are not a failure, as they depend on caches and on
+//! other programs.
 
 use std::fmt;
 
-/// How a cost may grow with the size.
+/// The bound of the growth of a cost with the size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Growth {
     Constant,
@@ -24,8 +24,8 @@ impl Growth {
         }
     }
 
-    /// The largest exponent of a time without a mark. What touches one of n things meets a colder
-    /// cache when there are more, which is worth about 0.2.
+    /// The largest exponent of a time without a mark. With more items, a random one is less often
+    /// in the cache, which adds about 0.2.
     fn time_max(self) -> f64 {
         match self {
             Growth::Constant => 0.25,
@@ -35,7 +35,7 @@ impl Growth {
     }
 }
 
-/// What one thing costs at one size.
+/// The cost of one unit at one size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     pub(crate) count: f64,
@@ -44,7 +44,7 @@ pub(crate) struct Cost {
 
 pub(crate) struct Row {
     name: &'static str,
-    /// What is counted.
+    /// The count.
     unit: &'static str,
     growth: Growth,
     costs: Vec<(u64, Cost)>,
@@ -56,7 +56,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds what `name` costs at size `n`.
+    /// Adds the cost of `name` at size `n`.
     pub(crate) fn add(
         &mut self,
         (name, unit, growth): (&'static str, &'static str, Growth),
@@ -73,7 +73,7 @@ impl Table {
         row.costs.push((n, cost));
     }
 
-    /// The largest count of a unit, of what may not grow.
+    /// The largest count of a unit whose count must not grow.
     #[allow(dead_code)] // each user of the table has its own bounds
     pub(crate) fn count_max(&self, unit: &str) -> f64 {
         let rows =
@@ -81,7 +81,7 @@ impl Table {
         rows.flat_map(|row| &row.costs).map(|(_, cost)| cost.count).fold(0.0, f64::max)
     }
 
-    /// Fails if a count grows faster than it may.
+    /// Fails if a count grows faster than its bound.
     pub(crate) fn check(&self) {
         for row in &self.rows {
             let (slope, max) = (row.slope(|cost| cost.count), row.growth.count_max());
@@ -98,7 +98,7 @@ impl Table {
 impl Row {
     fn slope(&self, value: impl Fn(&Cost) -> f64) -> f64 {
         let points = self.costs.iter().map(|(n, cost)| {
-            // Nothing at all counts as one, which has a logarithm and no slope.
+            // Zero counts as one, whose logarithm exists.
             ((*n as f64).ln(), value(cost).max(1.0).ln())
         });
         let points: Vec<(f64, f64)> = points.collect();

@@ -1,12 +1,13 @@
-//! Command lines: options are taken one by one; a wrong one prints the usage and ends the process.
-//! And the other end of a process: its exit code.
+//! Command lines and exit codes.
+//!
+//! Options are taken one by one. An invalid one prints the usage and ends the process.
 
 use std::fmt::Display;
 use std::io;
 use std::process::{ExitCode, exit};
 use std::str::FromStr;
 
-/// The arguments that have not been taken yet.
+/// The remaining arguments.
 #[derive(Debug)]
 pub struct Args {
     rest: std::vec::IntoIter<String>,
@@ -23,7 +24,7 @@ impl Args {
         }
     }
 
-    /// The next argument, whatever it is. `--help` is answered here.
+    /// Takes the next argument. `--help` prints the usage and ends the process.
     pub fn take(&mut self) -> Option<String> {
         let arg = self.rest.next()?;
         if arg == "--help" || arg == "-h" {
@@ -33,7 +34,7 @@ impl Args {
         Some(arg)
     }
 
-    /// The value that must follow `option`.
+    /// Takes the value of `option`.
     pub fn value<T>(&mut self, option: &str) -> T
     where
         T: FromStr,
@@ -46,14 +47,14 @@ impl Args {
             .unwrap_or_else(|error| self.reject(&format!("{option} {text}: {error}")))
     }
 
-    /// Says what is wrong, and how it is meant; ends the process.
+    /// Prints the problem and the usage, and ends the process.
     pub fn reject(&self, what: &str) -> ! {
         eprintln!("{what}\n{}", self.usage);
         exit(2);
     }
 }
 
-/// How the process ends. An error is told in words; returned from `main` it would be told as Rust.
+/// The exit code of the process. Prints an error as text; `main` would print its `Debug` form.
 pub fn exit_code(result: io::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("{error}");

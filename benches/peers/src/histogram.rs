@@ -1,4 +1,4 @@
-//! Latencies, counted in buckets whose width grows with the value.
+//! A histogram of latencies, with buckets whose width grows with the value.
 //!
 //! Each power of two is cut into 128 buckets, so a percentile is less than 1 % too high. The whole
 //! range of `u64` fits into 58 KiB, of which a run touches a few lines.
@@ -30,7 +30,7 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// Forgets everything counted so far.
+    /// Resets all counts.
     pub fn clear(&mut self) {
         self.counts.fill(0);
         self.total = 0;
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(highest_of(BUCKETS - 1), u64::MAX);
     }
 
-    /// Goal: percentiles name the right value, to within a bucket.
+    /// Goal: percentiles are right to within a bucket.
     ///
     /// Method: count 1..=100 000 once each, where every percentile is known.
     ///

@@ -1,15 +1,15 @@
-//! What the floors, the generator and the comparison share.
+//! The code that the floors, the generator and the comparison share.
 //!
-//! | module | what lives there |
+//! | module | content |
 //! |---|---|
 //! | [`args`] | command lines |
 //! | [`histogram`] | latencies, counted in buckets |
-//! | [`process`] | what `/proc` says about the server: its CPU time and its memory |
+//! | [`process`] | CPU time and memory of the server, from `/proc` |
 //! | [`report`] | the one JSON line that `drive` prints and `compare` reads |
 //! | [`sys`] | listener, epoll, affinity, limits: every system call that std does not wrap |
 //!
-//! **Absent on purpose.** Nothing here knows ringloop, so a fault of the library cannot hide in the
-//! instrument that measures it.
+//! **Absent on purpose.** ringloop: a fault of the library must not affect the instrument that
+//! measures it.
 
 pub mod args;
 pub mod histogram;

@@ -1,17 +1,17 @@
-//! What `/proc` says about another process.
+//! CPU time and memory of another process, from `/proc`.
 
 use std::fs;
 use std::io;
 
-/// The time that all threads of `pid` have been running, in nanoseconds.
+/// The CPU time of all threads of `pid`, in nanoseconds.
 ///
-/// The scheduler brings a thread's figure up to date when it is switched out and on the timer
-/// tick, so a thread that runs right now reads up to one tick too low. Threads that ended are not
-/// in the sum: measure servers that keep theirs. Workers of a ring count, they are threads too.
+/// The scheduler updates the figure of a thread when it switches it out and on the timer tick, so
+/// the figure of a running thread is up to one tick too low. Threads that have ended are not in the
+/// sum: measure servers that keep theirs. The kernel's workers of a ring are threads too.
 pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     let mut sum_ns = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the listing and the read; it is then simply not in the sum.
+        // A thread that ends between the listing and the read is not in the sum.
         let Ok(text) = fs::read_to_string(entry?.path().join("schedstat")) else {
             continue;
         };
@@ -38,7 +38,7 @@ pub fn rss_kib(pid: u32) -> io::Result<u64> {
 mod tests {
     use super::*;
 
-    /// Goal: work of any thread shows in the sum.
+    /// Goal: the sum has the work of every thread.
     ///
     /// Method: a second thread spins until the sum has moved by 10 ms; it must.
     ///

@@ -1,11 +1,11 @@
-//! The one JSON line in which `drive` says what it saw, and `compare` reads it.
+//! The report of a run: one JSON line that `drive` prints and `compare` reads.
 
 use std::fmt::Write;
 
-/// What one run of the generator found.
+/// The results of one run of the generator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Connections asked for.
+    /// The number of requested connections.
     pub connections: u64,
     /// Connections that were answered at least once.
     pub served: u64,
@@ -19,14 +19,14 @@ pub struct Report {
     pub p50_us: f64,
     pub p99_us: f64,
     pub p999_us: f64,
-    /// What the server used, if `--pid` named it.
+    /// The resources of the server, if `--pid` named it.
     pub server: Option<ServerUse>,
 }
 
-/// What the server used.
+/// The resources that the server used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerUse {
-    /// Run time of all its threads inside the measured window.
+    /// CPU time of all its threads inside the measured window.
     pub cpu_ns: u64,
     /// Resident memory at the end of the window, all connections still open.
     pub rss_kib: u64,
@@ -43,9 +43,9 @@ impl Report {
         self.messages as f64 / self.seconds
     }
 
-    /// One line, without its end. The server's figures are there only if they are known.
+    /// One line, without a newline. It has the server's figures only if they are known.
     pub fn to_json(&self) -> String {
-        // No `..`: a new field must be printed, or this does not compile.
+        // Without `..`, so that a new field is a compile error until it is printed.
         let Self {
             connections,
             served,
@@ -73,7 +73,7 @@ impl Report {
         json
     }
 
-    /// Reads what `to_json` wrote. `None` if a field is missing or no number.
+    /// Parses the output of `to_json`. `None` if a field is missing or not a number.
     pub fn from_json(json: &str) -> Option<Self> {
         let number = |name| number_in(json, name);
         let count = |name| number(name).map(|value| value as u64);
@@ -108,7 +108,7 @@ mod tests {
 
     /// Goal: `compare` reads exactly what `drive` wrote.
     ///
-    /// Method: there and back, with and without a server; then a line that lacks a field.
+    /// Method: write and read, with and without a server; then a line that lacks a field.
     ///
     /// Kills: two names for one field; a prefix of a name matching another field.
     #[test]

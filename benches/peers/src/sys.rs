@@ -1,7 +1,7 @@
 //! The system calls that std does not wrap, each behind a safe function.
 //!
-//! **Absent on purpose.** No policy: who is pinned where and what a readiness means is decided by
-//! the binaries.
+//! **Absent on purpose.** Policy: the binaries decide which process is pinned to which core, and
+//! what to do with events.
 #![allow(unsafe_code)] // this is where the package calls libc
 
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// Connections that may wait for an accept. Every contestant uses this figure.
+/// The backlog of a listener. All contestants use this number.
 pub const BACKLOG: i32 = 4096;
 
-/// Lets this process open as many files as it may, and says how many that is.
+/// Raises the limit of open files to its maximum, and returns it.
 pub fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -37,7 +37,7 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Keeps the calling thread, and what it starts later, on one core.
+/// Pins the calling thread, and the threads and processes that it starts later, to one core.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
     if core >= libc::CPU_SETSIZE as usize {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -53,8 +53,8 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `command` start on one core, and die with this process: a comparison that is interrupted
-/// leaves no server behind to disturb the next one.
+/// Makes `command` start on one core and end with this process, so that an interrupted comparison
+/// leaves no server behind.
 pub fn bind_child(command: &mut Command, core: usize) {
     let parent = std::process::id();
     let in_child = move || {
@@ -68,13 +68,13 @@ pub fn bind_child(command: &mut Command, core: usize) {
         };
         check(result)?;
         if parent_now != parent {
-            // It died before we asked to be told.
+            // The parent ended before the call.
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         Ok(())
     };
     // SAFETY: between fork and exec the closure makes three plain system calls; it takes no lock
-    // and allocates nothing, for all its errors are bare numbers.
+    // and allocates nothing, as its errors are plain numbers.
     unsafe { command.pre_exec(in_child) };
 }
 
@@ -96,11 +96,11 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Takes one connection that is already there, or fails with `WouldBlock` if the listener is
-/// non-blocking. One call, where std would need a second one for the non-blocking mode.
+/// Takes one waiting connection, or fails with `WouldBlock` if the listener is non-blocking. It is
+/// one call, where std would need a second one for the non-blocking mode.
 pub fn accept_nonblocking(listener: &TcpListener) -> io::Result<TcpStream> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: null pointers say that the peer's address is not wanted.
+    // SAFETY: with null pointers the kernel does not write the peer's address.
     let result = unsafe {
         libc::accept4(
             listener.as_raw_fd(),
@@ -110,12 +110,12 @@ pub fn accept_nonblocking(listener: &TcpListener) -> io::Result<TcpStream> {
         )
     };
     let fd = check(result)?;
-    // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
+    // SAFETY: the call above made this descriptor, and no other value owns it.
     Ok(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// Starts a connection, without delay and without waiting for it: it is there, or has failed, when
-/// epoll says that it is writable.
+/// Starts a connection, with `TCP_NODELAY`, and does not wait for it. When epoll reports the socket
+/// as writable, the connection is made or has failed.
 pub fn start_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
@@ -126,7 +126,7 @@ pub fn start_connect(addr: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Waits until `file` is readable or at its end; `false` if that takes longer than `limit`.
+/// Waits until `file` is readable or at its end. Returns `false` after `limit`.
 pub fn wait_readable(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
     let mut poll = libc::pollfd {
         fd: file.as_raw_fd(),
@@ -134,7 +134,7 @@ pub fn wait_readable(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
         revents: 0,
     };
     let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one live `pollfd`, and the count says one.
+    // SAFETY: one live `pollfd`, and the count is one.
     let count = check(unsafe { libc::poll(&mut poll, 1, limit_ms) })?;
     Ok(count > 0)
 }
@@ -145,17 +145,17 @@ pub struct Epoll {
     fd: OwnedFd,
 }
 
-/// Both directions and the end of the stream, each told once per change.
+/// Both directions and the end of the stream, edge-triggered.
 pub const EDGES: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 
-/// The peer has stopped sending, or the connection is gone.
+/// The peer has finished sending, or the connection has ended.
 pub const HUNG_UP: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes and returns plain numbers.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
+        // SAFETY: the call above made this descriptor, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Self { fd })
     }
@@ -174,7 +174,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// Waits for events, at most `timeout_ms` (−1: no limit). A signal counts as none.
+    /// Waits for events, for at most `timeout_ms` (−1: no limit). A signal ends the wait without
+    /// events.
     pub fn wait(&self, events: &mut Events, timeout_ms: i32) -> io::Result<()> {
         events.ready_count = 0;
         let entries = &mut events.entries;
@@ -196,7 +197,7 @@ impl Epoll {
     }
 }
 
-/// Room for the answer of one `Epoll::wait`.
+/// The events of one `Epoll::wait`.
 pub struct Events {
     entries: Vec<libc::epoll_event>,
     ready_count: usize,
@@ -241,9 +242,9 @@ fn check(result: i32) -> io::Result<i32> {
 mod tests {
     use super::*;
 
-    /// Goal: what `listen` promises about accepted sockets.
+    /// Goal: accepted sockets have `TCP_NODELAY`.
     ///
-    /// Method: one connection; ask the accepted end.
+    /// Method: one connection, and the option of the accepted end.
     ///
     /// Kills: leaving `set_tcp_nodelay` out of `listen`.
     #[test]

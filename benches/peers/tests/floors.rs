@@ -1,8 +1,8 @@
-//! The floors under the conditions that break echo servers: few buffers, small queues, no
-//! descriptors left, peers that close early or read late.
+//! Tests of the floors under conditions that break echo servers: few buffers, small queues, no
+//! descriptors, peers that close early or read late.
 //!
-//! Each test runs the real binaries. The generator checks every byte, so that a floor which mixes
-//! up buffers cannot pass as a fast one.
+//! Each test runs the real binaries. The generator checks every byte, so a floor that mixes up
+//! buffers fails.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,7 +18,7 @@ const FLOORS: [&str; 2] = [
 ];
 const RING_FLOOR: &str = FLOORS[0];
 
-/// More than the kernel takes for one connection whose peer does not read.
+/// More bytes than the kernel buffers for one connection whose peer does not read.
 const FLOOD_LEN: usize = 16 * 1024 * 1024;
 
 struct Floor {
@@ -70,7 +70,7 @@ impl Floor {
         assert!(report.messages > 0, "{args}: {report:?}");
     }
 
-    /// CPU time over a stretch in which `stream` gets no byte.
+    /// The CPU time of the server while `stream` receives no byte.
     fn cpu_ns_while_silent(&self, mut stream: &TcpStream, silence: Duration) -> u64 {
         let before_ns = process::cpu_ns(self.child.id()).unwrap();
         stream.set_read_timeout(Some(silence)).unwrap();
@@ -103,7 +103,7 @@ fn expect_echo(mut stream: &TcpStream) {
     assert_eq!(&answer, b"hello");
 }
 
-/// Goal: both floors echo what they get, whatever its size.
+/// Goal: both floors echo messages of every size.
 ///
 /// Method: messages of 1 B, of 64 B, and of many buffers, over several connections.
 ///
@@ -119,12 +119,12 @@ fn messages_of_any_size_come_back() {
     }
 }
 
-/// Goal: a reply that does not fit into the socket waits, and nothing of it is lost.
+/// Goal: a reply that does not fit into the socket waits, and no byte of it is lost.
 ///
 /// Method: a client sends without reading until it blocks, so that the server blocks too; then it
 /// reads everything, and compares.
 ///
-/// Kills: dropping what a short send left over; not resuming when there is room again.
+/// Kills: dropping the rest of a short send; not resuming when there is room again.
 #[test]
 fn replies_wait_for_a_slow_reader() {
     for path in FLOORS {
@@ -156,8 +156,8 @@ fn replies_wait_for_a_slow_reader() {
     }
 }
 
-/// Goal: the ring floor lives with fewer buffers than connections, and with queues that overflow
-/// all the time.
+/// Goal: the ring floor works with fewer buffers than connections, and with queues that overflow in
+/// every turn.
 ///
 /// Method: pools of 1 and of 4 buffers for 200 connections; then a completion queue of 8 entries.
 ///
@@ -177,10 +177,10 @@ fn the_ring_floor_serves_from_little() {
     }
 }
 
-/// Goal: connections that starve for a buffer wait for it asleep, and are served when one is back.
+/// Goal: connections that wait for a buffer use no CPU, and are served when one is returned.
 ///
-/// Method: one client floods and does not read, which takes both buffers; another one's message
-/// must wait, and the server with it. Then the first reads, and the second is served.
+/// Method: one client floods and does not read, which takes both buffers. The message of a second
+/// client must wait, and the server must sleep. Then the first reads, and the second is served.
 ///
 /// Kills: arming at once on `ENOBUFS`, which spins; arming only connections that have data.
 #[test]
@@ -194,7 +194,7 @@ fn starved_connections_wait_asleep() {
     });
 
     let idle: Vec<TcpStream> = (0..20).map(|_| floor.connect()).collect();
-    // Until the flood is stuck: a connection that is not served within the wait proves it.
+    // Until the flood is stuck, which a connection that is not served within the wait proves.
     let stuck = loop {
         let mut probe = floor.connect();
         probe
@@ -255,7 +255,7 @@ fn out_of_descriptors_the_floors_wait_asleep() {
     }
 }
 
-/// Goal: peers that leave in any way cost nothing lasting.
+/// Goal: peers that leave in any way leave no descriptor or buffer behind.
 ///
 /// Method: clients that finish sending and then read; that leave without reading, so that the
 /// server's send fails; that reset at once. A server limited to 64 files must survive 1000 of them.

@@ -1,19 +1,19 @@
-//! The generator: a closed loop over many connections, one message outstanding on each.
+//! The load generator: a closed loop over many connections, with one message in flight on each.
 //!
 //! # A run
 //!
 //! 1. **Ramp.** Connections are opened, at most [`RAMP_IN_FLIGHT_MAX`] between their `connect` and
-//!    their first echo, so that the server's backlog never fills. A connection that has been served
-//!    once then waits for the others.
-//! 2. **Warm-up.** All start at once, and go on for `--warmup` seconds that are not counted.
-//! 3. **Window.** `-d` seconds. The server's CPU time and the count of messages are read at its
-//!    begin and at its end, with all connections open and busy.
+//!    their first echo, so that the server's backlog does not fill. A connection with one echo then
+//!    waits for the others.
+//! 2. **Warm-up.** All connections start at once, for `--warmup` seconds that are not counted.
+//! 3. **Window.** `-d` seconds. The server's CPU time and the number of messages are read at its
+//!    start and at its end, with all connections open and busy.
 //!
-//! Every echo is checked, in length and in content: a message carries the number of its connection
-//! and its own, so bytes that went to the wrong connection, twice or in the wrong order are errors.
-//! A connection with an error is closed and not replaced.
+//! The length and the content of every echo are checked: a message carries the number of its
+//! connection and its own, so bytes on the wrong connection, duplicates and bytes in the wrong
+//! order are errors. A connection with an error is closed and not replaced.
 //!
-//! **Absent on purpose.** No ringloop and no ring: the instrument is epoll and std alone.
+//! **Absent on purpose.** ringloop and io_uring: the generator uses epoll and std only.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,8 +34,8 @@ const EVENTS_MAX: usize = 256;
 const RAMP_IN_FLIGHT_MAX: usize = 256;
 const RAMP_LIMIT: Duration = Duration::from_secs(30);
 const SCRATCH_LEN: usize = 64 * 1024;
-/// Further errors are counted, but not told.
-const ERRORS_TOLD_MAX: u64 = 5;
+/// The number of errors that are printed. Further ones are counted only.
+const ERRORS_PRINTED_MAX: u64 = 5;
 /// Descriptors that are not connections: standard streams, epoll, `/proc`.
 const FILES_RESERVED: u64 = 16;
 
@@ -116,15 +116,15 @@ fn parse() -> Options {
 struct Drive<'a> {
     options: &'a Options,
     epoll: Epoll,
-    /// By token. A number is never used twice, so an event cannot meet the wrong connection.
+    /// By token. A token is used once, so an event cannot reach the wrong connection.
     conns: Vec<Option<Conn>>,
     bench: Bench,
 }
 
-/// What all connections work with, one after the other.
+/// The state that all connections share.
 struct Bench {
     phase: Phase,
-    /// Connections that have been served once or have failed before that.
+    /// Connections that have received one echo, or have failed before it.
     settled_count: usize,
     served: u64,
     messages: u64,
@@ -136,7 +136,7 @@ struct Bench {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    /// A connection rests after its first echo.
+    /// A connection pauses after its first echo.
     Ramp,
     /// A connection sends its next message at once.
     Loop,
@@ -146,7 +146,7 @@ struct Conn {
     token: usize,
     stream: TcpStream,
     stage: Stage,
-    /// Number and start of the message under way.
+    /// Number and start time of the message in flight.
     sequence: u32,
     started: Instant,
     sent_len: usize,
@@ -156,7 +156,7 @@ struct Conn {
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     Connecting,
-    /// Connected, first echo not yet here.
+    /// Connected, before the first echo.
     Fresh,
     Served,
 }
@@ -217,7 +217,7 @@ impl<'a> Drive<'a> {
         })
     }
 
-    /// Opens all connections and waits until each has been served once, or has failed.
+    /// Opens all connections and waits until each has received one echo, or has failed.
     fn ramp(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let deadline = Instant::now() + RAMP_LIMIT;
@@ -240,7 +240,9 @@ impl<'a> Drive<'a> {
         for token in 0..self.conns.len() {
             self.with_conn(token, |conn, _| match conn.stage {
                 Stage::Served => Ok(()),
-                Stage::Connecting | Stage::Fresh => Err(io::Error::other("never served")),
+                Stage::Connecting | Stage::Fresh => {
+                    Err(io::Error::other("no echo in the time of the ramp"))
+                }
             });
         }
         Ok(())
@@ -287,7 +289,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Runs `step` on a connection that is still open, and closes it if that fails.
+    /// Runs `step` on a connection that is open, and closes the connection if it fails.
     fn with_conn(
         &mut self,
         token: usize,
@@ -325,7 +327,7 @@ impl Conn {
         self.send(bench)
     }
 
-    /// Sends what is left of the message until it is gone or the socket blocks.
+    /// Sends the rest of the message, until all of it is sent or the socket blocks.
     fn send(&mut self, bench: &mut Bench) -> io::Result<()> {
         if self.sent_len == bench.message.len() {
             return Ok(());
@@ -354,7 +356,7 @@ impl Conn {
                 Err(error) => return Err(error),
             };
             self.check(len, bench)?;
-            // A part-filled buffer has emptied the socket, and later bytes are a new edge; but
+            // A partly filled buffer has emptied the socket, and later bytes are a new edge; but
             // an end of the stream that came with these bytes is not.
             if len < bench.scratch.len() && bits & HUNG_UP == 0 {
                 return Ok(());
@@ -362,7 +364,7 @@ impl Conn {
         }
     }
 
-    /// Compares `len` received bytes with what was sent. A complete echo is counted, and followed
+    /// Compares `len` received bytes with the sent ones. A complete echo is counted, and followed
     /// by the next message unless connections are still being opened.
     fn check(&mut self, len: usize, bench: &mut Bench) -> io::Result<()> {
         let end = self.received_len + len;
@@ -374,7 +376,7 @@ impl Conn {
         }
         let sent = bench.message.of(self.token, self.sequence);
         if bench.scratch[..len] != sent[self.received_len..end] {
-            return Err(io::Error::other("the echo is not what was sent"));
+            return Err(io::Error::other("the echo differs from the sent bytes"));
         }
         self.received_len = end;
         if end < sent.len() {
@@ -406,13 +408,13 @@ impl Bench {
             self.settled_count += 1;
         }
         self.errors += 1;
-        if self.errors <= ERRORS_TOLD_MAX {
+        if self.errors <= ERRORS_PRINTED_MAX {
             eprintln!("drive: connection {token}: {error}");
         }
     }
 }
 
-/// The bytes of a message: a pattern, marked with the connection and the message's number.
+/// The bytes of a message: a pattern with the numbers of the connection and of the message.
 struct Message {
     bytes: Vec<u8>,
 }
@@ -431,13 +433,13 @@ impl Message {
     fn of(&mut self, token: usize, sequence: u32) -> &[u8] {
         let mark = ((token as u64) << 32) | u64::from(sequence);
         let mark_len = self.bytes.len().min(size_of_val(&mark));
-        // Little-endian: what a message shorter than the mark keeps is what changes each time.
+        // Little-endian, so that a message shorter than the mark has the bytes that change.
         self.bytes[..mark_len].copy_from_slice(&mark.to_le_bytes()[..mark_len]);
         &self.bytes
     }
 }
 
-/// Rounded up, so that the last millisecond is not spent on waits of none.
+/// Rounds up to milliseconds, so that the last wait is not a loop of zero timeouts.
 fn whole_ms(left: Duration) -> i32 {
     i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
 }

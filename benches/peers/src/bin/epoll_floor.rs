@@ -3,22 +3,23 @@
 //! # The turn
 //!
 //! 1. `epoll_wait` for up to [`EVENTS_MAX`] events.
-//! 2. The listener is ready: accept until it says `EAGAIN`.
-//! 3. A connection is ready: send what a short send left over, then receive and send in turn.
+//! 2. The listener is ready: accept until `EAGAIN`.
+//! 3. A connection is ready: send the rest of a short send, then receive and send in turn.
 //!
 //! In the closed loop this makes one `recv` and one `send` per message.
 //!
 //! # Some facts about edges
 //!
-//! An edge is told once, so a connection must be used until it blocks. A stream that fills only
-//! part of the buffer has been emptied: later bytes make a new edge, and the `recv` that would
-//! answer `EAGAIN` can be saved (epoll(7)). A FIN that came *with* the bytes makes no further
-//! edge; `EPOLLRDHUP` in the event at hand tells, and then the read goes on to the end.
+//! An edge is reported once, so a connection must be used until it blocks. A stream that fills only
+//! a part of the buffer is empty: later bytes make a new edge, and the `recv` that would return
+//! `EAGAIN` is not needed (epoll(7)). A FIN that came *with* the bytes makes no further edge; the
+//! event has `EPOLLRDHUP` then, and the read goes on to the end.
 //!
-//! Each event carries all the bits that hold at that moment, not only the one that changed.
-//! So a hang-up seen while a reply was blocked is seen again with the `EPOLLOUT` that resumes it.
+//! Each event has all the bits that hold at that moment, not only the one that changed. So a
+//! hang-up that is seen while a reply is blocked is seen again with the `EPOLLOUT` that resumes the
+//! reply.
 //!
-//! **Absent on purpose.** No fairness: a peer that never stops sending keeps the turn to itself.
+//! **Absent on purpose.** Fairness: a peer that sends without a pause keeps the turn to itself.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -60,7 +61,7 @@ struct Server {
     accept: Accept,
     /// By descriptor, which is also the token.
     ///
-    /// A number is used again after a close, even within one batch of events. That is harmless:
+    /// A number is used again after a close, even within one batch of events. That is safe:
     /// a batch holds one event per descriptor, and a connection is closed only by its own.
     conns: Vec<Option<Conn>>,
     conn_count: usize,
@@ -69,14 +70,14 @@ struct Server {
 
 struct Conn {
     stream: TcpStream,
-    /// What a short send left over. Nothing is received while there is some.
+    /// The rest of a short send. The connection does not receive while there is one.
     unsent: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Accept {
     Running,
-    /// Out of descriptors; goes on when a connection has closed (H50).
+    /// Out of descriptors: accepting goes on when a connection has closed (H50).
     Paused,
 }
 
@@ -128,9 +129,9 @@ impl Server {
             };
             match error.raw_os_error() {
                 Some(libc::EAGAIN) => return Ok(()),
-                // The client has gone while it waited; the next one may be there.
+                // The client has left while it waited; another one may wait.
                 Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
-                // The edge is used up and the client still waits: `close` comes back here.
+                // There will be no further edge, and the client still waits: `close` accepts again.
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
                     if self.conn_count > 0 =>
                 {
@@ -144,7 +145,7 @@ impl Server {
 
     fn insert(&mut self, stream: TcpStream) -> io::Result<()> {
         let fd = stream.as_raw_fd();
-        // What arrived before this makes an event too: adding counts as an edge.
+        // Bytes that arrived before make an event too: adding a descriptor is an edge.
         self.epoll.add(fd, EDGES, fd as u64)?;
         let index = fd as usize;
         if index >= self.conns.len() {
@@ -216,8 +217,8 @@ impl Conn {
     }
 }
 
-/// Sends until all is gone or the socket says `EAGAIN`, and only that: the `EAGAIN` is what asks
-/// the kernel for the edge that resumes.
+/// Sends until all bytes are sent or the socket returns `EAGAIN`. Only after `EAGAIN` does the
+/// kernel report the edge that resumes.
 fn send_until_blocked(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent_len = 0;
     while sent_len < bytes.len() {

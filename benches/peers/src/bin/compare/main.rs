@@ -1,11 +1,11 @@
-//! Runs contestants in turn and prints one table.
+//! The comparison: runs contestants in turn and prints one table.
 //!
-//! For each number of connections: rounds, and in each round every contestant once (A B C, A B C,
-//! …), so that whatever else the machine does meets all of them alike. Each run has a fresh server
-//! on one core and a fresh generator on another.
+//! For each number of connections there are rounds, and each round runs every contestant once (A B
+//! C, A B C, …), so that other activity of the machine affects all of them alike. Each run has a
+//! new server on one core and a new generator on another.
 //!
-//! The first contestant is the floor. A claim needs both ratios, that of the minima and that of
-//! the medians: the minimum drops what the machine did, the median what luck did.
+//! The first contestant is the floor. A claim needs both ratios, that of the minima and that of the
+//! medians: the minimum excludes other activity, the median excludes luck.
 
 mod server;
 mod table;
@@ -38,7 +38,7 @@ struct Options {
     contestants: Vec<Contestant>,
 }
 
-/// Who runs: a name for the table, and how to start the server.
+/// A contestant: its name in the table, and the command that starts its server.
 struct Contestant {
     name: String,
     command: Vec<String>,
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn run() -> io::Result<ExitCode> {
     let options = parse()?;
     build_siblings()?;
-    // This process, and the generators it starts; servers are pinned on their own.
+    // This process and the generators that it starts. Servers are pinned separately.
     sys::pin_to_core(options.drive_core).map_err(|error| {
         io::Error::other(format!(
             "core {}: {error}: see --drive-core",
@@ -162,17 +162,17 @@ fn floor(name: &str) -> io::Result<Contestant> {
     })
 }
 
-/// A binary of this package: they are built into one directory.
+/// The path of a binary of this package, which is in the same directory.
 fn sibling(name: &str) -> io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
-/// `cargo run` builds the binary it runs and no other; this makes the floors and the generator as
-/// new as the comparison, so that one command does it all. Started directly, it builds nothing.
+/// Builds the floors and the generator, as `cargo run` builds only the binary that it runs. Does
+/// nothing if the comparison was started directly.
 fn build_siblings() -> io::Result<()> {
     if cfg!(debug_assertions) {
         return Err(io::Error::other(
-            "figures of a debug build mean nothing: use --release",
+            "the figures of a debug build are useless: use --release",
         ));
     }
     let (Some(cargo), Some(package)) = (
@@ -211,7 +211,7 @@ fn run_once(
     sys::bind_child(&mut drive, options.drive_core);
     let output = drive.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // With errors, the generator fails but still reports: the table shows them.
+    // With errors the generator fails and still reports: the table has them.
     Report::from_json(&text)
         .ok_or_else(|| io::Error::other(format!("drive ended with {}", output.status)))
 }

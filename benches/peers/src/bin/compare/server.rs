@@ -1,4 +1,4 @@
-//! A contestant's server: started on its core, asked where it listens, ended when dropped.
+//! The server of a contestant: starts it on its core, reads its address, ends it when dropped.
 
 use std::io::{self, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -29,7 +29,7 @@ impl Server {
             .spawn()
             .map_err(|error| io::Error::other(format!("{program} on core {core}: {error}")))?;
 
-        // From here on a failure ends the process too, by `drop`.
+        // From here on, `drop` ends the process after a failure.
         let mut server = Self {
             child,
             addr: String::new(),
@@ -41,7 +41,7 @@ impl Server {
                 "{program} says {line:?}, not `listening on HOST:PORT`"
             ))
         })?;
-        // Whatever else it says must not fill the pipe and stop it. Ends with the server.
+        // Reads the rest of its output, so that the pipe does not fill. Ends with the server.
         thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
         Ok(server)
     }
@@ -57,8 +57,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGKILL: some contestants take longer over an orderly end than over the run. Both calls
-        // fail only if it has already ended.
+        // SIGKILL: some contestants need longer for an orderly end than for the run. Both calls
+        // fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -67,7 +67,7 @@ impl Drop for Server {
 fn first_line(stdout: &mut ChildStdout) -> io::Result<String> {
     let deadline = Instant::now() + START_LIMIT;
     let mut line = Vec::new();
-    // One byte at a time: what follows the line stays in the pipe.
+    // One byte at a time, so that the bytes after the line stay in the pipe.
     let mut byte = [0];
     while line.len() < FIRST_LINE_LEN_MAX {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -92,7 +92,7 @@ fn addr_in(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Goal: the address is found wherever the line carries it.
+    /// Goal: the address is found anywhere in the line.
     ///
     /// Method: the bare line, one with a log prefix and a tail, one without.
     ///
@@ -110,7 +110,7 @@ mod tests {
 
     /// Goal: a command that fails gives an error, not a wait.
     ///
-    /// Method: one that does not exist, one that ends at once, one that says something else.
+    /// Method: one that does not exist, one that ends at once, one that prints another line.
     ///
     /// Kills: reading the first line without looking for the end of the pipe.
     #[test]

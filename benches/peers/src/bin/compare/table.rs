@@ -1,4 +1,4 @@
-//! From reports to the table. The table is Markdown, to be kept as it is printed.
+//! The table of results, in Markdown.
 
 use peers::report::Report;
 
@@ -60,7 +60,7 @@ impl Row {
         self.rss_mib.extend(rss_mib);
     }
 
-    /// Notes a run without a report.
+    /// Records a run without a report.
     pub(crate) fn add_failure(&mut self) {
         self.error_count += 1;
     }
@@ -70,7 +70,7 @@ impl Row {
     }
 }
 
-/// One run, for the progress line.
+/// One run, as the text of the progress line.
 pub(crate) fn brief(report: &Report) -> String {
     format!(
         "{} µs/msg, {:.0} msg/s, p99 {:.0} µs, {} errors",

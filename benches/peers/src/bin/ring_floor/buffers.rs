@@ -2,17 +2,16 @@
 //!
 //! ```text
 //!            give + publish              recv completion              take
-//! at us (Ours) ─────────▶ in the ring ──────────────────▶ answered ─────────▶ at us
+//! Ours ─────────────────▶ in the ring ──────────────────▶ completed ────────▶ Ours
 //! ```
 //!
 //! The kernel owns a buffer from `publish` until the completion that names it, and again while a
-//! send reads from it. This side never looks into one: it only passes addresses on.
+//! send reads from it. This process does not read the bytes: it passes addresses on.
 //!
-//! **Invariant.** A buffer is in the ring at most once: `take` and `give` assert it (H56), for a
-//! number that comes twice means that the kernel writes where another connection reads.
+//! **Invariant.** A buffer is in the ring at most once, which `take` and `give` assert (H56). A
+//! number that comes twice would mean that the kernel writes where another connection reads.
 //!
-//! The memory is never freed. The process ends by a signal, and until then a ring is there that
-//! may write to it; tearing that down in order (H15) would be code that never runs.
+//! The memory is not freed. The process ends by a signal, and until then the ring may write to it.
 #![allow(unsafe_code)] // the ring of provided buffers is memory shared with the kernel
 
 use std::alloc::{self, Layout};
@@ -23,7 +22,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// The only group there is.
+/// The only buffer group.
 pub(crate) const GROUP: u16 = 0;
 
 const PAGE: usize = 4096;
@@ -34,7 +33,7 @@ pub(crate) struct Buffers {
     memory: NonNull<u8>,
     size: u32,
     count: u16,
-    /// Free-running; the kernel sees it after `publish`.
+    /// Free-running. The kernel sees the value after `publish`.
     tail: u16,
     owners: Vec<Owner>,
     in_ring_count: u16,
@@ -53,7 +52,7 @@ impl Buffers {
             count.is_power_of_two() && size > 0,
             "{count} buffers of {size}"
         );
-        // The kernel wants the ring on a page of its own; the buffers like to start on one.
+        // The kernel requires a page-aligned ring. The buffers are page-aligned too.
         let ring = zeroed_pages(usize::from(count) * size_of::<BufRingEntry>()).cast();
         let memory = zeroed_pages(usize::from(count) * size as usize);
 
@@ -84,12 +83,12 @@ impl Buffers {
         self.count
     }
 
-    /// Buffers in the ring as far as we know: completions not yet read may hold some of them.
+    /// The buffers in the ring, and those of completions that have not been read.
     pub(crate) fn in_ring_count(&self) -> u16 {
         self.in_ring_count
     }
 
-    /// Where `len` bytes from `start` of a buffer that is ours are.
+    /// The address of `len` bytes from `start` in a buffer that the kernel does not own.
     pub(crate) fn address(&self, bid: u16, start: u32, len: u32) -> *const u8 {
         assert_eq!(self.owners[usize::from(bid)], Owner::Ours, "buffer {bid}");
         assert!(
@@ -105,10 +104,10 @@ impl Buffers {
         }
     }
 
-    /// Notes that a completion has handed us buffer `bid`.
+    /// Records that a completion has returned buffer `bid`.
     pub(crate) fn take(&mut self, bid: u16) {
         let owner = &mut self.owners[usize::from(bid)];
-        assert_eq!(*owner, Owner::Kernel, "buffer {bid} was answered twice");
+        assert_eq!(*owner, Owner::Kernel, "buffer {bid} was completed twice");
         *owner = Owner::Ours;
         self.in_ring_count -= 1;
     }
@@ -134,7 +133,7 @@ impl Buffers {
         self.tail = self.tail.wrapping_add(1);
     }
 
-    /// Shows the kernel everything given so far.
+    /// Publishes the buffers that were put back.
     pub(crate) fn publish(&self) {
         // SAFETY: `ring` is the first entry of a live ring; the tail inside it is aligned to two
         // bytes, and while it is shared it is written here and nowhere else.

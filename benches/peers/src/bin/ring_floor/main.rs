@@ -2,15 +2,15 @@
 //!
 //! # The turn
 //!
-//! 1. Show the kernel the buffers that came back, and arm receives that ran out of them.
+//! 1. Publish the buffers that were returned, and arm receives that found no buffer.
 //! 2. One `enter`: submit everything, wait for one completion, run deferred work.
-//! 3. Copy out what the completion queue has: the kernel's own batch, 20 or fewer since 6.13 (H09).
-//! 4. Act: an accepted connection gets a multishot receive; received bytes are sent from the buffer
-//!    in which they came; a finished send gives the buffer back.
+//! 3. Copy the completions out: one batch of the kernel, 20 or fewer since 6.13 (H09).
+//! 4. Act on them: an accepted connection gets a multishot receive; received bytes are sent from
+//!    their buffer; a finished send returns the buffer.
 //!
-//! The `enter` always carries `GETEVENTS`. That runs deferred work even when nothing is submitted
-//! (H08), and brings completions that found no room in the queue back into it (H01): the kernel
-//! does both before it looks whether it must wait, so no turn sleeps on completions it has.
+//! Every `enter` has `GETEVENTS`. It runs deferred work even when nothing is submitted (H08), and
+//! moves completions that overflowed back into the queue (H01). The kernel does both before it
+//! checks whether it must wait, so no turn sleeps while there are completions.
 //!
 //! # A connection
 //!
@@ -22,11 +22,11 @@
 //!                    Starved
 //! ```
 //!
-//! Sends of one connection are queued and go out one by one, for two at a time may interleave
-//! (H42). A descriptor is closed when no request names it any more (H36, H37): its receive has
-//! ended and its queue is empty. A send that fails ends the receive with `shutdown`.
+//! Sends of one connection are queued and sent one by one, as two at a time may interleave (H42). A
+//! descriptor is closed when no request names it any more (H36, H37): its receive has ended and its
+//! queue is empty. A failed send ends the receive with `shutdown`.
 //!
-//! **Absent on purpose.** No limit per connection: a peer that sends and never reads keeps every
+//! **Absent on purpose.** A limit per connection: a peer that sends and does not read keeps every
 //! buffer, and the others wait. A floor has well-behaved clients.
 #![allow(unsafe_code)] // submission entries name memory that the kernel uses later
 
@@ -94,7 +94,7 @@ struct Server {
     listener: TcpListener,
     accept: Accept,
     buffers: Buffers,
-    /// What is sent from each buffer, by buffer.
+    /// The bytes to send from each buffer, by buffer.
     sends: Vec<Send>,
     /// By descriptor.
     conns: Vec<Option<Conn>>,
@@ -108,7 +108,7 @@ struct Conn {
     stream: TcpStream,
     recv: Recv,
     health: Health,
-    /// Buffers still to be sent; the first is with the kernel.
+    /// Buffers to send. The kernel has the first.
     first: Option<u16>,
     last: Option<u16>,
 }
@@ -123,14 +123,14 @@ enum Recv {
 #[derive(Clone, Copy, PartialEq)]
 enum Health {
     Good,
-    /// A send has failed; what still arrives is thrown away.
+    /// A send has failed. Received bytes are discarded.
     Failed,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Accept {
     Armed,
-    /// Out of descriptors; armed again when a connection has closed (H50).
+    /// Out of descriptors: accept is armed again when a connection has closed (H50).
     Paused,
 }
 
@@ -143,7 +143,7 @@ struct Send {
     next: Option<u16>,
 }
 
-/// What a completion answers; packed into its user data.
+/// The request of a completion, encoded in its user data.
 #[derive(Clone, Copy)]
 enum Key {
     Accept,
@@ -197,14 +197,14 @@ impl Server {
         self.buffers.publish();
         self.arm_starved()?;
 
-        // A receive that starves while there are buffers can be armed in the next turn, so this one
-        // must not sleep. It cannot go on without end: each such turn takes connections off the
-        // queue, and one that comes back found the ring empty, so other completions are on their
-        // way.
+        // A receive that starves while there are buffers can be armed in the next turn, so this
+        // turn must not sleep. That cannot repeat without end: each such turn takes connections off
+        // the queue, and one that is queued again found the ring empty, so other completions will
+        // come.
         let can_arm_more = !self.starved.is_empty() && self.buffers.in_ring_count() > 0;
         self.enter(if can_arm_more { 0 } else { 1 })?;
 
-        // Copied out first, so that the kernel has its room back before we act.
+        // Copied out first, so that the kernel can use the entries again before the turn acts.
         let mut batch = std::mem::take(&mut self.batch);
         batch.extend(self.io.completion());
         for entry in batch.drain(..) {
@@ -222,25 +222,25 @@ impl Server {
     fn enter(&mut self, completions_min: u32) -> io::Result<()> {
         let to_submit = self.io.submission().len() as u32;
         let flags = EnterFlags::GETEVENTS.bits();
-        // SAFETY: no argument is passed. What the entries point to was answered for by `push`.
+        // SAFETY: no argument is passed. `push` answers for the memory that the entries name.
         let entered = unsafe {
             self.io
                 .submitter()
                 .enter::<libc::sigset_t>(to_submit, completions_min, flags, None)
         };
-        // The count says nothing that the queues do not say better (H03, H04).
+        // The count is not used: the queues are exact (H03, H04).
         match entered.map_err(|error| (error.raw_os_error(), error)) {
             Ok(_) => Ok(()),
-            // Nothing is lost (H05): reap, and enter again in the next turn (H02, H06).
+            // No entry is lost (H05): reap, and enter again in the next turn (H02, H06).
             Err((Some(libc::EINTR | libc::EAGAIN | libc::EBUSY), _)) => Ok(()),
             Err((_, error)) => Err(error),
         }
     }
 
     fn on_accept(&mut self, result: i32, flags: u32) -> io::Result<()> {
-        // A last completion may still bring a connection (H49): the result comes first.
+        // A final completion may have a connection (H49), so the result is used first.
         if result >= 0 {
-            // SAFETY: the kernel has just given us this descriptor, and no other value owns it.
+            // SAFETY: the completion has this new descriptor, and no other value owns it.
             let stream = TcpStream::from(unsafe { OwnedFd::from_raw_fd(result) });
             self.insert(result, stream)?;
         }
@@ -254,7 +254,7 @@ impl Server {
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM if self.conn_count > 0 => {
                 Ok(())
             }
-            // Success on a full queue, or a client that has gone while it waited.
+            // A client that has left while it waited, or a success on a full queue.
             ..=0 | libc::ECONNABORTED | libc::EPROTO | libc::EINTR => self.arm_accept(),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
@@ -277,7 +277,7 @@ impl Server {
         match result {
             1.. => self.arm_recv(fd),
             error if error == -libc::ENOBUFS => {
-                // It may hide the end of the stream (H48), which the next receive will tell.
+                // It may hide the end of the stream (H48), which the next receive reports.
                 self.conn(fd).recv = Recv::Starved;
                 self.starved.push_back(fd);
                 Ok(())
@@ -335,7 +335,7 @@ impl Server {
             .expect("a completion for a closed connection")
     }
 
-    /// Appends a buffer to what `fd` sends, and sends it if it is alone.
+    /// Appends a buffer to the queue of `fd`, and sends it if it is the only one.
     fn queue_send(&mut self, fd: RawFd, bid: u16, len: u32) -> io::Result<()> {
         self.sends[usize::from(bid)] = Send {
             fd,
@@ -356,7 +356,7 @@ impl Server {
         }
     }
 
-    /// Takes the first buffer off what `fd` sends, and gives it back to the kernel's pool.
+    /// Takes the first buffer off the queue of `fd`, and returns it to the kernel's pool.
     fn give_first(&mut self, fd: RawFd) {
         let bid = self.conn(fd).first.expect("a send that was not queued");
         let next = self.sends[usize::from(bid)].next;
@@ -368,7 +368,7 @@ impl Server {
         self.buffers.give(bid);
     }
 
-    /// A send has failed: drops what is queued and makes the receive end.
+    /// Handles a failed send: drops the queue and ends the receive.
     fn fail(&mut self, fd: RawFd) -> io::Result<()> {
         while self.conn(fd).first.is_some() {
             self.give_first(fd);
@@ -409,7 +409,7 @@ impl Server {
         )
     }
 
-    /// Arms as many starved receives as there are buffers; more would only starve again.
+    /// Arms as many starved receives as there are buffers. More would starve again.
     fn arm_starved(&mut self) -> io::Result<()> {
         for _ in 0..self.buffers.in_ring_count() {
             let Some(fd) = self.starved.pop_front() else {
