@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::watch::{PollWaiter, Watch};
+use super::poll_side::PollWaiter;
+use super::watch::Watch;
 use crate::driver::request::Interest;
 use crate::runtime::context;
 use crate::task::coop;
@@ -131,8 +132,9 @@ impl<T> AsyncFd<T> {
     }
 
     async fn ready(&self, interest: Interest) -> io::Result<()> {
-        let mut waiting = ReadyWait { watch: &self.watching.0, place: PollWaiter::new(interest) };
-        coop::leaf_fn(self.watching.0.home(), |cx| waiting.poll(cx)).await
+        let watch = &self.watching.0;
+        let mut wait = ReadyWait { watch, interest, waiter: PollWaiter::default() };
+        coop::leaf_fn(watch.home(), |cx| wait.poll(cx)).await
     }
 }
 
@@ -157,19 +159,20 @@ impl<T: fmt::Debug> fmt::Debug for AsyncFd<T> {
 /// One `readable()` or `writable()`: its place among those that wait, given up when it is dropped.
 struct ReadyWait<'a> {
     watch: &'a Rc<Watch>,
-    place: PollWaiter,
+    interest: Interest,
+    waiter: PollWaiter,
 }
 
 impl ReadyWait<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = ready!(self.watch.poll_ready(&mut self.place, cx.waker()));
-        self.watch.leave(&mut self.place);
+        let outcome = ready!(self.watch.poll_ready(self.interest, &mut self.waiter, cx.waker()));
+        self.watch.leave(self.interest, &mut self.waiter);
         Poll::Ready(outcome)
     }
 }
 
 impl Drop for ReadyWait<'_> {
     fn drop(&mut self) {
-        self.watch.leave(&mut self.place);
+        self.watch.leave(self.interest, &mut self.waiter);
     }
 }

@@ -4,6 +4,7 @@
 //! that other code made could be read or written. The reading and writing stays with its owner.
 
 mod async_fd;
+mod poll_side;
 mod watch;
 
 #[cfg(test)]

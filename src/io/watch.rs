@@ -1,25 +1,10 @@
-//! The state of a descriptor that is watched.
+//! A watched descriptor and its polls: what an [`AsyncFd`](super::AsyncFd) holds.
 //!
-//! For each direction one poll, asked for when a task waits and owned by the watch, and those who
-//! wait. An answer is for all of them, and then it is forgotten: the next one who waits asks the
-//! kernel anew. So dropping a wait loses nothing. The poll it has asked for stays, and the task
-//! that waits next shares it.
+//! [`PollSide`] decides, one for each direction, and this type performs: it submits and cancels the
+//! polls and passes wakers on, once the borrow of the state has ended.
 //!
-//! ```text
-//!          a task waits                            ready, failed
-//!  Idle ──────────────────▶ InFlight(once) ────────────────────────▶ Idle, all waiters are woken
-//!                               │ something besides
-//!                               ▼                    ready            ended
-//!                          InFlight(changes) ──────────▶ Cancelling ───────▶ Idle
-//!                               │    ▲
-//!                               └────┘ something besides
-//! ```
-//!
-//! "Something besides" and the poll for changes that follows it: see `op::poll`.
-//!
-//! **Invariant.** At most one poll is in flight per direction. The descriptor is a duplicate that
-//! no other value owns; it is closed by the last `Rc` to this value, and the slot of each poll
-//! holds one.
+//! **Invariant.** The descriptor is a duplicate that no other value owns. It is closed by the last
+//! `Rc` to this value, and the slot of each poll holds one.
 //!
 //! **Absent on purpose.** User code: the value that the program watches is not here, and wakers go
 //! to `Reactor::wake_deferred`.
@@ -30,13 +15,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::poll_side::{PollEffects, PollSide, PollWaiter, Start, WaitPoll};
 use crate::driver::request::{Interest, Key, Tag};
 use crate::loop_id::Home;
-use crate::op::OpResult;
-use crate::op::poll::{self, Polled};
+use crate::op::{OpResult, poll};
 use crate::reactor::{Owner, Reactor};
 use crate::sys::errno;
-use crate::task::wait_list::{self, WaitList, WaiterId};
+use crate::task::wait_list::{self, Woken};
 
 /// The tags of the polls of the two directions.
 const READABLE: Tag = 1;
@@ -44,57 +29,22 @@ const WRITABLE: Tag = 2;
 
 pub(super) struct Watch {
     reactor: Rc<Reactor>,
-    input: WatchSide,
-    output: WatchSide,
-    /// No task can wait any more, though one that was leaked is still on a list.
-    is_closed: Cell<bool>,
+    input: Direction,
+    output: Direction,
     fd: OwnedFd,
 }
 
-/// One direction.
 #[derive(Default)]
-struct WatchSide {
-    armed: Cell<PollState>,
-    waiters: RefCell<WaitList>,
-    /// Answers so far. Who waits is waiting for the next one.
-    answers_count: Cell<u64>,
-    /// The errno of the last answer, if it was one.
-    failure: Cell<Option<i32>>,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-enum PollState {
-    #[default]
-    Idle,
-    InFlight(Key),
-    Cancelling,
-}
-
-/// What a poll in the kernel is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ask {
-    Once,
-    Changes,
-}
-
-/// Where a wait stands. Starts without a place among the others.
-pub(super) struct PollWaiter {
-    interest: Interest,
-    waiter_id: WaiterId,
-    /// The answers that came before.
-    answers_before: Option<u64>,
-}
-
-impl PollWaiter {
-    pub(super) fn new(interest: Interest) -> PollWaiter {
-        PollWaiter { interest, waiter_id: WaiterId::default(), answers_before: None }
-    }
+struct Direction {
+    side: RefCell<PollSide>,
+    /// The poll in flight.
+    key: Cell<Option<Key>>,
 }
 
 impl Watch {
     pub(super) fn new(reactor: Rc<Reactor>, fd: OwnedFd) -> Rc<Watch> {
-        let (input, output) = (WatchSide::default(), WatchSide::default());
-        Rc::new(Watch { reactor, input, output, is_closed: Cell::new(false), fd })
+        let (input, output) = (Direction::default(), Direction::default());
+        Rc::new(Watch { reactor, input, output, fd })
     }
 
     pub(super) fn home(&self) -> &Home {
@@ -103,99 +53,89 @@ impl Watch {
 
     pub(super) fn poll_ready(
         self: &Rc<Self>,
-        place: &mut PollWaiter,
+        interest: Interest,
+        waiter: &mut PollWaiter,
         waker: &Waker,
     ) -> Poll<io::Result<()>> {
-        let side = self.side(place.interest);
-        let answers_count = side.answers_count.get();
-        if place.answers_before.is_some_and(|before| before != answers_count) {
-            let failure = side.failure.get().map(io::Error::from_raw_os_error);
-            return Poll::Ready(failure.map_or(Ok(()), Err));
+        let side = &self.direction(interest).side;
+        let polled = side.borrow_mut().poll(waiter);
+        match polled {
+            WaitPoll::Ready => return Poll::Ready(Ok(())),
+            WaitPoll::Failed(code) => {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(code)));
+            }
+            WaitPoll::Pending(None) => {}
+            WaitPoll::Pending(Some(start)) => self.start(interest, start)?,
         }
-        if let Err(error) = self.arm(place.interest, Ask::Once) {
-            return Poll::Ready(Err(error));
-        }
-        place.answers_before = Some(answers_count);
-        wait_list::wait_in(&side.waiters, |list| list, &mut place.waiter_id, waker);
+        wait_list::wait_in(side, PollSide::waiters, &mut waiter.waiter_id, waker);
         Poll::Pending
     }
 
-    /// A wait is over or was dropped. A result is for all waiters, so there is nothing to pass on.
-    pub(super) fn leave(&self, place: &mut PollWaiter) {
-        let waker = self.side(place.interest).waiters.borrow_mut().leave(&mut place.waiter_id);
+    /// A wait has returned or was dropped.
+    pub(super) fn leave(&self, interest: Interest, waiter: &mut PollWaiter) {
+        let waker = self.direction(interest).side.borrow_mut().leave(waiter);
         drop(waker); // user code: not under the borrow
     }
 
     /// No task will wait again.
-    pub(super) fn close(&self) {
-        self.is_closed.set(true);
-        self.cancel(&self.input);
-        self.cancel(&self.output);
+    pub(super) fn close(self: &Rc<Self>) {
+        for interest in [Interest::Readable, Interest::Writable] {
+            let effects = self.direction(interest).side.borrow_mut().close();
+            self.perform(interest, effects);
+        }
     }
 
-    fn side(&self, interest: Interest) -> &WatchSide {
+    fn direction(&self, interest: Interest) -> &Direction {
         match interest {
             Interest::Readable => &self.input,
             Interest::Writable => &self.output,
-            Interest::HangUp => unreachable!("a watch waits for no end"),
+            Interest::HangUp => unreachable!("a watch does not poll for a hang-up"),
         }
     }
 
-    fn arm(self: &Rc<Self>, interest: Interest, ask: Ask) -> io::Result<()> {
-        let side = self.side(interest);
-        match side.armed.get() {
-            PollState::Idle => {
-                let request = match ask {
-                    Ask::Once => poll::request(&self.fd, interest),
-                    Ask::Changes => poll::request_changes(&self.fd, interest),
-                };
-                let key = self.reactor.submit(Rc::clone(self) as Rc<_>, tag(interest), request)?;
-                side.armed.set(PollState::InFlight(key));
-            }
-            // Shared, or its end will ask again.
-            PollState::InFlight(_) | PollState::Cancelling => {}
+    fn polled(self: &Rc<Self>, interest: Interest, result: &OpResult) {
+        let direction = self.direction(interest);
+        if !result.more {
+            direction.key.set(None);
         }
-        Ok(())
+        let polled = poll::finish(interest, result);
+        let effects = direction.side.borrow_mut().completed(polled, result.more);
+        self.perform(interest, effects);
     }
 
-    fn cancel(&self, side: &WatchSide) {
-        if let PollState::InFlight(key) = side.armed.get() {
-            side.armed.set(PollState::Cancelling);
-            self.reactor.cancel(key);
+    /// Performs the effects of a transition. Nothing is borrowed.
+    fn perform(self: &Rc<Self>, interest: Interest, effects: PollEffects) {
+        let PollEffects { woken, cancel, start } = effects;
+        let direction = self.direction(interest);
+        self.wake(woken);
+        if cancel {
+            self.reactor.cancel(direction.key.get().expect("a poll is in flight"));
         }
-    }
-
-    fn polled(self: &Rc<Self>, interest: Interest, answer: &OpResult) {
-        let side = self.side(interest);
-        if !answer.more {
-            side.armed.set(PollState::Idle);
-        }
-        let mut ask = Ask::Once;
-        match poll::finish(interest, answer) {
-            Polled::Ready => self.answer(side, None),
-            Polled::Failed(code) => self.answer(side, Some(code)),
-            Polled::SpuriousEvents => ask = Ask::Changes,
-            Polled::Nothing => {}
-        }
-        let is_wanted = side.waiters.borrow().is_waiting() && !self.is_closed.get();
-        if is_wanted && self.arm(interest, ask).is_err() {
-            self.wake_all(side); // the loop is closing or broken, and they will find that out
+        if let Some(start) = start
+            && self.start(interest, start).is_err()
+        {
+            // The loop is closing or broken: each waiter finds that out.
+            let woken = direction.side.borrow_mut().wake_all();
+            self.wake(woken);
         }
     }
 
-    /// Wakes all waiters, and ends a poll that would go on.
-    fn answer(&self, side: &WatchSide, failure: Option<i32>) {
-        side.answers_count.set(side.answers_count.get() + 1);
-        side.failure.set(failure);
-        self.cancel(side);
-        self.wake_all(side);
+    fn start(self: &Rc<Self>, interest: Interest, start: Start) -> io::Result<()> {
+        let direction = self.direction(interest);
+        let request = match start {
+            Start::Once => poll::request(&self.fd, interest),
+            Start::Changes => poll::request_changes(&self.fd, interest),
+        };
+        let submitted = self.reactor.submit(Rc::clone(self) as Rc<_>, tag(interest), request);
+        match submitted {
+            Ok(key) => direction.key.set(Some(key)),
+            Err(_) => direction.side.borrow_mut().start_failed(),
+        }
+        submitted.map(drop)
     }
 
-    fn wake_all(&self, side: &WatchSide) {
-        let woken = side.waiters.borrow_mut().wake_all();
-        for waker in woken {
-            self.reactor.wake_deferred(Some(waker));
-        }
+    fn wake(&self, woken: Woken) {
+        woken.for_each(|waker| self.reactor.wake_deferred(Some(waker)));
     }
 }
 
@@ -216,8 +156,8 @@ fn interest(tag: Tag) -> Interest {
 }
 
 impl Owner for Watch {
-    fn complete(self: Rc<Self>, tag: Tag, answer: OpResult) {
-        self.polled(interest(tag), &answer);
+    fn complete(self: Rc<Self>, tag: Tag, result: OpResult) {
+        self.polled(interest(tag), &result);
     }
 
     fn abandon(self: Rc<Self>, tag: Tag, _code: i32) {
