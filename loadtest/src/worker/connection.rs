@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::measure::failure::{Example, Local};
 use crate::plan::load::CloseStyle;
-use crate::plan::schedule::ConnectPermit;
 use crate::worker::backoff::Backoff;
 use crate::worker::establish::{Opened, open};
+use crate::worker::gates::ConnectPermit;
 use crate::worker::ramp::Attempt;
 use crate::worker::session::{self, Ended};
 use crate::worker::shared::Worker;

@@ -6,8 +6,8 @@ use std::time::Instant;
 use crate::measure::failure::{Class, Failure, Stage, UnexpectedBytes};
 use crate::net::connect::{self, ConnectTimings, Connected};
 use crate::net::tls::Connection;
-use crate::plan::schedule::ConnectPermit;
 use crate::protocol::ConnState;
+use crate::worker::gates::ConnectPermit;
 use crate::worker::ramp::Attempt;
 use crate::worker::shared::Worker;
 

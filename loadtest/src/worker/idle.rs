@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::measure::failure::{Class, Failure, Local, Stage, UnexpectedBytes};
 use crate::net::tls::Connection;
-use crate::plan::schedule::ConnectPermit;
 use crate::protocol::ConnState;
 use crate::protocol::decoded::Decoded;
 use crate::worker::establish::{Opened, establish};
+use crate::worker::gates::ConnectPermit;
 use crate::worker::session::SURPLUS;
 use crate::worker::shared::Worker;
 

@@ -33,6 +33,7 @@ pub(crate) mod control;
 mod dispatch_task;
 mod dispatcher;
 mod establish;
+mod gates;
 mod heartbeat;
 mod idle;
 mod ids;

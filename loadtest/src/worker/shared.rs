@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use crate::measure::window::Window;
 use crate::plan::load::{CloseStyle, LoadPlan};
-use crate::plan::schedule::{ConnectGate, StartGate};
 use crate::protocol::Protocol;
 use crate::worker::connect_times::ConnectTimes;
 use crate::worker::control::{Ending, Event, Links};
 use crate::worker::dispatcher::slot::ConnLimits;
 use crate::worker::dispatcher::{Dispatcher, Progress, Turn};
+use crate::worker::gates::{ConnectGate, StartGate};
 use crate::worker::ids::ConnIds;
 use crate::worker::loop_health::LoopHealth;
 use crate::worker::outcomes::Outcomes;
