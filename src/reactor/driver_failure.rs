@@ -6,8 +6,8 @@
 //! later one is refused with the reason. Tasks, timers and wakes go on, because they need no driver
 //! (`driver::failed`).
 //!
-//! **What the kernel was lent stays lent.** Nobody can say whether it will still read or write that
-//! memory, so the owners leak it ([`Owner::abandon`]): a bounded loss, once.
+//! **What the kernel was lent stays lent.** It is not known whether the kernel will still read or
+//! write that memory, so the owners leak it ([`Owner::abandon`]): a bounded loss, once.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use crate::error::{Unhandled, completion_dropped, runtime_closed};
 use crate::op::OpResult;
 use crate::sys::errno;
 
-/// Batches that are taken from a queue nobody will enter for again: more than it holds.
+/// Batches that are taken from a queue that will not be entered for again: more than it holds.
 const REAPS_MAX: u32 = 64;
 
 impl Reactor {
@@ -30,7 +30,8 @@ impl Reactor {
         let driver = self.driver.borrow().as_ref().expect("open until closed").kind();
         let failure = Failure { driver, code: cause.raw_os_error().unwrap_or(errno::EIO) };
         self.failure.set(Some(failure));
-        self.phase.set(ReactorPhase::Broken); // before anybody is answered: who tries again is refused
+        // Before any operation ends: its owner may try again, which is then refused.
+        self.phase.set(ReactorPhase::Broken);
         self.answer_waiting();
         self.collect_last();
         let stuck = self.slots.borrow_mut().take_all();
@@ -79,7 +80,7 @@ impl Reactor {
     }
 
     /// Hands out what is in the queue already, a batch of it. Some of it is connections, and
-    /// nobody else would close them.
+    /// no other code would close them.
     fn reap_rest(&self) -> usize {
         let mut batch = std::mem::take(&mut *self.batch.borrow_mut());
         if let Some(driver) = &mut *self.driver.borrow_mut() {

@@ -119,8 +119,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// `ENOBUFS` if as many operations are in flight as keys can name, and the reason if the loop is
-    /// closed or its driver has failed. Nothing has been started then.
+    /// `ENOBUFS` if as many operations are in flight as keys can name, and the reason if the loop
+    /// is closed or its driver has failed. Nothing has been started then.
     pub(crate) fn submit(
         &self,
         owner: Rc<dyn Owner>,
@@ -309,8 +309,8 @@ impl Reactor {
 }
 
 impl Drop for Reactor {
-    /// A runtime ends with `shut_down`. If that has not run, the ring is closed as it is, and memory
-    /// that the kernel may still write to is leaked.
+    /// A runtime ends with `shut_down`. If that has not run, the ring is closed as it is, and
+    /// memory that the kernel may still write to is leaked.
     fn drop(&mut self) {
         if self.disown() {
             return;

@@ -1,7 +1,7 @@
 //! In-flight operations.
 //!
 //! A slot is born when an operation is submitted and dies when its *final* completion arrives. In
-//! between, the memory named in the request belongs to the kernel, whoever still holds a future.
+//! between, the memory named in the request belongs to the kernel, whether or not a future is left.
 //! The slot keeps the operation's owner alive, the owner keeps the memory and the descriptor: so
 //! dropping a stream or a listener frees nothing early, and a descriptor's number is not released
 //! while an operation may name it (H29, H36, H37).
@@ -151,7 +151,7 @@ impl Slots {
         let Some(slot) = self.find_mut(key) else {
             self.stale_completions += 1;
             if cfg!(all(debug_assertions, not(test))) {
-                panic!("a completion for nobody: {completion:?}");
+                panic!("a completion without an operation: {completion:?}");
             }
             return None;
         };
@@ -174,9 +174,9 @@ impl Slots {
         self.remove(key)
     }
 
-    /// Marks every operation in flight as being cancelled, for a shutdown. Returns those that had not
-    /// been cancelled before, newest slot first: the kernel finds recent operations at the head of
-    /// its lists, so that each of these cancels is cheap.
+    /// Marks every operation in flight as being cancelled, for a shutdown. Returns those that had
+    /// not been cancelled before, newest slot first: the kernel finds recent operations at the head
+    /// of its lists, so that each of these cancels is cheap.
     pub(crate) fn cancel_all(&mut self) -> Vec<Key> {
         let mut keys = Vec::with_capacity(self.slots.len());
         for (index, slot) in &mut self.slots {
@@ -189,7 +189,8 @@ impl Slots {
         keys
     }
 
-    /// Every operation that was cancelled and has not ended, so that the cancel can be repeated (H33).
+    /// Every operation that was cancelled and has not ended, so that the cancel can be repeated
+    /// (H33).
     pub(crate) fn cancelling_keys(&self) -> Vec<Key> {
         let cancelling = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::Cancelling);
         let key = |(index, slot): (usize, &Slot)| {
@@ -200,22 +201,22 @@ impl Slots {
         keys
     }
 
-    /// Ends all slots without an answer. Whoever takes them tells the owners.
+    /// Ends all slots without a result. The caller notifies the owners.
     pub(crate) fn take_all(&mut self) -> Vec<Recipient> {
         let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         indices.into_iter().map(|index| self.remove_at(index)).collect()
     }
 
     /// Gives up all slots without ending them: their owners, and with them the memory and the
-    /// descriptors the kernel may still use, live for ever.
+    /// descriptors the kernel may still use, are leaked.
     pub(crate) fn leak(&mut self) -> usize {
         let count = self.slots.len();
         std::mem::forget(std::mem::take(&mut self.slots));
         count
     }
 
-    /// What the watchdog looks at: the `suspects` that are still in flight, and up to `count_max` of the
-    /// others from the slot `cursor` on. Also returns where the next look begins.
+    /// What the watchdog looks at: the `suspects` that are still in flight, and up to `count_max`
+    /// of the others from the slot `cursor` on. Also returns where the next look begins.
     pub(crate) fn watched(
         &self,
         suspects: &[Key],

@@ -68,7 +68,8 @@ impl Reactor {
         self.answer_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
-        self.submission.prepare_owners(); // submitting is refused, so what is left fails and is reported
+        // Submitting is refused, so what is left fails and is reported.
+        self.submission.prepare_owners();
         self.close(deadline_ns + DRAIN_NS);
         self.deferred.run_wakers();
     }

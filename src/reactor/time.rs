@@ -48,7 +48,8 @@ impl Reactor {
             Pending::No => false,
             Pending::Yes => true,
             Pending::ForAnother => {
-                let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+                // Cloning and dropping are user code: not under the borrow.
+                let waker = waker.clone();
                 let former = self.timers.borrow_mut().replace_waker(key, waker);
                 drop(former);
                 true

@@ -1,20 +1,20 @@
 //! Watchdog: lost wake-ups (H55), lost cancels (H33) and lost completions (H02).
 //!
-//! Some kernels lose a wake-up now and then: bytes lie in a socket, a receive is armed for them, and
-//! no completion comes. (Seen on Linux 6.1.192 about once in some thousand connections, with the
-//! receive in the ring's poll list and nothing queued; fixed in part in 6.12.115.) Some lose a
+//! Some kernels lose a wake-up now and then: bytes lie in a socket, a receive is armed for them,
+//! and no completion comes. (Seen on Linux 6.1.192 about once in some thousand connections, with
+//! the receive in the ring's poll list and nothing queued; fixed in part in 6.12.115.) Some lose a
 //! cancel. And when the kernel is out of memory, it may drop a completion: it counts that, and the
 //! operation stays silent. Each leaves a connection that hangs although nothing in it is wrong.
 //!
-//! **Wake-ups.** Once a second, a share of the operations in flight is looked at with one `poll(2)`.
-//! One whose descriptor has been ready at two looks in a row, without a completion in between, is
-//! cancelled. Owners of receives, accepts and polls ask again, which loses nothing: what was read by
-//! then has been reported, and the rest is still in the socket. A send or a connect ends with an
-//! error, because a cancelled send may have sent bytes without saying so (H32). So it is cancelled only
-//! if the loop has taken in, between the two looks, all that the kernel had: an enter brings a limited
-//! number of completions (H09), and a loop whose turns last seconds may be behind. A full pass over n
-//! operations takes the larger of [`LOOKS_PER_PASS`] and n / [`LOOK_OPS_MAX`] seconds. The read of
-//! the driver's eventfd is looked at as well.
+//! **Wake-ups.** Once a second, a share of the operations in flight is looked at with one
+//! `poll(2)`. One whose descriptor has been ready at two looks in a row, without a completion in
+//! between, is cancelled. Owners of receives, accepts and polls ask again, which loses nothing:
+//! what was read by then has been reported, and the rest is still in the socket. A send or a
+//! connect ends with an error, because a cancelled send may have sent bytes without saying so
+//! (H32). So it is cancelled only if the loop has taken in, between the two looks, all that the
+//! kernel had: an enter brings a limited number of completions (H09), and a loop whose turns last
+//! seconds may be behind. A full pass over n operations takes the larger of [`LOOKS_PER_PASS`] and
+//! n / [`LOOK_OPS_MAX`] seconds. The read of the driver's eventfd is looked at as well.
 //!
 //! **Cancels.** Each is noted with its time. If the operation is still in flight after
 //! [`CANCEL_AGAIN_NS`], it is cancelled again, as often as it takes. Notes of operations that have
@@ -22,9 +22,10 @@
 //!
 //! **Completions.** When the kernel's count of dropped completions has grown, every receive, accept
 //! and poll in flight is cancelled, to be asked for again. One that has answered nothing after
-//! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken in all that the kernel had, is the one
-//! whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked, because
-//! only a final completion ends a loan. All others go on. Sends and connects are found by the looks.
+//! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken in all that the kernel had, is the
+//! one whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked,
+//! because only a final completion ends a loan. All others go on. Sends and connects are found by
+//! the looks.
 
 pub(super) mod state;
 
@@ -122,7 +123,8 @@ impl Reactor {
             if !self.slots.borrow().is_cancelling(cancel.key) {
                 continue;
             }
-            // One that has answered since the last cancel is alive: it was the cancel that was lost.
+            // One that has answered since the last cancel is alive: it was the cancel that was
+            // lost.
             let was_silent = self.slots.borrow_mut().suspect(cancel.key) || cancel.count == 1;
             let has_dropped = watchdog.stats.dropped_completions > 0;
             let may_be_silent = was_silent && has_dropped && has_caught_up;

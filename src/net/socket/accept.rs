@@ -67,13 +67,15 @@ impl<'a, S> Incoming<'a, S> {
         Incoming { wait: AcceptWait::new(listener, adopt) }
     }
 
-    /// The next connection. As [`TcpListener::accept`].
+    /// Waits for the next connection.
     ///
-    /// [`TcpListener::accept`]: crate::net::TcpListener::accept
+    /// Cancel safe: the next accept returns the connection that a dropped `next` has not returned.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`TcpListener::accept`].
+    ///
+    /// [`TcpListener::accept`]: crate::net::TcpListener::accept
     pub async fn next(&mut self) -> io::Result<S> {
         // A place of its own, so that dropping the future gives it up.
         accept(self.wait.listener, self.wait.adopt).await

@@ -1,8 +1,8 @@
 //! Binding a listening socket whose address is about to become free.
 //!
-//! After a process with a ring was killed, the kernel takes the ring down in a worker, and until then
-//! the accept that was in flight holds the listening socket: 4 to 16 ms, 53 to 93 ms with 8 000
-//! connections (H84). A supervisor that restarts a server is faster than that.
+//! After a process with a ring was killed, the kernel takes the ring down in a worker, and until
+//! then the accept that was in flight holds the listening socket: 4 to 16 ms, 53 to 93 ms with 8
+//! 000 connections (H84). A supervisor that restarts a server is faster than that.
 //!
 //! So `EADDRINUSE` is tried again for a while. The thread sleeps meanwhile, and the loop with it:
 //! binding is part of starting, and its callers are not futures.

@@ -5,16 +5,16 @@
 //! happens in the background: the slots of what is in flight hold the socket, and the last of them
 //! to end drops the descriptor.
 //!
-//! A peer that takes nothing for as long as the builder's `linger` is reset, and the loss is reported,
-//! so no peer that stops reading keeps a dropped socket. One that reads on, however slowly, gets
-//! everything: the limit is on standing still, not on the whole. A peer that resets the connection
-//! first is counted (`Metrics::peer_resets`) and not reported: resets are ordinary, and a stranger
-//! chooses their rate.
+//! A peer that takes nothing for as long as the builder's `linger` is reset, and the loss is
+//! reported, so no peer that stops reading keeps a dropped socket. One that reads on, however
+//! slowly, gets everything: the limit is on standing still, not on the whole. A peer that resets
+//! the connection first is counted (`Metrics::peer_resets`) and not reported: resets are ordinary,
+//! and a stranger chooses their rate.
 //!
 //! Progress is what the peer has taken: bytes that left our queue and the kernel's (`SIOCOUTQ`). A
-//! completed send alone would not do. The kernel takes the next bytes of a slow peer when a third of
-//! its buffer is free, which may take longer than the limit. The timer is lazy: it is looked at when
-//! it expires, and set again if the peer has taken something since.
+//! completed send alone would not do. The kernel takes the next bytes of a slow peer when a third
+//! of its buffer is free, which may take longer than the limit. The timer is lazy: it is looked at
+//! when it expires, and set again if the peer has taken something since.
 //!
 //! A Unix socket cannot be reset. Its peer reads the end after what had been sent, so a cut looks
 //! like the end of the stream there.
@@ -46,7 +46,7 @@ pub(super) struct Closing {
     untaken_bytes: usize,
 }
 
-/// Somebody who awaits `close()`.
+/// The waiter of a `close()`.
 #[derive(Default)]
 pub(in crate::net) struct CloseWait {
     is_closed: Cell<bool>,
@@ -56,8 +56,8 @@ pub(in crate::net) struct CloseWait {
     waker: RefCell<Option<Waker>>,
 }
 
-/// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending, it
-/// reports that error: nothing else will.
+/// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending,
+/// it reports that error: nothing else will.
 struct CloseGuard {
     reactor: Rc<Reactor>,
     wait: Rc<CloseWait>,
@@ -100,7 +100,8 @@ impl Socket {
     ) {
         assert_ne!(self.phase.get(), SocketPhase::Closing, "closed twice");
         if self.reactor.disown() {
-            self.phase.set(SocketPhase::Closing); // in a forked child: the last `Rc` closes its descriptor
+            // In a forked child: the last `Rc` closes its descriptor.
+            self.phase.set(SocketPhase::Closing);
             return;
         }
         if self.phase.replace(SocketPhase::Closing) == SocketPhase::Connecting {
@@ -135,8 +136,8 @@ impl Socket {
         }
     }
 
-    /// The linger timer is due. Resets the connection if the peer has taken nothing since it was set,
-    /// or if the loop does not wait any longer.
+    /// The linger timer is due. Resets the connection if the peer has taken nothing since it was
+    /// set, or if the loop does not wait any longer.
     pub(super) fn linger_expired(self: &Rc<Self>) {
         let untaken_bytes = self.untaken_bytes();
         if let Some(closing) = self.closing.borrow_mut().as_mut() {
@@ -176,7 +177,8 @@ impl Socket {
         }
     }
 
-    /// The descriptor will never be closed: the kernel has not let go of it, and the loop has ended.
+    /// The descriptor will never be closed: the kernel has not let go of it, and the loop has
+    /// ended.
     pub(super) fn give_up_closing(&self) {
         let waiter = self.closing.borrow_mut().as_mut().and_then(|closing| closing.waiter.take());
         let Some(waiter) = waiter else { return };
@@ -197,7 +199,7 @@ impl Socket {
         };
         let Some(error) = error else { return };
         match &closing.waiter {
-            // Ours is one reference; without a second nobody awaits the `close()` any more.
+            // Ours is one reference; without a second no task awaits the `close()` any more.
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
                 *waiter.error.borrow_mut() = Some(error);
                 waiter.lost_bytes.set(Some(self.unsent_bytes()));

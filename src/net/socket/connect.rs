@@ -16,7 +16,7 @@ use crate::task::coop;
 
 /// What a socket remembers while it connects.
 pub(super) struct Connecting {
-    /// Lent to the kernel until the answer: this value is boxed and nobody touches the address.
+    /// Lent to the kernel until the answer: this value is boxed, and no code touches the address.
     addr: SockAddr,
     key: Option<Key>,
     result: Option<Result<(), i32>>,

@@ -1,8 +1,9 @@
 //! Noticing that the peer has gone, without reading.
 //!
-//! One poll for the peer's end (`Interest::HangUp`) on the socket's own descriptor, armed by the first
-//! `closed()` and owned by the socket. The kernel reports the end however much is unread before it, so
-//! nothing is received for it, and a full queue hides nothing. An end is final: it is remembered.
+//! One poll for the peer's end (`Interest::HangUp`) on the socket's own descriptor, armed by the
+//! first `closed()` and owned by the socket. The kernel reports the end however much is unread
+//! before it, so nothing is received for it, and a full queue hides nothing. An end is final: it is
+//! remembered.
 //!
 //! ```text
 //!          closed()                    the end

@@ -24,8 +24,8 @@ pub(in crate::net) const QUEUED_BYTES_MAX: usize = 64 * 1024;
 /// Memory behind queued payload from which on a socket receives no more.
 pub(in crate::net) const QUEUED_MEMORY_MAX: usize = 128 * 1024;
 
-/// As what a buffer counts at most. So the memory of one alone is never too much, whatever its size,
-/// and `u32` is enough for as many as a pool can have.
+/// As what a buffer counts at most. So the memory of one alone is never too much, whatever its
+/// size, and `u32` is enough for as many as a pool can have.
 const COUNTED_MAX: usize = 64 * 1024;
 
 /// The most bytes of one chunk that is put back. A chunk's length is a `u32`.
@@ -141,8 +141,8 @@ mod tests {
     ///
     /// Method: three shorts, a long one, two shorts; the buffers held after each; then all bytes.
     ///
-    /// Kills: a chunk per payload; appending to a buffer of the pool, or in front of a longer one; a
-    /// long payload copied.
+    /// Kills: a chunk per payload; appending to a buffer of the pool, or in front of a longer one;
+    /// a long payload copied.
     #[test]
     fn short_payloads_share_a_chunk() {
         let pool = Pool::new(4, 64).unwrap();
@@ -175,8 +175,8 @@ mod tests {
     /// Method: payload in full buffers, payload that wastes most of its buffers, one byte after the
     /// other; then one buffer larger than both bounds, with little in it.
     ///
-    /// Kills: a bound in buffers; memory that does not count; one large buffer that is too much; a count
-    /// that overflows.
+    /// Kills: a bound in buffers; memory that does not count; one large buffer that is too much; a
+    /// count that overflows.
     #[test]
     fn a_queue_is_full_by_its_bytes() {
         let pool = Pool::new(64, 4096).unwrap();
@@ -207,8 +207,8 @@ mod tests {
 
     /// Goal: a short rest that is put back keeps its buffer only if it may.
     ///
-    /// Method: a rest of one byte and one of many, both ways. Kills: a buffer kept for what a reader
-    /// has left over; a long rest copied.
+    /// Method: a rest of one byte and one of many, both ways. Kills: a buffer kept for what a
+    /// reader has left over; a long rest copied.
     #[test]
     fn a_short_rest_gives_its_buffer_back() {
         let pool = Pool::new(4, 64).unwrap();
@@ -226,8 +226,8 @@ mod tests {
 
     /// Goal: what is put back in several chunks is read in its order.
     ///
-    /// Method: ten bytes in chunks of four, in front of another. Kills: chunks in reverse; a rest that
-    /// is lost; a length cut to the width of a chunk's.
+    /// Method: ten bytes in chunks of four, in front of another. Kills: chunks in reverse; a rest
+    /// that is lost; a length cut to the width of a chunk's.
     #[test]
     fn chunks_that_are_put_back_keep_their_order() {
         let mut queue = RecvQueue::default();

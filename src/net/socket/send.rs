@@ -14,7 +14,7 @@
 //! send is in flight (`appendable`).
 //!
 //! An error ends the side for good: what was queued is gone, and every later write, `flush` and
-//! `close` says so. So does a cancelled send, after which nobody can know what went out (H32).
+//! `close` returns the error. So does a cancelled send, as what went out is not known (H32).
 
 use std::io::{self, IoSlice};
 use std::num::NonZeroU16;
@@ -70,7 +70,8 @@ impl<'a> Slices<'a> {
         self.slices.is_empty()
     }
 
-    /// The next bytes of one slice, at most `len_max`. `None` if there are none, or none are wanted.
+    /// The next bytes of one slice, at most `len_max`. `None` if there are none, or none are
+    /// wanted.
     fn next(&mut self, len_max: usize) -> Option<&'a [u8]> {
         let slices = self.slices;
         let rest = &slices.first()?[self.taken..];
@@ -114,8 +115,8 @@ impl Socket {
         Poll::Ready(Ok(piece.len()))
     }
 
-    /// Waits for room, then queues copies of the next bytes of `rest`, in one go: all of them, up to
-    /// [`HIGH_WATER_BYTES`].
+    /// Waits for room, then queues copies of the next bytes of `rest`, in one go: all of them, up
+    /// to [`HIGH_WATER_BYTES`].
     pub(super) fn poll_write_slices(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -328,8 +329,8 @@ impl Socket {
     ) {
         let writer = writing.writer.take();
         drop(writing);
-        // Bytes that were promised are lost. Whatever closes the socket, the peer must not take that
-        // for an orderly end. A socket that cannot be set to reset closes in the ordinary way.
+        // Bytes that were promised are lost. Whatever closes the socket, the peer must not take
+        // that for an orderly end. A socket that cannot be set to reset closes in the ordinary way.
         let _ = self.options().set_linger(Some(Duration::ZERO));
         drop(waste);
         self.reactor.wake_deferred(writer);
@@ -342,8 +343,8 @@ impl Socket {
         }
         writing.fin = Fin::Sent;
         match self.shutdown_write().map_err(|error| error.raw_os_error()) {
-            // Not connected: the peer has reset the connection. The direction is over, which is what
-            // was asked for, and nothing was queued. The reset itself is read by `recv`.
+            // Not connected: the peer has reset the connection. The direction is over, which is
+            // what was asked for, and nothing was queued. The reset itself is read by `recv`.
             Ok(()) | Err(Some(errno::ENOTCONN)) => {}
             Err(code) => writing.set_failed(code.unwrap_or(errno::EPIPE)),
         }

@@ -47,7 +47,7 @@ struct Flight {
 
 /// A waiter as the model expects it, in the order of places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Place {
+struct ExpectedWaiter {
     waiter: usize,
     is_woken: bool,
     /// An error came while it waited.
@@ -72,7 +72,7 @@ pub(super) struct World {
 pub(super) struct Expected {
     flight: Option<Flight>,
     timer: Option<bool>,
-    places: Vec<Place>,
+    places: Vec<ExpectedWaiter>,
     queued_count: usize,
     taken_count: usize,
     is_failure_pending: bool,
@@ -213,7 +213,8 @@ impl World {
             }
             let (id, waker) = (&mut self.waiters[waiter].waiter_id, self.wakers[waiter].clone());
             drop(self.side.waiters().wait(id, waker));
-            let place = Place { waiter, is_woken: false, must_fail: false, is_forgotten: false };
+            let place =
+                ExpectedWaiter { waiter, is_woken: false, must_fail: false, is_forgotten: false };
             match at {
                 Some(at) => self.expected.places[at] = place,
                 None => self.expected.places.push(place),
