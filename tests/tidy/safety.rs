@@ -10,7 +10,7 @@ const UNSAFE_FILES: &[&str] = &[
     "benches/peers/src/sys.rs",
     "loadtest/src/host/sys.rs",
     "src/buf/pool.rs",
-    "src/driver/epoll/mod.rs",
+    "src/driver/epoll/perform.rs",
     "src/driver/uring/buffer_ring.rs",
     "src/driver/uring/ring.rs",
     "src/driver/uring/scripted.rs",

@@ -7,7 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use socket2::{Domain, Protocol, Socket as Socket2, Type};
 
+use super::interest::ShortRead;
+use super::perform::SHOTS_PER_TRY_MAX;
 use super::*;
+use crate::driver::request::Interest;
 
 fn driver(timer: Option<TimerFd>) -> Epoll {
     let pool = Pool::new(4, 64).expect("memory");
@@ -46,7 +49,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
     drop(ours);
     theirs.write_all(b"news").unwrap();
     let mut events = Vec::new();
-    driver.epoll.wait(Some(0), &mut events).unwrap();
+    driver.interests.epoll.wait(Some(0), &mut events).unwrap();
     assert!(events.is_empty(), "{events:?} for a descriptor that is closed");
     drop(duplicate);
 }
@@ -73,7 +76,7 @@ fn a_timerfd_ends_sleeps() {
             assert!(clock::monotonic_ns() >= deadline_ns, "a sleep of {after_ns} ns ended early");
         }
         let mut events = Vec::new();
-        driver.epoll.wait_plain(false, &mut events).unwrap();
+        driver.interests.epoll.wait_plain(false, &mut events).unwrap();
         assert!(events.is_empty(), "{events:?}: the next sleep would end at once");
         let far_ns = clock::monotonic_ns() + 3_600_000_000_000;
         notifier.notify();
@@ -125,7 +128,7 @@ fn a_file_that_nothing_waits_for_is_let_go() {
     for _ in 0..100 {
         theirs.write_all(b"3").unwrap();
         let mut events = Vec::new();
-        driver.epoll.wait(Some(0), &mut events).unwrap();
+        driver.interests.epoll.wait(Some(0), &mut events).unwrap();
         assert!(events.is_empty(), "{events:?} with nothing pending");
     }
     (&ours).read_exact(&mut [0; 102]).unwrap();
@@ -169,7 +172,7 @@ fn a_receive_without_a_pool_never_waits() {
     let mut driver = driver(None);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let fd = ours.as_raw_fd();
-    while driver.pool.lend().is_some() {}
+    while driver.performer.pool.lend().is_some() {}
     let mut buffer = [0; 8];
     let (target, target_len) = (buffer.as_mut_ptr(), 8);
     let into = Request::RecvInto { fd, target, target_len };
@@ -195,11 +198,12 @@ fn short_read_means_empty(driver: &mut Epoll, ours: &impl AsRawFd, theirs: &Sock
     theirs.send(b"bytes").unwrap();
     let got = waited(driver, Wait::Forever);
     assert_eq!(got[0].result, 5);
-    drop(driver.pool.filled(got[0].flags.buffer().expect("one of the pool"), 5));
+    drop(driver.performer.pool.filled(got[0].flags.buffer().expect("one of the pool"), 5));
     driver.cancel(key(0));
     assert_eq!(waited(driver, Wait::Poll)[0].result, -errno::ECANCELED);
-    let is_empty = matches!(driver.socket(fd).short_read, ShortRead::Empty);
-    assert_eq!(driver.socket(fd).is_empty_after_short_read(fd), is_empty, "asked by the receive");
+    let socket = driver.interests.socket(fd);
+    let is_empty = matches!(socket.short_read, ShortRead::Empty);
+    assert_eq!(socket.is_empty_after_short_read(fd), is_empty, "asked by the receive");
     driver.deregister(fd);
     is_empty
 }
