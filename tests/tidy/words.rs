@@ -92,7 +92,7 @@ fn words_are_those_of_the_field() {
         let entry = format!("line {line}: `{word}`, write: {instead}");
         found.entry(path.to_owned()).or_default().push(entry);
     };
-    let mut texts = documents(&["", "docs/", "loadtest/"]);
+    let mut texts = documents(&["", "docs/", "loadtest/", "benches/peers/"]);
     // Users of the last version look for the names of that version.
     let changelog = texts.iter_mut().find(|(path, _)| path == "CHANGELOG.md").expect("a document");
     changelog.1 = without_code(&changelog.1);
@@ -105,8 +105,9 @@ fn words_are_those_of_the_field() {
         texts.push((file.path.clone(), file.text.clone()));
     }
     for (path, text) in &texts {
+        let lower = text.to_ascii_lowercase();
         for (word, instead) in WORDS {
-            for at in places(text, word) {
+            for at in places(text, &lower, word) {
                 add(path, text, at, word, instead);
             }
         }
@@ -131,17 +132,26 @@ fn names_in(code: &str, name: &str) -> Vec<usize> {
     starts.filter(|&at| !code[..at].ends_with("mem::")).collect()
 }
 
-/// Where `word` stands in any case, alone, at a line break, or as a part of a name.
-fn places(text: &str, word: &str) -> Vec<usize> {
-    let lower = text.to_ascii_lowercase();
-    let is_letter = |c: char| c.is_alphanumeric();
-    let is_bounded = |at: usize| {
+/// Where `phrase` stands in any case, alone or as a part of a name. A line break and the marks of a
+/// comment may stand between its words. `lower` is the text in small letters.
+fn places(text: &str, lower: &str, phrase: &str) -> Vec<usize> {
+    let mut parts = phrase.split(' ');
+    let first = parts.next().expect("a word");
+    let is_phrase = |at: usize| {
         let (before, rest) = lower.split_at(at);
-        !before.ends_with(is_letter) && !rest[word.len()..].starts_with(is_letter)
+        let mut rest = &rest[first.len()..];
+        for part in parts.clone() {
+            let next = rest.trim_start_matches([' ', '\n', '/', '!']);
+            match next.strip_prefix(part) {
+                Some(after) if next.len() < rest.len() => rest = after,
+                _ => return false,
+            }
+        }
+        !before.ends_with(char::is_alphanumeric) && !rest.starts_with(char::is_alphanumeric)
     };
-    let is_other = |at: usize| PARTS_OF_OTHERS.contains(&&text[at..at + word.len()]);
-    let found = lower.match_indices(word).map(|(at, _)| at);
-    found.filter(|&at| is_bounded(at) && !is_other(at)).collect()
+    let is_other = |at: usize| PARTS_OF_OTHERS.contains(&&text[at..at + first.len()]);
+    let found = lower.match_indices(first).map(|(at, _)| at);
+    found.filter(|&at| is_phrase(at) && !is_other(at)).collect()
 }
 
 /// Goal: the search finds each form of a word, and no other word.
@@ -152,8 +162,10 @@ fn places(text: &str, word: &str) -> Vec<usize> {
 /// `label`.
 #[test]
 fn words_are_found_in_names_and_prose() {
+    let places = |text: &str, word| places(text, &text.to_ascii_lowercase(), word);
     assert_eq!(places("Nobody, nobody_waits, NOBODY; nobodys", "nobody"), [0, 8, 22]);
     assert_eq!(places("a label, ENOBUFS, enobufs", "bell"), []);
     assert_eq!(places("a label, ENOBUFS, enobufs", "enobufs"), [18]);
+    assert_eq!(places("is said. This\n    /// is\n    /// said, is saids", "is said"), [0, 22]);
     assert_eq!(names_in("mem::forget(a); x.forget(b); forgets()", "forget"), [18]);
 }
