@@ -1,4 +1,4 @@
-//! Socket activation: the tests play the supervisor.
+//! Socket activation, with the tests as the supervisor.
 //!
 //! This binary starts itself again, through a shell that puts two sockets at the descriptors 3 and
 //! 4 and its own number into `LISTEN_PID`, as systemd does. The child is the example
@@ -19,7 +19,7 @@ use common::{LIMIT, any_addr, any_name, blocking_pair, within};
 use ringloop::net::{ActivatedListener, activated};
 use ringloop::{DriverChoice, Runtime};
 
-/// What the child is to be.
+/// The role of the child.
 const ROLE: &str = "RINGLOOP_ACTIVATION_ROLE";
 
 const SHELL: &str = "exec 3<&0 4<&1 1>&2 0</dev/null; export LISTEN_PID=$$; exec \"$@\"";
@@ -88,7 +88,7 @@ fn start(role: &str, sockets: [OwnedFd; 2], settings: &[(&str, &str)]) -> Child 
         .unwrap()
 }
 
-/// A child that is killed when this value goes, also by a panic.
+/// A child that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -116,14 +116,14 @@ fn is_served(mut stream: impl Read + Write, name: &str) {
     assert_eq!(&echo, b"echo");
 }
 
-/// Goal: a program that is activated serves the sockets of its supervisor by their names, also
-/// connections that came before it was started, and after it was killed its successor does.
+/// Goal: an activated program serves the sockets of its supervisor by their names, also connections
+/// from before its start; after it is killed, its successor serves them.
 ///
 /// Method: the example, twice on each driver, with the sockets held here. A connection of each kind
 /// waits before each start. With a role in the environment this is the child.
 ///
-/// Kills: a listener whose end acts on the supervisor's socket; a file that is removed; names that
-/// are exchanged; a socket that has to be new to be accepted from.
+/// Kills: a listener whose end acts on the supervisor's socket; a file that is removed; exchanged
+/// names; a socket that is accepted from only if it is new.
 #[test]
 fn an_activated_program_serves_its_sockets() {
     if let Ok(role) = std::env::var(ROLE) {
@@ -177,8 +177,8 @@ fn sockets_are_taken_once() {
     });
 }
 
-/// Goal: what is no listening stream socket is refused with a text that names it, nothing is taken,
-/// and nothing is closed.
+/// Goal: a descriptor that is not a listening stream socket is refused with a text that names it;
+/// no descriptor is taken or closed.
 ///
 /// Method: a datagram socket, a connected one, a file and a number that is not open, each as the
 /// second descriptor, and bad variables.

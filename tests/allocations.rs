@@ -1,4 +1,4 @@
-//! What one message costs the loop: nothing is allocated, and the kernel is entered twice.
+//! The cost of one message: no allocation, and two enter calls.
 #![allow(unsafe_code)] // a global allocator that counts
 
 mod common;
@@ -16,7 +16,7 @@ use ringloop::time::{sleep, timeout};
 use ringloop::{DriverChoice, Handle, Runtime, spawn};
 
 const MESSAGE: [u8; 64] = [7; 64];
-/// Fewer than the pool has buffers.
+/// Fewer connections than the pool has buffers.
 const CONNECTIONS: usize = 50;
 /// Queues and the heap of timers grow in the first rounds.
 const ROUNDS_BEFORE: u64 = 20;
@@ -38,7 +38,7 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the layout is the caller's, who keeps the same promises to this function.
+        // SAFETY: the caller keeps the same promises about the layout.
         unsafe { System.alloc(layout) }
     }
 
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs a body on each driver that works here.
+/// Runs a body on each driver that works on this machine.
 fn on_each_driver(body: impl AsyncFn() + Copy + Send + 'static) {
     for choice in [DriverChoice::Uring, DriverChoice::Epoll] {
         within(LIMIT, move || match Runtime::builder().driver(choice).build() {
@@ -59,7 +59,7 @@ fn on_each_driver(body: impl AsyncFn() + Copy + Send + 'static) {
     }
 }
 
-/// One message there and back.
+/// Sends one message and receives its echo.
 async fn echo(stream: &mut TcpStream, peer: &mut StdStream) {
     peer.write_all(&MESSAGE).unwrap();
     let bytes = stream.recv().await.unwrap();
@@ -82,14 +82,14 @@ async fn serve(mut stream: TcpStream, served: Rc<Cell<usize>>) {
     }
 }
 
-/// Goal: receives that are waited for, sends, writes, sleeps and timeouts allocate nothing once the
-/// loop's queues have grown.
+/// Goal: receives with a waiting reader, sends, writes, sleeps and timeouts do not allocate once
+/// the loop's queues have grown.
 ///
 /// Method: an allocator that counts. Fifty tasks each echo and copy in turn, each message within a
 /// timeout; a sleep; twenty rounds, and then 200 that are counted. On each driver.
 ///
-/// Kills: a boxed operation, waker or chunk; a buffer made anew for each write; a timer that is a
-/// heap entry of its own.
+/// Kills: a boxed operation, waker or chunk; a new buffer for each write; a timer that is
+/// allocated.
 #[test]
 fn operations_allocate_nothing() {
     on_each_driver(async || {
@@ -101,7 +101,7 @@ fn operations_allocate_nothing() {
             served.set(0);
             peers.iter_mut().for_each(|peer| peer.write_all(&MESSAGE).unwrap());
             until(|| served.get() == CONNECTIONS).await;
-            sleep(Duration::from_micros(50)).await; // its enter sends what is queued
+            sleep(Duration::from_micros(50)).await; // its enter submits the queued sends
             peers.iter_mut().for_each(|peer| peer.read_exact(&mut [0; MESSAGE.len()]).unwrap());
         };
         for _ in 0..ROUNDS_BEFORE {
@@ -114,7 +114,7 @@ fn operations_allocate_nothing() {
         let count = ALLOCATIONS.get() - before;
         servers.iter().for_each(|server| server.abort());
         let kind = Handle::current().driver().kind();
-        // The watchdog allocates a few times in each second, however many operations there are.
+        // The watchdog allocates a few times per second, for any number of operations.
         assert!(count < ROUNDS, "{kind}: {count} allocations in {ROUNDS} rounds");
     });
 }

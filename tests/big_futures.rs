@@ -1,8 +1,8 @@
 //! Large futures and callbacks on a stack of the default size of a thread.
 //!
 //! An overflow ends the process, so no assertion is needed. Without optimization the compiler
-//! copies an argument once more in each function that passes it on, and one copy is left: that of
-//! the function that boxes. A future of 1 MiB then takes the whole stack, so the sizes are a little
+//! copies an argument in each function that passes it on. One copy remains: that of the function
+//! that boxes. A future of 1 MiB then takes the whole stack, so the sizes are a little
 //! less.
 
 use std::time::Duration;
@@ -13,9 +13,9 @@ use ringloop::{Handle, Runtime, call_soon, run, spawn};
 
 const STACK_BYTES: usize = 2 << 20;
 
-/// With a copy in the caller, and one more without optimization.
+/// The size with a copy in the caller, and one more without optimization.
 const FUTURE_BYTES: usize = if cfg!(debug_assertions) { 960 << 10 } else { 1 << 20 };
-/// With one more in the caller: what the callback owns, and the callback.
+/// The size with another copy in the caller: the captures of the callback, and the callback.
 const CALL_BYTES: usize = if cfg!(debug_assertions) { 600 << 10 } else { 1 << 20 };
 
 fn on_a_small_stack(body: fn()) {
@@ -42,7 +42,9 @@ fn large_futures_are_spawned() {
     });
 }
 
-/// Goal: such a future can be the main one. Method and kills: as above.
+/// Goal: such a future can be the main one.
+///
+/// Method and kills: as above.
 #[test]
 fn large_futures_are_blocked_on() {
     on_a_small_stack(|| assert_eq!(run(large()), FUTURE_BYTES));
@@ -84,7 +86,7 @@ fn large_callbacks_are_called() {
     });
 }
 
-/// Goal: a limit around a large future is spawned as the future alone is.
+/// Goal: a timeout around a large future can be spawned like the future alone.
 ///
 /// Method: half as large, as the `Timeout` holds the future and is built beside it. Kills: as
 /// above.

@@ -1,7 +1,7 @@
-//! Values of the program whose destructors panic, in every place where the loop drops one.
+//! Values whose destructors panic, in every place where the loop drops a value of the program.
 //!
-//! A panic's payload is a value of the program as well. So a bomb panics with another bomb, which
-//! does so again, a few times over.
+//! The payload of a panic is a value of the program too. So a bomb panics with another bomb, which
+//! does so again, for a few levels.
 
 mod common;
 
@@ -63,12 +63,12 @@ fn bad_to_wake(level: u32) -> Waker {
     Waker::from(Arc::new(BadWaker { level, wakes_badly: true, _bomb: None }))
 }
 
-/// Polls `future` once with a waker, and forgets it, so that the waker stays where it waits.
+/// Polls `future` once with a waker and leaks the future, so that the loop keeps the waker.
 fn wait_and_forget(future: impl Future, waker: Waker) {
     let mut future = Box::pin(future);
     assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     std::mem::forget(future);
-    std::mem::forget(waker); // its last reference is the loop's
+    std::mem::forget(waker); // the loop has the last reference
 }
 
 async fn spawn_and_run<F: Future + 'static>(future: F) {
@@ -78,7 +78,7 @@ async fn spawn_and_run<F: Future + 'static>(future: F) {
 
 type Place = fn(level: u32) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// Where the loop drops a value of the program while it runs, and the kinds that are reported.
+/// The places where a running loop drops a value of the program, and the kinds of reports.
 const WHILE_RUNNING: &[(&str, &[&str], Place)] = &[
     ("a detached task's panic", &["task", "destructor"], |level| {
         Box::pin(spawn_and_run(async move { panic_any(Bomb(level)) }))
@@ -235,12 +235,12 @@ const WHILE_RUNNING: &[(&str, &[&str], Place)] = &[
     }),
 ];
 
-/// Gives up a reference that is not the last.
+/// Drops a reference that is not the last.
 fn drop_quietly(waker: Waker) {
     drop(waker);
 }
 
-/// Where the loop drops a value of the program when the runtime ends.
+/// The places where the loop drops a value of the program when the runtime ends.
 const AT_THE_END: &[(&str, &[&str], Place)] = &[
     ("a local of a task", &["task", "destructor?"], |level| {
         Box::pin(async move {
@@ -280,7 +280,7 @@ const AT_THE_END: &[(&str, &[&str], Place)] = &[
 
 type Reports = Rc<RefCell<Vec<String>>>;
 
-/// A runtime whose reports are kept.
+/// A runtime, and its reports.
 fn runtime() -> (Runtime, Reports) {
     let reports = Reports::default();
     let kept = Rc::clone(&reports);
@@ -288,7 +288,7 @@ fn runtime() -> (Runtime, Reports) {
     (Runtime::builder().on_unhandled(keep).build().unwrap(), reports)
 }
 
-/// The panics of bombs are not printed.
+/// Disables the printing of panics of bombs.
 fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -314,13 +314,13 @@ fn check(name: &str, level: u32, reports: &Reports, kinds: &[&str]) {
     assert_eq!(found, wanted, "{name}, level {level}");
 }
 
-/// Goal: wherever the loop drops a value of the program, a panic of its destructor does not leave
-/// the loop: `block_on` goes on, and what has panicked is reported once.
+/// Goal: a panic of the destructor of any value that the loop drops does not leave the loop:
+/// `block_on` goes on, and the panic is reported once.
 ///
 /// Method: each place, with bombs of several levels; then a timer and a task on the same loop.
 ///
-/// Kills: a payload that is dropped after it was reported, without a guard; the payload of that
-/// drop; a result, a local, a capture or a waker that is dropped in a turn without one.
+/// Kills: a reported payload that is dropped without a guard; the payload of that drop; a result, a
+/// local, a capture or a waker that is dropped in a turn without a guard.
 #[test]
 fn bombs_do_not_end_the_loop() {
     quiet();
@@ -339,12 +339,11 @@ fn bombs_do_not_end_the_loop() {
     });
 }
 
-/// Goal: the end of a runtime goes through all of it, and reports what has panicked, whatever the
-/// destructors of what is left do.
+/// Goal: the end of a runtime drops all values and reports the panics of their destructors.
 ///
 /// Method: each place, with bombs of several levels; the drop of the runtime does not panic.
 ///
-/// Kills: a shutdown that drops captures, or the payloads of its own reports, without a guard.
+/// Kills: a shutdown that drops captures, or the payloads of its reports, without a guard.
 #[test]
 fn bombs_do_not_end_the_end() {
     quiet();
@@ -360,7 +359,7 @@ fn bombs_do_not_end_the_end() {
     });
 }
 
-/// Goal: a hook that panics, or whose captures panic when it is dropped, ends nothing.
+/// Goal: the loop goes on if the hook panics, or if its captures panic when it is dropped.
 ///
 /// Method: a hook that panics with a bomb for each report, and has captured one. Kills: a payload
 /// of a hook that is dropped without a guard; a hook that is.
@@ -371,7 +370,7 @@ fn a_hook_may_be_a_bomb() {
         for level in LEVELS {
             let captured = Bomb(level);
             let hook = move |_: &ringloop::Unhandled| {
-                let whole = &captured; // not its number alone
+                let whole = &captured; // captures the whole value, not its field
                 panic_any(Bomb(whole.0))
             };
             let runtime = Runtime::builder().on_unhandled(hook).build().unwrap();

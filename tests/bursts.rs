@@ -19,18 +19,18 @@ use common::{LIMIT, any_addr, until, within};
 
 const CONNECTIONS: u64 = 1000;
 const ROUNDS: u64 = 10;
-/// Far less than a buffer of the pool.
+/// Far fewer bytes than a buffer of the pool has.
 const MESSAGE: [u8; 64] = [0x5A; 64];
 
-/// Goal: a thousand messages that are ready at once all arrive, whatever the pool has.
+/// Goal: a thousand messages that are ready at once all arrive, with any size of the pool.
 ///
 /// Method: every connection's message is sent before the loop next enters the kernel, ten times,
 /// with 4, 256 and 1024 buffers, on each driver. A kernel before 6.13 runs all those receives in
-/// one enter, a later one twenty or forty. Counted and printed: receives that found the pool empty,
-/// of which a message has one at most.
+/// one enter, a later one twenty or forty. Receives that found the pool empty are counted: at most
+/// one per message.
 ///
 /// Kills: a stream that stays without a receive after `ENOBUFS`; bytes that are lost between a
-/// receive of the pool and one of the stream's own; a receive that asks an empty pool again.
+/// receive of the pool and a private one; a receive that uses an empty pool again.
 #[test]
 fn a_burst_on_every_connection_arrives() {
     limits::raise(4 * CONNECTIONS);
@@ -61,7 +61,7 @@ fn burst(choice: DriverChoice, buffer_count: u16) {
     println!("\nBURST {} {buffer_count} {tally}", runtime.handle().driver().kind());
 }
 
-/// How many receives found no buffer.
+/// The number of receives that found no buffer.
 struct Tally {
     messages: u64,
     pool_exhausted: u64,
@@ -69,7 +69,7 @@ struct Tally {
     last_round: u64,
 }
 
-/// Figures per message, for `scripts/kernels.sh`.
+/// Prints figures per message, for `scripts/kernels.sh`.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { messages, pool_exhausted, first_round, last_round } = self;
@@ -88,7 +88,7 @@ async fn all_at_once() -> Tally {
     let mut rounds = Vec::new();
     for round in 1..=ROUNDS {
         let before = pool_exhausted();
-        // In one poll: the loop does not enter the kernel before the last message is there.
+        // In one poll: the loop does not enter the kernel before the last message is sent.
         for client in &mut clients {
             client.write_all(&MESSAGE).expect("a server that reads");
         }

@@ -12,7 +12,7 @@ pub fn raise(wanted: u64) {
     }
 }
 
-/// How many descriptors this process may have.
+/// The number of descriptors that this process may have.
 pub fn limit() -> libc::rlimit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one `rlimit`, which outlives the call.

@@ -1,4 +1,4 @@
-//! What the integration tests share: a watchdog, socket pairs, descriptors in use, and small steps.
+//! Code that the integration tests share: a watchdog, socket pairs, open descriptors, small steps.
 //!
 //! No test sleeps to synchronise, and no verdict depends on how fast this machine is: a test waits
 //! for a condition, and the watchdog turns a wait without end into a failure.
@@ -23,36 +23,36 @@ use ringloop::Runtime;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::task::yield_now;
 
-/// How long a test may take before it counts as hung. Far above what any of them needs.
+/// The time after which a test counts as hung. All tests need far less.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many times slower than a workstation this machine is, as `RINGLOOP_TEST_SCALE` says:
-/// limits grow by it and the rounds of long tests shrink.
+/// How many times slower than a workstation this machine is (`RINGLOOP_TEST_SCALE`). Limits are
+/// multiplied by it, and the rounds of long tests divided.
 pub fn scale() -> u32 {
     let text = std::env::var("RINGLOOP_TEST_SCALE").unwrap_or_else(|_| "1".into());
     let scale = text.parse().ok().filter(|scale| *scale > 0);
     scale.unwrap_or_else(|| panic!("RINGLOOP_TEST_SCALE must be a positive number, not {text:?}"))
 }
 
-/// `rounds`, or fewer where everything takes long, but no fewer than one.
+/// `rounds`, or fewer on a slow machine, but at least one.
 pub fn scaled(rounds: u64) -> u64 {
     (rounds / u64::from(scale())).max(1)
 }
 
-/// Runs `f` on this thread. If it takes longer than `limit`, says so and ends the process, so that
-/// a hang cannot block a build.
+/// Runs `f` on this thread. If it takes longer than `limit`, prints that and ends the process, so
+/// that a hang cannot block a build.
 pub fn within<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     within_as(&name, limit, f)
 }
 
-/// As [`within`], for a test that its thread is not named after.
+/// Like [`within`], for a test whose thread does not have its name.
 pub fn within_as<T>(name: &str, limit: Duration, f: impl FnOnce() -> T) -> T {
     let (name, limit) = (name.to_owned(), limit * scale());
     let (done, is_done) = channel::<()>();
     std::thread::spawn(move || {
         if is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            // Not `eprintln!`: the harness would keep the text to itself.
+            // Not `eprintln!`: the harness would capture the text.
             let text = format!("\n{name}: hangs, not done after {limit:?}\n");
             let _ = std::io::stderr().write_all(text.as_bytes());
             std::process::abort();
@@ -79,7 +79,7 @@ pub fn open_fds() -> BTreeMap<i32, String> {
     let mut fds = BTreeMap::new();
     for entry in std::fs::read_dir("/proc/self/fd").expect("procfs") {
         let path = entry.expect("an entry").path();
-        // The descriptor of this very listing is gone when its link is read.
+        // The descriptor of this listing is closed when its link is read.
         if let Ok(target) = std::fs::read_link(&path) {
             let number = path.file_name().and_then(|name| name.to_str());
             let number = number.and_then(|name| name.parse().ok()).expect("a number");
@@ -109,7 +109,7 @@ pub async fn turns(count: usize) {
     }
 }
 
-/// A waker that remembers whether it was woken, and does nothing else.
+/// A waker that records whether it was woken.
 #[derive(Default)]
 pub struct Woken(AtomicBool);
 
@@ -130,7 +130,7 @@ impl Wake for Woken {
     }
 }
 
-/// Something to wait for that opens once.
+/// A gate that tasks wait for and that opens once.
 #[derive(Default)]
 pub struct Gate {
     is_open: Cell<bool>,
@@ -157,7 +157,7 @@ impl Gate {
     }
 }
 
-/// A computation: nothing else runs on this thread for `duration`.
+/// Computes for `duration`: no other task of this thread runs.
 pub fn compute(duration: Duration) {
     let start = ringloop::time::Instant::now();
     while start.elapsed() < duration {
@@ -165,7 +165,7 @@ pub fn compute(duration: Duration) {
     }
 }
 
-/// The turns that the current loop has begun.
+/// The number of turns that the current loop has begun.
 pub fn turn() -> u64 {
     ringloop::Handle::current().metrics().turns
 }
@@ -180,8 +180,8 @@ pub fn any_addr() -> SocketAddr {
     (Ipv4Addr::new(127, a, b, c), 0).into()
 }
 
-/// An abstract name that no other listener has, also not one of a process that has the same number
-/// in another container and shares the network namespace.
+/// An abstract name that no other listener has, not even one of a process with the same number in
+/// another container that shares the network namespace.
 pub fn any_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let chance = RandomState::new().build_hasher().finish();
@@ -210,7 +210,7 @@ pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let theirs = std::net::TcpStream::connect(addr).expect("a connection");
     theirs.set_nodelay(true).expect("an option");
     let from = theirs.local_addr().expect("an address");
-    // Another process may try this port as well, and be faster.
+    // Another process may connect to this port first.
     let ours = loop {
         let (ours, peer) = listener.accept().expect("its other end");
         if peer == from {
@@ -220,7 +220,7 @@ pub fn blocking_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     (ours, theirs)
 }
 
-/// As [`std_pair`], with buffers in the kernel that hold far less than 1 MiB in either direction.
+/// Like [`std_pair`], with kernel buffers that hold far less than 1 MiB in each direction.
 pub fn tight_pair() -> (TcpStream, std::net::TcpStream) {
     let (ours, theirs) = blocking_pair();
     for socket in [&ours, &theirs] {
@@ -231,7 +231,7 @@ pub fn tight_pair() -> (TcpStream, std::net::TcpStream) {
     (TcpStream::from_std(ours), theirs)
 }
 
-/// One connection of `runtime`, whose bytes come back, and then its end.
+/// Echoes bytes on one connection of `runtime`, to its end.
 pub fn serves_an_echo(runtime: &Runtime) {
     let echoed = runtime.block_on(async {
         let (mut stream, mut peer) = std_pair();
@@ -247,7 +247,7 @@ pub fn serves_an_echo(runtime: &Runtime) {
 }
 
 /// A listening socket whose backlog is full, so that connecting to it neither succeeds nor fails.
-/// Lives as long as what is returned beside the address.
+/// It exists as long as the value that is returned with the address.
 pub fn unanswering_addr() -> (SocketAddr, impl Drop) {
     struct Full {
         _listener: socket2::Socket,
@@ -265,15 +265,15 @@ pub fn unanswering_addr() -> (SocketAddr, impl Drop) {
     let clients = (0..4).map(|_| {
         let client = new().expect("a socket");
         client.set_nonblocking(true).expect("an option");
-        let _ = client.connect(&addr); // the first are made, the others stay on their way
+        let _ = client.connect(&addr); // the first are made, the others stay in progress
         client
     });
     let full = Full { _clients: clients.collect(), _listener: listener };
     (addr.as_socket().expect("an IP address"), full)
 }
 
-/// A stream of bytes that belongs to one connection: what went to another shows, and so does what
-/// is missing, doubled or out of order.
+/// A stream of bytes of one connection: bytes of another connection, and missing, doubled or
+/// reordered bytes are detected.
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub u64);
 
@@ -301,7 +301,7 @@ impl Code {
         }
     }
 
-    /// Eight bytes, in a debug build eight times as fast as one by one (splitmix64).
+    /// Eight bytes at once, which is eight times as fast in a debug build (splitmix64).
     fn word(self, index: u64) -> u64 {
         let Code(id) = self;
         let mixed = (index ^ (id << 40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -322,7 +322,7 @@ pub fn assert_coded(start: u64, bytes: &[u8]) {
     Code(0).check(start, bytes);
 }
 
-/// Numbers that look random and are the same each time (xorshift).
+/// Pseudo-random numbers, the same in each run (xorshift).
 pub struct Dice(u64);
 
 impl Dice {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// Runs `body` on a thread whose `syscall` is answered with `errno`. A filter is for the thread
-/// that installs it, and for good, so the thread ends with it.
+/// Runs `body` on a thread whose `syscall` fails with `errno`. A filter cannot be removed from its
+/// thread, so the thread ends with the body.
 pub fn with_refused<T: Send + 'static>(
     syscall: libc::c_long,
     errno: i32,
@@ -20,7 +20,7 @@ pub fn with_refused<T: Send + 'static>(
     refusing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// From now on the first `syscall` of this thread kills the whole process.
+/// Installs a filter: the first `syscall` of this thread kills the process.
 pub fn kill_for(syscall: libc::c_long) {
     install(syscall, SeccompAction::KillProcess);
 }

@@ -1,5 +1,5 @@
-//! A list of bodies, run on every driver of this machine: what the conformance suite and the
-//! hostile suite share. The header of `tests/conformance/main.rs` describes the environment and the
+//! A list of bodies, run on every driver of this machine, for the conformance suite and the hostile
+//! suite. The header of `tests/conformance/main.rs` describes the environment and the
 //! counts.
 #![allow(dead_code)] // each test binary uses its own part
 
@@ -13,7 +13,7 @@ use ringloop::{Builder, DriverChoice, Runtime};
 
 use crate::common::{LIMIT, within_as};
 
-/// The driver that a body is to run on.
+/// The driver on which a body runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Driver {
     name: &'static str,
@@ -56,10 +56,10 @@ pub(crate) use bodies;
 const URING: Driver = Driver { name: "uring", choice: DriverChoice::Uring };
 const EPOLL: Driver = Driver { name: "epoll", choice: DriverChoice::Epoll };
 
-/// Held for reading by ordinary trials, for writing by those that need the process alone.
+/// Held for reading by ordinary trials, for writing by those that must run alone.
 static PROCESS: RwLock<()> = RwLock::new(());
 
-/// What became of one driver's trials.
+/// The results of the trials of one driver.
 #[derive(Default)]
 struct Tally {
     begun: AtomicU32,
@@ -77,7 +77,7 @@ pub(crate) fn run(shared: &[&'static [Body]], alone: &[&'static [Body]]) -> Exit
         "epoll" => vec![EPOLL],
         other => panic!("RINGLOOP_DRIVER must be auto, uring or epoll, not {other:?}"),
     };
-    // Only io_uring may be missing, and only if `RINGLOOP_DRIVER` does not ask for it.
+    // Only io_uring may be missing, and only if `RINGLOOP_DRIVER` does not select it.
     let refusal = match drivers.len() {
         1 => None,
         _ => URING.builder().build().err(),
@@ -126,14 +126,14 @@ fn all_trials(
     })
 }
 
-/// Runs one trial, under the watchdog and with the share of the process that it needs.
+/// Runs one trial under the watchdog, alone if it must.
 fn attempt(driver: Driver, body: &Body, name: &str, is_alone: bool, tally: &Tally) {
     let run = || {
         tally.begun.fetch_add(1, Ordering::Relaxed);
         within_as(name, LIMIT, || (body.run)(driver));
         tally.passed.fetch_add(1, Ordering::Relaxed);
     };
-    // A trial that failed has poisoned the lock, and the others are to run all the same.
+    // A failed trial has poisoned the lock. The others still run.
     if is_alone {
         let _alone = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
         run();

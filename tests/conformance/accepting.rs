@@ -1,4 +1,4 @@
-//! Listeners: crowds, clients that give up, and the end of a server.
+//! Listeners: many clients, clients that reset, and the end of a listener.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -34,12 +34,13 @@ pub(crate) const SHARED: &[Body] = bodies![
 ///
 /// Method: connect them all before the first accept, by four tasks.
 ///
-/// Kills: an accept bound that loses what comes while it is being cancelled; a waiter not woken.
+/// Kills: an accept bound that loses connections while the accept is cancelled; a waiter that is
+/// not woken.
 fn a_crowd_is_accepted(on: Driver) {
     on.run(async {
         let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
         let addr = listener.local_addr().unwrap();
-        // More than a listener queues, and both ends of each have a descriptor.
+        // More than the queue of a listener. Both ends of each have a descriptor.
         let crowd = scaled(1000).max(300).min(limits::limit().rlim_cur / 3) / 4 * 4;
         let workers: Vec<_> = (0..4)
             .map(|_| {
@@ -77,13 +78,14 @@ fn a_crowd_is_accepted(on: Driver) {
     });
 }
 
-/// Goal: clients that reset their connection before it is accepted cost the listener nothing: the
+/// Goal: clients that reset their connection before it is accepted do not affect the listener: the
 /// others are accepted (I2).
 ///
-/// Method: clients in random order, two thirds of whom reset at once; every honest one is found,
-/// and what comes out of the others is their end.
+/// Method: clients in random order, two thirds of which reset at once. Every other one is accepted;
+/// an accepted stream of a client that reset has an end.
 ///
-/// Kills: an `accept` that fails for a peer's sake; a dead accept that is not armed again.
+/// Kills: an `accept` that fails because of a peer; an accept that has ended and is not armed
+/// again.
 fn i2_clients_that_give_up_do_not_stop_a_listener(on: Driver) {
     on.run(async {
         let listener = TcpListener::bind(any_addr()).unwrap();
@@ -119,13 +121,13 @@ fn i2_clients_that_give_up_do_not_stop_a_listener(on: Driver) {
     });
 }
 
-/// Goal: when a listener is dropped, connects are refused from that moment on, and the connections
-/// that it had given out go on until they end by themselves (I11).
+/// Goal: after a listener is dropped, connects are refused, and the connections that were accepted
+/// go on until they end (I11).
 ///
 /// Method: three handlers in the middle of their work; drop the listener with its accept armed,
 /// connect at once; then the handlers finish.
 ///
-/// Kills: a listener that listens until its cancel has been reaped; connections tied to it.
+/// Kills: a listener that listens until the completion of its cancel; connections that end with it.
 fn i11_a_server_that_closes_refuses_and_finishes(on: Driver) {
     on.run(async {
         let listener = TcpListener::bind(any_addr()).unwrap();
@@ -159,12 +161,12 @@ fn i11_a_server_that_closes_refuses_and_finishes(on: Driver) {
 }
 
 /// Goal: a client that connects while the listener closes is served, refused, or sees its
-/// connection end. It always returns, and nothing stays behind (I11).
+/// connection end. The connect always returns, and no descriptor stays open (I11).
 ///
-/// Method: 20 connects on their way when the listener is dropped after a random number of turns.
+/// Method: 20 connects in progress when the listener is dropped after a random number of turns.
 ///
-/// Kills: connections that stay in the queue of a listener that is gone; a refused connect that is
-/// no error.
+/// Kills: connections that stay in the queue of a dropped listener; a refused connect that is not
+/// an error.
 fn i11_closing_races_with_clients_that_connect(on: Driver) {
     on.run(async {
         let mut dice = Dice::new(62);
@@ -203,12 +205,11 @@ fn i11_closing_races_with_clients_that_connect(on: Driver) {
     });
 }
 
-/// Goal: connects that are under way together end each in its own way: answered, refused, or out of
-/// time.
+/// Goal: concurrent connects end independently: connected, refused, or timed out.
 ///
-/// Method: 30 of each at once; the answered ones exchange a number, so that none is another's.
+/// Method: 30 of each at once; the connected ones exchange a number, which shows mixed-up results.
 ///
-/// Kills: an answer given to a neighbour; a deadline that ends the others; `SO_ERROR` not asked.
+/// Kills: a result of another connect; a deadline that ends the others; `SO_ERROR` not read.
 fn connects_end_each_in_its_own_way(on: Driver) {
     on.run(async {
         let listener = TcpListener::bind(any_addr()).unwrap();
@@ -257,7 +258,7 @@ fn connects_end_each_in_its_own_way(on: Driver) {
     });
 }
 
-/// Goal: accepts that are alive and not polled any more hold up neither a later accept nor one that
+/// Goal: accepts that are alive and not polled any more delay neither a later accept nor one that
 /// waits behind them, on TCP and on Unix sockets.
 ///
 /// Method: two accepts polled once and kept; a task waits behind them; connect. Then connect again
@@ -286,12 +287,12 @@ fn a_forgotten_accept_holds_up_no_other(on: Driver) {
     });
 }
 
-/// Goal: a listening socket that was shut down gives its error to every accept, whether or not it
-/// waits, and a loop over them lets others run.
+/// Goal: on a listening socket that was shut down, every accept returns the error, waiting or not,
+/// and a loop over them yields to other tasks.
 ///
 /// Method: shut the socket down under an accept that waits; then accept in a loop, for ten turns.
 ///
-/// Kills: an accept that hangs after the first error; an error around the budget.
+/// Kills: an accept that hangs after the first error; an error that does not spend the budget.
 fn the_errors_of_a_listener_do_not_stay(on: Driver) {
     on.run(async {
         let listener = Rc::new(TcpListener::bind(any_addr()).unwrap());
@@ -322,7 +323,7 @@ fn the_errors_of_a_listener_do_not_stay(on: Driver) {
     });
 }
 
-/// Goal: the end of a listener ends nothing for another descriptor of the socket.
+/// Goal: another descriptor of the socket works after the listener is dropped.
 ///
 /// Method: arm an accept, duplicate the descriptor, drop the listener; connect, and accept through
 /// the duplicate.
@@ -344,13 +345,13 @@ fn dropping_a_listener_leaves_its_heir_listening(on: Driver) {
     });
 }
 
-/// Goal: a handover loses no connection: those that were accepted and not taken are given back in
-/// order, and those behind them wait in the socket's backlog.
+/// Goal: a handover loses no connection: those that were accepted and not taken are returned in
+/// order, and later ones wait in the socket's backlog.
 ///
 /// Method: five clients with an accept armed, and one taken; give the socket away; two more
 /// clients; accept with std. The socket is blocking, as std makes it.
 ///
-/// Kills: dropping what is queued; a close of the socket; an accept that stays in flight; a
+/// Kills: dropping the queue; a close of the socket; an accept that stays in flight; a
 /// listener that stays non-blocking.
 fn a_handover_loses_no_connection(on: Driver) {
     on.run(async {
@@ -379,8 +380,7 @@ fn a_handover_loses_no_connection(on: Driver) {
 
 /// Goal: an address can be bound again right after its listener was dropped, in the same poll.
 ///
-/// Method: no patience at all but for what the loop itself has to do. A second listener is refused
-/// while the first lives.
+/// Method: a patience of zero. A second listener is refused while the first exists.
 ///
 /// Kills: a descriptor that stays open until the turn has ended; a retry that succeeds too early.
 fn an_address_can_be_bound_again_at_once(on: Driver) {
@@ -399,13 +399,12 @@ fn an_address_can_be_bound_again_at_once(on: Driver) {
     });
 }
 
-/// Goal: an address that becomes free is waited for, within the bound, and that is reported once.
+/// Goal: a bind waits, within the bound, until the address becomes free, and reports that once.
 ///
-/// Method: a thread holds the address and lets go when it has seen the bind fail at least once,
-/// which it cannot see; so it lets go after a while, and the bound is far longer. Then an address
-/// that stays taken.
+/// Method: a thread holds the address and releases it after a while, within a far longer bound.
+/// Then an address that stays in use.
 ///
-/// Kills: one attempt; a wait without an end; a silent wait.
+/// Kills: one attempt; a wait without an end; a wait that is not reported.
 fn a_taken_address_is_waited_for(on: Driver) {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&reports);

@@ -23,14 +23,14 @@ fn client(addr: std::net::SocketAddr, number: u8) -> std::net::TcpStream {
     client
 }
 
-/// Goal: with room for two, five clients are served two at a time, in order, and each close lets
-/// one in.
+/// Goal: with a limit of two, five clients are served two at a time, in order, and each close
+/// admits one.
 ///
-/// Method: five clients that are connected before the first accept; count the process's descriptors
-/// while the third accept waits; close one at a time.
+/// Method: five clients connect before the first accept; count the descriptors of the process while
+/// the third accept waits; close one at a time.
 ///
-/// Kills: a limit that counts accepts and not connections; one that is exceeded by what the kernel
-/// accepts meanwhile; a close that admits no other connection.
+/// Kills: a limit that counts accepts and not connections; one that the kernel's accepts exceed
+/// meanwhile; a close that admits no other connection.
 fn connections_beyond_the_limit_wait_in_the_backlog(on: Driver) {
     on.run(async {
         let listener = TcpListener::builder().max_connections(2).bind(any_addr()).unwrap();
@@ -62,7 +62,7 @@ fn connections_beyond_the_limit_wait_in_the_backlog(on: Driver) {
 ///
 /// Method: two accepted, three more: each reads a reset. Then close one, and the next is served.
 ///
-/// Kills: a shed connection that ends in order; one that is not counted; a limit that stays full.
+/// Kills: a shed connection that is not reset; one that is not counted; a limit that stays full.
 fn connections_beyond_the_limit_are_shed(on: Driver) {
     on.run(async {
         let builder = TcpListener::builder().max_connections(2).overflow(Overflow::Shed);
@@ -121,13 +121,13 @@ fn a_unix_listener_has_a_limit_too(on: Driver) {
     });
 }
 
-/// Goal: a limited listener that is dropped before its connections leaves no descriptor, and they
-/// go on.
+/// Goal: a limited listener that is dropped before its connections leaves no descriptor open, and
+/// they go on.
 ///
 /// Method: both kinds of overflow, full, with an accept that waits and a client in the backlog;
 /// drop the listener, use the connection, drop the loop; compare descriptors.
 ///
-/// Kills: a count that keeps the listener or the loop; a queue that keeps a connection.
+/// Kills: a count that keeps the listener or the loop alive; a queue that keeps a connection.
 fn a_limited_listener_leaves_nothing(on: Driver) {
     let before = open_fds();
     for overflow in [Overflow::LeaveInBacklog, Overflow::Shed] {

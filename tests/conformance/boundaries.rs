@@ -1,8 +1,8 @@
-//! Reads that the kernel cuts short although more bytes are there.
+//! Reads that the kernel cuts short although the socket has more bytes.
 //!
 //! On a Unix socket one read never crosses a message with descriptors, a change of credentials or
 //! the mark of urgent data, whether or not the reader asks for them. The peer chooses where they
-//! are, so a loop that takes a short read for an empty socket can be stopped by its peer.
+//! are, so a peer can stop a loop that takes a short read for an empty socket.
 
 use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -25,7 +25,7 @@ pub(crate) const SHARED: &[Body] = bodies![
 
 pub(crate) const ALONE: &[Body] = bodies![reads_go_on_after_descriptors];
 
-/// Messages of one burst. Each may carry something.
+/// The number of messages of one burst.
 const MESSAGES: usize = 4;
 
 /// A stream of this loop, whose receive waits, and its peer.
@@ -33,11 +33,11 @@ async fn waiting_pair() -> (UnixStream, StdStream) {
     let (ours, theirs) = StdStream::pair().expect("a pair");
     let mut ours = UnixStream::from_std(ours);
     assert!(poll_once(pin!(ours.recv())).await.is_pending());
-    turns(3).await; // the receive has found nothing and waits for the kernel
+    turns(3).await; // the receive has found no bytes and waits in the kernel
     (ours, theirs)
 }
 
-/// A control message with a copy of one descriptor, as `cmsg(3)` lays it out.
+/// A control message with one descriptor, in the layout of `cmsg(3)`.
 fn rights(fd: RawFd) -> Vec<u8> {
     let mut control = 20_usize.to_ne_bytes().to_vec();
     control.extend(libc::SOL_SOCKET.to_ne_bytes());
@@ -53,7 +53,7 @@ fn send_with(peer: &StdStream, bytes: &[u8], control: &[u8]) {
     assert_eq!(SockRef::from(peer).sendmsg(&message, 0).expect("room"), bytes.len());
 }
 
-/// Sends one burst while the receive waits, and reads it. `before` acts before each message and
+/// Sends one burst while the receive waits, and reads it. `before` runs before each message and
 /// returns its control bytes.
 async fn check_burst(
     (ours, theirs): (&mut UnixStream, &StdStream),
@@ -71,7 +71,8 @@ async fn check_burst(
     assert_coded(0, &received);
 }
 
-/// Goal: descriptors in any of several messages stop no read, and none of them stays open here.
+/// Goal: descriptors in any of several messages do not stop reads, and no received descriptor stays
+/// open.
 ///
 /// Method: every subset of a burst's messages carries a descriptor; sizes below, at and above a
 /// receive buffer. The peer stays open, so no hang-up starts another read.
@@ -117,7 +118,7 @@ fn reads_go_on_after_a_change_of_credentials(on: Driver) {
     });
 }
 
-/// Goal: urgent data of a Unix peer stops no read.
+/// Goal: urgent data of a Unix peer does not stop reads.
 ///
 /// Method: an urgent byte between the messages. The kernel keeps it out of the ordinary bytes, or
 /// refuses to send it (before 5.15). Kills: a read that stops at the mark.
@@ -136,11 +137,12 @@ fn reads_go_on_after_urgent_data(on: Driver) {
     });
 }
 
-/// Goal: a long connection with many cuts, in bursts of many sizes, stays alive, also after reads
-/// that left the socket empty.
+/// Goal: a long connection with many cuts, in bursts of many sizes, goes on, also after reads that
+/// emptied the socket.
 ///
-/// Method: random sizes and cuts, answered burst by burst. Kills: an answer about the socket's kind
-/// that is lost or taken back.
+/// Method: random sizes and cuts, with a reply to each burst.
+///
+/// Kills: a kind of socket that is forgotten or changed.
 fn reads_go_on_after_many_cuts(on: Driver) {
     on.run(async {
         let (passed, _other) = StdStream::pair().unwrap();
@@ -160,10 +162,10 @@ fn reads_go_on_after_many_cuts(on: Driver) {
     });
 }
 
-/// Goal: the end of a Unix stream is seen at once, however much came before it.
+/// Goal: the end of a Unix stream is seen at once, after any number of bytes.
 ///
 /// Method: bytes for many buffers, and the end, are in the socket before the first read. The
-/// watchdog, which would find the end some seconds later, must have nothing to do.
+/// watchdog, which would find the end some seconds later, must find nothing.
 ///
 /// Kills: a receive that stays armed after the kernel has filled 32 buffers in a row (Linux
 /// 6.18.44).

@@ -1,4 +1,4 @@
-//! The budget of a poll: a task that loops over one operation lets the others run.
+//! The budget of a poll: a task that loops over one operation yields to other tasks.
 
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
@@ -26,7 +26,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     waiting_in_a_loop_lets_others_run,
 ];
 
-/// More than any poll may complete: the budget is 128.
+/// More operations than a poll may complete: the budget is 128.
 const IN_A_ROW_MAX: u32 = 1000;
 
 /// Runs `leaf` in a loop, beside a task that counts turns and a timer.
@@ -70,7 +70,7 @@ fn ended() -> UnixStream {
     unix_pair().0
 }
 
-/// Goal: the end of a stream and a read of nothing count as operations.
+/// Goal: reads at the end of a stream and reads into an empty slice spend the budget.
 /// Method: each way to read, on a stream that has ended, in a loop.
 /// Kills: a return before the budget is spent, in `poll_recv` or for an empty slice.
 fn reading_in_a_loop_lets_others_run(on: Driver) {
@@ -111,9 +111,9 @@ fn reading_in_a_loop_lets_others_run(on: Driver) {
     });
 }
 
-/// Goal: a write that finds room, a flush of nothing and a repeated shutdown count as operations.
-/// Method: each in a loop, with a peer that does not read.
-/// Kills: a return before the budget is spent, in `poll_flush` or for an empty piece.
+/// Goal: a write that finds room, a flush of an empty queue and a repeated shutdown spend the
+/// budget. Method: each in a loop, with a peer that does not read. Kills: a return before the
+/// budget is spent, in `poll_flush` or for an empty piece.
 fn writing_in_a_loop_lets_others_run(on: Driver) {
     on.run(async {
         let (mut stream, _peer) = unix_pair();
@@ -168,9 +168,9 @@ fn halves_in_a_loop_let_others_run(on: Driver) {
     });
 }
 
-/// Goal: an operation that is refused because its loop has ended counts as an operation.
-/// Method: things of an ended loop, each used in a loop on another one.
-/// Kills: an error of `submit` that is returned around the budget.
+/// Goal: an operation that is refused because its loop has ended spends the budget.
+/// Method: resources of an ended loop, each used in a loop on another one.
+/// Kills: an error of `submit` that does not spend the budget.
 fn refused_operations_in_a_loop_let_others_run(on: Driver) {
     let dead = on.runtime();
     let (listener, incoming, local, watch) = dead.block_on(async {
@@ -218,9 +218,9 @@ fn refused_operations_in_a_loop_let_others_run(on: Driver) {
     });
 }
 
-/// Goal: a connect that fails at once and a close that has nothing to wait for count as operations.
-/// Method: addresses that are none, a path that leads nowhere, new streams that are closed.
-/// Kills: a `?` before the first await; a close around the budget.
+/// Goal: a connect that fails at once and a close that need not wait spend the budget.
+/// Method: invalid addresses, a path that does not exist, new streams that are closed.
+/// Kills: a `?` before the first await; a close that does not spend the budget.
 fn connecting_and_closing_in_a_loop_let_others_run(on: Driver) {
     on.run(async {
         lets_others_run("TcpStream::connect", async || {
@@ -260,10 +260,10 @@ fn connecting_and_closing_in_a_loop_let_others_run(on: Driver) {
     });
 }
 
-/// Goal: waiting for what is over counts as an operation.
+/// Goal: waiting for a deadline that has passed spends the budget.
 /// Method: a sleep and a timeout that have ended, polled again and again; a schedule that is far
 /// behind; a timeout around an operation that is ready; a yield.
-/// Kills: `Ready` for an elapsed sleep around the budget; a timeout whose end is never charged.
+/// Kills: an elapsed sleep, or an elapsed timeout, that does not spend the budget.
 fn waiting_in_a_loop_lets_others_run(on: Driver) {
     on.run(async {
         let mut over = Box::pin(sleep(Duration::ZERO));

@@ -1,4 +1,4 @@
-//! What received bytes cost: buffers for those that are few, operations for those that are many.
+//! The cost of received bytes: buffers for small messages, operations for large ones.
 
 use std::io::{Read, Write};
 use std::pin::pin;
@@ -15,13 +15,13 @@ pub(crate) const SHARED: &[Body] = bodies![
     closing_ends_a_receive_without_a_pool,
 ];
 
-/// Goal: peers that send single bytes to readers that are busy elsewhere hold at most half of the
-/// pool, and others are served from it; no byte is lost.
+/// Goal: single bytes that no reader waits for hold at most half of the pool, and other connections
+/// are served from it; no byte is lost.
 ///
 /// Method: 100 readers that have waited once; 16 single bytes to each, and turns of the loop in
 /// between; the buffers held; a connection that sends as much as a buffer has; then all is read.
 ///
-/// Kills: a buffer for each byte; a pool that idle readers' bytes can empty.
+/// Kills: a buffer for each byte; a pool that unread bytes can empty.
 fn few_bytes_do_not_hold_the_pool(on: Driver) {
     let runtime = on.builder().recv_buffers(128, 512).build().unwrap();
     runtime.block_on(async {
@@ -53,12 +53,12 @@ fn few_bytes_do_not_hold_the_pool(on: Driver) {
     });
 }
 
-/// Goal: a message of many times what a connection may queue costs neither cancels nor further
-/// receives, as long as its reader takes it as it comes.
+/// Goal: a message of many times the queue limit of a connection costs neither cancels nor further
+/// receives, as long as its reader keeps up.
 ///
-/// Method: messages of 256 KiB, each answered with a byte; cancels and submissions in the end.
+/// Method: messages of 256 KiB, each with a reply of one byte; compare cancels and submissions.
 ///
-/// Kills: backpressure that is decided before the reader could run.
+/// Kills: backpressure that is decided before the reader has run.
 fn large_messages_cost_no_cancels(on: Driver) {
     const MESSAGE_LEN: usize = 256 * 1024;
     on.run(async {
@@ -84,7 +84,7 @@ fn large_messages_cost_no_cancels(on: Driver) {
         let after = Handle::current().metrics();
         let cancels = after.cancels - before.cancels;
         let submissions = after.submissions - before.submissions;
-        // One send each, one receive, and what the loop itself submits now and then.
+        // One send each, one receive, and the requests of the loop itself.
         assert!(cancels <= messages / 8, "{cancels} cancels for {messages} messages");
         assert!(submissions <= 2 * messages + 8, "{submissions} for {messages} messages");
         sender.join().unwrap();
@@ -94,10 +94,10 @@ fn large_messages_cost_no_cancels(on: Driver) {
 /// Goal: a stream closes while its receive waits and the program holds the whole pool, whether the
 /// receive is ended by a shutdown or by a cancel.
 ///
-/// Method: hold both buffers; a stream of the loop's own and one from outside wait, each armed
-/// before and after the pool was empty; close them, and look for what is left in flight.
+/// Method: hold both buffers; a stream that the loop made and one from std wait, each armed before
+/// and after the pool was empty; close them, and count the operations in flight.
 ///
-/// Kills: a receive that polls first and is not ended; an end that needs a buffer.
+/// Kills: a receive that polls first and does not end; an end that needs a buffer.
 fn closing_ends_a_receive_without_a_pool(on: Driver) {
     let runtime = on.builder().recv_buffers(2, 64).build().unwrap();
     runtime.block_on(async {

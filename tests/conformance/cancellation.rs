@@ -35,10 +35,10 @@ pub(crate) const ALONE: &[Body] = bodies![
 /// them, or after their completion (C1).
 ///
 /// Method: 100 000 rounds in which a peer writes a few coded bytes at a random moment around the
-/// first poll and the drop of a read; then what is missing is read and every byte compared.
+/// first poll and the drop of a read; then the missing bytes are read, and every byte is compared.
 ///
-/// Kills: a read that cancels its receive when dropped; bytes thrown away with the future; `read`
-/// forgetting what did not fit into its slice.
+/// Kills: a read that cancels its receive when dropped; bytes that are dropped with the future;
+/// `read` losing the bytes that did not fit into its slice.
 fn c1_a_dropped_read_loses_no_byte(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = std_pair();
@@ -98,12 +98,13 @@ fn c1_a_dropped_read_loses_no_byte(on: Driver) {
     });
 }
 
-/// Goal: a read that its deadline ends loses no byte (C1), with the real `timeout`.
+/// Goal: a read that times out loses no byte (C1), with the real `timeout`.
 ///
 /// Method: as above, with deadlines of zero, so that the drop falls on the turn after the first
-/// poll, just where the completion arrives.
+/// poll, when the completion arrives.
 ///
-/// Kills: `Timeout` dropping a future that has a value; a reader woken and gone.
+/// Kills: `Timeout` dropping a future that has a value; a byte lost with a reader that was woken
+/// and dropped.
 fn c1_a_read_that_times_out_loses_no_byte(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = std_pair();
@@ -133,7 +134,7 @@ fn c1_a_read_that_times_out_loses_no_byte(on: Driver) {
     });
 }
 
-/// Goal: a `read_exact` that is dropped midway gives back what it had copied.
+/// Goal: a `read_exact` that is dropped midway puts back the bytes that it had copied.
 ///
 /// Method: 10 000 rounds: part of a record arrives, the read takes it and is dropped after a random
 /// number of turns, the rest arrives, and a second read must see the whole record.
@@ -172,10 +173,10 @@ fn c1_a_dropped_read_exact_puts_bytes_back(on: Driver) {
 /// Goal: a dropped `accept` loses no connection, resets no client and leaks no descriptor (C2).
 ///
 /// Method: 2 000 rounds in which a client connects at a random moment around the first poll and the
-/// drop of an `accept`; the next `accept` must give that client, who says its number. Descriptors
-/// before and after are compared.
+/// drop of an `accept`; the next `accept` must return that client, which sends its number.
+/// Descriptors before and after are compared.
 ///
-/// Kills: an accept that belongs to its future; a connection closed or forgotten with it.
+/// Kills: an accept that belongs to its future; a connection that is closed or leaked with it.
 fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
     let before = open_fds();
     on.run(async {
@@ -219,8 +220,7 @@ fn c2_a_dropped_accept_loses_no_connection(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: of several `accept`s that wait, one that was woken and then dropped passes its connection
-/// on to the next.
+/// Goal: when an `accept` that was woken is dropped, the next waiting `accept` gets its connection.
 ///
 /// Method: two waiting, one client; drop the first before its wake, after it and before its poll,
 /// or a few turns later, when the second may have been woken already.
@@ -246,8 +246,8 @@ fn c2_a_woken_and_dropped_accept_passes_its_wake_on(on: Driver) {
 
 /// Goal: dropping a listener closes the connections that were not taken, and its port.
 ///
-/// Method: let ten connections queue up, drop the listener, and see every client's end, the
-/// descriptors, and the port.
+/// Method: queue ten connections, drop the listener, and check every client's end, the descriptors
+/// and the port.
 ///
 /// Kills: connections left in the queue; the accept left armed.
 fn i11_a_dropped_listener_closes_what_it_had_accepted(on: Driver) {
@@ -270,10 +270,9 @@ fn i11_a_dropped_listener_closes_what_it_had_accepted(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: aborting a task with an idle `recv` is heard at once, and its operation leaves the table
-/// (C7).
+/// Goal: aborting a task with an idle `recv` ends the task at once, and its operation ends (C7).
 ///
-/// Method: abort, count the turns until the joiner knows and until nothing is in flight.
+/// Method: abort, count the turns until the joiner is woken and until no operation is in flight.
 ///
 /// Kills: an abort that waits for the operation; a cancel that is never sent.
 fn c7_aborting_an_idle_read_is_prompt(on: Driver) {
@@ -294,13 +293,12 @@ fn c7_aborting_an_idle_read_is_prompt(on: Driver) {
     });
 }
 
-/// Goal: a dropped or timed-out `connect` closes its socket, whichever side of the answer the drop
-/// falls on (C12).
+/// Goal: a dropped or timed-out `connect` closes its socket, before or after its completion (C12).
 ///
 /// Method: connects that never end and connects that succeed at once, dropped after a random number
-/// of turns; every descriptor is gone after that.
+/// of turns; then no descriptor is left.
 ///
-/// Kills: an attempt without its `Drop`; a connection made after the cancel and kept.
+/// Kills: an attempt without its `Drop`; a connection that is made after the cancel and stays open.
 fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     let before = open_fds();
     let (full_addr, full) = unanswering_addr();
@@ -317,7 +315,8 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
                 turns(dice.roll(3) as usize).await;
             }
             if round % 2 == 1 {
-                // Made and reset, or never made: either way the socket is gone. Take what came.
+                // Made and reset, or never made: in both cases the socket is closed. Accept what
+                // came.
                 answering.set_nonblocking(true).unwrap();
                 while answering.accept().is_ok() {}
             }
@@ -335,11 +334,11 @@ fn c12_a_dropped_connect_closes_its_socket(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: an answer that arrived for a future which was dropped between its wake and its next poll
-/// is given back: the connection is closed, the buffer returned (C4).
+/// Goal: the result for a future that is dropped between its wake and its next poll is released:
+/// the connection is closed, the buffer returned (C4).
 ///
-/// Method: poll once, wait for the wake, drop the future and then what it borrowed: an accept, a
-/// connect, a receive. The other side sees the end; descriptors and buffers are counted.
+/// Method: poll once, wait for the wake, drop the future and then its resource: an accept, a
+/// connect, a receive. The peer sees the end; descriptors and buffers are counted.
 ///
 /// Kills: a result that belongs to the future's next poll; a queue that is not emptied on drop.
 fn c4_a_result_that_no_future_takes_is_given_back(on: Driver) {
@@ -382,14 +381,14 @@ fn c4_a_result_that_no_future_takes_is_given_back(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: what a task owned is dropped before the `JoinHandle` of the aborted task returns (C11).
+/// Goal: the locals of an aborted task are dropped before its `JoinHandle` returns (C11).
 ///
 /// Method: tasks that have not begun, sleep, read, accept, connect, or are blocked in a write; each
-/// owns a witness. Abort, await, and look at once.
+/// owns a value that records its drop. Abort, await, and check at once.
 ///
 /// Kills: a joiner that is woken before the future has been dropped; a future kept by a waker.
 fn c11_locals_are_dropped_before_the_handle_returns(on: Driver) {
-    // The blocked writes cannot go out when the loop ends, which says so.
+    // The blocked writes cannot be sent when the loop ends, which is reported.
     let runtime = on.builder().linger(Duration::ZERO).on_unhandled(|_| {}).build().unwrap();
     runtime.block_on(async {
         let (full_addr, _full) = unanswering_addr();

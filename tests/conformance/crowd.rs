@@ -1,4 +1,4 @@
-//! Many connections at once, and a loop with too little of everything for them.
+//! Many connections at once, on a loop with small queues and few buffers.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -15,17 +15,17 @@ use ringloop::{Handle, JoinHandle, spawn};
 pub(crate) const ALONE: &[Body] = bodies![a_crowd_with_random_cancels_loses_nothing];
 
 /// Goal: among connections that end well, are dropped, reset or aborted at any moment, each byte
-/// arrives once, in order, and on its own connection, and in the end nothing is left.
+/// arrives once, in order, and on its own connection, and in the end no operation is in flight.
 ///
 /// Method: 200 connections to an echo on small queues and few buffers; coded bytes of random
-/// lengths in random pieces; reads that are dropped or time out and are begun again; a third of
-/// the clients end before their time. Operations, buffers and descriptors are counted at the end.
+/// lengths in random pieces; reads that are dropped or time out and are started again; a third of
+/// the clients end early. Operations, buffers and descriptors are counted at the end.
 ///
-/// Kills: bytes delivered to a neighbour; a buffer given back twice or never; an operation that
-/// outlives its socket; a task that is never woken again.
+/// Kills: bytes on another connection; a buffer returned twice or never; an operation that outlives
+/// its socket; a task that is not woken.
 fn a_crowd_with_random_cancels_loses_nothing(on: Driver) {
     let before = open_fds();
-    // Bytes of clients that end early are lost, which is what they ask for.
+    // Bytes of clients that end early are lost.
     let builder = on.builder().ring_entries(16, 32).recv_buffers(16, 512).on_unhandled(|_| {});
     let runtime = builder.linger(Duration::from_millis(100)).build().unwrap();
     let crowd = scaled(200).max(20);
@@ -71,7 +71,7 @@ fn a_crowd_with_random_cancels_loses_nothing(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// How a client ends.
+/// The way in which a client ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Complete,
@@ -104,7 +104,8 @@ async fn serve(listener: TcpListener, served: Rc<Cell<u64>>) {
     }
 }
 
-/// Sends back what comes, with reads that are dropped and begun again. Errors are the clients'.
+/// Sends received bytes back, with reads that are dropped and started again. Errors are caused by
+/// the clients.
 async fn echo(mut stream: TcpStream, mut dice: Dice) {
     loop {
         let bytes = match dice.roll(3) {
@@ -133,7 +134,7 @@ async fn echo(mut stream: TcpStream, mut dice: Dice) {
     }
 }
 
-/// Sends coded bytes and checks that they come back; ends as it is fated.
+/// Sends coded bytes, checks that they come back, and ends in the given way.
 async fn converse(mut stream: TcpStream, code: Code, fate: Fate, mut dice: Dice) {
     let len = dice.roll(32 * 1024);
     let stop_at = if fate == Fate::Complete { len } else { dice.roll(len + 1) };

@@ -1,11 +1,11 @@
-//! Trials without descriptors: takes all that this process may open, or all but a certain number.
+//! Trials without free descriptors: takes all descriptors of this process, or all but some.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram; // a descriptor that needs no file system
 
 use crate::limits;
 
-/// All descriptors that this process may open, taken. Gives them back when dropped.
+/// Holds all descriptors that this process may open. Dropping it frees them.
 pub(crate) struct NoDescriptors {
     former: libc::rlimit,
     taken: Vec<UnixDatagram>,
@@ -30,7 +30,7 @@ impl NoDescriptors {
         self.taken.truncate(self.taken.len() - count);
     }
 
-    /// Whether `count` descriptors, and no more, are free.
+    /// Whether exactly `count` descriptors are free.
     pub(crate) fn has_left(&self, count: usize) -> bool {
         let free: Vec<_> = std::iter::from_fn(|| UnixDatagram::unbound().ok()).collect();
         free.len() == count

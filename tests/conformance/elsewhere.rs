@@ -1,6 +1,6 @@
-//! Futures that are awaited elsewhere than on the loop they belong to, while that loop has not
-//! ended: on another runtime of the same thread, and outside of any. Nothing would wake them, so
-//! each panics and names the places where both runtimes were built.
+//! Futures that are awaited on another runtime of the same thread, or outside of any, while their
+//! own loop has not ended. They would never be woken, so each panics and names the places where
+//! both runtimes were built.
 #![allow(clippy::async_yields_async)] // futures leave their loop on purpose
 
 use std::any::Any;
@@ -29,19 +29,19 @@ pub(crate) const SHARED: &[Body] = bodies![
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// More than a tight connection holds.
+/// More bytes than a tight connection holds.
 const LARGE_BYTES: usize = 4 << 20;
 
 type Carried = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A future of the current loop, and what has to live as long.
+/// A future of the current loop, and a value that must live as long.
 type Maker = fn() -> (Carried, Box<dyn Any>);
 
 fn boxed(future: impl Future + 'static, other: impl Any) -> (Carried, Box<dyn Any>) {
     (Box::pin(async move { drop(future.await) }), Box::new(other))
 }
 
-/// A stream that can send nothing more, and its peer.
+/// A stream with full buffers, and its peer.
 fn full(bytes: usize) -> (TcpStream, std::net::TcpStream) {
     let (mut stream, peer) = tight_pair();
     let woken = Arc::new(Woken::default());
@@ -211,14 +211,14 @@ fn panic_of(name: &str, run: impl FnOnce()) -> String {
     payload.downcast_ref::<String>().unwrap_or_else(|| panic!("{name}: no text")).clone()
 }
 
-/// Goal: whatever waits on a loop panics when it is polled elsewhere, for the first time or later,
-/// and the text has the places where both runtimes were built. It does not wait in silence.
+/// Goal: a future that is polled on a foreign loop panics, at its first poll or a later one, and
+/// the text has the places where both runtimes were built.
 ///
 /// Method: every leaf future of the library, fresh and pending, on a second runtime of the thread
 /// and on none; the second runtime goes on.
 ///
-/// Kills: a leaf that is not given its loop; a check that only a submit makes; a check that a
-/// loop's end switches off for the others; a wrong place.
+/// Kills: a leaf without its loop; a check that only a submit makes; a check that the end of one
+/// loop disables for others; a wrong place.
 fn what_is_awaited_elsewhere_panics_and_names_both_runtimes(on: Driver) {
     let builder = || on.builder().on_unhandled(|_| ());
     let (home_line, home) = (line!(), builder().build().unwrap());
@@ -255,11 +255,11 @@ fn what_is_awaited_elsewhere_panics_and_names_both_runtimes(on: Driver) {
 
 fn drop_poll<T>(_outcome: T) {}
 
-/// Goal: a panic for the wrong loop changes nothing: the resource then works on its own loop.
+/// Goal: after a panic for the wrong loop, the resource works on its own loop.
 ///
-/// Method: a read and a sleep that were polled elsewhere; a byte; both at home.
+/// Method: a read and a sleep that were polled on another loop; a byte; both on their own loop.
 ///
-/// Kills: a check that comes after something was changed.
+/// Kills: a check that comes after a change of state.
 fn a_resource_works_at_home_after_it_was_awaited_elsewhere(on: Driver) {
     let (home, other) = (on.runtime(), on.runtime());
     let ((mut ours, mut theirs), mut sleep) =
@@ -278,7 +278,9 @@ fn a_resource_works_at_home_after_it_was_awaited_elsewhere(on: Driver) {
 
 /// Goal: the result of a task that has ended can be taken on any runtime and on none.
 ///
-/// Method: two tasks that have ended. Kills: a check of joins that would not wait.
+/// Method: two tasks that have ended.
+///
+/// Kills: a check for joins that need not wait.
 fn a_finished_task_is_joined_anywhere(on: Driver) {
     let (home, other): (Runtime, Runtime) = (on.runtime(), on.runtime());
     let (one, two) = home.block_on(async {

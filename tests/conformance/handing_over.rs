@@ -1,5 +1,5 @@
-//! `into_std` of streams: the program gets its socket back with every byte, and no other holder of
-//! the socket notices.
+//! `into_std` of streams: it returns the socket with every unread byte, and has no effect on other
+//! holders of the socket.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
@@ -26,11 +26,11 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_listener_from_std_leaves_the_socket_to_others,
 ];
 
-/// Far more than the buffers of a tight pair and our queue hold.
+/// Far more bytes than the buffers of a tight pair and the queue hold.
 const BIG: usize = 2 << 20;
 
-/// Goal: what the peer sends is read once and in order, before and after the handover; what was
-/// queued arrives; the receive takes nothing that belongs to the new owner.
+/// Goal: the peer's bytes are read once and in order, before and after the handover; queued bytes
+/// arrive; the receive takes no bytes of the new owner.
 ///
 /// Method: a peer that sends and reads numbered streams in two threads. The handover happens before
 /// a read, after one, and after many, while the peer goes on sending.
@@ -71,11 +71,11 @@ fn into_std_loses_no_byte_in_either_direction(on: Driver) {
     }
 }
 
-/// Goal: a receive that waits in the kernel ends, the peer reads no end, and bytes that come later
-/// are the new owner's. It also ends if a reader was dropped and never looked again.
+/// Goal: a receive that waits in the kernel ends, the peer reads no end, and the new owner reads
+/// later bytes. The receive also ends if its reader was dropped.
 ///
-/// Method: TCP and Unix sockets, with a `recv` that was polled and dropped; the peer speaks first
-/// after the handover.
+/// Method: TCP and Unix sockets, with a `recv` that was polled and dropped; the peer sends after
+/// the handover.
 ///
 /// Kills: a handover that ends the receive by a shutdown; one that waits for bytes; one that arms
 /// the receive again for the reader that was dropped.
@@ -107,8 +107,8 @@ fn into_std_ends_a_receive_that_waits(on: Driver) {
     });
 }
 
-/// Goal: the descriptor keeps its number, and whether it blocks is what the program had set, or
-/// blocking for a socket that the loop has made, on every driver.
+/// Goal: the descriptor keeps its number, and the mode that the program had set; a socket that the
+/// loop made is blocking, on every driver.
 ///
 /// Method: sockets of both modes through a stream and back; sockets that were accepted, connected
 /// and paired. Each has received and sent.
@@ -152,7 +152,7 @@ fn into_std_leaves_a_socket_of_the_program_as_it_was(on: Driver) {
 /// Goal: a reset that a receive has found is not lost with the handover.
 /// Method: a receive that waits, a peer that resets, then `into_std`; and a peer that resets before
 /// the queue is sent.
-/// Kills: an heir that reads an orderly end of a connection that was reset.
+/// Kills: a new owner that reads an orderly end of a connection that was reset.
 fn into_std_returns_the_error_of_the_connection(on: Driver) {
     on.run(async {
         let (mut ours, theirs) = std_pair();
@@ -174,7 +174,7 @@ fn into_std_returns_the_error_of_the_connection(on: Driver) {
     });
 }
 
-/// Goal: dropping `into_std` closes the stream, and what was queued is still sent.
+/// Goal: dropping `into_std` closes the stream, and queued bytes are still sent.
 /// Method: a queue that the peer reads only after the future was polled and dropped, while a
 /// receive is armed.
 /// Kills: a socket that is never closed; a reset in place of the end.

@@ -1,4 +1,4 @@
-//! Looking without taking: `readable`, `peek` and `closed`.
+//! `readable`, `peek` and `closed`, which take no bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
@@ -30,14 +30,14 @@ fn reset(stream: StdStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Goal: `closed` waits while the peer is there, also if it sends, and is done when the peer
-/// closes, finishes sending or resets, from then on every time. The stream then reads what the peer
-/// did.
+/// Goal: `closed` waits while the peer is connected, also if it sends, and is ready when the peer
+/// closes, finishes sending or resets, and then every time. The stream then reads the bytes, and
+/// the end or the error.
 ///
 /// Method: each end, with a receive armed and without one. Bytes first, which must not be taken.
 ///
-/// Kills: a poll that is met by bytes; an end that is not remembered; a reset that is not seen, or
-/// that is taken from the reader.
+/// Kills: a poll that bytes end; an end that is not remembered; a reset that is not seen, or that
+/// the reader does not get.
 fn closed_sees_every_end_of_a_tcp_peer(on: Driver) {
     type End = fn(StdStream) -> Option<StdStream>;
     let ends: [(&str, End, Option<ErrorKind>); 3] = [
@@ -84,7 +84,7 @@ fn closed_sees_every_end_of_a_tcp_peer(on: Driver) {
 
 /// Goal: as for TCP, on Unix sockets.
 /// Method: a peer that closes, and one that finishes sending and then still reads.
-/// Kills: a hang-up that is looked for and is none while one direction is open.
+/// Kills: waiting for `POLLHUP`, which is not reported while one direction is open.
 fn closed_sees_every_end_of_a_unix_peer(on: Driver) {
     on.run(async {
         for is_half in [false, true] {
@@ -117,8 +117,8 @@ fn closed_sees_every_end_of_a_unix_peer(on: Driver) {
     });
 }
 
-/// Goal: the end is seen however much is unread before it: in the stream's queue, which is full,
-/// and in the kernel. Then every byte is read.
+/// Goal: the end is seen behind unread bytes: in the stream's queue, which is full, and in the
+/// kernel. Then every byte is read.
 ///
 /// Method: more than the queue's bound and less than the kernel's buffer, then the end; a receive
 /// that has filled the queue and waits, and no receive at all.
@@ -150,10 +150,10 @@ fn closed_sees_the_end_behind_unread_bytes(on: Driver) {
     }
 }
 
-/// Goal: every waiter is woken, those of both halves; a `closed` that is dropped takes nothing with
-/// it, also if it was the one that armed the poll.
+/// Goal: all waiters of both halves are woken; dropping a `closed` does not affect the others, also
+/// if it had armed the poll.
 /// Method: three waiters of two halves, the first dropped. Kills: one waker for all; a poll that
-/// ends with the future that asked for it.
+/// ends with the future that armed it.
 fn closed_wakes_all_waiters_and_survives_drops(on: Driver) {
     on.run(async {
         let (stream, peer) = std_pair();
@@ -175,7 +175,7 @@ fn closed_wakes_all_waiters_and_survives_drops(on: Driver) {
     });
 }
 
-/// Goal: a poll for the end keeps neither a stream that is closed nor one that is handed over.
+/// Goal: a poll for the end keeps neither a closed stream nor a handed-over one alive.
 ///
 /// Method: `close`, a drop, and `into_std`, each with the poll armed, an idle timeout set and its
 /// peer waiting for the end. After `into_std` the peer reads no end.
@@ -212,7 +212,7 @@ fn a_stream_with_a_poll_for_the_end_closes(on: Driver) {
 
 /// Goal: `readable` and `peek` wait for bytes and leave them, for the stream and its halves.
 /// Method: each before and after the bytes come, dropped in between, repeated; then one read.
-/// Kills: a peek that takes; a `readable` that is done before anything came; one that is never
+/// Kills: a peek that takes bytes; a `readable` that is ready before bytes came; one that is not
 /// woken.
 fn readable_and_peek_take_nothing(on: Driver) {
     on.run(async {
@@ -244,7 +244,7 @@ fn readable_and_peek_take_nothing(on: Driver) {
     });
 }
 
-/// Goal: a peek is not cut at the end of a buffer.
+/// Goal: a peek spans several receive buffers.
 ///
 /// Method: several receive buffers of bytes, seen whole, in part, and after a read of a part.
 ///
@@ -271,8 +271,8 @@ fn peek_copies_from_several_buffers(on: Driver) {
     });
 }
 
-/// Goal: at the end `readable` is done and `peek` returns 0; after a reset `peek` returns it, and
-/// so does the read, after the bytes that came before.
+/// Goal: at the end `readable` is ready and `peek` returns 0; after a reset, `peek` and the read
+/// return the error, after the bytes that came before.
 /// Method: a peer that closes, and one that resets after its bytes were received.
 /// Kills: a `readable` that does not return at the end; a peek that takes the error from the read.
 fn readable_and_peek_return_at_the_end(on: Driver) {

@@ -1,24 +1,23 @@
 //! The conformance suite: one body per behaviour, run on every driver of this machine.
 //!
-//! A behaviour is a function that is given a [`Driver`] and is listed in its module's table; each
-//! becomes one trial per driver, `uring::c1_…` and `epoll::c1_…`. The prefix of a name groups what
-//! belongs together: `c` cancellation, `f` threads and wakes, `i` networks and streams.
+//! A behaviour is a function of a [`Driver`] that is listed in its module's table; each becomes one
+//! trial per driver, `uring::c1_…` and `epoll::c1_…`. The prefix of a name is its group: `c`
+//! cancellation, `f` threads and wakes, `i` networks and streams.
 //!
-//! - **A driver that this machine refuses** is reported once, with the reason, and its trials count
-//!   as ignored. epoll is never refused. With `RINGLOOP_DRIVER=uring` or `epoll` only that driver's
-//!   trials are made, and a refusal fails them.
+//! - **A driver that does not work on this machine** is reported once, with the reason, and its
+//!   trials count as ignored. epoll always works. With `RINGLOOP_DRIVER=uring` or `epoll` only the
+//!   trials of that driver are made, and they fail if it does not work.
 //! - **Descriptors belong to the process.** Bodies that count them, use them up, or need a certain
 //!   number are in the tables called `ALONE`; while one of those runs, no other trial does.
 //! - **Slow machines.** `RINGLOOP_TEST_SCALE=20` divides the rounds of the long bodies by 20 and
-//!   multiplies the limit after which a trial counts as hung. Both are about how much is tried,
-//!   never about how fast: no verdict depends on time. `--test-threads=1` saves memory.
+//!   multiplies the limit after which a trial counts as hung. Both change the number of attempts:
+//!   no verdict depends on time. `--test-threads=1` saves memory.
 //!
-//! The binary needs loopback, `/proc` and a directory for temporary files, and no other program or
-//! file.
+//! The binary needs loopback, `/proc` and a directory for temporary files.
 //!
 //! **Absent on purpose.** A second concurrent reader or acceptor of one stream (I8): reading takes
-//! `&mut self`, and a stream has one reading half, so the compiler refuses it.
-//! An operation that the kernel cannot cancel (C16): sockets have none.
+//! `&mut self`, and a stream has one reading half, so it does not compile. An operation that the
+//! kernel cannot cancel (C16): sockets have none.
 
 #[path = "../common/mod.rs"]
 mod common;

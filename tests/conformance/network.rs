@@ -29,11 +29,11 @@ pub(crate) const SHARED: &[Body] = bodies![
     after_a_reset_ending_is_no_error,
 ];
 
-/// Far more than the buffers of a tight pair hold.
+/// Far more bytes than the buffers of a tight pair hold.
 const BIG: usize = 2 << 20;
 
-/// Goal: an end that is sent behind queued writes arrives behind their bytes, and reading goes on
-/// (I3). Each side may end first.
+/// Goal: an end that is queued behind writes arrives behind their bytes, and reading goes on (I3).
+/// Each side may end first.
 ///
 /// Method: queue more than the socket holds, shut down at once or drop the writing half; the peer
 /// reads to the end and then still sends.
@@ -52,7 +52,7 @@ fn i3_half_close_comes_after_the_bytes(on: Driver) {
             let (mut reader, mut writer) = stream.into_split();
             writer.send(coded_bytes(0, BIG)).await.unwrap();
             if is_explicit {
-                // Dropped after one poll: the end goes out all the same.
+                // Dropped after one poll: the end is still sent.
                 assert!(poll_once(pin!(writer.shutdown())).await.is_pending());
                 writer.write_all(b"?").await.unwrap_err();
             }
@@ -66,12 +66,12 @@ fn i3_half_close_comes_after_the_bytes(on: Driver) {
     });
 }
 
-/// Goal: after the peer has finished sending, this side still sends all it has, and its end (I3).
+/// Goal: after the peer has finished sending, this side still sends its bytes and its end (I3).
 ///
 /// Method: read to the end first, then write more than the sockets hold.
 ///
-/// Kills: a connection given up at the peer's end; an epoll edge of the peer's end that swallows
-/// the one for room.
+/// Kills: closing the connection at the peer's end; an epoll edge of the peer's end that hides the
+/// one for room.
 fn the_peer_may_finish_first(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = tight_pair();
@@ -105,7 +105,7 @@ fn the_peer_may_finish_first(on: Driver) {
 /// Method: abort a task that reads a whole stream; drop the writing half beside a reader; abort a
 /// reader beside the writing half. The peer waits for the end on a thread of its own.
 ///
-/// Kills: `close(2)` under an armed receive, after which no FIN goes out; a `shutdown` that waits
+/// Kills: `close(2)` under an armed receive, after which no FIN is sent; a `shutdown` that waits
 /// for the reader; a reading half whose drop closes the connection.
 fn i6_closing_ends_a_read_that_waits(on: Driver) {
     on.run(async {
@@ -153,8 +153,8 @@ fn i6_closing_ends_a_read_that_waits(on: Driver) {
 /// Method: a peer that writes and closes before this side looks; one that resets. Many sizes around
 /// the size of a buffer, and a queue long enough for backpressure.
 ///
-/// Kills: the end taken for the answer to a receive that was cut short; a reset that drops bytes
-/// which were received before it.
+/// Kills: the end taken for the result of a short receive; a reset that drops bytes which were
+/// received before it.
 fn i5_bytes_come_before_the_end(on: Driver) {
     on.run(async {
         for len in [1, 4095, 4096, 4097, 100_000, 400_000] {
@@ -167,7 +167,7 @@ fn i5_bytes_come_before_the_end(on: Driver) {
                     peer
                 });
                 if is_reset {
-                    // A reset throws away what the kernel holds; so read it all first.
+                    // A reset discards the bytes in the kernel, so read all of them first.
                     while received.len() < len {
                         received.extend_from_slice(&stream.recv().await.unwrap());
                     }
@@ -198,11 +198,10 @@ fn i5_bytes_come_before_the_end(on: Driver) {
 
 /// Goal: a reset is an error for every side that is used after it, and for no other.
 ///
-/// Method: the peer resets while bytes are queued; writing, `flush`,
-/// `shutdown` and `close` say so;
-/// another connection goes on.
+/// Method: the peer resets while bytes are queued; writing, `flush`, `shutdown` and `close` return
+/// the error; another connection goes on.
 ///
-/// Kills: an error told once and then forgotten; a wait that never ends.
+/// Kills: an error that is returned only once; a wait that does not end.
 fn a_reset_is_that_connections_error(on: Driver) {
     on.run(async {
         let (mut other, mut other_peer) = std_pair();
@@ -216,7 +215,7 @@ fn a_reset_is_that_connections_error(on: Driver) {
         stream.write_all(b"?").await.expect_err("write_all");
         stream.send(vec![1]).await.expect_err("send");
         stream.shutdown().await.expect_err("shutdown");
-        // The kernel tells of a reset once, and the send has heard it.
+        // The kernel returns a reset once, and the send has received it.
         assert!(stream.recv().await.map_or(true, |bytes| bytes.is_empty()));
         stream.close().await.expect_err("close");
         other_peer.write_all(b"fine").unwrap();
@@ -224,7 +223,7 @@ fn a_reset_is_that_connections_error(on: Driver) {
     });
 }
 
-/// Goal: what the loop had received when a reset came is read first, and then the error (I5).
+/// Goal: bytes that were received before a reset are read first, and then the error (I5).
 ///
 /// Method: both ends are streams of this loop. One sends and, once the other has the bytes in its
 /// buffers and has read none, resets.
@@ -247,12 +246,11 @@ fn bytes_that_have_come_are_read_before_a_reset(on: Driver) {
     });
 }
 
-/// Goal: an aborted connection is a reset for the peer, with nothing of what was queued and not
-/// sent.
+/// Goal: the peer of an aborted connection gets a reset, and none of the queued bytes.
 ///
 /// Method: abort an idle stream, one with a read in flight, and one with a blocked write.
 ///
-/// Kills: an abort that closes in order.
+/// Kills: an abort that sends a FIN.
 fn abort_resets_the_connection(on: Driver) {
     on.run(async {
         for kind in 0..3 {
@@ -279,11 +277,11 @@ fn abort_resets_the_connection(on: Driver) {
     });
 }
 
-/// Goal: connecting fails as the kernel says: refused, in time, or for a bad address.
+/// Goal: a connect fails with the error of the kernel: refused, timed out, or a bad address.
 ///
 /// Method: a port without a listener, a full backlog with a deadline, text that is no address.
 ///
-/// Kills: a result of `connect(2)` not looked at; a deadline without effect.
+/// Kills: a result of `connect(2)` that is ignored; a deadline without effect.
 fn connects_that_fail_return_the_reason(on: Driver) {
     on.run(async {
         let closed = std::net::TcpListener::bind(any_addr()).unwrap();
@@ -335,11 +333,11 @@ fn addresses_and_options_are_those_of_the_socket(on: Driver) {
     });
 }
 
-/// Goal: a socket from elsewhere works like any other, also in non-blocking mode.
+/// Goal: a socket of std works like any other, also in non-blocking mode.
 ///
 /// Method: hand one over before bytes are there; read, and write more than the socket holds.
 ///
-/// Kills: `EAGAIN` as an answer, retried without a wait.
+/// Kills: `EAGAIN` that is returned, or retried without a wait.
 fn a_nonblocking_socket_from_elsewhere_works(on: Driver) {
     on.run(async {
         let (ours, mut theirs) = blocking_pair();
@@ -362,11 +360,11 @@ fn a_nonblocking_socket_from_elsewhere_works(on: Driver) {
     });
 }
 
-/// Goal: a reader does not take a broken connection for the end of the stream, whichever call met
+/// Goal: a reader does not take a broken connection for the end of the stream, whichever call got
 /// the reset first.
 ///
 /// Method: the peer closes with bytes unread, which resets the connection, in the middle of its
-/// answer. A write and a flush come first, with the receive armed before or not; then read to the
+/// reply. A write and a flush come first, with the receive armed before or not; then read to the
 /// end.
 ///
 /// Kills: a reset that is returned to the send and not to the reader.
@@ -395,7 +393,7 @@ fn a_reset_is_returned_to_both_directions(on: Driver) {
     }
 }
 
-/// Goal: ending a direction, or the connection, that the peer has reset is no error if nothing was
+/// Goal: `shutdown` and `close` of a connection that the peer has reset succeed if no bytes were
 /// queued; the reset stays readable.
 ///
 /// Method: the peer resets; `shutdown`, `recv` and `close` in each order.

@@ -1,5 +1,4 @@
-//! The options of connections, what is set before a connection is made, and writes of several
-//! slices.
+//! Options of connections, settings before the connect, and writes of several slices.
 
 use std::io::{ErrorKind, IoSlice, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,7 +28,7 @@ pub(crate) const SHARED: &[Body] = bodies![
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Goal: every option arrives in the kernel, under IPv4, IPv6, and IPv4 through an IPv6 socket.
+/// Goal: every option is set in the kernel, on IPv4, IPv6, and IPv4 through an IPv6 socket.
 ///
 /// Method: set and get each; `tos` and `ttl` also through socket2, by the family of the packets.
 ///
@@ -89,8 +88,9 @@ fn options_are_read_back(on: Driver) {
 }
 
 /// Goal: keepalive has the three values, rounded up to seconds; bad values leave it as it was.
-/// Method: set, get, switch off; zero with keepalive off and on. Kills: half a second that becomes
-/// zero; a keepalive that is on after an error.
+/// Method: set, get, disable; zero with keepalive off and on.
+///
+/// Kills: half a second that becomes zero; a keepalive that is on after an error.
 fn keepalive_is_rounded_up_and_checked(on: Driver) {
     on.run(async {
         let (stream, _peer) = std_pair();
@@ -110,10 +110,9 @@ fn keepalive_is_rounded_up_and_checked(on: Driver) {
     });
 }
 
-/// Goal: the builders' settings are those of the connections, from the start.
+/// Goal: connections have the settings of their builder from the start.
 /// Method: both buffer sizes on both sides, and the other settings of the client.
-/// Kills: a setting that the builder forgets; sizes of the listener that connections do not
-/// inherit.
+/// Kills: a setting that is not applied; sizes of the listener that connections do not inherit.
 fn buffer_sizes_hold_before_the_connection_is_made(on: Driver) {
     on.run(async {
         let listener = TcpListener::builder()
@@ -142,8 +141,8 @@ fn buffer_sizes_hold_before_the_connection_is_made(on: Driver) {
     });
 }
 
-/// Goal: a connection comes from the address it was bound to, with a port of the kernel's choice or
-/// with the one that was asked for, which can be used again after a connection from it has ended.
+/// Goal: a connection has the local address of its builder, with a port of the kernel's choice or
+/// the given one, which can be used again after a connection from it has ended.
 ///
 /// Method: an address of its own with port 0; then that port, twice in a row, the client closing
 /// first.
@@ -173,9 +172,9 @@ fn a_bound_connection_comes_from_its_address(on: Driver) {
     });
 }
 
-/// Goal: an address that cannot be bound is an error of the connect, and leaves nothing.
+/// Goal: an address that cannot be bound is an error of the connect, which leaves no descriptor.
 /// Method: text, an address of another machine, a port that is taken, a peer that does not answer.
-/// Kills: a panic; an error that is passed over.
+/// Kills: a panic; an error that is ignored.
 fn a_connection_that_cannot_be_bound_fails(on: Driver) {
     on.run(async {
         let listener = TcpListener::bind(any_addr()).unwrap();
@@ -195,10 +194,12 @@ fn a_connection_that_cannot_be_bound_fails(on: Driver) {
     });
 }
 
-/// Goal: `take_error` shows a reset, again and again, whether or not the loop has found it first,
-/// and the reader gets it as well.
-/// Method: a reset with no receive armed, and one with. Kills: an error that is taken from the
-/// reader; one that a receive has taken and `take_error` does not know.
+/// Goal: `take_error` returns a reset every time, whether or not a receive has found it, and the
+/// reader gets it too.
+/// Method: a reset with no receive armed, and one with.
+///
+/// Kills: an error that the reader does not get; one that a receive has taken and `take_error` does
+/// not return.
 fn take_error_takes_nothing_from_the_reader(on: Driver) {
     on.run(async {
         for is_armed in [false, true] {
@@ -222,10 +223,12 @@ fn take_error_takes_nothing_from_the_reader(on: Driver) {
     });
 }
 
-/// Goal: slices of every length arrive once and in order, empty ones among them, more than the
-/// queue holds as well.
-/// Method: a numbered stream, cut in many ways. Kills: an empty slice that ends the write; a rest
-/// that is lost or repeated at the bound of 64 KiB.
+/// Goal: slices of every length arrive once and in order, also empty ones, and more than the queue
+/// holds.
+/// Method: a numbered stream, cut in many ways.
+///
+/// Kills: an empty slice that ends the write; bytes that are lost or repeated at the bound of
+/// 64 KiB.
 fn slices_are_written_in_order(on: Driver) {
     const LEN: usize = 300_000;
     on.run(async {
@@ -250,8 +253,8 @@ fn slices_are_written_in_order(on: Driver) {
     });
 }
 
-/// Goal: a write that was dropped while it waited has queued nothing, one that was ready
-/// everything.
+/// Goal: a write that was dropped while it waited has queued no byte; one that was ready has queued
+/// all.
 /// Method: a queue that is full, two slices of 32 KiB behind it, dropped; then the peer reads.
 /// Kills: slices queued one by one as room appears.
 fn slices_up_to_64_kib_are_written_whole_or_not_at_all(on: Driver) {

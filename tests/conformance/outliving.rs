@@ -1,5 +1,5 @@
-//! Futures that outlive the loop they belong to: each is woken when that loop ends, and then gives
-//! an error or, if it has none to give, panics with the reason. None completes early, none hangs.
+//! Futures that outlive their loop: each is woken when the loop ends, and then returns an error or,
+//! if its output has none, panics with the reason. None completes early, none hangs.
 #![allow(clippy::async_yields_async)] // futures leave their loop on purpose
 
 use std::cell::RefCell;
@@ -63,8 +63,8 @@ fn panic_of<T>(run: impl FnOnce() -> T) -> String {
 /// Method: each pending, and each new, carried to another loop; the place is in this file. A
 /// timeout whose future is ready gives its value.
 ///
-/// Kills: a timer that was taken by the end counts as elapsed; a new one is set on a dead loop and
-/// hangs; a waker that is dropped with its timer.
+/// Kills: a timer that the end removed and that counts as elapsed; a new timer on an ended loop,
+/// which hangs; a waker that is dropped with its timer.
 fn a_sleep_that_outlives_its_loop_panics(on: Driver) {
     let makers: [fn() -> Carried<()>; 3] = [
         || Box::pin(sleep(HOUR)),
@@ -104,8 +104,9 @@ fn a_sleep_that_outlives_its_loop_panics(on: Driver) {
 
 /// Goal: a sleep whose deadline came before the end of its loop has elapsed, although it was not
 /// polled in between.
-/// Method: a sleep of zero that is woken by its loop, then polled on another. Kills: a panic for
-/// every sleep of an ended loop.
+/// Method: a sleep of zero that its loop wakes, then polled on another.
+///
+/// Kills: a panic for every sleep of an ended loop.
 fn a_sleep_that_was_due_has_elapsed(on: Driver) {
     let runtime = on.runtime();
     let woken = Arc::new(Woken::default());
@@ -123,7 +124,7 @@ fn a_sleep_that_was_due_has_elapsed(on: Driver) {
     });
 }
 
-/// A pending operation, and what has to live as long.
+/// A pending operation, and a value that must live as long.
 type Maker = fn() -> (Carried<io::Result<()>>, Box<dyn std::any::Any>);
 
 const OPERATIONS: &[(&str, Maker)] = &[
@@ -210,7 +211,7 @@ const OPERATIONS: &[(&str, Maker)] = &[
 
 /// Goal: an operation that waits when its loop ends is woken, and fails.
 /// Method: each kind, pending in the kernel, carried to another loop. Kills: a reader, writer,
-/// accept, connect, watch or close that the end of the loop forgets.
+/// accept, connect, watch or close that the end of the loop does not wake.
 fn an_operation_that_outlives_its_loop_fails(on: Driver) {
     for (name, make) in OPERATIONS {
         let runtime = on.builder().on_unhandled(|_| ()).build().unwrap();
@@ -224,7 +225,7 @@ fn an_operation_that_outlives_its_loop_fails(on: Driver) {
 /// Goal: a Unix connect that waits for a full backlog fails when its loop ends. It waits for a
 /// timer of its own.
 /// Method: a listener that does not accept, as many connects as it holds, one more.
-/// Kills: the panic of a sleep where an error belongs.
+/// Kills: the panic of a sleep in place of an error.
 fn a_unix_connect_that_outlives_its_loop_fails(on: Driver) {
     let server = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -244,7 +245,9 @@ fn a_unix_connect_that_outlives_its_loop_fails(on: Driver) {
 }
 
 /// Goal: a task that is joined from another loop ends as cancelled when its own loop ends.
-/// Method: a task that never ends. Kills: a joiner that is not woken.
+/// Method: a task that does not end.
+///
+/// Kills: a joiner that is not woken.
 fn a_task_that_is_joined_elsewhere_is_cancelled(on: Driver) {
     let runtime = on.runtime();
     let task = runtime.block_on(async { spawn(pending::<()>()) });

@@ -1,7 +1,7 @@
-//! Descriptor numbers that come back: a number belongs to its present owner.
+//! Reused descriptor numbers: operations of a former owner do not reach the new one.
 //!
-//! The kernel gives out the lowest free number, so the next socket often has the number of the
-//! one before. Operations and cancels of the old one may still be on their way.
+//! The kernel uses the lowest free number, so a new socket often has the number of a closed one.
+//! Operations and cancels of the closed one may still be in progress.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -19,7 +19,7 @@ pub(crate) const ALONE: &[Body] = bodies![
     c12_a_number_that_comes_back_is_the_new_listeners,
 ];
 
-/// What goes over the old connections, in both directions. More than a tight pair holds.
+/// The bytes of an old connection in each direction. More than a tight pair holds.
 fn unread_bytes() -> Rc<[u8]> {
     Code(0).bytes(0, 512 << 10).into()
 }
@@ -52,8 +52,8 @@ async fn close_a_busy_stream(unread: &Rc<[u8]>, dice: &mut Dice) -> (RawFd, std:
     (number, peer)
 }
 
-/// Something made by `make` that has `number`. Waits until the number is free; what takes lower
-/// numbers is held meanwhile.
+/// Makes values until one has `number`. Waits until the number is free, and holds the values with
+/// lower numbers meanwhile.
 async fn taking<T>(number: RawFd, mut make: impl FnMut() -> T, is_it: impl Fn(&T) -> bool) -> T {
     let mut others = Vec::new();
     for _ in 0..TURNS_MAX {
@@ -67,15 +67,15 @@ async fn taking<T>(number: RawFd, mut make: impl FnMut() -> T, is_it: impl Fn(&T
     panic!("the closed number {number} does not become free");
 }
 
-/// Goal: no operation, cancel or edge of a closed stream reaches the stream that has its number
-/// now, and none of the bytes (C12).
+/// Goal: no operation, cancel, edge or byte of a closed stream reaches the stream that has its
+/// number now (C12).
 ///
 /// Method: 2 000 streams closed with a receive, a send or both in flight, at a random stage; as
-/// soon as the number is free a new connection takes it and exchanges bytes that say whose they
-/// are, while the old peer goes on writing.
+/// soon as the number is free, a new connection takes it and exchanges bytes with the number of
+/// their connection, while the old peer goes on writing.
 ///
-/// Kills: `close(2)` before the final completion; a cancel by number; a driver that remembers a
-/// number's former owner.
+/// Kills: `close(2)` before the final completion; a cancel by number; a driver with state of the
+/// former owner.
 fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
     on.run(async {
         let source = std::net::TcpListener::bind(any_addr()).unwrap();
@@ -124,8 +124,8 @@ fn c12_a_number_that_comes_back_is_the_new_streams(on: Driver) {
     });
 }
 
-/// Goal: when a number comes back as something that is none of the loop's business, the loop
-/// neither reads from it nor writes to it nor closes it (C12).
+/// Goal: when a descriptor outside of the loop reuses a number, the loop neither reads from it nor
+/// writes to it nor closes it (C12).
 ///
 /// Method: as above, but a local socket takes the number; its bytes are all there at the end.
 ///
@@ -158,10 +158,10 @@ fn c12_a_number_that_comes_back_as_a_file_is_left_alone(on: Driver) {
 }
 
 /// Goal: no accept or cancel of a dropped listener reaches the listener that has its number now
-/// (C12), and its clients are not those of the other.
+/// (C12), and neither accepts clients of the other.
 ///
-/// Method: 1 000 listeners dropped with an accept at a random stage and clients on their way; the
-/// next listener takes the number, refuses the old address's clients and accepts its own.
+/// Method: 1 000 listeners dropped with an accept at a random stage and connects in progress; the
+/// next listener takes the number, refuses clients of the old address and accepts its own.
 ///
 /// Kills: `close(2)` before the final completion of the accept; a stale cancel that ends the new
 /// accept for good.

@@ -1,4 +1,4 @@
-//! Too little of everything: pool buffers, descriptors, queue entries. Slower is fine, lost is not.
+//! Shortages of pool buffers, descriptors and queue entries: they may delay, and must not lose.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -31,14 +31,14 @@ pub(crate) const ALONE: &[Body] = bodies![
     connecting_without_descriptors_is_an_error,
 ];
 
-/// Goal: reading works while the program holds every buffer of the pool, and the end of a stream
-/// is seen all the same.
+/// Goal: reading works while the program holds every buffer of the pool, and the end of a stream is
+/// seen.
 ///
 /// Method: hold received buffers until the pool has none left, then serve other connections, keep
 /// the buffers unchanged meanwhile, and read the ends.
 ///
 /// Kills: re-arming the multishot without end on ENOBUFS; a read that waits for a buffer; a buffer
-/// given out twice; an end that ENOBUFS hides.
+/// used twice; an end that ENOBUFS hides.
 fn i19_reading_works_while_the_program_holds_every_buffer(on: Driver) {
     let runtime = on.builder().recv_buffers(4, 64).build().unwrap();
     runtime.block_on(async {
@@ -82,8 +82,8 @@ fn i19_reading_works_while_the_program_holds_every_buffer(on: Driver) {
 /// Method: hold both buffers of the pool; 30 readers wait; count completions during a sleep of the
 /// loop; one message to each; count again; then the ends. A sleep that takes longer passes as well.
 ///
-/// Kills: an answer of ENOBUFS to a receive for which nothing has come; a private receive that is
-/// armed again when it has found nothing; a reader that is left without a receive.
+/// Kills: an ENOBUFS for a receive without bytes; a private receive that is armed again when it has
+/// found no bytes; a reader without a receive.
 fn i19_waiting_without_a_pool_costs_nothing(on: Driver) {
     const READERS: u64 = 30;
     let runtime = on.builder().recv_buffers(2, 64).build().unwrap();
@@ -145,11 +145,11 @@ fn i19_waiting_without_a_pool_costs_nothing(on: Driver) {
 /// replaced midway.
 ///
 /// Kills: an overflowed completion queue that is not flushed; a full submission queue that drops a
-/// request; a cap that never lets go; a stream left paused after ENOBUFS.
+/// request; a cap that is not released; a stream that stays paused after ENOBUFS.
 fn i20_the_smallest_queues_lose_nothing(on: Driver) {
     for (submission, completion, buffers) in [(1, 1, 1), (2, 4, 1), (2, 4, 4), (4, 8, 2)] {
         let builder = on.builder().ring_entries(submission, completion).recv_buffers(buffers, 64);
-        echo_among_64(builder.linger(LIMIT)); // slow is no loss
+        echo_among_64(builder.linger(LIMIT)); // a slow peer must not lose bytes
     }
 }
 
@@ -212,8 +212,8 @@ async fn echo_with_drops(mut stream: TcpStream) {
     stream.close().await.unwrap();
 }
 
-/// Goal: when many more reads than there are queue entries end at the same instant, every one of
-/// them ends, and its operation too (C5).
+/// Goal: when many more reads than there are queue entries time out at once, every read ends, and
+/// its operation too (C5).
 ///
 /// Method: 64 idle reads with one common deadline on queues of 2 and 4, each dropping its stream.
 ///
@@ -246,7 +246,7 @@ fn c5_cancels_beyond_the_queue_are_kept(on: Driver) {
 ///
 /// Method: arm 200 reads, let all peers write before the loop enters the kernel again, and count.
 ///
-/// Kills: sleeping on the overflow sign; reaping once and calling it all.
+/// Kills: sleeping while the overflow flag is set; reaping once for a queue that overflowed.
 fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
     let runtime = on.builder().ring_entries(2, 4).build().unwrap();
     runtime.block_on(async {
@@ -283,14 +283,14 @@ fn i20_a_burst_beyond_the_completion_queue_arrives(on: Driver) {
     assert_eq!(metrics.stale_completions, 0);
 }
 
-/// Goal: a server that has run out of descriptors neither spins nor gives up: it tries again now
-/// and then, reports once, and takes all connections once there is room (I1).
+/// Goal: a server without free descriptors neither spins nor stops: it retries after a pause,
+/// reports once, and accepts all connections when descriptors are free (I1).
 ///
 /// Method: three clients in the backlog, no descriptor left; count completions while the loop waits
-/// for a while, then give descriptors back. Twice, as a new shortage is a new report.
+/// for a while, then free descriptors. Twice, as a new shortage is a new report.
 ///
-/// Kills: re-arming at once on EMFILE; a report per attempt; a listener that stays asleep; a
-/// shortage that is never over.
+/// Kills: re-arming at once on EMFILE; a report per attempt; a listener that does not accept again;
+/// a shortage that does not end.
 fn i1_accepting_pauses_while_there_are_no_descriptors(on: Driver) {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&reports);
@@ -306,7 +306,7 @@ fn i1_accepting_pauses_while_there_are_no_descriptors(on: Driver) {
         let listener = TcpListener::bind(any_addr()).unwrap();
         let addr = listener.local_addr().unwrap();
         let metrics = || Handle::current().metrics();
-        // The limit stays low throughout: an accept is held to the limit it was armed under.
+        // The limit stays low throughout: the kernel uses the limit from when the accept was armed.
         let mut full = NoDescriptors::take_all();
         for shortage in 1..=2 {
             let connect = |_| std::net::TcpStream::connect(addr).unwrap();
@@ -325,8 +325,8 @@ fn i1_accepting_pauses_while_there_are_no_descriptors(on: Driver) {
             assert!(completions <= 2 * backoffs + 6, "{completions} in {backoffs}");
             assert_eq!(reports.borrow().len(), shortage, "one report each");
 
-            // One more than there are clients: before 6.10 the kernel takes a descriptor first, and
-            // then finds out that no connection is there.
+            // One more than there are clients: before 6.10 the kernel takes a descriptor before it
+            // finds that no connection waits.
             full.give_back(4);
             for _ in &clients {
                 listener.accept().await.expect("a client that waited");
@@ -363,11 +363,11 @@ fn setup_without_descriptors_names_the_remedy(on: Driver) {
     assert!((1..10).contains(&failed), "it needs {failed} descriptors");
 }
 
-/// Goal: a `connect` without descriptors is that call's error and nothing else.
+/// Goal: a `connect` without free descriptors fails, and has no other effect.
 ///
 /// Method: connect with none left, then with some.
 ///
-/// Kills: a panic or a slot left behind on the way out.
+/// Kills: a panic; a slot that stays in use.
 fn connecting_without_descriptors_is_an_error(on: Driver) {
     on.run(async {
         let peer = std::net::TcpListener::bind(any_addr()).unwrap();
@@ -381,7 +381,7 @@ fn connecting_without_descriptors_is_an_error(on: Driver) {
     });
 }
 
-/// Goal: a reader that takes nothing for a while costs a bounded number of buffers, and gets every
+/// Goal: a reader that does not read for a while costs a bounded number of buffers, and gets every
 /// byte later.
 ///
 /// Method: the peer writes until the socket is full while a receive is armed and no task reads; the
@@ -400,7 +400,7 @@ fn a_slow_reader_holds_few_buffers_and_loses_nothing(on: Driver) {
                 assert_coded(position, &buf);
                 position += buf.len() as u64;
             }
-            drop(recv); // the receive stays armed, and what it brings is not taken
+            drop(recv); // the receive stays armed, and its bytes are not taken
             loop {
                 match peer.write(&coded_bytes(sent, 4096)) {
                     Ok(count) => sent += count as u64,
@@ -419,7 +419,7 @@ fn a_slow_reader_holds_few_buffers_and_loses_nothing(on: Driver) {
             }
         }
 
-        // What is queued when the stream goes is given back with it.
+        // Queued buffers are returned when the stream is dropped.
         assert!(poll_once(pin!(stream.recv())).await.is_pending());
         peer.write_all(&coded_bytes(0, 4096)).unwrap();
         until(|| Handle::current().metrics().buffers_held > 0).await;

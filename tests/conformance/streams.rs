@@ -1,4 +1,4 @@
-//! Bytes through a stream: all of them, once, in order, whichever side stalls.
+//! Bytes of a stream: all arrive, once and in order, whichever side stalls.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -28,15 +28,15 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_silent_peer_is_timed_out_and_the_stream_goes_on,
 ];
 
-/// Far more than the buffers of a tight pair and our queue hold.
+/// Far more bytes than the buffers of a tight pair and the queue hold.
 const BIG: usize = 2 << 20;
 
-/// Goal: what is sent comes back, for every way to send and to receive.
+/// Goal: sent bytes come back, for every way to send and to receive.
 ///
 /// Method: an echo of received buffers, and a client that writes slices and owned buffers of all
 /// kinds and reads with `recv`, `read` and `read_exact`.
 ///
-/// Kills: a kind of buffer sent from the wrong address; a slice's rest forgotten.
+/// Kills: a kind of buffer that is sent from the wrong address; the rest of a slice that is lost.
 fn what_is_sent_comes_back(on: Driver) {
     on.run(async {
         let (mut client, mut server) = tcp_pair().await;
@@ -72,12 +72,13 @@ fn what_is_sent_comes_back(on: Driver) {
     });
 }
 
-/// Goal: 16 MiB each way on each of two connections at once arrive in order and where they belong,
-/// while readers stall now and then and writers wait instead of queueing without limit.
+/// Goal: 16 MiB each way on each of two connections at once arrive in order and on their
+/// connection, while readers pause and writers wait instead of queueing without limit.
 ///
 /// Method: coded data in pieces of random sizes; readers that pause for random numbers of turns.
 ///
-/// Kills: a writer that is not woken; a chunk sent twice, out of order, not at all, or to another.
+/// Kills: a writer that is not woken; a chunk that is sent twice, out of order, not at all, or on
+/// another connection.
 fn backpressure_works_both_ways(on: Driver) {
     let len = scaled(16 << 20).max(1 << 20);
     on.run(async {
@@ -129,9 +130,10 @@ async fn read_coded(mut reader: OwnedReadHalf, code: Code, len: u64) {
     assert_eq!(position, len);
 }
 
-/// Goal: a writer to a peer that reads nothing becomes pending, and goes on when the peer reads.
-/// Method: write until nothing moves for many turns; then let the peer read all of it on a thread.
-/// Kills: a queue without a limit; a wake at the wrong water mark.
+/// Goal: a writer to a peer that does not read becomes pending, and goes on when the peer reads.
+/// Method: write until there is no progress for many turns; then the peer reads all bytes on a
+/// thread.
+/// Kills: a queue without a limit; a wake at the wrong high-water mark.
 fn a_stalled_peer_stops_the_writer(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = tight_pair();
@@ -210,11 +212,11 @@ fn i9_many_small_writes_arrive_in_order(on: Driver) {
     });
 }
 
-/// Goal: reading one byte at a time gets every byte of many buffers.
+/// Goal: reads of one byte return every byte of many buffers.
 ///
 /// Method: single-byte reads of 100 000 coded bytes.
 ///
-/// Kills: `unread` losing or doubling a buffer's rest.
+/// Kills: `unread` losing or doubling the rest of a buffer.
 fn one_byte_reads_return_every_byte(on: Driver) {
     on.run(async {
         let (mut stream, mut peer) = std_pair();
@@ -239,7 +241,7 @@ fn one_byte_reads_return_every_byte(on: Driver) {
 /// Method: 20 000 single-byte writes, some flushed, each a packet of its own if it comes alone;
 /// reads of random lengths.
 ///
-/// Kills: a mark "will be sent" that stays, after which nothing is sent again.
+/// Kills: a flag "will be sent" that stays set, after which no byte is sent.
 fn one_byte_writes_arrive_complete(on: Driver) {
     on.run(async {
         let (mut writer, mut reader) = tcp_pair().await;
@@ -270,11 +272,10 @@ fn one_byte_writes_arrive_complete(on: Driver) {
     });
 }
 
-/// Goal: of many writers that wait for their peers, the one whose peer reads goes on, and only that
-/// one (I10).
+/// Goal: of many waiting writers, only the one whose peer reads goes on (I10).
 ///
 /// Method: 16 writers blocked on sockets with small buffers; drain the peers in random order and
-/// see after each who has finished.
+/// check after each which writers have finished.
 ///
 /// Kills: room on one connection that wakes the writer of another, or none.
 fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
@@ -314,10 +315,10 @@ fn i10_blocked_writers_go_on_each_by_itself(on: Driver) {
     });
 }
 
-/// Goal: closing a stream ends nothing for another descriptor of the same socket.
+/// Goal: another descriptor of the socket works after the stream is closed.
 ///
 /// Method: duplicate the descriptor of a stream whose receive is armed, drop the stream, and read
-/// through the duplicate: nothing yet, then what the peer writes.
+/// through the duplicate: no end, then the bytes of the peer.
 ///
 /// Kills: `shutdown(2)` on a socket whose descriptor the program has seen.
 fn closing_a_stream_leaves_its_duplicate_open(on: Driver) {

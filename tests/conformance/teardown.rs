@@ -1,4 +1,4 @@
-//! The end of a runtime, with everything in flight: it returns, and nothing is left.
+//! The end of a runtime with operations in flight: it returns, and leaves nothing open.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -30,18 +30,18 @@ pub(crate) const ALONE: &[Body] = bodies![
     peers_that_reset_are_counted_and_not_reported,
 ];
 
-/// More than the buffers of a tight pair take, so that a write of it blocks.
+/// More bytes than the buffers of a tight pair take, so that a write of them blocks.
 const BIG: usize = 2 << 20;
 
-/// Goal: a runtime that is dropped with everything in flight returns and leaves no descriptor, and
-/// its port can be bound at once (C6, K3).
+/// Goal: dropping a runtime with operations in flight returns and leaves no descriptor, and its
+/// port can be bound at once (C6, K3).
 ///
 /// Method: idle reads, reads into private buffers, accepts, connects without an answer, writes
 /// that are not read, sleeps and callbacks; drop the runtime; compare descriptors; bind. The
-/// writes that could not go out are reported with their bytes.
+/// writes that could not be sent are reported with their bytes.
 ///
-/// Kills: closing the ring before draining it; a cycle between a socket and its loop; a teardown
-/// that waits for a peer; a listener that lives on in its slot.
+/// Kills: closing the ring before draining it; a reference cycle between a socket and its loop; a
+/// teardown that waits for a peer; a listener that its slot keeps alive.
 fn c6_dropping_a_runtime_with_everything_in_flight(on: Driver) {
     let before = open_fds();
     let (full_addr, full) = unanswering_addr();
@@ -81,7 +81,7 @@ async fn put_everything_in_flight(full_addr: SocketAddr) -> (SocketAddr, Vec<std
         ringloop::spawn(async move { stream.recv().await.map(drop) });
         peers.push(peer);
     }
-    // A hoard that empties the pool, so that further receives are into private buffers.
+    // Held buffers empty the pool, so that further receives use private buffers.
     let (mut stream, mut peer) = std_pair();
     ringloop::spawn(async move {
         let mut hoard = Vec::new();
@@ -123,18 +123,18 @@ async fn put_everything_in_flight(full_addr: SocketAddr) -> (SocketAddr, Vec<std
     let kept = Rc::clone(&listener);
     ringloop::call_later(Duration::from_secs(3600), move || drop(kept));
     drop(listener);
-    turns(1000).await; // the writes take what the sockets hold, a piece per turn
+    turns(1000).await; // the writes fill the sockets, a piece per turn
     let in_flight = Handle::current().metrics().in_flight;
     assert_eq!(in_flight, 20 + 21 + 10 + 5 + 1);
     (addr, peers)
 }
 
-/// Goal: a runtime that is dropped at any moment leaves nothing.
+/// Goal: a runtime that is dropped at any moment leaves no descriptor.
 ///
-/// Method: 300 runtimes with a few connections that talk, dropped after a random number of turns.
+/// Method: 300 runtimes with a few busy connections, dropped after a random number of turns.
 ///
-/// Kills: a state of an operation in which teardown forgets it; an answer that arrives during the
-/// drain and makes new work.
+/// Kills: a state in which teardown misses an operation; a completion during the drain that starts
+/// a new operation.
 fn c6_dropping_a_runtime_at_any_moment(on: Driver) {
     let before = open_fds();
     let mut dice = Dice::new(9);
@@ -183,7 +183,7 @@ fn c6_dropping_a_runtime_at_any_moment(on: Driver) {
 ///
 /// Method: queue 256 KiB, which the peer reads on another thread, and drop; both ways.
 ///
-/// Kills: teardown without the linger; a linger that does not submit what was only queued.
+/// Kills: teardown without the linger; a linger that does not submit queued sends.
 fn a_dropped_stream_delivers_although_the_runtime_ends(on: Driver) {
     for is_tasks in [false, true] {
         let before = open_fds();
@@ -210,12 +210,14 @@ fn a_dropped_stream_delivers_although_the_runtime_ends(on: Driver) {
     }
 }
 
-/// Goal: what outlives its runtime is harmless: received buffers keep their bytes, streams and
-/// listeners answer with an error and close when dropped, handles count and spawn nothing.
+/// Goal: resources that outlive their runtime are safe: received buffers keep their bytes, streams
+/// and listeners return errors and close when dropped, handles have metrics and spawn cancelled
+/// tasks.
 ///
-/// Method: carry one of each out of a runtime, use it after the runtime's end, and in another one.
+/// Method: take one of each out of a runtime, use it after the runtime's end, and in another one.
 ///
-/// Kills: a pool unmapped under its buffers; a submit on a closed driver; a wait that never ends.
+/// Kills: a pool that is unmapped before its buffers; a submit on a closed driver; a wait that does
+/// not end.
 fn what_outlives_its_runtime_is_harmless(on: Driver) {
     let before = open_fds();
     let runtime = on.runtime();
@@ -258,7 +260,7 @@ fn what_outlives_its_runtime_is_harmless(on: Driver) {
 /// Method: one with a pending read and an unfinished task, dropped in a task of the outer loop,
 /// which goes on working.
 ///
-/// Kills: the inner loop's end clearing the outer loop's context or queue.
+/// Kills: the end of the inner loop clearing the context or the queue of the outer loop.
 fn a_runtime_may_end_inside_another(on: Driver) {
     let before = open_fds();
     let (ours, mut theirs) = blocking_pair();
@@ -280,13 +282,13 @@ fn a_runtime_may_end_inside_another(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: a dropped stream whose peer reads nothing is reset after the builder's `linger`, and the
-/// loss is reported once (and only once), while the loop runs on.
+/// Goal: a dropped stream whose peer does not read is reset after the builder's `linger`, and the
+/// loss is reported exactly once, while the loop goes on.
 ///
 /// Method: linger of 30 ms, more bytes than the socket takes, a peer that waits; then the report's
 /// count, the reset at the peer, and the descriptors.
 ///
-/// Kills: a linger without a limit; a loss in silence; an orderly end after a loss.
+/// Kills: a linger without a limit; a loss without a report; an orderly end after a loss.
 fn a_stalled_peer_does_not_keep_a_dropped_stream(on: Driver) {
     let before = open_fds();
     let lost = Rc::new(RefCell::new(Vec::new()));
@@ -332,7 +334,7 @@ fn a_stalled_peer_does_not_keep_a_dropped_stream(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: a `close()` that is awaited tells how it went: bytes delivered, or not in time.
+/// Goal: an awaited `close()` returns its result: bytes sent, or timed out.
 ///
 /// Method: one peer that reads and one that does not.
 ///
@@ -362,11 +364,11 @@ fn close_returns_the_outcome(on: Driver) {
     });
 }
 
-/// Goal: writing to a stream whose runtime has ended is an error, not a wait without end.
+/// Goal: a write to a stream whose runtime has ended fails and does not wait.
 ///
-/// Method: carry a stream out, drop its runtime, write and flush in another loop.
+/// Method: take a stream out, drop its runtime, write and flush in another loop.
 ///
-/// Kills: queueing bytes that will never be sent.
+/// Kills: queueing bytes that will not be sent.
 fn writing_after_the_runtimes_end_is_an_error(on: Driver) {
     let runtime = on.runtime();
     let (mut stream, _peer) = runtime.block_on(async { std_pair() });
@@ -385,7 +387,7 @@ fn writing_after_the_runtimes_end_is_an_error(on: Driver) {
 /// Method: queue two buffers, so that the first send ends during the drain with the second waiting;
 /// drop the runtime, then the stream. Descriptors, and the peer's view.
 ///
-/// Kills: a list of the closed reactor that keeps the socket, which keeps the reactor.
+/// Kills: a reference cycle of a list of the closed reactor and the socket.
 fn a_stream_that_outlives_its_runtime_closes(on: Driver) {
     let before = open_fds();
     let runtime = on.runtime();
@@ -402,12 +404,12 @@ fn a_stream_that_outlives_its_runtime_closes(on: Driver) {
     assert_eq!(open_fds(), before);
 }
 
-/// Goal: when no task awaits a `close()` any more, a loss reaches `on_unhandled`, as it does for a
-/// dropped stream: nothing is lost in silence.
+/// Goal: when no task awaits a `close()` any more, a loss is reported to `on_unhandled`, as for a
+/// dropped stream.
 ///
 /// Method: a stalled peer, a `close()` that is polled once and dropped, a short linger.
 ///
-/// Kills: the error put where only the dropped future would have looked.
+/// Kills: an error that only the dropped future would have returned.
 fn a_dropped_close_reports_its_loss(on: Driver) {
     let lost = Rc::new(Cell::new(0));
     let heard = Rc::clone(&lost);

@@ -1,4 +1,4 @@
-//! Wakes from other threads: none lost, none too late to be harmless.
+//! Wakes from other threads: none is lost, and late ones are harmless.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,7 +25,7 @@ pub(crate) const SHARED: &[Body] = bodies![
 ];
 pub(crate) const ALONE: &[Body] = bodies![f3_wakes_after_the_end_are_harmless];
 
-/// A number that another thread raises, and who waits for it.
+/// A number that another thread increments, and the waker of the task that waits for it.
 #[derive(Default)]
 struct Counter {
     value: AtomicU64,
@@ -33,7 +33,7 @@ struct Counter {
 }
 
 impl Counter {
-    /// From any thread. The wake happens outside the lock.
+    /// Increments the number, from any thread. The wake happens outside the lock.
     fn raise(&self) {
         self.value.fetch_add(1, Ordering::SeqCst);
         let waker = self.waker.lock().unwrap().take();
@@ -44,7 +44,7 @@ impl Counter {
 
     async fn wait(&self, at_least: u64) {
         poll_fn(|cx| {
-            // First the waker, then the look: a raise in between finds it.
+            // First the waker, then the number, so that an increment in between finds the waker.
             *self.waker.lock().unwrap() = Some(cx.waker().clone());
             match self.value.load(Ordering::SeqCst) >= at_least {
                 true => Poll::Ready(()),
@@ -61,7 +61,7 @@ fn spin(rounds: u64) {
     }
 }
 
-/// Raises a counter once per request, after a random number of spins.
+/// Increments a counter once per request, after a random number of spins.
 fn raiser(counter: &Arc<Counter>, seed: u64) -> (Sender<()>, thread::JoinHandle<()>) {
     let (request, requests) = channel::<()>();
     let counter = Arc::clone(counter);
@@ -75,13 +75,13 @@ fn raiser(counter: &Arc<Counter>, seed: u64) -> (Sender<()>, thread::JoinHandle<
     (request, thread)
 }
 
-/// Goal: a wake from another thread that falls into the moment in which the loop goes to sleep is
-/// not lost, neither for the main future nor for a task.
+/// Goal: a wake from another thread while the loop goes to sleep is not lost, neither for the main
+/// future nor for a task.
 ///
 /// Method: 100 000 wakes at random phases around the sleep, one at a time: a lost one is a hang.
 ///
-/// Kills: looking into the inbox before saying "I sleep"; a wake fd whose read is not armed; weaker
-/// orderings of the two flags, with luck.
+/// Kills: checking the inbox before setting the flag `sleeping`; a wake fd whose read is not armed;
+/// weaker orderings of the two flags, with luck.
 fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
     let counter = Arc::new(Counter::default());
     let (request, thread) = raiser(&counter, 11);
@@ -109,7 +109,7 @@ fn f1_no_wake_is_lost_on_the_way_to_sleep(on: Driver) {
     assert_eq!(metrics.spin_backoffs, 0);
 }
 
-/// Goal: the very first sleep of a loop is ended by a wake too.
+/// Goal: a wake ends the first sleep of a loop too.
 ///
 /// Method: 2 000 fresh runtimes whose first and only event is a wake from another thread.
 ///
@@ -126,14 +126,14 @@ fn f1_a_wake_ends_the_first_sleep(on: Driver) {
     thread.join().unwrap();
 }
 
-/// Goal: 10⁵ wakes while the loop does not look cost one wake_fd and lose no task; the wakers never
-/// block.
+/// Goal: 10⁵ wakes while the loop does not run cost one notification and lose no task; wakers do
+/// not block.
 ///
 /// Method: 1 000 tasks, woken 100 times each by another thread while this thread is not in the
 /// loop; then each has been polled, and polled once.
 ///
-/// Kills: a wake fd per wake (the eventfd, and a pipe even sooner, would fill up); a bounded inbox
-/// that drops.
+/// Kills: a notification per wake (the eventfd, and a pipe even sooner, would fill up); a bounded
+/// inbox that drops wakes.
 fn f2_a_flood_of_wakes_is_one(on: Driver) {
     let runtime = on.runtime();
     let polls = Rc::new(RefCell::new(vec![0; 1000]));
@@ -163,11 +163,11 @@ fn f2_a_flood_of_wakes_is_one(on: Driver) {
     assert!(after.completions - before.completions <= 2, "{after:?}");
 }
 
-/// Goal: a wake during and after the end of a runtime is harmless, and touches no descriptor that
-/// has been given to another owner.
+/// Goal: wakes during and after the end of a runtime are harmless, and write to no descriptor that
+/// has another owner now.
 ///
 /// Method: threads that wake all the time while 200 runtimes end; after each end, new descriptors
-/// take the freed numbers, are held to be empty, and the wakes go on.
+/// take the freed numbers, must stay empty, and the wakes go on.
 ///
 /// Kills: a wake fd that is closed with the loop and written to later; a future dropped on the
 /// waking thread; an inbox that keeps tasks that will not run.
@@ -205,7 +205,7 @@ fn f3_wakes_after_the_end_are_harmless(on: Driver) {
             turns(2).await;
         });
         drop(runtime);
-        // The numbers that the runtime had are these now.
+        // These have the numbers of the runtime's descriptors now.
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let others: Vec<_> = (0..4).map(|_| UnixDatagram::unbound().unwrap()).collect();
@@ -229,7 +229,7 @@ impl Drop for Dropped {
     fn drop(&mut self) {
         if thread::current().id() != self.0 {
             eprintln!("a future was dropped on another thread");
-            std::process::abort(); // a panic on that thread could go unseen
+            std::process::abort(); // a panic on that thread could stay unnoticed
         }
     }
 }
@@ -284,7 +284,7 @@ fn f7_wakers_work_on_other_threads(on: Driver) {
     });
 }
 
-/// Goal: an abort from another thread wakes the loop, ends the task, wakes who joins it, and drops
+/// Goal: an abort from another thread wakes the loop, ends the task, wakes its joiner, and drops
 /// the future on the loop's thread (C9). A task that ends first keeps its result.
 ///
 /// Method: 5 000 tasks that read without end, or end by themselves after a moment, each aborted

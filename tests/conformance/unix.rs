@@ -1,5 +1,5 @@
-//! Unix sockets: their addresses, the file of a listener, and a full backlog. That bytes and
-//! closing behave as TCP's do is tried as a whole; the parts are the same code.
+//! Unix sockets: addresses, the file of a listener, and a full backlog. Transfers and closing are
+//! tested as a whole, as their code is that of TCP.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -37,10 +37,10 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_unix_listener_that_ends_refuses_and_closes,
 ];
 
-/// Far more than a Unix socket's buffers and our queue hold.
+/// Far more bytes than the buffers of a Unix socket and the queue hold.
 const BIG: usize = 2 << 20;
 
-/// A directory that goes away with this value.
+/// A directory that is removed when this value is dropped.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -69,8 +69,8 @@ impl Drop for Directory {
     }
 }
 
-/// Goal: what is sent arrives, whole and in order, in both directions at once, by every way to send
-/// and to receive; ends come behind the bytes; closing says how it went.
+/// Goal: bytes arrive, whole and in order, in both directions at once, by every way to send and to
+/// receive; ends come after the bytes; closing returns its result.
 ///
 /// Method: an echo of owned halves in two tasks, and a client that sends more than all buffers hold
 /// while it reads; then `read_exact`, `read`, `split` and `close` on a pair.
@@ -149,12 +149,12 @@ fn abstract_addr(name: &str) -> SocketAddr {
     SocketAddr::from_abstract_name(name.strip_prefix('@').unwrap()).unwrap()
 }
 
-/// Goal: addresses are what the program wrote, whatever their form.
+/// Goal: addresses of every form are those that the program gave.
 ///
 /// Method: a path, a path of 107 bytes, a file that begins with `@`, abstract names of one and of
 /// 107 bytes; reached by an ordinary socket, and named by both ends.
 ///
-/// Kills: a name with its zero; a path cut by one; an `@` in a path taken for a name.
+/// Kills: a name with its zero byte; a path that is cut by one; an `@` in a path taken for a name.
 fn unix_addresses_are_what_the_program_wrote(on: Driver) {
     let directory = Directory::new();
     on.run(async {
@@ -183,12 +183,12 @@ fn unix_addresses_are_what_the_program_wrote(on: Driver) {
     });
 }
 
-/// Goal: what is no address is refused before anything is made.
+/// Goal: an invalid address is refused before a socket is made.
 ///
-/// Method: nothing, an `@` alone, a path and a name of 108 bytes, zero bytes; to bind and to
-/// connect.
+/// Method: an empty address, an `@` alone, a path and a name of 108 bytes, zero bytes; to bind and
+/// to connect.
 ///
-/// Kills: a path cut short in silence; an empty path, which the kernel takes for "any name".
+/// Kills: a path that is cut; an empty path, which the kernel takes for "any name".
 fn bad_unix_addresses_are_refused(on: Driver) {
     on.run(async {
         let long = "p".repeat(108);
@@ -202,10 +202,10 @@ fn bad_unix_addresses_are_refused(on: Driver) {
     });
 }
 
-/// Goal: what is there stays there: a path that exists is in use, whatever it names.
+/// Goal: a path that exists is in use, whatever it is, and stays.
 ///
-/// Method: bind to a file with contents, to a live listener's path and to one left behind; connect
-/// to each, and to nothing.
+/// Method: bind to a file with contents, to the path of a listener and to a stale one; connect to
+/// each, and to a path that does not exist.
 ///
 /// Kills: unlinking before `bind`; removing the path after a `bind` that failed.
 fn unix_paths_that_are_taken_are_refused(on: Driver) {
@@ -238,7 +238,7 @@ fn unix_paths_that_are_taken_are_refused(on: Driver) {
 /// Method: a listener whose path was given to a successor, to a plain file, or to nothing; one
 /// whose file was renamed; the end of the loop in place of a drop.
 ///
-/// Kills: removing by name; leaving the file behind.
+/// Kills: removing by name only; leaving the file behind.
 fn i18_a_listener_removes_its_own_path_only(on: Driver) {
     let directory = Directory::new();
     let path = directory.path("s");
@@ -274,14 +274,14 @@ fn i18_a_listener_removes_its_own_path_only(on: Driver) {
     assert!(!path.exists(), "the task and its listener ended with the loop");
 }
 
-/// Goal: the file of a listener stays as long as something listens there, or if the program asks
-/// for it to; and it goes with the last descriptor.
+/// Goal: the file of a listener stays while another descriptor listens, or with `keep_path`, and is
+/// removed with the last descriptor.
 ///
-/// Method: a duplicate that lives, one that has gone, `keep_path`, and a socket that is given away
-/// with the connections that were queued.
+/// Method: an open duplicate, a closed one, `keep_path`, and a socket that is handed over with its
+/// queued connections.
 ///
-/// Kills: removing the path under a duplicate; never removing it once the descriptor was seen; a
-/// path that `into_std` removes.
+/// Kills: removing the path while a duplicate listens; not removing it after the descriptor was
+/// seen; a path that `into_std` removes.
 fn a_listeners_path_stays_while_another_listens(on: Driver) {
     on.run(async {
         let directory = Directory::new();
@@ -330,15 +330,15 @@ fn full_listener(name: &str) -> (Socket, StdStream) {
     (listener, first.into())
 }
 
-/// Goal: a full backlog is waited for, not an error, and not for longer than the program wants; the
-/// wait ends with the listener.
+/// Goal: a connect waits while the backlog is full, at most for its timeout, and the wait ends with
+/// the listener.
 ///
-/// Method: connect to a listener with room for one, which is taken: nothing within many turns, then
+/// Method: connect to a listener with a full backlog of one: no result within many turns, then
 /// `TimedOut` where there is a limit, the connection once the listener accepts, and a refusal when
 /// the listener closes. The loop sleeps meanwhile.
 ///
-/// Kills: `WouldBlock` handed to the program; a retry without a pause; a wait for an edge that
-/// never comes.
+/// Kills: `WouldBlock` returned to the program; a retry without a pause; a wait for an edge that
+/// does not come.
 fn unix_connects_wait_while_the_backlog_is_full(on: Driver) {
     on.run(async {
         let name = any_name();
@@ -373,14 +373,14 @@ fn unix_connects_wait_while_the_backlog_is_full(on: Driver) {
     });
 }
 
-/// Goal: connects that wait for a full backlog all get their turn, before any newcomer, and one
-/// that is alive but never polled again, or was dropped, does not hold up those behind it.
+/// Goal: connects that wait for a full backlog all get their turn, before any newcomer. One that is
+/// alive but not polled again, or was dropped, does not delay those behind it.
 ///
 /// Method: 20 connects to a listener with room for one, behind one that was polled once and is kept
 /// and one that is dropped; accept one at a time, and note which connect is made.
 ///
-/// Kills: a turn that a connect keeps while it is not polled; a
-/// newcomer that takes room that others wait for.
+/// Kills: a turn that a connect keeps while it is not polled; a newcomer that takes room that
+/// others wait for.
 fn unix_connects_wait_in_a_line(on: Driver) {
     on.run(async {
         let name = any_name();
@@ -409,18 +409,18 @@ fn unix_connects_wait_in_a_line(on: Driver) {
         }
         let made = made.take().into_iter().map(|(number, _stream)| number);
         let mut numbers: Vec<_> = made.collect();
-        numbers.sort_unstable(); // on a slow machine some have been seen to overtake others
+        numbers.sort_unstable(); // on a slow machine some overtake others
         assert_eq!(numbers, Vec::from_iter(0..20));
         listener.accept().unwrap();
         kept.await.unwrap();
     });
 }
 
-/// Goal: a task whose connects all succeed at once lets the others run.
+/// Goal: a task whose connects all succeed at once yields to other tasks.
 ///
 /// Method: more connects in a row than a poll's budget, and a task beside them.
 ///
-/// Kills: a connect that costs nothing of the budget.
+/// Kills: a connect that does not spend the budget.
 fn unix_connects_let_others_run(on: Driver) {
     on.run(async {
         let name = any_name();
@@ -437,12 +437,12 @@ fn unix_connects_let_others_run(on: Driver) {
     });
 }
 
-/// Goal: a listener that ends refuses, and closes what was not accepted; `abort` drops what is
-/// queued and ends the connection, with a reset if the peer's bytes were never read.
+/// Goal: a dropped listener refuses connects and closes connections that were not taken; `abort`
+/// drops queued bytes and ends the connection, with a reset if the peer's bytes were not read.
 ///
 /// Method: both, with an ordinary socket as the peer.
 ///
-/// Kills: a listener that goes on taking connections; an `abort` that sends on.
+/// Kills: a listener that goes on accepting; an `abort` that goes on sending.
 fn a_unix_listener_that_ends_refuses_and_closes(on: Driver) {
     on.run(async {
         let name = any_name();

@@ -12,12 +12,12 @@ use ringloop::net::{UnixListener, UnixStream};
 pub(crate) const SHARED: &[Body] =
     bodies![unix_stale_paths_are_removed_on_request, unix_builder_sets_mode_and_backlog,];
 
-/// Goal: `unlink_existing` takes the path of a socket on which nothing listens, and no other.
+/// Goal: `unlink_existing` removes the file of a socket on which no process listens, and no other.
 ///
-/// Method: the file of a listener that has ended, with and without the request; then the paths of a
-/// live listener, of a datagram socket, of a file, and of a link to a stale socket.
+/// Method: the file of a listener that has ended, with and without the setting; then the paths of a
+/// listener, of a datagram socket, of a file, and of a link to a stale socket.
 ///
-/// Kills: a live socket that loses its path; a removed file; a removal without the request.
+/// Kills: a listening socket that loses its path; a removed file; a removal without the setting.
 fn unix_stale_paths_are_removed_on_request(on: Driver) {
     on.run(async {
         let directory = Directory::new();
@@ -50,10 +50,9 @@ fn unix_stale_paths_are_removed_on_request(on: Driver) {
     });
 }
 
-/// Goal: the file has the mode that was asked for, whatever the umask is; the kernel holds as many
-/// connections as the backlog has; a failure leaves no file.
-/// Method: a mode that no umask leaves; connects that do not wait, until one is refused.
-/// Kills: a mode that the umask cuts; the default backlog.
+/// Goal: the file has the given mode, whatever the umask; the kernel holds as many connections as
+/// the backlog; a failure leaves no file. Method: a mode that no umask gives; connects that do not
+/// wait, until one is refused. Kills: a mode that the umask cuts; the default backlog.
 fn unix_builder_sets_mode_and_backlog(on: Driver) {
     on.run(async {
         let directory = Directory::new();
