@@ -1,5 +1,5 @@
-//! A chunked body of HTTP/1.1, skipped: sizes, data, trailers, whatever pieces they come in. Of
-//! requests to `serve http` and of replies to the HTTP that `protocol` speaks.
+//! Chunked bodies of HTTP/1.1: finds the end of a body in pieces of any size. Used for requests to
+//! `serve http` and for replies.
 //!
 //! ```text
 //!  Size ──;──▶ Extension ──CR──▶ SizeEnd ──LF──▶ Data ──▶ DataCr ──CR──▶ DataLf ──LF──▶ Size
@@ -9,10 +9,10 @@
 //!                                               TrailerLine ──CR──▶ TrailerLf
 //! ```
 
-/// The longest line of a size, and all trailers together.
+/// The longest line of a size, and the length of all trailers together.
 const LINES_LEN_MAX: usize = 16 << 10;
 
-/// Why the rest of a body cannot be understood.
+/// Why the end of a body cannot be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Malformed,
@@ -23,9 +23,9 @@ pub(crate) enum Broken {
 #[derive(Debug, Default)]
 pub(crate) struct Chunked {
     state: ChunkState,
-    /// The size of the chunk, as far as it is known; then what is left of its data.
+    /// The size of the chunk, as far as it is known, and then the rest of its data.
     left: u64,
-    /// Bytes of the line of the size, or of all trailers: what is neither data nor bounded by it.
+    /// Bytes of the line of the size, or of all trailers.
     line_len: usize,
 }
 
@@ -47,9 +47,9 @@ enum ChunkState {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ChunkProgress {
-    /// All bytes are used and the body goes on.
+    /// All bytes are used, and the body goes on.
     Goes,
-    /// The body's last byte was the one before `used`.
+    /// The first `used` bytes are the end of the body.
     Ended { used: usize },
 }
 
@@ -75,14 +75,14 @@ impl Chunked {
         Ok(ChunkProgress::Goes)
     }
 
-    /// Takes one byte that is not data. True if it was the body's last.
+    /// Takes one byte that is not data. Returns whether it is the last of the body.
     fn step(&mut self, byte: u8) -> Result<bool, Broken> {
         self.line_len += 1;
         if self.line_len > LINES_LEN_MAX {
             return Err(Broken::TooLarge);
         }
         self.state = match (self.state, byte) {
-            // A size has a digit.
+            // A size has at least one digit.
             (ChunkState::Size, b'\r') if self.line_len > 1 => ChunkState::SizeEnd,
             (ChunkState::Size, b';' | b' ' | b'\t') if self.line_len > 1 => ChunkState::Extension,
             (ChunkState::Size, digit) => {

@@ -2,15 +2,15 @@
 
 use crate::measure::failure::Failure;
 
-/// What received bytes were.
+/// What received bytes are.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
-    /// A part of a reply: all bytes were used.
+    /// A part of a reply. All bytes are used.
     Partial,
-    /// The end of the reply to the oldest outstanding message. Bytes after `used` are not looked at.
+    /// The first `used` bytes are the end of the reply to the oldest outstanding message.
     Complete { used: usize },
-    /// The same, and the reply is not the one that was wanted: its message has failed, and the
-    /// connection goes on.
+    /// A complete reply that is not the expected one. Its message has failed, and the connection
+    /// goes on.
     Unexpected { used: usize, failure: Failure },
 }

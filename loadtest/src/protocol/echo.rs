@@ -1,15 +1,15 @@
 //! TCP echo: the reply to a message is the message.
 //!
-//! Every byte of the reply is compared with what was sent, so a server that answers fast and wrong
-//! is not a fast server. Normally all messages are the same. With a run id (`--verify`) each one says
-//! which it is, so that a wrong reply can be told what it is instead:
+//! Every byte of the reply is compared with what was sent, so fast and wrong replies do not count.
+//! Normally all messages are equal. With a run id (`--verify`) each message begins with its name,
+//! so that a wrong reply can be recognised as the reply to another message:
 //!
 //! ```text
 //! 0      8            16       24
 //! │ seq  │ connection │ run id │ a pattern that depends on the message and the position │
 //! ```
 //!
-//! A message that is too short for all of it has what fits; what is missing cannot be told apart.
+//! A shorter message has the part of its name that fits, and is verified as far as that goes.
 
 use std::iter;
 use std::rc::Rc;
@@ -19,22 +19,22 @@ use crate::measure::failure::{Class, Failure, Stage};
 use crate::protocol::decoded::Decoded;
 use crate::protocol::payload::Payload;
 
-/// Bytes that say which message it is.
+/// The length of a message's name.
 const NAME_LEN: usize = 24;
 
-/// What all connections of a worker send.
+/// The messages of all connections of a worker.
 #[derive(Debug)]
 pub(crate) struct Echo {
-    /// The longest message. Shorter ones are its begin.
+    /// The longest message. Shorter ones are a prefix of it.
     message: Rc<[u8]>,
-    /// Of messages whose lengths are drawn.
+    /// `None` if all messages have the same length.
     lengths: Option<MessageLengths>,
-    /// Of messages that are unlike each other.
+    /// `None` if messages have no names.
     run_id: Option<u64>,
 }
 
-/// Which lengths are drawn. The length of a message follows from its place in its conversation, so the
-/// reader of the replies need not be told.
+/// Random lengths. The length of a message is a function of its connection and its number, so the
+/// decoder of the replies can compute it.
 #[derive(Clone, Copy, Debug)]
 struct MessageLengths {
     min: u32,
@@ -49,18 +49,19 @@ impl MessageLengths {
     }
 }
 
-/// One connection's messages.
+/// The messages of one connection.
 #[derive(Debug)]
 pub(crate) struct EchoState {
     connection: u64,
     sent: u64,
     completed: u64,
-    /// Bytes that are there of the reply to message `completed`, and the first of them.
+    /// Bytes received of the reply to message `completed`.
     received_len: usize,
+    /// The first of these bytes.
     name: [u8; NAME_LEN],
 }
 
-/// Which message it is.
+/// The name of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Name {
     seq: u64,
@@ -78,7 +79,7 @@ impl Name {
         bytes
     }
 
-    /// What the first bytes of a message say; missing ones are those of `other`.
+    /// The name that a message begins with. Missing bytes are those of `other`.
     fn from_bytes(bytes: &[u8], other: Name) -> Name {
         let mut all = other.to_bytes();
         all[..bytes.len()].copy_from_slice(bytes);
@@ -88,7 +89,7 @@ impl Name {
         Name { seq: part(0), connection: part(1), run_id: part(2) }
     }
 
-    /// The byte at `position` of the message. 251 is prime, so a shift by any power of two shows.
+    /// The byte at `position` of the message. 251 is prime, so a shift by a power of two is found.
     fn byte(self, position: usize) -> u8 {
         ((position % 251) as u8) ^ (self.seq ^ self.connection.rotate_left(3)) as u8
     }
@@ -98,8 +99,7 @@ impl Echo {
     pub(super) fn new(payload: &Payload, run_id: Option<u64>, seed: u64) -> Echo {
         match *payload {
             Payload::Pattern { min, max } => {
-                // 61 is prime, so a reply that is shifted or cut at a power of two does not match by
-                // luck.
+                // 61 is prime, so a reply that is shifted or cut at a power of two does not match.
                 let message = (0..max).map(|index| b'!' + (index % 61) as u8).collect();
                 let lengths = (min < max).then_some(MessageLengths { min, max, seed });
                 Echo { message, lengths, run_id }
@@ -121,7 +121,7 @@ impl Echo {
             return Rc::clone(&self.message);
         }
         let mut message: Rc<[u8]> = iter::repeat_n(0, self.len_of(connection, seq)).collect();
-        let place = Rc::get_mut(&mut message).expect("nobody else has it yet");
+        let place = Rc::get_mut(&mut message).expect("it is not shared yet");
         self.fill(connection, seq, place);
         message
     }
@@ -138,12 +138,12 @@ impl Echo {
         }
     }
 
-    /// That of the longest.
+    /// The length of the longest message.
     pub(super) fn len_max(&self) -> usize {
         self.message.len()
     }
 
-    /// Writes the next message, which is sent with this.
+    /// Writes the next message to `place`, and counts it as sent.
     pub(super) fn write(&self, state: &mut EchoState, place: &mut [u8]) {
         let seq = state.sent;
         state.sent += 1;
@@ -163,7 +163,7 @@ impl Echo {
         }
     }
 
-    /// The first of these bytes that is not the reply's; the first of all if it is none of them.
+    /// The position of the first byte that differs from the reply, or 0 if none does.
     pub(super) fn wrong_from(&self, state: &EchoState, bytes: &[u8]) -> usize {
         let wanted = self.message(state.connection, state.completed);
         let mut pairs = bytes.iter().zip(&wanted[state.received_len..]);
@@ -191,7 +191,8 @@ impl Echo {
     }
 }
 
-/// Compares the next bytes of the reply to message `state.completed`, which has this length.
+/// Compares `bytes`, the next ones of the reply to message `state.completed`, which has length
+/// `len`.
 fn verify(run_id: u64, len: usize, state: &mut EchoState, bytes: &[u8]) -> Result<(), Failure> {
     let name = Name { seq: state.completed, connection: state.connection, run_id };
     let name_len = NAME_LEN.min(len);
@@ -219,7 +220,7 @@ impl EchoState {
         EchoState { connection, sent: 0, completed: 0, received_len: 0, name: [0; NAME_LEN] }
     }
 
-    /// Whether a message waits for its reply.
+    /// Whether a message has no reply yet.
     pub(super) fn is_awaited(&self) -> bool {
         self.completed < self.sent
     }
@@ -228,14 +229,14 @@ impl EchoState {
         Failure::of(Stage::Recv, if self.received_len == 0 { Class::Eof } else { Class::Short })
     }
 
-    /// What a reply that calls itself `found` is, where `wanted` was due. `None` if it is that.
+    /// The class of a reply with the name `found` in place of `wanted`. `None` if they are equal.
     fn what_it_is(&self, found: Name, wanted: Name) -> Option<Class> {
         match found {
             found if found == wanted => None,
             Name { run_id, .. } if run_id != wanted.run_id => Some(Class::Mismatch),
             Name { connection, .. } if connection != wanted.connection => Some(Class::CrossTalk),
             Name { seq, .. } if seq < self.sent => Some(Class::Order),
-            _ => Some(Class::Mismatch), // nobody has sent such a one
+            _ => Some(Class::Mismatch), // this message was not sent yet
         }
     }
 }
@@ -261,13 +262,13 @@ mod tests {
         (state, last)
     }
 
-    /// Goal: a reply counts only when every byte is back, however it is cut up, and the next reply
-    /// starts where it ends.
+    /// Goal: a reply is complete when every byte has arrived, however it was cut, and the next
+    /// reply begins where it ends.
     ///
     /// Method: whole, in pieces, one byte missing, one and a half replies.
     ///
-    /// Kills: completing at the first piece; comparing a piece with the start of the message; eating
-    /// the next reply's bytes.
+    /// Kills: completing at the first piece; comparing a piece with the start of the message;
+    /// eating the next reply's bytes.
     #[test]
     fn a_reply_is_complete_when_all_bytes_are_back() {
         assert_eq!(decode(&[b"abcdef"]).1, COMPLETE);
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(decode(&[b"abcdef", b"abcdef"]).1, COMPLETE);
     }
 
-    /// Goal: the ways a reply can be wrong are told apart.
+    /// Goal: the ways in which a reply can be wrong are distinguished.
     ///
     /// Method: one reply of each kind.
     ///
@@ -291,16 +292,16 @@ mod tests {
         assert_eq!(decode(&[b"abcdef"]).0.ended().class, Class::Eof);
     }
 
-    /// Goal: with `--verify` a wrong reply is told what it is: a reply out of turn, one of another
-    /// connection, a broken one.
+    /// Goal: with `--verify` a wrong reply is recognised: the reply to another message, to a
+    /// message of another connection, or a broken one.
     ///
-    /// Method: two connections of a run and one of another run, two messages each, of several sizes; the
-    /// replies are whole, byte by byte, exchanged, and with each byte in turn turned over.
+    /// Method: two connections of a run and one of another run, two messages each, of several
+    /// sizes. The replies are whole, byte by byte, exchanged, and with each byte in turn changed.
     ///
-    /// Kills: comparing with what was sent last; a name that is looked at before it is complete; a byte
-    /// that is not looked at; cross-talk that passes for disorder.
+    /// Kills: a comparison with what was sent last; a name that is compared before it is complete;
+    /// a byte that is not compared; cross-talk that is reported as disorder.
     #[test]
-    fn wrong_replies_are_told_what_they_are() {
+    fn verified_replies_are_recognised_as_those_of_other_messages() {
         for size in [24, 25, 64, 1_000] {
             let (echo, elsewhere) = (sized(size, 77), sized(size, 78));
             let open = |echo: &Echo, connection| {
@@ -338,9 +339,9 @@ mod tests {
         }
     }
 
-    /// Goal: short messages are verified as far as they go.
+    /// Goal: messages that are shorter than a name are verified as far as they go.
     ///
-    /// Method: replies exchanged within and between connections, at sizes below that of a name.
+    /// Method: replies exchanged within and between connections, of lengths below that of a name.
     ///
     /// Kills: an index beyond the message; a check that needs the whole name.
     #[test]
@@ -360,16 +361,16 @@ mod tests {
         }
     }
 
-    /// Goal: lengths are drawn for each message, evenly between the bounds, the same with the same seed,
-    /// and the reader of the replies knows them.
+    /// Goal: lengths are drawn for each message, evenly between the bounds and the same with the
+    /// same seed, and the decoder of the replies knows them.
     ///
-    /// Method: 3 000 messages of three connections, echoed in pieces of several sizes, verified and not;
-    /// another seed; a reply that lacks its last byte.
+    /// Method: 3 000 messages of three connections, echoed in pieces of several sizes, verified and
+    /// not; another seed; a reply without its last byte.
     ///
-    /// Kills: one length for all, or for all connections; a bound that is never drawn; a reader that
-    /// waits for the longest message; lengths that no seed governs.
+    /// Kills: one length for all, or for all connections; a bound that is never drawn; a decoder
+    /// that waits for the longest message; lengths that do not depend on the seed.
     #[test]
-    fn random_lengths() {
+    fn lengths_are_drawn_evenly_and_repeat_with_the_seed() {
         let payload = Payload::Pattern { min: 5, max: 24 };
         for run_id in [None, Some(7)] {
             let lengths = |seed: u64, connection: u64| -> Vec<usize> {

@@ -1,27 +1,27 @@
-//! What one message is: the only part of a run that knows what travels over a connection.
+//! Protocols: the bytes of messages and of their replies.
 //!
-//! A protocol makes messages and recognises their replies, in any cut. It reads and writes nothing,
-//! measures nothing, counts nothing and has no deadline: that is the worker's matter. Several messages
-//! may be outstanding on a connection (`--pipeline`); replies come in the order of the messages.
+//! A protocol encodes messages and recognises their replies, however the received bytes were cut.
+//! It performs no I/O, has no clock and counts nothing. Several messages may be outstanding on a
+//! connection (`--pipeline`). Replies arrive in the order of the messages.
 //!
-//! A new protocol is a file here, a variant of [`Protocol`] for what all connections of a worker share
-//! and a variant of [`ConnState`] for what each connection needs to remember:
+//! A new protocol is a file here, a variant of [`Protocol`] for what all connections of a worker
+//! share, and a variant of [`ConnState`] for the state of a connection:
 //!
 //! | method | called |
 //! |---|---|
-//! | [`Protocol::begin`] | once per connection, when it has connected |
-//! | [`Protocol::open`] | then: what has to be sent before the first message, if anything |
-//! | [`Protocol::is_open`] | with what comes back, until the peer has agreed |
+//! | [`Protocol::begin`] | for each connection, when it is connected |
+//! | [`Protocol::open`] | then, for the bytes to send before the first message |
+//! | [`Protocol::is_open`] | with received bytes, until the peer has agreed |
 //! | [`Protocol::encode`] | for each message, when it is sent |
-//! | [`Protocol::decode`] | with received bytes, again with the rest while replies are complete |
-//! | [`Protocol::wrong_from`] | when received bytes are refused |
-//! | [`Protocol::is_over`] | after each reply that is complete |
+//! | [`Protocol::decode`] | with received bytes, and with the rest after each complete reply |
+//! | [`Protocol::wrong_from`] | after a failure of `decode` |
+//! | [`Protocol::is_over`] | after each complete reply |
 //! | [`Protocol::ended`] | when the peer has finished sending |
-//! | [`Protocol::take_owed`] | after received bytes: what they want to be answered, beside the messages |
-//! | [`Protocol::close_message`] | before the connection is closed in order |
+//! | [`Protocol::take_owed`] | after received bytes, for answers that are no messages |
+//! | [`Protocol::close_message`] | before an orderly close |
 //!
-//! A [`Failure`] ends the connection, and with it every message that is outstanding there; the one of
-//! a [`Decoded::Unexpected`] is that of a single message.
+//! A [`Failure`] ends the connection and all of its outstanding messages. The failure of a
+//! [`Decoded::Unexpected`] ends a single message.
 
 pub(crate) mod chunked;
 pub(crate) mod decoded;
@@ -43,7 +43,7 @@ use crate::protocol::payload::Payload;
 use crate::protocol::ws::Ws;
 use crate::protocol::ws::upgrade::Upgrade;
 
-/// What is spoken, as it was asked for.
+/// The protocol of a run, with its options.
 #[derive(Clone, Debug)]
 pub(crate) enum ProtocolConfig {
     Echo(Payload),
@@ -52,7 +52,7 @@ pub(crate) enum ProtocolConfig {
 }
 
 impl ProtocolConfig {
-    /// As the report has it.
+    /// The name in the report.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             ProtocolConfig::Echo(_) => "tcp echo",
@@ -61,7 +61,7 @@ impl ProtocolConfig {
         }
     }
 
-    /// The sizes of the shortest message and of the longest; of HTTP, of the whole request.
+    /// The sizes of the shortest and of the longest message. In HTTP a message is a whole request.
     pub(crate) fn message_sizes(&self) -> (u32, u32) {
         match self {
             ProtocolConfig::Echo(payload) | ProtocolConfig::Ws(payload, _) => payload.sizes(),
@@ -76,7 +76,7 @@ impl ProtocolConfig {
     }
 }
 
-/// Which protocol a worker speaks. One value per worker, shared by its connections.
+/// The protocol of a worker. Its connections share one value.
 #[derive(Debug)]
 pub(crate) enum Protocol {
     Echo(Echo),
@@ -84,17 +84,17 @@ pub(crate) enum Protocol {
     Ws(Ws),
 }
 
-/// What is remembered of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(crate) enum ConnState {
     Echo(echo::EchoState),
     Http(http::HttpState),
-    /// In a box, as it is larger than the others.
+    /// Boxed because it is larger than the others.
     Ws(Box<ws::WsState>),
 }
 
 impl Protocol {
-    /// With a `run_id`, each message of an echo is unlike every other.
+    /// A protocol for one worker. With a `run_id`, every message of an echo is different.
     pub(crate) fn new(
         protocol: &ProtocolConfig,
         run_id: Option<u64>,
@@ -106,14 +106,14 @@ impl Protocol {
             ProtocolConfig::Echo(payload) => Protocol::Echo(echo(payload)),
             ProtocolConfig::Http(exchange) => Protocol::Http(Http::new(Arc::clone(exchange))),
             ProtocolConfig::Ws(payload, upgrade) => {
-                // Connections have generators of the seed itself.
+                // The generators of connections are made from the seed itself.
                 let random = random::generator(random::mix(seed), worker.into());
                 Protocol::Ws(Ws::new(echo(payload), Arc::clone(upgrade), random))
             }
         }
     }
 
-    /// `connection` is a number that no other connection of the run has or had.
+    /// The state of a new connection. No other connect of the run has the number `connection`.
     pub(crate) fn begin(&self, connection: u64) -> ConnState {
         match self {
             Protocol::Echo(_) => ConnState::Echo(echo::EchoState::new(connection)),
@@ -122,8 +122,8 @@ impl Protocol {
         }
     }
 
-    /// What has to be sent before the first message. The connection is open when
-    /// [`is_open`](Protocol::is_open) says so, or at once if this is nothing.
+    /// The bytes to send before the first message. If there are any, the connection is open when
+    /// [`is_open`](Protocol::is_open) is true.
     pub(crate) fn open(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
         match (self, state) {
             (Protocol::Ws(ws), ConnState::Ws(state)) => Some(ws.open(state)),
@@ -131,7 +131,8 @@ impl Protocol {
         }
     }
 
-    /// Looks at the answer to [`open`](Protocol::open), as far as it has come. All bytes are used.
+    /// Takes bytes of the answer to [`open`](Protocol::open). Returns whether the peer has agreed.
+    /// All bytes are used.
     pub(crate) fn is_open(&self, state: &mut ConnState, bytes: &[u8]) -> Result<bool, Failure> {
         match (self, state) {
             (Protocol::Ws(ws), ConnState::Ws(state)) => ws.is_open(state, bytes),
@@ -141,7 +142,8 @@ impl Protocol {
         }
     }
 
-    /// The next message to send. Equal messages share their bytes, so that sending allocates nothing.
+    /// The next message to send. Equal messages share their bytes, so that a send does not
+    /// allocate.
     pub(crate) fn encode(&self, state: &mut ConnState) -> Rc<[u8]> {
         match (self, state) {
             (Protocol::Echo(echo), ConnState::Echo(state)) => echo.encode(state),
@@ -153,8 +155,8 @@ impl Protocol {
         }
     }
 
-    /// Whether the peer may speak when no message waits for its reply. Where it may not, what it says
-    /// is not even looked at.
+    /// Whether the peer may send when no message is outstanding. If not, such bytes are a failure
+    /// and are not decoded.
     pub(crate) fn is_two_way(&self) -> bool {
         match self {
             Protocol::Echo(_) | Protocol::Http(_) => false,
@@ -162,7 +164,7 @@ impl Protocol {
         }
     }
 
-    /// Looks at bytes that are not empty.
+    /// Takes received bytes, at least one, up to the end of the next reply.
     pub(crate) fn decode(&self, state: &mut ConnState, bytes: &[u8]) -> Result<Decoded, Failure> {
         match (self, state) {
             (Protocol::Echo(echo), ConnState::Echo(state)) => echo.decode(state, bytes),
@@ -174,7 +176,7 @@ impl Protocol {
         }
     }
 
-    /// What is to be sent beside the messages, as soon as possible.
+    /// An answer that is no message, such as a pong. It is to be sent as soon as possible.
     pub(crate) fn take_owed(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
         match state {
             ConnState::Echo(_) | ConnState::Http(_) => None,
@@ -182,7 +184,8 @@ impl Protocol {
         }
     }
 
-    /// How a reply began, or an answer to the opening, that was as a whole not the one that was wanted.
+    /// The beginning of the last reply, or of the answer to the opening, if all of it was not the
+    /// expected one.
     pub(crate) fn take_unwanted(&self, state: &mut ConnState) -> Option<UnexpectedBytes> {
         match state {
             ConnState::Echo(_) => None,
@@ -191,7 +194,8 @@ impl Protocol {
         }
     }
 
-    /// Where `bytes`, which `decode` has just refused, begin to be wrong, as far as that can be told.
+    /// The position in `bytes`, for which `decode` has just failed, of the first wrong byte, as far
+    /// as it is known.
     pub(crate) fn wrong_from(&self, state: &ConnState, bytes: &[u8]) -> usize {
         match (self, state) {
             (Protocol::Echo(echo), ConnState::Echo(state)) => echo.wrong_from(state, bytes),
@@ -202,8 +206,7 @@ impl Protocol {
         }
     }
 
-    /// Whether the reply that was just complete is the last one on this connection, because the peer
-    /// closes it then.
+    /// Whether the reply that was just completed is the last one: the peer closes the connection.
     pub(crate) fn is_over(&self, state: &ConnState) -> bool {
         match state {
             ConnState::Echo(_) | ConnState::Ws(_) => false,
@@ -211,7 +214,7 @@ impl Protocol {
         }
     }
 
-    /// What an end of the stream means for the reply that is awaited. It may be that reply's end.
+    /// The peer has finished sending. This may be the end of the current reply.
     pub(crate) fn ended(&self, state: &mut ConnState) -> Result<Decoded, Failure> {
         match (self, state) {
             (Protocol::Echo(_), ConnState::Echo(state)) => Err(state.ended()),
@@ -223,7 +226,7 @@ impl Protocol {
         }
     }
 
-    /// What is said before a connection is closed that has done its part, or that the peer closes.
+    /// The bytes to send before an orderly close, of this side or of the peer.
     pub(crate) fn close_message(&self, state: &mut ConnState) -> Option<Rc<[u8]>> {
         match (self, state) {
             (Protocol::Ws(ws), ConnState::Ws(state)) => Some(ws.close_message(state)),
@@ -232,4 +235,4 @@ impl Protocol {
     }
 }
 
-const OF_ANOTHER: &str = "a conversation is begun by the protocol that goes on with it";
+const OF_ANOTHER: &str = "the state of a connection is of the protocol that has made it";

@@ -1,20 +1,18 @@
-//! The messages of an echo.
+//! The payload of echo messages.
 
 use std::sync::Arc;
 
-/// What the messages of an echo are.
+/// The payload of the messages of an echo.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
-    /// Bytes of our own; how many is drawn for each message, both bounds included.
-    Pattern {
-        min: u32,
-        max: u32,
-    },
+    /// A generated pattern. Its length is drawn for each message, from `min` to `max`.
+    Pattern { min: u32, max: u32 },
+    /// These bytes (`--payload`).
     Given(Arc<[u8]>),
 }
 
 impl Payload {
-    /// The sizes of the shortest and of the longest.
+    /// The lengths of the shortest and of the longest payload.
     pub(crate) fn sizes(&self) -> (u32, u32) {
         match self {
             Payload::Pattern { min, max } => (*min, *max),

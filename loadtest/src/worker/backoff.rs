@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// After the first failure: a target that closes whatever it accepts must not be flooded.
+/// The pause after the first failure. A target that closes each connection must not be flooded.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
-/// However often it has failed. A target that comes back is found within this time.
+/// The longest pause. A target that is back is found within this time.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Doubles the pause with each failure in a row.
@@ -15,8 +15,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The pause after one more failure, between half of its length and all of it at random:
-    /// connections that were lost together must not be tried again together.
+    /// The pause after one more failure, at random between half of its length and all of it:
+    /// connections that were lost together must not reconnect together.
     pub(super) fn next(&mut self, random: &mut fastrand::Rng) -> Duration {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let pause = PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX);
@@ -24,7 +24,7 @@ impl Backoff {
         pause.mul_f64(0.5 + random.f64() / 2.0)
     }
 
-    /// A reply has come.
+    /// A reply has arrived.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -39,7 +39,7 @@ mod tests {
     ///
     /// Method: many failures, each pause against its bounds; a reset.
     ///
-    /// Kills: a pause that overflows or grows for ever; all connections in step; a bound that is
+    /// Kills: a pause that overflows or grows without end; all connections in step; a bound that is
     /// never reached.
     #[test]
     fn pauses_are_bounded() {

@@ -1,8 +1,9 @@
-//! Between the main thread and the workers: commands one way, events the other.
+//! Commands from the main thread to the workers, and events from the workers.
 //!
-//! Commands are a single value that is replaced, not a queue: a worker that is busy sees the newest
-//! and may skip the ones before it. Events are rare (a handful per worker, and one per interval) and go through a
-//! bounded channel. What changes with every message is in `measure::published`.
+//! The command is a single value that is replaced, not a queue: a busy worker sees the newest one
+//! and may skip those before it. Events are rare (a handful for each worker, and one for each
+//! interval) and use a bounded channel. Counters that change with every message are in
+//! `measure::published`.
 
 use std::future::poll_fn;
 use std::sync::mpsc::SyncSender;
@@ -15,38 +16,38 @@ use crate::measure::recorder::IntervalPart;
 use crate::measure::window::Window;
 use crate::worker::result::WorkerResult;
 
-/// What the workers should be doing. Each command includes the ones before it.
+/// What the workers are to do. Each command includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerCommand {
     /// Nothing yet.
     Idle,
     /// Open the connections.
     Open,
-    /// Send messages; those in the window count.
+    /// Send messages. Those in the window are measured.
     Drive(Window),
-    /// Send nothing new, wait for the replies that are still due.
+    /// Send nothing new, and wait for outstanding replies.
     Drain(Ending),
-    /// Hand in the result.
+    /// Send the result.
     Finish(Ending),
 }
 
-/// How the load has ended.
+/// How the load ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// At the end of the window, or early because the run was to be as long as it was.
+    /// At the end of the window, or at an early end that was asked for. The window ends here.
     Asked,
-    /// The target is lost: the rest of the schedule is never sent.
+    /// The target is lost. The rest of the window counts as never sent.
     GaveUp,
 }
 
-/// The command in force, and who wants to hear of the next.
+/// The current command, and the wakers of the workers that wait for the next.
 #[derive(Debug)]
 pub(crate) struct Control(Mutex<CommandState>);
 
 #[derive(Debug)]
 struct CommandState {
     command: WorkerCommand,
-    /// One place per worker.
+    /// By worker.
     waiters: Vec<Option<Waker>>,
 }
 
@@ -56,6 +57,7 @@ impl Control {
         Control(Mutex::new(CommandState { command: WorkerCommand::Idle, waiters }))
     }
 
+    /// Replaces the command and wakes the workers.
     pub(crate) fn issue(&self, command: WorkerCommand) {
         let waiters: Vec<Waker> = {
             let mut state = self.lock();
@@ -67,14 +69,14 @@ impl Control {
         }
     }
 
-    /// Waits until the command is no longer `seen`.
+    /// Waits until the command differs from `seen`, and returns it.
     pub(crate) async fn changed(&self, worker: u32, seen: WorkerCommand) -> WorkerCommand {
         poll_fn(|cx| {
             let mut state = self.lock();
             if state.command != seen {
                 return Poll::Ready(state.command);
             }
-            // Stored under the lock that `issue` takes, so no command slips in between.
+            // Stored under the lock that `issue` takes, so that no command is missed.
             state.waiters[worker as usize] = Some(cx.waker().clone());
             Poll::Pending
         })
@@ -86,40 +88,40 @@ impl Control {
     }
 }
 
-/// What the main thread is told.
+/// An event for the main thread.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A worker's loop is up.
     Ready(Ready),
-    /// A worker's loop could not be set up; the text says why and what to do.
+    /// A worker's loop could not be set up. The text has the reason and what to do.
     SetupFailed(String),
-    /// A worker's connects have all ended, one way or the other.
+    /// All connects of a worker have succeeded or failed.
     Ramped,
-    /// What a worker did in an interval that is over.
+    /// The records of a worker's interval that is over.
     Interval { worker: u32, part: Box<IntervalPart> },
-    /// A worker has sent its share of `--requests`, and all of them have ended.
+    /// A worker has sent its share of `--requests`, and all messages have an outcome.
     Spent,
-    /// A worker has no connection left, and opens none again.
+    /// A worker has no connection left, and does not reconnect.
     Lost {
-        /// Some of them have failed, and were not just closed after their messages.
+        /// Some have failed. Otherwise all were closed after their messages.
         by_failure: bool,
     },
-    /// A worker waits for no reply any more.
+    /// A worker in the drain has no outstanding message left.
     Drained,
     /// A worker's result.
     Done(Box<WorkerResult>),
     /// A worker's thread ends. Before [`Event::Done`] this is a bug.
     Gone { worker: u32 },
-    /// The user or the system wants us to stop.
+    /// A signal asks for the end of the run.
     Signal(i32),
 }
 
-/// What a worker says of itself when it starts.
+/// The loop of a worker that has started.
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) worker: u32,
     pub(crate) driver: DriverUsed,
-    /// What would bring the first choice back, if this is not it.
+    /// What to change so that the first choice of driver is used, if it is not.
     pub(crate) advice: Option<&'static str>,
     pub(crate) thread_id: Option<u32>,
 }
@@ -139,7 +141,8 @@ mod tests {
 
     use super::*;
 
-    /// Goal: a worker hears of a command issued while it waits, and of the newest if it was busy.
+    /// Goal: a worker is woken by a command that is issued while it waits, and gets the newest if
+    /// it was busy.
     ///
     /// Method: poll, issue two commands, poll again; then ask with an outdated command.
     ///

@@ -15,7 +15,7 @@
 //!
 //! | part | content |
 //! |---|---|
-//! | `dispatcher` | the connections' slots and the schedule: which connection sends what, and when |
+//! | `dispatcher` | slots of connections and the schedule: which connection sends what, and when |
 //! | `ramp` | the progress of connects |
 //! | `outcomes` | counters, failures and latencies |
 //! | `intervals` | the recorder of the running interval |

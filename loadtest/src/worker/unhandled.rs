@@ -1,18 +1,18 @@
-//! Errors of the loop that no operation returns: what of them is a bug, and what a reader should know.
+//! Errors of the loop that no operation returns: which are bugs, and which are notes of the report.
 
 use std::sync::{Arc, Mutex};
 
 use ringloop::Unhandled;
 
-/// Of each kind the text of the first so many is kept.
+/// The number of different texts that are kept of each kind.
 const TEXTS_MAX: usize = 3;
 
-/// What a worker's loop has reported.
+/// The reports of a worker's loop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reports {
-    /// Tasks, callbacks and wakers: bugs of this program.
+    /// Panics of tasks, callbacks and wakers, which are bugs of this program.
     pub(crate) panics: UnhandledKind,
-    /// Connections that were closed although the kernel had not taken all of what was to be sent.
+    /// Connections that were closed before the kernel had taken all bytes to be sent.
     pub(crate) cut_closes: UnhandledKind,
     pub(crate) cut_bytes: u64,
     pub(crate) others: UnhandledKind,
@@ -21,7 +21,7 @@ pub(crate) struct Reports {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnhandledKind {
     pub(crate) count: u64,
-    /// Different ones.
+    /// The first different texts.
     pub(crate) texts: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl UnhandledKind {
 }
 
 impl Reports {
-    /// Puts them together as the loop reports them.
+    /// A hook for the loop that adds what it reports to `into`.
     pub(super) fn collect(into: &Arc<Mutex<Reports>>) -> impl Fn(&Unhandled) + Send + use<> {
         let reports = Arc::clone(into);
         move |unhandled: &Unhandled| {
@@ -63,7 +63,7 @@ impl Reports {
             | Unhandled::WakePanic { .. }
             | Unhandled::DropPanic { .. } => self.panics.add(1, text),
             Unhandled::BackgroundClose { unsent_bytes, .. } => {
-                // Each has another number of bytes; the sum of them is kept.
+                // Texts would differ by their number of bytes. The sum is kept instead.
                 self.cut_closes.add(1, []);
                 self.cut_bytes += *unsent_bytes as u64;
             }
@@ -79,14 +79,14 @@ impl Reports {
         self.others.merge(others);
     }
 
-    /// What the bugs are: one line, if there are any.
+    /// One line about the bugs, if there are any.
     pub(crate) fn error(&self) -> Option<String> {
         let count = self.panics.count;
         let tasks = if count == 1 { "task" } else { "tasks" };
         (count > 0).then(|| format!("{count} {tasks} panicked: {}", self.panics.describe()))
     }
 
-    /// What is no bug.
+    /// Lines about everything that is no bug.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if self.cut_closes.count > 0 {
@@ -110,15 +110,15 @@ mod tests {
 
     use super::*;
 
-    /// Goal: what a loop reports is told apart: a panic is a bug and shows its text; a connection that
-    /// was cut, or a listener without descriptors, is none.
+    /// Goal: a panic is a bug and shows its text. A connection that was cut, or a listener without
+    /// descriptors, is none.
     ///
     /// Method: a task that really panics in a loop with this hook; each other kind; two workers
     /// together; more different texts than are kept.
     ///
     /// Kills: every report counted as a panic; a panic without its text; texts without a bound.
     #[test]
-    fn reports_are_told_apart() {
+    fn panics_are_bugs_and_other_reports_are_notes() {
         let shared = Arc::new(Mutex::new(Reports::default()));
         let runtime =
             ringloop::Builder::new().on_unhandled(Reports::collect(&shared)).build().unwrap();

@@ -1,14 +1,14 @@
-//! What is asked and which answers are right: the bytes of the requests, made once.
+//! The requests of a run, encoded once, and which replies are expected.
 //!
-//! Everything that comes from the command line is checked here for what would make another request of
-//! it: a line break in a field, a space in a path.
+//! The parts from the command line are checked here for bytes that would make another request of
+//! them, such as a line break in a field.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::protocol::http::statuses::Statuses;
 
-/// Requests and what is known of their replies.
+/// The requests and the expected replies.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     /// At least one.
@@ -19,11 +19,11 @@ pub(crate) struct Exchange {
     expected: Statuses,
 }
 
-/// A method that is sent as it is.
+/// The method of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Method(String);
 
-/// A field of the head, as `--header` has it.
+/// A field of the head (`--header`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Field {
 }
 
 impl Exchange {
-    /// A request for each of `targets` at `host`. A field that the head has anyway takes its place.
+    /// A request for each of `targets` at `host`. A `Host` among the fields replaces the default.
     pub(crate) fn new(
         method: Method,
         targets: &[String],
@@ -40,7 +40,7 @@ impl Exchange {
         body: Option<&[u8]>,
         expected: Statuses,
     ) -> Exchange {
-        assert!(!targets.is_empty(), "nothing is asked for");
+        assert!(!targets.is_empty(), "no request");
         let mut rest = String::new();
         if !fields.iter().any(|field| field.is("host")) {
             rest += &format!("Host: {host}\r\n");
@@ -86,7 +86,7 @@ impl Exchange {
         self.fields.iter().any(Field::closes_connections)
     }
 
-    /// Whether replies have no body, whatever their heads say.
+    /// Whether replies have no body, whatever the fields of their heads are.
     pub(crate) fn is_head(&self) -> bool {
         self.method.0 == "HEAD"
     }
@@ -111,9 +111,9 @@ impl FromStr for Method {
 
     fn from_str(text: &str) -> Result<Method, String> {
         match text {
-            "CONNECT" => Err("CONNECT makes a tunnel, and is not spoken here".to_owned()),
+            "CONNECT" => Err("CONNECT makes a tunnel and is not supported".to_owned()),
             text if is_token(text) => Ok(Method(text.to_owned())),
-            text => Err(format!("'{text}' is no method")),
+            text => Err(format!("'{text}' is not a method")),
         }
     }
 }
@@ -144,20 +144,20 @@ impl FromStr for Field {
 
     fn from_str(text: &str) -> Result<Field, String> {
         let Some((name, value)) = text.split_once(':') else {
-            return Err("a header is written 'Name: value'".to_owned());
+            return Err("is not of the form 'Name: value'".to_owned());
         };
         if !is_token(name) {
-            return Err(format!("'{name}' is no name of a header"));
+            return Err(format!("'{name}' is not the name of a header"));
         }
         let value = value.trim_matches([' ', '\t']);
         if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-            return Err(format!("the value of {name} has a line break or another control in it"));
+            return Err(format!("the value of {name} has a line break or a control character"));
         }
         Ok(Field { name: name.to_owned(), value: value.to_owned() })
     }
 }
 
-/// What a method or the name of a field is made of.
+/// Whether `text` has only characters that a method or the name of a field may have.
 fn is_token(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_part)
@@ -181,13 +181,13 @@ mod tests {
         String::from_utf8(exchange.requests()[0].to_vec()).unwrap()
     }
 
-    /// Goal: the request is these bytes and no others.
+    /// Goal: a request has exactly the expected bytes.
     ///
-    /// Method: bare, with fields, with a host of one's own, with a body, with one that is empty.
+    /// Method: without fields, with fields, with a `Host`, with a body, with an empty one.
     ///
-    /// Kills: two hosts; a body whose length is not said; `Content-Length` on every GET.
+    /// Kills: two hosts; a body without its length; `Content-Length` on every GET.
     #[test]
-    fn requests() {
+    fn requests_have_exactly_these_bytes() {
         assert_eq!(request(&[], None), "GET /a?b HTTP/1.1\r\nHost: host:81\r\n\r\n");
         assert_eq!(
             request(&["X-A:  1 2\t", "x-b:"], None),
@@ -199,13 +199,13 @@ mod tests {
         assert_eq!(request(&[], Some(b"")), format!("{head}0\r\n\r\n"));
     }
 
-    /// Goal: nothing on the command line can end a line of the head, or be taken for another part.
+    /// Goal: no argument can end a line of the head or become another part of the request.
     ///
     /// Method: methods and fields that would.
     ///
     /// Kills: a check of the value alone, or of the name alone; splitting at the last colon.
     #[test]
-    fn what_would_be_another_request_is_refused() {
+    fn arguments_that_would_change_the_request_are_refused() {
         for bad in ["", "GET /x", "G\r\n", "CONNECT", "GÉT"] {
             assert!(bad.parse::<Method>().is_err(), "{bad:?}");
         }

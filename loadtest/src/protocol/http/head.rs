@@ -1,12 +1,12 @@
-//! Heads of replies, whole or in pieces, and what they say about the rest.
+//! Heads of replies, complete or in pieces: the status, and how the end of the body is found.
 
 use crate::measure::failure::{Failure, Stage};
 use crate::protocol::http::exchange::Exchange;
 
-/// Every head begins so. What does not is known to be something else before its first line ends.
+/// The beginning of every head. Other bytes are a failure before their first line ends.
 const BEGIN: &[u8] = b"HTTP/1.";
 
-/// What matters of a head.
+/// The relevant parts of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplyHead {
     pub(crate) status: u16,
@@ -15,7 +15,7 @@ pub(crate) struct ReplyHead {
     pub(crate) is_last: bool,
 }
 
-/// How the end of a body is known.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFraming {
     Sized(u64),
@@ -23,14 +23,14 @@ pub(crate) enum BodyFraming {
     UntilEnd,
 }
 
-/// Keeps the beginning of a head that has not come whole.
+/// Reads heads, and stores the beginning of an incomplete one.
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     kept: Vec<u8>,
 }
 
 impl HeadReader {
-    /// Whether nothing of a head has come yet.
+    /// Whether no byte of a head has arrived yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
@@ -40,14 +40,14 @@ impl HeadReader {
         self.kept.len()
     }
 
-    /// Goes on with `bytes`. Says how many of them were the rest of the head; `None` if all were and
-    /// there is more to come.
+    /// Takes received bytes. Returns the head and how many of them are the rest of it, or `None` if
+    /// the head is not complete.
     pub(crate) fn advance(
         &mut self,
         bytes: &[u8],
         exchange: &Exchange,
     ) -> Result<Option<(usize, ReplyHead)>, Failure> {
-        // Most heads come whole, and are read where they lie.
+        // Most heads arrive in one piece, and are parsed in place.
         if self.kept.is_empty() {
             let window = &bytes[..bytes.len().min(HEAD_LEN_MAX)];
             let parsed = parse(window, window, exchange)?;
@@ -63,19 +63,19 @@ impl HeadReader {
         Ok(parsed.map(|(len, head)| (len - kept_len, head)))
     }
 
-    /// The beginning of the head that has just ended, or is none; `bytes` are those that it ended with.
+    /// The bytes of the head that has just ended or failed. `bytes` are those that were taken last.
     pub(crate) fn seen<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
         if self.kept.is_empty() { bytes } else { &self.kept }
     }
 
-    /// The next head is another one.
-    pub(crate) fn forget(&mut self) {
+    /// Begins the next head.
+    pub(crate) fn reset(&mut self) {
         self.kept = Vec::new();
     }
 }
 
-/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it is
-/// not whole.
+/// Parses a head at the start of `window`, whose last bytes, `added`, are new. Returns `None` if
+/// the head is not complete.
 fn parse(
     window: &[u8],
     added: &[u8],
@@ -85,8 +85,8 @@ fn parse(
         return Err(malformed("the reply does not begin with HTTP/1."));
     }
     let is_full = window.len() == HEAD_LEN_MAX;
-    // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
-    // for each byte.
+    // A head ends with a line end. Without this check, a peer that sends single bytes would cause
+    // the whole head to be parsed again for each byte.
     if !is_full && !added.contains(&b'\n') {
         return Ok(None);
     }
@@ -108,14 +108,14 @@ fn parse(
     }
 }
 
-/// What the fields of a whole head mean. Where they contradict each other, a guess could take a part of
-/// a body for the next reply: it is refused.
+/// The meaning of the fields of a complete head. Fields that contradict each other are refused:
+/// with a guess, a part of a body could be taken for the next reply.
 fn understand(
     head: &httparse::Response<'_, '_>,
     exchange: &Exchange,
 ) -> Result<ReplyHead, Failure> {
-    let status = head.code.expect("the head is whole");
-    let is_modern = head.version.expect("the head is whole") == 1;
+    let status = head.code.expect("the head is complete");
+    let is_modern = head.version.expect("the head is complete") == 1;
     let (mut is_closing, mut is_kept) = (false, is_modern);
     let (mut length, mut codings, mut last_is_chunked) = (None, 0_u32, false);
     for field in &*head.headers {
@@ -130,7 +130,7 @@ fn understand(
             }
         } else if is("transfer-encoding") {
             for part in parts().filter(|part| !part.is_empty()) {
-                // Chunks are the outermost coding, and the only one that says where it ends.
+                // The chunked coding is the outermost one, and the only one with an end of its own.
                 if last_is_chunked {
                     return Err(malformed("Transfer-Encoding has something behind chunked"));
                 }
@@ -186,7 +186,7 @@ pub(crate) const fn malformed(reason: &'static str) -> Failure {
     Failure::malformed(Stage::Recv, reason)
 }
 
-/// Whether another head follows. After `101` it is not HTTP that follows.
+/// Whether another head follows. The bytes after `101` are not HTTP.
 pub(crate) fn is_interim(status: u16) -> bool {
     (100..200).contains(&status) && status != 101
 }

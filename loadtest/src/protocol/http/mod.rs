@@ -1,19 +1,19 @@
-//! HTTP/1.1: one request over and over, or several in turn, and replies of any form.
+//! HTTP/1.1: one request repeatedly or several in turn, and replies of any form.
 //!
 //! ```text
 //!         ┌─ 1xx ─┐                    ┌▶ nothing, length 0 ─────────────────▶ complete
 //!         ▼       │                    ├▶ Sized ──── the last byte ──────────▶ complete
-//!        Head ────┴── head is whole ───┼▶ Chunked ── the last chunk's end ───▶ complete
+//!        Head ────┴─ head is complete ─┼▶ Chunked ── the last chunk's end ───▶ complete
 //!                                      └▶ UntilEnd ─ the end of the stream ──▶ complete
 //! ```
 //!
-//! A reply of another status than expected is an error of its message alone: the connection goes on,
-//! and the message has no latency, because an answer in error is often the faster one. What is no HTTP
-//! ends the connection.
+//! A reply with another status than expected is an error of its message alone. The connection goes
+//! on, and the message has no latency, because error replies are often faster. A reply that is not
+//! HTTP ends the connection.
 //!
-//! **Invariant.** What comes out does not depend on how the bytes were cut
-//! (`tests::cuts_change_nothing`). Bodies are skipped, not kept; of a head that comes in pieces at
-//! most [`HEAD_LEN_MAX`] bytes are.
+//! **Invariant.** The result does not depend on how the bytes were cut
+//! (`tests::cuts_change_nothing`). Bodies are skipped, not stored. At most [`HEAD_LEN_MAX`] bytes
+//! of an incomplete head are stored.
 
 pub(crate) mod exchange;
 pub(crate) mod head;
@@ -29,34 +29,34 @@ use crate::protocol::decoded::Decoded;
 use crate::protocol::http::exchange::Exchange;
 use crate::protocol::http::head::{BodyFraming, HeadReader, ReplyHead, is_interim, malformed};
 
-/// What all connections of a worker send and expect.
+/// The requests of all connections of a worker, and what is expected of replies.
 #[derive(Debug)]
 pub(crate) struct Http {
     requests: Vec<Rc<[u8]>>,
-    /// The place of the next one.
+    /// The index of the next request.
     next: Cell<usize>,
     exchange: Arc<Exchange>,
 }
 
-/// One connection's replies.
+/// The replies of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct HttpState {
     part: ReplyPart,
     head: HeadReader,
-    /// Of the reply that is being read.
+    /// The status of the current reply.
     status: u16,
-    /// The reply that is being read, or was read last, is the last one here.
+    /// The current or most recent reply is the last one of the connection.
     is_last: bool,
-    /// How the last reply began that was not wanted.
+    /// The beginning of the most recent reply that was not the expected one.
     unwanted: Option<Box<UnexpectedBytes>>,
 }
 
-/// Which part of a reply comes next.
+/// The part of a reply that comes next.
 #[derive(Debug, Default)]
 enum ReplyPart {
     #[default]
     Head,
-    /// At least 1.
+    /// A body of which at least one byte is left.
     Sized {
         left: u64,
     },
@@ -85,12 +85,12 @@ impl Http {
                     let advanced = state.head.advance(rest, &self.exchange);
                     if !matches!(advanced, Ok(None)) {
                         state.unwanted = self.unwanted(&advanced, state.head.seen(rest));
-                        state.head.forget();
+                        state.head.reset();
                     }
                     let Some((len, head)) = advanced? else { return Ok(Decoded::Partial) };
                     used += len;
-                    if let Some(step) = self.begin(state, head, used) {
-                        return Ok(step);
+                    if let Some(decoded) = self.begin(state, head, used) {
+                        return Ok(decoded);
                     }
                 }
                 ReplyPart::Sized { left } => {
@@ -112,7 +112,7 @@ impl Http {
         }
     }
 
-    /// Keeps how a reply begins that is not wanted.
+    /// The beginning of a reply that is not the expected one.
     fn unwanted(
         &self,
         head: &Result<Option<(usize, ReplyHead)>, Failure>,
@@ -122,7 +122,7 @@ impl Http {
         (!is_wanted).then(|| Box::new(UnexpectedBytes::of_reply(seen)))
     }
 
-    /// The end of the stream is the end of a reply that is read until there.
+    /// The end of the stream, which is the end of a reply without a length.
     pub(crate) fn ended(&self, state: &mut HttpState) -> Result<Decoded, Failure> {
         match state.part {
             ReplyPart::UntilEnd => Ok(self.complete(state, 0)),
@@ -133,7 +133,7 @@ impl Http {
         }
     }
 
-    /// A head is whole. Says so if the reply is, too.
+    /// Takes a complete head. Returns a result if the reply is complete too.
     fn begin(&self, state: &mut HttpState, head: ReplyHead, used: usize) -> Option<Decoded> {
         let ReplyHead { status, body, is_last } = head;
         if is_interim(status) {
@@ -160,7 +160,7 @@ impl Http {
 }
 
 impl HttpState {
-    /// How the reply began that was not wanted, if it was one.
+    /// Takes the beginning of the most recent reply that was not the expected one.
     pub(crate) fn take_unwanted(&mut self) -> Option<UnexpectedBytes> {
         self.unwanted.take().map(|unexpected| *unexpected)
     }

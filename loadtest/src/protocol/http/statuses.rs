@@ -1,10 +1,10 @@
-//! `--expect-status`: which statuses are right.
+//! The expected statuses (`--expect-status`).
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// `200,404,5xx`.
+/// A list of statuses and classes, such as `200,404,5xx`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Statuses(Vec<RangeInclusive<u16>>);
 
@@ -25,7 +25,8 @@ impl FromStr for Statuses {
 
     fn from_str(text: &str) -> Result<Statuses, String> {
         let range = |part: &str| {
-            let bad = || format!("'{part}' is no status: use 200, 5xx or a list like 200,404,5xx");
+            let bad =
+                || format!("'{part}' is not a status: use 200, 5xx or a list like 200,404,5xx");
             let (digits, len) = match part.strip_suffix("xx") {
                 Some(class) => (class, 100),
                 None => (part, 1),
@@ -59,13 +60,13 @@ impl fmt::Display for Statuses {
 mod tests {
     use super::*;
 
-    /// Goal: a list has the statuses it names, and is printed as it was written.
+    /// Goal: a list has the statuses that it names, and is printed as it was written.
     ///
-    /// Method: borders of numbers and classes; texts that are no list.
+    /// Method: the first and last statuses of numbers and classes; texts that are no list.
     ///
     /// Kills: a class that ends early or late; a sign; an empty part; 20xx for 2000 to 2099.
     #[test]
-    fn lists() {
+    fn a_list_has_the_statuses_that_it_names() {
         let list: Statuses = "200,404, 5xx".parse().unwrap();
         assert_eq!(list.to_string(), "200,404,5xx");
         for (status, wanted) in

@@ -2,7 +2,8 @@ use super::*;
 use crate::protocol::http::head::{FIELDS_MAX, HEAD_LEN_MAX};
 use crate::protocol::http::statuses::Statuses;
 
-/// A reply as one connection sees it: complete (its status was expected, or not), or the end of all.
+/// A complete reply with an expected status or another one, or the failure that ends the
+/// connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Right,
@@ -18,8 +19,8 @@ fn http(method: &str, fields: &[&str]) -> Http {
     Http::new(Arc::new(Exchange::new(method, &targets, "h", fields, None, Statuses::default())))
 }
 
-/// Feeds pieces as a worker does, then the end of the stream. Says what was seen, and how many bytes
-/// lie before the end of each reply.
+/// Decodes pieces as a worker does, then the end of the stream. Returns what was seen, and the
+/// number of bytes up to the end of each reply.
 fn feed<'a>(http: &Http, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(Seen, usize)> {
     let mut state = HttpState::default();
     let (mut seen, mut at) = (Vec::new(), 0);
@@ -59,7 +60,7 @@ fn whole(http: &Http, bytes: &[u8]) -> Vec<Seen> {
     feed(http, [bytes]).into_iter().map(|(seen, _)| seen).collect()
 }
 
-/// Replies to GET that leave the connection open, of every form, each with what it is.
+/// Replies to GET of every form that leave the connection open, each with its result.
 const REPLIES: &[(&str, Seen)] = &[
     ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/", Right),
     ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Right),
@@ -86,14 +87,13 @@ const REPLIES: &[(&str, Seen)] = &[
     ("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nz", Right),
 ];
 
-/// Goal: what comes out does not depend on how the bytes were cut: neither the replies nor where each
-/// of them ends.
+/// Goal: the result does not depend on how the bytes were cut: neither the replies nor their ends.
 ///
-/// Method: each form alone, and all behind each other as a pipeline brings them: whole, cut in two at
-/// every position, and byte by byte.
+/// Method: each form alone, and all of them in a row as in a pipeline: whole, cut in two at every
+/// position, and byte by byte.
 ///
-/// Kills: a state that is lost between two pieces; a body that is read as a head; eating the bytes of
-/// the next reply; reporting a `100` as a reply; a body after 204 or 304.
+/// Kills: a state that is lost between two pieces; a body that is read as a head; a use of the
+/// bytes of the next reply; a `100` reported as a reply; a body after 204 or 304.
 #[test]
 fn cuts_change_nothing() {
     let http = http("GET", &[]);
@@ -117,19 +117,19 @@ fn cuts_change_nothing() {
     assert_eq!(feed(&http, all.as_bytes().chunks(1)), ends);
 }
 
-/// Goal: an end of the stream is told what it is: between replies, in the middle of one, or the proper
-/// end of one that has no other.
+/// Goal: an end of the stream is classified: between replies, within a reply, or the regular end of
+/// a reply without a length.
 ///
-/// Method: every form that says its length, cut off at every position; forms that do not, cut off at
-/// every position of their bodies.
+/// Method: every form with a length, cut off at every position; forms without, cut off at every
+/// position of their bodies.
 ///
 /// Kills: a short reply that counts; a proper end that counts as short; a reply of HTTP/1.0 or of
 /// another coding that waits for a length that never comes.
 #[test]
-fn the_end_of_the_stream() {
+fn the_end_of_the_stream_is_eof_or_short_or_the_end_of_a_reply() {
     let http = http("GET", &[]);
     for (text, seen) in REPLIES {
-        // Behind interim heads it is as if nothing had come.
+        // After interim heads no byte of the reply has arrived.
         let begin = text.rfind("HTTP/1.1 204").or(text.find("HTTP/1.1 500")).unwrap_or(0);
         for end in begin..text.len() {
             let class = if end == begin { Class::Eof } else { Class::Short };
@@ -157,27 +157,27 @@ fn the_end_of_the_stream() {
     }
 }
 
-/// Goal: replies to HEAD have no body, whatever they say.
+/// Goal: replies to HEAD have no body, whatever their fields are.
 ///
-/// Method: a length, chunks, and neither; another reply right behind.
+/// Method: a length, chunks, and neither, each followed by another reply.
 ///
 /// Kills: waiting for the body that GET would have had.
 #[test]
-fn replies_to_head() {
+fn replies_to_head_have_no_body() {
     let http = http("HEAD", &[]);
     let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\
                 HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nHTTP/1.1 404 x\r\n\r\n";
     assert_eq!(whole(&http, text.as_bytes()), [Right, Right, Wrong(404), Failed(Class::Eof)]);
 }
 
-/// Goal: it is known when a reply is the last one on its connection.
+/// Goal: the last reply of a connection is recognised.
 ///
-/// Method: a table of versions and fields; and requests that ask for it.
+/// Method: a table of versions and fields, and requests that ask for the close.
 ///
-/// Kills: `close` in a list or in capitals that is overlooked; an old server's connection that is
-/// kept; a kept one that is given up; an end that is forgotten while the body comes.
+/// Kills: `close` in a list or in capitals that is not found; an HTTP/1.0 connection that is kept;
+/// a kept one that is given up; an end that is lost while the body arrives.
 #[test]
-fn the_last_reply() {
+fn the_last_reply_of_a_connection_is_recognised() {
     let is_over = |http: &Http, text: &str| {
         let mut state = HttpState::default();
         for byte in text.as_bytes().chunks(1) {
@@ -206,14 +206,14 @@ fn the_last_reply() {
     assert!(!is_over(&kept, "HTTP/1.1 100 x\r\nConnection: close\r\n\r\nHTTP/1.1 204 x\r\n\r\n"));
 }
 
-/// Goal: what is not HTTP, or contradicts itself, is malformed, as soon as it is there and whatever
-/// the pieces; what came before it counts.
+/// Goal: bytes that are not HTTP, or that contradict each other, are malformed as soon as they
+/// arrive and however they were cut. A reply before them counts.
 ///
-/// Method: a table, each behind a good reply, whole and byte by byte.
+/// Method: a table, each entry after a good reply, whole and byte by byte.
 ///
-/// Kills: a guess at a length; waiting for the end of a line that is not the right one anyway.
+/// Kills: a guessed length; a wait for the end of a line that is already wrong.
 #[test]
-fn malformed_replies() {
+fn malformed_replies_fail_at_the_first_wrong_byte() {
     let http = http("GET", &[]);
     let good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for bad in [
@@ -249,14 +249,15 @@ fn malformed_replies() {
     }
 }
 
-/// Goal: heads, chunk lines and trailers have limits that do not depend on the cut; bodies have none.
+/// Goal: heads, chunk lines and trailers have limits that do not depend on the cut. Bodies have
+/// none.
 ///
-/// Method: heads of the limit and of one byte more in pieces of several sizes; fields at and above
-/// their number; lines that never end; a length beyond all memory, of which a part comes.
+/// Method: heads of the limit and of one byte more in pieces of several sizes; the most fields and
+/// one more; lines without an end; a length beyond all memory, of which a part arrives.
 ///
-/// Kills: a limit off by one; a head that is kept without a limit; a body that is kept.
+/// Kills: a limit off by one; a head that is stored without a limit; a body that is stored.
 #[test]
-fn limits() {
+fn heads_and_lines_have_limits_and_bodies_have_none() {
     let http = http("GET", &[]);
     let head = |len: usize| {
         let (begin, end) = ("HTTP/1.1 204 x\r\nF: ", "\r\n\r\n");

@@ -1,4 +1,4 @@
-//! WebSocket: an opening, then messages that come back as they are, each in a frame of its own.
+//! WebSocket echo: an opening handshake, then messages in frames that the peer sends back.
 //!
 //! ```text
 //! open ──▶ the peer agrees ──┬▶ a message ──▶ its payload back, in any fragments ──▶ complete
@@ -6,12 +6,12 @@
 //!                            └▶ close ──▶ close
 //! ```
 //!
-//! What is a right reply is `echo`'s matter; this adds the frames around it. A frame that breaks the
-//! protocol, and a message that nobody has asked for, are a mismatch and end the connection.
+//! `echo` compares the payload of replies. This module adds the frames. A frame that violates the
+//! protocol and a message without a request are a mismatch, which ends the connection.
 //!
-//! **Invariant.** What comes out does not depend on how the bytes were cut
-//! (`tests::cuts_change_nothing`). Of a ping at most 125 bytes are kept, and of several that were not
-//! answered yet the last one: it answers for all.
+//! **Invariant.** The result does not depend on how the bytes were cut
+//! (`tests::cuts_change_nothing`). At most 125 bytes of a ping are kept. If several pings were not
+//! answered yet, the answer to the last one is the answer to all.
 
 pub(crate) mod frames;
 pub(crate) mod upgrade;
@@ -27,33 +27,33 @@ use crate::protocol::echo::{self, Echo};
 use crate::protocol::ws::frames::{FramePart, FrameReader, Opcode, Sender};
 use crate::protocol::ws::upgrade::{Opening, Upgrade};
 
-/// `1000`: the purpose of the connection has been fulfilled.
+/// The status code of a normal close.
 const DONE: [u8; 2] = 1_000_u16.to_be_bytes();
 
-/// What all connections of a worker send and expect.
+/// The messages of all connections of a worker.
 #[derive(Debug)]
 pub(crate) struct Ws {
     echo: Echo,
     upgrade: Arc<Upgrade>,
     opcode: Opcode,
-    /// Of keys and masks.
+    /// For keys and masks.
     random: RefCell<fastrand::Rng>,
 }
 
-/// One connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct WsState {
     echo: echo::EchoState,
     frames: FrameReader,
     /// Until the peer has agreed.
     opening: Option<Box<Opening>>,
-    /// All of the payload of the reply is there, but the last of its frames is not.
+    /// The whole payload of the reply has arrived, but its last frame has not.
     is_filled: bool,
-    /// The payload of a control frame that is not whole.
+    /// The payload of an incomplete control frame.
     control: Vec<u8>,
-    /// To be sent beside the messages.
+    /// An answer to send besides the messages.
     owed: Option<Rc<[u8]>>,
-    /// What is owed is the answer to the peer's close.
+    /// `owed` is the answer to the peer's close.
     is_closing: bool,
 }
 
@@ -69,15 +69,15 @@ impl Ws {
         request.into()
     }
 
-    /// Looks at the answer to the opening, and at what follows it.
+    /// Takes bytes of the answer to the opening, and frames that follow it.
     pub(super) fn is_open(&self, state: &mut WsState, bytes: &[u8]) -> Result<bool, Failure> {
         let opening = state.opening.as_mut().expect("it was sent");
         let Some(used) = opening.advance(bytes, &self.upgrade)? else { return Ok(false) };
         state.opening = None;
-        // Nothing is asked for yet, so this is a ping or the like.
+        // No message was sent yet, so only control frames are allowed.
         match self.decode(state, &bytes[used..])? {
             Decoded::Partial => Ok(true),
-            step => unreachable!("nobody has asked for {step:?}"),
+            decoded => unreachable!("no message was sent, but {decoded:?}"),
         }
     }
 
@@ -95,7 +95,7 @@ impl Ws {
             used += len;
             let Some(part) = part else { break };
             if part.opcode.is_control() {
-                self.heed(state, part)?;
+                self.take_control(state, part)?;
             } else if self.is_reply(state, part)? {
                 return Ok(Decoded::Complete { used });
             }
@@ -103,7 +103,7 @@ impl Ws {
         Ok(Decoded::Partial)
     }
 
-    /// What is to be said before the connection is closed.
+    /// The close frame, or the answer to the close frame of the peer.
     pub(super) fn close_message(&self, state: &mut WsState) -> Rc<[u8]> {
         match state.owed.take().filter(|_| state.is_closing) {
             Some(answer) => answer,
@@ -111,7 +111,7 @@ impl Ws {
         }
     }
 
-    /// Takes a piece of a message. Says whether the reply is complete.
+    /// Takes a part of a message. Returns whether the reply is complete.
     fn is_reply(&self, state: &mut WsState, part: FramePart<'_>) -> Result<bool, Failure> {
         if part.opcode != self.opcode || (part.is_first && !state.echo.is_awaited()) {
             return Err(MISMATCH);
@@ -133,8 +133,8 @@ impl Ws {
         }
     }
 
-    /// Takes a piece of a control frame, and does as it says when it is whole.
-    fn heed(&self, state: &mut WsState, part: FramePart<'_>) -> Result<(), Failure> {
+    /// Takes a part of a control frame. When the frame is complete, makes the answer to it.
+    fn take_control(&self, state: &mut WsState, part: FramePart<'_>) -> Result<(), Failure> {
         state.control.extend_from_slice(part.payload);
         if !part.is_last {
             return Ok(());
@@ -149,7 +149,7 @@ impl Ws {
                 state.is_closing = true;
                 return Err(Failure::of(Stage::Recv, Class::Closed));
             }
-            // Nobody has asked for a pong, which is allowed and means nothing.
+            // A pong without a ping is allowed and has no meaning.
             Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
         }
         Ok(())
@@ -159,12 +159,12 @@ impl Ws {
         self.frame(opcode, payload.len(), |place| place.copy_from_slice(payload))
     }
 
-    /// A whole frame, in one allocation: the payload is written in its place and masked there.
+    /// A whole frame in one allocation. The payload is written to its place and masked there.
     fn frame(&self, opcode: Opcode, len: usize, write: impl FnOnce(&mut [u8])) -> Rc<[u8]> {
         let mask = self.random.borrow_mut().u32(..).to_ne_bytes();
         let (head, head_len) = frames::head(opcode, len, Some(mask));
         let mut frame: Rc<[u8]> = iter::repeat_n(0, head_len + len).collect();
-        let bytes = Rc::get_mut(&mut frame).expect("nobody else has it yet");
+        let bytes = Rc::get_mut(&mut frame).expect("it is not shared yet");
         bytes[..head_len].copy_from_slice(&head[..head_len]);
         let payload = &mut bytes[head_len..];
         write(payload);
@@ -174,7 +174,7 @@ impl Ws {
 }
 
 impl WsState {
-    /// How the answer to the opening began.
+    /// The beginning of the answer to the opening.
     pub(super) fn unwanted(&self) -> Option<UnexpectedBytes> {
         let answer = self.opening.as_ref()?.seen();
         (!answer.is_empty()).then(|| UnexpectedBytes::of_reply(answer))

@@ -16,14 +16,14 @@ fn ws_of(payload: &Payload, run_id: Option<u64>, fields: &[&str], is_text: bool)
     Ws::new(Echo::new(payload, run_id, 1), Arc::new(upgrade), random::generator(1, 0))
 }
 
-/// A server's frame; `first` is its first byte.
+/// A server's frame with the first byte `first`.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let (mut head, len) = head(Opcode::Binary, payload.len(), None);
     head[0] = first;
     [&head[..len], payload].concat()
 }
 
-/// Takes a client's frame apart: its first byte and its payload.
+/// The first byte and the payload of a client's frame.
 fn unmasked(bytes: &[u8]) -> (u8, Vec<u8>) {
     let (used, part) = FrameReader::of(Sender::Client).advance(bytes, 1 << 20).unwrap();
     let part = part.expect("a whole frame");
@@ -33,14 +33,14 @@ fn unmasked(bytes: &[u8]) -> (u8, Vec<u8>) {
     (bytes[0], payload)
 }
 
-/// A connection that is open and has sent so many messages, and these.
+/// An open connection that has sent `messages` messages, and their payloads.
 fn talking(ws: &Ws, messages: usize) -> (WsState, Vec<Vec<u8>>) {
     let mut state = WsState::new(5);
     let sent = (0..messages).map(|_| unmasked(&ws.encode(&mut state)).1).collect();
     (state, sent)
 }
 
-/// Where each reply ended, and the class of the failure that ended all.
+/// The end of each reply, and the class of the failure at the end.
 fn feed<'a>(
     ws: &Ws,
     state: &mut WsState,
@@ -65,15 +65,15 @@ fn feed<'a>(
     (ends, None)
 }
 
-/// Goal: what comes out does not depend on how the bytes were cut: neither the replies nor where each
-/// of them ends, nor what is owed.
+/// Goal: the result does not depend on how the bytes were cut: neither the replies nor their ends,
+/// nor the answers to control frames.
 ///
 /// Method: replies whole and in fragments, some of them empty, with pings, pongs and an end of the
 /// connection; whole, cut in two at every position, and byte by byte. With equal messages and with
 /// verified ones.
 ///
-/// Kills: a reply that is complete before its last frame; a fragment compared with the begin of the
-/// message; a ping's bytes taken for the reply's; a ping that is forgotten.
+/// Kills: a reply that is complete before its last frame; a fragment compared with the beginning of
+/// the message; a ping's bytes taken for the reply's; a ping without an answer.
 #[test]
 fn cuts_change_nothing() {
     for run_id in [None, Some(7)] {
@@ -120,14 +120,14 @@ fn cuts_change_nothing() {
     }
 }
 
-/// Goal: what is no right reply ends the connection, with a class that says what it was.
+/// Goal: a wrong reply ends the connection, with the class of the failure.
 ///
-/// Method: a table behind a good reply, whole and byte by byte.
+/// Method: a table, each entry after a good reply, whole and byte by byte.
 ///
-/// Kills: a short or a long message that passes; an unasked one; text for binary; an end of the stream
-/// in the middle of a message that passes for an orderly one.
+/// Kills: a short or a long message that passes; one without a request; text for binary; an end of
+/// the stream within a message that passes for an orderly one.
 #[test]
-fn wrong_replies() {
+fn wrong_replies_end_the_connection_with_a_class() {
     let ws = ws(None, &[], false);
     let (_, sent) = talking(&ws, 1);
     let message = &sent[0][..];
@@ -187,13 +187,14 @@ fn wrong_replies() {
     assert!(size_of::<WsState>() <= 168, "{} bytes for each connection", size_of::<WsState>());
 }
 
-/// Goal: what is sent is masked, each frame with a mask of its own, and the same with the same seed.
+/// Goal: sent frames are masked, each with another mask, and repeat with the seed.
 ///
-/// Method: messages of two connections of a worker, taken apart by the other side's reader.
+/// Method: messages of two connections of a worker, read by the reader of the server side.
 ///
-/// Kills: one mask for all; masks that no seed governs; a message that is not masked; text as binary.
+/// Kills: one mask for all; masks that do not depend on the seed; a message that is not masked;
+/// text as binary.
 #[test]
-fn frames_are_masked() {
+fn each_frame_has_a_mask_from_the_seed() {
     let (first, again) = (ws(None, &[], true), ws(None, &[], true));
     let frames = |ws: &Ws| {
         let (mut state, mut other) = (WsState::new(1), WsState::new(2));
@@ -210,7 +211,7 @@ fn frames_are_masked() {
     assert_eq!(unmasked(&first.close_message(&mut state)), (0x88, vec![3, 232]));
 }
 
-/// Opens a connection that is answered so, with the right accept in place of `{}`; `rest` follows.
+/// Opens a connection with this answer, in which `{}` is replaced by the right accept, and `rest`.
 fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (WsState, Result<bool, Failure>) {
     let mut state = WsState::new(1);
     let request = String::from_utf8(ws.open(&mut state).to_vec()).unwrap();
@@ -228,13 +229,13 @@ fn opened(ws: &Ws, answer: &str, rest: &[u8], piece: usize) -> (WsState, Result<
     (state, last)
 }
 
-/// Goal: the opening is these bytes, with a key of its own on every connection.
+/// Goal: the opening has exactly the expected bytes, with another key on every connection.
 ///
-/// Method: bare, and with fields.
+/// Method: without fields, and with fields.
 ///
 /// Kills: one key for all; two hosts; a field that is lost, or that contradicts the opening.
 #[test]
-fn requests() {
+fn openings_have_exactly_these_bytes() {
     let ask = |ws: &Ws| String::from_utf8(ws.open(&mut WsState::new(1)).to_vec()).unwrap();
     let bare = ws(None, &[], false);
     let (first, second) = (ask(&bare), ask(&bare));
@@ -255,14 +256,14 @@ fn requests() {
     }
 }
 
-/// Goal: only who agrees to what was asked for is talked to, and others are told what they are.
+/// Goal: a connection opens only if the peer agrees to the request. Other answers have a class.
 ///
 /// Method: a table of answers, whole and byte by byte.
 ///
-/// Kills: any check of the answer; an accept that is not compared; taking an extension that was not
-/// offered; an interim answer that counts.
+/// Kills: any missing check of the answer; an accept that is not compared; an extension that was
+/// not offered; an interim answer that counts.
 #[test]
-fn answers() {
+fn only_a_full_agreement_opens_a_connection() {
     const GOOD: &str = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     let ok = &[GOOD, "Sec-WebSocket-Accept: {}\r\n\r\n"].concat();
     let with = |more: &str| [GOOD, more, "\r\n"].concat();
@@ -303,13 +304,13 @@ fn answers() {
     assert_eq!(opened(&ws, &ok[..ok.len() - 1], b"", 1).1, Ok(false));
 }
 
-/// Goal: what a peer says right behind its agreement is not lost.
+/// Goal: frames directly after the answer to the opening are not lost.
 ///
-/// Method: a ping, a part of one, and a message that nobody has asked for, in the same bytes.
+/// Method: a ping, a part of one, and a message without a request, in the same bytes.
 ///
-/// Kills: dropping what is behind the head.
+/// Kills: bytes after the head that are dropped.
 #[test]
-fn what_follows_the_agreement() {
+fn frames_after_the_agreement_are_not_lost() {
     let ws = ws(None, &[], false);
     let ok = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: {}\r\n\r\n";

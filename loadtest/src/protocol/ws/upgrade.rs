@@ -1,5 +1,4 @@
-//! The opening of a WebSocket: a request of HTTP/1.1, and the answer that proves that it was
-//! understood.
+//! The opening handshake of a WebSocket: a request of HTTP/1.1 and its answer.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +11,7 @@ use crate::protocol::ws::frames::{accept_of, lists};
 const HEAD_LEN_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
 
-/// Fields that the opening has anyway, with values of its own, and those of a body.
+/// Fields of the opening that cannot be replaced, and those of a body.
 const RESERVED: [&str; 7] = [
     "upgrade",
     "connection",
@@ -26,10 +25,10 @@ const RESERVED: [&str; 7] = [
 const MALFORMED: Failure =
     Failure::malformed(Stage::Handshake, "the answer to the upgrade is no HTTP");
 
-/// What is asked for, on every connection.
+/// The request of the opening, which is the same on every connection but for its key.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
-    /// All but the key and the end.
+    /// The request without the key and the end.
     head: String,
     fields: Vec<Field>,
     is_text: bool,
@@ -39,13 +38,16 @@ pub(crate) struct Upgrade {
 #[derive(Debug)]
 pub(crate) struct Opening {
     accept: String,
-    /// What has come of the answer's head.
+    /// Received bytes of the answer's head.
     kept: Vec<u8>,
 }
 
 impl Upgrade {
-    /// An opening at `target` of `host`. A `Host` among the fields takes its place; one of the fields
-    /// that an opening is made of is refused.
+    /// An opening at `target` of `host`. A `Host` among the fields replaces the default.
+    ///
+    /// # Errors
+    ///
+    /// One of the fields is reserved.
     pub(crate) fn new(
         target: &str,
         host: &str,
@@ -53,7 +55,7 @@ impl Upgrade {
         is_text: bool,
     ) -> Result<Upgrade, String> {
         if let Some(name) = RESERVED.iter().find(|name| fields.iter().any(|field| field.is(name))) {
-            return Err(format!("--header {name}: is said by itself"));
+            return Err(format!("--header {name}: is set by the handshake and cannot be changed"));
         }
         let mut head = format!("GET {target} HTTP/1.1\r\n");
         if !fields.iter().any(|field| field.is("host")) {
@@ -70,12 +72,12 @@ impl Upgrade {
         &self.fields
     }
 
-    /// Whether messages are text; else they are binary.
+    /// Whether messages are text. Otherwise they are binary.
     pub(crate) fn is_text(&self) -> bool {
         self.is_text
     }
 
-    /// A request with a key of its own.
+    /// A request with a new key, and the opening that waits for its answer.
     pub(crate) fn ask(&self, random: &mut fastrand::Rng) -> (Vec<u8>, Opening) {
         let key = STANDARD.encode(random.u128(..).to_ne_bytes());
         let request = format!("{}Sec-WebSocket-Key: {key}\r\n\r\n", self.head).into_bytes();
@@ -93,8 +95,8 @@ impl Upgrade {
 }
 
 impl Opening {
-    /// Goes on with `bytes`. Says how many of them were the rest of the answer; `None` if all were and
-    /// there is more to come.
+    /// Takes received bytes. Returns how many of them are the rest of the answer, or `None` if the
+    /// answer is not complete.
     pub(crate) fn advance(
         &mut self,
         bytes: &[u8],
@@ -108,7 +110,7 @@ impl Opening {
         }
         let mut used = 0;
         loop {
-            let Some((len, status)) = self.understand(upgrade)? else {
+            let Some((len, status)) = self.parse(upgrade)? else {
                 return if added.len() == bytes.len() { Ok(None) } else { Err(MALFORMED) };
             };
             used += len - before;
@@ -116,13 +118,13 @@ impl Opening {
             if status == 101 {
                 return Ok(Some(used));
             }
-            // An interim answer; another one follows.
+            // Another answer follows an interim one.
             self.kept.drain(..len);
         }
     }
 
-    /// Reads a head at the start of what is kept. `None` if it is not whole.
-    fn understand(&self, upgrade: &Upgrade) -> Result<Option<(usize, u16)>, Failure> {
+    /// The length and the status of the head at the start of `kept`. `None` if it is not complete.
+    fn parse(&self, upgrade: &Upgrade) -> Result<Option<(usize, u16)>, Failure> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut head = httparse::Response::new(&mut fields);
         let len = match head.parse(&self.kept) {
@@ -130,7 +132,7 @@ impl Opening {
             Ok(httparse::Status::Partial) if self.kept.len() < HEAD_LEN_MAX => return Ok(None),
             Ok(httparse::Status::Partial) | Err(_) => return Err(MALFORMED),
         };
-        let status = head.code.expect("the head is whole");
+        let status = head.code.expect("the head is complete");
         match status {
             101 => self.check(head.headers, upgrade)?,
             100..200 => {}
@@ -141,7 +143,7 @@ impl Opening {
         Ok(Some((len, status)))
     }
 
-    /// Whether the peer has agreed to what was asked for, and to nothing else.
+    /// Checks that the peer has agreed to the request, and to nothing else.
     fn check(&self, fields: &[httparse::Header<'_>], upgrade: &Upgrade) -> Result<(), Failure> {
         let (mut upgrades, mut connects, mut accepts, mut is_other) = (false, false, 0, false);
         for field in fields {
@@ -165,7 +167,7 @@ impl Opening {
         }
     }
 
-    /// What has come of the answer.
+    /// The received bytes of the answer.
     pub(crate) fn seen(&self) -> &[u8] {
         &self.kept
     }

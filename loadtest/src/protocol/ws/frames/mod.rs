@@ -1,17 +1,17 @@
-//! WebSocket (RFC 6455) as both ends need it: frames in any cut, and the proof of an opening. Of the
-//! client that `protocol` speaks and of `serve ws`.
+//! WebSocket (RFC 6455) for both ends: frames, however they were cut, and the key of the opening.
+//! Used by the client and by `serve ws`.
 //!
 //! ```text
 //!  0               1               2 (4, 10)       +4
 //! │F R R R opcode │M len (126,127)│ longer len    │ mask, if M │ payload …
 //! ```
 //!
-//! **Invariant.** What comes out does not depend on how the bytes were cut
-//! (`tests::cuts_change_nothing`). A head is checked as soon as it is whole, and before a byte of what
-//! it announces is believed; nothing is kept but the head.
+//! **Invariant.** The result does not depend on how the bytes were cut
+//! (`tests::cuts_change_nothing`). A head is checked as soon as it is complete, before its payload
+//! is used. Nothing but the head is stored.
 //!
-//! **Absent on purpose**: extensions (none is offered, so a reserved bit is a violation), and buffers:
-//! whoever reads decides what to keep.
+//! **Absent on purpose**: extensions (none is offered, so a reserved bit is a violation), and
+//! buffers (the caller decides what to keep).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,10 +20,10 @@ use sha1::{Digest as _, Sha1};
 /// The longest payload of a control frame.
 pub(crate) const CONTROL_LEN_MAX: usize = 125;
 
-/// Of a frame: two bytes, eight of a length, four of a mask.
+/// The longest head of a frame: two bytes, eight of a length, four of a mask.
 pub(crate) const HEAD_LEN_MAX: usize = 14;
 
-/// What a client's mask is applied with. The masked byte at position i is `byte ^ mask[i % 4]`.
+/// The mask of a client's frame. The masked byte at position i is `byte ^ mask[i % 4]`.
 pub(crate) type Mask = [u8; 4];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,37 +54,37 @@ impl Opcode {
     }
 }
 
-/// Why the rest of a stream cannot be understood, or is not wanted.
+/// Why the rest of a stream cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// A reserved bit or opcode, a mask that is missing or too many, a control frame that is long or
-    /// fragmented, a length that is not written in the shortest way, fragments out of turn.
+    /// A reserved bit or opcode, a mask that is missing or not allowed, a control frame that is too
+    /// long or fragmented, a length that is not in its shortest form, or a fragment out of order.
     Protocol,
-    /// Longer than the reader takes.
+    /// Longer than the reader allows.
     TooLong,
 }
 
-/// Who has sent what is read.
+/// The end that has sent the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// Every frame is masked.
     Client,
-    /// No frame is.
+    /// No frame is masked.
     Server,
 }
 
-/// A frame, or a piece of one.
+/// A frame, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FramePart<'a> {
-    /// Of a continuation that of its message.
+    /// In a continuation, the opcode of its message.
     pub(crate) opcode: Opcode,
-    /// What has come of the payload, still masked.
+    /// The received part of the payload, still masked.
     pub(crate) payload: &'a [u8],
-    /// For the first byte of `payload` on; zeros if the frame has none.
+    /// The mask from the first byte of `payload` on. Zeros if the frame has no mask.
     pub(crate) mask: Mask,
-    /// The first piece of a message or of a control frame.
+    /// The first part of a message or of a control frame.
     pub(crate) is_first: bool,
-    /// The last byte of a message or of a control frame.
+    /// The part ends a message or a control frame.
     pub(crate) is_last: bool,
 }
 
@@ -92,13 +92,13 @@ pub(crate) struct FramePart<'a> {
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     sender: Sender,
-    /// A head that is not whole.
+    /// An incomplete head.
     head: [u8; HEAD_LEN_MAX],
     head_len: u8,
     frame: Option<Frame>,
-    /// The message that is going on in fragments.
+    /// The opcode of the message whose fragments arrive.
     message: Option<Opcode>,
-    /// Bytes of that message's payload that were announced so far.
+    /// The length of that message's payload so far, from the heads.
     message_len: u64,
 }
 
@@ -124,13 +124,14 @@ impl FrameReader {
         }
     }
 
-    /// Whether nothing has come of a frame or message that is not whole.
+    /// Whether no frame or message is incomplete.
     pub(crate) fn is_between(&self) -> bool {
         self.head_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// Goes on with `bytes`. Says how many of them were used, and for what; `None` if all were and
-    /// there is more to come. A message may have a payload of at most `len_max`.
+    /// Takes received bytes. Returns how many of them are used, and the part that they are, or
+    /// `None` if they are all used and the head is not complete. The payload of a message may have
+    /// at most `len_max` bytes.
     pub(crate) fn advance<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -170,7 +171,7 @@ impl FrameReader {
         ))
     }
 
-    /// Reads the rest of a head. Says how many bytes it was.
+    /// Reads the rest of a head. Returns its number of bytes.
     fn read_head(
         &mut self,
         bytes: &[u8],
@@ -186,13 +187,13 @@ impl FrameReader {
             self.head_len = known as u8;
             return Ok((added, None));
         }
-        let frame = self.understand(len_max)?;
+        let frame = self.parse_head(len_max)?;
         self.head_len = 0;
         Ok((wanted - before, Some(frame)))
     }
 
-    /// What a whole head means.
-    fn understand(&mut self, len_max: u64) -> Result<Frame, Violation> {
+    /// The frame of a complete head.
+    fn parse_head(&mut self, len_max: u64) -> Result<Frame, Violation> {
         let [first, second, ..] = self.head;
         let is_final = first & 0x80 != 0;
         let opcode = Opcode::new(first & 0x0f).ok_or(Violation::Protocol)?;
@@ -247,7 +248,7 @@ impl FrameReader {
     }
 }
 
-/// The length of a whole head, from its second byte.
+/// The length of a complete head, from its second byte.
 fn head_len(second: u8) -> usize {
     let len = match second & 0x7f {
         126 => 4,
@@ -257,7 +258,7 @@ fn head_len(second: u8) -> usize {
     if second & 0x80 != 0 { len + 4 } else { len }
 }
 
-/// The head of a frame that is a whole message, and the number of its bytes.
+/// The head of a frame that is a whole message, and the length of the head.
 pub(crate) fn head(
     opcode: Opcode,
     payload_len: usize,
@@ -285,9 +286,9 @@ pub(crate) fn head(
     (head, len)
 }
 
-/// Puts a mask on, or takes it off.
+/// Masks or unmasks a payload.
 pub(crate) fn apply(mask: Mask, payload: &mut [u8]) {
-    // Sixteen bytes at a time, which the compiler makes one instruction of.
+    // Sixteen bytes at a time, which compile to one instruction.
     let mut wide = [0; 16];
     wide.chunks_exact_mut(4).for_each(|place| place.copy_from_slice(&mask));
     let (chunks, rest) = payload.as_chunks_mut::<16>();
@@ -297,13 +298,13 @@ pub(crate) fn apply(mask: Mask, payload: &mut [u8]) {
     rest.iter_mut().zip(wide).for_each(|(byte, key)| *byte ^= key);
 }
 
-/// What a server answers to `Sec-WebSocket-Key`, to prove that it speaks WebSocket.
+/// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 pub(crate) fn accept_of(key: &[u8]) -> String {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Whether the list in a header's field has this name in it.
+/// Whether the list in a header field includes `name`.
 pub(crate) fn lists(field: &[u8], name: &str) -> bool {
     let mut options = field.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     options.any(|option| option.eq_ignore_ascii_case(name.as_bytes()))

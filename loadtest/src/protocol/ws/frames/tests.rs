@@ -1,6 +1,6 @@
 use super::*;
 
-/// A message or control frame as its reader sees it.
+/// A message or a control frame from the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Whole(Opcode, Vec<u8>),
@@ -10,7 +10,7 @@ use Seen::{Broken, Whole};
 
 const LEN_MAX: u64 = 70_000;
 
-/// A frame, made by hand: `first` is the first byte.
+/// A frame with the first byte `first`, made without the code under test.
 fn frame(first: u8, payload: &[u8], mask: Option<Mask>) -> Vec<u8> {
     let (head, len) = head(Opcode::Binary, payload.len(), mask);
     let mut frame = head[..len].to_vec();
@@ -57,14 +57,15 @@ fn coded(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at % 251) as u8).collect()
 }
 
-/// Goal: what comes out does not depend on how the bytes were cut.
+/// Goal: the result does not depend on how the bytes were cut.
 ///
 /// Method: messages of every form of length, in fragments, some of them empty, with control frames
 /// between, masked and not; cut in two at every position of heads and around them, and in pieces of
 /// several sizes.
 ///
-/// Kills: a mask that begins anew with a piece; a head that must be whole; a payload's first byte taken
-/// for a part of the head; an end that an empty frame does not announce; the opcode of a continuation.
+/// Kills: a mask that begins again with a piece; a head that must be in one piece; a payload's
+/// first byte taken for a part of the head; an empty last frame that does not end the message; the
+/// opcode of a continuation.
 #[test]
 fn cuts_change_nothing() {
     for sender in [Sender::Client, Sender::Server] {
@@ -111,14 +112,15 @@ fn cuts_change_nothing() {
     }
 }
 
-/// Goal: frames that break the protocol are refused, whatever the pieces; what came before counts.
+/// Goal: frames that violate the protocol are refused, however they were cut. A frame before them
+/// counts.
 ///
-/// Method: a table of bad frames behind a good one, whole and byte by byte; of each the good
-/// counterpart passes.
+/// Method: a table of bad frames after a good one, whole and byte by byte. The good counterpart of
+/// each passes.
 ///
-/// Kills: any check of a head.
+/// Kills: any missing check of a head.
 #[test]
-fn bad_frames() {
+fn frames_that_violate_the_protocol_are_refused() {
     use Violation::{Protocol, TooLong};
     let none = None::<Mask>;
     let mask = Some([1, 2, 3, 4]);
@@ -160,13 +162,13 @@ fn bad_frames() {
     assert_eq!(unmasked, [Broken(Protocol)]);
 }
 
-/// Goal: it is known whether a stream ends between two messages.
+/// Goal: an end of the stream between two messages is distinguished from one within a message.
 ///
 /// Method: a fragmented message with a ping inside, cut off at every position.
 ///
 /// Kills: an end between two fragments, or within a head, that passes for an orderly one.
 #[test]
-fn ends() {
+fn an_end_within_a_message_is_not_orderly() {
     let frames = [frame(0x02, b"ab", None), frame(0x89, b"p", None), frame(0x80, b"", None)];
     let all = frames.concat();
     for end in 0..=all.len() {
@@ -177,12 +179,12 @@ fn ends() {
 
 /// Goal: heads are the bytes of RFC 6455, and a mask is applied from its first byte on.
 ///
-/// Method: the RFC's own examples (5.7), and lengths around each form; masks over every length up to
-/// 67 against the definition.
+/// Method: the RFC's own examples (5.7), and lengths around each form; masks over every length up
+/// to 67 against the definition.
 ///
-/// Kills: a length in the wrong byte order; a form off by one; a mask that is not that of the position.
+/// Kills: a length in the wrong byte order; a form off by one; a mask that ignores the position.
 #[test]
-fn heads_and_masks() {
+fn heads_and_masks_are_those_of_the_rfc() {
     let of = |opcode, len, mask| {
         let (head, head_len) = head(opcode, len, mask);
         head[..head_len].to_vec()
@@ -207,13 +209,13 @@ fn heads_and_masks() {
     }
 }
 
-/// Goal: the proof of an opening is that of RFC 6455, and lists are read as lists.
+/// Goal: the accept of a key is that of RFC 6455, and lists are read as lists.
 ///
 /// Method: the RFC's example (1.3); names alone, in lists, in other cases, and as parts of others.
 ///
 /// Kills: another hash, or the key without its suffix; a name found inside another.
 #[test]
-fn openings() {
+fn accepts_and_lists_are_those_of_the_rfc() {
     assert_eq!(accept_of(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     for field in ["upgrade", "keep-alive, Upgrade", " UPGRADE ,x"] {
         assert!(lists(field.as_bytes(), "upgrade"), "{field}");
