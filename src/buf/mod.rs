@@ -1,11 +1,11 @@
 //! Memory that I/O reads into and writes from.
 //!
 //! What lives here: the `Pool` of receive buffers that one loop shares among all its streams,
-//! [`RecvBuf`], which is how the program holds one, and [`IoBuf`], the owned bytes that a stream
+//! [`RecvBuf`], in which the program holds one, and [`IoBuf`], the owned bytes that a stream
 //! sends without copying.
 //!
-//! **Absent on purpose.** System calls and rings: a driver asks the pool for buffers to lend and
-//! tells it which ones came back filled.
+//! **Absent on purpose.** System calls and rings: a driver takes buffers to lend from the pool,
+//! and reports which ones came back filled.
 
 mod outgoing;
 mod pool;

@@ -18,15 +18,14 @@
 //!
 //! **Not all are lent.** At most a window of them is: 256 at first, twice as many after each turn
 //! in which a receive found none although there were free ones, up to a limit. The free list is
-//! last in, first out, so of a large pool only as much memory is ever touched as some burst has
-//! needed.
+//! last in, first out, so the touched memory of a large pool is that of the largest burst.
 //!
 //! **Invariant.** A buffer's bytes are referenced only in state `User`, and only by its one
 //! `RecvBuf`. A completion that names a buffer in another state would break that, so it is an
 //! assertion in release builds too (H56; `a_buffer_delivered_twice_is_refused`).
 //!
 //! The memory outlives every holder: a `RecvBuf` owns the pool through an `Rc`, and a driver that
-//! could not get the kernel to let go leaks its `Rc` on purpose (`Uring::shut_down`).
+//! could not get the kernel to let go leaks its `Rc` on purpose (`Uring::close`).
 #![allow(unsafe_code)] // the bytes behind a buffer id
 
 use std::cell::{Cell, RefCell};
@@ -123,7 +122,7 @@ impl Pool {
         self.window.set(self.window.get().min(self.window_max.get()));
     }
 
-    /// A receive has found no buffer.
+    /// Notes that a receive has found no buffer.
     pub(crate) fn note_dry(&self) {
         self.ran_dry.set(true);
     }
@@ -161,7 +160,7 @@ impl Pool {
         self.held_count.set(self.held_count.get() + 1);
     }
 
-    /// The program is done with buffer `id`. Called by `RecvBuf::drop` only.
+    /// Takes buffer `id` back from the program. Called by `RecvBuf::drop` only.
     pub(super) fn release(&self, id: u16) {
         let state = self.states[usize::from(id)].replace(BufferState::Free);
         assert_eq!(state, BufferState::User, "buffer {id} was released while {state:?}");
@@ -171,8 +170,8 @@ impl Pool {
 
     /// Takes back every buffer that is with the kernel, once the kernel no longer knows of them.
     ///
-    /// The caller vouches that the ring the buffers were lent to is gone; nothing would go wrong
-    /// here if it were not, but the next `lend` would give the same memory out twice.
+    /// The ring that the buffers were lent to must be gone: otherwise the next `lend` would give
+    /// the same memory out twice.
     pub(crate) fn reclaim(&self) {
         for (id, state) in self.states.iter().enumerate() {
             if state.get() == BufferState::Kernel {
@@ -187,9 +186,9 @@ impl Pool {
     pub(super) fn bytes(&self, id: u16, start: u32, end: u32) -> &[u8] {
         self.check_range(id, start, end);
         // SAFETY: the range lies inside buffer `id` (checked above), inside the mapping, which
-        // lives as long as `self` and was zeroed by the kernel, so every byte is initialised.
-        // No side writes: the state is `User` (checked above), so the kernel gave the buffer back,
-        // and the one `RecvBuf` that names it is borrowed for as long as this slice lives.
+        // lives as long as `self` and was zeroed by the kernel, so every byte is initialised. The
+        // bytes do not change: the state is `User` (checked above), so the kernel gave the buffer
+        // back, and the one `RecvBuf` that names it is borrowed for as long as this slice lives.
         unsafe {
             std::slice::from_raw_parts(self.address(id).add(start as usize), (end - start) as usize)
         }

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use super::pool::Pool;
 
-/// Bytes that fill at most this part of their memory, one nth, are short.
+/// Bytes are short if they fill at most one part in this many of their memory.
 const SHORT_DIVISOR: usize = 4;
 
-/// How long a buffer may become to which short payloads are added.
+/// The longest that a buffer may become when short payloads are added to it.
 const APPENDED_LEN_MAX: usize = 4096;
 
 /// Bytes that arrived on a socket, without a copy.
@@ -75,7 +75,7 @@ impl RecvBuf {
         true
     }
 
-    /// Forgets the first `count` bytes, so that the rest can be kept or sent.
+    /// Removes the first `count` bytes, so that the rest can be kept or sent.
     ///
     /// # Panics
     ///
@@ -85,7 +85,7 @@ impl RecvBuf {
         self.start += count as u32;
     }
 
-    /// Keeps the first `len` bytes and forgets the rest. Does nothing if there are no more.
+    /// Keeps the first `len` bytes and removes the rest. Does nothing if there are no more.
     pub fn truncate(&mut self, len: usize) {
         if len < self.len() {
             self.end = self.start + len as u32;
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     /// Goal: `advance` and `truncate` cut the right end, on both kinds of storage.
-    /// Method: cut both ends and compare. Kills: forgetting `start` in `truncate`.
+    /// Method: cut both ends and compare. Kills: a `truncate` that ignores `start`.
     #[test]
     fn a_buffer_is_cut_at_either_end() {
         let mut buf = RecvBuf::private(b"0123456789".to_vec(), 8);

@@ -1,7 +1,7 @@
 //! A queue that is nearly always empty or holds one thing.
 //!
-//! Every socket has two, and ten thousand idle sockets should not pay for ring buffers that a
-//! backlog once needed. So the first element lies inside, and the allocation for more exists only
+//! Every socket has two, and ten thousand idle sockets should not keep ring buffers that a backlog
+//! once needed. So the first element lies inside, and the allocation for more exists only
 //! while there are more.
 
 use std::collections::VecDeque;

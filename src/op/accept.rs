@@ -1,4 +1,4 @@
-//! `accept4(2)`: take connections from a listening socket, one descriptor per answer.
+//! `accept4(2)`: take connections from a listening socket, one descriptor for each completion.
 #![allow(unsafe_code)] // a number from the kernel becomes a descriptor that is owned
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -11,17 +11,17 @@ pub(crate) fn request(listener: &impl AsFd) -> Request {
     Request::Accept { fd: listener.as_fd().as_raw_fd(), is_multishot: true }
 }
 
-/// One connection, and no further one.
+/// Accepts one connection.
 pub(crate) fn request_one(listener: &impl AsFd) -> Request {
     Request::Accept { fd: listener.as_fd().as_raw_fd(), is_multishot: false }
 }
 
-/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
+/// The meaning of a result. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// A connection. Dropping it closes it, which is also how an unwanted answer is thrown away.
+    /// A connection. Dropping it closes it, which also discards an unwanted result.
     Connection(OwnedFd),
-    /// Nothing came, and trying again at once is right: a peer gave up before it was accepted, or
+    /// No connection, and trying again at once is right: a peer gave up before it was accepted, or
     /// the operation was interrupted or cancelled.
     Nothing,
     /// The process, the system or the kernel's memory is used up. Trying again at once would spin
@@ -50,7 +50,7 @@ pub(crate) fn finish(answer: OpResult) -> Accepted {
         | errno::EAGAIN
         | errno::EINTR
         | errno::ECANCELED => Accepted::Nothing,
-        // The last is what epoll answers beyond `fs.epoll.max_user_watches`.
+        // epoll returns the last one beyond `fs.epoll.max_user_watches`.
         code @ (errno::EMFILE
         | errno::ENFILE
         | errno::ENOBUFS

@@ -8,7 +8,7 @@ use super::OpResult;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
-/// Connects to `addr`, which must not move or change until the answer: box it.
+/// Connects to `addr`, which must not move or change until the completion: box it.
 pub(crate) fn request(socket: &impl AsFd, addr: &SockAddr) -> Request {
     Request::Connect {
         fd: socket.as_fd().as_raw_fd(),
@@ -17,7 +17,7 @@ pub(crate) fn request(socket: &impl AsFd, addr: &SockAddr) -> Request {
     }
 }
 
-/// What an answer means; the error is an errno.
+/// The meaning of a result; the error is an errno.
 pub(crate) fn finish(answer: OpResult) -> Result<(), i32> {
     match answer.result {
         0.. => Ok(()),

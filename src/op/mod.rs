@@ -1,7 +1,7 @@
-//! One operation per file: what to ask, what the answer means, how to throw the answer away.
+//! One operation per file: its request, the meaning of its result, how to discard the result.
 //!
-//! These are functions on data. They make no request themselves (resources do, through the
-//! reactor) and never know which driver answered.
+//! These are functions on data. They submit nothing themselves (resources do, through the reactor),
+//! and do not depend on the driver.
 
 pub(crate) mod accept;
 pub(crate) mod connect;
@@ -15,7 +15,7 @@ use crate::buf::RecvBuf;
 #[derive(Debug)]
 pub(crate) struct OpResult {
     pub(crate) result: i32,
-    /// Whether further answers will follow. Says nothing about success (H49).
+    /// Whether further completions will follow. Independent of success (H49).
     pub(crate) more: bool,
     pub(crate) buffer: Option<RecvBuf>,
 }

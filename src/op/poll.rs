@@ -1,15 +1,15 @@
 //! `poll(2)`: whether a descriptor could be read or written now.
 //!
-//! Two forms. The ordinary one answers once, at once or as soon as the descriptor is ready. The
-//! other one answers again and again, on every change, and exists for one fact about io_uring:
-//! **its polls for writing also answer when the peer has finished sending** (`POLLRDHUP`), which
-//! `poll(2)` and epoll report only to who asks. A socket whose peer has shut down its sending side
-//! and does not read is then never writable, and every poll for writing is answered at once. Asking
-//! again would spin; asking for changes waits for the next one (`tests/async_fd/readiness.rs`,
+//! Two forms. The ordinary one completes once, at once or as soon as the descriptor is ready. The
+//! other one completes on every change, and exists for one fact about io_uring: **its polls for
+//! writing also complete when the peer has finished sending** (`POLLRDHUP`), which `poll(2)` and
+//! epoll report only if it is asked for. A socket whose peer has shut down its sending side and
+//! does not read is then never writable, and every poll for writing completes at once. Another such
+//! poll would spin; a poll for changes waits for the next one (`tests/async_fd/readiness.rs`,
 //! `a_peer_that_has_finished_sending_makes_nothing_writable`).
 //!
-//! Throwing an answer away needs no code: it carries nothing, and readiness is still there for who
-//! asks next.
+//! Discarding a result needs no code: it carries nothing, and the next poll finds the same
+//! readiness.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -17,17 +17,17 @@ use super::OpResult;
 use crate::driver::request::{Interest, Request};
 use crate::sys::errno;
 
-/// Answers once.
+/// Completes once.
 pub(crate) fn request(fd: &impl AsFd, interest: Interest) -> Request {
     Request::Poll { fd: fd.as_fd().as_raw_fd(), interest }
 }
 
-/// Answers with what is the case, and again whenever that changes, until it is cancelled.
+/// Completes with the events of now, and again on every change, until it is cancelled.
 pub(crate) fn request_changes(fd: &impl AsFd, interest: Interest) -> Request {
     Request::PollChanges { fd: fd.as_fd().as_raw_fd(), interest }
 }
 
-/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
+/// The meaning of a result. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Polled {
     /// A call would not wait. That includes one that fails: an error or a hang-up is ready.

@@ -1,9 +1,9 @@
 //! `recv(2)`: take bytes from a connected socket.
 //!
-//! Two forms. The multishot one names the loop's buffer pool and answers many times; the other
+//! Two forms. The multishot one names the loop's buffer pool and completes many times; the other
 //! receives once into a buffer that the stream owns, for when the pool is empty.
 //!
-//! Throwing an answer away needs no code: the buffer it carried is an owned [`RecvBuf`].
+//! Discarding a result needs no code: the buffer it carries is an owned [`RecvBuf`].
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -12,14 +12,14 @@ use crate::buf::RecvBuf;
 use crate::driver::request::Request;
 use crate::sys::errno;
 
-/// Receives into buffers of the pool until it ends. With `poll_first` an empty pool is no news
-/// before bytes, or the end, are there.
+/// Receives into buffers of the pool until it ends. With `poll_first` a buffer is
+/// looked for when bytes, or the end, are there.
 pub(crate) fn request(socket: &impl AsFd, poll_first: bool) -> Request {
     Request::Recv { fd: socket.as_fd().as_raw_fd(), poll_first }
 }
 
 /// Receives once into `target` what is there, without waiting. `target` must not be touched until
-/// the answer.
+/// the completion.
 pub(crate) fn request_into(socket: &impl AsFd, target: &mut [u8]) -> Request {
     Request::RecvInto {
         fd: socket.as_fd().as_raw_fd(),
@@ -28,7 +28,7 @@ pub(crate) fn request_into(socket: &impl AsFd, target: &mut [u8]) -> Request {
     }
 }
 
-/// What an answer means. Whether more will follow is `OpResult::more`, in every case.
+/// The meaning of a result. Whether more will follow is `OpResult::more`, in every case.
 #[derive(Debug)]
 pub(crate) enum Received {
     Bytes(RecvBuf),
@@ -41,7 +41,7 @@ pub(crate) enum Received {
     Failed(i32),
 }
 
-/// Reads a multishot answer.
+/// Decodes a result of the multishot receive.
 pub(crate) fn finish(answer: OpResult) -> Received {
     match (answer.result, answer.buffer) {
         (1.., Some(buffer)) => Received::Bytes(buffer),
@@ -52,7 +52,7 @@ pub(crate) fn finish(answer: OpResult) -> Received {
     }
 }
 
-/// Reads the answer of a receive into `target`.
+/// Decodes the result of a receive into `target`.
 pub(crate) fn finish_into(answer: OpResult, target: Vec<u8>) -> Received {
     match answer.result {
         0 => Received::End,

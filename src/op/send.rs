@@ -9,7 +9,7 @@ use crate::sys::errno;
 /// The most bytes of one request; results are `i32`, and lengths near its end misbehave (H21).
 pub(crate) const LEN_MAX: usize = 1 << 30;
 
-/// Sends from `source`, which must not move or change until the answer.
+/// Sends from `source`, which must not move or change until the completion.
 pub(crate) fn request(socket: &impl AsFd, source: &[u8]) -> Request {
     Request::Send {
         fd: socket.as_fd().as_raw_fd(),
@@ -24,8 +24,8 @@ pub(crate) enum Sent {
     Bytes(usize),
     /// Interrupted before the first byte.
     Nothing,
-    /// Cancelled. On some kernels bytes may have gone out all the same (H32), so the stream is of
-    /// no further use.
+    /// Cancelled. On some kernels bytes may have been sent nevertheless (H32), so the stream is
+    /// of no further use.
     Cancelled,
     Failed(i32),
 }

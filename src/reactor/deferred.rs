@@ -1,8 +1,8 @@
-//! What is owed to user code once our borrows have ended.
+//! Wakers and reports, deferred until no `RefCell` is borrowed.
 //!
-//! A waker may be anything: a task of ours, another library's combinator, a test's trap. Waking or
-//! dropping one can run code that calls back into this loop. So wherever tables are borrowed,
-//! wakers and reports are put here, and the turn runs them when nothing is borrowed.
+//! A waker may be a task of this loop, another library's combinator or a test's own. Waking or
+//! dropping one can run code that calls back into this loop. So wakers and reports are collected
+//! here, and the turn runs them when nothing is borrowed.
 //!
 //! **Invariant.** No method of this module runs user code while it borrows its own lists
 //! (`a_waker_may_call_back`).
@@ -28,7 +28,7 @@ impl Deferred {
         self.reports.borrow_mut().push(unhandled);
     }
 
-    /// Wakes everything that is owed a wake. One waker's panic does not lose the others.
+    /// Wakes everything that was collected. One waker's panic does not lose the others.
     pub(crate) fn run_wakers(&self) {
         if self.wakers.borrow().is_empty() {
             return;
@@ -48,13 +48,14 @@ impl Deferred {
         !self.wakers.borrow().is_empty()
     }
 
-    /// Takes what has to be reported, if anything.
+    /// Takes the reports.
     pub(crate) fn take_reports(&self) -> Vec<Unhandled> {
         std::mem::take(&mut *self.reports.borrow_mut())
     }
 }
 
-/// What came after the last turn: no hook is called any more, and no destructor may end the caller.
+/// Discards what was collected after the last turn: no hook is called any more, and no destructor
+/// may end the caller.
 impl Drop for Deferred {
     fn drop(&mut self) {
         self.wakers.take().into_iter().for_each(discard);
@@ -73,7 +74,7 @@ mod tests {
         static DEFERRED: Deferred = Deferred::default();
     }
 
-    /// Owes another wake from within its own, then panics.
+    /// Defers another wake from within its own, then panics.
     struct Hostile(AtomicUsize);
 
     impl Wake for Hostile {
@@ -86,7 +87,7 @@ mod tests {
     }
 
     /// Goal: a waker may call back into the loop, and its panic loses no other wake.
-    /// Method: a waker that owes another wake and panics, three times, beside a counting one.
+    /// Method: a waker that defers another wake and panics, three times, beside a counting one.
     /// Kills: waking under the borrow; stopping at the first panic.
     #[test]
     fn a_waker_may_call_back() {

@@ -1,9 +1,9 @@
 //! A loop in a forked child of the process that built it.
 //!
-//! The child has a copy of all that is here, and none of it is the child's. The ring and the epoll
+//! The child has a copy of everything, and none of it belongs to the child. The ring and the epoll
 //! instance are the parent's, its queues are not mapped (`MADV_DONTFORK`), and what is in flight is
-//! completed in the parent. So using the loop panics with the reason, and destructors run as far as
-//! they are about the child's own memory and descriptor numbers, and no further.
+//! completed in the parent. So using the loop panics with the reason, and destructors release
+//! the child's own memory and descriptor numbers and nothing else.
 //!
 //! The first destructor that would have asked the driver for something gives up the child's copy
 //! ([`Reactor::disown`]): the kernel uses no memory of the child, so what the slots kept alive is
@@ -14,7 +14,7 @@ use super::phase::ReactorPhase;
 use crate::loop_id::Home;
 
 impl Reactor {
-    /// Which loop this is, for the check of those who wait.
+    /// The identity of this loop, for the check of futures that wait.
     pub(crate) fn home(&self) -> &Home {
         &self.home
     }

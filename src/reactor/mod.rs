@@ -166,7 +166,7 @@ impl Reactor {
         }
         let step = self.slots.borrow_mut().cancel(key);
         match step {
-            CancelStep::AnswerNow => {
+            CancelStep::Withdraw => {
                 self.submission.withdraw(key, &self.slots.borrow());
             }
             CancelStep::AskDriver => {

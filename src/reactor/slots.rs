@@ -1,8 +1,8 @@
 //! In-flight operations.
 //!
-//! A slot is born when an operation is submitted and dies when its *final* completion arrives. In
+//! A slot is made when an operation is submitted and freed when its *final* completion arrives. In
 //! between, the memory named in the request belongs to the kernel, whether or not a future is left.
-//! The slot keeps the operation's owner alive, the owner keeps the memory and the descriptor: so
+//! The slot keeps the operation's owner alive, the owner keeps the memory and the descriptor. So
 //! dropping a stream or a listener frees nothing early, and a descriptor's number is not released
 //! while an operation may name it (H29, H36, H37).
 //!
@@ -12,15 +12,15 @@
 //!                      │                          │    ▲                     generation + 1
 //!                      │ cancel                   └────┘
 //!                      ▼                  a completion with MORE,
-//!        Answered ──▶ Vacant, ECANCELED   or a cancel (a wish: H30)
+//!       Withdrawn ──▶ Vacant, ECANCELED   or a cancel (best effort: H30)
 //! ```
 //!
-//! **Invariant.** Each insert is answered by exactly one final completion, and only that removes
-//! the slot. A completion whose generation is not the slot's is counted and ignored; in debug
-//! builds it is a panic (H35).
+//! **Invariant.** Each insert gets exactly one final completion, and only that removes the slot. A
+//! completion whose generation is not the slot's is counted and ignored; in debug builds it is a
+//! panic (H35).
 //!
-//! **Absent on purpose.** No system call, no clock, no user code. What a completion means is the
-//! owner's business, and owners are called by the reactor when no borrow of this table is alive.
+//! **Absent on purpose.** No system call, no clock, no user code. The owner decodes a
+//! completion, and the reactor calls owners when this table is not borrowed.
 
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -53,29 +53,29 @@ struct Slot {
     is_suspect: bool,
 }
 
-/// An operation whose descriptor may be looked at: ready for this, it should be answered soon.
+/// An operation that should complete soon if its descriptor is ready for this.
 pub(crate) type Watched = (Key, RawFd, Interest);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
-    /// Known here and not yet to the driver.
+    /// Not yet pushed to the driver.
     Waiting,
-    /// Cancelled before the driver knew of it, and not told yet.
-    Answered,
+    /// Cancelled before it was pushed, and not completed yet.
+    Withdrawn,
     InFlight,
     /// In flight, and the driver has been asked to end it.
     Cancelling,
 }
 
-/// What a cancel has to do.
+/// The step that a cancel requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum CancelStep {
-    /// The operation was never pushed: answer it here.
-    AnswerNow,
+    /// The operation was not pushed: withdraw its request.
+    Withdraw,
     /// Ask the driver.
     AskDriver,
-    /// It has been asked already, or the operation has ended.
+    /// The driver has been asked already, or the operation has ended.
     Nothing,
 }
 
@@ -121,7 +121,8 @@ impl Slots {
         Some(Key::new(index as u32, self.generations[index], tag))
     }
 
-    /// The driver has taken the request: from now on only the final completion ends the slot.
+    /// Notes that the driver has taken the request: from now on only the final completion ends the
+    /// slot.
     pub(crate) fn pushed(&mut self, key: Key) {
         let slot = self.find_mut(key).expect("a pushed operation has a slot");
         assert_eq!(slot.state, SlotState::Waiting, "{key:?} was pushed twice");
@@ -134,18 +135,18 @@ impl Slots {
         };
         match slot.state {
             SlotState::Waiting => {
-                slot.state = SlotState::Answered;
-                CancelStep::AnswerNow
+                slot.state = SlotState::Withdrawn;
+                CancelStep::Withdraw
             }
             SlotState::InFlight => {
                 slot.state = SlotState::Cancelling;
                 CancelStep::AskDriver
             }
-            SlotState::Answered | SlotState::Cancelling => CancelStep::Nothing,
+            SlotState::Withdrawn | SlotState::Cancelling => CancelStep::Nothing,
         }
     }
 
-    /// Finds who a completion is for. A final one ends the slot.
+    /// Finds the recipient of a completion. A final one ends the slot.
     pub(crate) fn complete(&mut self, completion: Completion) -> Option<Recipient> {
         let Completion { key, result: _, flags } = completion;
         let Some(slot) = self.find_mut(key) else {
@@ -156,7 +157,7 @@ impl Slots {
             return None;
         };
         let is_known = matches!(slot.state, SlotState::InFlight | SlotState::Cancelling);
-        assert!(is_known, "{key:?} was answered while {:?}", slot.state);
+        assert!(is_known, "{key:?} has completed while {:?}", slot.state);
         assert_eq!(slot.tag, key.tag(), "{key:?} has another tag than its slot");
         slot.is_suspect = false;
         if flags.more() {
@@ -169,7 +170,7 @@ impl Slots {
     /// Ends the slot of an operation that never reached the driver.
     pub(crate) fn remove_unpushed(&mut self, key: Key) -> Recipient {
         let slot = self.find_mut(key).expect("a waiting operation has a slot");
-        let is_unknown = matches!(slot.state, SlotState::Waiting | SlotState::Answered);
+        let is_unknown = matches!(slot.state, SlotState::Waiting | SlotState::Withdrawn);
         assert!(is_unknown, "{key:?} is known to the driver: {:?}", slot.state);
         self.remove(key)
     }
@@ -226,7 +227,7 @@ impl Slots {
         let slots_count = self.generations.len();
         let cursor = if cursor < slots_count { cursor } else { 0 };
         let end = slots_count.min(cursor + count_max);
-        // One that has completed since is no suspect any more, and waits for its turn.
+        // An operation that has completed since is no suspect any more, and waits for its turn.
         let is_still = |key: &&Key| self.find(**key).is_some_and(|slot| slot.is_suspect);
         let suspects = suspects.iter().filter(is_still);
         let mut watched: Vec<Watched> =
@@ -238,8 +239,8 @@ impl Slots {
         (watched, end)
     }
 
-    /// Notes that an operation has reason to answer: its descriptor is ready, or it was cancelled
-    /// again. Returns whether it was noted before, with no completion since.
+    /// Notes that an operation should complete: its descriptor is ready, or it was cancelled again.
+    /// Returns whether it was noted before, with no completion since.
     pub(crate) fn suspect(&mut self, key: Key) -> bool {
         self.find_mut(key).is_some_and(|slot| std::mem::replace(&mut slot.is_suspect, true))
     }
@@ -249,12 +250,12 @@ impl Slots {
         self.find(key).is_some_and(|slot| slot.state == SlotState::Cancelling)
     }
 
-    /// Whether the owner asks again when the operation ends as cancelled, at no loss.
+    /// Whether the owner submits again, without a loss, when the operation ends as cancelled.
     pub(crate) fn is_repeatable(&self, key: Key) -> bool {
         self.find(key).is_some_and(|slot| slot.is_repeatable)
     }
 
-    /// Operations in flight whose owners ask again when they end as cancelled, at no loss.
+    /// Operations in flight whose owners submit again, without a loss, when they end as cancelled.
     pub(crate) fn repeatable_keys(&self) -> Vec<Key> {
         let in_flight = self.slots.iter().filter(|(_, slot)| slot.state == SlotState::InFlight);
         let repeatable = in_flight.filter(|(_, slot)| slot.is_repeatable);
@@ -289,7 +290,7 @@ impl Slots {
         self.index_max = index_max;
     }
 
-    /// Completions that named no living slot.
+    /// Completions that matched no slot.
     pub(crate) fn stale_completions(&self) -> u64 {
         self.stale_completions
     }
@@ -361,7 +362,7 @@ pub(super) mod tests {
         Completion { key, result: 0, flags }
     }
 
-    /// Goal: a reused slot never receives its former tenant's completion (H35).
+    /// Goal: a reused slot never receives the completion of its former operation (H35).
     /// Method: end an operation, start another in the same slot, complete the first again.
     /// Kills: `remove` leaving the generation alone; `find_mut` comparing the index only.
     #[test]
@@ -390,7 +391,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Goal: generations run round without confusion.
+    /// Goal: generations wrap without confusion.
     /// Method: start at the last generation. Kills: `+ 1` without wrapping.
     #[test]
     fn generations_wrap_without_confusion() {

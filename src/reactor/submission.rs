@@ -213,12 +213,13 @@ mod tests {
     use super::super::slots::tests::Unwatched;
     use super::*;
 
-    /// Goal: withdrawing costs O(1) amortised, and the line does not keep what was withdrawn.
+    /// Goal: withdrawing costs O(1) amortised, and the queue does not keep what was withdrawn.
     ///
     /// Method: 10 000 waiting receives withdrawn oldest first, newest first and in a scattered
-    /// order; count the requests that are looked at, and compare the line with what still waits.
+    /// order; count the requests that are looked at, and compare the queue with what still waits.
     ///
-    /// Kills: a search of the line for each withdrawal (10⁸ looks); a line that is never compacted.
+    /// Kills: a search of the queue for each withdrawal (10⁸ looks); a queue that is never
+    /// compacted.
     #[test]
     fn withdrawing_walks_the_line_a_bounded_number_of_times() {
         const COUNT: usize = 10_000;
@@ -234,7 +235,7 @@ mod tests {
             let mut looks_count = 0;
             for nth in 0..COUNT {
                 let key = keys[order(nth)];
-                assert_eq!(slots.cancel(key), CancelStep::AnswerNow);
+                assert_eq!(slots.cancel(key), CancelStep::Withdraw);
                 looks_count += submission.withdraw(key, &slots);
                 let live_count = COUNT - 1 - nth;
                 let len = submission.waiting.borrow().len();

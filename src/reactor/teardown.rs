@@ -35,7 +35,8 @@ impl Reactor {
         }
         self.ended_ns.set(Some(self.turn_ns.get()));
         self.home.end();
-        // What callbacks own goes with the tasks: a stream among it may still have bytes to send.
+        // Callbacks are dropped with the tasks: a stream that one owns may still have bytes to
+        // send.
         self.end_timers(|expiry| match expiry {
             Expiry::Wake(_) => true,
             Expiry::Call(owner) => !owner.outlives_tasks(),
@@ -65,7 +66,7 @@ impl Reactor {
         }
         self.phase.set(ReactorPhase::Draining);
         self.end_timers(|_| true);
-        self.answer_waiting();
+        self.complete_waiting();
         let deadline_ns = self.now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
         // Submitting is refused, so what is left fails and is reported.
@@ -75,13 +76,14 @@ impl Reactor {
     }
 
     /// Expires timers early: lingering sockets reset and report what they could not send, and
-    /// others find the loop closed. Some of it is user code (a callback's captures), which may
+    /// others find the loop closed. This may run user code (a callback's captures), which may
     /// panic.
     fn end_timers(&self, is_wanted: impl Fn(&Expiry) -> bool) {
         let pending = self.timers.borrow_mut().take(is_wanted);
         for expiry in pending {
             let end = || match expiry {
-                // Its future may be on another loop, and finds out there that this one has ended.
+                // Its future may be on another loop. Its next poll there returns that this one
+                // ended.
                 Expiry::Wake(waker) => self.deferred.wake(waker),
                 Expiry::Call(owner) => owner.expire(),
             };
@@ -91,8 +93,8 @@ impl Reactor {
         }
     }
 
-    /// Operations that never reached the driver are over at once.
-    pub(super) fn answer_waiting(&self) {
+    /// Ends the operations that never reached the driver.
+    pub(super) fn complete_waiting(&self) {
         self.submission.withdraw_all(&self.slots.borrow());
         self.complete_withdrawn();
     }
@@ -104,7 +106,7 @@ impl Reactor {
                 self.driver.borrow_mut().as_mut().expect("open until closed").cancel(key);
             }
             let again_ns = (self.now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
-            // A cancel that the kernel has not been given yet is not repeated.
+            // A cancel that the kernel does not have yet is not repeated.
             while self.slots.borrow().len() > 0
                 && (self.now_ns() < again_ns || self.has_cancels() && self.now_ns() < deadline_ns)
             {
@@ -140,8 +142,9 @@ impl Reactor {
         }
     }
 
-    /// Answers the operations that the kernel has not let go of, for futures that are polled
-    /// elsewhere. The owners are never dropped, so the memory and the descriptors it may use stay.
+    /// Ends the operations that the kernel has not let go of, for futures that are polled
+    /// elsewhere. The owners are never dropped, so the memory and the descriptors that it may use
+    /// stay.
     fn abandon_stuck(&self) {
         let stuck = self.slots.borrow_mut().take_all();
         for Recipient { owner, tag, .. } in stuck {

@@ -20,7 +20,7 @@ impl Reactor {
         self.turn_ns.get()
     }
 
-    /// If the loop has ended, and with it the timers of tasks: the clock as its last turn had it. A
+    /// The clock as the last turn had it, if the loop has ended, and with it the timers of tasks. A
     /// timer that is set from now on never fires.
     pub(crate) fn ended_ns(&self) -> Option<u64> {
         self.ended_ns.get()
@@ -62,7 +62,7 @@ impl Reactor {
         drop(removed); // as above
     }
 
-    /// Collects what is due, in order of deadline and of setting. Returns how many there were.
+    /// Expires the timers that are due, in order of deadline and of setting. Returns how many.
     pub(crate) fn expire_timers(&self) -> usize {
         let now_ns = self.turn_ns.get();
         self.run_watchdog(now_ns);

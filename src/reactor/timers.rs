@@ -1,6 +1,6 @@
-//! When something is due.
+//! Timers: a heap of deadlines.
 //!
-//! A heap keyed `(deadline, sequence)` in which every entry knows its place, so that a cancelled
+//! A heap keyed `(deadline, sequence)` in which every entry stores its index, so that a cancelled
 //! timer is removed at once and leaves nothing behind. Timers never expire early, equal deadlines
 //! expire in the order they were set, and a deadline in the past expires in the next turn.
 //!
@@ -11,8 +11,8 @@
 //! **Invariant.** `entries[heap[i].entry].position == i` for every `i` (checked by `check` after
 //! each step of the model test).
 //!
-//! **Absent on purpose.** No clock: the caller says what time it is. No user code: what expired is
-//! handed to the caller, who runs it once this table is no longer borrowed.
+//! **Absent on purpose.** No clock: the caller passes the time. No user code: what expired is
+//! returned to the caller, which runs it once this table is no longer borrowed.
 
 use std::rc::Rc;
 use std::task::Waker;
@@ -38,19 +38,19 @@ pub(crate) struct TimerKey {
     sequence: u64,
 }
 
-/// What is owed when a timer expires.
+/// The action of a timer that expires.
 pub(crate) enum Expiry {
     Wake(Waker),
     Call(Rc<dyn Expire>),
 }
 
-/// What `look` sees.
+/// Whether a timer is pending, as `look` finds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Pending {
     No,
     Yes,
-    /// Pending, and wakes somebody else.
+    /// Pending, and wakes another waker.
     ForAnother,
 }
 

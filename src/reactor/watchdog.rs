@@ -8,11 +8,11 @@
 //!
 //! **Wake-ups.** Once a second, a share of the operations in flight is looked at with one
 //! `poll(2)`. One whose descriptor has been ready at two looks in a row, without a completion in
-//! between, is cancelled. Owners of receives, accepts and polls ask again, which loses nothing:
+//! between, is cancelled. Owners of receives, accepts and polls submit again, which loses nothing:
 //! what was read by then has been reported, and the rest is still in the socket. A send or a
-//! connect ends with an error, because a cancelled send may have sent bytes without saying so
-//! (H32). So it is cancelled only if the loop has taken in, between the two looks, all that the
-//! kernel had: an enter brings a limited number of completions (H09), and a loop whose turns last
+//! connect ends with an error, because a cancelled send may have sent bytes without reporting it
+//! (H32). So it is cancelled only if the loop has taken, between the two looks, all completions of
+//! the kernel: an enter brings a limited number of completions (H09), and a loop whose turns last
 //! seconds may be behind. A full pass over n operations takes the larger of [`LOOKS_PER_PASS`] and
 //! n / [`LOOK_OPS_MAX`] seconds. The read of the driver's eventfd is looked at as well.
 //!
@@ -21,8 +21,8 @@
 //! ended are dropped without a system call.
 //!
 //! **Completions.** When the kernel's count of dropped completions has grown, every receive, accept
-//! and poll in flight is cancelled, to be asked for again. One that has answered nothing after
-//! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken in all that the kernel had, is the
+//! and poll in flight is cancelled, to be submitted again. One that has not completed after
+//! [`CANCELS_BEFORE_SILENT`] cancels, when the loop has taken all completions of the kernel, is the
 //! one whose completion was dropped: it ends with `EBADR`, and the memory that it names is leaked,
 //! because only a final completion ends a loan. All others go on. Sends and connects are found by
 //! the looks.
@@ -57,7 +57,7 @@ const REPEATS_PER_TURN_MAX: usize = 256;
 const CANCELS_BEFORE_SILENT: u32 = 3;
 
 impl Reactor {
-    /// When a sleep has to end for the watchdog's sake.
+    /// When a sleep has to end for the watchdog.
     pub(super) fn watchdog_due_ns(&self) -> Option<u64> {
         let mut watchdog = self.watchdog.borrow_mut();
         if !watchdog.is_needed {
@@ -76,7 +76,8 @@ impl Reactor {
         if !watchdog.is_needed {
             return;
         }
-        // Two for one: the queue shrinks to what has not ended, whatever the order.
+        // At most two are dropped for one that is added, so the queue shrinks to what has not
+        // ended.
         self.drop_ended(&mut watchdog, 2);
         let again_ns = self.turn_ns() + CANCEL_AGAIN_NS;
         watchdog.cancels.push_back(Cancel { key, again_ns, count: 1 });
@@ -123,8 +124,7 @@ impl Reactor {
             if !self.slots.borrow().is_cancelling(cancel.key) {
                 continue;
             }
-            // One that has answered since the last cancel is alive: it was the cancel that was
-            // lost.
+            // An operation that has completed since the last cancel is alive: the cancel was lost.
             let was_silent = self.slots.borrow_mut().suspect(cancel.key) || cancel.count == 1;
             let has_dropped = watchdog.stats.dropped_completions > 0;
             let may_be_silent = was_silent && has_dropped && has_caught_up;
@@ -148,13 +148,13 @@ impl Reactor {
         }
     }
 
-    /// Ends an operation whose completion the kernel has dropped. What it names stays lent.
+    /// Ends an operation whose completion the kernel has dropped. Its memory stays lent.
     fn give_up(&self, key: Key) {
         let Recipient { owner, tag, .. } = self.slots.borrow_mut().remove_silent(key);
         owner.abandon(tag, errno::EBADR);
     }
 
-    /// Asks again, a few at a time, for what may have lost its completion.
+    /// Cancels, a few at a time, the operations that may have lost their completion.
     fn check_after_drop(&self) {
         let dropped_count =
             self.driver.borrow_mut().as_mut().map_or(0, driver::Driver::dropped_count);

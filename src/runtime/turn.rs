@@ -43,7 +43,7 @@ impl Core {
     pub(super) fn turn(&self, poll_main: impl FnMut()) {
         self.turns.set(self.turns.get() + 1);
         let progress = self.try_turn(poll_main).unwrap_or_else(|error| {
-            self.reactor.break_down(&error);
+            self.reactor.fail_driver(&error);
             1
         });
         self.back_off_if_spinning(progress);
@@ -85,7 +85,7 @@ impl Core {
     /// next one.
     pub(super) fn submit_pending(&self) {
         if let Err(error) = self.reactor.submit_pending() {
-            self.reactor.break_down(&error);
+            self.reactor.fail_driver(&error);
         }
     }
 
