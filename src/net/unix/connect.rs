@@ -8,22 +8,8 @@
 //! The drivers cannot wait either. io_uring (Linux 6.18) retries such a connect 128 times and then
 //! uses one kernel thread for each, up to `RLIMIT_NPROC`; if the socket has `O_NONBLOCK`, it
 //! returns `EAGAIN` after the retries. On epoll no edge ever comes. So connects that meet a full
-//! backlog wait in a line, one per address and loop, and only the first of the line retries.
-//!
-//! ```text
-//!  no line ── EAGAIN ──▶ waiting ── its turn ──▶ connect(2) ── done ──▶ the next one's turn
-//!                            ▲                     │ EAGAIN
-//!                            └──── a pause ────────┘
-//! ```
-//!
-//! The pause doubles while no connect succeeds, from [`PAUSE_MIN_NS`] to [`PAUSE_MAX_NS`], and is
-//! short again after a success. So a line moves about as fast as the listener accepts, and costs
-//! one system call per pause whatever its length. The order of the line is not strict: several of
-//! its connects may be awake at once.
-//!
-//! **Invariant.** While a connect of the line waits and has not been woken, the timer of the line
-//! is set. So a connect that was woken and is not polled, or was dropped, delays the others by one
-//! pause.
+//! backlog wait in a queue, one per address and loop, and only its first one retries. The rules of
+//! the queue are in [`ConnectQueue`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,13 +22,10 @@ use std::task::{Poll, Waker};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::addr;
+use super::connect_queue::{ConnectQueue, LeaveEffects, QueueEffects};
 use crate::reactor::{Expire, Reactor, TimerKey};
 use crate::task::coop;
-use crate::task::wait_list::{self, WaitList, WaiterId};
-
-/// The pauses of a line whose first connect meets a full backlog.
-const PAUSE_MIN_NS: u64 = 50_000;
-const PAUSE_MAX_NS: u64 = 16_000_000;
+use crate::task::wait_list::{self, WaiterId};
 
 /// Connects a new socket to the listener at `path`.
 pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<OwnedFd> {
@@ -50,8 +33,8 @@ pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<Ow
         Ok(made) => made,
         Err(error) => return coop::ready(Err(error)).await,
     };
-    let mut waiting = ConnectWait { reactor, addr, socket: Some(socket), line: None };
-    coop::leaf_fn(reactor.home(), |cx| waiting.poll(cx.waker())).await
+    let mut wait = ConnectWait { reactor, addr, socket: Some(socket), member: None };
+    coop::leaf_fn(reactor.home(), |cx| wait.poll(cx.waker())).await
 }
 
 fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {
@@ -61,30 +44,30 @@ fn socket_for(path: &Path) -> io::Result<(Socket, SockAddr)> {
 }
 
 /// The address of the loop in memory, and the address of the listener.
-type LineKey = (usize, Vec<u8>);
+type QueueKey = (usize, Vec<u8>);
 
 thread_local! {
-    /// The lines of this thread's loops. A line is here while a connect waits in it.
-    static LINES: RefCell<BTreeMap<LineKey, Rc<Line>>> = const { RefCell::new(BTreeMap::new()) };
+    /// The queues of this thread's loops. A queue is here while it has a member.
+    static QUEUES: RefCell<BTreeMap<QueueKey, Rc<AddressQueue>>> =
+        const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Connects that wait for room in the backlog of one listener.
-struct Line {
+/// Connects that wait for room in the backlog of one listener. Performs what [`ConnectQueue`]
+/// decides.
+struct AddressQueue {
     reactor: Rc<Reactor>,
-    key: LineKey,
-    waiters: RefCell<WaitList>,
-    members_count: Cell<usize>,
+    key: QueueKey,
+    queue: RefCell<ConnectQueue>,
     timer: Cell<Option<TimerKey>>,
-    pause_ns: Cell<u64>,
 }
 
-/// One connect that waits.
+/// One connect, and its place in a queue if it waits.
 struct ConnectWait<'a> {
     reactor: &'a Rc<Reactor>,
     addr: SockAddr,
     /// `None` once it has connected.
     socket: Option<Socket>,
-    line: Option<(Rc<Line>, WaiterId)>,
+    member: Option<(Rc<AddressQueue>, WaiterId)>,
 }
 
 impl ConnectWait<'_> {
@@ -103,9 +86,9 @@ impl ConnectWait<'_> {
                 self.wait(waker)
             }
             result => {
-                if let Some((line, _)) = &self.line {
-                    line.pause_ns.set(PAUSE_MIN_NS);
-                    line.wake_next();
+                if let Some((owner, _)) = &self.member {
+                    let effects = owner.queue.borrow_mut().succeeded();
+                    owner.perform(effects);
                 }
                 let socket = self.socket.take().expect("looked at above");
                 Poll::Ready(result.map(|()| socket.into()))
@@ -115,24 +98,25 @@ impl ConnectWait<'_> {
 
     /// Whether no other connect to the same address is before this one.
     fn is_its_turn(&self) -> bool {
-        match &self.line {
-            Some((line, waiter_id)) => line.waiters.borrow().is_first_awake(waiter_id),
-            None => LINES.with_borrow(|lines| !lines.contains_key(&self.key())),
+        match &self.member {
+            Some((owner, waiter_id)) => owner.queue.borrow().is_turn(waiter_id),
+            None => QUEUES.with_borrow(|queues| !queues.contains_key(&self.key())),
         }
     }
 
     fn wait(&mut self, waker: &Waker) -> Poll<io::Result<OwnedFd>> {
-        if self.line.is_none() {
-            let line = Line::join(self.reactor, self.key());
-            self.line = Some((line, WaiterId::default()));
+        if self.member.is_none() {
+            let owner = AddressQueue::join(self.reactor, self.key());
+            self.member = Some((owner, WaiterId::default()));
         }
-        let (line, waiter_id) = self.line.as_mut().expect("joined above");
-        wait_list::wait_in(&line.waiters, |list| list, waiter_id, waker);
-        line.set_timer();
+        let (owner, waiter_id) = self.member.as_mut().expect("joined above");
+        wait_list::wait_in(&owner.queue, ConnectQueue::waiters, waiter_id, waker);
+        let effects = owner.queue.borrow_mut().waits();
+        owner.perform(effects);
         Poll::Pending
     }
 
-    fn key(&self) -> LineKey {
+    fn key(&self) -> QueueKey {
         let bytes = self.addr.as_pathname().map(|path| path.as_os_str().as_encoded_bytes());
         let name = bytes.or_else(|| self.addr.as_abstract_namespace()).unwrap_or_default();
         // The zero byte, which no path has, distinguishes abstract names from paths.
@@ -144,76 +128,60 @@ impl ConnectWait<'_> {
 
 impl Drop for ConnectWait<'_> {
     fn drop(&mut self) {
-        if let Some((line, mut waiter_id)) = self.line.take() {
-            let waker = line.waiters.borrow_mut().leave(&mut waiter_id);
-            drop(waker); // user code: not under the borrow
-            line.leave();
+        if let Some((owner, mut waiter_id)) = self.member.take() {
+            owner.leave(&mut waiter_id);
         }
     }
 }
 
-impl Line {
-    fn join(reactor: &Rc<Reactor>, key: LineKey) -> Rc<Line> {
-        let line = LINES.with_borrow_mut(|lines| {
-            let line = lines.entry(key.clone()).or_insert_with(|| {
-                Rc::new(Line {
+impl AddressQueue {
+    fn join(reactor: &Rc<Reactor>, key: QueueKey) -> Rc<AddressQueue> {
+        let owner = QUEUES.with_borrow_mut(|queues| {
+            let owner = queues.entry(key.clone()).or_insert_with(|| {
+                Rc::new(AddressQueue {
                     reactor: Rc::clone(reactor),
                     key,
-                    waiters: RefCell::default(),
-                    members_count: Cell::new(0),
+                    queue: RefCell::default(),
                     timer: Cell::new(None),
-                    pause_ns: Cell::new(PAUSE_MIN_NS),
                 })
             });
-            Rc::clone(line)
+            Rc::clone(owner)
         });
-        line.members_count.set(line.members_count.get() + 1);
-        line
+        owner.queue.borrow_mut().join();
+        owner
     }
 
-    fn leave(&self) {
-        self.members_count.set(self.members_count.get() - 1);
-        if self.members_count.get() > 0 {
-            return;
+    fn leave(&self, waiter_id: &mut WaiterId) {
+        let effects = self.queue.borrow_mut().leave(waiter_id);
+        let LeaveEffects { waker, is_empty, remove_timer } = effects;
+        if is_empty {
+            // If the thread is ending, the table and its queues are gone.
+            let removed = QUEUES.try_with(|queues| queues.borrow_mut().remove(&self.key));
+            drop(removed);
         }
-        // If the thread is ending, the table and its lines are gone.
-        let removed = LINES.try_with(|lines| lines.borrow_mut().remove(&self.key));
-        if let Some(timer) = self.timer.take() {
-            self.reactor.remove_timer(timer);
+        if remove_timer {
+            self.reactor.remove_timer(self.timer.take().expect("the timer is set"));
         }
-        drop(removed);
+        drop(waker); // user code, which may join the next queue of this address
     }
 
-    /// Wakes the first connect that waits. If it is not polled, the timer wakes the next one.
-    fn wake_next(self: &Rc<Self>) {
-        let woken = self.waiters.borrow_mut().wake_first();
+    /// Performs the effects of a transition. Nothing is borrowed.
+    fn perform(self: &Rc<Self>, effects: QueueEffects) {
+        let QueueEffects { woken, set_timer_ns } = effects;
         woken.for_each(|waker| self.reactor.wake_deferred(Some(waker)));
-        if self.waiters.borrow().is_waiting() {
-            self.set_timer();
+        if let Some(pause_ns) = set_timer_ns {
+            let at_ns = self.reactor.now_ns() + pause_ns;
+            self.timer.set(Some(self.reactor.expire_at(at_ns, Rc::clone(self) as Rc<_>)));
         }
-    }
-
-    fn set_timer(self: &Rc<Self>) {
-        if self.timer.get().is_some() {
-            return;
-        }
-        let pause_ns = self.pause_ns.get();
-        self.pause_ns.set(PAUSE_MAX_NS.min(2 * pause_ns));
-        let at_ns = self.reactor.now_ns() + pause_ns;
-        self.timer.set(Some(self.reactor.expire_at(at_ns, Rc::clone(self) as Rc<_>)));
     }
 }
 
-impl Expire for Line {
+impl Expire for AddressQueue {
     fn expire(self: Rc<Self>) {
         self.timer.set(None);
-        if self.reactor.is_accepting() {
-            return self.wake_next();
-        }
-        let woken = self.waiters.borrow_mut().wake_all();
-        for waker in woken {
-            self.reactor.wake_deferred(Some(waker)); // each finds that the loop has ended
-        }
+        let is_accepting = self.reactor.is_accepting();
+        let effects = self.queue.borrow_mut().expired(is_accepting);
+        self.perform(effects);
     }
 
     fn outlives_tasks(&self) -> bool {

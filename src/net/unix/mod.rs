@@ -6,6 +6,7 @@
 mod addr;
 mod bound_path;
 mod connect;
+mod connect_queue;
 mod listener;
 mod recv;
 mod send;
