@@ -72,6 +72,14 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+impl TimerKey {
+    /// A key of no timer.
+    pub(crate) fn for_tests(sequence: u64) -> TimerKey {
+        TimerKey { entry: 0, sequence }
+    }
+}
+
 impl Timers {
     pub(crate) fn insert(&mut self, deadline_ns: u64, expiry: Expiry) -> TimerKey {
         let position = self.heap.len();

@@ -16,7 +16,6 @@ const WIDE_FILES: &[&str] = &[
     "loadtest/",
     "src/net/socket/handover.rs",
     "src/net/socket/idle.rs",
-    "src/net/socket/recv.rs",
     "src/net/socket/stream.rs",
 ];
 

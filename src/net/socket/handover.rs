@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::recv::RecvLeave;
 use super::stream::Socket;
 use crate::task::{coop, yield_now};
 
@@ -58,5 +59,23 @@ impl Socket {
             Some(code) => Poll::Ready(Err(self.reactor.error_of(code))),
             None => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Ends the receive without throwing anything away, and waits until none is in flight.
+    fn poll_received_all(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let step = self.recv.borrow_mut().leave(cx.waker());
+        let RecvLeave::Wait { cancel, is_new_reader } = step else { return Poll::Ready(()) };
+        if let Some(key) = cancel {
+            self.reactor.cancel(key);
+        }
+        if is_new_reader {
+            self.set_reader(cx.waker());
+        }
+        Poll::Pending
+    }
+
+    /// Takes all that no reader has taken.
+    fn take_received(&self) -> Vec<u8> {
+        self.recv.borrow_mut().take_received()
     }
 }

@@ -20,6 +20,7 @@ pub(super) mod recv;
 pub(super) mod recv_queue;
 pub(super) mod send;
 pub(super) mod stream;
+mod timers;
 pub(super) mod transfer;
 
 #[cfg(test)]

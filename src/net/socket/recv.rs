@@ -1,22 +1,29 @@
-//! The reading side of a socket.
+//! The receiving side of a socket: a state machine without a reactor.
 //!
 //! One multishot receive, armed at the first read and owned by the socket. Filled buffers queue
-//! here until somebody takes them; dropping a reader loses nothing.
+//! here until a reader takes them; dropping a reader loses nothing.
 //!
 //! ```text
-//!             read, queue empty                  final completion
-//!   Idle ─────────────────────▶ Multishot ───────────────────────────────▶ Idle
-//!    ▲ │                            │ queue full, tasks have run            ▲
-//!    │ │ ... after ENOBUFS          ▼                                       │
-//!    │ └──────▶ Private        Cancelling ── final completion (or bytes) ───┤
-//!    │             └──────────── completion, at once ───────────────────────┘
+//!         arm                  armed                            final completion
+//!  Idle ───────▶ (submitting) ───────▶ Multishot { key } ────────────────────────────▶ Idle
+//!   ▲ │                                  │ full queue, stop, leave: cancel             ▲
+//!   │ │                                  ▼                                             │
+//!   │ │                                Multishot { no key } ── final completion ───────┤
+//!   │ │   after ENOBUFS                                                                │
+//!   │ └─────────▶ (submitting) ───────▶ Private { key, target } ── completion ─────────┘
+//!   └── the submission failed
 //!
-//!   which receive is next       poll first?   after
+//!   which receive is next       polls first?  after
 //!   Shared    multishot         if the pool   the start, bytes
 //!                               is empty
 //!   Private   RecvInto          no: at once   ENOBUFS; a private buffer filled, and no pool
 //!   Quiet     multishot         yes           a private receive that found nothing (EAGAIN)
 //! ```
+//!
+//! The transitions are the methods of [`RecvSide`]. They return what is left to do: a waker to
+//! wake, an operation to cancel, a receive to arm. [`Socket`](super::stream::Socket) performs that
+//! once its borrow of this value has ended. A key is in the state while a cancel is possible, and
+//! the cancel takes it: so a receive is cancelled at most once.
 //!
 //! - **Backpressure.** When the queue is full ([`RecvQueue::is_full`]) and still is after the ready
 //!   tasks have run, the receive is cancelled, and armed again when the reader has taken all of it,
@@ -27,68 +34,73 @@
 //!   holds every buffer of the pool. That receive never waits. If nothing was there, the multishot
 //!   is armed again and polls first: it looks for a buffer only when bytes have come. So an idle
 //!   socket holds no memory, and an empty pool makes no socket spin.
-//! - **A final completion may carry bytes** (H49). The state says nothing about success.
+//! - **A final completion may carry bytes** (H49). The state does not depend on the result.
 //!
-//! **Invariant.** At most one receive is in flight per socket (H43): a request is submitted in
-//! `Idle` only. While `Private`, its buffer is neither touched nor dropped.
+//! **Invariant.** At most one receive is in flight per socket (H43): `arm` returns a request in
+//! `Idle` only. While `Private`, its buffer is neither touched nor dropped. Both are checked in all
+//! reachable states (`tests::receiving_keeps_its_invariants_in_every_state`).
+//!
+//! **Absent on purpose.** The reactor, and user code: wakers are returned, never woken, cloned or
+//! dropped here.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::os::fd::BorrowedFd;
+use std::task::Waker;
 
-use super::idle::Idle;
+use super::idle::{IdleFired, IdleTimeout};
 use super::recv_queue::RecvQueue;
-use super::stream::{Socket, SocketOp};
 use crate::buf::{Pool, RecvBuf};
-use crate::driver::request::Key;
+use crate::driver::request::{Key, Request};
 use crate::op::OpResult;
 use crate::op::recv::{self, Received};
+use crate::reactor::TimerKey;
 
 /// Buffers that the kernel fills for one multishot receive before it waits for the socket again
 /// (`MULTISHOT_MAX_RETRY`, H53).
 ///
-/// On a Unix socket it may then miss the end: up to 6.12.85 and 6.18.44 at least, a wake-up that came
-/// before the last of the bytes were read is not looked for again (H54). So a receive that has filled as
-/// many in a row is armed anew there, which makes the kernel look.
+/// On a Unix socket it may then miss the end: up to 6.12.85 and 6.18.44 at least, a wake-up that
+/// came before the last of the bytes were read is not looked for again (H54). So a receive that has
+/// filled as many in a row is armed anew there, which makes the kernel look.
 const MULTISHOT_RETRIES: u8 = 32;
 
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct RecvSide {
     queue: RecvQueue,
-    armed: RecvState,
-    next: Next,
-    /// Whether `settle_reading` is due.
+    state: RecvState,
+    next: NextRecv,
+    /// Whether a call of `settle` is due.
     is_settling: bool,
     /// Completions of the multishot since the reader last took something.
     burst_count: u8,
     /// A burst has reached [`MULTISHOT_RETRIES`].
     is_spent: bool,
-    /// Nobody will read again: what still arrives is thrown away.
+    /// There will be no reader: what still arrives is thrown away.
     is_unwanted: bool,
     /// The descriptor is about to be handed over: no further receive is armed.
     is_leaving: bool,
-    end: Option<End>,
+    end: Option<RecvEnd>,
     reader: Option<Waker>,
-    pub(super) idle: Option<Box<Idle>>,
+    /// Boxed, as most streams have none.
+    idle: Option<Box<IdleTimeout>>,
 }
 
+/// What is in flight. Without a key it is being submitted, or has been cancelled.
 #[derive(Default)]
 enum RecvState {
     #[default]
     Idle,
-    Multishot(Key),
+    Multishot {
+        key: Option<Key>,
+    },
     /// A receive into `target`, which belongs to the kernel until the completion.
     Private {
-        key: Key,
+        key: Option<Key>,
         target: Vec<u8>,
     },
-    Cancelling,
 }
 
 /// Which receive fits when the next is armed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Next {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+enum NextRecv {
     /// The multishot.
     #[default]
     Shared,
@@ -99,310 +111,262 @@ enum Next {
 }
 
 /// Why there will be no more bytes, once the queue is empty.
-#[derive(Clone, Copy, Debug)]
-enum End {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum RecvEnd {
     Eof,
     Failed(i32),
 }
 
-impl Socket {
-    /// Takes the next filled buffer. An empty one is the end of the stream.
-    pub(in crate::net) fn poll_recv(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<RecvBuf>> {
-        let mut reading = self.reading.borrow_mut();
-        if let Some(buffer) = reading.queue.pop() {
-            reading.burst_count = 0;
-            return Poll::Ready(Ok(buffer));
+/// What a read finds.
+#[must_use]
+pub(super) enum RecvPoll {
+    Bytes(RecvBuf),
+    /// The peer has finished sending, and all of it has been read.
+    Eof,
+    /// The errno that has ended the connection.
+    Failed(i32),
+    /// The idle timeout has expired.
+    TimedOut,
+    Wait(RecvWait),
+}
+
+/// What a reader that has to wait still needs.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct RecvWait {
+    /// No receive is in flight: arm one first, and call `set_reader` only if that succeeds.
+    pub(super) must_arm: bool,
+    /// The waker that is kept is another one: call `set_reader` with a clone.
+    pub(super) is_new_reader: bool,
+    /// The idle timeout counts from now: call `idle_began`.
+    pub(super) begins_idle: bool,
+}
+
+/// What a completion leaves to do.
+#[must_use]
+#[derive(Default, Debug)]
+pub(super) struct RecvEffects {
+    pub(super) wake: Option<Waker>,
+    /// Call `settle` before the next enter.
+    pub(super) must_settle: bool,
+    /// The reader waits on: arm a receive, and call `take_reader` and wake it if that fails.
+    pub(super) must_arm: bool,
+}
+
+/// What the end of reading leaves to do.
+#[must_use]
+#[derive(Default, Debug)]
+pub(super) struct RecvStop {
+    pub(super) wake: Option<Waker>,
+    pub(super) cancel: Option<Key>,
+    pub(super) remove_timer: Option<TimerKey>,
+}
+
+/// What is to be done before the next enter.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecvSettle {
+    Nothing,
+    /// Tasks are still to run. Call `settle` again.
+    Later,
+    Cancel(Key),
+}
+
+/// How far the end of receiving before a handover has come.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RecvLeave {
+    /// Nothing is in flight.
+    Done,
+    /// Cancel this, unless it was before, and wait for the final completion.
+    Wait {
+        cancel: Option<Key>,
+        /// The waker that is kept is another one: call `set_reader` with a clone.
+        is_new_reader: bool,
+    },
+}
+
+impl RecvSide {
+    // ---- readers ---------------------------------------------------------------------------
+
+    /// Takes the next filled buffer, or prepares to wait for it.
+    pub(super) fn poll(&mut self, waker: &Waker) -> RecvPoll {
+        if let Some(buffer) = self.queue.pop() {
+            self.burst_count = 0;
+            return RecvPoll::Bytes(buffer);
         }
-        match reading.end {
-            Some(End::Eof) => Poll::Ready(Ok(RecvBuf::empty())),
-            Some(End::Failed(code)) => Poll::Ready(Err(self.reactor.error_of(code))),
-            None => {
-                drop(reading);
-                let outcome = ready!(self.poll_readable(cx));
-                Poll::Ready(Err(outcome.expect_err("there is nothing to read")))
-            }
+        match self.end {
+            Some(RecvEnd::Eof) => RecvPoll::Eof,
+            Some(RecvEnd::Failed(code)) => RecvPoll::Failed(code),
+            None if self.idle.as_mut().is_some_and(|idle| idle.take_expiry()) => RecvPoll::TimedOut,
+            None => RecvPoll::Wait(RecvWait {
+                must_arm: matches!(self.state, RecvState::Idle),
+                is_new_reader: self.is_new_reader(waker),
+                begins_idle: self.idle.is_some() && self.reader.is_none(),
+            }),
         }
     }
 
-    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream, or
-    /// an empty `target`.
-    pub(in crate::net) fn poll_peek(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        target: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if target.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        ready!(self.poll_readable(cx))?;
-        let reading = self.reading.borrow();
-        let count = reading.queue.copy_to(target);
-        match reading.end {
-            Some(End::Failed(code)) if count == 0 => Poll::Ready(Err(self.reactor.error_of(code))),
-            _ => Poll::Ready(Ok(count)),
-        }
+    /// Whether [`poll`](Self::poll) would return bytes, the end or an error.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.queue.is_empty() || self.end.is_some()
     }
 
-    /// Waits until [`poll_recv`](Self::poll_recv) has something to return: bytes, the end, or the
-    /// error that ended the connection.
-    pub(in crate::net) fn poll_readable(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut reading = self.reading.borrow_mut();
-        if !reading.queue.is_empty() || reading.end.is_some() {
-            return Poll::Ready(Ok(()));
+    /// Copies the first bytes into `target` and leaves them in place. Fails with the errno that has
+    /// ended the connection if there are none.
+    pub(super) fn peek(&self, target: &mut [u8]) -> Result<usize, i32> {
+        match (self.queue.copy_to(target), self.end) {
+            (0, Some(RecvEnd::Failed(code))) => Err(code),
+            (count, _) => Ok(count),
         }
-        if reading.idle.as_mut().is_some_and(|idle| idle.take_expiry()) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let is_idle_from_now = reading.idle.is_some() && reading.reader.is_none();
-        drop(reading);
-        if let Err(error) = self.arm_recv() {
-            return Poll::Ready(Err(error));
-        }
-        self.set_reader(cx.waker());
-        if is_idle_from_now {
-            self.idle_begins();
-        }
-        Poll::Pending
     }
 
     /// Puts back what a reader has not used, to be read next.
-    pub(super) fn unread(&self, buffer: RecvBuf) {
-        let may_keep = !self.reactor.pool().is_scarce();
-        self.reading.borrow_mut().queue.unread(buffer, may_keep);
+    pub(super) fn unread(&mut self, buffer: RecvBuf, pool: &Pool) {
+        self.queue.unread(buffer, !pool.is_scarce());
     }
 
     /// Puts back a copy of what a reader has copied and not used.
-    pub(super) fn unread_copy(&self, bytes: &[u8]) {
-        self.reading.borrow_mut().queue.unread_copy(bytes);
-    }
-
-    /// The multishot receive has something to say.
-    pub(super) fn received(self: &Rc<Self>, answer: OpResult) {
-        let more = answer.more;
-        let mut reading = self.reading.borrow_mut();
-        if more {
-            reading.burst_count = reading.burst_count.saturating_add(1);
-            reading.is_spent |= reading.burst_count == MULTISHOT_RETRIES;
-        } else {
-            reading.armed = RecvState::Idle;
-            (reading.burst_count, reading.is_spent) = (0, false);
-        }
-        reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
-        self.after_receive(reading);
-    }
-
-    /// The receive into a private buffer has ended.
-    pub(super) fn received_into(self: &Rc<Self>, answer: OpResult) {
-        let mut reading = self.reading.borrow_mut();
-        // A cancel leaves the state alone, so that the buffer stays where the kernel writes.
-        let RecvState::Private { target, .. } = std::mem::take(&mut reading.armed) else {
-            unreachable!("only `Private` has such a receive in flight");
-        };
-        let is_filled = answer.result == target.len() as i32;
-        let received = self.known(recv::finish_into(answer, target));
-        let next = match &received {
-            Received::Bytes(_) if is_filled && self.reactor.pool().available_count() == 0 => {
-                Next::Private
-            }
-            Received::Bytes(_) => Next::Shared,
-            _nothing => Next::Quiet,
-        };
-        reading.take_in(received, self.reactor.pool());
-        reading.next = next;
-        self.after_receive(reading);
-    }
-
-    /// What a receive has brought. The end of a connection that a send has found broken is no end: the
-    /// kernel returns a reset once, and the send was given it.
-    fn known(&self, received: Received) -> Received {
-        match received {
-            Received::End => self.broken().map_or(Received::End, Received::Failed),
-            Received::Failed(code) => Received::Failed(self.connection_error(code)),
-            other => other,
-        }
-    }
-
-    /// The receive into a private buffer will never end: the buffer is the kernel's for good.
-    pub(super) fn recv_into_abandoned(self: &Rc<Self>, answer: OpResult) {
-        let mut reading = self.reading.borrow_mut();
-        let RecvState::Private { target, .. } = std::mem::take(&mut reading.armed) else {
-            unreachable!("only `Private` has such a receive in flight");
-        };
-        std::mem::forget(target);
-        reading.take_in(self.known(recv::finish(answer)), self.reactor.pool());
-        self.after_receive(reading);
-    }
-
-    /// Cancels the receive and throws away what was queued: nobody will read again. Idempotent.
-    ///
-    /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut down.
-    pub(in crate::net) fn stop_reading(&self, is_exclusive: bool) {
-        self.remove_idle_timeout();
-        let mut reading = self.reading.borrow_mut();
-        reading.is_unwanted = true;
-        let key = match reading.armed {
-            RecvState::Multishot(key) => {
-                reading.armed = RecvState::Cancelling;
-                Some(key)
-            }
-            RecvState::Private { key, .. } => Some(key),
-            RecvState::Cancelling | RecvState::Idle => None,
-        };
-        let queue = std::mem::take(&mut reading.queue);
-        let reader = reading.reader.take();
-        drop(reading);
-        drop(queue); // buffers go back to the pool
-        self.reactor.wake_deferred(reader);
-        match key {
-            Some(key) if is_exclusive => self.reactor.end_recv(key, self.as_fd().as_raw_fd()),
-            Some(key) => self.reactor.cancel(key),
-            None => {}
-        }
-    }
-
-    /// Ends the receive without throwing anything away, and waits until none is in flight.
-    pub(super) fn poll_received_all(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut reading = self.reading.borrow_mut();
-        let is_first = !std::mem::replace(&mut reading.is_leaving, true);
-        let key = match reading.armed {
-            RecvState::Idle => return Poll::Ready(()),
-            RecvState::Multishot(key) => {
-                reading.armed = RecvState::Cancelling;
-                Some(key)
-            }
-            RecvState::Private { key, .. } if is_first => Some(key),
-            RecvState::Private { .. } | RecvState::Cancelling => None,
-        };
-        drop(reading);
-        if let Some(key) = key {
-            self.reactor.cancel(key);
-        }
-        self.set_reader(cx.waker());
-        Poll::Pending
-    }
-
-    /// Whether the connection is known to have ended, for reading.
-    pub(super) fn has_ended(&self) -> bool {
-        self.reading.borrow().end.is_some() || self.broken().is_some()
+    pub(super) fn unread_copy(&mut self, bytes: &[u8]) {
+        self.queue.unread_copy(bytes);
     }
 
     /// Takes all that no reader has taken.
-    pub(super) fn take_received(&self) -> Vec<u8> {
+    pub(super) fn take_received(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut reading = self.reading.borrow_mut();
-        while let Some(buffer) = reading.queue.pop() {
+        while let Some(buffer) = self.queue.pop() {
             bytes.extend_from_slice(&buffer);
         }
         bytes
     }
 
-    /// Wakes the reader if it has something to take; arms again if it still waits; slows down if
-    /// nobody takes anything.
-    fn after_receive(self: &Rc<Self>, mut reading: std::cell::RefMut<'_, Reading>) {
-        if reading.is_unwanted {
-            let unwanted = std::mem::take(&mut reading.queue);
-            drop(reading);
-            drop(unwanted);
-            return;
-        }
-        if !reading.queue.is_empty()
-            && let Some(idle) = &mut reading.idle
-        {
-            idle.forget_expiry();
-        }
-        let is_crowded = (reading.queue.is_full() || reading.is_spent)
-            && matches!(reading.armed, RecvState::Multishot(_));
-        let must_settle = is_crowded && !std::mem::replace(&mut reading.is_settling, true);
-        let is_idle = matches!(reading.armed, RecvState::Idle);
-        let has_news = match reading.is_leaving {
-            true => is_idle,
-            false => !reading.queue.is_empty() || reading.end.is_some(),
-        };
-        let reader = if has_news { reading.reader.take() } else { None };
-        let must_arm = reading.reader.is_some() && is_idle;
-        drop(reading);
-
-        self.reactor.wake_deferred(reader);
-        if must_settle {
-            self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
-        }
-        if must_arm && self.arm_recv().is_err() {
-            // The loop is closing or broken. The reader's next poll says so.
-            let reader = self.reading.borrow_mut().reader.take();
-            self.reactor.wake_deferred(reader);
-        }
-    }
-
-    /// Cancels the receive if more is queued than should be, now that the ready tasks have run, or if the
-    /// kernel may not look at the socket again.
-    pub(super) fn settle_reading(self: &Rc<Self>) {
-        let mut reading = self.reading.borrow_mut();
-        if !reading.is_settling {
-            return;
-        }
-        if !self.reactor.have_tasks_run() {
-            // A flush between two polls. The reader's may be still to come.
-            return self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
-        }
-        reading.is_settling = false;
-        let is_spent = std::mem::take(&mut reading.is_spent);
-        let RecvState::Multishot(key) = reading.armed else { return };
-        if reading.queue.is_full() || (is_spent && self.is_unix()) {
-            reading.armed = RecvState::Cancelling;
-            drop(reading);
-            self.reactor.cancel(key);
-        }
-    }
-
-    /// Has a receive in flight, whatever kind fits.
-    fn arm_recv(self: &Rc<Self>) -> io::Result<()> {
-        let mut reading = self.reading.borrow_mut();
-        if !matches!(reading.armed, RecvState::Idle) {
-            return Ok(()); // in flight, or on its way out: its final completion arms again
-        }
-        let owner = Rc::clone(self);
-        let pool = self.reactor.pool();
-        let next = std::mem::take(&mut reading.next);
-        reading.armed = if next == Next::Private {
-            let mut target = vec![0; pool.buffer_len() as usize];
-            let request = recv::request_into(&**self, &mut target);
-            let key = self.reactor.submit(owner, SocketOp::RecvInto.tag(), request)?;
-            RecvState::Private { key, target }
-        } else {
-            let poll_first = next == Next::Quiet || pool.available_count() == 0;
-            let request = recv::request(&**self, poll_first);
-            RecvState::Multishot(self.reactor.submit(owner, SocketOp::Recv.tag(), request)?)
-        };
-        Ok(())
-    }
-
-    fn set_reader(&self, waker: &Waker) {
-        let is_same = {
-            let reading = self.reading.borrow();
-            reading.reader.as_ref().is_some_and(|reader| reader.will_wake(waker))
-        };
-        if !is_same {
-            let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
-            let former = self.reading.borrow_mut().reader.replace(waker);
-            drop(former);
-        }
-    }
-}
-
-impl Reading {
-    /// Whether a read waits, or has been dropped since it began to.
-    pub(super) fn has_reader(&self) -> bool {
-        self.reader.is_some()
+    /// Keeps the waker of the reader that waits. Returns the former one.
+    #[must_use = "dropping a waker is user code"]
+    pub(super) fn set_reader(&mut self, waker: Waker) -> Option<Waker> {
+        self.reader.replace(waker)
     }
 
     pub(super) fn take_reader(&mut self) -> Option<Waker> {
         self.reader.take()
+    }
+
+    /// Whether the connection is known to have ended, for reading.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    // ---- receives --------------------------------------------------------------------------
+
+    /// The receive that fits, to be submitted at once. `None` if one is in flight: its final
+    /// completion arms again.
+    ///
+    /// Call [`armed`](Self::armed) with the outcome.
+    pub(super) fn arm(&mut self, fd: BorrowedFd<'_>, pool: &Pool) -> Option<Request> {
+        if !matches!(self.state, RecvState::Idle) {
+            return None;
+        }
+        let next = std::mem::take(&mut self.next);
+        if next == NextRecv::Private {
+            let mut target = vec![0; pool.buffer_len() as usize];
+            let request = recv::request_into(&fd, &mut target); // moving the `Vec` moves no byte
+            self.state = RecvState::Private { key: None, target };
+            return Some(request);
+        }
+        self.state = RecvState::Multishot { key: None };
+        let poll_first = next == NextRecv::Quiet || pool.available_count() == 0;
+        Some(recv::request(&fd, poll_first))
+    }
+
+    /// The request of [`arm`](Self::arm) has been submitted, or could not be.
+    pub(super) fn armed(&mut self, submitted: Option<Key>) {
+        match (&mut self.state, submitted) {
+            (state, None) => *state = RecvState::Idle,
+            (RecvState::Multishot { key } | RecvState::Private { key, .. }, Some(_)) => {
+                assert!(key.is_none(), "two receives in flight");
+                *key = submitted;
+            }
+            (RecvState::Idle, Some(key)) => unreachable!("{key:?} was not asked for"),
+        }
+    }
+
+    /// One completion of the receive in flight.
+    pub(super) fn complete(&mut self, answer: OpResult, pool: &Pool) -> RecvEffects {
+        match &mut self.state {
+            RecvState::Multishot { .. } if answer.more => {
+                self.burst_count = self.burst_count.saturating_add(1);
+                self.is_spent |= self.burst_count == MULTISHOT_RETRIES;
+                self.take_in(recv::finish(answer), pool);
+            }
+            RecvState::Multishot { .. } => {
+                self.state = RecvState::Idle;
+                (self.burst_count, self.is_spent) = (0, false);
+                self.take_in(recv::finish(answer), pool);
+            }
+            // A cancel leaves the buffer alone, so that it stays where the kernel writes.
+            RecvState::Private { target, .. } => {
+                let target = std::mem::take(target);
+                self.state = RecvState::Idle;
+                self.take_in_private(answer, target, pool);
+            }
+            RecvState::Idle => unreachable!("{answer:?} without a receive in flight"),
+        }
+        self.after_completion()
+    }
+
+    /// The receive in flight will never complete: a private buffer is the kernel's for good.
+    pub(super) fn abandon(&mut self, answer: OpResult, pool: &Pool) -> RecvEffects {
+        if let RecvState::Private { target, .. } = &mut self.state {
+            std::mem::forget(std::mem::take(target));
+        }
+        self.complete(answer, pool)
+    }
+
+    /// Cancels the receive if more is queued than should be, now that the ready tasks have run, or
+    /// if the kernel may not look at the socket again.
+    pub(super) fn settle(
+        &mut self,
+        have_tasks_run: bool,
+        is_unix: impl FnOnce() -> bool,
+    ) -> RecvSettle {
+        if !self.is_settling {
+            return RecvSettle::Nothing;
+        }
+        if !have_tasks_run {
+            return RecvSettle::Later; // a flush between two polls: the reader's may be to come
+        }
+        self.is_settling = false;
+        let is_spent = std::mem::take(&mut self.is_spent);
+        let RecvState::Multishot { key } = &mut self.state else { return RecvSettle::Nothing };
+        if key.is_some() && (self.queue.is_full() || (is_spent && is_unix())) {
+            return key.take().map_or(RecvSettle::Nothing, RecvSettle::Cancel);
+        }
+        RecvSettle::Nothing
+    }
+
+    /// Throws away what was queued and what still arrives: there will be no reader. Idempotent.
+    pub(super) fn stop(&mut self) -> RecvStop {
+        self.is_unwanted = true;
+        self.queue = RecvQueue::default(); // buffers go back to the pool
+        RecvStop {
+            wake: self.reader.take(),
+            cancel: self.state.take_key(),
+            remove_timer: self.remove_idle(),
+        }
+    }
+
+    /// Ends receiving without throwing anything away. From now on the reader is woken when nothing
+    /// is in flight.
+    pub(super) fn leave(&mut self, waker: &Waker) -> RecvLeave {
+        self.is_leaving = true;
+        if matches!(self.state, RecvState::Idle) {
+            return RecvLeave::Done;
+        }
+        let (cancel, is_new_reader) = (self.state.take_key(), self.is_new_reader(waker));
+        RecvLeave::Wait { cancel, is_new_reader }
+    }
+
+    fn is_new_reader(&self, waker: &Waker) -> bool {
+        !self.reader.as_ref().is_some_and(|reader| reader.will_wake(waker))
     }
 
     fn take_in(&mut self, received: Received, pool: &Pool) {
@@ -414,10 +378,93 @@ impl Reading {
                 let may_keep = self.reader.is_some() && !pool.is_scarce();
                 self.queue.push(buffer, may_keep);
             }
-            Received::End => self.end = Some(End::Eof),
-            Received::NoBuffers => self.next = Next::Private,
+            Received::End => self.end = Some(RecvEnd::Eof),
+            Received::NoBuffers => self.next = NextRecv::Private,
             Received::Nothing => {}
-            Received::Failed(code) => self.end = Some(End::Failed(code)),
+            Received::Failed(code) => self.end = Some(RecvEnd::Failed(code)),
+        }
+    }
+
+    fn take_in_private(&mut self, answer: OpResult, target: Vec<u8>, pool: &Pool) {
+        let is_filled = answer.result == target.len() as i32;
+        let received = recv::finish_into(answer, target);
+        let next = match &received {
+            Received::Bytes(_) if is_filled && pool.available_count() == 0 => NextRecv::Private,
+            Received::Bytes(_) => NextRecv::Shared,
+            _nothing => NextRecv::Quiet,
+        };
+        self.take_in(received, pool);
+        self.next = next;
+    }
+
+    /// Wakes the reader if it has something to take; arms again if it still waits; slows down if
+    /// too much is queued.
+    fn after_completion(&mut self) -> RecvEffects {
+        if self.is_unwanted {
+            self.queue = RecvQueue::default(); // buffers go back to the pool
+            return RecvEffects::default();
+        }
+        if !self.queue.is_empty()
+            && let Some(idle) = &mut self.idle
+        {
+            idle.bytes_came();
+        }
+        let is_crowded = (self.queue.is_full() || self.is_spent)
+            && matches!(self.state, RecvState::Multishot { key: Some(_) });
+        let is_idle = matches!(self.state, RecvState::Idle);
+        let must_wake = if self.is_leaving { is_idle } else { self.is_readable() };
+        let wake = if must_wake { self.reader.take() } else { None };
+        RecvEffects {
+            wake,
+            must_settle: is_crowded && !std::mem::replace(&mut self.is_settling, true),
+            must_arm: is_idle && self.reader.is_some(),
+        }
+    }
+
+    // ---- the idle timeout ------------------------------------------------------------------
+
+    /// Limits how long a read may wait from now on. Returns whether one waits already: then call
+    /// [`idle_began`](Self::idle_began). A former limit must have been removed.
+    #[must_use]
+    pub(super) fn set_idle(&mut self, idle: IdleTimeout) -> bool {
+        self.idle = Some(Box::new(idle));
+        self.reader.is_some()
+    }
+
+    /// Ends the limit. Returns the timer to remove: it holds the socket.
+    #[must_use]
+    pub(super) fn remove_idle(&mut self) -> Option<TimerKey> {
+        self.idle.take().and_then(|idle| idle.into_timer())
+    }
+
+    /// A read begins to wait. Returns when a timer is to fire: set it and call
+    /// [`idle_timer_set`](Self::idle_timer_set).
+    #[must_use]
+    pub(super) fn idle_began(&mut self, now_ns: u64) -> Option<u64> {
+        self.idle.as_mut()?.began(now_ns)
+    }
+
+    pub(super) fn idle_timer_set(&mut self, timer: TimerKey) {
+        self.idle.as_mut().expect("it has asked for the timer").timer_set(timer);
+    }
+
+    /// The timer has fired, in a turn at `turn_ns`. At the end of the loop no read times out: the
+    /// receive fails, and with it the read.
+    pub(super) fn idle_fired(&mut self, turn_ns: u64, has_loop_ended: bool) -> IdleFired {
+        let is_waiting = self.reader.is_some() && !has_loop_ended;
+        self.idle.as_mut().map_or(IdleFired::Nothing, |idle| idle.fired(turn_ns, is_waiting))
+    }
+}
+
+impl RecvState {
+    /// What a cancel names, once.
+    fn take_key(&mut self) -> Option<Key> {
+        match self {
+            RecvState::Idle => None,
+            RecvState::Multishot { key } | RecvState::Private { key, .. } => key.take(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

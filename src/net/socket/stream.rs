@@ -11,12 +11,17 @@
 //! operation in flight holds one. So the number is never free while an operation names it (H36,
 //! H37), and memory lent to the kernel, which the reading and writing sides own, lives as long.
 //!
+//! The receiving side is a state machine without a reactor ([`RecvSide`]). [`Socket`] calls its
+//! transitions and performs what they return once the borrow has ended: submits, cancels, timers,
+//! wakes.
+//!
 //! **Absent on purpose.** User code. Wakers go to `Reactor::wake_deferred`.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::{Domain, SockRef};
 
@@ -24,8 +29,9 @@ use super::close::Closing;
 use super::connect::Connecting;
 use super::hang_up::HangUp;
 use super::listener::{Admission, Connection};
-use super::recv::Reading;
+use super::recv::{RecvEffects, RecvPoll, RecvSettle, RecvSide, RecvWait};
 use super::send::Writing;
+use crate::buf::RecvBuf;
 use crate::driver::request::{Interest, Tag};
 use crate::loop_id::Home;
 use crate::op::OpResult;
@@ -35,7 +41,7 @@ use crate::sys::{errno, fork};
 pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
     pub(super) phase: Cell<SocketPhase>,
-    pub(super) reading: RefCell<Reading>,
+    pub(super) recv: RefCell<RecvSide>,
     pub(super) writing: RefCell<Writing>,
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
@@ -74,11 +80,11 @@ pub(super) struct Rare {
 /// The operations of a socket. The number of each is the tag of its completions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SocketOp {
+    /// Either form of a receive: at most one is in flight.
     Recv = 1,
-    RecvInto = 2,
-    Send = 3,
-    Connect = 4,
-    PollHangUp = 5,
+    Send = 2,
+    Connect = 3,
+    PollHangUp = 4,
 }
 
 impl SocketOp {
@@ -89,10 +95,9 @@ impl SocketOp {
     fn from_tag(tag: Tag) -> SocketOp {
         match tag {
             1 => SocketOp::Recv,
-            2 => SocketOp::RecvInto,
-            3 => SocketOp::Send,
-            4 => SocketOp::Connect,
-            5 => SocketOp::PollHangUp,
+            2 => SocketOp::Send,
+            3 => SocketOp::Connect,
+            4 => SocketOp::PollHangUp,
             _ => unreachable!("no operation of a socket has tag {tag}"),
         }
     }
@@ -120,7 +125,7 @@ impl Socket {
         Rc::new(Socket {
             reactor,
             phase: Cell::new(phase),
-            reading: RefCell::default(),
+            recv: RefCell::default(),
             writing: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
@@ -154,7 +159,7 @@ impl Socket {
     pub(super) fn wake_leftovers(&mut self) {
         let connecting = self.connecting.get_mut().as_mut();
         let wakers = [
-            self.reading.get_mut().take_reader(),
+            self.recv.get_mut().take_reader(),
             self.writing.get_mut().take_writer(),
             connecting.and_then(|connecting| connecting.take_waker()),
         ];
@@ -238,6 +243,147 @@ impl Socket {
     }
 }
 
+/// Receiving.
+impl Socket {
+    /// Takes the next filled buffer. An empty one is the end of the stream.
+    pub(in crate::net) fn poll_recv(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<RecvBuf>> {
+        let found = self.recv.borrow_mut().poll(cx.waker());
+        match found {
+            RecvPoll::Bytes(buffer) => Poll::Ready(Ok(buffer)),
+            RecvPoll::Eof => Poll::Ready(Ok(RecvBuf::empty())),
+            RecvPoll::Failed(code) => Poll::Ready(Err(self.reactor.error_of(code))),
+            RecvPoll::TimedOut => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            RecvPoll::Wait(wait) => {
+                if wait.must_arm {
+                    self.arm_recv()?;
+                }
+                self.wait_to_recv(wait, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream, or
+    /// an empty `target`.
+    pub(in crate::net) fn poll_peek(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        target: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if target.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_readable(cx))?;
+        let count = self.recv.borrow().peek(target);
+        Poll::Ready(count.map_err(|code| self.reactor.error_of(code)))
+    }
+
+    /// Waits until [`poll_recv`](Self::poll_recv) has something to return: bytes, the end, or the
+    /// error that ended the connection.
+    pub(in crate::net) fn poll_readable(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.recv.borrow().is_readable() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_recv(cx).map_ok(drop) // takes nothing: it waits, or fails
+    }
+
+    /// Puts back what a reader has not used, to be read next.
+    pub(super) fn unread(&self, buffer: RecvBuf) {
+        self.recv.borrow_mut().unread(buffer, self.reactor.pool());
+    }
+
+    /// Puts back a copy of what a reader has copied and not used.
+    pub(super) fn unread_copy(&self, bytes: &[u8]) {
+        self.recv.borrow_mut().unread_copy(bytes);
+    }
+
+    /// Whether the connection is known to have ended, for reading.
+    pub(super) fn has_ended(&self) -> bool {
+        self.recv.borrow().has_ended() || self.broken().is_some()
+    }
+
+    /// Ends the receive and throws away what was queued: there will be no reader. Idempotent.
+    ///
+    /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut
+    /// down.
+    pub(in crate::net) fn stop_reading(&self, is_exclusive: bool) {
+        let stop = self.recv.borrow_mut().stop();
+        if let Some(timer) = stop.remove_timer {
+            self.reactor.remove_timer(timer);
+        }
+        self.reactor.wake_deferred(stop.wake);
+        match stop.cancel {
+            Some(key) if is_exclusive => self.reactor.end_recv(key, self.as_fd().as_raw_fd()),
+            Some(key) => self.reactor.cancel(key),
+            None => {}
+        }
+    }
+
+    /// Has a receive in flight, whatever kind fits.
+    fn arm_recv(self: &Rc<Self>) -> io::Result<()> {
+        let request = self.recv.borrow_mut().arm(self.as_fd(), self.reactor.pool());
+        let Some(request) = request else { return Ok(()) };
+        let submitted =
+            self.reactor.submit(Rc::clone(self) as Rc<_>, SocketOp::Recv.tag(), request);
+        self.recv.borrow_mut().armed(submitted.as_ref().ok().copied());
+        submitted.map(drop)
+    }
+
+    fn wait_to_recv(self: &Rc<Self>, wait: RecvWait, waker: &Waker) {
+        if wait.is_new_reader {
+            self.set_reader(waker);
+        }
+        if wait.begins_idle {
+            self.idle_began();
+        }
+    }
+
+    pub(super) fn set_reader(&self, waker: &Waker) {
+        let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+        let former = self.recv.borrow_mut().set_reader(waker);
+        drop(former);
+    }
+
+    /// What a receive has brought. The end of a connection that a send has found broken is not an
+    /// orderly one: the kernel returns a reset once, and the send was given it.
+    fn known(&self, answer: OpResult) -> OpResult {
+        let result = match answer.result {
+            1.. => answer.result,
+            0 => -self.broken().unwrap_or(0),
+            failure => -self.connection_error(errno::from_result(failure)),
+        };
+        OpResult { result, ..answer }
+    }
+
+    fn perform_recv(self: &Rc<Self>, effects: RecvEffects) {
+        self.reactor.wake_deferred(effects.wake);
+        if effects.must_settle {
+            self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
+        }
+        if effects.must_arm && self.arm_recv().is_err() {
+            // The loop is closing or broken. The reader's next poll fails for that reason.
+            let reader = self.recv.borrow_mut().take_reader();
+            self.reactor.wake_deferred(reader);
+        }
+    }
+
+    fn settle_recv(self: &Rc<Self>) {
+        let have_tasks_run = self.reactor.have_tasks_run();
+        let step = self.recv.borrow_mut().settle(have_tasks_run, || self.is_unix());
+        match step {
+            RecvSettle::Nothing => {}
+            RecvSettle::Later => self.reactor.prepare_later(Rc::clone(self) as Rc<_>),
+            RecvSettle::Cancel(key) => self.reactor.cancel(key),
+        }
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_ref().expect("taken by the drop that follows only").as_fd()
@@ -247,8 +393,11 @@ impl AsFd for Socket {
 impl Owner for Socket {
     fn complete(self: Rc<Self>, tag: Tag, answer: OpResult) {
         match SocketOp::from_tag(tag) {
-            SocketOp::Recv => self.received(answer),
-            SocketOp::RecvInto => self.received_into(answer),
+            SocketOp::Recv => {
+                let answer = self.known(answer);
+                let effects = self.recv.borrow_mut().complete(answer, self.reactor.pool());
+                self.perform_recv(effects);
+            }
             SocketOp::Send => self.sent(answer),
             SocketOp::Connect => self.connected(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer),
@@ -258,8 +407,11 @@ impl Owner for Socket {
     fn abandon(self: Rc<Self>, tag: Tag, code: i32) {
         let answer = OpResult { result: -code, more: false, buffer: None };
         match SocketOp::from_tag(tag) {
-            SocketOp::Recv => self.received(answer), // into memory of the pool
-            SocketOp::RecvInto => self.recv_into_abandoned(answer),
+            SocketOp::Recv => {
+                let answer = self.known(answer);
+                let effects = self.recv.borrow_mut().abandon(answer, self.reactor.pool());
+                self.perform_recv(effects);
+            }
             SocketOp::Send => self.send_abandoned(code),
             SocketOp::Connect => self.connect_abandoned(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
@@ -271,9 +423,7 @@ impl Owner for Socket {
 
     fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)> {
         match SocketOp::from_tag(tag) {
-            SocketOp::Recv | SocketOp::RecvInto => {
-                Some((self.as_fd().as_raw_fd(), Interest::Readable))
-            }
+            SocketOp::Recv => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
             SocketOp::Send | SocketOp::Connect => {
                 Some((self.as_fd().as_raw_fd(), Interest::Writable))
             }
@@ -283,7 +433,7 @@ impl Owner for Socket {
 
     fn prepare(self: Rc<Self>) {
         self.start_send();
-        self.settle_reading();
+        self.settle_recv();
     }
 }
 
