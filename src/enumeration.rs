@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 /// States of one machine. More than this is a key that never repeats, such as a counter.
 const STATES_MAX: usize = 200_000;
@@ -65,4 +67,21 @@ impl<Event: Debug> Drop for PathReport<'_, Event> {
             eprintln!("after the events {:?}", self.0);
         }
     }
+}
+
+/// Wakers of `count` tasks, which do nothing when woken.
+pub(crate) fn task_wakers(count: usize) -> Vec<Waker> {
+    (0..count).map(|_| Waker::from(Arc::new(Task))).collect()
+}
+
+/// Returns the index of the task that `waker` wakes.
+pub(crate) fn task_of(wakers: &[Waker], waker: &Waker) -> usize {
+    let is_same = |other: &Waker| other.will_wake(waker);
+    wakers.iter().position(is_same).expect("the waker of one of the tasks")
+}
+
+struct Task;
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
 }

@@ -139,9 +139,7 @@ impl Iterator for Woken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enumeration::visit_all;
-    use std::sync::Arc;
-    use std::task::Wake;
+    use crate::enumeration::{task_of, task_wakers, visit_all};
 
     const WAITERS: usize = 4;
 
@@ -155,12 +153,6 @@ mod tests {
         Forget(usize),
         WakeFirst,
         WakeAll,
-    }
-
-    struct Task;
-
-    impl Wake for Task {
-        fn wake(self: Arc<Self>) {}
     }
 
     /// What the list must do, on a vector in the order of places.
@@ -220,11 +212,6 @@ mod tests {
         }
     }
 
-    fn task_of(wakers: &[Waker], waker: &Waker) -> usize {
-        let is_same = |other: &Waker| other.will_wake(waker);
-        wakers.iter().position(is_same).expect("a waker that was given to the list")
-    }
-
     fn apply(
         list: &mut WaitList,
         ids: &mut [WaiterId; WAITERS],
@@ -264,7 +251,7 @@ mod tests {
             events.push(Event::Forget(waiter));
         }
         let visited = visit_all(&events, |path| {
-            let wakers: Vec<Waker> = (0..=WAITERS).map(|_| Waker::from(Arc::new(Task))).collect();
+            let wakers = task_wakers(WAITERS + 1);
             let (mut list, mut ids) = (WaitList::default(), Default::default());
             let mut model = Model::default();
             for &event in path {

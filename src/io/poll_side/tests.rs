@@ -1,10 +1,7 @@
 //! Every order of events of one direction, without a ring.
 
-use std::sync::Arc;
-use std::task::Wake;
-
 use super::*;
-use crate::enumeration::visit_all;
+use crate::enumeration::{task_of, task_wakers, visit_all};
 
 const WAITERS: usize = 3;
 const CODE: i32 = 12;
@@ -22,12 +19,6 @@ enum Event {
     Close,
     /// From now on the reactor refuses requests.
     EndLoop,
-}
-
-struct Task;
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {}
 }
 
 /// The poll in the kernel.
@@ -72,7 +63,7 @@ impl World {
         World {
             side: PollSide::default(),
             waiters: Default::default(),
-            wakers: (0..WAITERS).map(|_| Waker::from(Arc::new(Task))).collect(),
+            wakers: task_wakers(WAITERS),
             expected: Expected::default(),
         }
     }
@@ -188,10 +179,9 @@ impl World {
     }
 
     fn wake(&mut self, woken: Woken, is_all: bool, now: Wait) {
-        let is_of = |waiter: usize, waker: &Waker| self.wakers[waiter].will_wake(waker);
-        let woken: Vec<Waker> = woken.collect();
+        let woken: Vec<usize> = woken.map(|waker| task_of(&self.wakers, &waker)).collect();
         for waiter in 0..WAITERS {
-            let count = woken.iter().filter(|waker| is_of(waiter, waker)).count();
+            let count = woken.iter().filter(|&&woken| woken == waiter).count();
             let wait = &mut self.expected.waits[waiter];
             let is_waiting = matches!(wait, Wait::Waiting | Wait::Forgotten);
             assert_eq!(count, usize::from(is_waiting && is_all), "{waiter} is {wait:?}");

@@ -1,10 +1,7 @@
 //! Every order of events of a queue, without sockets.
 
-use std::sync::Arc;
-use std::task::Wake;
-
 use super::*;
-use crate::enumeration::visit_all;
+use crate::enumeration::{task_of, task_wakers, visit_all};
 
 const WAITERS: usize = 3;
 
@@ -21,12 +18,6 @@ enum Event {
     Expire,
     /// From now on the reactor refuses requests, and the polls of connects fail.
     EndLoop,
-}
-
-struct Task;
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {}
 }
 
 /// A member, in the order of places.
@@ -58,7 +49,7 @@ impl World {
         World {
             queue: ConnectQueue::default(),
             ids: Default::default(),
-            wakers: (0..WAITERS).map(|_| Waker::from(Arc::new(Task))).collect(),
+            wakers: task_wakers(WAITERS),
             expected: Expected { pause_ns: PAUSE_MIN_NS, ..Expected::default() },
         }
     }
@@ -148,11 +139,7 @@ impl World {
 
     fn perform(&mut self, effects: QueueEffects, expected_woken: &[usize]) {
         let QueueEffects { woken, set_timer_ns } = effects;
-        let index = |waker: Waker| {
-            let is_same = |other: &Waker| other.will_wake(&waker);
-            self.wakers.iter().position(is_same).expect("the waker of a connect")
-        };
-        let woken: Vec<usize> = woken.map(index).collect();
+        let woken: Vec<usize> = woken.map(|waker| task_of(&self.wakers, &waker)).collect();
         assert_eq!(woken, expected_woken);
         for member in &mut self.expected.members {
             member.is_woken |= woken.contains(&member.waiter);

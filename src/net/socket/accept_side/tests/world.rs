@@ -2,10 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Wake;
 
 use super::*;
+use crate::enumeration::{task_of, task_wakers};
 
 /// The errno of all errors.
 const CODE: i32 = 24;
@@ -30,12 +29,6 @@ impl Drop for Token {
         }
         self.log.dropped.borrow_mut().push(self.id);
     }
-}
-
-struct Task;
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {}
 }
 
 /// The accept in the kernel.
@@ -90,7 +83,7 @@ impl World {
         World {
             side: AcceptSide::new(QUEUE_MAX, limit.map(|(max, rest)| Limit::new(max, rest))),
             waiters: (0..WAITERS).map(|_| AcceptWaiter::default()).collect(),
-            wakers: (0..WAITERS).map(|_| Waker::from(Arc::new(Task))).collect(),
+            wakers: task_wakers(WAITERS),
             log: Rc::default(),
             limit,
             arrived_count: 0,
@@ -295,7 +288,7 @@ impl World {
             self.expected.queued_count = 0;
             queue.into_iter().for_each(|token| self.close_token(token));
         } else {
-            let waker = Waker::from(Arc::new(Task));
+            let waker = Waker::noop().clone();
             drop(self.transition(|side| side.wait_for_release(waker)));
             self.expected.is_release_waiting = true;
         }
@@ -373,11 +366,7 @@ impl World {
 
     /// Marks these waiters as woken.
     fn wake(&mut self, woken: Woken) -> Vec<usize> {
-        let index = |waker: Waker| {
-            let is_same = |other: &Waker| other.will_wake(&waker);
-            self.wakers.iter().position(is_same).expect("the waker of a waiter")
-        };
-        let woken: Vec<usize> = woken.map(index).collect();
+        let woken: Vec<usize> = woken.map(|waker| task_of(&self.wakers, &waker)).collect();
         for &waiter in &woken {
             let mut places = self.expected.places.iter_mut();
             let place = places.find(|place| place.waiter == waiter).expect("it waits");
