@@ -1,13 +1,13 @@
-//! Places where something is denied: io_uring, memory, descriptors, `/proc`.
+//! Environments that deny io_uring, memory, descriptors or `/proc`.
 //!
-//! Each cell is a process of its own, because what is denied stays denied: this binary starts the
-//! test [`ENTRY`] of itself again with the cell in its environment. That process becomes a server
-//! that denies itself something, prints which driver it got and why, echoes, and idles
-//! (`denied/server.rs`). The test is its parent and observes it from outside (`denied/parent.rs`),
-//! with a tracer that counts the system calls of the loop's thread (`denied/syscalls.rs`).
+//! Each cell is a process of its own, because a denial cannot be undone: this binary starts its
+//! test [`ENTRY`] again with the cell in the environment. That process becomes a server that
+//! restricts itself, prints its driver and the reason, echoes, and idles (`denied/server.rs`). The
+//! test is its parent and observes it from outside (`denied/parent.rs`), with a tracer that counts
+//! the system calls of the loop's thread (`denied/syscalls.rs`).
 //!
-//! Where the parent may not deny something (most of it needs root), the cell says so on standard
-//! error, past the harness that would keep it to itself, with a count.
+//! Where the parent has no permission for a denial (most need root), the cell prints that, with a
+//! count, on standard error, which the harness does not capture.
 
 mod common;
 #[path = "denied/later.rs"]
@@ -28,28 +28,28 @@ use common::{LIMIT, within};
 use parent::{Peer, Server, Started, skip};
 use syscalls::Tracer;
 
-/// What an idle loop may do in [`WINDOW`]. A loop that spins makes ten thousands of calls; one that
-/// sleeps makes none, and a few because the tracer's arrival interrupts its sleep.
+/// The greatest number of system calls of an idle loop in [`WINDOW`]. A loop that spins makes ten
+/// thousands; one that sleeps makes a few, because the tracer interrupts its sleep.
 const IDLE_CALLS_MAX: usize = 50;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// A listener that is out of descriptors looks again ten times a second, with some calls each.
+/// A listener without descriptors retries ten times a second, with some calls each.
 const SHORTAGE_CALLS_MAX: usize = 200;
 
-/// How often a loop that ends may find out that it may not enter the kernel any more.
+/// The greatest number of refused enters of a loop that ends.
 const REFUSALS_MAX: usize = 10;
 
 /// The test that is started again for each cell.
 const ENTRY: &str = "a_server_that_is_denied_nothing_serves_and_sleeps";
 
-/// The driver that a cell has to come up with.
+/// The expected driver of a cell.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Expect {
     /// epoll, and a reason with the text of this errno.
     Epoll(i32),
     /// epoll, and a reason with these words.
     EpollBecause(&'static str),
-    /// What this machine gives to a process that nothing is denied.
+    /// The driver of an unrestricted process on this machine.
     AsEver,
     /// The same, or epoll with the text of this errno.
     AsEverOrEpoll(i32),
@@ -70,7 +70,7 @@ fn each(cells: &[(&str, Expect)]) {
     });
 }
 
-/// Starts a cell and looks at what it reports.
+/// Starts a cell and checks its report.
 fn started(cell: &str, expect: Expect) -> Option<Server> {
     let server = match Server::start(cell, None) {
         Started::Serving(server) => server,
@@ -100,7 +100,7 @@ impl Server {
     }
 }
 
-/// The driver of a process that nothing is denied.
+/// The driver of an unrestricted process.
 fn ever() -> &'static str {
     static KIND: OnceLock<String> = OnceLock::new();
     KIND.get_or_init(|| {
@@ -113,8 +113,8 @@ fn ever() -> &'static str {
     })
 }
 
-/// An echo; a window of idleness, with a connection open; an echo that the counter has to see; an
-/// orderly end.
+/// An echo; an idle window with an open connection; an echo that the counter must see; an orderly
+/// end.
 fn serves_and_idles(server: Server) {
     let mut peer = server.connect();
     peer.echo(10_000);
@@ -129,7 +129,7 @@ fn serves_and_idles(server: Server) {
                 idle.len(),
                 &idle[..20]
             );
-            // A counter that counts nothing would have been content as well.
+            // A counter that does not count would pass the check above too.
             peer.start_echo(100);
             let busy = tracer.calls_until(|| peer.has_echo());
             assert!(!busy.is_empty(), "{}: an echo without a system call", server.cell);
@@ -140,7 +140,7 @@ fn serves_and_idles(server: Server) {
     server.stop();
 }
 
-/// Goal: a server that is denied nothing serves and sleeps. The other tests compare with it.
+/// Goal: an unrestricted server serves and sleeps. The other tests compare with it.
 ///
 /// Method: no denial, on each driver. With a cell in the environment this is the cell's process.
 ///
@@ -162,13 +162,13 @@ fn a_server_that_is_denied_nothing_serves_and_sleeps() {
     });
 }
 
-/// Goal: where io_uring is refused, at whichever call and with whichever errno, a server starts on
-/// epoll, says why, serves, and sleeps when there is nothing to do.
+/// Goal: where io_uring is refused, at any call and with any errno, a server starts on epoll,
+/// reports the reason, serves, and sleeps when it is idle.
 ///
-/// Method: a filter that answers one system call with an errno, from before the start.
+/// Method: a filter, installed before the start, that makes one system call fail with an errno.
 ///
-/// Kills: a fallback for `EPERM` only; a probe that is content with `io_uring_setup`; a lost
-/// reason; a loop that polls because its driver cannot sleep.
+/// Kills: a fallback for `EPERM` only; a probe that tries `io_uring_setup` only; a lost reason; a
+/// loop that polls because its driver cannot sleep.
 #[test]
 fn a_refusal_at_the_start_leads_to_epoll() {
     each(&[
@@ -181,13 +181,13 @@ fn a_refusal_at_the_start_leads_to_epoll() {
     ]);
 }
 
-/// Goal: where the first io_uring call would be the last, `RINGLOOP_DRIVER=epoll` is a way out: not
-/// one such call is made.
+/// Goal: where an io_uring call kills the process, a server with `RINGLOOP_DRIVER=epoll` makes
+/// none.
 ///
-/// Method: a filter that kills the process at any of the three; with the variable it serves. And
-/// without it the same process dies, so the filter is one.
+/// Method: a filter that kills the process at any of the three calls; with the variable it serves,
+/// and without it the same process is killed, which shows that the filter works.
 ///
-/// Kills: asking io_uring first and the environment after that.
+/// Kills: trying io_uring before reading the environment.
 #[test]
 fn the_variable_avoids_a_filter_that_kills() {
     within(LIMIT, || {
@@ -205,9 +205,9 @@ fn the_variable_avoids_a_filter_that_kills() {
     });
 }
 
-/// Goal: an ordinary user who may lock little or no memory gets a loop.
+/// Goal: a runtime starts for an ordinary user with a small or zero limit of locked memory.
 ///
-/// Method: the limit, then another user, as root's memory is not charged.
+/// Method: set the limit, then change the user, as the memory of root is not limited.
 ///
 /// Kills: an error of setup that does not lead to epoll; a ring that is charged and does not
 /// shrink.
@@ -219,7 +219,7 @@ fn little_lockable_memory_is_enough() {
     ]);
 }
 
-/// Goal: a loop needs nothing from `/proc`.
+/// Goal: a loop does not need `/proc`.
 ///
 /// Method: a mount namespace whose `/proc` is empty. Kills: reading limits, descriptors or
 /// thresholds from there.
@@ -228,12 +228,12 @@ fn a_loop_works_without_proc() {
     each(&[("no-proc", Expect::AsEver)]);
 }
 
-/// Goal: with few descriptors a server starts and serves; with none left it pauses, says so, does
-/// not spin, and goes on with the connections that waited once others have ended.
+/// Goal: with few descriptors a server starts and serves; with none left it pauses, reports that,
+/// does not spin, and serves the waiting connections after others have ended.
 ///
-/// Method: more connections than fit, each with bytes on the way. When the shortage has been
-/// reported, and a window of it has passed: take the echoes one by one, ending each connection,
-/// which makes room for the next. On both drivers.
+/// Method: more connections than descriptors, each with bytes sent. After the report and an idle
+/// window, receive the echoes one by one and end each connection, which frees a descriptor for the
+/// next. On both drivers.
 ///
 /// Kills: an accept that is tried again at once; one that is not tried again; a connection that
 /// is lost with a failed accept; a probe that keeps its descriptors.
@@ -271,7 +271,7 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
         }
         Err(error) => skip(&server.cell, &format!("cannot count system calls: {error}")),
     }
-    // Accepted in the order in which they came, so the first one left is always among the served.
+    // Accepted in the order of arrival, so the first remaining one is always being served.
     for mut peer in peers {
         peer.await_echo();
     }
@@ -279,15 +279,14 @@ fn out_of_descriptors(mut server: Server, limit: u64) {
 }
 
 /// Goal: where `io_uring_enter` is refused after the start, every operation ends with the reason,
-/// in flight or new; timers, tasks and wakes go on; the loop sleeps; it says once what happened; it
+/// in flight or new; timers, tasks and wakes go on; the loop sleeps, reports the failure once, and
 /// ends.
 ///
 /// Method: an echo through the ring; then one operation of each kind in flight, and a filter. The
-/// process checks its operations itself (`denied/later.rs`). The parent's connection has to end,
-/// too.
+/// process checks its operations itself (`denied/later.rs`). The parent's connection must end, too.
 ///
-/// Kills: a panic; an operation that hangs, or that is let in after that; a broken driver that is
-/// entered again and again; a report per operation.
+/// Kills: a panic; an operation that hangs, or is accepted after the failure; a failed driver that
+/// is entered repeatedly; a report per operation.
 #[test]
 fn an_enter_refused_later_ends_every_operation() {
     within(LIMIT, || {
@@ -322,14 +321,14 @@ fn an_enter_refused_later_ends_every_operation() {
     });
 }
 
-/// Goal: a loop whose last enters are refused ends all the same, soon, and leaks what the kernel
-/// may still write to.
+/// Goal: a loop whose last enters are refused ends soon, and leaks the memory that the kernel may
+/// still write to.
 ///
 /// Method: one operation of each kind in flight, a filter, and the runtime is dropped. The calls
 /// that it makes after it has installed the filter are counted.
 ///
-/// Kills: a drop that waits for completions that cannot be collected, or asks for them until its
-/// deadline; memory that is freed under the kernel.
+/// Kills: a drop that waits for completions that cannot be collected, or enters until its deadline;
+/// memory that is freed while the kernel may write to it.
 #[test]
 fn an_enter_refused_at_the_end_ends_the_loop() {
     within(LIMIT, || {
@@ -364,7 +363,7 @@ fn an_enter_refused_at_the_end_ends_the_loop() {
     });
 }
 
-/// Starts a cell that needs a ring, and has it serve an echo.
+/// Starts a cell that needs a ring, and exchanges an echo with it.
 fn on_a_ring(cell: &str) -> Option<(Server, Peer)> {
     let server = started(cell, Expect::AsEver)?;
     if server.kind != "io_uring" {

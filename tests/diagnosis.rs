@@ -1,4 +1,4 @@
-//! What `Builder::diagnose` says of this machine, and of machines where io_uring is forbidden.
+//! `Builder::diagnose` on this machine, and on machines where io_uring is forbidden.
 
 mod common;
 #[path = "common/sandbox.rs"]
@@ -12,7 +12,7 @@ use ringloop::diagnosis::{Candidate, Diagnosis, Outcome};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 use sandbox::{kill_for, with_refused};
 
-/// The steps after the flags, on a machine that has everything.
+/// The steps after the flags, on a machine with all features.
 const STEPS_OF_URING: [(&str, &str); 11] = [
     ("present", "feature nodrop"),
     ("present", "feature submit_stable"),
@@ -45,12 +45,13 @@ fn driver(diagnosis: &Diagnosis) -> DriverKind {
     diagnosis.verdict().expect("one of the drivers works").kind()
 }
 
-/// Goal: on a machine that has everything, every step is listed and works, and the verdict is what
-/// a runtime then gets, down to the sizes of its rings.
+/// Goal: on a machine with all features, every step is listed and works, and the verdict is the
+/// driver of a runtime, with the sizes of its rings.
 ///
 /// Method: the whole list, for unusual sizes; build with the same settings and compare.
 ///
-/// Kills: a step that is not written down; a verdict of its own making; settings that are ignored.
+/// Kills: a step that is not recorded; a verdict that `build` does not share; settings that are
+/// ignored.
 #[test]
 fn every_step_works_on_a_full_machine() {
     let _serial = serial();
@@ -79,10 +80,12 @@ fn every_step_works_on_a_full_machine() {
     }
 }
 
-/// Goal: a diagnosis leaves nothing behind, and a runtime starts after it.
+/// Goal: a diagnosis leaves no descriptor open, and a runtime starts after it.
 ///
-/// Method: the descriptors before and after, on both ways through; then a runtime. Kills: a ring, a
-/// wake_fd or an epoll instance that is kept; buffers that stay with a ring that is gone.
+/// Method: the descriptors before and after, for both verdicts; then a runtime.
+///
+/// Kills: a ring, a wake fd or an epoll instance that stays open; buffers that stay registered with
+/// a closed ring.
 #[test]
 fn nothing_is_left_behind() {
     let _serial = serial();
@@ -99,8 +102,8 @@ fn nothing_is_left_behind() {
 /// Goal: where a step is refused, the list ends with that step and its error, epoll is shown to
 /// work, and the verdict, its reason and the advice are those of a runtime.
 ///
-/// Method: a filter that refuses one call with one errno; the step that meets it. Compare with a
-/// runtime that is built under the same filter.
+/// Method: a filter that makes one call fail with one errno; the step that uses the call. Compare
+/// with a runtime that is built under the same filter.
 ///
 /// Kills: steps after the failure; a diagnosis that stops at io_uring; lost advice; a reason that
 /// differs from the runtime's.
@@ -151,8 +154,8 @@ fn the_refused_step_is_named() {
     }
 }
 
-/// Goal: who insists on io_uring and cannot have it is told that nothing starts, although epoll
-/// would work.
+/// Goal: with `DriverChoice::Uring` and without io_uring, the verdict is an error, although epoll
+/// works.
 ///
 /// Method: the strict choice under a filter. Kills: a verdict that falls back; epoll left out.
 #[test]
@@ -169,8 +172,8 @@ fn the_strict_choice_has_no_fallback() {
     assert!(diagnosis.to_string().ends_with(&format!("a runtime cannot start: {error}\n")));
 }
 
-/// Goal: a shortage of descriptors is named where it is met, and is the verdict, even where epoll
-/// gets by with what is left.
+/// Goal: a shortage of descriptors is reported at its step, and is the verdict, even if epoll works
+/// with the remaining ones.
 ///
 /// Method: a filter on the first step of both drivers; one on io_uring's second. Kills: a fallback
 /// for a shortage that io_uring has not caused; a list that ends with the first driver.
@@ -191,9 +194,11 @@ fn a_shortage_of_descriptors_is_the_verdict_for_both() {
     assert!(error.advice().is_some_and(|advice| advice.contains("ulimit -n")), "{error}");
 }
 
-/// Goal: a program that has chosen epoll learns nothing about io_uring, and no call of it is made.
+/// Goal: with `DriverChoice::Epoll` no io_uring call is made.
 ///
-/// Method: refuse io_uring with an errno that would show. Kills: probing all the same.
+/// Method: refuse io_uring with an errno that the diagnosis would show.
+///
+/// Kills: probing io_uring.
 #[test]
 fn a_choice_of_epoll_is_kept() {
     let _serial = serial();
@@ -224,13 +229,13 @@ fn is_again() -> bool {
     std::env::var_os("RINGLOOP_TEST_AGAIN").is_some()
 }
 
-/// Goal: in a sandbox that kills for io_uring, `RINGLOOP_DRIVER=epoll` makes a diagnosis safe; and
-/// so does a value that is none, which may have been meant to.
+/// Goal: in a sandbox that kills for io_uring calls, a diagnosis is safe with
+/// `RINGLOOP_DRIVER=epoll`, and with an invalid value, which may be a misspelt `epoll`.
 ///
 /// Method: this test again as a child process with such a filter. Without the variable the child is
 /// killed, so the filter is one that kills.
 ///
-/// Kills: a look at io_uring before the environment is read; or after it, for completeness.
+/// Kills: an io_uring call before, or in spite of, the environment.
 #[test]
 fn a_sandbox_that_kills_is_survived() {
     let _serial = serial();

@@ -1,4 +1,4 @@
-//! Which driver a runtime runs on, and what happens where io_uring is forbidden.
+//! The choice of a driver, and the fallback where io_uring is forbidden.
 
 mod common;
 #[path = "common/sandbox.rs"]
@@ -11,11 +11,11 @@ use common::{LIMIT, poll_once, serves_an_echo, std_pair, turns, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 use sandbox::with_refused;
 
-/// Goal: where io_uring is refused, however it is refused, a runtime starts on epoll, keeps the
-/// reason, and works.
+/// Goal: where io_uring is refused in any way, a runtime starts on epoll, has the reason, and
+/// works.
 ///
-/// Method: a seccomp filter answers one system call with each errno that containers are known to
-/// use; build, look, echo.
+/// Method: a seccomp filter makes one system call fail with each errno that containers use; build,
+/// read the reason, echo.
 ///
 /// Kills: a fallback for `EPERM` only; a probe that stops after `io_uring_setup`; a lost reason.
 #[test]
@@ -47,10 +47,12 @@ fn epoll_takes_over_where_io_uring_is_refused() {
     }
 }
 
-/// Goal: who insists on io_uring is told why not and what to do, and is not given another driver.
+/// Goal: `DriverChoice::Uring` without io_uring fails with the cause and advice, and does not fall
+/// back.
 ///
-/// Method: the same filter, the strict choice. Kills: a fallback in spite of the choice; an error
-/// without advice.
+/// Method: the same filter, the strict choice.
+///
+/// Kills: a fallback in spite of the choice; an error without advice.
 #[test]
 fn the_strict_choice_names_the_remedy() {
     let error = with_refused(libc::SYS_io_uring_setup, libc::EPERM, || {
@@ -63,10 +65,11 @@ fn the_strict_choice_names_the_remedy() {
     }
 }
 
-/// Goal: epoll can be chosen, without a look at io_uring.
+/// Goal: epoll can be chosen, without an io_uring call.
 ///
-/// Method: a filter under which even asking would be an error that shows, and the choice; an echo.
-/// Kills: probing first and choosing after that.
+/// Method: a filter under which an io_uring call would be visible, and the choice; an echo.
+///
+/// Kills: probing before choosing.
 #[test]
 fn epoll_can_be_chosen() {
     with_refused(libc::SYS_io_uring_setup, libc::EMFILE, || {
@@ -78,9 +81,9 @@ fn epoll_can_be_chosen() {
     });
 }
 
-/// Goal: urgent data, which any peer may send, does not stop the ordinary bytes behind it.
+/// Goal: urgent data, which any peer may send, does not stop ordinary bytes after it.
 ///
-/// Method: a read that waits; then bytes, an urgent one, bytes, before the loop looks again; on
+/// Method: a read that waits; then bytes, an urgent one, bytes, before the loop's next turn; on
 /// each driver.
 ///
 /// Kills: taking a read that stops at the urgent mark for one that has emptied the socket.
@@ -96,7 +99,7 @@ fn urgent_data_does_not_stop_the_rest() {
                 {
                     let mut recv = pin!(stream.recv());
                     assert!(poll_once(recv.as_mut()).await.is_pending());
-                    turns(3).await; // the loop has looked, and waits for news
+                    turns(3).await; // the receive waits in the kernel
                 }
                 peer.write_all(b"ab").unwrap();
                 socket2::SockRef::from(&peer).send_out_of_band(b"!").unwrap();

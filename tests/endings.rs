@@ -1,4 +1,4 @@
-//! Awkward ends: destructors that panic, callbacks that own streams, runtimes that go first.
+//! Ends of a runtime with panics in destructors, callbacks that own streams, and thread-locals.
 
 mod common;
 
@@ -37,10 +37,10 @@ impl Drop for PanicsWhenDropped {
 
 const CHILD: &str = "RINGLOOP_TEST_CHILD";
 
-/// Goal: a task whose destructor panics at the runtime's end costs its panic and nothing else (K1).
+/// Goal: a task whose destructor panics at the runtime's end does not affect others (K1).
 ///
 /// Method: in a process of its own, because the failure is an abort: a left-over task that holds
-/// such a value, and another one whose destructor must run all the same.
+/// such a value, and another one whose destructor must run.
 ///
 /// Kills: dropping a `Runnable` with its future inside, which aborts on panic.
 #[test]
@@ -82,7 +82,7 @@ fn a_destructor_that_panics_does_not_stop_the_end() {
 }
 
 /// Goal: a callback whose destructor panics at the runtime's end stops neither the drain nor the
-/// close: nothing is freed early and no descriptor stays open.
+/// close: no memory is freed early and no descriptor stays open.
 ///
 /// Method: a timer's callback that holds such a value, with a read into a private buffer in
 /// flight; drop the runtime; the panic is reported, not unwound; descriptors.
@@ -114,8 +114,8 @@ fn a_callback_whose_destructor_panics_does_not_stop_the_end() {
     });
 }
 
-/// Goal: a stream that a pending callback owns still delivers what was queued when the runtime
-/// ends, as one that a task owns does.
+/// Goal: a stream that a pending callback owns still sends its queued bytes when the runtime ends,
+/// as one that a task owns does.
 ///
 /// Method: queue bytes, move the stream into a callback for later, drop the runtime.
 ///
@@ -146,9 +146,11 @@ fn a_stream_in_a_callback_delivers_at_the_end() {
     });
 }
 
-/// Goal: a runtime may lie in a thread-local, and ends with its thread.
+/// Goal: a runtime in a thread-local ends with its thread.
 ///
-/// Method: such a thread, and its end. Kills: a look at a thread-local that is gone already.
+/// Method: such a thread, and its end.
+///
+/// Kills: use of a thread-local that has been destroyed.
 #[test]
 fn a_runtime_in_a_thread_local_ends_with_its_thread() {
     thread_local! {
@@ -166,7 +168,7 @@ thread_local! {
 /// Goal: a Unix connect that waits for room may be dropped by the end of its thread.
 ///
 /// Method: a runtime in a thread-local that is destroyed after those of the loop, with a connect
-/// that waits at a full backlog. Kills: a destructor that reaches for a table which is gone.
+/// that waits at a full backlog. Kills: a destructor that uses a destroyed table.
 #[test]
 fn a_connect_may_end_with_its_thread() {
     let _serial = serial();

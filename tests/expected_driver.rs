@@ -1,7 +1,7 @@
-//! Which driver the default is, on a machine that was prepared so that it is known.
+//! The default driver, on a machine that was prepared so that it is known.
 //!
 //! `scripts/kernels.sh` runs this in guests, once per kernel and once per value of the sysctl
-//! `kernel.io_uring_disabled`. It says what it expects:
+//! `kernel.io_uring_disabled`, and sets the expectation:
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -13,7 +13,7 @@ mod common;
 use common::{LIMIT, serves_an_echo, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 
-/// What is known about this machine.
+/// The expectation for this machine.
 struct Expected {
     kind: DriverKind,
     /// Words of the reason, if the driver is not io_uring.
@@ -36,13 +36,13 @@ fn expected() -> Option<Expected> {
     Some(Expected { kind, reason })
 }
 
-/// Goal: the default is the driver that this machine allows, it says why if that is epoll, and it
-/// works.
+/// Goal: the default is the driver that this machine allows, with the reason if that is epoll, and
+/// it works.
 ///
-/// Method: a runtime without any choice; its driver against what the caller knows; an echo. The
+/// Method: a runtime without a choice; its driver against the expectation; an echo. The
 /// line `DRIVER …` is for the caller's table.
 ///
-/// Kills: epoll where io_uring would do; a fallback without its reason; a probe that passes on a
+/// Kills: epoll where io_uring works; a fallback without its reason; a probe that passes on a
 /// kernel that then fails the first receive.
 #[test]
 fn the_default_is_what_this_machine_allows() {
@@ -62,9 +62,9 @@ fn the_default_is_what_this_machine_allows() {
     });
 }
 
-/// Goal: who insists on io_uring gets it, or is told what to do.
+/// Goal: `DriverChoice::Uring` gives io_uring, or an error with advice.
 ///
-/// Method: the strict choice, where the caller knows whether it can be met.
+/// Method: the strict choice, where the expectation is known.
 ///
 /// Kills: a fallback in spite of the choice; an error without its cause or without advice.
 #[test]

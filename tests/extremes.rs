@@ -1,4 +1,4 @@
-//! Every number of the builder at its extremes: it works, or the error names what to change.
+//! Settings of the builder at their extremes: each works, or the error names the setting to change.
 
 mod common;
 
@@ -8,19 +8,19 @@ use std::time::Duration;
 use common::{LIMIT, std_pair, within};
 use ringloop::{Builder, DriverChoice, DriverKind, Runtime};
 
-/// What a runtime with such settings has to do.
+/// The expected outcome of a setting.
 #[derive(Clone, Copy)]
 enum Expected {
     Works,
-    /// Either works, or is refused with advice about this, as far as memory goes.
+    /// Works, or fails with advice about this setting, depending on memory.
     WorksOrNames(&'static str),
-    /// io_uring refuses it with advice about this. epoll, which it does not concern, works.
+    /// io_uring fails with advice about this setting. epoll, which does not use it, works.
     RingNames(&'static str),
 }
 
 type Setting = fn(Builder) -> Builder;
 
-/// Advice must not send the reader after something else.
+/// Advice must not name another cause.
 const WRONG: [&str; 2] = ["too old", "seccomp"];
 
 const SETTINGS: [(&str, Setting, Expected); 20] = [
@@ -46,7 +46,7 @@ const SETTINGS: [(&str, Setting, Expected); 20] = [
     ("linger MAX at the end", |b| b.shutdown_linger(Duration::MAX), Expected::Works),
 ];
 
-/// The drivers to ask for by name.
+/// The drivers that are chosen by name.
 fn choices() -> Vec<DriverChoice> {
     let has_ring = Builder::new().driver(DriverChoice::Uring).build().is_ok();
     if !has_ring {
@@ -72,11 +72,10 @@ fn serves(runtime: &Runtime) {
     assert_eq!(echoed, b"ping");
 }
 
-/// Goal: every setting at its extremes works, or is refused with advice about this setting; nothing
-/// panics, and nothing is blamed on the kernel or a sandbox.
+/// Goal: every setting at its extremes works, or fails with advice about this setting, without a
+/// panic, and without blaming the kernel or a sandbox.
 ///
-/// Method: a table of settings; an echo where the runtime starts. What concerns the rings alone
-/// does not concern epoll.
+/// Method: a table of settings; an echo where the runtime starts. epoll has no rings.
 ///
 /// Kills: advice by the errno alone; a division, a sum or a multiplication that overflows.
 #[test]
@@ -106,7 +105,9 @@ fn extreme_settings_work_or_say_what_to_change() {
 /// Goal: a ring that is too large makes the default choice fall back, and the runtime keeps the
 /// right advice.
 ///
-/// Method: the same size with and without a choice. Kills: advice that is made up anew.
+/// Method: the same size with and without a choice.
+///
+/// Kills: advice that differs from the error's.
 #[test]
 fn a_fallback_keeps_the_advice() {
     if std::env::var_os("RINGLOOP_DRIVER").is_some() || choices().len() == 1 {

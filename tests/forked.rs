@@ -1,8 +1,9 @@
 //! A process that has forked, and the child. A file of its own, because forking changes the whole
 //! process.
 //!
-//! A process with several threads may fork only to do very little. So the tests start this binary
-//! again for each cell (`forked/cells.rs`), which then has one thread, builds a loop, and forks.
+//! After a fork of a process with several threads, the child may call few functions. So the tests
+//! start this binary again for each cell (`forked/cells.rs`), which has one thread, builds a loop,
+//! and forks.
 #![allow(unsafe_code)] // CommandExt::pre_exec
 
 #[path = "forked/cells.rs"]
@@ -29,7 +30,7 @@ async fn armed(listener: &TcpListener) -> (TcpStream, std::net::TcpStream) {
     (stream, peer)
 }
 
-/// Cancels that closing one connection takes.
+/// The number of cancels of closing one connection.
 async fn cancels_of_a_close(listener: &TcpListener) -> u64 {
     let (stream, peer) = armed(listener).await;
     ringloop::task::yield_now().await; // the receive is submitted
@@ -47,8 +48,8 @@ async fn cancels_of_a_close(listener: &TcpListener) -> u64 {
 /// acts on the open file) until the process forks, and with a cancel from then on. On epoll a
 /// cancel makes no system call, so it is always used.
 ///
-/// Kills: a handler that is not registered, or does not store; `may_shut_down_reading` without a
-/// look at it.
+/// Kills: a handler that is not registered, or does not store; `may_shut_down_reading` that does
+/// not read it.
 #[test]
 fn a_fork_ends_the_cheap_way_to_close() {
     let runtime = Runtime::new().unwrap();
@@ -88,8 +89,8 @@ fn on_each_driver(cells: &[&str]) {
     });
 }
 
-/// Goal: whatever a child drops of the parent's loop, or leaves as it is, in the parent everything
-/// goes on; and the child can run a loop of its own before and after.
+/// Goal: the parent's loop goes on, whatever the child drops or keeps of it, and the child can run
+/// a loop of its own before and after.
 ///
 /// Method: resources of each kind in use, bytes queued; the child drops all of them and the
 /// runtime, then runs an echo; the child of a task exits with everything alive. Then each resource
@@ -107,7 +108,7 @@ fn what_a_child_drops_is_its_own() {
     on_each_driver(&["drops fork", "drops clone", "drops nothing"]);
 }
 
-/// Goal: a child that uses the parent's loop panics with the reason, and the parent goes on.
+/// Goal: using the parent's loop in a child panics with the reason, and the parent goes on.
 ///
 /// Method: every way to use it, some on a loop of the child's and some on none; a task that forks
 /// and goes on in both processes, with another task ready behind it.
@@ -121,9 +122,9 @@ fn a_child_may_not_use_its_parents_loop() {
 /// Goal: a child that is forked inside a task, or in the main future, finds no loop, and builds and
 /// runs its own; so does its own child.
 ///
-/// Method: as it says; the child of the main future returns from `block_on` first.
+/// Method: both; the child of the main future returns from `block_on` first.
 ///
-/// Kills: a thread-local that still names the parent's loop, or names it again later.
+/// Kills: a thread-local that still has the parent's loop, or has it again later.
 #[test]
 fn a_child_of_a_task_runs_a_loop_of_its_own() {
     on_each_driver(&["in a task fork", "in a task clone", "returns"]);
@@ -134,7 +135,7 @@ fn a_child_of_a_task_runs_a_loop_of_its_own() {
 /// Method: another thread forks while the loop sleeps; the child wakes the main future and a task,
 /// and aborts the task. The count of the eventfd, which both share, stays 0.
 ///
-/// Kills: a wake that rings, or that takes the inbox's lock first.
+/// Kills: a wake that notifies, or that takes the inbox's lock first.
 #[test]
 fn wakes_in_a_child_do_nothing() {
     on_each_driver(&["wakes"]);

@@ -28,7 +28,7 @@ fn serve() {
     });
 }
 
-/// Goal: a supervisor may start a server again as soon as the old one was killed (H84).
+/// Goal: a supervisor can restart a server at once after it was killed (H84).
 ///
 /// Method: a child serves 200 connections and is killed; its address is bound as soon as it has
 /// been reaped, several times.

@@ -14,7 +14,7 @@ use ringloop::{Handle, Runtime};
 /// Marks the process that makes the reports.
 const CHILD: &str = "RINGLOOP_REPORTS_CHILD";
 
-/// Detached tasks that panic while standard error is full.
+/// The number of detached tasks that panic while standard error is full.
 const PANICS: u64 = 20;
 
 /// Marks the lines of the child among those of its harness.
@@ -23,7 +23,7 @@ const MARK: &str = "reports-child ";
 /// Makes `PANICS` reports with standard error full, waits until the parent has emptied it, and
 /// makes one of another kind.
 fn child() {
-    std::panic::set_hook(Box::new(|_| {})); // std's hook writes to standard error, and blocks
+    std::panic::set_hook(Box::new(|_| {})); // the hook of std writes to standard error, and blocks
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         for _ in 0..PANICS {
@@ -36,7 +36,7 @@ fn child() {
         ringloop::call_soon(|| panic!("when empty"));
         turns(3).await;
     });
-    std::mem::forget(runtime.handle()); // the counts are due at the end of the runtime all the same
+    std::mem::forget(runtime.handle()); // the end of the runtime still prints the counts
 }
 
 /// Fills the pipe of `writer`. Opening it again gives an open file of its own, so that the writer
@@ -59,12 +59,12 @@ fn fill(writer: &impl AsRawFd) -> usize {
 /// written are counted: in the metrics at once, on standard error as soon as it takes a line.
 ///
 /// Method: a child whose standard error is a full pipe makes 20 reports of one kind and then
-/// answers on standard output; only then the pipe is emptied, and the child makes one report of
-/// another kind and ends. Every line is whole, and the counts on the lines add up to 20, however
+/// prints on standard output. Then the pipe is emptied, and the child makes one report of another
+/// kind and ends. Every line is whole, and the counts on the lines add up to 20, however
 /// many of the 20 the rate limit admitted.
 ///
-/// Kills: a write that does not ask whether it would block; a report that is lost without a count;
-/// an end of the runtime that forgets the counts.
+/// Kills: a write that may block; a report that is lost without a count; an end of the runtime that
+/// does not print the counts.
 #[test]
 fn a_full_standard_error_does_not_block_the_loop() {
     if std::env::var_os(CHILD).is_some() {

@@ -1,4 +1,4 @@
-//! Who runs when: order, turns, fairness.
+//! Scheduling: order, turns, fairness.
 
 mod common;
 
@@ -17,7 +17,7 @@ use ringloop::task::yield_now;
 use ringloop::time::{Instant, sleep, sleep_until, timeout_at};
 use ringloop::{Handle, Runtime, call_soon, spawn};
 
-/// Goal: what becomes ready runs in the order it became ready, whatever kind it is (A1).
+/// Goal: tasks and callbacks run in the order in which they became ready (A1).
 ///
 /// Method: tasks, callbacks and wakes in one poll, in a mixed order.
 ///
@@ -58,9 +58,9 @@ fn ready_work_runs_in_order() {
     });
 }
 
-/// Goal: what is scheduled during a turn runs in the next one, never in the same (A2).
+/// Goal: work that is scheduled during a turn runs in the next turn (A2).
 ///
-/// Method: chains of callbacks and of tasks that note the turn they run in.
+/// Method: chains of callbacks and of tasks that record their turn.
 ///
 /// Kills: running until the queue is empty; a spawn that polls at once.
 #[test]
@@ -87,7 +87,7 @@ fn new_work_waits_for_the_next_turn() {
     });
 }
 
-/// Tasks that wake themselves in every turn, by hand, until the counter goes.
+/// Tasks that wake themselves in every turn, until the counter is dropped.
 fn spawn_self_wakers(count: usize) -> Rc<()> {
     let alive = Rc::new(());
     for _ in 0..count {
@@ -108,7 +108,7 @@ fn spawn_self_wakers(count: usize) -> Rc<()> {
 ///
 /// Method: round trips with a blocking peer; the turns that each side of one takes are counted.
 ///
-/// Kills: looking at the ring only when nothing is ready; submitting only before a sleep.
+/// Kills: reading completions only when no task is ready; submitting only before a sleep.
 #[test]
 fn busy_tasks_do_not_starve_sockets() {
     run(async {
@@ -120,7 +120,7 @@ fn busy_tasks_do_not_starve_sockets() {
             assert_eq!(&*stream.recv().await.unwrap(), b"ping");
             assert!(turn() - start <= 3, "{} turns to receive", turn() - start);
             stream.write_all(b"pong").await.unwrap();
-            turns(2).await; // is enough for it to be sent: the read below blocks this thread
+            turns(2).await; // enough to send it: the read below blocks this thread
             let mut reply = [0; 4];
             peer.read_exact(&mut reply).unwrap();
         }
@@ -129,8 +129,8 @@ fn busy_tasks_do_not_starve_sockets() {
 
 /// Goal: a hundred tasks that wake themselves delay no timer by more than a turn (A4).
 ///
-/// Method: one of them notes the first turn in which a deadline has passed; the sleeper must run in
-/// that turn or the next two.
+/// Method: one of them records the first turn in which a deadline has passed; the sleeper must run
+/// in that turn or the next two.
 ///
 /// Kills: expiring timers only after a sleep of the loop.
 #[test]
@@ -151,12 +151,12 @@ fn busy_tasks_do_not_starve_timers() {
     });
 }
 
-/// Goal: a task whose reads are always ready lets go after every 128 of them (A7).
+/// Goal: a task whose reads are always ready yields after every 128 of them (A7).
 ///
-/// Method: read 4 096 bytes that are already here one at a time, and count per turn; another task
-/// counts turns meanwhile.
+/// Method: read 4 096 received bytes one at a time, and count per turn; another task counts turns.
 ///
-/// Kills: a read that does not spend; a budget that is not refilled, or refilled within a poll.
+/// Kills: a read that does not spend the budget; a budget that is not refilled, or is refilled
+/// within a poll.
 #[test]
 fn an_always_ready_task_yields_every_128_operations() {
     run(async {
@@ -193,10 +193,9 @@ fn an_always_ready_task_yields_every_128_operations() {
 /// Goal: a deadline ends a future that uses up its whole budget in every poll (A8), also in a
 /// hand-written select.
 ///
-/// Method: a peer that floods; a reader that never stops by itself, under `timeout` and beside a
-/// sleep.
+/// Method: a peer that floods; a reader that does not stop, under `timeout` and beside a sleep.
 ///
-/// Kills: a deadline that is pending because its neighbour has spent the budget.
+/// Kills: a deadline that is pending because the reader has spent the budget.
 #[test]
 fn a_deadline_ends_an_always_ready_future() {
     run(async {
@@ -235,7 +234,7 @@ fn a_deadline_ends_an_always_ready_future() {
     });
 }
 
-/// Counts the polls of what it wraps.
+/// Counts the polls of a future.
 struct CountPolls<F> {
     future: Pin<Box<F>>,
     polls: Rc<Cell<u32>>,
@@ -257,7 +256,8 @@ fn counted<F: Future>(future: F) -> (CountPolls<F>, Rc<Cell<u32>>) {
     (CountPolls { future, polls: counting }, polls)
 }
 
-/// Goal: one wake is one poll: several wakes before it are one, and none comes for nothing (A10).
+/// Goal: one wake is one poll: several wakes before the poll are one, and no poll is without a wake
+/// (A10).
 ///
 /// Method: count polls of a task that is woken three times at once, of a `recv` for which three
 /// packets arrive in one turn, of a sleep, and of an idle `recv` while others work.
@@ -297,11 +297,11 @@ fn one_wake_is_one_poll() {
     });
 }
 
-/// Goal: of several handlers that compute and become ready together, the first one's reply has left
+/// Goal: when several computing handlers become ready together, the reply of the first is sent
 /// before the second begins (A11).
 ///
 /// Method: three requests in one turn; each handler computes for a millisecond and replies; each
-/// handler but the first looks, from within its poll, for the reply of the one before.
+/// handler but the first checks, within its poll, for the reply of the one before.
 ///
 /// Kills: submitting at the end of the turn only.
 #[test]
@@ -340,12 +340,12 @@ fn a_reply_does_not_wait_for_the_next_handler() {
     });
 }
 
-/// Goal: a loop inside a loop is refused with a message that says where the outer one is, and the
+/// Goal: a loop inside a loop panics with a message that has the place of the outer one, and the
 /// outer one goes on (A12).
 ///
 /// Method: `run` and `block_on` inside a task and inside the main future.
 ///
-/// Kills: a nested loop that starves the outer one; a context that the refusal has cleared.
+/// Kills: a nested loop that starves the outer one; a context that the panic has cleared.
 #[test]
 fn a_nested_run_is_refused() {
     fn refusal(nested: impl FnOnce()) -> String {

@@ -1,8 +1,8 @@
-//! A little of everything that a server does, in one process that checks itself.
+//! All operations of a server, in one process that checks itself.
 //!
-//! An ordinary test, and what `scripts/inject.sh` runs while system calls fail or are slow. So
-//! errors are passed on and end the test with their own text, and nothing here may depend on how
-//! often or how fast the loop turns.
+//! It is an ordinary test, and `scripts/inject.sh` runs it while system calls fail or are slow. So
+//! errors end the test with their own text, and the result must not depend on the number or the
+//! speed of turns.
 
 mod common;
 
@@ -24,15 +24,15 @@ const WAKES: u32 = 20;
 const NAP: Duration = Duration::from_millis(3);
 
 /// Goal: bytes arrive unchanged and in order in both directions, timers do not fire early, waits
-/// end, and wakes from another thread are heard, whatever single system calls return (G2).
+/// end, and wakes from another thread arrive, whatever single system calls return (G2).
 ///
-/// Method: connections on which questions and answers of many sizes alternate, each direction with
-/// bytes of its own code; naps and a timeout; a thread whose next wake waits until the last one was
-/// heard. All at once, and naps and wakes once more when nothing else ends the loop's sleep. With
-/// queues of ordinary size, and with the smallest.
+/// Method: connections with requests and replies of many sizes, each direction with coded bytes;
+/// sleeps and a timeout; a thread whose next wake waits until the last one arrived. All at once,
+/// and sleeps and wakes again when no other event ends the loop's sleep. With queues of ordinary
+/// size, and with the smallest.
 ///
-/// Kills: bytes lost, repeated or swapped by a call that is made again; a timer that is armed once
-/// and forgotten; an eventfd that is read once too often.
+/// Kills: bytes lost, repeated or swapped by a repeated call; a timer that is armed only once; an
+/// eventfd that is read once too often.
 #[test]
 fn bytes_timers_and_wakes_arrive() {
     within(LIMIT, || {
@@ -66,13 +66,13 @@ async fn everything() -> io::Result<()> {
     Ok(())
 }
 
-/// The lengths of a round's question and answer: from one byte to more than a receive buffer.
+/// The lengths of a round's request and reply: from one byte to more than a receive buffer.
 fn lengths(number: u64, round: u64) -> (usize, usize) {
     let len = |seed: u64| 1 + (seed * 2_654_435_761 % (4_000 << (round % 3))) as usize;
     (len(number * ROUNDS + round + 1), len(number + round * CONNECTIONS + 7))
 }
 
-/// Where the codes of a connection's two directions begin.
+/// The starts of the codes of a connection's two directions.
 fn codes(number: u64) -> (u64, u64) {
     (number << 32, number << 32 | 1 << 31)
 }
@@ -99,7 +99,7 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
         stream.read_exact(&mut question).await?;
         assert_coded(theirs, &question);
         stream.write_all(&coded_bytes(ours, answer_len)).await?;
-        stream.flush().await?; // where an error shows; both sides would wait for each other else
+        stream.flush().await?; // returns errors, on which both sides would wait
         (theirs, ours) = (theirs + question_len as u64, ours + answer_len as u64);
     }
     let end = stream.recv().await?;
@@ -138,7 +138,7 @@ async fn take_naps() -> io::Result<()> {
         assert!(start.elapsed() >= NAP, "woken after {:?}", start.elapsed());
         let start = Instant::now();
         let outcome = timeout(NAP, listener.accept()).await;
-        // An error of the accept itself is one; only a connection would be a wonder.
+        // An error of the accept is possible; a connection is not.
         if let Ok(accepted) = outcome {
             accepted?;
             panic!("a connection without a client");

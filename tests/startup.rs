@@ -1,4 +1,4 @@
-//! Starting a runtime while other processes use what they can reach.
+//! Starting a runtime while other processes connect to its sockets.
 
 mod common;
 
@@ -16,20 +16,20 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 const RUNTIMES: u64 = 300;
 const CONNECTIONS: u64 = 3;
-/// For a connection that is in the backlog already.
+/// The limit for a connection that is in the backlog already.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Goal: a runtime starts, keeps its connections and its descriptors while another process connects
-/// to every name that its start shows.
+/// to every name that the start makes visible.
 ///
 /// Method: a thread reads `/proc/net/unix` and connects to each listening name that the kernel
 /// chose, as fast as it can, while runtimes are built, accept, and are dropped. Names of other
-/// forms are those of other programs on this machine. How often it meets a probe is chance, and
-/// printed; the order in which a stranger is first is a test of the probe itself
+/// forms belong to other programs. How often it connects to a probe is random, and printed; a unit
+/// test of the probe has the order in which a stranger is first
 /// (`connections_of_others_do_not_fail_the_probe`).
 ///
-/// Kills: an accepted connection of the probe that is kept open; one whose completion is taken for
-/// that of an operation; a probe that counts on being alone.
+/// Kills: an accepted connection of the probe that stays open; one whose completion is taken for
+/// that of an operation; a probe that assumes that no other process connects.
 #[test]
 fn strangers_do_not_disturb_a_start() {
     let ours_before = open_fds();
@@ -64,8 +64,8 @@ fn start_and_serve() {
     }
 }
 
-/// Connects to what listens on a name that the kernel chose: `@` and five hexadecimal digits.
-/// Returns how often it succeeded.
+/// Connects to each listener with a name that the kernel chose: `@` and five hexadecimal digits.
+/// Returns the number of successes.
 fn connect_to_all() -> io::Result<u64> {
     const ACCEPTS_CONNECTIONS: &str = "00010000";
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Whose descriptor it is, and what is left of a watch.
+//! Ownership of the descriptor, and the end of a watch.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +16,7 @@ use ringloop::{Handle, Runtime};
 use super::common::{Woken, blocking_pair, open_fds, poll_once, turns, until};
 use super::{fill, in_flight, is_pending, on_each_driver, watched_pair};
 
-/// A descriptor that says when it is dropped, and does something then.
+/// A descriptor that records its drop, and calls a function then.
 struct Dropping<F: FnMut()> {
     socket: UnixStream,
     then: F,
@@ -34,11 +34,11 @@ impl<F: FnMut()> Drop for Dropping<F> {
     }
 }
 
-/// Goal: a watch that is dropped with polls in flight drops its value at once and on this thread,
-/// once, and soon holds nothing: no poll, no descriptor.
+/// Goal: a watch that is dropped with polls in flight drops its value once, at once and on this
+/// thread, and soon has no poll and no descriptor.
 ///
-/// Method: wait in both directions, drop or take apart, compare descriptors. The destructor uses
-/// the loop, which must not be in the middle of anything, and then panics.
+/// Method: wait in both directions, drop or call `into_inner`, compare descriptors. The destructor
+/// uses the loop, which must have no `RefCell` borrowed, and then panics.
 ///
 /// Kills: a value that lives until its polls have ended; user code inside the reactor; a poll that
 /// is not cancelled; a duplicate that is not closed.
@@ -102,12 +102,13 @@ fn fill_blocking(socket: &UnixStream) {
     socket.set_nonblocking(false).unwrap();
 }
 
-/// Goal: the runtime may go first. A wait that outlives it is told, and a new one is refused.
+/// Goal: the runtime may be dropped first. A wait that outlives it is woken and fails, and a new
+/// one fails.
 ///
-/// Method: wait on the runtime that goes, in its main future and in a task; drop it; wait on
-/// another one, the old wait and a new one, and compare descriptors when the watches have gone too.
+/// Method: wait on a runtime, in its main future and in a task; drop it; await the old wait and a
+/// new one on another runtime; drop the watches, and compare descriptors.
 ///
-/// Kills: a wait that hangs; a poll that is armed without a loop; a duplicate that is never closed.
+/// Kills: a wait that hangs; a poll that is armed without a loop; a duplicate that stays open.
 #[test]
 fn the_runtime_may_go_first() {
     on_each_driver(|runtime| {
@@ -144,7 +145,7 @@ fn the_runtime_may_go_first() {
 /// Goal: one file may have several watches, and a stream beside them, and each of them works.
 ///
 /// Method: a TCP stream that waits for bytes, two watches that borrow its descriptor, and one that
-/// goes while the others wait; then bytes come.
+/// is dropped while the others wait; then bytes come.
 ///
 /// Kills: two owners of one place in the epoll driver; a watch that ends the stream's interest.
 #[test]
@@ -170,7 +171,7 @@ fn one_file_may_be_watched_by_many() {
             turns(3).await;
             theirs.write_all(b"news").unwrap();
             assert_eq!(received.await.unwrap().unwrap(), b"news");
-            // The stream may have been faster, and what is read is not there any more.
+            // The stream may have read the bytes first.
             theirs.write_all(b"more").unwrap();
             for wait in waits {
                 wait.await.unwrap();
@@ -179,13 +180,13 @@ fn one_file_may_be_watched_by_many() {
     });
 }
 
-/// Goal: watches and streams whose numbers were a watch's before see their own events and no other
-/// ones, and the epoll driver keeps no interest in files that live on.
+/// Goal: watches and streams with the number of a former watch get their own events and no others,
+/// and the epoll driver keeps no interest in files that stay open.
 ///
 /// Method: watch a file, drop the watch, and use the number again for another file, for a stream
-/// and for the same file; each waits and is told. The kernel lists what an epoll instance has.
+/// and for the same file; each waits and is woken. `/proc` lists the files of an epoll instance.
 ///
-/// Kills: a number that is not forgotten; an interest that stays behind.
+/// Kills: a number that is not deregistered; an interest that stays.
 #[test]
 fn numbers_are_used_again() {
     on_each_driver(|runtime| {
@@ -219,14 +220,14 @@ fn numbers_are_used_again() {
     });
 }
 
-/// How many files the epoll instances of this process are interested in.
+/// The number of files in the epoll instances of this process.
 fn epoll_interests() -> usize {
     let fds = open_fds().into_iter().filter(|(_, target)| target.contains("eventpoll"));
     let texts = fds.map(|(fd, _)| std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")));
     texts.map(|text| text.unwrap().lines().filter(|line| line.starts_with("tfd")).count()).sum()
 }
 
-/// Goal: the descriptor's flags are its owner's: the loop does not make it non-blocking.
+/// Goal: the loop does not change the flags of the descriptor, and does not make it non-blocking.
 ///
 /// Method: wait for a blocking socket, then look at its flags. Kills: `O_NONBLOCK` set through the
 /// duplicate, which shares it.

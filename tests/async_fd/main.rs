@@ -14,8 +14,8 @@ use common::{LIMIT, poll_once, serial, turns, until, within};
 use ringloop::io::AsyncFd;
 use ringloop::{Builder, DriverChoice, Handle, Runtime};
 
-/// Runs `body` with a fresh runtime on each driver that this machine has, in small queues. One test
-/// at a time, because some of them count the descriptors of the process.
+/// Runs `body` with a new runtime on each driver of this machine, with small queues. One test at a
+/// time, because some count the descriptors of the process.
 fn on_each_driver(body: impl Fn(Runtime)) {
     let _serial = serial();
     for driver in [DriverChoice::Uring, DriverChoice::Epoll] {
@@ -51,7 +51,7 @@ fn fill(mut socket: &UnixStream) {
     }
 }
 
-/// Polls a wait until the kernel has its poll: `turns` turns later it is still pending.
+/// Polls a wait and lets the kernel have its poll: `turns` turns later it is still pending.
 async fn is_pending<F: Future>(mut wait: Pin<&mut F>) -> bool {
     for _ in 0..5 {
         if poll_once(wait.as_mut()).await.is_ready() {

@@ -1,4 +1,4 @@
-//! When a descriptor is ready, and who is told.
+//! Readiness of descriptors, and the waiters that are woken.
 #![allow(unsafe_code)] // eventfd(2), pidfd_open(2), inotify_init1(2)
 
 use std::cell::{Cell, RefCell};
@@ -39,7 +39,7 @@ fn pidfd(pid: u32) -> OwnedFd {
     adopt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
 }
 
-/// Tells of files that are made in a directory.
+/// Makes an inotify instance for new files in a directory.
 fn inotify(directory: &std::path::Path) -> OwnedFd {
     // SAFETY: no pointers.
     let fd = adopt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) }.into());
@@ -50,13 +50,13 @@ fn inotify(directory: &std::path::Path) -> OwnedFd {
     fd
 }
 
-/// Goal: a pipe is readable when it holds something or its writer has gone, writable when it has
-/// room or its reader has gone, and not before.
+/// Goal: a pipe is readable when it holds bytes or its writer is closed, writable when it has room
+/// or its reader is closed, and not before.
 ///
 /// Method: both ends of pipes, watched, through these states one after the other.
 ///
-/// Kills: directions mixed up; a hang-up or an error that is not ready; an answer that does not
-/// look at the descriptor.
+/// Kills: exchanged directions; a hang-up or an error that is not ready; a result that does not
+/// depend on the descriptor.
 #[test]
 fn both_ends_of_a_pipe_become_ready() {
     on_each_driver(|runtime| {
@@ -90,11 +90,11 @@ fn both_ends_of_a_pipe_become_ready() {
     });
 }
 
-/// Goal: what `poll(2)` knows nothing of is always ready.
+/// Goal: files that `poll(2)` does not support are always ready.
 ///
 /// Method: a regular file, which epoll refuses, and a directory; each way, twice.
 ///
-/// Kills: handing out the `EPERM` of epoll; a wait for an edge that never comes.
+/// Kills: returning the `EPERM` of epoll; a wait for an edge that does not come.
 #[test]
 fn regular_files_are_always_ready() {
     on_each_driver(|runtime| {
@@ -112,11 +112,11 @@ fn regular_files_are_always_ready() {
     });
 }
 
-/// Goal: the descriptors that this is for: an eventfd, an inotify instance, a child's pidfd.
+/// Goal: an eventfd, an inotify instance and a pidfd of a child can be awaited.
 ///
-/// Method: wait for each; then ring, make a file, let the child end.
+/// Method: wait for each; then write, make a file, let the child end.
 ///
-/// Kills: a driver that asks for more than a poll of these files knows.
+/// Kills: a driver that polls for events that these files do not support.
 #[test]
 fn eventfds_inotify_and_pidfds_become_readable() {
     on_each_driver(|runtime| {
@@ -159,8 +159,8 @@ fn tempdir() -> std::path::PathBuf {
     path
 }
 
-/// Goal: bytes go both ways, at full speed, by the pattern that the documentation shows, and a loop
-/// that sleeps is woken by what another thread does.
+/// Goal: bytes go both ways, at full speed, with the pattern of the documentation, and bytes from
+/// another thread wake a loop that sleeps.
 ///
 /// Method: a thread writes a megabyte of the coded stream to a small socket and reads it back.
 ///
@@ -210,12 +210,12 @@ fn bytes_go_both_ways() {
     });
 }
 
-/// Goal: every waiter is woken, whichever others have been dropped meanwhile.
+/// Goal: every waiter is woken, also if others have been dropped.
 ///
 /// Method: four waits for one descriptor, one of them dropped while it waits, one after it was
 /// woken; then the bytes come.
 ///
-/// Kills: a wake for one only; a dropped wait that takes the others' poll with it.
+/// Kills: a wake for one only; a dropped wait that cancels the poll of the others.
 #[test]
 fn every_waiter_is_woken() {
     on_each_driver(|runtime| {
@@ -243,12 +243,12 @@ fn every_waiter_is_woken() {
     });
 }
 
-/// Goal: many more watches than the queues have entries, each told of its own news only.
+/// Goal: with many more watches than queue entries, each is woken by its own events only.
 ///
 /// Method: three hundred pairs on queues of 8 and 16; wait for all; write to every third, in a
-/// mixed-up order; those and no others are told. Then drop all of them.
+/// mixed-up order; those and no others are woken. Then drop all of them.
 ///
-/// Kills: a poll lost in a full queue; a cap that counts polls; an answer for another.
+/// Kills: a poll lost in a full queue; a cap that counts polls; a result for another watch.
 #[test]
 fn many_watches_work_on_small_queues() {
     const COUNT: usize = 300;
@@ -291,8 +291,8 @@ fn many_watches_work_on_small_queues() {
 /// Method: fill a socket, have its peer finish sending and not read; wait for writing for a
 /// hundred turns, with an eye on the completions; then the peer reads.
 ///
-/// Kills: taking `POLLRDHUP` for writable; asking anew for what is answered at once; waiting for
-/// changes and missing the one that matters.
+/// Kills: taking `POLLRDHUP` for writable; polling again for an event that holds; waiting for an
+/// edge and missing the right one.
 #[test]
 fn a_peer_that_has_finished_sending_makes_nothing_writable() {
     on_each_driver(|runtime| {

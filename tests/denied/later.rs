@@ -1,4 +1,4 @@
-//! In the process: what a loop does whose `io_uring_enter` is refused after it has served.
+//! The cell's process, for a loop whose `io_uring_enter` is refused after it has served.
 
 use std::future::pending;
 use std::io;
@@ -17,10 +17,10 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 /// The parent's byte for "now".
 pub(crate) const NOW: u8 = b'!';
-/// The parent's byte for "are you there".
+/// The parent's byte that requests a reply.
 pub(crate) const ASK: u8 = b'?';
 
-/// What waits for the driver, and what has to live for that.
+/// Operations that wait for the driver, and the values that must live as long.
 struct Waiting {
     operations: Vec<(&'static str, JoinHandle<io::Result<()>>)>,
     timer: JoinHandle<()>,
@@ -57,7 +57,7 @@ async fn one_of_each() -> Waiting {
     let connect = async move { ringloop::net::TcpStream::connect(addr).await.map(drop) };
     operations.push(("connect", spawn(connect)));
 
-    // These five, and what the parent's connection and the server wait for.
+    // These five, and those of the parent's connection and the server.
     until(|| Handle::current().metrics().in_flight == 7).await;
     Waiting {
         operations,
@@ -71,7 +71,7 @@ async fn one_of_each() -> Waiting {
     }
 }
 
-/// Every operation ends with the reason, and nothing else does.
+/// Checks that every operation ends with the reason, and that timers and tasks go on.
 pub(crate) async fn while_it_runs(input: &Input, errno: &str) {
     assert_eq!(input.next().await, Some(NOW));
     let waiting = one_of_each().await;
@@ -103,7 +103,7 @@ pub(crate) async fn while_it_runs(input: &Input, errno: &str) {
     say("heard", "");
 }
 
-/// Leaves everything in flight. What follows is the end of the loop.
+/// Leaves the operations in flight. The end of the loop follows.
 pub(crate) async fn before_it_ends(input: &Input) {
     assert_eq!(input.next().await, Some(NOW));
     std::mem::forget(one_of_each().await.peers);

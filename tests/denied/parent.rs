@@ -1,4 +1,4 @@
-//! The test's side: a server process, and blocking peers of it.
+//! The side of the test: a server process, and blocking peers of it.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use crate::server::MARK;
 /// The environment variable that makes a server of the test [`ENTRY`](crate::ENTRY).
 pub(crate) const CELL: &str = "RINGLOOP_DENIED_CELL";
 
-/// Says past the harness that a cell, or a part of one, was not played.
+/// Prints that a cell, or a part of one, was skipped. The harness does not capture it.
 pub(crate) fn skip(cell: &str, why: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1; // ordered with nothing
@@ -19,12 +19,12 @@ pub(crate) fn skip(cell: &str, why: &str) {
     std::io::stderr().write_all(text.as_bytes()).expect("standard error");
 }
 
-/// What became of a start.
+/// The outcome of a start.
 pub(crate) enum Started {
     Serving(Server),
-    /// The process was not able to deny itself what the cell says.
+    /// The process was not able to restrict itself as the cell requires.
     Skipped(String),
-    /// With what it had to say.
+    /// The process has ended. Its status and its standard error.
     Dead(ExitStatus, String),
 }
 
@@ -49,7 +49,7 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command.args([crate::ENTRY, "--exact", "--nocapture"]);
         command.env(CELL, cell).env_remove("RINGLOOP_DRIVER");
-        // A sanitizer's search for leaks needs what some cells deny: /proc, and tracing oneself.
+        // The leak check of a sanitizer needs /proc and ptrace, which some cells deny.
         let asan = std::env::var("ASAN_OPTIONS").unwrap_or_default();
         command.env("ASAN_OPTIONS", format!("{asan}:detect_leaks=0"));
         if let Some(driver) = driver {
@@ -102,13 +102,13 @@ impl Server {
         lines.collect()
     }
 
-    /// Sees it end of its own will, in order.
+    /// Waits until it has ended by itself, without an error.
     pub(crate) fn await_end(mut self) {
         let status = self.process.child.wait().expect("a process that ends");
         assert!(status.success(), "{}: {status}", self.cell);
     }
 
-    /// Ends it from another thread of its own, and sees it end in order.
+    /// Ends it by its standard input, and waits until it has ended without an error.
     pub(crate) fn stop(mut self) {
         drop(self.process.child.stdin.take());
         loop {
@@ -141,7 +141,7 @@ impl Process {
         rest
     }
 
-    /// What a process that has ended left on its standard error.
+    /// The standard error of a process that has ended.
     fn last_words(&mut self) -> String {
         let mut text = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
@@ -187,7 +187,7 @@ impl Peer {
         }
     }
 
-    /// Waits for the other side to end the connection, in whichever way.
+    /// Waits until the other side has ended the connection, in any way.
     pub(crate) fn await_end(&mut self) {
         match self.stream.read(&mut [0]) {
             Ok(count) => assert_eq!(count, 0, "bytes instead of the end"),
@@ -195,7 +195,7 @@ impl Peer {
         }
     }
 
-    /// Whether all that was sent has come back. Does not wait.
+    /// Whether all sent bytes have come back. Does not wait.
     pub(crate) fn has_echo(&mut self) -> bool {
         self.stream.set_nonblocking(true).expect("an option");
         match self.receive() {

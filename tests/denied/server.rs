@@ -1,11 +1,11 @@
-//! The process that has to live with a denial.
+//! The server process of a cell.
 //!
-//! It talks to its parent in lines on standard output, each with a mark that tells it from those of
-//! the test harness. What the parent writes are single bytes that some cells wait for (`later.rs`);
-//! the end of standard input is the end of the server.
+//! It reports to its parent in lines on standard output, with a prefix that distinguishes them from
+//! those of the test harness. The parent writes single bytes, for which some cells wait
+//! (`later.rs`); the end of standard input ends the server.
 //!
 //! ```text
-//! denied: skip WHY                     or else
+//! denied: skip WHY                     or these:
 //! denied: thread 1234
 //! denied: kind epoll
 //! denied: reason io_uring: io_uring_setup failed: …
@@ -33,7 +33,7 @@ pub(crate) const MARK: &str = "denied: ";
 /// The number of an ordinary user.
 const ORDINARY_USER: u32 = 65534;
 
-/// Denies itself what `cell` says, and serves.
+/// Restricts itself as `cell` requires, and serves.
 pub(crate) fn run(cell: &str) {
     let words: Vec<&str> = cell.split(' ').collect();
     if let Err(why) = deny(&words) {
@@ -86,7 +86,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// What the parent writes. Another thread reads it, so each cell also shows that wakes are heard.
+/// The bytes of the parent. Another thread reads them, so each cell also tests wakes.
 pub(crate) struct Input {
     heard: Arc<Mutex<Heard>>,
 }
@@ -115,7 +115,7 @@ impl Input {
         Input { heard }
     }
 
-    /// The next byte, or nothing when the parent has closed its end.
+    /// The next byte, or `None` when the parent has closed its end.
     pub(crate) async fn next(&self) -> Option<u8> {
         poll_fn(|cx| {
             let mut heard = self.heard.lock().expect("no thread panics with it");
@@ -133,13 +133,13 @@ impl Input {
 }
 
 pub(crate) fn say(word: &str, what: impl std::fmt::Display) {
-    // On a line of its own: the harness begins some that it does not end.
+    // On a line of its own: the harness begins lines that it does not end.
     let line = format!("\n{MARK}{word} {what}\n");
     io::stdout().write_all(line.as_bytes()).expect("a parent");
 }
 
-/// The error says why this process cannot play the cell. It has done nothing that lasts then, or
-/// nothing that matters.
+/// Restricts the process. The error is the reason why it cannot; then no restriction of importance
+/// is in force.
 fn deny(words: &[&str]) -> Result<(), String> {
     match *words {
         ["nothing"] | ["later" | "last", _] => Ok(()),
@@ -163,13 +163,13 @@ fn deny(words: &[&str]) -> Result<(), String> {
     }
 }
 
-/// From now on this thread's `io_uring_enter` is answered with `errno`.
+/// Makes `io_uring_enter` of this thread fail with `errno` from now on.
 pub(crate) fn refuse_enter(errno: &str) {
     let action = SeccompAction::Errno(code(errno) as u32);
     install(&[libc::SYS_io_uring_enter], action).expect("filters");
 }
 
-/// Installs a filter for this thread and those that it starts, for good.
+/// Installs a filter for this thread and those that it starts. It cannot be removed.
 fn install(calls: &[libc::c_long], action: SeccompAction) -> Result<(), String> {
     let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
     let rules: BTreeMap<_, _> = calls.iter().map(|&call| (call, Vec::new())).collect();
@@ -199,14 +199,14 @@ pub(crate) fn code(errno: &str) -> i32 {
 
 fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
     let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: a valid `rlimit`; lowering one takes nothing away that is in use.
+    // SAFETY: a valid `rlimit`; lowering a limit does not affect what is in use.
     let status = unsafe { libc::setrlimit(resource, &limit) };
     assert_eq!(status, 0, "{}", io::Error::last_os_error());
 }
 
-/// Every thread of the process becomes an ordinary user.
+/// Makes every thread of the process that of an ordinary user.
 fn become_ordinary_user() -> Result<(), String> {
-    // SAFETY: an empty list, and no pointers otherwise; the results are looked at.
+    // SAFETY: an empty list, and no pointers otherwise; the results are checked.
     let statuses = unsafe {
         [
             libc::setgroups(0, std::ptr::null()),
@@ -228,7 +228,7 @@ fn cover_proc() -> Result<(), String> {
     if status == 0 {
         // Without this the next mount would be shared.
         let private = libc::MS_REC | libc::MS_PRIVATE;
-        // SAFETY: valid strings where strings are needed, and null where nothing is.
+        // SAFETY: valid strings where strings are needed, and null where none is.
         status = unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) };
     }
     if status == 0 {

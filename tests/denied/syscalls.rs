@@ -1,6 +1,6 @@
 //! Counts the system calls of another process's thread, by tracing it (ptrace(2)).
 //!
-//! Context switches and processor time only hint at a loop that spins; this is the thing itself.
+//! Context switches and processor time are only hints of a loop that spins; system calls are proof.
 #![allow(unsafe_code)] // ptrace(2), waitpid(2)
 
 use std::io;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_void, pid_t};
 
-/// Between two looks at a thread that has not stopped.
+/// The pause between two checks of a thread that has not stopped.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// A traced thread. It stops at the beginning and the end of each system call until this is used
@@ -69,7 +69,7 @@ impl Tracer {
     /// The number of the call at whose beginning the thread has stopped.
     fn begun_call(&self, status: i32) -> Option<u64> {
         if libc::WSTOPSIG(status) != libc::SIGTRAP | 0x80 {
-            return None; // a signal, or the stop that attaching asked for
+            return None; // a signal, or the stop of the attach request
         }
         let mut info = MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
         let info_len = size_of_val(&info);
@@ -94,14 +94,14 @@ impl Tracer {
     }
 
     fn resume(&self, signal: i32) {
-        // It may have been killed in between, which the next wait tells.
+        // It may have been killed in between, which the next wait reports.
         let _ = request(libc::PTRACE_SYSCALL, self.thread, signal as usize);
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // A thread can be let go only when it has stopped. A failure means that it has ended.
+        // A thread can be detached only when it has stopped. A failure means that it has ended.
         if !self.has_ended && request(libc::PTRACE_INTERRUPT, self.thread, 0).is_ok() {
             let status = self.wait(0).expect("a wait without a limit");
             let _ = request(libc::PTRACE_DETACH, self.thread, signal_to_deliver(status) as usize);
@@ -109,7 +109,7 @@ impl Drop for Tracer {
     }
 }
 
-/// The signal that a stopped thread is about to get, if that is why it has stopped.
+/// The signal that a stopped thread is about to receive, if that is why it has stopped.
 fn signal_to_deliver(status: i32) -> i32 {
     let is_event = status >> 16 != 0;
     match libc::WSTOPSIG(status) {

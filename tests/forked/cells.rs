@@ -1,4 +1,4 @@
-//! What the processes do that the tests start: each builds a loop, forks, and looks at both sides.
+//! The processes that the tests start: each builds a loop, forks, and checks both sides.
 #![allow(clippy::async_yields_async)] // handles leave their loop on purpose
 
 use std::future::{Future, pending};
@@ -70,7 +70,7 @@ impl Drop for OfTheParent {
     }
 }
 
-/// Children drop everything, one by one, each in another order, and then run a loop of their own.
+/// Children drop all resources, each in another order, and then run a loop of their own.
 fn drops(how: How) {
     let runtime = Runtime::new().unwrap();
     let all = runtime.block_on(make());
@@ -113,7 +113,7 @@ fn drops(how: How) {
 
 const DROPS_COUNT: usize = 10;
 
-/// Each drops a resource, and looks whether the child's descriptor is closed.
+/// Each drops a resource, and checks that the child's descriptor is closed.
 fn drops_of(all: Resources) -> Vec<Box<dyn FnOnce()>> {
     fn closes<T: AsRawFd + 'static>(name: &'static str, dropped: T) -> Box<dyn FnOnce()> {
         Box::new(move || {

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 /// The environment variable that names the cell that [`ENTRY`](crate::ENTRY) runs.
 pub(crate) const CELL: &str = "RINGLOOP_FORKED_CELL";
 
-/// Seconds after which a process of these tests is taken for hung and killed.
+/// Seconds after which a process of these tests counts as hung and is killed.
 const LIMIT_S: u32 = 60;
 
-/// How a child is made.
+/// The way in which a child is made.
 #[derive(Clone, Copy)]
 pub(crate) enum How {
     /// `fork(2)` of libc, which calls the handlers of `pthread_atfork`.
@@ -77,7 +77,7 @@ pub(crate) fn may_fork() -> bool {
     child == 0
 }
 
-/// Waits for the one child of `may_fork`, which has to end well.
+/// Waits for the child of `may_fork`, which must succeed.
 pub(crate) fn wait_for_children() {
     let mut status = 0;
     // SAFETY: a status that the call writes.
@@ -109,7 +109,7 @@ pub(crate) fn eventfd_counts() -> Vec<u64> {
     texts.filter_map(count).collect()
 }
 
-/// Where the queues of rings are mapped: start and length.
+/// The mappings of the queues of rings: start and length.
 pub(crate) fn ring_mappings() -> Vec<(usize, usize)> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
     let range = |line: &str| {
@@ -120,20 +120,20 @@ pub(crate) fn ring_mappings() -> Vec<(usize, usize)> {
     maps.lines().filter(|line| line.ends_with("[io_uring]")).filter_map(range).collect()
 }
 
-/// Memory of this process where its parent has something else.
+/// Memory of this process at addresses where its parent has other mappings.
 pub(crate) struct Occupied {
     mark: *mut u8,
 }
 
 const MARK: u8 = 0x5A;
 
-/// Maps memory in these places, which are free.
+/// Maps memory at these addresses, which are free.
 pub(crate) fn occupy(places: &[(usize, usize)]) -> Vec<Occupied> {
     let map = |&(start, len): &(usize, usize)| {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let at = std::ptr::without_provenance_mut(start);
-        // SAFETY: the flag refuses a place where something is mapped.
+        // SAFETY: with the flag, the call fails where memory is mapped.
         let mapped = unsafe { libc::mmap(at, len, protection, flags, -1, 0) };
         assert_eq!(mapped, at, "the parent's queues are mapped in the child");
         let mark = mapped.cast::<u8>();

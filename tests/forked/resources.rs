@@ -1,4 +1,4 @@
-//! Resources of each kind on a loop, in use, and what shows that they still work.
+//! Resources of each kind on a loop, in use, and checks that they still work.
 
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use crate::common::{Woken, any_addr, turns};
 
 const SOON: Duration = Duration::from_millis(20);
 
-/// More than the buffers of a connection hold.
+/// More bytes than the buffers of a connection hold.
 const QUEUED_BYTES: usize = 16 << 20;
 
 /// Resources of a loop, each in use, and the peers that show whether they still work.
@@ -71,7 +71,7 @@ pub(crate) async fn make() -> Resources {
     let (ours, mut idle_peer) = StdUnixStream::pair().unwrap();
     let idle = AsyncFd::new(OwnedFd::from(ours)).unwrap();
     assert!(is_pending(idle.readable()));
-    turns(2).await; // everything is in flight
+    turns(2).await; // all operations are in flight
     idle_peer.write_all(b"!").unwrap();
     idle.readable().await.unwrap();
     (&StdUnixStream::from(idle.as_fd().try_clone_to_owned().unwrap()))
@@ -99,7 +99,7 @@ pub(crate) async fn make() -> Resources {
     }
 }
 
-/// Each resource does what it did before.
+/// Checks that each resource works as before.
 pub(crate) async fn all_work(all: Resources) {
     let Resources {
         tcp,

@@ -1,4 +1,4 @@
-//! How a case is run: a loop that serves, a polite bystander, two waves of attackers, and the three
+//! The run of a case: a loop that serves, a polite bystander, two waves of attackers, and the three
 //! bounds.
 //!
 //! Everything runs on one thread. The attackers are plain sockets that act between the steps of the
@@ -23,31 +23,31 @@ use crate::common::{any_addr, open_fds, scaled, until};
 use crate::counting::{live_bytes, peak_bytes, reset_peak};
 use crate::serving;
 
-/// What the bystander's latency may become, as a factor.
+/// The greatest factor of the bystander's latency.
 const LATENCY_FACTOR: u64 = 2;
 
 /// Exchanges of the bystander per measurement.
 const ROUNDS: u64 = 16;
 
-/// How often the attackers of a wave act: four times in an exchange.
+/// The number of acts of the attackers per exchange.
 pub(crate) const STEPS: u64 = 4 * ROUNDS;
 
-/// Size of the loop's receive buffers. A buffer that the program holds counts with all of it.
+/// Size of the loop's receive buffers. A buffer that the program holds counts with its whole size.
 const BUFFER_LEN: u32 = 4096;
 const BUFFER_COUNT: u16 = 256;
 
-/// How long a closing stream may send: longer than any case, as every peer ends in the end.
+/// The linger of closing streams: longer than any case, as every peer ends.
 const LINGER: Duration = Duration::from_secs(3600);
 
-/// What the kernel is to hold of what is sent to an attacker. It doubles this.
+/// The kernel's send buffer for an attacker. The kernel doubles it.
 const SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Operations of the bystander's last connection, which may still be closing when others are
 /// counted.
 const BYSTANDER_SLOTS: u64 = 4;
 
-/// Bytes that a second wave may leave behind beyond the first: capacity of tables that grew because
-/// operations met in another order.
+/// The bytes that a second wave may leave beyond the first: capacity of tables that grew because
+/// operations overlapped in another order.
 const SECOND_WAVE_BYTES: i64 = 16 * 1024;
 
 /// One kind of attack.
@@ -55,7 +55,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) attackers: u64,
     pub(crate) bounds: Bounds,
-    /// What the server does with an accepted connection.
+    /// The function that serves an accepted connection.
     pub(crate) serve: fn(TcpStream) -> Pin<Box<dyn Future<Output = ()>>>,
     pub(crate) open: fn(&Stage) -> Box<dyn Attack>,
     /// Whether the bystander connects to the listener that is attacked.
@@ -64,7 +64,7 @@ pub(crate) struct Case {
     pub(crate) ring: Option<(u32, u32)>,
 }
 
-/// What one attacker may cost.
+/// The greatest cost of one attacker.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
     /// Bytes allocated, and of receive buffers that the program holds.
@@ -77,20 +77,20 @@ pub(crate) struct Bounds {
 
 /// The attackers of one wave. Dropping them ends what they have open.
 pub(crate) trait Attack {
-    /// Called between the steps of the bystander. Returns how many acts there were: system calls
-    /// that the loop can notice.
+    /// Acts, between the steps of the bystander. Returns the number of acts: system calls that the
+    /// loop can notice.
     fn act(&mut self) -> u64;
 
-    /// Whether all attackers are in place.
+    /// Whether all attackers are connected.
     fn is_ready(&self) -> bool {
         true
     }
 
-    /// Checks what only this kind of attack could leave. Called at the end of a wave.
+    /// Checks for traces of this kind of attack. Called at the end of a wave.
     fn check(&self) {}
 }
 
-/// Attackers that have done all they do when they are open.
+/// Attackers that only open connections.
 pub(crate) struct Still<T>(pub(crate) T);
 
 impl<T> Attack for Still<T> {
@@ -99,7 +99,7 @@ impl<T> Attack for Still<T> {
     }
 }
 
-/// Where an attack happens.
+/// The target of an attack.
 pub(crate) struct Stage {
     /// The listener to attack.
     pub(crate) addr: SocketAddr,
@@ -120,7 +120,7 @@ impl Stage {
         }));
     }
 
-    /// Connections that have been served so far.
+    /// The number of connections that have been served.
     pub(crate) fn served(&self) -> u64 {
         self.served.get()
     }
@@ -131,19 +131,19 @@ impl Stage {
     }
 }
 
-/// What the bystander's exchanges have cost.
+/// The cost of the bystander's exchanges.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     turns: u64,
     turns_worst: u64,
     completions: u64,
     acts: u64,
-    /// The most that there were between two exchanges.
+    /// The maximum between two exchanges.
     held_max: u64,
     in_flight_max: u64,
 }
 
-/// What a case has been measured to cost.
+/// The measured cost of a case.
 struct Measured {
     quiet: Cost,
     attacked: Cost,
@@ -162,7 +162,7 @@ pub(crate) fn add_row(row: String) {
     ROWS.lock().unwrap_or_else(PoisonError::into_inner).push(row);
 }
 
-/// Prints what every case has cost.
+/// Prints the cost of every case.
 pub(crate) fn print_table() {
     let rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
     if rows.is_empty() {
@@ -179,7 +179,7 @@ pub(crate) fn print_table() {
 
 /// Runs a case on one driver.
 pub(crate) fn run(on: Driver, case: &Case) {
-    drop(on.runtime()); // what is allocated once per thread or process
+    drop(on.runtime()); // allocates what is allocated once per thread or process
     let (fds, bytes) = (open_fds(), live_bytes());
     let reports = Rc::new(Cell::new(0));
     let counter = Rc::clone(&reports);
@@ -203,11 +203,11 @@ pub(crate) fn run(on: Driver, case: &Case) {
     measured.check(case);
 }
 
-/// Everything that happens on the loop.
+/// The main future of the case.
 async fn conduct(case: &Case) -> Measured {
     let listener = TcpListener::bind(any_addr()).unwrap();
-    // Accepted sockets inherit it. Else the kernel would take megabytes for a peer that does not
-    // read.
+    // Accepted sockets inherit it. Otherwise the kernel would take megabytes for a peer that does
+    // not read.
     SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
     let (served, serving) = Default::default();
     let attackers = scaled(case.attackers).max(8);
@@ -239,7 +239,7 @@ async fn conduct(case: &Case) -> Measured {
         drop(attack);
         end_wave();
         until(|| stage.serving.get() == 1 && is_within(&before, &metrics())).await;
-        settle().await; // what an aborted task of the attack has owned is dropped
+        settle().await; // aborted tasks of the attack drop their locals
         let left = live_bytes() - live;
         if wave == 0 {
             measured.left_bytes = left;
@@ -274,12 +274,12 @@ thread_local! {
     static WAITING: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The wave that is going on.
+/// The current wave.
 pub(crate) fn wave() -> u64 {
     WAVES.get()
 }
 
-/// Waits until the attackers of a wave are gone.
+/// Waits until the attackers of a wave have ended.
 pub(crate) async fn end_of(wave: u64) {
     poll_fn(|cx| {
         if WAVES.get() != wave {
@@ -300,7 +300,7 @@ fn metrics() -> Metrics {
     Handle::current().metrics()
 }
 
-/// Whether no more is in flight, closing, pending or held than `before`.
+/// Whether the numbers of operations, closing streams, timers and buffers are at most `before`.
 fn is_within(before: &Metrics, now: &Metrics) -> bool {
     now.in_flight <= before.in_flight
         && now.closing_streams <= before.closing_streams
@@ -308,7 +308,7 @@ fn is_within(before: &Metrics, now: &Metrics) -> bool {
         && now.buffers_held <= before.buffers_held
 }
 
-/// Lets the loop turn until two looks in a row find that no completion has come.
+/// Lets the loop turn until there is no new completion twice in a row.
 async fn settle() {
     let (mut last, mut same) = (metrics().completions, 0);
     while same < 16 {
@@ -319,7 +319,7 @@ async fn settle() {
     }
 }
 
-/// A client that sends a request now and then and reads the reply.
+/// A client that sends a request and reads the reply, repeatedly.
 struct Bystander {
     stream: TcpStream,
     addr: SocketAddr,
@@ -389,7 +389,7 @@ impl Measured {
         }
     }
 
-    /// Takes in one wave; of two the worse counts.
+    /// Adds the cost of one wave. The worse of two counts.
     fn take(&mut self, cost: Cost, own_bytes: i64, attackers: u64) {
         let held = cost.held_max.saturating_sub(self.quiet.held_max) * u64::from(BUFFER_LEN);
         let allocated = u64::try_from(peak_bytes() - own_bytes).unwrap_or(0);

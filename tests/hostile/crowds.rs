@@ -1,4 +1,4 @@
-//! Many peers that only connect, and many that are never answered.
+//! Many peers that only connect, and many operations that peers block.
 
 use std::any::Any;
 use std::io::Read;
@@ -22,11 +22,11 @@ pub(crate) const ALONE: &[Body] = bodies![
     blocked_operations_fill_the_default_ring_twice,
 ];
 
-/// Names the listener and the number of connections for the process that makes them.
+/// The environment variable with the listener and the number of connections.
 const CROWD: &str = "RINGLOOP_HOSTILE_CROWD";
 
-/// Makes the connections that the environment asks for, if it does, and keeps them until standard
-/// input ends. Returns whether it did.
+/// Makes the connections that the environment variable requests, and keeps them until standard
+/// input ends. Returns whether there was a request.
 pub(crate) fn be_a_crowd() -> bool {
     let Ok(text) = std::env::var(CROWD) else { return false };
     let (addr, count) = text.split_once(' ').expect("an address and a number");
@@ -63,9 +63,10 @@ impl Drop for Crowd {
     }
 }
 
-/// Goal: ten thousand silent connections cost their memory and nothing else.
-/// Method: another process makes them. Kills: a buffer for each connection; a turn that looks at
-/// every connection.
+/// Goal: ten thousand silent connections cost only their memory.
+/// Method: another process makes them.
+///
+/// Kills: a buffer for each connection; a turn that visits every connection.
 fn ten_thousand_silent_connections_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let process = Command::new(std::env::current_exe().unwrap())
@@ -88,7 +89,7 @@ fn ten_thousand_silent_connections_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Listeners that are asked for one connection and for none, and then for no more.
+/// Listeners from which the program accepts one connection, and none.
 struct Unaccepted {
     accepting: JoinHandle<()>,
     addrs: [SocketAddr; 2],
@@ -101,7 +102,7 @@ struct Unaccepted {
 /// multishot accept of io_uring takes the whole backlog before a cancel can reach it.
 const BACKLOG: usize = 128;
 
-/// What a listener may have accepted that the program has not asked for.
+/// The greatest number of connections that a listener accepts ahead of the program.
 const ACCEPTED_MAX: usize = 256 + BACKLOG + 1;
 
 impl Attack for Unaccepted {
@@ -109,7 +110,7 @@ impl Attack for Unaccepted {
         for index in 0..self.per_act {
             let peer = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             peer.set_nonblocking(true).expect("an option");
-            let _ = peer.connect(&self.addrs[index as usize % 2].into()); // made, or on its way
+            let _ = peer.connect(&self.addrs[index as usize % 2].into()); // made, or in progress
             self.peers.push(peer);
         }
         self.per_act
@@ -127,10 +128,10 @@ impl Drop for Unaccepted {
     }
 }
 
-/// Goal: a program that does not accept is not filled with connections, and a full backlog costs it
-/// nothing. Method: eight connects at every step to a listener that is asked for one connection,
-/// and eight to one that is asked for none; on slow machines one each. Kills: an accept queue
-/// without a bound.
+/// Goal: the number of connections of a program that does not accept is bounded, and a full backlog
+/// costs nothing. Method: eight connects at every step to a listener that is asked for one
+/// connection, and eight to one that is asked for none; on slow machines one each. Kills: an accept
+/// queue without a bound.
 fn connections_that_are_never_accepted_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let bind = || {
@@ -160,7 +161,7 @@ fn connections_that_are_never_accepted_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Tasks of this loop that never end waiting for their peers, and what makes them wait.
+/// Tasks of this loop that wait for their peers without end, and the peers.
 struct Waiting {
     tasks: Vec<JoinHandle<()>>,
     _held: Box<dyn Any>,
@@ -195,7 +196,7 @@ fn blocked_sends(count: u64) -> Waiting {
     let mut peers = Vec::new();
     let send = |_| {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        SockRef::from(&ours).set_send_buffer_size(0).expect("an option"); // the least there is
+        SockRef::from(&ours).set_send_buffer_size(0).expect("an option"); // the minimum
         peers.push(theirs);
         let mut ours = ringloop::net::UnixStream::from_std(ours);
         spawn(async move {
@@ -208,10 +209,10 @@ fn blocked_sends(count: u64) -> Waiting {
     Waiting { tasks, _held: Box::new(peers) }
 }
 
-/// What an operation that waits costs: a task, a socket and a slot.
+/// The cost of a waiting operation: a task, a socket and a slot.
 const WAITING_BYTES: u64 = 4 * 1024;
 
-/// Goal: connects that are never answered cost a task, a socket and an operation each.
+/// Goal: connects without an answer cost a task, a socket and an operation each.
 /// Method: connects to a full backlog. Kills: a bound on operations that they use up; a connect
 /// that cannot be dropped.
 fn connects_that_are_never_answered_have_a_bound(on: Driver) {

@@ -1,4 +1,4 @@
-//! Peers that end oddly, or not at all.
+//! Peers that end in unusual ways, or do not end.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -15,8 +15,10 @@ pub(crate) const ALONE: &[Body] = bodies![
 /// A connection that has been served, or is being served, without bytes in a queue.
 const IDLE_BYTES: u64 = 4 * 1024;
 
-/// Goal: a connection that never speaks costs a socket, a task and one receive.
-/// Method: open connections, in half-open silence. Kills: a buffer for each connection.
+/// Goal: a silent connection costs a socket, a task and one receive.
+/// Method: connections that send no bytes.
+///
+/// Kills: a buffer for each connection.
 fn peers_that_connect_and_send_nothing_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         Box::new(Still(peers::connect_all(stage.addr, stage.attackers))) as Box<dyn Attack>
@@ -37,7 +39,7 @@ fn peers_that_connect_and_send_nothing_have_a_bound(on: Driver) {
 /// of their descriptors.
 const STAYING_BYTES: u64 = 2 * IDLE_BYTES;
 
-/// Goal: a peer that half closes and stays does not keep what it was given.
+/// Goal: a peer that half closes and stays connected does not keep the server's resources.
 /// Method: at each step new peers connect, send, half close and stay; their server closes. Kills: a
 /// close that waits for the peer's end; a descriptor that is kept.
 fn peers_that_half_close_and_stay_have_a_bound(on: Driver) {
@@ -73,7 +75,7 @@ fn peers_that_half_close_and_stay_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Goal: a reset at any step ends one connection and nothing else.
+/// Goal: a reset at any step ends only its connection.
 /// Method: at each step one peer each that resets after connecting, after its request, while the
 /// server writes, and while it closes. Kills: an error that ends the listener; a send or a receive
 /// that outlives its connection; a closing stream that waits for its linger.
@@ -89,7 +91,7 @@ fn peers_that_reset_at_each_step_have_a_bound(on: Driver) {
         fn act(&mut self) -> u64 {
             let addr = self.addr.expect("an address");
             let mut acts: u64 = self.writing.drain(..).map(peers::reset).sum();
-            // Has taken all but the tail of the download: the server is closing.
+            // It has read all but the tail of the download: the server is closing.
             for peer in self.closing.drain(..) {
                 while peers::read(&peer, 512) > 0 {}
                 acts += peers::reset(peer);
@@ -122,10 +124,10 @@ fn peers_that_reset_at_each_step_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Goal: a server that closes is not kept by a peer that goes on sending.
+/// Goal: a peer that goes on sending does not delay a server that closes.
 /// Method: the server answers the first bytes and drops the stream; each peer sends 16 KiB at every
 /// step, and connects again when it has been reset. Kills: a close that reads until the end;
-/// reports or descriptors that pile up.
+/// reports or descriptors that accumulate.
 fn peers_that_flood_while_the_server_closes_have_a_bound(on: Driver) {
     struct Flooding {
         addr: SocketAddr,

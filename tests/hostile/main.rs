@@ -1,18 +1,19 @@
-//! The hostile suite: peers that withhold, trickle, reset, flood and never end, on every driver.
+//! The hostile suite: peers that do not read, trickle, reset, flood and do not end, on every
+//! driver.
 //!
-//! Each case states three bounds and checks them; the suite prints them with what was measured.
+//! Each case has three bounds and checks them; the suite prints them with the measured values.
 //!
-//! 1. **Memory and operations for each attacker.** Bytes are what the loop's thread has allocated
-//!    at the peak (`counting`), with all of every receive buffer that the program holds. What the
-//!    kernel keeps in socket buffers is not counted. Operations are `Metrics::in_flight`.
+//! 1. **Memory and operations for each attacker.** Bytes are the peak of those that the loop's
+//!    thread has allocated (`counting`), and the whole size of receive buffers that the program
+//!    holds. Socket buffers of the kernel are not counted. Operations are `Metrics::in_flight`.
 //! 2. **Latency of a polite bystander**, which may double. It exchanges messages on an old
 //!    connection and connects, exchanges and closes a new one; the attackers act between its steps.
 //!    Latency is counted in turns of the loop, for all exchanges together and for the worst.
 //!    Completions beyond twice the bystander's must be accounted for by acts of the attackers.
-//! 3. **What is left: nothing.** Each attack comes in two waves; after a wave no more is in flight,
-//!    closing, pending or held than before it, and the second wave leaves no more memory than the
-//!    first. After the loop's end the process has the descriptors, and the thread the bytes, that
-//!    it had before.
+//! 3. **No remains.** Each attack comes in two waves. After a wave there are no more operations,
+//!    closing streams, timers or held buffers than before it, and the second wave leaves no more
+//!    memory than the first. After the loop's end the process has the descriptors, and the thread
+//!    the bytes, that it had before.
 //!
 //! | case | attackers | bytes | slots | file |
 //! |---|---|---|---|---|
@@ -30,13 +31,13 @@
 //! | never read an echo of large pieces | 16 | 196 KiB | 2 | `withholding` |
 //! | never read an echo of single bytes | 8 | 32 KiB | 2 | `withholding` |
 //!
-//! Attackers act with the loop's turns, never by a clock, and are few enough that what they do in
-//! one step fits into one batch of the kernel (H09: twenty completions). With more, a step takes a
-//! turn for each twenty, which is the load and not an amplification.
+//! Attackers act with the loop's turns, not by a clock, and are few enough that the acts of one
+//! step fit into one batch of the kernel (H09: twenty completions). With more, a step takes a turn
+//! for each twenty, which is the load and not an amplification.
 //!
 //! **Slow machines.** `RINGLOOP_TEST_SCALE` divides the numbers of attackers, down to 8.
 //!
-//! **Absent on purpose.** Unix connects to a full backlog: they ask again by the clock. More than
+//! **Absent on purpose.** Unix connects to a full backlog: they retry by the clock. More than
 //! 10 000 connections: two processes of 20 000 descriptors hold no more, with room for the rest.
 
 #[path = "../common/mod.rs"]

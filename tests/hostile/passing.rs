@@ -1,4 +1,4 @@
-//! Peers that pass descriptors to a loop that has not asked for any.
+//! Peers that pass descriptors to a loop that does not expect any.
 
 use std::io::{ErrorKind, IoSlice, Read};
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,7 +17,7 @@ const PASSED: usize = 8;
 
 struct Passing {
     all: Vec<UnixStream>,
-    /// One end is passed again and again, the other shows whether a copy of it lives.
+    /// One end is passed repeatedly; the other shows whether a copy of it is open.
     passed: Option<UnixStream>,
     witness: UnixStream,
     control: Vec<u8>,
@@ -58,14 +58,15 @@ impl Drop for Passing {
     fn drop(&mut self) {
         drop(self.passed.take());
         self.all.clear();
-        // Copies that are still on their way are in sockets that the loop closes soon.
+        // Copies in transit are in sockets that the loop closes soon.
         self.witness.set_nonblocking(false).expect("an option");
     }
 }
 
-/// Goal: descriptors that a peer passes are not taken in, and their message is read as its bytes.
-/// Method: eight in each message, at every step. Kills: a receive that takes control messages and
-/// drops them; a receive that stops at one.
+/// Goal: descriptors that a peer passes are not received, and the bytes of their message are read.
+/// Method: eight in each message, at every step.
+///
+/// Kills: a receive that takes control messages and drops them; a receive that stops at one.
 fn peers_that_pass_descriptors_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let pair = |_| {

@@ -1,4 +1,4 @@
-//! Attackers: plain sockets that never block.
+//! Attackers: plain non-blocking sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     peer
 }
 
-/// As [`connect`], with little room in the kernel for what it is sent.
+/// Like [`connect`], with a small receive buffer in the kernel.
 pub(crate) fn connect_tight(addr: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -31,7 +31,7 @@ pub(crate) fn connect_all(addr: SocketAddr, count: u64) -> Vec<TcpStream> {
     (0..count).map(|_| connect(addr)).collect()
 }
 
-/// Writes what the kernel takes at once. Returns 1 if that was something.
+/// Writes what the kernel takes at once. Returns 1 if it took bytes.
 pub(crate) fn write(mut peer: &TcpStream, bytes: &[u8]) -> u64 {
     match peer.write(bytes) {
         Ok(_count) => 1,
@@ -39,7 +39,7 @@ pub(crate) fn write(mut peer: &TcpStream, bytes: &[u8]) -> u64 {
     }
 }
 
-/// Reads what is there, up to `count_max` bytes. Returns 1 if that was something.
+/// Reads up to `count_max` bytes without waiting. Returns 1 if there were bytes.
 pub(crate) fn read(mut peer: &TcpStream, count_max: usize) -> u64 {
     let mut bytes = [0; 512];
     match peer.read(&mut bytes[..count_max]) {
@@ -55,7 +55,7 @@ pub(crate) fn reset(peer: TcpStream) -> u64 {
     1
 }
 
-/// What an attacker may meet: no room for now, or a server that has ended the connection.
+/// Whether an error is expected: no room, or a server that has ended the connection.
 fn ignore(error: &std::io::Error) -> u64 {
     let expected = [ErrorKind::WouldBlock, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
     assert!(expected.contains(&error.kind()), "an attacker's socket: {error}");

@@ -1,4 +1,4 @@
-//! What servers do with a connection. Errors are the peer's and end the connection.
+//! Functions that serve a connection. An error is caused by the peer and ends the connection.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use crate::assault;
 
 type Serving = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What a download sends at a time, and how often.
+/// The size and the number of pieces of a download.
 pub(crate) const PIECE: &[u8] = &[b'd'; 16 * 1024];
 pub(crate) const PIECES: usize = 64;
 
-/// Sends back what comes, without a copy.
+/// Sends received bytes back, without a copy.
 pub(crate) fn echo_boxed(stream: TcpStream) -> Serving {
     Box::pin(echo(stream))
 }
@@ -30,7 +30,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// As [`echo_boxed`], on a Unix socket.
+/// Like [`echo_boxed`], on a Unix socket.
 pub(crate) async fn echo_unix(mut stream: UnixStream) {
     while let Ok(bytes) = stream.recv().await {
         if bytes.is_empty() || stream.send(bytes).await.is_err() {
@@ -39,7 +39,7 @@ pub(crate) async fn echo_unix(mut stream: UnixStream) {
     }
 }
 
-/// Answers the first bytes with a download of 1 MiB, then closes in order.
+/// Replies to the first bytes with a download of 1 MiB, then closes in order.
 pub(crate) fn download_boxed(mut stream: TcpStream) -> Serving {
     Box::pin(async move {
         if !matches!(stream.recv().await, Ok(request) if !request.is_empty()) {
@@ -54,7 +54,7 @@ pub(crate) fn download_boxed(mut stream: TcpStream) -> Serving {
     })
 }
 
-/// Answers the first bytes and closes at once, by dropping the stream; more may be on the way.
+/// Replies to the first bytes and drops the stream at once. More bytes may be in transit.
 pub(crate) fn answer_boxed(mut stream: TcpStream) -> Serving {
     Box::pin(async move {
         if let Ok(request) = stream.recv().await {
@@ -63,8 +63,8 @@ pub(crate) fn answer_boxed(mut stream: TcpStream) -> Serving {
     })
 }
 
-/// Reads once, and has something else to do until the peer is gone: a handler that waits for a
-/// database. What the peer sends meanwhile waits.
+/// Reads once, and does not read again until the peer has ended, like a handler that waits for a
+/// database.
 pub(crate) fn busy_boxed(mut stream: TcpStream) -> Serving {
     Box::pin(async move {
         let wave = assault::wave();

@@ -1,4 +1,4 @@
-//! Peers that flood while the loop itself ends.
+//! Peers that flood while the loop ends.
 
 use std::cell::Cell;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use crate::{Body, Driver, bodies, peers, serving};
 
 pub(crate) const ALONE: &[Body] = bodies![peers_that_flood_while_the_loop_ends_have_a_bound];
 
-/// Goal: a loop ends, and leaves nothing, while peers send as fast as they can.
+/// Goal: a loop ends, and leaves no descriptor or memory, while peers send as fast as they can.
 /// Method: a thread writes to every connection, before and after the loop is dropped. Kills: a
 /// teardown that waits until a peer is silent; a receive that is armed again while the loop drains.
 fn peers_that_flood_while_the_loop_ends_have_a_bound(on: Driver) {
@@ -62,7 +62,7 @@ fn peers_that_flood_while_the_loop_ends_have_a_bound(on: Driver) {
     assert_eq!((undrained_count, left), (0, 0), "loops that were not drained, bytes left");
 }
 
-/// What the flooding thread and the trial share.
+/// The state that the flooding thread and the trial share.
 #[derive(Default)]
 struct Flood {
     peers: Mutex<Vec<TcpStream>>,

@@ -1,4 +1,4 @@
-//! Peers that send little, oddly, or nothing.
+//! Peers that send few bytes, urgent bytes, or none.
 
 use std::net::TcpStream;
 
@@ -56,7 +56,9 @@ fn burst(peer: &TcpStream) -> u64 {
 }
 
 /// Goal: sixteen single bytes at once cost what sixteen bytes cost.
-/// Method: as above, in bursts. Kills: buffers of the pool that single bytes keep.
+/// Method: as above, in bursts.
+///
+/// Kills: buffers of the pool that single bytes keep.
 fn peers_that_send_single_bytes_in_bursts_have_a_bound(on: Driver) {
     let case = Case {
         name: "bursts of single bytes",
@@ -70,7 +72,7 @@ fn peers_that_send_single_bytes_in_bursts_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Goal: single bytes that a server does not read for a while keep no pool buffer from others.
+/// Goal: unread single bytes do not use up the pool.
 /// Method: bursts to a server that reads the first byte and then is busy until the end of the
 /// connection. Kills: receive queues that are bounded in buffers.
 fn peers_that_send_bursts_to_a_busy_server_have_a_bound(on: Driver) {
@@ -86,9 +88,9 @@ fn peers_that_send_bursts_to_a_busy_server_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Goal: urgent data is delivered or dropped as TCP does, and stops nothing.
+/// Goal: urgent data is delivered or dropped as TCP does, and does not stop reads.
 /// Method: a byte out of band and one in band from each at every step. Kills: a receive that ends
-/// at the urgent mark without being armed again; a readiness that is never consumed.
+/// at the urgent mark and is not armed again; a readiness that is not consumed.
 fn peers_that_send_urgent_data_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         open_each(stage, |peer| {

@@ -1,4 +1,4 @@
-//! Peers that do not take what they are sent.
+//! Peers that do not read.
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -25,17 +25,17 @@ const WRITING_BYTES: u64 = 2 * 64 * 1024 + 4 * 1024;
 /// Pieces that a peer tries to send before its wave is measured.
 const PIECES_SENT: u64 = 4000;
 
-/// A chunk of copies on the way out, one on the way in, and a connection. If each byte held a
+/// A chunk of copies to send, a received one, and a connection. If each byte held a
 /// receive buffer, the pool would allow 128 KiB for each of eight peers.
 const SINGLE_BYTES: u64 = 32 * 1024;
 
 /// As much again may wait for a reader.
 const ECHOING_BYTES: u64 = WRITING_BYTES + 64 * 1024;
 
-/// Goal: peers that ask for a download and never read it cost the out-buffers that they are given
-/// and nothing else.
-/// Method: each sends a request at the beginning and nothing later. Kills: a send queue without a
-/// high-water mark; a bound on operations that blocked sends use up.
+/// Goal: peers that request a download and do not read it cost only the queued buffers.
+/// Method: each sends one request at the beginning.
+///
+/// Kills: a send queue without a high-water mark; a bound on operations that blocked sends use up.
 fn peers_that_never_read_have_a_bound(on: Driver) {
     let open = |stage: &Stage| {
         let all: Vec<_> = (0..stage.attackers).map(|_| peers::connect_tight(stage.addr)).collect();
@@ -105,9 +105,10 @@ fn write(mut peer: &UnixStream, piece: &[u8]) -> u64 {
     }
 }
 
-/// Goal: peers that send to an echo and never read are stopped by the kernel's bound.
-/// Method: 4 KiB from each, again and again. Kills: reading on while the reply cannot leave; a
-/// receive queue without a bound in bytes.
+/// Goal: the kernel's buffers stop peers that send to an echo and do not read.
+/// Method: 4 KiB from each, repeatedly.
+///
+/// Kills: reading while the reply cannot be sent; a receive queue without a bound in bytes.
 fn peers_that_never_read_their_echo_have_a_bound(on: Driver) {
     let case = Case {
         name: "never read an echo",
@@ -122,8 +123,9 @@ fn peers_that_never_read_their_echo_have_a_bound(on: Driver) {
 }
 
 /// Goal: a single byte that an echo cannot send costs about a byte, not a receive buffer.
-/// Method: as above, with single bytes. Kills: out-queues that are bounded in bytes of payload and
-/// hold a whole buffer for each.
+/// Method: as above, with single bytes.
+///
+/// Kills: send queues that are bounded in bytes of payload and hold a whole buffer for each.
 fn peers_that_send_single_bytes_and_never_read_have_a_bound(on: Driver) {
     let case = Case {
         name: "single bytes, never read",
@@ -137,8 +139,10 @@ fn peers_that_send_single_bytes_and_never_read_have_a_bound(on: Driver) {
     run(on, &case);
 }
 
-/// Goal: peers that read a download one byte at a time cost no more than those that read nothing.
-/// Method: each reads one byte at every step. Kills: work for each byte that a peer takes.
+/// Goal: peers that read a download one byte at a time cost no more than those that do not read.
+/// Method: each reads one byte at every step.
+///
+/// Kills: work for each byte that a peer reads.
 fn peers_that_read_one_byte_at_a_time_have_a_bound(on: Driver) {
     struct Sippers(Vec<TcpStream>);
     impl Attack for Sippers {

@@ -1,9 +1,9 @@
 //! Threads that wake, abort and outlive a loop: the program that `scripts/tsan.sh` runs under
 //! ThreadSanitizer.
 //!
-//! Threads here meet through atomics, `spawn` and `join` only, and there is no test harness: locks
-//! and channels of a standard library without the sanitizer would be reported. It runs as an
-//! ordinary test as well, with fewer rounds.
+//! Threads here synchronise by atomics, `spawn` and `join` only, and there is no test harness:
+//! locks and channels of a standard library without the sanitizer would be reported. It is also an
+//! ordinary test, with fewer rounds.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -41,7 +41,7 @@ fn main() {
     println!("{passed_count} passed, 0 failed");
 }
 
-/// The driver that the environment asks for, or each that this machine has.
+/// The driver that the environment selects, or each of this machine.
 fn drivers() -> Vec<DriverChoice> {
     match std::env::var("RINGLOOP_DRIVER").as_deref() {
         Ok("uring") => vec![DriverChoice::Uring],
@@ -91,8 +91,11 @@ async fn woken_by_two_threads() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Goal: a wake of the main future races with nothing. Method: two threads in each round.
-/// Kills: an inbox that both sides touch without the lock.
+/// Goal: a wake of the main future has no data race.
+///
+/// Method: two threads in each round.
+///
+/// Kills: an inbox that both sides use without the lock.
 fn wakes_of_the_main_future_do_not_race(choice: DriverChoice) {
     let runtime = runtime(choice);
     for _ in 0..ROUNDS {
@@ -100,8 +103,11 @@ fn wakes_of_the_main_future_do_not_race(choice: DriverChoice) {
     }
 }
 
-/// Goal: nor does a wake of a task, whose waker is dropped last on either side.
-/// Method: two tasks in each round, each woken by two threads. Kills: the same for tasks.
+/// Goal: a wake of a task has no data race; its waker is dropped last on either side.
+///
+/// Method: two tasks in each round, each woken by two threads.
+///
+/// Kills: an inbox that both sides use without the lock.
 fn wakes_of_tasks_do_not_race(choice: DriverChoice) {
     let runtime = runtime(choice);
     for _ in 0..ROUNDS {
@@ -114,7 +120,7 @@ fn wakes_of_tasks_do_not_race(choice: DriverChoice) {
     }
 }
 
-/// Goal: an abort from another thread touches nothing of the task but its flag and its waker.
+/// Goal: an abort from another thread uses only the flag and the waker of the task.
 /// Method: a task that never ends in each round, aborted by a thread.
 /// Kills: an abort that drops the future where it is called.
 fn aborts_do_not_race(choice: DriverChoice) {
@@ -152,7 +158,7 @@ fn the_last_wake_does_not_race(choice: DriverChoice) {
     }
 }
 
-/// Goal: wakes while a runtime is dropped and after that race with nothing.
+/// Goal: wakes while and after a runtime is dropped have no data race.
 /// Method: a thread wakes a task and the main future again and again until the runtime is gone.
 /// Kills: an inbox that its loop takes away.
 fn wakes_at_the_end_of_a_loop_do_not_race(choice: DriverChoice) {

@@ -1,4 +1,4 @@
-//! Takes the place of `src/primitives.rs` in the copy that `scripts/tsan.sh` checks.
+//! Replaces `src/primitives.rs` in the copy that `scripts/tsan.sh` checks.
 //!
 //! The standard library at hand is compiled without the sanitizer, which therefore does not see
 //! how a contended lock of it orders memory. This lock is made of atomics that are compiled with
@@ -56,7 +56,7 @@ impl<T> Drop for MutexGuard<'_, T> {
     }
 }
 
-/// Lets other threads run.
+/// Sleeps, so that other threads can run.
 pub(crate) fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }

@@ -1,9 +1,8 @@
 //! Models of the task layer: every interleaving of a few threads, within a bound.
 //!
 //! The modules `task`, `error` and `errno` are the library's own files, compiled here a second
-//! time. What they take from `crate::primitives` and the thread-local of `task::queue` are loom's
-//! types here. The eventfd is a counter behind loom's lock (`rig`), because loom cannot see system
-//! calls.
+//! time. `crate::primitives` and the thread-local of `task::queue` have loom's types here. The
+//! eventfd is a counter behind loom's lock (`rig`), because loom cannot see system calls.
 //!
 //! ```text
 //! scripts/loom.sh             all models, then each planted mistake
@@ -45,7 +44,7 @@ mod loop_id;
 #[path = "../../../src/task/mod.rs"]
 mod task;
 
-/// What `error` takes from other layers.
+/// The types of other layers that `error` uses.
 mod driver {
     #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub enum DriverKind {
@@ -62,7 +61,7 @@ mod driver {
 mod sys {
     pub(crate) use crate::errno;
 
-    /// No model forks.
+    /// Stands in for fork detection: no model forks.
     pub(crate) mod fork {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub(crate) struct Process;
@@ -107,7 +106,7 @@ fn main() -> ExitCode {
         passed_count += 1;
     }
     if passed_count == 0 {
-        // Not a panic: `scripts/loom.sh` takes that for a planted mistake that was found.
+        // Not a panic: for `scripts/loom.sh`, a panic is a planted mistake that was found.
         println!("no model has such a name: {wanted:?}");
         return ExitCode::FAILURE;
     }

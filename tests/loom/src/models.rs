@@ -1,6 +1,6 @@
 //! The models. Each is run once per interleaving; a wake that is lost is a deadlock.
 //!
-//! Every model has planted mistakes that it has been seen to find: `scripts/loom.sh` applies them.
+//! Every model finds planted mistakes, which `scripts/loom.sh` applies.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -27,8 +27,8 @@ pub(crate) const ALL: &[Model] = &[
     ("wakes_come_during_and_after_the_end", wakes_come_during_and_after_the_end),
 ];
 
-/// Goal: of several wakes that race with the way to sleep none is lost, none needs a second one to
-/// be noticed, and what the other threads wrote before is visible to the poll that follows.
+/// Goal: of several wakes that race with going to sleep, none is lost, none needs a second wake,
+/// and the earlier writes of the other threads are visible to the following poll.
 ///
 /// Method: two threads each write a flag and wake the main future, which ends when it sees both.
 /// The flags are relaxed: only the wake orders them.
@@ -51,7 +51,7 @@ fn two_wakes_race_with_the_sleep() {
 
 /// Goal: a wake that comes while the main future is being polled makes it polled again.
 ///
-/// Method: one thread counts up and wakes, twice, through a waker that each poll hands out anew.
+/// Method: one thread counts and wakes, twice, through a waker that each poll replaces.
 fn wakes_arrive_while_the_main_future_is_polled() {
     let the_loop = Loop::new();
     let main = the_loop.main_waker();
@@ -76,8 +76,8 @@ fn wakes_arrive_while_the_main_future_is_polled() {
     thread.join().unwrap();
 }
 
-/// Goal: a completion of something else that ends the sleep at the same moment does not lose a wake
-/// whose wake fd was notified and has not been read.
+/// Goal: another completion that ends the sleep does not lose a wake whose notification has not
+/// been read.
 ///
 /// Method: one thread wakes, another completes; the completion leaves the wake fd's count in place.
 fn another_completion_ends_the_sleep() {
@@ -96,10 +96,10 @@ fn another_completion_ends_the_sleep() {
     completing.join().unwrap();
 }
 
-/// What a task and the thread that wakes it share: whether it may end, and its waker.
+/// The state that a task and its waking thread share: whether it may end, and its waker.
 type Slot = Arc<Mutex<(bool, Option<Waker>)>>;
 
-/// Goal: what is put into the inbox while the loop takes a snapshot of it is neither lost nor run
+/// Goal: an item that is put into the inbox while the loop takes a snapshot is neither lost nor run
 /// twice.
 ///
 /// Method: two tasks, each woken once by a thread of its own after its first poll; each is polled
@@ -161,7 +161,7 @@ fn spawn_waiting(
     drop(the_loop.executor.spawn(waiting, Location::caller()));
 }
 
-/// Goal: an abort from another thread ends a task that waits, and its joiner learns of it.
+/// Goal: an abort from another thread ends a waiting task, and wakes its joiner.
 ///
 /// Method: a task that never ends is polled once; then another thread aborts it while the main
 /// future goes to sleep on its handle.
@@ -208,8 +208,8 @@ impl Drop for Witness {
     }
 }
 
-/// Goal: wakes during and after the end of a loop are harmless: they ring a wake fd that is there,
-/// and no future is dropped on their thread or left behind.
+/// Goal: wakes during and after the end of a loop are harmless: they write to an open wake fd, and
+/// no future is dropped on their thread or leaked.
 ///
 /// Method: another thread wakes a task and the main future while the loop shuts down; then both
 /// are woken again. The future has been dropped once, by the loop.

@@ -13,8 +13,8 @@ use crate::loop_id::LoopId;
 use crate::task::executor::Ran;
 use crate::task::{Executor, MainWaker, Remote, Report};
 
-/// The eventfd and the completion queue of a loop. A lost ring is a sleep without an end, which
-/// loom reports as a deadlock.
+/// The eventfd and the completion queue of a loop. A lost notification is a sleep without an end,
+/// which loom reports as a deadlock.
 pub(crate) struct Notified {
     state: Mutex<RigState>,
     changed: Condvar,
@@ -37,7 +37,7 @@ impl Notified {
         self.changed.notify_one();
     }
 
-    /// Something else than the eventfd ends the sleep.
+    /// Ends the sleep without the eventfd.
     pub(crate) fn complete_other(&self) {
         self.state.lock().unwrap().has_completion = true;
         self.changed.notify_one();
@@ -59,11 +59,11 @@ impl Notified {
 pub(crate) struct Loop {
     pub(crate) executor: Executor,
     pub(crate) wake_fd: Arc<Notified>,
-    /// How often the loop has set out to sleep.
+    /// The number of times that the loop went to sleep.
     looks: Cell<u32>,
 }
 
-/// Whatever is reported is a failure of the model: loom's own panics pass through tasks as well.
+/// Every report is a failure of the model: loom's own panics pass through tasks too.
 struct NoReports(LoopId);
 
 impl Report for NoReports {
