@@ -1,4 +1,4 @@
-//! `loadtest compare`: reports of earlier runs beside each other.
+//! `loadtest compare`: compares reports of earlier runs.
 
 use std::path::PathBuf;
 

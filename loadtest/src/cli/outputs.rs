@@ -1,4 +1,4 @@
-//! Where a report goes: the options that name files, and the files, opened before the run.
+//! Outputs of a report: the options that name files, and the files, opened before the run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::report::output_file::OutputFile;
 use crate::report::{csv, hgrm, hlog, html, json, text, timeseries};
 use crate::run::config::ReportContent;
 
-/// What a file holds.
+/// Format of a report on stdout or in the `--output` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
-    /// The summary for people
+    /// Summary for people
     Text,
-    /// The whole report
+    /// Whole report
     Json,
     /// Two lines: the names of the main figures, and their values
     Csv,
@@ -29,7 +29,7 @@ pub(crate) enum OutputFormat {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// What to print on stdout
+    /// Format of the report on stdout
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     pub(crate) format: OutputFormat,
     /// Print to this file instead of stdout
@@ -41,38 +41,38 @@ pub(crate) struct OutputArgs {
     /// Write an HdrHistogram interval log
     #[arg(long, value_name = "FILE")]
     pub(crate) hlog: Option<PathBuf>,
-    /// Write the percentiles as text, for plotters of HdrHistograms
+    /// Write the percentiles as text, for HdrHistogram plotters
     #[arg(long, value_name = "FILE")]
     pub(crate) hgrm: Option<PathBuf>,
-    /// Write a line per interval, as JSON or CSV after the file's extension
+    /// Write one line per interval, as JSON or CSV by the file's extension
     #[arg(long, value_name = "FILE.ndjson|FILE.csv")]
     pub(crate) timeseries: Option<PathBuf>,
-    /// Write a page with charts, which needs nothing but itself
+    /// Write a self-contained HTML page with charts
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write all of these, named `run.*`, into this directory
+    /// Write all formats, named `run.*`, into this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) out_dir: Option<PathBuf>,
 }
 
-/// What a report says beyond its figures, and which of them its summary shows.
+/// Name and labels of a report, and the percentiles in its summary.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ContentArgs {
-    /// Percentiles that the summary shows
+    /// Percentiles in the summary
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = percentile)]
     #[arg(default_values_t = PERCENTILES)]
     pub(crate) percentiles: Vec<f64>,
-    /// Name of the run, kept in the report
+    /// Name of the run, stored in the report
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Something else to keep in the report; may be repeated
+    /// Further information to store in the report (may be given several times)
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
 }
 
 impl ContentArgs {
-    /// The last of two labels with one key wins, as with options.
+    /// The content of the report. Of labels with the same key the last one wins, as with options.
     pub(crate) fn checked(self) -> ReportContent {
         let ContentArgs { percentiles, name, label } = self;
         ReportContent { percentiles, name, labels: label.into_iter().collect() }
@@ -84,7 +84,7 @@ impl OutputArgs {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
-    /// Every file that was asked for, with what goes into it.
+    /// Every requested file with the function that renders its content.
     fn files(&self) -> Result<Vec<(Render, PathBuf)>, Error> {
         let mut files = Vec::new();
         let mut add = |path: &Option<PathBuf>, render: Render| {
@@ -104,20 +104,20 @@ impl OutputArgs {
         }
         let mut seen = BTreeSet::new();
         if let Some((_, twice)) = files.iter().find(|(_, path)| !seen.insert(path.clone())) {
-            let line = format!("two outputs go to one file: {}", twice.display());
+            let line = format!("two outputs use the same file: {}", twice.display());
             return Err(Error::new(Exit::Usage, line));
         }
         Ok(files)
     }
 
-    /// Usage errors, before anything is opened.
+    /// Refuses contradicting options before any file is opened.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.files().map(|_| ())
     }
 }
 
 impl OutputArgs {
-    /// Of several runs at once there is a page and nothing else.
+    /// Refuses every output of several reports except the HTML page.
     pub(crate) fn check_several(&self) -> Result<(), Error> {
         let only_html = self.html.is_some() && self.files()?.len() == 1;
         if only_html
@@ -127,22 +127,22 @@ impl OutputArgs {
         {
             return Ok(());
         }
-        Err(Error::new(Exit::Usage, "several reports go into one --html FILE and nothing else"))
+        Err(Error::new(Exit::Usage, "several reports can only be written to one --html FILE"))
     }
 }
 
 impl OutputArgs {
-    /// An interval log has histograms and nothing else.
+    /// Refuses outputs of an interval log that need more than its histograms.
     pub(crate) fn check_log(&self) -> Result<(), Error> {
         let others = [&self.json, &self.html, &self.hlog, &self.timeseries, &self.out_dir];
         if self.format == OutputFormat::Text && others.iter().all(|other| other.is_none()) {
             return Ok(());
         }
-        let line = "an interval log has histograms only: it is shown as text, or by --hgrm FILE";
+        let line = "an interval log has histograms only: print it as text, or write --hgrm FILE";
         Err(Error::new(Exit::Usage, line))
     }
 
-    /// Opens the files of an interval log: for its table, and for its percentiles.
+    /// Opens the output files of an interval log: of its table and of its percentiles.
     pub(crate) fn open_log(&self) -> Result<(Option<OutputFile>, Option<OutputFile>), Error> {
         let open = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::open).transpose();
         Ok((open(&self.output)?, open(&self.hgrm)?))
@@ -151,7 +151,7 @@ impl OutputArgs {
 
 pub(crate) type Render = fn(&Report) -> String;
 
-/// What `--out-dir` writes.
+/// The files that `--out-dir` writes.
 const IN_DIRECTORY: &[(&str, Render)] = &[
     ("run.txt", text::render),
     ("run.json", json::render),
@@ -173,16 +173,16 @@ fn by_extension(path: &Path) -> Result<Render, Error> {
     }
 }
 
-/// The files of a run, open.
+/// The open output files of a run.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     pub(crate) files: Vec<(Render, OutputFile)>,
-    /// What is printed to instead of stdout.
+    /// The `--output` file, which replaces stdout.
     pub(crate) instead_of_stdout: Option<OutputFile>,
 }
 
 impl Outputs {
-    /// Opens every file, so that one that cannot be written stops the run before it begins.
+    /// Opens every file, so that an unwritable one fails before the run begins.
     pub(crate) fn open(args: &OutputArgs) -> Result<Outputs, Error> {
         if let Some(directory) = &args.out_dir {
             fs::create_dir_all(directory).map_err(|error| OutputFile::failed(directory, &error))?;
@@ -193,7 +193,7 @@ impl Outputs {
         Ok(Outputs { files: files.collect::<Result<_, Error>>()?, instead_of_stdout })
     }
 
-    /// Fills the page of several runs, the only file that is open.
+    /// Writes the page of several runs, the only open file.
     pub(crate) fn compare(self, reports: &[Report]) -> Result<(), Error> {
         let page = html::render(reports);
         self.files.into_iter().try_for_each(|(_, file)| file.write(&page))

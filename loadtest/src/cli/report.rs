@@ -1,4 +1,4 @@
-//! `loadtest report`: reports of earlier runs in other forms.
+//! `loadtest report`: converts reports of earlier runs to other formats.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::cli::run::publish;
 use crate::report::json;
 use crate::report::log::IntervalLog;
 
-/// A report of an earlier run, in other forms.
+/// Reads the reports or the interval log, and writes the requested outputs.
 pub(super) fn report(args: &ReportArgs) -> Result<u8, Error> {
     args.outputs.check()?;
     let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "hlog");
@@ -19,7 +19,8 @@ pub(super) fn report(args: &ReportArgs) -> Result<u8, Error> {
         [path] if is_log(path) => return show_log(path, &args.outputs),
         [_] => {}
         paths if paths.iter().any(is_log) => {
-            let line = "an interval log is shown alone: several reports are compared as RUN.json";
+            let line =
+                "an interval log cannot be combined with other files: compare reports as RUN.json";
             return Err(Error::new(Exit::Usage, line));
         }
         _ => args.outputs.check_several()?,

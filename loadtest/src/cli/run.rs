@@ -1,4 +1,4 @@
-//! `loadtest`: a run, or a series of runs, and its outputs.
+//! `loadtest` without a command: a run or a series of runs, and its outputs.
 
 use crate::analysis::compare::baseline;
 use crate::base::exit::Error;
@@ -44,23 +44,24 @@ pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
     Ok(failures.exit_code(report.exit_code))
 }
 
-/// Prints, then fills the files; what fails is noted, and keeps nothing else from being written. Stdout
-/// carries one document: when that is JSON by `--json -`, whatever else would be printed moves to
-/// stderr.
+/// Prints the report, then writes the files. A failed output is noted, and the others are still
+/// written. Stdout carries one document: with `--json -` the summary moves to stderr.
 pub(super) fn publish(args: &OutputArgs, outputs: Outputs, report: &Report) -> Failures {
     let mut failures = Failures::default();
     let Outputs { files, instead_of_stdout } = outputs;
-    // With no connection at all there is nothing to tabulate; the one line on stderr says it.
+    // Without any connection there are no figures; one line on stderr reports the failure.
     let has_figures = report.connections.opened > 0 || report.interrupted;
     let printed = match args.format {
         OutputFormat::Text if has_figures => Some(text::render(report)),
-        OutputFormat::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None, // once is enough
+        // `--json -` already prints it.
+        OutputFormat::Json if args.json_on_stdout() && instead_of_stdout.is_none() => None,
         OutputFormat::Json => Some(json::render(report)),
         OutputFormat::Csv if has_figures => Some(csv::render(report)),
         OutputFormat::Text | OutputFormat::Csv | OutputFormat::Quiet => None,
     };
     if let Some(text) = printed {
-        // What cannot be written where it was to be goes where it can: it may be all there is of the run.
+        // The text may be the only result of the run, so it falls back to stdout and then to
+        // stderr.
         let is_in_file = instead_of_stdout.is_some_and(|file| failures.note(file.write(&text)));
         let is_written = is_in_file || (!args.json_on_stdout() && failures.note(to_stdout(&text)));
         if !is_written {

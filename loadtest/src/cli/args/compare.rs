@@ -9,19 +9,19 @@ use crate::analysis::compare::regression::RegressionLimit;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// A report written with --json: what the others are measured against
+    /// Base of the comparison, a report written with --json
     #[arg(value_name = "BASE.json")]
     pub(crate) base: PathBuf,
-    /// Reports to compare with it
+    /// Reports to compare with the base
     #[arg(value_name = "NEW.json", required = true)]
     pub(crate) new: Vec<PathBuf>,
-    /// What may become worse by how much, or exit 99: p99=10%,rate=5%
+    /// Exit 99 if a metric gets worse by more than its limit: p99=10%,rate=5%
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = RegressionLimit::parse)]
     pub(crate) max_regression: Vec<RegressionLimit>,
-    /// What to print on stdout
+    /// Format of the comparison on stdout
     #[arg(long, value_enum, default_value_t = ComparisonFormat::Text)]
     pub(crate) format: ComparisonFormat,
-    /// Write a page with charts of all of them
+    /// Write an HTML page with charts of all reports
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What is asked of an `http://` target.
+//! The arguments of HTTP requests.
 
 use clap::Args;
 
@@ -11,16 +11,17 @@ pub(crate) struct HttpArgs {
     /// Method of the request (default GET, or POST with a body)
     #[arg(short = 'X', long)]
     pub(crate) method: Option<Method>,
-    /// A header of the request, or of the opening of ws://, 'Name: value' (may be given several times)
+    /// Header 'Name: value' of the request, or of the WebSocket handshake (may be given several
+    /// times)
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub(crate) fields: Vec<Field>,
-    /// Body of the request: the text itself, or @FILE
+    /// Body of the request: a text, or @FILE
     #[arg(short, long, value_name = "TEXT|@FILE")]
     pub(crate) body: Option<String>,
-    /// Ask for the paths in this file in turn, one on a line; each worker begins with the first
+    /// Request the paths in this file in turn, one per line; each worker begins with the first
     #[arg(long, value_name = "FILE")]
     pub(crate) urls: Option<String>,
-    /// Statuses that are right; a reply with another one is an error (default 2xx)
+    /// Expected statuses; a reply with another one is an error (default 2xx)
     #[arg(long, value_name = "200,404,5xx")]
     pub(crate) expect_status: Option<Statuses>,
 }

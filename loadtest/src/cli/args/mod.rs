@@ -35,9 +35,9 @@ use crate::plan::sources::SourceRange;
 use crate::plan::target_url::Url;
 use crate::run::progress::ProgressStyle;
 
-/// Measures TCP servers honestly: what was sent, what came back, and how long it took.
+/// Load tester for TCP servers: sends messages, checks the replies and measures the latency.
 ///
-/// Without a URL it starts an echo server of its own, opens 10 000 connections to it and drives them
+/// Without a URL it starts an echo server, opens 10 000 connections to it and sends on all of them
 /// for ten seconds.
 #[derive(Debug, Parser)]
 // The last of two equal options wins, so that a wrapper's defaults can be overridden.
@@ -52,154 +52,154 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a reference target
+    /// Run a built-in reference server
     Serve(ServeArgs),
-    /// Say what a run would find on this machine, without running
+    /// Check the limits and settings of this machine that a run depends on, without running
     Doctor(DoctorArgs),
-    /// Say whether a run was faster than another, or whether it was noise
+    /// Compare reports: faster, slower, or a difference within the noise
     Compare(CompareArgs),
-    /// Start two servers by turns, ABBA, and say whether one is faster
+    /// Compare two servers by runs in the order ABBA
     Ab(AbArgs),
-    /// Show reports that were written with --json, in any form, or an interval log
+    /// Convert reports written with --json to other formats, or print an interval log
     Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What to test: tcp://host:port (an echo), http://host:port/path, ws://host:port/path (an echo),
-    /// unix:/path (an echo) or unix:/path:http; tls://, https:// and wss:// with TLS
+    /// Server under test: tcp://host:port (echo), http://host:port/path, ws://host:port/path
+    /// (echo), unix:/path (echo) or unix:/path:http; with TLS: tls://, https:// and wss://
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
 
     /// Connections (default 50, or 10k without a URL)
     #[arg(short, long, value_name = "N", value_parser = units::count)]
     pub(crate) connections: Option<u32>,
-    /// Worker threads, each with a loop of its own; auto is one for each processor that may be used
+    /// Worker threads, each with its own event loop; auto starts one per available processor
     #[arg(short, long, value_name = "N|auto", default_value = "1", value_parser = units::threads)]
     pub(crate) threads: Threads,
     /// Length of the measured window
     #[arg(short, short_alias = 'z', long, value_name = "T", value_parser = units::span)]
     pub(crate) duration: Option<Duration>,
-    /// End when so many messages are done
+    /// End after this many messages
     #[arg(short = 'n', long, value_name = "N", value_parser = units::requests)]
     pub(crate) requests: Option<u64>,
 
-    /// Messages per second over all connections, on schedule (open loop); A:B goes from A to B
+    /// Scheduled messages per second over all connections (open loop); A:B ramps from A to B
     #[arg(short = 'R', short_alias = 'q', long, alias = "qps", value_name = "N|A:B")]
     pub(crate) rate: Option<Rate>,
-    /// Rates over time: in a line to each RATE over each T, from --rate or 0 (open loop)
+    /// Rate profile: ramps linearly to each RATE within its T, starting at --rate or 0 (open loop)
     #[arg(long, value_name = "T:RATE,...", conflicts_with = "duration")]
     pub(crate) stages: Option<Stages>,
-    /// How the messages of an open loop are spread
+    /// Distribution of an open loop's messages over time
     #[arg(long, value_enum, default_value_t = ArrivalsStyle::Constant)]
     pub(crate) arrivals: ArrivalsStyle,
     /// Which connection sends the next message of an open loop
     #[arg(long, value_enum, default_value_t = DispatchStyle::Any)]
     pub(crate) dispatch: DispatchStyle,
-    /// Stay awake for so long before a message is due, to send it on time (of --dispatch any; default
-    /// 50us if there are more processors than threads, else 0)
+    /// Busy-wait this long before a message is due, to send it on time (only --dispatch any;
+    /// default 50us if there are more processors than threads, else 0)
     #[arg(long, value_name = "T", value_parser = units::duration)]
     pub(crate) spin: Option<Duration>,
-    /// Do not send messages of an open loop that are late by more than this; they count as never sent
+    /// Drop messages of an open loop that are late by more than this; they count as never sent
     #[arg(long, value_name = "T", value_parser = units::span)]
     pub(crate) deadline: Option<Duration>,
-    /// Of everything random
+    /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,
-    /// Messages that a connection may have outstanding
+    /// Messages in flight per connection
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = units::pipeline)]
     pub(crate) pipeline: u32,
     /// Pause between a reply and the next message (closed loop)
     #[arg(long, value_name = "T|A..B|exp:T", conflicts_with_all = ["rate", "stages", "pipeline"])]
     pub(crate) think: Option<Think>,
-    /// Message size in bytes, of an echo (default 64); A..B is another one for each message, at random
+    /// Size of an echo message in bytes (default 64); A..B draws a random size for each message
     #[arg(short, long, value_name = "BYTES|A..B", value_parser = units::sizes)]
     pub(crate) size: Option<Sizes>,
-    /// What each message to an echo is: the text itself, or @FILE
+    /// Content of each echo message: a text, or @FILE
     #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["size", "verify"])]
     pub(crate) payload: Option<String>,
-    /// Load before the measured window, reported apart
+    /// Duration of the load before the measured window; reported separately
     #[arg(long, value_name = "T", default_value = "1s", value_parser = units::duration)]
     pub(crate) warmup: Duration,
-    /// Length of the pieces in which the report shows the run (default 1s, more if it is long)
+    /// Length of the intervals in the report (default 1s, longer in long runs)
     #[arg(long, value_name = "T", value_parser = units::span)]
     pub(crate) interval: Option<Duration>,
     /// Longest wait for replies after the measured window
     #[arg(long, value_name = "T", default_value = "2s", value_parser = units::duration)]
     pub(crate) drain: Duration,
 
-    /// Connects started per second, in total (default 5k)
+    /// Connection attempts started per second, in total (default 5k)
     #[arg(long, value_name = "N", value_parser = units::count)]
     pub(crate) connect_rate: Option<u32>,
-    /// Spread the connects over this time instead
+    /// Spread the connection attempts over this time instead
     #[arg(long, value_name = "T", value_parser = units::span, conflicts_with = "connect_rate")]
     pub(crate) ramp: Option<Duration>,
-    /// Connects in flight at a time, in total
+    /// Connection attempts in flight, in total
     #[arg(long, value_name = "N", value_parser = units::count)]
     #[arg(default_value_t = CONNECTS_IN_FLIGHT_MAX)]
     pub(crate) connect_concurrency: u32,
-    /// Longest wait for a connect
+    /// Longest wait for a connection to open
     #[arg(long, value_name = "T", default_value = "5s", value_parser = units::timeout)]
     pub(crate) connect_timeout: Duration,
-    /// Longest wait for a reply, from its actual send
+    /// Longest wait for a reply, counted from the actual send
     #[arg(long, value_name = "T", default_value = "10s", value_parser = units::timeout)]
     pub(crate) timeout: Duration,
 
-    /// What the run has to fulfil, or exit 99: p(99)<5ms, service max<1s, errors rate<0.1%,
+    /// Exit 99 if the run does not meet this: p(99)<5ms, service max<1s, errors rate<0.1%,
     /// rate>=49k, served==connections (may be given several times)
     #[arg(long = "threshold", value_name = "EXPR", value_parser = Gate::parse)]
     pub(crate) thresholds: Vec<Gate>,
 
-    /// End the run early and exit 99 when this does not hold of what was measured so far; judged at
-    /// the end of each --interval (may be given several times)
+    /// End the run early and exit 99 if the results so far do not meet this; checked at the end of
+    /// each --interval (may be given several times)
     #[arg(long, value_name = "EXPR", value_parser = Gate::parse)]
     pub(crate) abort_on: Vec<Gate>,
-    /// Measure for so long before --abort-on is judged
+    /// Measure for this long before --abort-on is checked
     #[arg(long, value_name = "T", default_value = "0", value_parser = units::duration)]
     #[arg(requires = "abort_on")]
     pub(crate) abort_delay: Duration,
 
-    /// Close a connection after so many messages
+    /// Close a connection after this many messages
     #[arg(short = 'r', long, value_name = "N", value_parser = units::requests)]
     pub(crate) requests_per_conn: Option<u64>,
-    /// Close a connection when it has been open for so long
+    /// Close a connection after it has been open for this long
     #[arg(long, value_name = "T", value_parser = units::span)]
     pub(crate) conn_lifetime: Option<Duration>,
     /// How connections are closed
     #[arg(long, value_enum, default_value_t = CloseStyle::Fin)]
     pub(crate) close: CloseStyle,
-    /// Whether a connection that has ended is opened again (default always if connections are to be
-    /// closed or speak HTTP, else never)
+    /// Whether to reopen a connection that has ended (default always with HTTP, --requests-per-conn
+    /// or --conn-lifetime, else never)
     #[arg(long, value_enum)]
     pub(crate) reconnect: Option<ReconnectStyle>,
-    /// Give up when nothing was answered for so long and everything fails, exit 3 (default never, or
-    /// 30s with -n and without -d); until then connections are tried again
+    /// Exit 3 after this long without any reply while everything fails; until then, connections are
+    /// retried (default never, or 30s with -n and without -d)
     #[arg(long, value_name = "T", value_parser = units::span)]
     pub(crate) give_up: Option<Duration>,
-    /// Connections besides that never send
+    /// Additional connections that never send
     #[arg(long, value_name = "N", default_value = "0", value_parser = units::count_or_none)]
     pub(crate) idle: u32,
-    /// Make each message unlike every other, and tell wrong order, cross-talk and corruption apart
+    /// Make each message unique, to distinguish wrong order, cross-talk and corruption
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Send messages of text to a ws:// target, not binary ones
+    /// Send text messages instead of binary ones to a ws:// target
     #[arg(long, conflicts_with = "verify")]
     pub(crate) text: bool,
 
-    /// Connect from these addresses in turn: IP, IP-IP or a network; on loopback more than one is
-    /// used by itself when the ports of one do not suffice
+    /// Connect from these addresses in turn: IP, IP-IP or a network; on loopback, further addresses
+    /// are used automatically when one has too few ports
     #[arg(long, value_name = "IP|A-B|CIDR")]
     pub(crate) source: Vec<SourceRange>,
-    /// Receive buffer of each socket; the kernel keeps it below net.core.rmem_max, and doubles it
+    /// Receive buffer of each socket; the kernel caps it at net.core.rmem_max and doubles it
     #[arg(long, value_name = "BYTES", value_parser = units::size)]
     pub(crate) rcvbuf: Option<u32>,
-    /// Send buffer of each socket; the kernel keeps it below net.core.wmem_max, and doubles it
+    /// Send buffer of each socket; the kernel caps it at net.core.wmem_max and doubles it
     #[arg(long, value_name = "BYTES", value_parser = units::size)]
     pub(crate) sndbuf: Option<u32>,
-    /// Leave Nagle's algorithm on, which delays small messages while others are on their way
+    /// Leave Nagle's algorithm on, which delays small messages while data is unacknowledged
     #[arg(long)]
     pub(crate) no_nodelay: bool,
-    /// Processors for the workers, in turn
+    /// Pin the workers to these processors, in turn
     #[arg(long, value_name = "CPUS", value_parser = units::cpus)]
     pub(crate) pin: Option<Cpus>,
 
@@ -211,14 +211,14 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) series: SeriesArgs,
 
-    /// Run with as many connections as the limits of this machine allow
+    /// Reduce the connections to what the limits of this machine allow
     #[arg(long)]
     pub(crate) fit: bool,
-    /// Which driver the workers' loops use
+    /// Driver of the workers' event loops
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
-    /// Whose processor time, memory and descriptors are reported: of the process that listens at the
-    /// target's address, if it is on this machine; of another one; or none
+    /// Process whose processor time, memory and descriptors are reported: auto is the one that
+    /// listens at the target's address, if it runs on this machine
     #[arg(long, value_name = "auto|PID|none", default_value_t = SampleServer::Auto)]
     pub(crate) sample_server: SampleServer,
 
@@ -226,7 +226,7 @@ pub(crate) struct RunArgs {
     pub(crate) outputs: OutputArgs,
     #[command(flatten)]
     pub(crate) content: ContentArgs,
-    /// Progress on stderr; auto is a live line on a terminal and nothing elsewhere
+    /// Progress on stderr; auto shows a live line on a terminal and nothing elsewhere
     #[arg(long, value_enum, default_value_t = ProgressStyle::Auto)]
     pub(crate) progress: ProgressStyle,
 }
@@ -242,16 +242,16 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Also try to connect here: tcp://host:port
+    /// Server to connect to as part of the check: tcp://host:port
     #[arg(value_name = "URL")]
     pub(crate) url: Option<Url>,
-    /// Connections that the run would have (default 50, or 10k without a URL)
+    /// Connections of the planned run (default 50, or 10k without a URL)
     #[arg(short, long, value_name = "N", value_parser = units::count)]
     pub(crate) connections: Option<u32>,
-    /// Which driver the run would be asked to use
+    /// Driver of the planned run
     #[arg(long, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
-    /// What to print on stdout
+    /// Format of the result on stdout
     #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
     pub(crate) format: DoctorFormat,
 }
@@ -263,13 +263,13 @@ pub(crate) enum DoctorFormat {
     Quiet,
 }
 
-/// Reads the command line. `Ok(None)` means that help or the version was asked for and printed.
+/// Parses the command line. `Ok(None)` means that the help or the version was printed.
 pub(crate) fn parse() -> Result<Option<Cli>, Error> {
     match Cli::try_parse() {
         Ok(cli) => Ok(Some(cli)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                // Nobody is left to tell when printing the help fails.
+                // A help that cannot be printed cannot be reported either.
                 let _ = error.print();
                 Ok(None)
             }
@@ -309,12 +309,10 @@ mod tests {
         assert!(cli.command.is_none());
     }
 
-    /// Goal: every option of every command that is no name or path refuses what makes no sense, in one
-    /// line that says which option it was.
-    ///
-    /// Method: walk through the definitions; nonsense for each.
-    ///
-    /// Kills: an option added as text that is looked at too late; a parser that takes anything.
+    /// Goal: every option of every command refuses nonsense in one line that names the option.
+    /// Names and paths are free text and exempt.
+    /// Method: walk through the definitions; pass nonsense to each option.
+    /// Kills: an option added as text that is parsed too late; a parser that accepts anything.
     #[test]
     fn nonsense_is_refused_everywhere() {
         let free_text = [
@@ -335,7 +333,7 @@ mod tests {
                 let option = format!("--{name}=?!");
                 let arguments = words.iter().chain([&option]);
                 let line = match Cli::try_parse_from(arguments) {
-                    Ok(_) => panic!("{words:?} takes {option}"),
+                    Ok(_) => panic!("{words:?} accepts {option}"),
                     Err(error) => one_line(&error.to_string()),
                 };
                 assert!(!line.contains('\n') && line.contains(&format!("--{name} ")), "{line}");
@@ -347,7 +345,7 @@ mod tests {
                 walk.push((words, subcommand.clone()));
             }
         }
-        assert!(refused > 50, "{refused} options were looked at");
+        assert!(refused > 50, "only {refused} options were tried");
     }
 
     /// Goal: a usage error is one line that keeps the value, the option and the reason.
@@ -357,14 +355,14 @@ mod tests {
     /// Kills: printing clap's usage paragraph; dropping the list of possible values.
     #[test]
     fn usage_errors_are_one_line() {
-        for (arguments, wanted) in [
+        for (arguments, expected) in [
             (&["loadtest", "-d", "10"][..], "did you mean 10s?"),
             (&["loadtest", "--format", "xml"][..], "possible values: text, json, csv, quiet"),
             (&["loadtest", "nonsense"][..], "tcp://host:port"),
             (&["loadtest", "--wat"][..], "--wat"),
         ] {
             let line = one_line(&Cli::try_parse_from(arguments).unwrap_err().to_string());
-            assert!(line.contains(wanted), "{line}");
+            assert!(line.contains(expected), "{line}");
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
         }
     }

@@ -1,6 +1,6 @@
 //! The arguments of `loadtest serve`.
 //!
-//! A kind is a subcommand, so an option of another kind is a usage error without any code here.
+//! Each kind of server is a subcommand, so clap refuses the options of other kinds.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::base::units;
 use crate::serve::fault::{Fault, Rule};
 use crate::serve::options::{LossyOptions, ServeKind, ServeOptions, StallOptions};
 
-/// More loops than this share no machine that exists.
+/// More event loops than any existing machine has processors.
 const THREADS_MAX: u32 = 1_024;
 
 #[derive(Clone, Debug, Args)]
@@ -22,52 +22,52 @@ const THREADS_MAX: u32 = 1_024;
 pub(crate) struct ServeArgs {
     #[command(subcommand)]
     pub(crate) kind: ServeCommand,
-    /// Where to listen; port 0 takes a free one; unix:/path or unix:@name is a Unix socket
+    /// Address to listen on; port 0 picks a free port; unix:/path or unix:@name is a Unix socket
     #[arg(long, global = true, value_name = "ADDR", default_value = "127.0.0.1:7000")]
     pub(crate) listen: Address,
-    /// Threads, each with a loop and a listener of its own; the kernel spreads the connections
+    /// Threads, each with its own event loop and listener; the kernel spreads the connections
     // A global option also shows in the arguments of a run, whose threads are of another type.
     #[arg(id = "serve_threads", long = "threads", global = true, value_name = "N")]
     #[arg(default_value = "1", value_parser = threads)]
     pub(crate) threads: u32,
-    /// Which driver the loops use
+    /// Driver of the event loops
     #[arg(long, global = true, value_enum, default_value_t = Driver::Auto)]
     pub(crate) driver: Driver,
-    /// Connections to prepare for
+    /// Expected number of connections
     #[arg(long, global = true, value_name = "N", default_value = "10k")]
     #[arg(value_parser = units::count)]
     pub(crate) connections: u32,
-    /// Stop when stdin ends, so that a server never outlives the program that started it
+    /// Stop when stdin ends, so that the server never outlives the program that started it
     #[arg(long, global = true)]
     pub(crate) exit_with_stdin: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ServeCommand {
-    /// Send every byte back
+    /// Send back every byte
     Echo(MessageArgs),
-    /// Answer HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
+    /// Serve HTTP/1.1: / /bytes/N /chunked/N /status/CODE /busy/US /count
     Http(ServeHttpArgs),
-    /// Echo messages of WebSocket, on any path
+    /// Echo WebSocket messages, on any path
     Ws,
-    /// Take every byte and answer nothing
+    /// Receive every byte and send nothing
     Sink(MessageArgs),
-    /// Echo, and answer nothing at all for a while at known times
+    /// Echo, and pause all replies at known times
     Stall(StallArgs),
-    /// Echo, and misbehave at known messages
+    /// Echo, and inject faults at known messages
     Lossy(LossyArgs),
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MessageArgs {
-    /// Size of a message, which is what `messages` counts
+    /// Size of a message, the unit of the `messages` counter
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
     pub(crate) size: u32,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeHttpArgs {
-    /// Size of the body of /
+    /// Size of the body at /
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::size)]
     pub(crate) size: u32,
 }
@@ -79,7 +79,8 @@ pub(crate) struct StallArgs {
     /// Length of a stall
     #[arg(long, value_name = "T", default_value = "200ms", value_parser = units::span)]
     pub(crate) stall_for: Duration,
-    /// From the begin of one stall to that of the next; the first one is so long after the start
+    /// Time from the start of one stall to the start of the next; the first comes this long after
+    /// the server's start
     #[arg(long, value_name = "T", default_value = "5s", value_parser = units::span)]
     pub(crate) stall_every: Duration,
 }
@@ -88,22 +89,22 @@ pub(crate) struct StallArgs {
 pub(crate) struct LossyArgs {
     #[command(flatten)]
     pub(crate) message: MessageArgs,
-    /// Faults: drop, reset, half-close, short, corrupt, extra, reorder or cross-talk at every so
-    /// many messages of a connection
+    /// Fault at every EVERY-th message of a connection: drop, reset, half-close, short, corrupt,
+    /// extra, reorder or cross-talk
     #[arg(long = "fault", value_name = "KIND:EVERY", required = true, value_delimiter = ',')]
     pub(crate) faults: Vec<Rule>,
-    /// Moves the faults of each connection apart; 0 leaves them where EVERY says
+    /// Shift the faults of each connection by a random offset; 0 keeps them at multiples of EVERY
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) seed: u64,
 }
 
 impl ServeArgs {
-    /// The server, once its values are checked against each other.
+    /// Checks the values against each other and returns the options of the server.
     pub(crate) fn checked(self) -> Result<ServeOptions, Error> {
         let is_unix = self.listen.is_unix();
         let refused = match &self.kind {
             _ if is_unix && self.threads > 1 => {
-                "--threads is for TCP: a Unix socket has one listener, which has one loop"
+                "--threads is for TCP: a Unix socket has one listener and one event loop"
             }
             ServeCommand::Lossy(args) if is_unix && args.has(Fault::Reset) => {
                 "--fault reset is for TCP: a Unix socket has no reset"
@@ -112,7 +113,7 @@ impl ServeArgs {
                 "--stall-for must be shorter than --stall-every"
             }
             ServeCommand::Lossy(args) if args.message.size == 1 && args.has(Fault::Short) => {
-                "half of a message of 1 byte is nothing: --fault short needs --size 2 or more"
+                "--fault short sends half of a message: it needs --size 2 or more"
             }
             _ => return Ok(self.options()),
         };

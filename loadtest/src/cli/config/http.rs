@@ -1,4 +1,4 @@
-//! From the options of an `http://` target to the request that is sent.
+//! Builds the HTTP requests of a run from its options.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::cli::config::payload;
 use crate::cli::config::urls;
 use crate::protocol::http::exchange::{Exchange, Method};
 
-/// What is asked of the target; `None` if it does not speak HTTP.
+/// The requests of the run; `None` if the target does not speak HTTP.
 pub(crate) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Error> {
     let usage = |line: String| Err(Error::new(Exit::Usage, line));
     let HttpArgs { method, fields, body, expect_status, urls } = &args.http;
@@ -35,12 +35,12 @@ pub(crate) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Error> {
         ("--verify", args.verify),
     ] {
         if is_given {
-            return usage(format!("{option} is for an echo, and {url} is none"));
+            return usage(format!("{option} is for an echo server, and {url} is not one"));
         }
     }
     for name in ["content-length", "transfer-encoding"] {
         if fields.iter().any(|field| field.is(name)) {
-            return usage(format!("--header {name}: is said by itself, from the --body"));
+            return usage(format!("--header {name}: is set automatically from the --body"));
         }
     }
     let body = body.as_deref().map(|text| payload::read("--body", text)).transpose()?;
@@ -61,7 +61,7 @@ pub(crate) fn exchange(args: &RunArgs) -> Result<Option<Arc<Exchange>>, Error> {
     );
     if exchange.closes_connections() && args.pipeline > 1 {
         return usage(format!(
-            "--pipeline {} is more than the one request of a connection that is to be closed",
+            "--pipeline {}: the requests close the connection, which allows one request at a time",
             args.pipeline
         ));
     }

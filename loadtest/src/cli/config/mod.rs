@@ -1,4 +1,4 @@
-//! A run as it was asked for: the command line's values, checked against each other.
+//! Checks the arguments of a run against each other and builds its configuration.
 
 pub(crate) mod http;
 pub(crate) mod payload;
@@ -25,22 +25,23 @@ use crate::protocol::ProtocolConfig;
 use crate::run::abort::Watch;
 use crate::run::config::{ConnectSpeed, RunConfig};
 
-/// A run that ends with its `--requests` and not at a time would wait for ever for a target that does
-/// not come back. It gives up after so long by default.
+/// Default of `--give-up` for a run that ends with its `--requests` and not at a time: without it,
+/// the run would wait endlessly for a target that does not come back.
 const GIVE_UP_ENDLESS: Duration = Duration::from_secs(30);
 
 /// Length of the measured window by default.
 const DURATION: Duration = Duration::from_secs(10);
 
-/// Length of the pieces of a report by default, in a run of at most so many of them.
+/// Default of `--interval`, in a run of at most `INTERVALS_DEFAULT_MAX` intervals.
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVALS_DEFAULT_MAX: u32 = 3_600;
 
-/// Each takes some kilobytes of memory and of the report.
+/// Limit of intervals: each one adds some kilobytes to the memory and to the report.
 const INTERVALS_MAX: u32 = 100_000;
 
-/// Sleeping and waking takes about so long, and a message that comes in between is late. So a worker
-/// stays awake before each, unless a server may have to wait for its processor then.
+/// Default of `--spin`. Sleeping and waking takes about this long, and a message that becomes due
+/// in between is late. So a worker busy-waits before each message, unless that could take the
+/// processor from the server.
 const SPIN: Duration = Duration::from_micros(50);
 
 fn spin(threads: u32) -> Duration {
@@ -62,18 +63,18 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
     let threads = threads(&args, connections);
     if threads > connections {
         return usage(format!(
-            "--threads {threads} needs at least as many connections, there are {connections}"
+            "--threads {threads} needs at least as many connections, but there are {connections}"
         ));
     }
     if threads > args.connect_concurrency {
         return usage(format!(
-            "--connect-concurrency {} is less than one for each of {threads} threads",
+            "--connect-concurrency {} is less than one for each of the {threads} threads",
             args.connect_concurrency
         ));
     }
     if args.url.as_ref().is_some_and(Url::is_unix) {
         if !args.source.is_empty() {
-            return usage("--source is for TCP: a Unix socket is reached from no address".into());
+            return usage("--source is for TCP: a Unix socket has no source address".into());
         }
         for (option, is_given) in [
             ("--rcvbuf", args.rcvbuf.is_some()),
@@ -111,7 +112,7 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
         ));
     }
     if args.requests.is_some_and(|requests| requests < u64::from(threads)) {
-        return usage(format!("--requests is less than one for each of {threads}"));
+        return usage(format!("--requests is less than one for each of the {threads} threads"));
     }
     let duration = match (args.duration, &args.stages, args.requests) {
         (Some(duration), ..) => duration,
@@ -122,7 +123,7 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
     if let (Some(Rate::Ramp(..)), None, None) = (args.rate, args.duration, &args.stages)
         && args.requests.is_some()
     {
-        return usage("--rate A:B with --requests needs a --duration to get to B".to_owned());
+        return usage("--rate A:B with --requests needs a --duration to reach B".to_owned());
     }
     let is_endless = duration == DURATION_MAX && args.duration.is_none();
     let interval = args.interval.unwrap_or(match is_endless {
@@ -133,7 +134,7 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
     if !is_endless && duration.as_nanos().div_ceil(interval.as_nanos()) > u128::from(INTERVALS_MAX)
     {
         return usage(format!(
-            "--interval {interval:?} makes more than {INTERVALS_MAX} pieces of {duration:?}"
+            "--interval {interval:?} divides {duration:?} into more than {INTERVALS_MAX} intervals"
         ));
     }
     let is_open_loop = has_schedule || args.series.find_max;
@@ -173,7 +174,7 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
             close: args.close,
             reconnects: match args.reconnect {
                 Some(style) => style == ReconnectStyle::Always,
-                // Servers of HTTP close connections when they see fit.
+                // HTTP servers may close a connection after any reply.
                 None => args.requests_per_conn.is_some() || args.conn_lifetime.is_some() || is_http,
             },
         },
@@ -195,7 +196,7 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
         connects_in_flight_max: args.connect_concurrency,
         connect_timeout: args.connect_timeout,
         timeout: args.timeout,
-        // The whole is judged, not its parts.
+        // Thresholds apply to the series, not to its child processes.
         thresholds: if args.series.as_part { Vec::new() } else { args.thresholds },
         watch,
         fit: args.fit,
@@ -207,8 +208,8 @@ pub(crate) fn check(args: RunArgs) -> Result<CheckedArgs, Error> {
     Ok(CheckedArgs { run, series: args.series, outputs: args.outputs })
 }
 
-/// How many workers there are: with `auto` one for each processor that they may use, as long as each
-/// has a connection, a connect at a time, and a message.
+/// Number of workers. With `auto` it is one per available processor, but at most one per
+/// connection, per concurrent connection attempt and per message.
 fn threads(args: &RunArgs, connections: u32) -> u32 {
     let processors = match (args.threads, &args.pin) {
         (Threads::Count(threads), _) => return threads,
@@ -220,7 +221,7 @@ fn threads(args: &RunArgs, connections: u32) -> u32 {
     u32::try_from(processors).unwrap_or(u32::MAX).min(most)
 }
 
-/// What is spoken with the target.
+/// The protocol spoken with the target.
 fn protocol(args: &RunArgs) -> Result<ProtocolConfig, Error> {
     let (http, ws) = (http::exchange(args)?, ws::upgrade(args)?);
     let payload = payload::payload(args)?;
@@ -243,13 +244,14 @@ mod tests {
         check(Cli::try_parse_from(arguments).unwrap().run).map(|config| config.run)
     }
 
-    /// Goal: no arguments is the canonical workload, and a URL makes the defaults modest.
+    /// Goal: a run without arguments is the canonical workload, and a URL makes the defaults
+    /// modest.
     ///
     /// Method: both, and the numbers.
     ///
-    /// Kills: flooding somebody else's server with 10 000 connections by default.
+    /// Kills: flooding a foreign server with 10 000 connections by default.
     #[test]
-    fn defaults() {
+    fn a_url_makes_the_defaults_modest() {
         let canonical = config(&[]).unwrap();
         assert_eq!((canonical.connections, canonical.protocol.message_sizes()), (10_000, (64, 64)));
         assert_eq!(canonical.duration, Duration::from_secs(10));
@@ -267,7 +269,7 @@ mod tests {
     ///
     /// Kills: a worker with no connection, or one that may never connect.
     #[test]
-    fn contradictions() {
+    fn contradicting_values_are_a_usage_error() {
         for arguments in
             [&["-c", "2", "-t", "3"][..], &["-c", "9", "-t", "3", "--connect-concurrency", "2"][..]]
         {
@@ -275,14 +277,12 @@ mod tests {
         }
     }
 
-    /// Goal: `-t auto` is as many workers as there are processors, and none that has nothing to do.
-    ///
-    /// Method: pinned to known processors, with fewer connections, connects and messages than these;
-    /// and what the machine has.
-    ///
-    /// Kills: a worker without a connection or message; workers that outnumber their processors.
+    /// Goal: `-t auto` starts one worker per processor, and no worker without work.
+    /// Method: pin to known processors, with fewer connections, concurrent connection attempts and
+    /// messages than processors; then use the processors of the machine.
+    /// Kills: a worker without a connection or message; more workers than processors.
     #[test]
-    fn threads_by_themselves() {
+    fn auto_starts_one_worker_per_processor_with_work() {
         let threads =
             |more: &[&str]| config(&[&["-t", "auto", "-c", "9"], more].concat()).unwrap().threads;
         assert_eq!(threads(&["--pin", "0-5"]), 6);
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(threads(&["-c", "10k"]) as usize, processors.min(256));
     }
 
-    /// Goal: a ramp spreads all connections over its length, whatever their number.
+    /// Goal: a ramp spreads any number of connections over its whole length.
     ///
     /// Method: a rate below one per second, which an integer rate could not express.
     ///

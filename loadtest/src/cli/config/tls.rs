@@ -1,4 +1,4 @@
-//! From the options of a `tls://`, `https://` or `wss://` target to what a connection needs.
+//! Builds the TLS configuration of a run from its options.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::args::tls::TlsArgs;
 use crate::net::tls_config::{Tls, Trust};
 
-/// What connections are secured with; `None` if the target does not speak TLS.
+/// The TLS configuration of the connections; `None` if the target does not speak TLS.
 pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Error> {
     let usage = |line: String| Err(Error::new(Exit::Usage, line));
     let TlsArgs { insecure, cacert, sni } = &args.tls;
@@ -25,7 +25,7 @@ pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Error> {
         None => Trust::WebRoots,
     };
     let name = sni.as_deref().unwrap_or(host);
-    // A WebSocket is opened by HTTP.
+    // A WebSocket handshake is an HTTP request.
     let is_http = url.http_path().or(url.ws_path()).is_some();
     Tls::new(&trust, name, is_http).map(|tls| Some(Arc::new(tls)))
 }

@@ -1,13 +1,13 @@
-//! From the file of `--urls` to the paths that are asked for in turn.
+//! Reads the paths in the file of `--urls`.
 
 use crate::base::exit::{Error, Exit};
 use crate::cli::config::payload;
 use crate::plan::target_url::{Url, request_target};
 
-/// All requests are made before the run. So many bytes of them, with their bodies.
+/// Limit of the bytes of all requests with their bodies. They are built before the run.
 const REQUESTS_LEN_MAX: usize = 64 << 20;
 
-/// The paths in a file, one on a line; empty lines and those that begin with # do not count.
+/// The paths in a file, one per line. Empty lines and lines that begin with # are skipped.
 pub(crate) fn read(
     file: &str,
     url: &Url,
@@ -17,12 +17,12 @@ pub(crate) fn read(
     let usage = |line: String| Error::new(Exit::Usage, line);
     if url_path != "/" {
         return Err(usage(format!(
-            "--urls says what is asked for, and so does {url}: end it with /"
+            "--urls sets the paths, and {url} has a path too: end the URL with /"
         )));
     }
     let bytes = payload::read("--urls", &format!("@{file}"))?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| usage(format!("--urls {file}: is no text (UTF-8)")))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| usage(format!("--urls {file}: is not UTF-8")))?;
     let mut paths = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -39,12 +39,12 @@ pub(crate) fn read(
         );
     }
     if paths.is_empty() {
-        return Err(usage(format!("--urls {file}: has no path in it")));
+        return Err(usage(format!("--urls {file}: contains no path")));
     }
     let len = paths.len().saturating_mul(body_len).saturating_add(bytes.len());
     if len > REQUESTS_LEN_MAX {
         return Err(usage(format!(
-            "--urls {file}: makes {len} bytes of requests, 64MiB are the most"
+            "--urls {file}: the requests take {len} bytes, at most 64MiB are allowed"
         )));
     }
     Ok(paths)

@@ -1,4 +1,4 @@
-//! From the options of a `ws://` target to the opening that is sent.
+//! Builds the WebSocket handshake of a run from its options.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use crate::base::exit::{Error, Exit};
 use crate::cli::args::RunArgs;
 use crate::protocol::ws::upgrade::Upgrade;
 
-/// What is asked of the target; `None` if it does not speak WebSocket.
+/// The handshake of the run; `None` if the target does not speak WebSocket.
 pub(crate) fn upgrade(args: &RunArgs) -> Result<Option<Arc<Upgrade>>, Error> {
     let usage = |line: String| Error::new(Exit::Usage, line);
     let Some((url, path)) = args.url.as_ref().and_then(|url| Some((url, url.ws_path()?))) else {
         return match args.text {
-            true => Err(usage("--text needs a target that is ws://".to_owned())),
+            true => Err(usage("--text needs a ws:// or wss:// target".to_owned())),
             false => Ok(None),
         };
     };
