@@ -1,4 +1,4 @@
-//! Where a target is, once names have been looked up: an IP address with a port, or a Unix socket.
+//! Address of a target after name resolution: an IP address with a port, or a Unix socket.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -14,10 +14,10 @@ pub(crate) enum Address {
     Unix(String),
 }
 
-/// What comes before the path of a Unix socket.
+/// Prefix of the path of a Unix socket.
 pub(crate) const UNIX: &str = "unix:";
 
-/// Bytes of a path or a name that the address of a Unix socket holds.
+/// Longest path or name of a Unix socket, in bytes.
 const UNIX_NAME_MAX: usize = 107;
 
 impl Address {
@@ -32,8 +32,7 @@ impl Address {
         }
     }
 
-    /// Whether somebody listens there: connects and closes. A Unix socket whose backlog is full
-    /// has a listener.
+    /// Checks for a listener: connects and closes. A Unix socket whose backlog is full has one.
     pub(crate) fn try_connect(&self, limit: Duration) -> io::Result<()> {
         match self {
             Address::Tcp(addr) => std::net::TcpStream::connect_timeout(addr, limit).map(drop),
@@ -51,7 +50,7 @@ impl Address {
     }
 }
 
-/// A path or name that a Unix socket can have.
+/// Checks that a Unix socket can have this path or abstract name.
 pub(crate) fn unix_path(text: &str) -> Result<String, String> {
     let name = text.strip_prefix('@').unwrap_or(text);
     if name.is_empty() {
@@ -59,7 +58,7 @@ pub(crate) fn unix_path(text: &str) -> Result<String, String> {
     }
     if name.len() > UNIX_NAME_MAX {
         let len = name.len();
-        return Err(format!("the path has {len} bytes, and a Unix socket's has {UNIX_NAME_MAX}"));
+        return Err(format!("the path has {len} bytes, at most {UNIX_NAME_MAX} are allowed"));
     }
     Ok(text.to_owned())
 }
@@ -89,13 +88,13 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
-    /// Goal: what is printed can be read back, and what is no address is refused.
-    ///
-    /// Method: each kind there and back; then the mistakes, each with a word that the line must have.
+    /// Goal: a printed address can be parsed again, and other texts are refused.
+    /// Method: print and parse each kind; then mistakes, each with a word that the error must
+    /// contain.
     ///
     /// Kills: a kind that is printed without its prefix; a path that is cut or empty.
     #[test]
-    fn addresses_as_text() {
+    fn addresses_survive_a_round_trip() {
         let longest = format!("unix:@{}", "n".repeat(107));
         for text in ["127.0.0.1:80", "[::1]:80", "unix:/a/b", "unix:b", "unix:a:b", &longest] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);

@@ -1,6 +1,5 @@
-//! Which driver a loop runs on, and why that one: the first thing a report says.
-//!
-//! The text form is also how our own server tells us (`run::own_server`), so it can be read back.
+//! Driver of an event loop and the reason for its choice, as the report shows them. The built-in
+//! server prints the text form, and `run::own_server` parses it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,8 +18,8 @@ pub(crate) struct DriverUsed {
 }
 
 impl DriverUsed {
-    /// `asked` is the command line's choice; what it left open, the environment or the machine has
-    /// decided.
+    /// `asked` is the choice of the command line. `Auto` leaves it to the environment and then to
+    /// the machine.
     pub(crate) fn new(info: &ringloop::DriverInfo, asked: Driver) -> DriverUsed {
         let reason = match (asked, info.reason()) {
             (Driver::Uring | Driver::Epoll, _) => format!("--driver {}", asked.name()),
@@ -73,9 +72,9 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
 pub(crate) enum Driver {
     /// The best one this machine allows
     Auto,
-    /// io_uring or an error that says what is missing
+    /// io_uring, or an error that names what is missing
     Uring,
-    /// epoll, without a look at io_uring
+    /// epoll, without trying io_uring
     Epoll,
 }
 
@@ -101,11 +100,9 @@ impl Driver {
 mod tests {
     use super::*;
 
-    /// Goal: what our own server says of its driver is what we report.
-    ///
-    /// Method: print and read back, with parentheses and commas where they occur; a broken text.
-    ///
-    /// Kills: ending the detail at the reason's parenthesis; taking half a text.
+    /// Goal: the driver that the built-in server prints is the one that the report shows.
+    /// Method: print and parse, with parentheses and commas where they occur; parse broken texts.
+    /// Kills: ending the detail at the reason's parenthesis; accepting half a text.
     #[test]
     fn it_survives_a_round_trip() {
         let used = DriverUsed {

@@ -1,6 +1,6 @@
-//! Names of errno values, so that a report says `ECONNRESET` and not 104.
+//! Names of errno values: a report shows `ECONNRESET`, not 104.
 
-/// The symbolic name of `errno`, or `errno N` for one that a socket is not known to return.
+/// The symbolic name of `errno`, or `errno N` for one that sockets do not return.
 pub(crate) fn name(errno: i32) -> String {
     match known(errno) {
         Some(name) => name.to_owned(),
@@ -49,7 +49,7 @@ fn known(errno: i32) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Goal: a known errno has its name, an unknown one keeps its number.
+    /// Goal: a known errno is printed by name, an unknown one by number.
     ///
     /// Method: one of each.
     ///

@@ -1,21 +1,20 @@
-//! Exit codes, and the ways a run ends without a report.
-//!
-//! The codes are part of the interface: scripts branch on them.
+//! Exit codes, and errors that end a run without a report. The codes are part of the public
+//! interface, because scripts branch on them.
 
 use std::fmt;
 
-/// What the process tells its caller.
+/// Exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     Ok = 0,
-    /// Could not run: I/O, set-up, or a bug of our own.
+    /// The run failed: I/O, set-up, or a bug in loadtest.
     CouldNotRun = 1,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage = 2,
-    /// Nobody answered.
+    /// The target did not answer.
     Unreachable = 3,
-    /// The machine's limits are too low for what was asked.
+    /// The machine's limits are too low for the requested run.
     Preflight = 4,
     /// A gate was not met; the code is k6's.
     Breached = 99,
@@ -25,9 +24,9 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
-/// What `--help` says of them.
+/// The exit codes in `--help`.
 pub(crate) const HELP: &str = "\
-Exit codes: 0 ok, 1 could not run, 2 usage, 3 nobody answers, 4 limits too low,
+Exit codes: 0 ok, 1 could not run, 2 usage, 3 target unreachable, 4 limits too low,
 99 a gate was not met, 130 and 143 interrupted by SIGINT and SIGTERM";
 
 impl Exit {
@@ -51,11 +50,12 @@ impl Exit {
     }
 }
 
-/// A reason to stop before there is anything to report.
+/// Error that ends the process without a report.
 #[derive(Debug)]
 pub(crate) struct Error {
     pub(crate) exit: Exit,
-    /// One line, without the program's name and without a full stop. Empty if somebody has said it.
+    /// One line, without the program's name and without a full stop. Empty if the error was already
+    /// printed.
     pub(crate) line: String,
 }
 
@@ -79,13 +79,13 @@ impl fmt::Display for Error {
 mod tests {
     use super::*;
 
-    /// Goal: each exit code, and no other, is told in the help and in the documentation.
+    /// Goal: the help and the documentation list each exit code and no other.
     ///
     /// Method: the numbers in both texts.
     ///
-    /// Kills: a code that is added or goes without a word.
+    /// Kills: a code that is added or removed without its documentation.
     #[test]
-    fn codes_are_documented() {
+    fn exit_codes_are_documented() {
         let codes: Vec<u8> = (0..=255).filter(|code| Exit::of_code(*code).is_some()).collect();
         let numbers = |text: &str| -> Vec<u8> {
             let words = text.split(|c: char| !c.is_ascii_digit());

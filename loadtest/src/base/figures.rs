@@ -83,7 +83,7 @@ pub(crate) fn parse_utc(text: &str) -> Option<Duration> {
         parts.ok()?.try_into().ok()
     };
     let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
-    // Of four digits: a text that somebody edited must not overflow.
+    // At most four digits each, so that an edited text cannot overflow.
     if [year, month, day, hour, minute, second].iter().any(|number| *number > 9_999) {
         return None;
     }
@@ -134,7 +134,7 @@ mod tests {
     ///
     /// Kills: grouping from the left; a leading space.
     #[test]
-    fn groups() {
+    fn digits_are_grouped_from_the_right() {
         for (number, text) in
             [(0, "0"), (999, "999"), (1_000, "1 000"), (10_000, "10 000"), (1_234_567, "1 234 567")]
         {
@@ -148,7 +148,7 @@ mod tests {
     ///
     /// Kills: rounding after the unit is chosen.
     #[test]
-    fn three_significant_digits() {
+    fn times_and_sizes_keep_three_digits() {
         for (us, text) in [
             (0.85, "850 ns"),
             (0.99999, "1.00 µs"),
@@ -173,7 +173,7 @@ mod tests {
     ///
     /// Kills: 1 024 µs printed as 1ms beside 1 048 576 µs printed as 1s with lost digits.
     #[test]
-    fn bar_labels() {
+    fn bar_labels_are_unambiguous() {
         for (us, text) in
             [(1, "1µs"), (512, "512µs"), (1_024, "1.0ms"), (65_536, "66ms"), (1 << 21, "2.1s")]
         {
@@ -187,7 +187,7 @@ mod tests {
     ///
     /// Kills: a month or a leap rule that is off by one.
     #[test]
-    fn dates() {
+    fn dates_are_gregorian_and_parse_back() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),

@@ -1,6 +1,5 @@
-//! Units, addresses, exit codes, names and printing: what every layer uses.
-//!
-//! **Absent on purpose.** System calls (`host`) and measurements (`measure`).
+//! Units, addresses, exit codes, names and printing, which every layer uses. **Absent on purpose.**
+//! System calls are in `host` and measurements in `measure`.
 
 pub(crate) mod address;
 pub(crate) mod driver;

@@ -1,24 +1,22 @@
-//! What is printed, and what could not be.
-//!
-//! **Invariant.** An output that fails takes nothing with it: the others are written all the same, and
-//! each that failed is a line on stderr (`Failures`). Nothing here panics when stderr is closed, as
-//! `eprintln!` would.
+//! Printing to stdout and stderr, and the record of failed outputs. **Invariant.** A failed output
+//! does not affect the others: they are still written, and each failure becomes a line on stderr
+//! (`Failures`). Nothing here panics when stderr is closed, as `eprintln!` would.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use crate::base::exit::{Error, Exit};
 
-/// Prints a line on stderr, if it still is open.
+/// Prints a line on stderr. A closed stderr is ignored.
 pub(crate) fn to_stderr(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Prints on stdout, to the last byte.
+/// Prints the whole text on stdout.
 pub(crate) fn to_stdout(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // `loadtest | head` has read enough.
+        // The reader closed the pipe, as in `loadtest | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::could_not_run(format!("cannot print the report: {error}"))),
         Ok(()) => Ok(()),
@@ -30,7 +28,7 @@ pub(crate) fn to_stdout(text: &str) -> Result<(), Error> {
 pub(crate) struct Failures(Vec<Error>);
 
 impl Failures {
-    /// Takes note of how an output fared. Says whether it was written.
+    /// Records the result of an output. Returns whether it was written.
     pub(crate) fn note(&mut self, written: Result<(), Error>) -> bool {
         match written {
             Ok(()) => true,
@@ -41,7 +39,8 @@ impl Failures {
         }
     }
 
-    /// Prints a line for each, and says how the process ends that would have ended with `code`.
+    /// Prints a line for each failure. Returns the exit code of the process: `code`, or the code of
+    /// a failed output.
     pub(crate) fn exit_code(self, code: u8) -> u8 {
         for error in &self.0 {
             to_stderr(format_args!("loadtest: {error}"));
@@ -54,13 +53,11 @@ impl Failures {
 mod tests {
     use super::*;
 
-    /// Goal: one output that failed decides the exit code, whatever the run's own was.
-    ///
-    /// Method: none and one failure, with codes of runs that fared well and not.
-    ///
-    /// Kills: a code of the run that hides a lost output; a code changed for nothing.
+    /// Goal: one failed output decides the exit code, for any code of the run.
+    /// Method: none and one failure, with codes of successful and failed runs.
+    /// Kills: a code of the run that hides a lost output; a code that changes without a failure.
     #[test]
-    fn a_lost_output_decides() {
+    fn a_lost_output_decides_the_exit_code() {
         for code in [0, 3, 99, 130] {
             let mut failures = Failures::default();
             assert!(failures.note(Ok(())));

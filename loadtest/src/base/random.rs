@@ -1,13 +1,11 @@
-//! Random numbers from seeds: the same seed, the same run.
-//!
-//! **Invariant.** What one generator draws says nothing about what another one does
-//! (`generators_are_independent`). Generators of seeds that are close to each other, as made by
-//! `fastrand` itself, do resemble each other, so a seed is mixed before it is one. That is why no
-//! other module makes generators.
+//! Random numbers from seeds: the same seed repeats the same run. **Invariant.** The generators are
+//! independent of each other (`generators_are_independent`). `fastrand` alone makes similar
+//! generators from neighbouring seeds, so the seed is mixed first. Therefore no other module
+//! constructs generators.
 
 use fastrand::Rng;
 
-/// The generator of one of many things that have one seed together.
+/// The generator for item `number` of several that share a seed.
 pub(crate) fn generator(seed: u64, number: u64) -> Rng {
     Rng::with_seed(mix(mix(seed) ^ number))
 }
@@ -26,8 +24,8 @@ mod tests {
 
     /// Goal: generators that differ in their seed or their number are independent.
     ///
-    /// Method: 100 000 draws of each of nine that are neighbours in both; the correlation of any two,
-    /// also where one is some draws ahead, is within five standard errors of 0.
+    /// Method: 100 000 draws of each of nine that are neighbours in both; the correlation of any
+    /// two, also where one is some draws ahead, is within five standard errors of 0.
     ///
     /// Kills: seeds that are used as they are; numbers that are added to seeds, so that the second
     /// thing of one seed is the first of another.

@@ -1,14 +1,12 @@
-//! Numbers, sizes and times as people type them: `10k`, `1.5m`, `64KiB`, `250us`, `2m`.
-//!
-//! The functions are clap value parsers: their errors become the one line that a usage error prints.
+//! Parsers of numbers, sizes and times: `10k`, `1.5m`, `64KiB`, `250us`, `2m`. The functions are
+//! clap value parsers: their errors become the line of a usage error.
 
 use std::time::Duration;
 
-/// The longest time any option takes. It keeps every sum of an instant and an option far from
-/// overflow.
+/// The longest time that an option accepts. It prevents overflow in sums of an instant and options.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(1_000 * 3_600);
 
-/// The longest wait for a single answer, which is also the top of the latency histograms.
+/// The longest wait for a single reply, and the upper bound of the latency histograms.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// A count of at least one: `10000`, `10k`, `1.5k`, `1m`.
@@ -21,11 +19,11 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
     }
 }
 
-/// How many worker threads there are.
+/// Number of worker threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
     Count(u32),
-    /// One for each processor.
+    /// One per available processor.
     Auto,
 }
 
@@ -59,7 +57,7 @@ pub(crate) fn cpus(text: &str) -> Result<Cpus, String> {
     Ok(Cpus(cpus))
 }
 
-/// A number of requests of at least one, as [`count`] without its bound.
+/// A number of requests of at least one: [`count`] with 64 bits.
 pub(crate) fn requests(text: &str) -> Result<u64, String> {
     match scaled(text, &[("k", 1_000), ("m", 1_000_000)])? {
         0 => Err("must be at least 1".to_owned()),
@@ -67,7 +65,7 @@ pub(crate) fn requests(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Messages that may be outstanding on a connection: 1 to 65 535.
+/// Messages in flight on a connection: 1 to 65 535.
 pub(crate) fn pipeline(text: &str) -> Result<u32, String> {
     match count(text)? {
         value if value > u32::from(u16::MAX) => Err("is too large, at most 65535".to_owned()),
@@ -86,7 +84,7 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
     Ok(thousandths as f64 / 1e3)
 }
 
-/// The longest message.
+/// The largest message size in bytes.
 pub(crate) const SIZE_MAX: u32 = 16 << 20;
 
 /// A size in bytes of at least one: `64`, `4k` (4 000), `4KiB` (4 096).
@@ -99,7 +97,7 @@ pub(crate) fn size(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Sizes between two bounds, both of them included.
+/// Inclusive range of sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) min: u32,
@@ -150,7 +148,7 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A wait for one answer: more than zero, and within the range of the histograms.
+/// A wait for one reply: more than zero, and within the range of the histograms.
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     match span(text)? {
         value if value > TIMEOUT_MAX => Err("is too long, at most 60s".to_owned()),
@@ -181,8 +179,8 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
     u64::try_from(value).map_err(|_| "is too large".to_owned())
 }
 
-/// Exact decimal arithmetic: `None` unless `text` is a plain decimal number whose product with
-/// `factor` is whole. Floating point would turn `1.1k` into 1 100.0000000000001.
+/// `text` times `factor`, in exact decimal arithmetic. `None` unless `text` is a plain decimal
+/// number and the product is whole. Floating point would turn `1.1k` into 1 100.0000000000001.
 fn decimal(text: &str, factor: u64) -> Option<u128> {
     const DIGITS_MAX: usize = 15;
     let (whole, fraction) = match text.split_once('.') {
@@ -203,20 +201,20 @@ fn decimal(text: &str, factor: u64) -> Option<u128> {
     (numerator % denominator == 0).then_some(numerator / denominator)
 }
 
-/// The largest number of a processor that [`pin_thread`] takes, and one more.
+/// Number of processors that `host::sys::pin_thread` can address.
 pub(crate) const CPUS_MAX: u32 = libc::CPU_SETSIZE as u32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Goal: counts take `k` and `m`, exactly, and nothing else.
+    /// Goal: counts accept `k` and `m`, exactly, and nothing else.
     ///
     /// Method: a table of good and bad spellings.
     ///
     /// Kills: `k` as 1 024; floating point; accepting zero, signs, spaces or a lone suffix.
     #[test]
-    fn counts() {
+    fn counts_accept_k_and_m_only() {
         assert_eq!(count("1"), Ok(1));
         assert_eq!(count("10k"), Ok(10_000));
         assert_eq!(count("10K"), Ok(10_000));
@@ -230,13 +228,13 @@ mod tests {
         }
     }
 
-    /// Goal: numbers that may be zero or have a fraction take no other spelling.
+    /// Goal: numbers that may be zero or have a fraction accept no other spelling.
     ///
     /// Method: a table.
     ///
     /// Kills: refusing zero; what Rust's parser of floats accepts beyond digits.
     #[test]
-    fn numbers() {
+    fn numbers_accept_plain_digits_only() {
         assert_eq!(whole("0"), Ok(0));
         assert_eq!(whole("49k"), Ok(49_000));
         assert!(whole("-1").is_err());
@@ -246,13 +244,13 @@ mod tests {
         }
     }
 
-    /// Goal: lists of processors are those that the kernel's tools take.
+    /// Goal: lists of processors have the syntax of the kernel's tools.
     ///
     /// Method: a table.
     ///
     /// Kills: a range without its end; a number that no set of processors can hold.
     #[test]
-    fn processors() {
+    fn processors_have_the_syntax_of_cpu_lists() {
         assert_eq!(cpus("1"), Ok(Cpus(vec![1])));
         assert_eq!(cpus("0,2-4,2"), Ok(Cpus(vec![0, 2, 3, 4, 2])));
         for bad in ["", "a", "3-1", "1,", "-1", "+1", "1024", "1-2-3"] {
@@ -266,7 +264,7 @@ mod tests {
     ///
     /// Kills: `k` as a thousandth; rounding to whole messages per second.
     #[test]
-    fn rates() {
+    fn rates_are_exact_and_bounded() {
         assert_eq!(rate("0"), Ok(0.0));
         assert_eq!(rate("0.125"), Ok(0.125));
         assert_eq!(rate("50k"), Ok(50_000.0));
@@ -276,13 +274,13 @@ mod tests {
         }
     }
 
-    /// Goal: sizes know decimal and binary suffixes and have a bound.
+    /// Goal: sizes accept decimal and binary suffixes and have a bound.
     ///
     /// Method: a table.
     ///
     /// Kills: `k` matching before `kib`; a bound that is off by one.
     #[test]
-    fn sizes() {
+    fn sizes_accept_both_kinds_of_suffixes() {
         assert_eq!(size("64"), Ok(64));
         assert_eq!(size("4k"), Ok(4_000));
         assert_eq!(size("4KiB"), Ok(4_096));
@@ -297,7 +295,7 @@ mod tests {
     ///
     /// Kills: reading `m` as milli; a bare number taken as seconds; overflow on absurd input.
     #[test]
-    fn durations() {
+    fn durations_need_a_unit() {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(duration("1.5ms"), Ok(Duration::from_micros(1_500)));

@@ -1,4 +1,4 @@
-//! This machine: limits, `/proc`, signals and the system calls that need unsafe code.
+//! This machine: limits, `/proc`, signals, and the system calls that need unsafe code.
 
 pub(crate) mod preflight;
 pub(crate) mod procfs;

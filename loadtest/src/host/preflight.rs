@@ -1,33 +1,31 @@
-//! Are this machine's limits high enough? Asked before anything is opened, answered with numbers.
-//!
-//! [`Limits::read`] looks at the machine; [`check`] is arithmetic, so that it can be tested with limits
-//! no test machine has.
+//! Check of this machine's limits before a run opens anything. [`Limits::read`] reads the machine's
+//! limits. [`check`] is plain arithmetic, so that tests can pass limits that no test machine has.
 
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
 use crate::host::procfs;
 use crate::host::sys::FileLimit;
 
-/// A worker's ring, its wake-up descriptor, and two to spare (a driver may use another pair).
+/// A worker's ring, its wake fd, and a second pair that a driver may need.
 const FILES_PER_WORKER: u64 = 4;
 
-/// The report file, files of `/proc` while they are read, and the pipes of our own server.
+/// The report file, files of `/proc` while they are read, and the pipes of the built-in server.
 const FILES_SPARE: u64 = 8;
 
-/// What the machine allows.
+/// Limits of the machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) files: FileLimit,
-    /// Descriptors that are open already.
+    /// Descriptors that this process has open.
     pub(crate) files_open: u64,
     /// First and last port for outgoing connections, if known.
     pub(crate) ports: Option<(u16, u16)>,
-    /// Addresses to connect from. Each has all the ports.
+    /// Number of source addresses. Each one has the whole port range.
     pub(crate) sources: u64,
 }
 
 impl Limits {
-    /// Raises the soft limit of open files to the hard one, then reads everything.
+    /// Raises the soft limit of open files to the hard one, then reads all limits.
     pub(crate) fn read() -> Result<Limits, Error> {
         let files = FileLimit::raise().map_err(|error| {
             Error::could_not_run(format!("cannot raise the limit of open files: {error}"))
@@ -45,7 +43,7 @@ impl Limits {
     }
 }
 
-/// What the run will use, of how much.
+/// Connections of an admitted run, and its use of the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
     pub(crate) connections: u32,
@@ -54,16 +52,16 @@ pub(crate) struct Admission {
     pub(crate) ports_available: Option<u64>,
 }
 
-/// Descriptors for so many connections, our own included.
+/// Descriptors needed for `connections`, including those of the process itself.
 pub(crate) fn files_needed(limits: &Limits, connections: u32, threads: u32) -> u64 {
     let of_workers = FILES_PER_WORKER * u64::from(threads);
     u64::from(connections) + limits.files_open + of_workers + FILES_SPARE
 }
 
-/// Clears a run with `wanted` connections, or with as many as fit if `fit` allows fewer.
+/// Admits a run with `requested` connections, or with as many as the limits allow if `fit` is set.
 pub(crate) fn check(
     limits: &Limits,
-    wanted: u32,
+    requested: u32,
     threads: u32,
     fit: bool,
 ) -> Result<Admission, Error> {
@@ -71,7 +69,7 @@ pub(crate) fn check(
     let files_own = files_needed(limits, 0, threads);
     let by_files = files_limit.saturating_sub(files_own);
     let ports_available = limits.ports_available();
-    // One target: every connection needs a port of its own, of one of the addresses.
+    // All connections have the same target, so each one needs its own port of a source address.
     let by_ports = ports_available.map_or(u64::MAX, |ports| ports * limits.sources);
     let most = by_files.min(by_ports);
 
@@ -81,30 +79,30 @@ pub(crate) fn check(
         files_limit,
         ports_available,
     };
-    if u64::from(wanted) <= most {
-        return Ok(admission(wanted));
+    if u64::from(requested) <= most {
+        return Ok(admission(requested));
     }
     if fit && most >= u64::from(threads) {
-        return Ok(admission(u32::try_from(most).expect("less than wanted")));
+        return Ok(admission(u32::try_from(most).expect("less than requested")));
     }
 
     let mut reasons = Vec::new();
-    if u64::from(wanted) > by_files {
+    if u64::from(requested) > by_files {
         reasons.push(format!(
             "{} connections need {} file descriptors ({} of them our own), the limit is {} \
              (hard {}; raise it with `ulimit -Hn` as root or LimitNOFILE=)",
-            grouped(wanted.into()),
-            grouped(files_needed(limits, wanted, threads)),
+            grouped(requested.into()),
+            grouped(files_needed(limits, requested, threads)),
             files_own,
             grouped(files_limit),
             grouped(limits.files.hard),
         ));
     }
-    if let (Some((low, high)), true) = (limits.ports, u64::from(wanted) > by_ports) {
+    if let (Some((low, high)), true) = (limits.ports, u64::from(requested) > by_ports) {
         reasons.push(format!(
             "{} connections need as many local ports, there are {} ({low} to {high}{}; widen \
              net.ipv4.ip_local_port_range or give more addresses with --source)",
-            grouped(wanted.into()),
+            grouped(requested.into()),
             grouped(by_ports),
             if limits.sources > 1 {
                 format!(" of {} addresses", grouped(limits.sources))
@@ -133,11 +131,10 @@ mod tests {
         }
     }
 
-    /// Goal: what fits exactly is cleared, one more is refused with the exact numbers.
+    /// Goal: an exact fit is admitted, and one more connection is refused with the exact numbers.
     ///
-    /// Method: 5 open, 4 for the worker, 8 spare: 17 of 64 are not for connections.
-    ///
-    /// Kills: an off-by-one in either direction; forgetting what is open already.
+    /// Method: 5 open, 4 for the worker, 8 spare: 17 of 64 are not available to connections.
+    /// Kills: an off-by-one in either direction; ignoring open descriptors.
     #[test]
     fn files_are_counted_exactly() {
         let limits = limits(64, (32_768, 60_999));
@@ -152,9 +149,9 @@ mod tests {
         }
     }
 
-    /// Goal: ports are a limit of their own.
+    /// Goal: ports are a separate limit.
     ///
-    /// Method: plenty of files, 100 ports; 100 and 101 connections.
+    /// Method: a high limit of files and 100 ports; 100 and 101 connections.
     ///
     /// Kills: counting the range without its last port; checking files only.
     #[test]
@@ -173,13 +170,11 @@ mod tests {
         );
     }
 
-    /// Goal: `--fit` takes what fits, and refuses when not even a connection per worker does.
-    ///
-    /// Method: tight files, then hardly any.
-    ///
-    /// Kills: fitting to the wanted number; a run with no connections.
+    /// Goal: `--fit` reduces the connections to the limits, and refuses less than one per worker.
+    /// Method: a low limit of files, then a lower one.
+    /// Kills: admitting the requested number; a run with no connections.
     #[test]
-    fn fit_takes_what_there_is() {
+    fn fit_reduces_connections_to_the_limits() {
         let ports = (32_768, 60_999);
         assert_eq!(check(&limits(64, ports), 10_000, 1, true).unwrap().connections, 47);
         assert_eq!(check(&limits(1 << 20, ports), 40_000, 1, true).unwrap().connections, 28_232);

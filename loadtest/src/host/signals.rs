@@ -1,7 +1,6 @@
-//! SIGINT and SIGTERM, on a thread of their own.
-//!
-//! The first one asks, the second one ends the process at once: a program that does not react to its
-//! own Ctrl-C must not need a `kill -9`.
+//! SIGINT and SIGTERM, handled on a separate thread. The first signal requests the end of the run.
+//! The second one ends the process at once, so that a run that does not react to the first never
+//! needs a `kill -9`.
 
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
@@ -11,8 +10,8 @@ use signal_hook::iterator::Signals;
 
 use crate::base::exit::{Error, Exit};
 
-/// Signals so close together are one request: `timeout(1)` signals its child and then the group that
-/// both are in, so the child gets each signal twice.
+/// Signals within this time are one request: `timeout(1)` signals its child and then the process
+/// group of both, so the child receives each signal twice.
 const SAME_REQUEST: Duration = Duration::from_millis(250);
 
 /// Calls `on_first` with the first signal's number.
@@ -33,9 +32,9 @@ pub(crate) fn watch_and_clean_up(
         let mut requests = Requests::default();
         for signal in signals.forever() {
             match requests.arrived(Instant::now()) {
-                SignalKind::Asks => on_first(signal),
-                SignalKind::Repeats => {}
-                SignalKind::Insists => {
+                SignalKind::First => on_first(signal),
+                SignalKind::Duplicate => {}
+                SignalKind::Second => {
                     clean_up();
                     process::exit(exit_of(signal).code().into());
                 }
@@ -46,7 +45,7 @@ pub(crate) fn watch_and_clean_up(
     Ok(())
 }
 
-/// The exit code that says which signal ended a run.
+/// The exit code of a run that this signal ended.
 pub(crate) fn exit_of(signal: i32) -> Exit {
     if signal == SIGTERM { Exit::Terminated } else { Exit::Interrupted }
 }
@@ -59,9 +58,9 @@ struct Requests {
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
 enum SignalKind {
-    Asks,
-    Repeats,
-    Insists,
+    First,
+    Duplicate,
+    Second,
 }
 
 impl Requests {
@@ -69,10 +68,10 @@ impl Requests {
         match self.first_at {
             None => {
                 self.first_at = Some(at);
-                SignalKind::Asks
+                SignalKind::First
             }
-            Some(first_at) if at.duration_since(first_at) < SAME_REQUEST => SignalKind::Repeats,
-            Some(_) => SignalKind::Insists,
+            Some(first_at) if at.duration_since(first_at) < SAME_REQUEST => SignalKind::Duplicate,
+            Some(_) => SignalKind::Second,
         }
     }
 }
@@ -81,18 +80,16 @@ impl Requests {
 mod tests {
     use super::*;
 
-    /// Goal: a doubled signal is one request, a later one insists.
-    ///
+    /// Goal: a doubled signal is one request, and a later one ends the process.
     /// Method: signals at three moments.
-    ///
-    /// Kills: aborting under `timeout -s INT`; a grace period that starts anew with each signal and
-    /// never lets anyone insist.
+    /// Kills: aborting under `timeout -s INT`; a grace period that starts anew with each signal, so
+    /// that no signal ends the process.
     #[test]
     fn a_doubled_signal_is_one_request() {
         let mut requests = Requests::default();
         let first_at = Instant::now();
-        assert_eq!(requests.arrived(first_at), SignalKind::Asks);
-        assert_eq!(requests.arrived(first_at + SAME_REQUEST / 2), SignalKind::Repeats);
-        assert_eq!(requests.arrived(first_at + SAME_REQUEST), SignalKind::Insists);
+        assert_eq!(requests.arrived(first_at), SignalKind::First);
+        assert_eq!(requests.arrived(first_at + SAME_REQUEST / 2), SignalKind::Duplicate);
+        assert_eq!(requests.arrived(first_at + SAME_REQUEST), SignalKind::Second);
     }
 }

@@ -1,8 +1,6 @@
-//! Limits, processors, timer slack, signals and one socket option: the only calls in this crate that need
-//! unsafe code.
-//!
-//! **Absent on purpose.** Everything else about the machine is read from `/proc` (`procfs`), which
-//! needs no unsafe code.
+//! Limits, processors, timer slack, signals and one socket option: the only calls in this crate
+//! that need unsafe code. **Absent on purpose.** Readings from `/proc` need no unsafe code and are
+//! in `procfs`.
 #![allow(unsafe_code)] // none of these calls has a safe form in std or socket2
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,7 +8,7 @@ use std::{io, mem};
 
 use crate::base::units::CPUS_MAX;
 
-/// The limit of open files: what applies now, and how far it may be raised.
+/// The limit of open files: the soft one applies, and may be raised to the hard one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileLimit {
     pub(crate) soft: u64,
@@ -29,7 +27,7 @@ impl FileLimit {
         Ok(FileLimit { soft: limit.rlim_cur, hard: limit.rlim_max })
     }
 
-    /// Raises the soft limit to the hard one and returns what is in force afterwards.
+    /// Raises the soft limit to the hard one and returns the resulting limits.
     pub(crate) fn raise() -> io::Result<FileLimit> {
         let FileLimit { soft, hard } = FileLimit::read()?;
         if soft < hard {
@@ -44,7 +42,7 @@ impl FileLimit {
     }
 }
 
-/// Lets the calling thread run on this processor only.
+/// Restricts the calling thread to one processor.
 pub(crate) fn pin_thread(cpu: u32) -> io::Result<()> {
     assert!(cpu < CPUS_MAX, "processor {cpu} of {CPUS_MAX}");
     // SAFETY: a `cpu_set_t` is an array of integers, for which all zeros is a value.
@@ -56,15 +54,16 @@ pub(crate) fn pin_thread(cpu: u32) -> io::Result<()> {
     checked(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
 }
 
-/// Lets the kernel wake the calling thread when its timers are due, and not 50 µs later.
+/// Sets the timer slack of the calling thread, which is 50 µs by default: the kernel may delay a
+/// timer by that much.
 pub(crate) fn set_timer_slack_ns(slack_ns: u32) -> io::Result<()> {
     let slack_ns = libc::c_ulong::from(slack_ns);
     // SAFETY: this operation takes one integer and no pointer.
     checked(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, slack_ns) })
 }
 
-/// Makes `bind` with port 0 leave the choice of the port to `connect`. The port then has to be free
-/// for this one peer only, not for every peer.
+/// Makes `bind` with port 0 defer the choice of the port to `connect`. The port then has to be free
+/// for this peer only, not for every peer.
 pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: the descriptor is open as long as it is borrowed; the value is a live `int` of the
@@ -80,7 +79,7 @@ pub(crate) fn bind_address_no_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     })
 }
 
-/// How many columns the terminal of a descriptor has; `None` if it is none or does not know.
+/// Number of columns of a terminal; `None` if the descriptor is no terminal or the size is unknown.
 pub(crate) fn terminal_columns(terminal: BorrowedFd<'_>) -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is open as long as it is borrowed; `size` is a live `winsize` that the
@@ -93,18 +92,18 @@ fn checked(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sends a signal to a process of ours; 0 is nobody; one that is gone already needs none.
+/// Sends a signal to a child process. Does nothing if `pid` is 0 or the process has ended.
 pub(crate) fn signal(pid: u32, signal: i32) {
     send(libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
 }
 
-/// Sends a signal to a process group that we made.
+/// Sends a signal to the process group of a child.
 pub(crate) fn signal_group(pid: u32, signal: i32) {
     send(-libc::pid_t::try_from(pid).expect("process ids are positive"), signal);
 }
 
 fn send(to: libc::pid_t, signal: i32) {
-    // 0 would be our own group, and -1 everybody.
+    // 0 would be the caller's own group, and -1 every process.
     if !(-1..=0).contains(&to) {
         // SAFETY: takes two numbers and touches no memory of ours.
         let _ = unsafe { libc::kill(to, signal) };
@@ -127,14 +126,12 @@ mod tests {
         assert_eq!(FileLimit::read().unwrap(), raised);
     }
 
-    /// Goal: a pinned thread runs where it was told, its timer slack is what was set, and a socket
-    /// bound to an address has no port yet.
-    ///
-    /// Method: set each on a thread of its own and ask the kernel through `/proc` and the socket.
-    ///
-    /// Kills: a set that is empty or of another processor; an option of the wrong number.
+    /// Goal: a pinned thread runs on its processor, its timer slack is set, and a socket bound to
+    /// an address has no port yet.
+    /// Method: set each on a new thread and read it back through `/proc` and the socket.
+    /// Kills: an empty set or one of another processor; a wrong option number.
     #[test]
-    fn the_kernel_was_told() {
+    fn the_kernel_applies_pinning_slack_and_late_ports() {
         let on_thread = std::thread::spawn(|| {
             let allowed = |status: &str| {
                 let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:"));

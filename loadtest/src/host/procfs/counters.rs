@@ -1,19 +1,19 @@
-//! What the kernel has counted about TCP.
-//!
-//! The counters are of the whole network namespace: everything that runs in it adds to them.
+//! TCP counters of the kernel. The counters belong to the network namespace: every process in it
+//! adds to them.
 
 use std::fs;
 
-/// Counters at one moment, or what was added between two. `None` is what this kernel does not count.
+/// Counters at one moment, or their difference between two. `None` is a counter that this kernel
+/// does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TcpCounters {
     /// Connections that found an accept queue full.
     pub(crate) listen_overflows: Option<u64>,
     /// Connections that a listener refused for this or any other reason.
     pub(crate) listen_drops: Option<u64>,
-    /// Segments sent again, of any kind.
+    /// Retransmitted segments of any kind.
     pub(crate) retransmits: Option<u64>,
-    /// Of these, a connection's first one, from either side.
+    /// Retransmitted SYN segments, from either side.
     pub(crate) syn_retransmits: Option<u64>,
     /// Connections that ended by a reset, sent or received.
     pub(crate) established_resets: Option<u64>,
@@ -37,7 +37,7 @@ impl TcpCounters {
         }
     }
 
-    /// What was added between `earlier` and this reading.
+    /// The difference between `earlier` and this reading.
     pub(crate) fn since(self, earlier: TcpCounters) -> TcpCounters {
         let added = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
         TcpCounters {
@@ -51,7 +51,7 @@ impl TcpCounters {
     }
 }
 
-/// Pairs of lines: names, then values, both behind the name of their table.
+/// Finds a counter. The text has pairs of lines, names and values, each after the table's name.
 fn counter(text: &str, table: &str, name: &str) -> Option<u64> {
     let mut rows = text.lines().filter_map(|line| line.strip_prefix(table));
     while let (Some(names), Some(values)) = (rows.next(), rows.next()) {
@@ -67,14 +67,12 @@ fn counter(text: &str, table: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Goal: each counter is the one of its name, and what is missing is unknown.
-    ///
-    /// Method: tables by hand, whose columns are in no order; the same without one of them.
-    ///
-    /// Kills: a table whose name is a part of another's; values of the column beside; zero for what
-    /// is not counted.
+    /// Goal: counters are found by name, and a missing counter is unknown.
+    /// Method: handwritten tables with columns in no order; the same without one table.
+    /// Kills: a table whose name is part of another's; the value of a neighbouring column; zero for
+    /// a missing counter.
     #[test]
-    fn counters_have_names() {
+    fn counters_are_found_by_name() {
         let netstat = "TcpExt: SyncookiesSent ListenDrops TCPSynRetrans ListenOverflows\n\
                        TcpExt: 1 22 33 21\nIpExt: InNoRoutes\nIpExt: 5\n";
         let snmp = "Icmp: InMsgs\nIcmp: 9\n\
@@ -92,13 +90,11 @@ mod tests {
         assert_eq!((added.listen_overflows, added.since(less).listen_drops), (Some(0), None));
     }
 
-    /// Goal: this kernel's tables are understood.
-    ///
-    /// Method: read them.
-    ///
-    /// Kills: a name that no kernel has; the wrong file.
+    /// Goal: the running kernel has every counter.
+    /// Method: read the tables.
+    /// Kills: a name that no kernel uses; the wrong file.
     #[test]
-    fn this_kernel_counts() {
+    fn this_kernel_has_every_counter() {
         let TcpCounters {
             listen_overflows,
             listen_drops,

@@ -1,7 +1,6 @@
-//! What `/proc` says about the machine, this process and the one that is tested.
-//!
-//! Everything here is a reading that may be missing (another kernel configuration, a container that
-//! hides a file): each function returns `Option`, and the report says "unknown" instead of guessing.
+//! Readings from `/proc` about the machine, this process and the server under test. Any reading may
+//! be missing (another kernel configuration, a container that hides a file): each function returns
+//! `Option`, and the report shows "unknown" instead of guessing.
 
 pub(crate) mod counters;
 pub(crate) mod process;
@@ -10,7 +9,7 @@ pub(crate) mod sockets;
 use std::fs;
 use std::path::Path;
 
-/// Processor time of a thread or of several, from `schedstat`.
+/// Processor time of one or more threads, from `schedstat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CpuTime {
     pub(crate) ran_ns: u64,
@@ -19,7 +18,7 @@ pub(crate) struct CpuTime {
 }
 
 impl CpuTime {
-    /// What was used between `earlier` and this reading.
+    /// The time used between `earlier` and this reading.
     pub(crate) fn since(self, earlier: CpuTime) -> CpuTime {
         CpuTime {
             ran_ns: self.ran_ns.saturating_sub(earlier.ran_ns),
@@ -28,14 +27,14 @@ impl CpuTime {
     }
 }
 
-/// A file that has the name of a process in it, which may be any bytes: often enough it is text that
-/// was cut to 15 bytes in the middle of a character.
+/// Reads a file that contains the name of a process. A name may be any bytes: the kernel cuts it to
+/// 15 bytes, possibly in the middle of a character.
 fn read_with_name(path: impl AsRef<Path>) -> Option<String> {
     let bytes = fs::read(path).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Time used by one thread of this process.
+/// Processor time of one thread of this process.
 pub(crate) fn thread_time(thread_id: u32) -> Option<CpuTime> {
     read_schedstat(Path::new(&format!("/proc/self/task/{thread_id}/schedstat")))
 }
@@ -48,13 +47,13 @@ fn read_schedstat(path: &Path) -> Option<CpuTime> {
     Some(CpuTime { ran_ns, waited_ns })
 }
 
-/// A setting of the kernel that is a number.
+/// A numeric kernel setting.
 pub(crate) fn sysctl(name: &str) -> Option<u64> {
     let path = Path::new("/proc/sys").join(name.replace('.', "/"));
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The id of the calling thread, to find it under `/proc/self/task` from another thread.
+/// The id of the calling thread, as in `/proc/self/task`.
 pub(crate) fn thread_id() -> Option<u32> {
     let link = fs::read_link("/proc/thread-self").ok()?;
     link.file_name()?.to_str()?.parse().ok()
@@ -68,7 +67,7 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Descriptors that the process `pid` holds.
+/// Number of open descriptors of the process `pid`.
 pub(crate) fn descriptors(pid: u32) -> Option<u64> {
     let path = format!("/proc/{pid}/fd");
     match fs::metadata(&path).ok()?.len() {
@@ -77,7 +76,7 @@ pub(crate) fn descriptors(pid: u32) -> Option<u64> {
     }
 }
 
-/// Descriptors that this process holds right now.
+/// Number of open descriptors of this process.
 pub(crate) fn open_files() -> Option<u64> {
     let count = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
     Some(count.saturating_sub(1)) // the listing itself was one of them
@@ -110,13 +109,11 @@ mod tests {
 
     use super::*;
 
-    /// Goal: readings of this very process are found and plausible.
-    ///
-    /// Method: read memory and ports of the test process; descriptors of a child that has said
-    /// something, so it is done with opening files.
-    ///
-    /// Kills: reading kB as bytes; the size of a directory for the number of its entries; counting our
-    /// own descriptors.
+    /// Goal: readings of this process are present and plausible.
+    /// Method: read memory and ports of the test process, and the descriptors of a child. The child
+    /// has written a byte, so it has opened all its files.
+    /// Kills: reading kB as bytes; the size of a directory for the number of its entries; counting
+    /// the descriptors of this process.
     #[test]
     fn this_process_can_be_read() {
         let pid = std::process::id();
@@ -136,9 +133,8 @@ mod tests {
         cat.wait().unwrap();
     }
 
-    /// Goal: a missing process is "unknown", not a panic and not zero.
-    ///
-    /// Method: ask for pid 0, which `/proc` never lists.
+    /// Goal: a missing process is unknown, not a panic and not zero.
+    /// Method: read pid 0, which `/proc` never lists.
     ///
     /// Kills: unwrapping a read; defaulting to zero.
     #[test]

@@ -1,7 +1,6 @@
-//! What a process has used until now, to be compared with a later reading of it.
-//!
-//! Threads come and go. While they stay the same, the sum of their `schedstat` is exact; otherwise
-//! what the ended ones used is known to the process alone, in ticks (`/proc/PID/stat`).
+//! Processor time and context switches of a process, as the difference of two readings. While the
+//! threads stay the same, the sum of their `schedstat` is exact. Otherwise the time of ended
+//! threads is only in the process's own total, in ticks (`/proc/PID/stat`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,21 +8,21 @@ use std::path::Path;
 
 use crate::host::procfs::{CpuTime, read_schedstat, read_with_name};
 
-/// Ticks per second in `/proc/PID/stat`: `USER_HZ`, on every architecture that Rust has Linux for.
+/// Length of a tick in `/proc/PID/stat`: `USER_HZ` is 100 on every Linux architecture of Rust.
 const TICK_NS: u64 = 1_000_000_000 / 100;
 
-/// With more threads than this, reading each takes longer than a message does, on the processors that
-/// are measured: then the process's own figures have to do.
+/// With more threads than this, reading each one would take too much time on the measured
+/// processors. Then only the totals of the process are read.
 const THREADS_MAX: usize = 1_024;
 
 /// A process at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) name: String,
-    /// Since the machine's start. A process with the same id and another time is another process.
+    /// Start time since boot. It distinguishes processes with the same id.
     started_ticks: u64,
     ran_ticks: u64,
-    /// By thread id; empty if there are too many of them.
+    /// Threads by id; empty if there are more than `THREADS_MAX`.
     threads: BTreeMap<u32, Thread>,
 }
 
@@ -33,32 +32,32 @@ struct Thread {
     switches: Option<Switches>,
 }
 
-/// How often threads left a processor.
+/// Number of context switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Switches {
-    /// They had nothing to do.
+    /// The thread blocked.
     pub(crate) voluntary: u64,
-    /// Somebody else's turn.
+    /// The scheduler gave the processor to another thread.
     pub(crate) involuntary: u64,
 }
 
-/// What a process used between two readings.
+/// Resources that a process used between two readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Used {
     pub(crate) ran_ns: u64,
-    /// Of the threads that were there at the end.
+    /// Of the threads that existed at the later reading.
     pub(crate) switches: Option<Switches>,
 }
 
 impl Process {
-    /// `None` if there is no such process, or it has ended and waits to be collected.
+    /// Reads a process. `None` if it does not exist or is a zombie.
     pub(crate) fn read(pid: u32) -> Option<Process> {
         let mut process = parse(&read_with_name(format!("/proc/{pid}/stat"))?)?;
         process.threads = threads(pid).unwrap_or_default();
         Some(process)
     }
 
-    /// `None` if this is not the process of the earlier reading.
+    /// The resources used since the earlier reading. `None` if that was another process.
     pub(crate) fn since(&self, earlier: &Process) -> Option<Used> {
         if self.started_ticks != earlier.started_ticks {
             return None;
@@ -84,7 +83,7 @@ impl Process {
         let each = self.threads.iter().map(|(id, thread)| {
             let before = match earlier.threads.get(id) {
                 Some(thread) => thread.switches?,
-                None => Switches::default(), // it is new: all are since then
+                None => Switches::default(), // a new thread: all its switches count
             };
             let now = thread.switches?;
             Some(Switches {
@@ -109,7 +108,7 @@ impl Switches {
     }
 }
 
-/// Reads `PID (NAME) STATE …`. A name may have anything in it, parentheses too.
+/// Parses `PID (NAME) STATE …`. A name may contain any character, including parentheses.
 fn parse(stat: &str) -> Option<Process> {
     let (head, rest) = stat.rsplit_once(") ")?;
     let (_pid, name) = head.split_once(" (")?;
@@ -119,7 +118,7 @@ fn parse(stat: &str) -> Option<Process> {
     if matches!(*fields.first()?, "Z" | "X") {
         return None;
     }
-    // It is printed: what a terminal would obey is not.
+    // The name is printed, so control characters of terminals are replaced.
     let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     Some(Process {
         name: name.chars().map(printable).collect(),
@@ -129,7 +128,7 @@ fn parse(stat: &str) -> Option<Process> {
     })
 }
 
-/// `None` if there are too many.
+/// The threads of a process; `None` if there are more than `THREADS_MAX`.
 fn threads(pid: u32) -> Option<BTreeMap<u32, Thread>> {
     let mut threads = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
@@ -139,7 +138,7 @@ fn threads(pid: u32) -> Option<BTreeMap<u32, Thread>> {
         if threads.len() == THREADS_MAX {
             return None;
         }
-        // A thread may end between being listed and being read: then it is as if it had not been.
+        // A thread that ends between the listing and the reading is skipped.
         if let Some(thread) = Thread::read(&entry.path()) {
             threads.insert(id, thread);
         }
@@ -182,14 +181,13 @@ mod tests {
         }
     }
 
-    /// Goal: what a process used is exact while its threads stay, and nothing is lost when one ends.
-    ///
-    /// Method: two readings with the same threads; with one that ended and one that began, and with one
-    /// that ended; without threads; of another process with the same id.
-    ///
-    /// Kills: subtracting sums of different threads; ticks where nanoseconds are known; a recycled id.
+    /// Goal: the used time is exact while the threads stay, and complete when one ends.
+    /// Method: two readings with the same threads; with one thread ended and one started; with one
+    /// ended; without threads; of another process with the same id.
+    /// Kills: subtracting sums of different threads; ticks where nanoseconds are known; a recycled
+    /// id.
     #[test]
-    fn used_between_two_readings() {
+    fn used_time_survives_the_end_of_a_thread() {
         let before = process(100, &[(1, thread(1_000, 10, 1)), (2, thread(50_000, 20, 2))]);
         let same = process(103, &[(1, thread(1_500, 14, 1)), (2, thread(50_007, 20, 5))]);
         let switches = |voluntary, involuntary| Some(Switches { voluntary, involuntary });
@@ -205,32 +203,28 @@ mod tests {
         assert_eq!(Process { started_ticks: 8, ..same }.since(&before), None);
     }
 
-    /// Goal: the fields are those that the kernel means, whatever the process is called.
-    ///
-    /// Method: a line by hand, with a name that looks like the rest; one of a process that has ended;
-    /// a name with control characters.
-    ///
-    /// Kills: splitting at the first parenthesis; a field off by one; sampling the dead; a name that
-    /// clears the screen.
+    /// Goal: the fields are parsed correctly for any name of the process.
+    /// Method: a handwritten line with a name that looks like the other fields; a zombie; a name
+    /// with control characters.
+    /// Kills: splitting at the first parenthesis; a field off by one; sampling a zombie; a name
+    /// that clears the screen.
     #[test]
-    fn fields_of_stat() {
+    fn fields_are_parsed_after_any_name() {
         let line = "42 (a) R (b) S 1 42 42 0 -1 4194560 1 2 3 4 150 27 5 6 20 0 3 0 98765 1 2\n";
         let parsed = parse(line).unwrap();
         assert_eq!((parsed.name.as_str(), parsed.ran_ticks), ("a) R (b", 177));
         assert_eq!(parsed.started_ticks, 98_765);
         assert_eq!(parse(&line.replace(") S ", ") Z ")), None);
         assert_eq!(parse("42 (a"), None);
-        let obeyed = parse(&line.replace("a) R (b", "\u{1b}[2J\n")).unwrap();
-        assert_eq!((obeyed.name.as_str(), obeyed.ran_ticks), ("\u{fffd}[2J\u{fffd}", 177));
+        let cleaned = parse(&line.replace("a) R (b", "\u{1b}[2J\n")).unwrap();
+        assert_eq!((cleaned.name.as_str(), cleaned.ran_ticks), ("\u{fffd}[2J\u{fffd}", 177));
     }
 
-    /// Goal: a process whose name is no text is read as any other.
-    ///
-    /// Method: a program that is called so, and waits for its input to end.
-    ///
-    /// Kills: a name that makes the process "not there", or its memory unknown.
+    /// Goal: a process whose name is not UTF-8 is read like any other.
+    /// Method: a program with such a name that waits for the end of its input.
+    /// Kills: a name that hides the process or its memory.
     #[test]
-    fn any_name_will_do() {
+    fn a_name_may_be_any_bytes() {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
         use std::os::unix::process::CommandExt;
@@ -244,7 +238,7 @@ mod tests {
             .find(|path| path.exists());
         std::os::unix::fs::symlink(found.expect("there is a cat"), &program).unwrap();
         let mut child = Command::new(&program);
-        // What it does may go by its first argument.
+        // A multi-call binary selects its function by the first argument.
         let mut child = child.arg0("cat").stdin(Stdio::piped()).spawn().unwrap();
         fs::remove_dir_all(&directory).unwrap();
         let process = Process::read(child.id()).unwrap();
@@ -256,9 +250,8 @@ mod tests {
         assert!(memory.is_some());
     }
 
-    /// Goal: a process is read with all of its threads, and one that is not there is not.
-    ///
-    /// Method: this one, with a thread that is parked; id 0, which is never listed.
+    /// Goal: a process is read with all its threads, and a missing process is `None`.
+    /// Method: this process, with a parked thread; pid 0, which `/proc` never lists.
     ///
     /// Kills: reading the main thread only; unwrapping a read.
     #[test]

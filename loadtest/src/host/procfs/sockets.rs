@@ -1,26 +1,25 @@
-//! Who listens at an address: from the socket table to sockets, and from these to processes.
-//!
-//! The table is that of this network namespace, the processes are those of this process-id namespace
-//! whose descriptors we may look at: a server may be in the one and not in the other.
+//! Finds the process that listens at an address: from the socket table to sockets, from these to
+//! processes. The table covers this network namespace. The processes are those of this process-id
+//! namespace whose descriptors are readable. A server may be in one namespace and not in the other.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// How many descriptors are looked at in search of a socket. Reading a link takes about a
-/// microsecond, and a listener is among the first that a server opened.
+/// Limit of descriptors that a search reads. Reading a link takes about a microsecond, and a
+/// listener is among a server's first descriptors.
 const DESCRIPTORS_MAX: usize = 200_000;
 
-/// A listening socket: where, and its inode.
+/// Address and inode of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ListeningSocket {
     addr: SocketAddr,
     inode: u64,
 }
 
-/// The sockets that a connect to `addr` may reach: several share a port with `SO_REUSEPORT`. Empty if
-/// nobody of this network namespace listens there.
+/// The inodes of the sockets that a connection to `addr` may reach: several share a port with
+/// `SO_REUSEPORT`. Empty if no socket of this network namespace listens there.
 pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
     if !is_ours(addr) {
         return BTreeSet::new();
@@ -30,36 +29,34 @@ pub(crate) fn listening_at(addr: SocketAddr) -> BTreeSet<u64> {
     matching(&listeners, addr)
 }
 
-/// The same of a Unix socket, by its path or by `@` and its name.
+/// The inodes of the Unix sockets that listen at a path, or at `@` and an abstract name.
 pub(crate) fn listening_at_path(path: &str) -> BTreeSet<u64> {
     let Ok(file) = File::open("/proc/net/unix") else { return BTreeSet::new() };
-    // A name may be any bytes: one that is no text must not hide those behind it.
+    // A name may be any bytes: one that is not UTF-8 must not end the search.
     let rows = BufReader::new(file).split(b'\n').skip(1).map_while(Result::ok);
     rows.filter_map(|row| parse_unix(str::from_utf8(&row).ok()?, path)).collect()
 }
 
-/// The inode of a row about a socket that listens at `path`.
+/// The inode in a row, if its socket listens at `path`.
 fn parse_unix(row: &str, path: &str) -> Option<u64> {
     const ACCEPTS_CONNECTIONS: &str = "00010000";
     let mut fields = row.split_ascii_whitespace();
     let is_listener = fields.nth(3)? == ACCEPTS_CONNECTIONS;
     let inode = fields.nth(2)?;
-    // The path is the rest of the row, spaces and all.
+    // The path is the rest of the row, including spaces.
     let rest = row.split_once(&format!(" {inode} "))?.1;
     (is_listener && rest == path).then(|| inode.parse().ok())?
 }
 
-/// Whether the address is one of this network namespace. A socket that listens at all addresses would
-/// otherwise pass for the target at any other machine's.
-///
-/// Asked of the kernel: it binds no socket to somebody else's address, except where
-/// `net.ipv4.ip_nonlocal_bind` allows that.
+/// Whether the address belongs to this network namespace. Otherwise a socket that listens at all
+/// addresses would be mistaken for a target on another machine. The check is a `bind`, which the
+/// kernel refuses for foreign addresses unless `net.ipv4.ip_nonlocal_bind` is set.
 fn is_ours(mut addr: SocketAddr) -> bool {
     addr.set_port(0);
     UdpSocket::bind(addr).is_ok()
 }
 
-/// A socket for this very address is chosen before one for all addresses.
+/// The listeners that the kernel chooses: a socket at exactly this address precedes a wildcard.
 fn matching(listeners: &[ListeningSocket], addr: SocketAddr) -> BTreeSet<u64> {
     const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -74,15 +71,15 @@ fn matching(listeners: &[ListeningSocket], addr: SocketAddr) -> BTreeSet<u64> {
     places.iter().map(at).find(|inodes| !inodes.is_empty()).unwrap_or_default()
 }
 
-/// Reads only the beginning: the kernel lists sockets that listen before all others, and the others
-/// may be tens of thousands.
+/// Reads only the beginning of a table: the kernel lists the listening sockets first, and tens of
+/// thousands of others may follow.
 fn read_listeners(table: &str) -> Vec<ListeningSocket> {
     let Ok(file) = File::open(table) else { return Vec::new() };
     let rows = BufReader::new(file).lines().skip(1).map_while(Result::ok);
     rows.map_while(|row| parse(&row)).collect()
 }
 
-/// A row of a socket that listens.
+/// Parses a row. `None` if its socket does not listen.
 fn parse(row: &str) -> Option<ListeningSocket> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = row.split_ascii_whitespace().take(10).collect();
@@ -92,7 +89,7 @@ fn parse(row: &str) -> Option<ListeningSocket> {
     Some(ListeningSocket { addr: SocketAddr::new(parse_ip(ip)?, port), inode: inode.parse().ok()? })
 }
 
-/// Words of four bytes, each printed as a number of this machine's byte order.
+/// Parses an address, printed as words of four bytes in this machine's byte order.
 fn parse_ip(hex: &str) -> Option<IpAddr> {
     let mut bytes = [0; 16];
     let words = hex.len() / 8;
@@ -109,8 +106,8 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
     })
 }
 
-/// The processes that hold one of these sockets, in order. Those that we may not look into are not
-/// found.
+/// The processes that hold one of these sockets, ordered by id. Processes with unreadable
+/// descriptors are not found.
 pub(crate) fn holders_of(inodes: &BTreeSet<u64>) -> Vec<u32> {
     let names: BTreeSet<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     let mut left = DESCRIPTORS_MAX;
@@ -127,7 +124,7 @@ fn all_processes() -> Vec<u32> {
 }
 
 fn holds_one(pid: u32, names: &BTreeSet<String>, left: &mut usize) -> bool {
-    // Another user's, or gone since it was listed.
+    // The process of another user, or one that has ended since it was listed.
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     for entry in entries.flatten() {
         if *left == 0 {
@@ -148,14 +145,13 @@ mod tests {
 
     use super::*;
 
-    /// Goal: rows of the table are read as the kernel means them, in any byte order.
-    ///
-    /// Method: addresses of both families, printed as the kernel prints them; a row of a connection,
-    /// one cut short.
+    /// Goal: rows of the table are parsed correctly in any byte order.
+    /// Method: addresses of both families in the kernel's format; the row of a connection; a
+    /// truncated row.
     ///
     /// Kills: bytes of an address in the wrong order; a connection taken for a listener.
     #[test]
-    fn rows_are_read() {
+    fn rows_are_parsed_in_any_byte_order() {
         let hex = |ip: IpAddr| -> String {
             let bytes = match ip {
                 IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -178,14 +174,12 @@ mod tests {
         assert_eq!(parse_ip("0100007"), None);
     }
 
-    /// Goal: a Unix socket that listens is found by its path or its abstract name, others are not.
-    ///
-    /// Method: a listener and a socket that is only bound, both with a space in their paths, an
-    /// abstract listener; and this process as the one that holds them. Among many others whose names
-    /// are no text: in which order the kernel lists them, nobody knows.
-    ///
-    /// Kills: a bound socket taken for a listener; a path that ends at its first space; a listener
-    /// that another one's path contains; a name of somebody else's that ends the search.
+    /// Goal: a listening Unix socket is found by its path or its abstract name, others are not.
+    /// Method: a listener and a bound socket, both with a space in their paths, and an abstract
+    /// listener, all held by this process. The kernel's order of the table is unspecified, so there
+    /// are 100 further sockets whose names are not UTF-8.
+    /// Kills: a bound socket mistaken for a listener; a path that ends at its first space; a
+    /// listener whose path is part of another one; a foreign name that ends the search.
     #[test]
     fn unix_sockets_are_found() {
         use std::os::linux::net::SocketAddrExt;
@@ -217,11 +211,11 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
-    /// Goal: the sockets are those that the kernel would give a connection to.
+    /// Goal: the found sockets are those to which the kernel would assign a connection.
     ///
     /// Method: listeners at one address, at all addresses of either family, at another port.
     ///
-    /// Kills: a wildcard that hides the exact address; one of several sockets; ports left out.
+    /// Kills: a wildcard that hides the exact address; only one of several sockets; ignored ports.
     #[test]
     fn the_exact_address_comes_first() {
         let listener = |addr: &str, inode| ListeningSocket { addr: addr.parse().unwrap(), inode };
@@ -246,15 +240,13 @@ mod tests {
         assert_eq!(found("127.0.0.1:84"), [0; 0]);
     }
 
-    /// Goal: a listener of this process is found, and found to be ours; a port where nobody listens
-    /// is nobody's.
-    ///
-    /// Method: a listener at each loopback address and at all, asked for there and at an address of
-    /// nobody; then it is closed.
-    ///
-    /// Kills: a listener at all addresses that is taken for another machine's; a row that is skipped; looking at other states than listening; a search that ends early.
+    /// Goal: a listener of this process is found and attributed to it; a closed port has no holder.
+    /// Method: a listener at each loopback address and at the wildcard; search for it there and at
+    /// a foreign address; then a port whose listener is closed.
+    /// Kills: a wildcard listener mistaken for another machine's; a skipped row; other states than
+    /// listening; a search that ends early.
     #[test]
-    fn this_process_is_found() {
+    fn a_listener_of_this_process_is_found() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0"] {
             let ip: IpAddr = ip.parse().unwrap();
             let listener = match TcpListener::bind((ip, 0)) {
