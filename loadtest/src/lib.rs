@@ -6,7 +6,7 @@
 //! cli        arguments, and one function per command: run, report, compare, ab, serve, doctor
 //! doctor     what a run would find on this machine, without a run
 //! series     several runs, each a child process: --reps, --find-max, ab
-//! run        one run on the main thread: start the workers, walk through the phases, build the report
+//! run        one run on the main thread: starts the workers, runs the phases, builds the report
 //! worker     one thread with one event loop and its share of the connections
 //! serve      the built-in servers
 //! protocol   messages and replies: echo, HTTP/1.1, WebSocket
@@ -23,7 +23,7 @@
 //!
 //! * Every message has one outcome, and every latency belongs to one message:
 //!   `measure::counters::MessageCounters::check`, at the end of every run.
-//! * A closed loop is labelled as one, and its latencies are service times: the header of the report.
+//! * A closed loop is labelled as one, and its latencies are service times: the report's header.
 //! * A connection counts when it was *served*, and every reply is compared with its message.
 //! * The live display costs the workers nothing: `measure::published`.
 //! * When the generator is the bottleneck, the report says so: `report::model::Generator`.

@@ -13,7 +13,16 @@ const LINE_CHARS_MAX: usize = 100;
 const LONG_FILES: &[&str] = &[];
 const LONG_FUNCTIONS: &[&str] = &["loadtest/"];
 const WIDE_FILES: &[&str] = &[
-    "loadtest/",
+    "loadtest/src/analysis/",
+    "loadtest/src/doctor/",
+    "loadtest/src/measure/",
+    "loadtest/src/net/",
+    "loadtest/src/plan/",
+    "loadtest/src/report/",
+    "loadtest/src/run/",
+    "loadtest/src/series/",
+    "loadtest/src/serve/",
+    "loadtest/tests/it/",
     "src/net/socket/handover.rs",
     "src/net/socket/idle.rs",
     "src/net/socket/stream.rs",
