@@ -1,4 +1,4 @@
-//! Which driver a runtime gets: the one that was asked for, or the best that works.
+//! The choice of a driver: the one that was asked for, or the best that works.
 
 use std::io;
 use std::rc::Rc;
@@ -23,13 +23,14 @@ pub(crate) fn open(
     sizes: RingSizes,
     pool: &Rc<Pool>,
 ) -> Result<Opened, SetupError> {
-    static SAID: Once = Once::new();
+    static REPORTED: Once = Once::new();
     fork::watch(); // before the first descriptor
     let mut trail = Trail::new();
     let opened = choose(choice, sizes, pool, &mut trail)?;
     if opened.info.kind == DriverKind::Epoll && trail.uring.has_failed() {
-        SAID.call_once(|| {
-            // If standard error cannot take the line now, `Handle::driver` still has the reason.
+        REPORTED.call_once(|| {
+            // If the line cannot be written without blocking, `Handle::driver` still has the
+            // reason.
             stderr::try_write_line(&format!("ringloop: running on {}", opened.info));
         });
     }
@@ -53,7 +54,7 @@ pub(super) fn choose(
     }
 }
 
-/// io_uring, and epoll where that cannot be used (H24).
+/// Opens io_uring, and epoll where io_uring cannot be used (H24).
 fn open_best(sizes: RingSizes, pool: &Rc<Pool>, trail: &mut Trail) -> Result<Opened, SetupError> {
     let refused = match open_uring(sizes, pool, &mut trail.uring) {
         // Out of descriptors: epoll would need one too, and the cause is not io_uring.
@@ -110,7 +111,7 @@ fn open_wake_fd(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
     steps.need(SetupStep::Eventfd, EventFd::new()).map(Arc::new)
 }
 
-/// `RINGLOOP_DRIVER` is read before the first io_uring call, as some sandboxes kill on that (H24).
+/// Reads `RINGLOOP_DRIVER`, before the first io_uring call, as some sandboxes kill for one (H24).
 fn choice_of_environment() -> Result<DriverChoice, SetupError> {
     match std::env::var("RINGLOOP_DRIVER").as_deref() {
         Err(_) | Ok("" | "auto") => Ok(DriverChoice::Auto),

@@ -22,7 +22,7 @@ impl Clock {
         }
     }
 
-    /// How long to sleep for real until then. A virtual clock is moved instead.
+    /// How long to sleep until this moment. A virtual clock is moved instead.
     pub(super) fn pass_until(&self, at_ns: u64) -> u64 {
         match self {
             Clock::Monotonic => at_ns.saturating_sub(self.now_ns()),

@@ -1,10 +1,9 @@
-//! How each driver fares on this machine, step by step: what
-//! [`Builder::diagnose`](crate::Builder::diagnose) returns.
+//! The result of trying each driver on this machine, step by step:
+//! [`Builder::diagnose`](crate::Builder::diagnose) returns it.
 //!
 //! The steps are those of opening a driver: a diagnosis opens drivers as a runtime does, so it
-//! cannot say anything else than what a runtime would meet. Where io_uring was ruled out
-//! (`RINGLOOP_DRIVER=epoll`, or the program's choice), a diagnosis makes no call of it either,
-//! because some sandboxes kill for one.
+//! finds what a runtime would find. Where io_uring was ruled out (`RINGLOOP_DRIVER=epoll`, or the
+//! program's choice), a diagnosis makes no call of it either, because some sandboxes kill for one.
 //!
 //! ```text
 //! io_uring: cannot be used
@@ -37,7 +36,7 @@ pub use super::steps::{Candidate, Outcome, Step};
 use super::steps::{Steps, Trail};
 use crate::buf::Pool;
 
-/// How each driver fares here, and which one a runtime would get. Made by
+/// The result of trying each driver here, and the one that a runtime would get. Made by
 /// [`Builder::diagnose`](crate::Builder::diagnose); `Display` prints all of it, one line a step.
 #[derive(Debug)]
 pub struct Diagnosis {
@@ -59,12 +58,12 @@ impl Diagnosis {
         self.verdict.as_ref()
     }
 
-    /// What surrounds this process: time namespace, sandbox, forks.
+    /// The surroundings of this process: time namespace, sandbox, forks.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// For when there is not even memory to try with.
+    /// The diagnosis where there is no memory to try a driver with.
     pub(crate) fn impossible(error: SetupError) -> Diagnosis {
         let untried = |kind| {
             let mut steps = Steps::new(kind);
@@ -93,13 +92,13 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Does what opening does, then tries what that did not come to.
+/// Opens a driver as a runtime does, then tries the drivers that this has not reached.
 pub(crate) fn diagnose(choice: DriverChoice, sizes: RingSizes, pool: &Rc<Pool>) -> Diagnosis {
     let mut trail = Trail::new();
     let verdict = choose(choice, sizes, pool, &mut trail).map(Opened::close_untouched);
     if trail.uring.is_untouched() {
-        // It was not ruled out, and not reached: the choice itself is an error, so
-        // what it was meant to be is not known, and it may have been meant to prevent a kill.
+        // It was not ruled out, and not reached: the choice itself is an error. What was meant is
+        // not known, and may have been to prevent a kill.
         trail.uring.skip("the choice of a driver is not clear");
     }
     if trail.epoll.is_untouched() {

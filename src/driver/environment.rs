@@ -1,4 +1,4 @@
-//! What surrounds this process and changes how a loop behaves: namespaces, sandboxes, forks.
+//! The surroundings of this process that change how a loop behaves: namespaces, sandboxes, forks.
 //!
 //! Read from `/proc`; what cannot be read is unknown, never an error.
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::sys::clock::NS_PER_S;
 use crate::sys::fork;
 
-/// What surrounds this process. Part of a [`Diagnosis`](super::diagnosis::Diagnosis).
+/// The surroundings of this process. Part of a [`Diagnosis`](super::diagnosis::Diagnosis).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Environment {
     clock_offset_ns: Option<i64>,
@@ -31,7 +31,7 @@ impl Environment {
         let offsets = text("self/timens_offsets").filter(|_| is_ours);
         Environment {
             clock_offset_ns: offsets.as_deref().and_then(monotonic_offset_ns),
-            // Of the thread: filters are installed for one thread as a rule.
+            // Of the thread: a filter is usually installed for one thread.
             seccomp: text("thread-self/status").as_deref().and_then(seccomp),
             may_have_forked,
         }

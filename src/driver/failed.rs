@@ -1,8 +1,8 @@
-//! What is left when a driver cannot go on: sleep, and being woken.
+//! The replacement of a driver that cannot go on: it sleeps and can be woken.
 //!
 //! A sandbox may forbid a system call after the loop has started. Then no operation can be trusted
 //! to end, but tasks, timers and wakes from other threads need no operation: they go on, so that a
-//! program can say what happened, clean up and leave in an orderly way.
+//! program can report the failure, clean up and exit in order.
 //!
 //! **Invariant.** Nothing is in flight here, and nothing is ever submitted.
 

@@ -6,13 +6,13 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum DriverChoice {
-    /// What the environment variable `RINGLOOP_DRIVER` says (`auto`, `uring` or `epoll`), else the
-    /// best driver that works here.
+    /// The driver that the environment variable `RINGLOOP_DRIVER` names (`auto`, `uring` or
+    /// `epoll`), else the best driver that works here.
     #[default]
     Auto,
     /// io_uring or nothing: building the runtime fails where it cannot be used.
     Uring,
-    /// epoll, without a look at io_uring.
+    /// epoll, without a call of io_uring.
     Epoll,
 }
 
@@ -35,21 +35,21 @@ impl fmt::Display for DriverKind {
     }
 }
 
-/// The driver that a runtime runs on, and how. `Display` prints it on one line.
+/// The driver of a runtime, and how it was set up. `Display` prints it on one line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DriverInfo {
     pub(crate) kind: DriverKind,
     pub(crate) features: Vec<&'static str>,
-    /// Of the rings, where there are some.
+    /// The sizes of the rings, if the driver has any.
     pub(crate) sizes: Option<RingSizes>,
-    /// Why not the first choice.
+    /// Why it is not the first choice.
     pub(crate) reason: Option<String>,
-    /// What usually brings the first choice back.
+    /// What usually makes the first choice work.
     pub(crate) advice: Option<&'static str>,
 }
 
 impl DriverInfo {
-    /// Which driver.
+    /// The kind of the driver.
     pub fn kind(&self) -> DriverKind {
         self.kind
     }

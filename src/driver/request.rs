@@ -1,14 +1,15 @@
-//! The waist: what is asked of a driver and what comes back. Data only.
+//! The waist: requests to a driver and their completions. Data only.
 //!
-//! Everything above deals in these types whatever the driver; everything below performs them. A
-//! new operation is one variant of [`Request`], and the compiler then names every place that has
-//! to learn it.
+//! Everything above uses these types with every driver; everything below performs them. A new
+//! operation is one variant of [`Request`], and the compiler then names every place that has to
+//! handle it.
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
-/// Tells an owner's operations apart. Each owner defines its own tags, from 1 to [`TAG_MAX`].
+/// The number of an operation among those of its owner. Each owner defines its own tags, from 1 to
+/// [`TAG_MAX`].
 pub(crate) type Tag = u8;
 
 /// The highest tag. In the lowest byte of `user_data`, 0 is no operation, and the numbers above are
@@ -32,12 +33,12 @@ impl Key {
         Key(NonZeroU64::new(raw).expect("no tag is 0"))
     }
 
-    /// The key as the kernel carries it. The lowest byte is never 0 for a key of ours.
+    /// The key as the kernel carries it. The lowest byte of a key is never 0.
     pub(crate) fn raw(self) -> u64 {
         self.0.get()
     }
 
-    /// A raw value of 0, which is no key of ours, becomes one that no slot ever has.
+    /// The key in a `user_data`. A value of 0, which is no key, becomes one that no slot ever has.
     pub(crate) fn from_raw(raw: u64) -> Key {
         Key(NonZeroU64::new(raw).unwrap_or(NonZeroU64::MAX))
     }
@@ -75,15 +76,15 @@ pub(crate) enum OpKind {
     PollHangUp,
 }
 
-/// What is asked. Plain data: descriptors and pointers, whose owner is the slot.
+/// A system call to perform. Plain data: descriptors and pointers, whose owner is in the slot.
 ///
-/// The caller that pushes a request promises that its memory stays readable (or writable, for a
-/// target) and otherwise untouched until the final completion of its key.
+/// The memory that a request names must stay readable (or writable, for a target) and otherwise
+/// untouched until the final completion of its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
-    /// `accept4(2)`, once or again and again: every completion carries one descriptor.
+    /// `accept4(2)`, once or repeatedly: every completion carries one descriptor.
     Accept { fd: RawFd, is_multishot: bool },
-    /// `recv(2)`, again and again, into buffers of the pool. With `poll_first` a buffer is looked
+    /// `recv(2)`, repeatedly, into buffers of the pool. With `poll_first` a buffer is looked
     /// for when bytes (or the end) are there, not when the request is made.
     Recv { fd: RawFd, poll_first: bool },
     /// `recv(2)` once, into memory of the caller. Never waits: `EAGAIN` if nothing is there.
@@ -92,9 +93,9 @@ pub(crate) enum Request {
     Send { fd: RawFd, source: *const u8, source_len: u32 },
     /// `connect(2)`. `addr` points to a `sockaddr` of `addr_len` bytes.
     Connect { fd: RawFd, addr: *const libc::sockaddr, addr_len: u32 },
-    /// `poll(2)` once: answers, now or later, with events that meet the interest.
+    /// `poll(2)` once: completes, now or later, with events that meet the interest.
     Poll { fd: RawFd, interest: Interest },
-    /// The same, again and again: answers with the events of now, and after every change.
+    /// `poll(2)`, repeatedly: completes with the events of now, and after every change.
     PollChanges { fd: RawFd, interest: Interest },
 }
 
@@ -117,7 +118,7 @@ impl Interest {
         }
     }
 
-    /// Whether these events are what was waited for.
+    /// Whether these events meet the interest.
     pub(crate) fn is_met_by(self, events: u32) -> bool {
         let always = (libc::POLLERR | libc::POLLHUP) as u32;
         let besides = match self {
@@ -197,7 +198,7 @@ impl Request {
     }
 }
 
-/// The answer to a request, or one of several.
+/// The result of a request, or one of several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Completion {
     pub(crate) key: Key,
@@ -206,7 +207,7 @@ pub(crate) struct Completion {
     pub(crate) flags: Flags,
 }
 
-/// What a completion says besides its result. The bits are those of a CQE.
+/// The flags of a completion. The bits are those of a CQE.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u32);
 
@@ -260,7 +261,7 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// What became of a push.
+/// The outcome of a push.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum PushOutcome {
@@ -269,12 +270,12 @@ pub(crate) enum PushOutcome {
     Full,
 }
 
-/// Whether the kernel has let go of everything.
+/// Whether nothing of a driver is in flight any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Drained {
     Yes,
-    /// Something is still in flight: memory it names must be leaked.
+    /// Something is still in flight: the memory that it names must be leaked.
     No,
 }
 

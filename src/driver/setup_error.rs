@@ -31,7 +31,7 @@ impl SetupError {
         self.driver
     }
 
-    /// Whether descriptors have run out, which no other driver would mend.
+    /// Whether descriptors have run out: then no other driver works either.
     pub(crate) fn is_shortage_of_files(&self) -> bool {
         matches!(self.cause.raw_os_error(), Some(errno::EMFILE | errno::ENFILE))
     }

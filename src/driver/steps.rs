@@ -10,7 +10,7 @@ use std::io;
 use super::info::DriverKind;
 use super::setup_error::{SetupError, SetupStep};
 
-/// A driver that was tried, or was not.
+/// A driver, and how it was tried.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
     kind: DriverKind,
@@ -21,12 +21,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Which driver.
+    /// The kind of the driver.
     pub fn kind(&self) -> DriverKind {
         self.kind
     }
 
-    /// What was tried, in order, up to the step that ended it.
+    /// The steps that were tried, in order, up to the one that failed.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -64,7 +64,7 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// One thing that was tried or looked up.
+/// One step of opening a driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
     name: String,
@@ -77,7 +77,7 @@ impl Step {
         &self.name
     }
 
-    /// How it went.
+    /// The outcome of the step.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
     }
@@ -86,7 +86,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Step { name, outcome } = self;
-        // The outcome comes first: it has four forms, so the column is narrow.
+        // The outcome is the first column, because its four forms are short.
         write!(f, "{:<9}{name}", outcome.word())?;
         match outcome {
             Outcome::Failed(why) => write!(f, ": {why}"),
@@ -95,17 +95,17 @@ impl fmt::Display for Step {
     }
 }
 
-/// How a step went.
+/// The outcome of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was done, and did what it should.
+    /// It was tried, and worked.
     Works,
-    /// The kernel says that it has this.
+    /// The kernel reports that it has this.
     Present,
     /// The kernel does not have this.
     Absent,
-    /// It was tried, and this is the error. Not the end where there is something else to try.
+    /// It was tried and failed, with this error. Where there is a fallback, more steps follow.
     Failed(String),
 }
 
@@ -121,7 +121,7 @@ impl Outcome {
     }
 }
 
-/// What opening a driver writes down as it goes.
+/// The list that opening a driver fills in.
 pub(crate) struct Steps {
     candidate: Candidate,
 }
@@ -132,7 +132,7 @@ impl Steps {
         Steps { candidate: Candidate { kind, steps, untried: None, failure: None, advice: None } }
     }
 
-    /// Writes down a step that does not end the attempt, however it went.
+    /// Writes down a step that does not end the attempt, whatever its outcome.
     pub(super) fn note(&mut self, name: impl Into<String>, outcome: Outcome) {
         self.candidate.steps.push(Step { name: name.into(), outcome });
     }
@@ -163,7 +163,7 @@ impl Steps {
         error
     }
 
-    /// There is no attempt.
+    /// Notes that the driver is not tried.
     pub(super) fn skip(&mut self, why: impl Into<String>) {
         assert!(self.is_untouched(), "{:?} was tried", self.candidate);
         self.candidate.untried = Some(why.into());

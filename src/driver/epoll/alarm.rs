@@ -1,4 +1,4 @@
-//! How a sleep ends on kernels without `epoll_pwait2`.
+//! The timer that ends a sleep on kernels without `epoll_pwait2`.
 
 use std::io;
 

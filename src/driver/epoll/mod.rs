@@ -69,7 +69,7 @@ impl Epoll {
         let epoll = epoll::Epoll::new()?;
         let timer = match epoll.wait(Some(0), &mut Vec::new()) {
             Ok(()) => None,
-            // Not there, or a sandbox that does not know it.
+            // The kernel has no such call, or a sandbox does not know it.
             Err(error) if matches!(error.raw_os_error(), Some(errno::ENOSYS | errno::EPERM)) => {
                 Some(TimerFd::new()?)
             }
@@ -130,7 +130,7 @@ impl Epoll {
             side.pending = None;
             self.decide(key, -errno::ECANCELED);
         } else {
-            self.stats.cancels_missed += 1; // its final completion is on the way
+            self.stats.cancels_missed += 1; // its final completion is pending
         }
     }
 
@@ -242,7 +242,7 @@ impl Epoll {
         }
     }
 
-    /// Tries what is on the run list now; what that puts on it again waits for the next time.
+    /// Tries what is on the run list now. What this adds to the list waits for the next time.
     fn run(&mut self, out: &mut Vec<Completion>) {
         for _ in 0..self.run_list.len().min(TRIES_PER_WAIT_MAX) {
             let Some(place) = self.run_list.pop_front() else { return };

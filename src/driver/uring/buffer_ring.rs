@@ -79,7 +79,7 @@ impl BufferRing {
     }
 }
 
-/// Makes something of `count` entries, or of half as many as long as there is no memory for them
+/// Calls `make` with `count`, then with half as many as long as there is no memory for so many
 /// (H16: some kernels charge them to `RLIMIT_MEMLOCK`).
 fn smaller_on_enomem<T>(count: u16, mut make: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
     let mut count = count;

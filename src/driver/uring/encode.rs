@@ -38,7 +38,7 @@ pub(super) fn encode(entry: Entry, timeouts: &mut Timeouts) -> squeue::Entry {
             opcode::Recv::new(Fd(fd), target, target_len).flags(libc::MSG_DONTWAIT).build() // H46
         }
         Entry::Op(Request::Send { fd, source, source_len }) => {
-            // The ring raises no SIGPIPE (H45); the flag says so to the reader.
+            // The ring raises no SIGPIPE (H45). The flag is for the reader.
             opcode::Send::new(Fd(fd), source, source_len).flags(libc::MSG_NOSIGNAL).build()
         }
         Entry::Op(Request::Connect { fd, addr, addr_len }) => {

@@ -1,7 +1,7 @@
-//! The seam: everything the driver says to a ring, and everything a ring says back.
+//! The seam between the driver and a ring.
 //!
-//! "Push this entry, enter, reap, provide a buffer" is all that crosses. Two rings answer: the
-//! kernel's ([`super::ring::KernelRing`]) and, under test, one that a script plays
+//! Push an entry, enter, reap, provide a buffer: nothing else crosses. There are two rings: the
+//! kernel's ([`super::ring::KernelRing`]) and, under test, one whose kernel is a script
 //! (`super::scripted`). The seam lies *below* the driver's bookkeeping, so cancel list, timeout
 //! entry, overflow flush, op table, streams and executor all run for real under a script.
 
@@ -52,7 +52,7 @@ pub(crate) struct Cqe {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// What the ring's shared flags ask of us.
+/// The flags in the memory that the ring shares with the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct RingFlags {
     /// Completions wait in the kernel because the CQ was full (H01). Only an enter brings them.
@@ -68,7 +68,7 @@ impl RingFlags {
     }
 }
 
-/// What an enter is for, besides submitting everything that was pushed.
+/// The purpose of an enter, besides submitting everything that was pushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Enter {
     /// Nothing else: run no task work, return at once.
@@ -79,7 +79,7 @@ pub(crate) enum Enter {
     Sleep,
 }
 
-/// Whether an enter failed for now only: a signal (H06), or the kernel is short of memory or room
+/// Whether an enter failed temporarily: a signal (H06), or the kernel is short of memory or room
 /// (H02). The entries stay where they are, and the next enter tries again.
 ///
 /// `EBADR` is the one that reports a loss: the kernel has dropped a completion. It is returned only
@@ -93,9 +93,9 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
 
 /// A pair of queues.
 ///
-/// # Safety of the answers
+/// # Safety of the completions
 ///
-/// An implementation hands out completions for pushed entries only, and a buffer id only after
+/// An implementation returns completions for pushed entries only, and a buffer id only after
 /// that buffer was provided. The pool and the op table check both.
 pub(crate) trait Ring {
     /// Puts one entry on the submission queue. It counts as known to the kernel from now on,
@@ -108,7 +108,7 @@ pub(crate) trait Ring {
     /// One system call. A result says nothing about whether completions came (H03); read the queue.
     fn enter(&mut self, enter: Enter) -> io::Result<()>;
 
-    /// Copies out at most `count_max` completions and hands their places back.
+    /// Copies out at most `count_max` completions and frees their entries.
     fn reap(&mut self, out: &mut Vec<Cqe>, count_max: usize);
 
     /// Completions that `reap` would find.
@@ -119,7 +119,6 @@ pub(crate) trait Ring {
     /// Completions that the kernel has lost since the ring was made, wrapping (H02). Readable at
     /// any time, while `EBADR` comes only from an enter that submits nothing, was to sleep and
     /// leaves the queue empty. Until then no enter sleeps.
-    #[allow(dead_code)] // the driver does not look at it yet; the scripted ring's tests do
     fn dropped_count(&mut self) -> u32;
 
     /// Lends a buffer. The kernel sees it after the next [`publish`](Ring::publish).

@@ -1,7 +1,7 @@
 //! The `user_data` of the driver's own entries.
 //!
 //! The lowest byte is the kind of the entry. Those of operations are smaller
-//! ([`TAG_MAX`](crate::driver::request::TAG_MAX)). The upper half is a round or a step, so that the
+//! ([`TAG_MAX`]). The upper half is a round or a step, so that the
 //! late completion of an entry is not mistaken for that of the next one.
 
 use crate::driver::request::TAG_MAX;

@@ -6,7 +6,7 @@
 //!
 //! **What other processes can reach.** The accept needs a listening socket, and that needs a name.
 //! The kernel chooses a free abstract one, but every process of the network namespace can read it
-//! in `/proc/net/unix` and connect to it. So the probe works whatever others do:
+//! in `/proc/net/unix` and connect to it. So the probe works whatever other processes do:
 //!
 //! - All sockets are non-blocking, and no call waits. A backlog that is full when the probe
 //!   connects holds a connection of another process, which proves as much as the probe's own.
@@ -38,8 +38,8 @@ use crate::sys::errno;
 /// How long the probe of one ring may sleep in all.
 const PROBE_TIMEOUT_NS: u64 = 1_000_000_000;
 
-/// Enters for one completion, or for the final one. Each brings something or fails for now, so more
-/// are not needed.
+/// Enters for one completion, or for the final one. Each brings something or fails temporarily, so
+/// more are not needed.
 const PROBE_ENTERS_MAX: u32 = 8;
 
 const PROBE_BUFFER_LEN: u32 = 64;
@@ -47,7 +47,7 @@ const PROBE_BUFFER_LEN: u32 = 64;
 /// Connections that may wait for the probe's accept.
 const PROBE_BACKLOG: i32 = 1;
 
-/// Runs every step and gives the ring back with nothing in flight.
+/// Runs every step and returns the ring with nothing in flight.
 pub(super) fn prove<R: Ring>(ring: R, steps: &mut Steps) -> Result<R, SetupError> {
     let mut prober = Prober::new(ring);
     let no_op = prober.arm_timeout().and_then(|()| prober.no_op());
@@ -67,7 +67,7 @@ pub(super) fn close_accepted(cqe: Cqe) {
     }
 }
 
-/// What is probed. Part of the `user_data` of the probing entry.
+/// A step of the probe. Part of the `user_data` of the probing entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 enum ProbeStep {
@@ -82,7 +82,7 @@ impl ProbeStep {
     }
 }
 
-/// One completion of the probing entry. A descriptor that it carried is closed already.
+/// A completion of the probing entry. A descriptor that it carried is closed already.
 struct ProbeResult {
     result: i32,
     flags: Flags,
@@ -111,7 +111,7 @@ struct Prober<R: Ring> {
     ring: R,
     reaped: Vec<Cqe>,
     /// Of the step in flight, oldest first.
-    answers: VecDeque<ProbeResult>,
+    completions: VecDeque<ProbeResult>,
     /// The step whose entry has been pushed and has not had its final completion.
     armed: Option<ProbeStep>,
     is_timeout_armed: bool,
@@ -119,8 +119,8 @@ struct Prober<R: Ring> {
 
 impl<R: Ring> Prober<R> {
     fn new(ring: R) -> Prober<R> {
-        let (reaped, answers) = (Vec::new(), VecDeque::new());
-        Prober { ring, reaped, answers, armed: None, is_timeout_armed: false }
+        let (reaped, completions) = (Vec::new(), VecDeque::new());
+        Prober { ring, reaped, completions, armed: None, is_timeout_armed: false }
     }
 
     fn no_op(&mut self) -> io::Result<()> {
@@ -131,7 +131,7 @@ impl<R: Ring> Prober<R> {
     /// Into a pool of its own. A receive that has not ended when the probe fails may write to it
     /// later, even after the ring is closed (H15): then its page is leaked, and nothing else.
     fn multishot_recv(&mut self) -> io::Result<()> {
-        // Before anything is lent: running out of descriptors leaks nothing.
+        // Before a buffer is lent, so that running out of descriptors leaks nothing.
         let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         let pool = Pool::new(1, PROBE_BUFFER_LEN)?;
         let outcome = self.multishot_recv_into(&pool, &ours, theirs);
@@ -157,7 +157,7 @@ impl<R: Ring> Prober<R> {
         )?;
         theirs.send(b"?")?;
         let first = self.next_answer();
-        // Whatever came, the peer's end makes the receive finish, so there is nothing to cancel.
+        // The peer's end makes the receive finish in any case, so there is nothing to cancel.
         drop(theirs);
         let first = first?;
         if first.flags.more() {
@@ -198,7 +198,7 @@ impl<R: Ring> Prober<R> {
     /// Pushes the entry of a step.
     fn arm(&mut self, step: ProbeStep, entry: Entry) -> io::Result<()> {
         assert_eq!(self.armed, None, "{step:?} begins before the last step has ended");
-        self.answers.clear();
+        self.completions.clear();
         self.push(step.user_data(), entry)?;
         self.armed = Some(step);
         Ok(())
@@ -216,8 +216,8 @@ impl<R: Ring> Prober<R> {
 
     /// The next completion of the step in flight.
     fn next_answer(&mut self) -> io::Result<ProbeResult> {
-        self.collect_until(|prober| !prober.answers.is_empty())?;
-        Ok(self.answers.pop_front().expect("checked above"))
+        self.collect_until(|prober| !prober.completions.is_empty())?;
+        Ok(self.completions.pop_front().expect("checked above"))
     }
 
     fn arm_timeout(&mut self) -> io::Result<()> {
@@ -230,7 +230,7 @@ impl<R: Ring> Prober<R> {
 
     fn end_timeout(&mut self) -> io::Result<()> {
         if !self.is_timeout_armed {
-            return Ok(()); // it has fired, after the last answer that was needed
+            return Ok(()); // it has fired, after the last completion that was needed
         }
         let target = internal::user_data(internal::PROBE_TIMEOUT, 0);
         let cancel = internal::user_data(internal::PROBE_CANCEL, 0);
@@ -247,8 +247,8 @@ impl<R: Ring> Prober<R> {
         pushed.map_err(|_full| io::Error::from_raw_os_error(errno::EAGAIN))
     }
 
-    /// Enters until `is_done`. Sleeps only while the timeout is there to end it; after that, what
-    /// is ready is still taken, so a thread that was stopped for a second has a working ring.
+    /// Enters until `is_done`. Sleeps only while the timeout is armed. After that, what is ready is
+    /// still taken, so that a thread that was stopped for a second has a working ring.
     fn collect_until(&mut self, is_done: impl Fn(&Self) -> bool) -> io::Result<()> {
         for _ in 0..PROBE_ENTERS_MAX {
             if is_done(self) {
@@ -287,7 +287,7 @@ impl<R: Ring> Prober<R> {
         }
         if self.armed.map(ProbeStep::user_data) == Some(cqe.user_data) {
             let flags = Flags::from_raw(cqe.flags);
-            self.answers.push_back(ProbeResult { result: cqe.result, flags });
+            self.completions.push_back(ProbeResult { result: cqe.result, flags });
             if !flags.more() {
                 self.armed = None;
             }

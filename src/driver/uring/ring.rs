@@ -10,10 +10,10 @@
 //! build it on the stack of `push`: submission happens later. For the same reason a relative
 //! timeout is computed in `enter`, each time until it is submitted.
 //!
-//! **Order of death** (H15): closing a ring that is still mapped tears nothing down, and teardown
-//! runs in a worker of the kernel. So the driver first drains every operation; then the buffer
-//! group is unregistered, the queues are unmapped and closed (field order, and the crate's own
-//! `Drop`), and only then the buffer ring's memory goes.
+//! **Order of teardown** (H15): closing a ring that is still mapped tears nothing down, and
+//! teardown runs in a worker of the kernel. So the driver first drains every operation; then the
+//! buffer group is unregistered, the queues are unmapped and closed (field order, and the crate's
+//! own `Drop`), and only then the buffer ring's memory is unmapped.
 #![allow(unsafe_code)] // pushing SQEs, io_uring_enter(2), close(2)
 
 use std::io;
@@ -133,15 +133,15 @@ impl Ring for KernelRing {
     }
 
     fn leak(mut self) {
-        // SAFETY: `self` is forgotten below, so nothing uses or drops `uring` again. The buffer
+        // SAFETY: `self` is leaked below, so nothing uses or drops `uring` again. The buffer
         // ring and the timespec stay mapped, as the kernel may still read them.
         unsafe { ManuallyDrop::drop(&mut self.uring) };
         std::mem::forget(self);
     }
 
     fn disown(self) {
-        // SAFETY: the number is this process's own and is not used again, as `self` is forgotten.
-        // Nothing is unmapped: the queues are not mapped here, and what is may be another's.
+        // SAFETY: the number is this process's own and is not used again, as `self` is leaked.
+        // Nothing is unmapped: the queues are not mapped here, and their addresses may be in use.
         let _ = unsafe { libc::close(self.uring.as_raw_fd()) };
         std::mem::forget(self);
     }

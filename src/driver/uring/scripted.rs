@@ -1,18 +1,17 @@
 //! A ring whose kernel is a script.
 //!
-//! A test holds the [`Script`], the driver holds the [`ScriptedRing`], and between them is a small
-//! world: what was submitted, which completions are to come, which buffers were provided, what time
-//! it is. The test decides which completions arrive, in which order, with which result and flags.
-//! Everything above the seam runs for real.
+//! A test holds the [`Script`], the driver holds the [`ScriptedRing`](ring::ScriptedRing), and
+//! between them is a small world: what was submitted, which completions are to come, which buffers
+//! were provided, and the time. The test decides which completions arrive, in which order, with
+//! which result and flags. Everything above the seam runs for real.
 //!
-//! The world behaves like `DEFER_TASKRUN`: a completion is hidden, and the `TASKRUN` sign is up,
-//! until an enter with `GETEVENTS` runs it (H08). How many one enter runs is the [`Profile`]'s, as
-//! source and measurement of the kernel give it (H09, H81). Those that find the queue full wait in
-//! an overflow list (H01). A completion that the kernel loses is counted at once and reported as
+//! The world behaves like `DEFER_TASKRUN`: a completion is hidden, and the `TASKRUN` flag is set,
+//! until an enter with `GETEVENTS` runs it (H08). The [`Profile`] decides how many one enter runs,
+//! by the source of the kernel and by measurement (H09, H81). Those that find the queue full wait
+//! in an overflow list (H01). A completion that the kernel loses is counted at once and reported as
 //! `EBADR` late ([`Script::drop_completion`], H02). Time stands still until the loop sleeps; then
-//! it jumps to the armed timeout. **A sleep that nothing can ever end is a panic**: that is how
-//! lost completions, lost cancels and lost wake-ups show themselves in every test that uses this
-//! ring.
+//! it jumps to the armed timeout. **A sleep that nothing can end is a panic**: so lost completions,
+//! cancels and wake-ups fail every test that uses this ring.
 //!
 //! Divergences from Linux:
 //!
@@ -44,7 +43,7 @@ pub(crate) use in_flight::Submitted;
 use world::World;
 pub(crate) use world::{CancelPolicy, FailAt, Profile, Seen};
 
-/// The test's side.
+/// The test's handle to the world.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
     world: Rc<RefCell<World>>,
@@ -52,7 +51,7 @@ pub(crate) struct Script {
     director: Rc<RefCell<Option<Director>>>,
 }
 
-/// Called when the loop is about to sleep and nothing is to come.
+/// A callback for when the loop is about to sleep and nothing is to come.
 type Director = Box<dyn FnMut(&Script)>;
 
 impl Script {
@@ -62,7 +61,7 @@ impl Script {
         script
     }
 
-    // ---- what the test sees ----------------------------------------------------------------
+    // ---- what the test reads ---------------------------------------------------------------
 
     /// Operations that were submitted and have not had their final completion.
     pub(crate) fn in_flight(&self) -> Vec<Submitted> {
@@ -157,7 +156,7 @@ impl Script {
         self.count(|entry| matches!(entry, Entry::Op(request) if request.op_kind() == op_kind))
     }
 
-    /// What a `Send` in flight would send.
+    /// The bytes that a `Send` in flight would send.
     pub(crate) fn bytes_of(&self, send: Submitted) -> Vec<u8> {
         let Request::Send { source, source_len, .. } = send.request else {
             panic!("{send:?} is no send");
@@ -166,7 +165,7 @@ impl Script {
         unsafe { std::slice::from_raw_parts(source, source_len as usize) }.to_vec()
     }
 
-    /// Where a `Connect` in flight would go.
+    /// The port that a `Connect` in flight names.
     pub(crate) fn port_of(&self, connect: Submitted) -> u16 {
         let Request::Connect { addr, .. } = connect.request else {
             panic!("{connect:?} is no connect");
@@ -179,7 +178,7 @@ impl Script {
 
     // ---- what the test decides -------------------------------------------------------------
 
-    /// Completes an operation, once or for good, as `flags` say.
+    /// Completes an operation. It ends unless `flags` have MORE.
     #[track_caller]
     pub(crate) fn complete(&self, op: Submitted, result: i32, flags: Flags) {
         if !flags.more() {
@@ -188,7 +187,7 @@ impl Script {
         self.post(Cqe { user_data: op.user_data, result, flags: flags.raw() });
     }
 
-    /// Posts a completion for whatever `user_data` says, known or not.
+    /// Posts a completion with any `user_data`, known or not.
     pub(crate) fn post(&self, cqe: Cqe) {
         self.world.borrow_mut().hidden.push_back(cqe);
     }
@@ -275,7 +274,7 @@ impl Script {
         self.world.borrow_mut().enter_failures.push_back((at, errno));
     }
 
-    /// Takes back the failures that no enter has met.
+    /// Removes the failures that no enter has returned.
     pub(crate) fn clear_enter_failures(&self) {
         self.world.borrow_mut().enter_failures.clear();
     }
@@ -317,7 +316,7 @@ impl Script {
         self.world.borrow_mut().expire(self.now_ns());
     }
 
-    /// Is called whenever the loop would sleep with nothing to come.
+    /// Sets the callback for when the loop would sleep with nothing to come.
     pub(crate) fn direct(&self, director: impl FnMut(&Script) + 'static) {
         *self.director.borrow_mut() = Some(Box::new(director));
     }

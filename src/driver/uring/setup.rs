@@ -1,8 +1,8 @@
-//! How a ring is made: fallbacks of flags and of sizes; then the probe (`super::probe`).
+//! The set-up of a ring: fallbacks of flags and of sizes; then the probe (`super::probe`).
 //!
-//! Distributions back-port and containers forbid, so nothing here asks for a kernel's version. A
-//! flag is tried and dropped when the kernel does not know it; then the form of its timeouts is
-//! measured (`super::timing`), and the ring has to prove itself.
+//! Distributions back-port features and containers forbid them, so nothing here depends on the
+//! kernel's version. A flag is tried, and dropped if the kernel does not know it. Then the form of
+//! the timeouts is measured (`super::timing`), and the probe tests the ring.
 //!
 //! A ring is small by default. Since 6.14 some kernels charge rings to `RLIMIT_MEMLOCK`, and give
 //! the charge back only some 300 ms after a ring was closed (H16). So `ENOMEM` shrinks the ring and
@@ -24,7 +24,7 @@ use crate::sys::errno;
 use crate::sys::eventfd::EventFd;
 use io_uring::IoUring;
 
-/// What a ring was set up with.
+/// The flags that a ring was set up with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SetupFlags {
     single_issuer: bool,
@@ -35,7 +35,7 @@ pub(crate) struct SetupFlags {
 
 impl SetupFlags {
     /// One flag fewer at a time, newest first: DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
-    /// COOP_TASKRUN with its sign 5.19, SUBMIT_ALL 5.18.
+    /// COOP_TASKRUN with its flag 5.19, SUBMIT_ALL 5.18.
     const FALLBACKS: [SetupFlags; 5] = [
         SetupFlags {
             single_issuer: true,
@@ -106,7 +106,7 @@ impl SetupFlags {
             builder.setup_coop_taskrun();
         }
         if defer_taskrun || coop_taskrun {
-            builder.setup_taskrun_flag(); // H08: or a turn cannot know that it has to enter
+            builder.setup_taskrun_flag(); // H08: without it a turn cannot see that it has to enter
         }
         if submit_all {
             builder.setup_submit_all(); // H04
@@ -127,7 +127,7 @@ const SQ_ENTRIES_MIN: u32 = 32;
 const ENOMEM_RETRIES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(250)];
 
-/// What a ring that works was made with, beside its sizes.
+/// The settings of a ring that works, beside its sizes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Made {
     flags: SetupFlags,
@@ -135,7 +135,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// The same in words, for people.
+    /// The settings in words, for people.
     pub(crate) fn features(self) -> Vec<&'static str> {
         let mut features = self.flags.features();
         features.push("multishot");
@@ -146,7 +146,7 @@ impl Made {
     }
 }
 
-/// A ring that has proved itself, and what it was made with. Each step is written down.
+/// Makes a ring and tests it. Each step is written down.
 pub(crate) fn open(
     sizes: RingSizes,
     pool: &Rc<Pool>,
@@ -169,7 +169,7 @@ pub(crate) fn open(
         steps.note(format!("at most {} of them at once", ring.buffer_entries()), Outcome::Works);
     }
     pool.lend_at_most(ring.buffer_entries());
-    // First, as the probe's own timeout has to come.
+    // Before the probe, as the probe's own timeout has to fire.
     let timeout_form = steps.need(SetupStep::Timing, timing::choose_form(&mut ring))?;
     if timeout_form == TimeoutForm::Relative {
         steps.note("absolute timeouts in time", Outcome::Absent);
@@ -179,7 +179,7 @@ pub(crate) fn open(
     Ok((steps.need(SetupStep::WakeBuffer, driver)?, Made { flags, timeout_form }))
 }
 
-/// Walks down both fallbacks: flags on `EINVAL`, sizes on `ENOMEM`.
+/// Tries both kinds of fallbacks in order: flags on `EINVAL`, sizes on `ENOMEM`.
 fn try_in_order<T>(
     mut sizes: RingSizes,
     steps: &mut Steps,
@@ -204,7 +204,7 @@ fn try_in_order<T>(
             },
             Some(errno::ENOMEM) if sizes.sq_entries > SQ_ENTRIES_MIN => sizes = sizes.halved(),
             Some(errno::ENOMEM) => match retries.next() {
-                // Nothing signals that the kernel has given memory back; there is only time.
+                // The kernel does not signal that it has freed memory, so this can only wait.
                 Some(pause) => std::thread::sleep(pause),
                 None => return Err(steps.fail(SetupStep::Ring, error)),
             },
@@ -219,8 +219,8 @@ fn step_of(sizes: RingSizes) -> SetupStep {
     if is_large { SetupStep::LargeRing } else { SetupStep::Ring }
 }
 
-/// What the kernel says of itself. Each is written down, so that a diagnosis names all that is
-/// missing and not only the first.
+/// Requires the features that the kernel reports. Each is written down, so that a diagnosis names
+/// all that are missing and not only the first.
 fn need_features(features: &[(&'static str, bool)], steps: &mut Steps) -> Result<(), SetupError> {
     for (name, is_present) in features {
         steps.note(*name, if *is_present { Outcome::Present } else { Outcome::Absent });

@@ -79,7 +79,7 @@ impl Rig {
 
 /// Goal: completions that found the queue full are all collected, without a sleep (H01).
 /// Method: 40 completions on a queue of 4, one wait, then another for the rest of the bound.
-/// Kills: one reap per wait; looking at the queue's count instead of the sign.
+/// Kills: one reap per wait; looking at the queue's count instead of the flag.
 #[test]
 fn an_overflowed_queue_is_flushed() {
     let mut rig = Rig::new(8, 4);
@@ -95,9 +95,9 @@ fn an_overflowed_queue_is_flushed() {
     assert_eq!(rig.driver.stats().cq_overflows, 9);
 }
 
-/// Goal: what one wait has to leave behind, the next one brings without sleeping (H01, bounded).
+/// Goal: the next wait collects without sleeping what one wait has to leave (H01, bounded).
 /// Method: more than 16 queues full; two waits, `Forever`. Kills: an unbounded flush; sleeping
-/// while the sign is up (the scripted ring would panic).
+/// while the flag is set (the scripted ring would panic).
 #[test]
 fn a_long_overflow_takes_several_waits() {
     let mut rig = Rig::new(8, 2);
@@ -158,7 +158,7 @@ fn what_a_sleep_leaves_comes_with_the_next_waits() {
     assert_eq!(rig.script.enter_calls(), 1 + 4);
 }
 
-/// Goal: a wait that returns says nothing; what completed is in the queue (H03, H06).
+/// Goal: the return of a wait is no information; what completed is in the queue (H03, H06).
 /// Method: an enter that fails with each passing errno after it has submitted; the completion and
 /// the timeout arrive with the next. Kills: an error that loses the turn; EINTR that extends a
 /// deadline.
@@ -296,9 +296,9 @@ fn the_timeout_moves_only_to_earlier() {
     assert_eq!(rig.driver.stats().stale_completions, 0);
 }
 
-/// Goal: the answer to an update that came too late is no news about the next timeout.
+/// Goal: the completion of an update that came too late does not concern the next timeout.
 /// Method: ENOENT for the armed round, for the last round and for one long past; the armed entry
-/// stays and fires on time. Kills: forgetting the entry on ENOENT; an answer without a round.
+/// stays and fires on time. Kills: giving up the entry on ENOENT; a completion without a round.
 #[test]
 fn a_late_update_is_ignored() {
     let mut rig = Rig::new(8, 16);
@@ -363,7 +363,7 @@ fn the_wake_fd_is_armed_before_every_sleep() {
 }
 
 /// Goal: a closed driver has taken back its own operations, and the pool its buffers.
-/// Method: arm timeout and wake_fd, drain, close. Kills: a drain that forgets one of the two (it
+/// Method: arm timeout and wake_fd, drain, close. Kills: a drain that leaves out one of the two (it
 /// would run into its deadline); buffers that stay with the kernel.
 #[test]
 fn a_drained_driver_leaves_nothing() {
@@ -386,7 +386,7 @@ fn a_drained_driver_leaves_nothing() {
     assert_eq!(Rc::strong_count(&pool), 1);
 }
 
-/// Goal: a lost wake-up of the eventfd's read is found at the second look, and mended (H55).
+/// Goal: a lost wake-up of the eventfd's read is found at the second look, and repaired (H55).
 /// Method: the wake fd is notified and the read does not complete; two looks; then a wake from
 /// elsewhere.
 /// Kills: cancelling at the first look; a suspicion that a completion does not end; a read that is

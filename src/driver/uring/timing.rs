@@ -1,4 +1,4 @@
-//! Which form of timeout works on a fresh ring.
+//! The form of timeouts that works on a fresh ring.
 //!
 //! An absolute timeout names a moment of `CLOCK_MONOTONIC`. In a time namespace many kernels read
 //! it by the clock of the initial namespace (H83): with an offset of a day every timeout is a day
@@ -9,9 +9,9 @@
 //! So two timeouts for the same moment are started, first an absolute one, then a relative one, and
 //! both are watched without a sleep in the kernel. The absolute one is early if it completes before
 //! its moment, and late if the relative one completes first. Both wait in one queue of the kernel's
-//! timers, in order, so a busy machine delays both and changes no verdict as a rule. If it does
-//! three times in a row, the relative form is taken, which is as good: a little later when many
-//! entries are submitted together.
+//! timers, in order, so a busy machine usually delays both and does not change the result. If it
+//! does three times in a row, the relative form is taken, which is as good: a little later when
+//! many entries are submitted together.
 
 use std::io;
 use std::time::Duration;
@@ -64,7 +64,7 @@ struct Measurement<'a, R: Ring> {
     ring: &'a mut R,
     now_ns: &'a dyn Fn() -> u64,
     pause: &'a dyn Fn(),
-    /// When each timeout was seen to have ended.
+    /// When each timeout was found to have ended.
     absolute: Option<u64>,
     relative: Option<u64>,
 }
@@ -85,7 +85,7 @@ impl<R: Ring> Measurement<'_, R> {
         outcome.and(ended).map(|()| is_in_time)
     }
 
-    /// Starts both timeouts, and looks until the verdict is clear.
+    /// Starts both timeouts, and looks until the result is clear.
     fn measure(&mut self, deadline_ns: u64, until_ns: u64) -> io::Result<()> {
         self.start(ABSOLUTE, TimeoutForm::Absolute, deadline_ns)?;
         self.start(RELATIVE, TimeoutForm::Relative, deadline_ns)?;
@@ -95,7 +95,7 @@ impl<R: Ring> Measurement<'_, R> {
             self.look()?;
             if self.absolute.is_some() {
                 let is_early = self.absolute < Some(deadline_ns);
-                // An early one does not decide about the relative form: that one is waited for.
+                // An early absolute one does not show that relative ones work: wait for that one.
                 if !is_early || self.relative.is_some() {
                     return Ok(());
                 }
@@ -123,7 +123,7 @@ impl<R: Ring> Measurement<'_, R> {
         Err(io::Error::from_raw_os_error(errno::EAGAIN))
     }
 
-    /// Cancels what is left and takes the final completions.
+    /// Cancels the timeouts that are left and takes their final completions.
     fn end(&mut self) -> io::Result<()> {
         for (round, seen) in [(ABSOLUTE, self.absolute), (RELATIVE, self.relative)] {
             if seen.is_none() {

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 
 use crate::driver::request::Request;
 
-/// One operation that the world knows.
+/// An operation that was submitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Submitted {
     pub(crate) user_data: u64,

@@ -1,4 +1,4 @@
-//! The driver's side of a script: the ring whose kernel it is.
+//! The driver's side of a script.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -1,4 +1,4 @@
-//! What the scripted kernel knows: entries, operations in flight, completions at their stages.
+//! The state of the scripted kernel: entries, operations in flight, completions at their stages.
 //!
 //! ```text
 //!  pushed ── submit ──▶ in flight ── complete ──▶ hidden ── run ──▶ queue ── reap ──▶ driver
@@ -47,10 +47,10 @@ pub(crate) enum FailAt {
     AfterSubmission,
 }
 
-/// What an observer is called with.
+/// What an observer sees.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Seen {
-    /// An entry was pushed. What it names is the kernel's from now on (H05).
+    /// An entry was pushed. From now on the kernel owns what it names (H05).
     Pushed(u64, Entry),
     /// It was submitted.
     Submitted(u64, Entry),
@@ -115,8 +115,8 @@ impl World {
         self.has_unreported_loss = true;
     }
 
-    /// What an enter that was ready to sleep returns. Not before it finds an empty queue, and a
-    /// count of submitted entries hides it.
+    /// The error of an enter that was ready to sleep, after a loss. Not before it finds an empty
+    /// queue, and a count of submitted entries hides it.
     pub(super) fn take_loss(&mut self, submitted_count: usize) -> io::Result<()> {
         if !self.has_unreported_loss || !self.queue.is_empty() || submitted_count > 0 {
             return Ok(());
