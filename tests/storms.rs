@@ -1,5 +1,5 @@
-//! Storms: far more cancels, closes, overflows and shortages than any program makes, on the real
-//! kernel and on each driver. No loss, no cross-talk, no spin, no leak.
+//! Storms: far more cancels, closes, overflows and shortages than programs make, on the real kernel
+//! and on each driver. They must cause no loss, no mixed-up bytes, no spin and no leak.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -31,44 +31,44 @@ use ringloop::DriverKind;
 
 use harness::{assert_quiet, on_each_driver};
 
-/// Goal: cancelled operations of every kind end, and leave nothing behind: no slot, no descriptor,
-/// no buffer, no timer, no memory. Who is not cancelled does not notice.
+/// Goal: cancelled operations of every kind end, and leave no slot, descriptor, buffer, timer or
+/// memory. Other operations are not affected.
 ///
 /// Method: waves of victims, each with an operation in flight (a receive, a send, an accept, a
-/// connect, a poll), ended in random order after no, one or some turns, often while an answer is
-/// on its way; peers live until the operation has ended, so that only the cancel can have ended it.
-/// A connection that is no victim echoes position-coded data all the time. Counted: the cancels
-/// that reached the driver, each kind's share, and what is left after every wave and at the end.
+/// connect, a poll), ended in random order after no, one or some turns, often while a completion is
+/// due; peers stay open until the operation has ended, so that only the cancel can end it. Another
+/// connection echoes position-coded data all the time. Counted: the cancels that reached the
+/// driver, by kind, and the remaining resources after every wave and at the end.
 ///
-/// Kills: a cancel that is forgotten, or lost when the submission queue is full; a slot freed by
-/// anything but its final completion, or never; a descriptor, a buffer or a box that a cancelled
+/// Kills: a cancel that is not sent, or lost when the submission queue is full; a slot that is
+/// freed before its final completion, or never; a descriptor, a buffer or a box that a cancelled
 /// operation keeps; bytes lost with a receive that backpressure cancels.
 #[test]
 fn a_storm_of_cancels_leaves_nothing_behind() {
     on_each_driver("cancel storm", &[11], cancels::storm);
 }
 
-/// Goal: a descriptor number that is given to the next connection at once brings it nothing of the
-/// last one's: no byte, no cancel, no end.
+/// Goal: a connection that reuses a descriptor number at once gets no byte, cancel or end of the
+/// former one.
 ///
-/// Method: connections whose every byte says whose it is. Each step ends one of them in a random
+/// Method: connections whose bytes encode their connection. Each step ends one of them in a random
 /// way, with operations in flight, and opens another in its place; both directions of both are
-/// checked to the last byte. Counted: how often a number really was taken again, and how soon.
+/// checked to the last byte. Counted: the reused numbers, and the turns until their reuse.
 ///
 /// Kills: a cancel by descriptor; a descriptor closed while an operation names it; interest of
-/// epoll that outlives its socket; a completion that finds the slot's next tenant.
+/// epoll that outlives its socket; a completion for the next operation of the slot.
 #[test]
 fn reused_descriptors_bring_nothing_of_their_former_owner() {
     on_each_driver("descriptor reuse", &[21, 22, 23], reuse::storm);
 }
 
-/// Goal: the smallest queues are slower and nothing else.
+/// Goal: the smallest queues only make the loop slower.
 ///
 /// Method: the mixed load on every pair of 1, 2, 4 or 8 submission and 2, 4 or 8 completion
 /// entries. Counted: overflows of the completion queue, without which this would test nothing.
 ///
 /// Kills: an overflow that is not flushed; a request or a cancel dropped by a full submission
-/// queue; a multishot that overflow ended and that is not armed again; a cap that never lets go.
+/// queue; a multishot that overflow ended and that is not armed again; a cap that is not released.
 #[test]
 fn tiny_rings_lose_nothing() {
     on_each_driver("tiny rings", &[31], |builder, seed| {
@@ -95,15 +95,15 @@ fn tiny_rings_lose_nothing() {
     });
 }
 
-/// Goal: with one buffer for all connections reading goes on, and finding none is answered with a
-/// receive of its own, not with another attempt.
+/// Goal: with one buffer for all connections reading goes on, and a receive that finds no buffer is
+/// followed by a private receive, not by another attempt.
 ///
 /// Method: the mixed load on pools of one and two buffers. Counted: receives that found no buffer
-/// against what receives brought. Each of the former is followed by one that brings bytes or an
+/// against the results of receives. Each of the former is followed by one that brings bytes or an
 /// end, or is cancelled, so there can be no more of them than of these.
 ///
-/// Kills: arming the multishot again on ENOBUFS; a stream left paused; a buffer that is given out
-/// twice or never comes back.
+/// Kills: arming the multishot again on ENOBUFS; a stream that stays paused; a buffer that is used
+/// twice or not returned.
 #[test]
 fn pools_of_one_buffer_starve_no_connection() {
     on_each_driver("tiny pools", &[41], |builder, seed| {

@@ -1,4 +1,4 @@
-//! Tasks and callbacks from birth to end, and what becomes of their panics.
+//! Tasks and callbacks from spawn to end, and their panics.
 #![expect(clippy::async_yields_async, reason = "a handle is carried out of its loop on purpose")]
 
 mod common;
@@ -18,7 +18,7 @@ use ringloop::{Handle, Runtime, Unhandled, call_later, call_soon, spawn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Says when and where it is dropped.
+/// Records when, and on which thread, it is dropped.
 struct OnDrop<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -27,7 +27,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// A runtime and the texts that its hook hears.
+/// A runtime and the texts of its reports.
 fn reporting() -> (Runtime, Rc<RefCell<Vec<String>>>) {
     let texts = Rc::new(RefCell::new(Vec::new()));
     let heard = Rc::clone(&texts);
@@ -38,8 +38,8 @@ fn reporting() -> (Runtime, Rc<RefCell<Vec<String>>>) {
     (runtime, texts)
 }
 
-/// Goal: a handle gives the task's result, once, however late it is asked; a dropped handle
-/// detaches the task, which ends all the same.
+/// Goal: a handle returns the task's result once, at any later time; a dropped handle detaches the
+/// task, which goes on to its end.
 ///
 /// Method: results awaited before and after the end; an await that is dropped and made again; a
 /// detached task that opens a gate.
@@ -66,13 +66,13 @@ fn results_reach_their_handle() {
     });
 }
 
-/// Goal: an aborted task is dropped in the next turn, its locals are gone before the joiner hears
-/// of it (C11), and a result that came first wins.
+/// Goal: an aborted task is dropped in the next turn, its locals are dropped before the joiner is
+/// woken (C11), and an earlier result takes precedence.
 ///
 /// Method: abort a task that waits, one that was never polled, one that has ended, and one that
 /// aborts itself.
 ///
-/// Kills: an abort that forgets to wake the joiner; one that overwrites a result.
+/// Kills: an abort that does not wake the joiner; one that overwrites a result.
 #[test]
 fn an_aborted_task_is_dropped_in_the_next_turn() {
     run(async {
@@ -114,10 +114,10 @@ fn an_aborted_task_is_dropped_in_the_next_turn() {
 /// Goal: an abort from another thread drops the future on the loop's thread and wakes the joiner,
 /// although the loop sleeps (C9).
 ///
-/// Method: 300 tasks that note the thread they are dropped on, aborted by another thread while the
-/// main future joins them.
+/// Method: 300 tasks that record the thread of their drop, aborted by another thread while the main
+/// future joins them.
 ///
-/// Kills: dropping where `abort` was called; an abort that rings no wake_fd.
+/// Kills: dropping where `abort` was called; an abort that does not notify the wake fd.
 #[test]
 fn aborting_from_another_thread() {
     run(async {
@@ -138,10 +138,11 @@ fn aborting_from_another_thread() {
     });
 }
 
-/// Goal: a panic is the joiner's, with its payload; without a joiner it reaches the hook, once; the
+/// Goal: the joiner gets a panic with its payload; without a joiner the hook gets it, once; the
 /// loop goes on (D12).
 ///
-/// Method: panics awaited, detached before and after, never polled for, in callbacks and timers.
+/// Method: panics of awaited tasks, of tasks detached before and after, of tasks that are not
+/// joined, of callbacks and of timers.
 ///
 /// Kills: a panic that ends the loop, is reported twice or not at all.
 #[test]
@@ -176,8 +177,8 @@ fn a_panic_reaches_its_handle_or_the_hook_once() {
     });
 }
 
-/// Goal: a panic in a destructor is contained like any other: of a task's locals, of its output, of
-/// an aborted task, and of a cancelled callback for its canceller.
+/// Goal: a panic in a destructor is caught: of a task's locals, of its output, of an aborted task;
+/// that of a cancelled callback goes to the caller of `cancel`.
 ///
 /// Method: values that panic when they are dropped, in each of these places; the loop goes on.
 ///
@@ -223,7 +224,7 @@ fn a_panic_in_a_destructor_is_contained() {
     });
 }
 
-/// Goal: a hook that panics ends nothing, and one that spawns is fine.
+/// Goal: the loop goes on after a panic of the hook, and the hook may spawn.
 ///
 /// Method: both in one.
 ///
@@ -250,8 +251,8 @@ fn a_hook_may_do_anything() {
     });
 }
 
-/// Goal: a cancelled callback never runs, and what it owns is dropped at the cancel; a dropped
-/// handle cancels nothing.
+/// Goal: a cancelled callback does not run, and its captures are dropped at the cancel; dropping
+/// the handle does not cancel.
 ///
 /// Method: both for `call_soon` and `call_later`.
 ///
@@ -285,8 +286,8 @@ fn a_cancelled_callback_does_not_run() {
     });
 }
 
-/// Goal: the end of a runtime drops left-over tasks on its thread, inside its context, and what
-/// their destructors start never runs and never hangs (K1).
+/// Goal: the end of a runtime drops remaining tasks on its thread, inside its context; tasks that
+/// their destructors spawn do not run, and joins of them do not hang (K1).
 ///
 /// Method: tasks whose destructors spawn, join, call soon and later; tasks that wait for each
 /// other; a task that was never polled.
@@ -322,7 +323,7 @@ fn leftover_tasks_end_with_the_runtime() {
                 });
                 spawn(async move { task.await.map(drop) });
                 if number == 5 {
-                    turns(2).await; // the later ones are never polled
+                    turns(2).await; // the later ones are not polled
                 }
             }
         });
@@ -333,12 +334,11 @@ fn leftover_tasks_end_with_the_runtime() {
     });
 }
 
-/// Goal: `run` reports what is left: the panic of a task that was not joined, also when it happened
-/// in the last turn.
+/// Goal: `run` reports the panic of a task that was not joined, also of the last turn.
 ///
 /// Method: a detached task that panics in the turn in which the main future ends.
 ///
-/// Kills: reports collected and never handed on at the end.
+/// Kills: collected reports that are not passed on at the end.
 #[test]
 fn the_last_turns_panic_is_reported() {
     within(LIMIT, || {

@@ -1,6 +1,6 @@
 //! Timers in a time namespace, whose monotonic clock differs from that of the initial namespace.
 //!
-//! Many kernels read absolute io_uring timeouts by the wrong one of the two. Containers that were
+//! Many kernels read absolute io_uring timeouts by the wrong clock of the two. Containers that were
 //! restored from a checkpoint run in such a namespace. Making one takes privileges and
 //! `unshare(1)`; without them the tests print SKIP.
 
@@ -18,7 +18,7 @@ use ringloop::{Builder, DriverChoice, Runtime, Unhandled};
 /// Ahead by a day, behind by half a minute: seconds.
 const OFFSETS: [&str; 2] = ["86400", "-30"];
 
-/// More turns than the timers of [`use_timers`] need by far, and far fewer than a loop makes that
+/// Far more turns than the timers of [`use_timers`] need, and far fewer than those of a loop that
 /// does not sleep.
 const TURNS_MAX: u64 = 500;
 
@@ -63,7 +63,7 @@ thread_local! {
     static LOST: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Every use of a deadline. None ends early; one that never ends is for the watchdog.
+/// Uses every kind of deadline. None ends early; the watchdog ends one that does not end.
 async fn use_timers() {
     for duration_ms in [1, 5, 20, 3] {
         let (began, duration) = (Instant::now(), Duration::from_millis(duration_ms));
@@ -90,7 +90,7 @@ async fn use_timers() {
     }
     let before = LOST.get();
     let (mut stream, _peer) = tight_pair();
-    // More than the kernel takes, and the peer does not read.
+    // More bytes than the kernel takes, and the peer does not read.
     assert!(timeout(limit, stream.write_all(&vec![7; 4 << 20])).await.is_err());
     drop(stream);
     while LOST.get() == before {
@@ -99,11 +99,11 @@ async fn use_timers() {
 }
 
 /// Goal: in a time namespace, ahead or behind, every timer ends in time on both drivers, the loop
-/// sleeps in between, a runtime with an armed timeout ends, io_uring is not
-/// given up, and a diagnosis names the namespace.
+/// sleeps in between, a runtime with an armed timeout ends, io_uring is used, and a diagnosis names
+/// the namespace.
 ///
-/// Method: this test again in a child with such a clock. There all uses of a deadline; the turns
-/// are counted, as a timeout that fires at once makes the loop spin. A timeout that is a day late
+/// Method: this test in a child with such a clock, with all uses of a deadline. The turns are
+/// counted, as a timeout that fires at once makes the loop spin. A timeout that is a day late
 /// is ended by the watchdog.
 ///
 /// Kills: absolute timeouts on a kernel that reads them by another clock; an update of a timeout,

@@ -1,4 +1,4 @@
-//! Timers: never early, in order, removed for good, and cheap to set.
+//! Timers: not early, in order, removed when cancelled, and cheap to set.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn metrics() -> Metrics {
     Handle::current().metrics()
 }
 
-/// Goal: timers with equal deadlines fire in the order they were set (B1), whatever they do.
+/// Goal: timers with equal deadlines fire in the order in which they were set, of all kinds (B1).
 ///
 /// Method: sleeps and callbacks in turns, all for the same moment, set in between some that are due
 /// earlier and later.
@@ -53,8 +53,7 @@ fn equal_deadlines_keep_their_order() {
     });
 }
 
-/// Goal: a cancelled timer never fires, not even when a callback of the same expiry cancels it
-/// (B2).
+/// Goal: a cancelled timer does not fire, also when a callback of the same expiry cancels it (B2).
 ///
 /// Method: five callbacks for one moment; the first cancels the third and drops a sleep.
 ///
@@ -71,7 +70,7 @@ fn a_cancel_in_the_same_expiry_counts() {
                 order.borrow_mut().push(number);
                 if number == 0 {
                     others.borrow()[2].cancel();
-                    others.borrow()[2].cancel(); // twice is once
+                    others.borrow()[2].cancel(); // a second cancel has no effect
                 }
             });
             assert!(handle.is_pending());
@@ -83,12 +82,12 @@ fn a_cancel_in_the_same_expiry_counts() {
         turns(2).await;
         assert_eq!(*order.borrow(), [0, 1, 3, 4]);
         assert!(handles.borrow().iter().all(|handle| !handle.is_pending()));
-        handles.borrow()[0].cancel(); // after it ran: nothing
+        handles.borrow()[0].cancel(); // has no effect after the call
         assert_eq!(metrics().timers, 0);
     });
 }
 
-/// Goal: no timer fires early, whatever the rounding (B3).
+/// Goal: no timer fires early, with any rounding (B3).
 ///
 /// Method: 2 000 sleeps of random lengths down to nanoseconds, many at once, measured with the
 /// clock of std as well.
@@ -117,7 +116,7 @@ fn timers_are_never_early() {
     });
 }
 
-/// Goal: very short sleeps and the rest of a nanosecond do not spin the loop (B4).
+/// Goal: very short sleeps, and the last nanosecond of a sleep, do not spin the loop (B4).
 ///
 /// Method: count turns and system calls of a thousand short sleeps and of one longer one.
 ///
@@ -143,9 +142,9 @@ fn short_sleeps_do_not_spin() {
     });
 }
 
-/// Goal: a deadline that has passed fires in the next turn: never in this one, never lost (B5).
+/// Goal: a deadline that has passed fires in the next turn (B5).
 ///
-/// Method: callbacks and sleeps for the past and for now note their turn.
+/// Method: callbacks and sleeps for the past and for now record their turn.
 ///
 /// Kills: calling back inline; a past deadline that waits for another timer.
 #[test]
@@ -197,12 +196,12 @@ fn endless_durations_never_fire() {
     });
 }
 
-/// Goal: a timer of zero that sets itself again from its own callback runs once per turn, and
-/// everything else goes on (B7).
+/// Goal: a timer of zero that its own callback sets again runs once per turn, and other tasks go on
+/// (B7).
 ///
 /// Method: such a callback, and a task that counts turns beside it.
 ///
-/// Kills: calling back within the expiry, so that what the callback sets is due at once.
+/// Kills: calling back within the expiry, so that the timer that the callback sets is due at once.
 #[test]
 fn a_zero_timer_does_not_take_over_a_turn() {
     fn again(left: u32, seen: Rc<RefCell<Vec<u64>>>) {
@@ -225,7 +224,7 @@ fn a_zero_timer_does_not_take_over_a_turn() {
     });
 }
 
-/// Goal: timers that are set and cancelled leave neither memory nor wake-ups (B8).
+/// Goal: timers that are set and cancelled leave no memory and cause no wake-ups (B8).
 ///
 /// Method: 10⁶ of them, single and in crowds; then a sleep, whose turns are counted.
 ///
@@ -321,8 +320,8 @@ fn reset_moves_a_deadline() {
     });
 }
 
-/// Goal: a task that is aborted in its sleep takes its timer along (B11), and so does a timeout
-/// whose future is done.
+/// Goal: aborting a task that sleeps removes its timer, and so does the end of a future under a
+/// timeout (B11).
 ///
 /// Method: the count of timers after each.
 ///
@@ -343,9 +342,9 @@ fn an_aborted_sleep_takes_its_timer_along() {
     });
 }
 
-/// Goal: an interval that was kept waiting bursts, delays or skips, as it was told (B12).
+/// Goal: after missed ticks an interval bursts, delays or skips, as it is set (B12).
 ///
-/// Method: compute for three and a half periods and look at the moments the ticks were due.
+/// Method: compute for three and a half periods and compare the times at which the ticks were due.
 ///
 /// Kills: one behaviour for all; a schedule that drifts.
 #[test]

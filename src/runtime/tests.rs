@@ -1,4 +1,4 @@
-//! The loop on a ring whose kernel is a script: turns, wakes, and the end.
+//! Tests of the loop on a scripted ring: turns, wakes, and the end.
 
 mod ending;
 mod growth;
@@ -54,9 +54,9 @@ fn is_closed(mut peer: &UnixStream) -> bool {
     matches!(peer.read(&mut [0; 8]), Ok(0))
 }
 
-/// Goal: a wake from another thread ends the sleep it meets, each time.
-/// Method: a thread wakes the main future while the loop sleeps with nothing else to come, then a
-/// task, then both while it is awake. Kills: a wake fd that is notified once; a wake that is only
+/// Goal: a wake from another thread ends the sleep, each time.
+/// Method: a thread wakes the main future while the loop sleeps without other events, then a task,
+/// then both while it is awake. Kills: a wake fd that is notified once; a wake that is only
 /// queued.
 #[test]
 fn another_thread_ends_a_sleep() {
@@ -92,9 +92,9 @@ fn another_thread_ends_a_sleep() {
     });
 }
 
-/// Goal: a wake that comes before the enter keeps the loop from sleeping on it.
+/// Goal: the loop does not sleep after a wake that comes before the enter.
 /// Method: the thread has woken the main future before its poll returns. Kills: sleeping without a
-/// last look at the inbox.
+/// last check of the inbox.
 #[test]
 fn a_wake_before_the_sleep_is_seen() {
     let (_script, runtime, _reports) = scripted();
@@ -112,7 +112,7 @@ fn a_wake_before_the_sleep_is_seen() {
     });
 }
 
-/// Goal: a reply does not wait for the computing of the tasks behind it.
+/// Goal: a reply does not wait for the computation of later tasks.
 /// Method: a task submits, the next ones compute for 60 µs each; the third finds the request
 /// submitted, the second does not. Kills: submitting only at the end of a turn; at every poll.
 #[test]
@@ -141,7 +141,7 @@ fn a_reply_leaves_in_the_middle_of_a_turn() {
     assert_eq!(*seen.borrow(), [0, 0, 1, 1]);
 }
 
-/// Goal: a burst of requests does not wait for the end of the turn either.
+/// Goal: a burst of requests does not wait for the end of the turn.
 /// Method: a queue of 16, tasks that each start a receive, with the clock at rest: the ninth sees
 /// eight submitted. Kills: the half-full rule.
 #[test]
@@ -166,9 +166,9 @@ fn half_a_queue_leaves_in_the_middle_of_a_turn() {
     assert_eq!(*seen.borrow(), [0, 0, 0, 0, 0, 0, 0, 0, 8, 8]);
 }
 
-/// Goal: a future that is polled outside of a loop does not run out of budget there.
-/// Method: use the budget up in a loop, end the loop, and poll a flush of nothing 300 times.
-/// Kills: a budget that is left over from the loop's last poll, or that nothing refills.
+/// Goal: a future that is polled outside of a loop has no budget.
+/// Method: spend the budget in a loop, end the loop, and poll a flush of an empty queue 300 times.
+/// Kills: a budget that remains from the loop's last poll, or that is not refilled.
 #[test]
 fn outside_of_a_loop_there_is_no_budget() {
     let (_script, runtime, _reports) = scripted();
@@ -187,7 +187,7 @@ fn outside_of_a_loop_there_is_no_budget() {
     }
 }
 
-/// Goal: timers that are set later and cancelled touch nothing in the kernel (H40).
+/// Goal: timers that are set for later and cancelled cause no request to the kernel (H40).
 /// Method: a 10 ms sleep; meanwhile 100 timers of 30 s set and dropped; then one that is earlier
 /// and dropped: the kernel's entry is early, which costs one turn.
 /// Kills: arming per timer; disarming on cancel.
@@ -213,10 +213,10 @@ fn idle_timers_make_no_system_call() {
     });
 }
 
-/// Goal: a runtime that is dropped with everything in flight takes all of it back (H15).
-/// Method: readers, a listener, a connect and queued bytes; cancels obeyed; each is cancelled once.
-/// Kills: a drain that forgets a kind; descriptors that stay open; a leak where none is needed; a
-/// drain that cancels again what the end of the tasks has cancelled.
+/// Goal: a runtime that is dropped with operations in flight ends all of them (H15).
+/// Method: readers, a listener, a connect and queued bytes; cancels work; each is cancelled once.
+/// Kills: a drain that misses a kind; descriptors that stay open; a leak without need; a drain that
+/// cancels an operation again that the end of the tasks has cancelled.
 #[test]
 fn a_dropped_runtime_leaves_nothing() {
     let (script, runtime, reports) = scripted();
@@ -249,9 +249,9 @@ fn a_dropped_runtime_leaves_nothing() {
     assert!(reports.borrow().is_empty(), "{:?}", reports.borrow());
 }
 
-/// Goal: a kernel that ignores cancels ends a runtime's drop all the same: what it may still write
-/// to is leaked and reported, and the descriptors stay (H15, H29, H33).
-/// Method: cancels ignored; the cancel is repeated until the deadline; look at ring, report, peer.
+/// Goal: with a kernel that ignores cancels, dropping a runtime returns: the memory that the kernel
+/// may still write to is leaked and reported, and the descriptors stay open (H15, H29, H33).
+/// Method: cancels ignored; the cancel is repeated until the deadline; check ring, report, peer.
 /// Kills: a drop that hangs; one that frees; a cancel that is sent once.
 #[test]
 fn an_undrained_runtime_leaks_and_reports_it() {
@@ -279,10 +279,10 @@ fn an_undrained_runtime_leaks_and_reports_it() {
     assert_eq!(script.provided_count(), 4, "not taken back");
 }
 
-/// Goal: a dropped runtime lets dropped streams finish sending, for one second at the most, and
-/// what is lost is reported.
+/// Goal: a dropped runtime lets dropped streams finish sending, for at most one second, and reports
+/// lost bytes.
 /// Method: one stream whose send succeeds, one whose send never ends. Kills: cancelling at once;
-/// waiting without end; losing bytes silently.
+/// waiting without end; losing bytes without a report.
 #[test]
 fn a_dropped_runtime_lingers() {
     let (script, runtime, reports) = scripted();
@@ -311,8 +311,8 @@ fn a_dropped_runtime_lingers() {
 
 /// Goal: a send that ends with a part of its bytes while the runtime is being closed leaves no
 /// descriptor open and hides no loss (H30: a cancelled send may report a count).
-/// Method: two chunks queued; the linger runs out; the cancel is answered with a short count.
-/// Kills: a socket put on the list of those that prepare for an enter that never comes.
+/// Method: two chunks queued; the linger ends; the cancelled send completes with a short count.
+/// Kills: a socket on the list of those that prepare for an enter that does not come.
 #[test]
 fn a_short_send_during_the_drain_closes_its_socket() {
     let (script, runtime, reports) = scripted();
@@ -336,12 +336,12 @@ fn a_short_send_during_the_drain_closes_its_socket() {
     assert!(is_closed(&peer), "the socket is closed with its runtime");
     let reports = reports.borrow();
     assert_eq!(reports.len(), 1, "{reports:?}");
-    // The loss is counted when the linger ends, or when the last answer has come.
+    // The loss is counted when the linger ends, or at the last completion.
     assert!(reports[0].starts_with("a dropped stream lost"), "{reports:?}");
 }
 
-/// Goal: a stream that outlives its runtime closes its descriptor when it is dropped, whatever was
-/// queued on it and whatever is tried on it.
+/// Goal: a stream that outlives its runtime closes its descriptor when it is dropped, after any
+/// operations on it.
 /// Method: bytes queued before the end or after it; a read; drop. Kills: a closed loop that keeps
 /// sockets in its lists; a hang; a panic.
 #[test]
@@ -368,9 +368,9 @@ fn a_stream_may_outlive_its_runtime() {
     }
 }
 
-/// Goal: tasks that are left over are dropped on the loop's thread before its end, and may use it.
-/// Method: a future that never ends, whose destructor spawns. Kills: leaking tasks; a context that
-/// is gone when destructors run.
+/// Goal: remaining tasks are dropped on the loop's thread before its end, and may use the loop.
+/// Method: a future that never ends, whose destructor spawns. Kills: leaking tasks; destructors
+/// that run without the context.
 #[test]
 fn leftover_tasks_are_dropped() {
     struct Spawns(Rc<RefCell<u32>>);
@@ -395,7 +395,7 @@ fn leftover_tasks_are_dropped() {
     assert_eq!(*drops.borrow(), 1);
 }
 
-/// Goal: a runtime's end waits no longer for a stream's last bytes than the builder's `linger`.
+/// Goal: the end of a runtime waits at most the builder's `linger` for the last bytes of a stream.
 /// Method: a short linger, a dropped stream whose send never ends by itself, virtual time.
 /// Kills: a shutdown that sleeps through the timers of its streams.
 #[test]
@@ -416,9 +416,9 @@ fn a_short_linger_is_kept_at_the_end() {
     assert!(reports[0].contains("lost 11 queued bytes"), "{reports:?}");
 }
 
-/// Goal: how long the end waits for streams that still send is set by the builder or by the caller.
+/// Goal: the builder or the caller sets how long the end waits for streams that still send.
 /// Method: a dropped stream whose send never ends; the limits of both kinds, virtual time.
-/// Kills: a fixed limit; a `shutdown_timeout` that changes nothing.
+/// Kills: a fixed limit; a `shutdown_timeout` without effect.
 #[test]
 fn the_limit_of_the_end_can_be_set() {
     for (limit_ms, is_set_at_the_end) in [(200, false), (3_000, false), (3_000, true), (0, true)] {

@@ -1,4 +1,4 @@
-//! A connection that nothing happens to while a storm rages around it.
+//! A connection that a storm must not affect.
 
 use ringloop::JoinHandle;
 use ringloop::net::TcpStream;
@@ -28,8 +28,8 @@ impl Bystander {
         Bystander { client, echo, sent, received, dice: Dice::new(seed) }
     }
 
-    /// Sends `count` messages and checks what comes back. The echo is there when this ends, and
-    /// then nothing but the two receives of this connection is in flight.
+    /// Sends `count` messages and checks the echoes. When it returns, only the two receives of this
+    /// connection are in flight.
     pub(crate) async fn exchange(mut self, count: usize) -> Bystander {
         for _ in 0..count {
             let message = self.sent.play_some(LEN_MAX, &mut self.dice);
@@ -43,7 +43,7 @@ impl Bystander {
         self
     }
 
-    /// Ends the connection in order. Returns how many bytes came back.
+    /// Closes the connection in order. Returns the number of echoed bytes.
     pub(crate) async fn end(mut self) -> u64 {
         self.client.shutdown().await.expect("a bystander's connection");
         assert!(self.client.recv().await.expect("its end").is_empty(), "bytes that were not sent");
@@ -53,7 +53,7 @@ impl Bystander {
     }
 }
 
-/// Sends back what comes until the end of the stream.
+/// Sends received bytes back until the end of the stream.
 pub(crate) async fn echo(mut stream: TcpStream) {
     loop {
         let bytes = stream.recv().await.expect("an echo's connection");

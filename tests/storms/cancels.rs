@@ -1,6 +1,6 @@
 //! The storm of cancels.
 //!
-//! A victim is something with one operation in flight: a stream that receives or sends, a listener
+//! A victim is a resource with one operation in flight: a stream that receives or sends, a listener
 //! that accepts, a connect, a descriptor that is polled. Ending it cancels the operation. Most of
 //! the sockets are `AF_UNIX` pairs, which are cheap; a part is TCP.
 
@@ -26,19 +26,19 @@ use crate::harness::{assert_quiet, assert_sleeps, cancels_total, resident_bytes}
 use crate::tape::Tape;
 
 /// Victims of one wave: more than the submission queue has entries, so that some are cancelled
-/// before the kernel has heard of them.
+/// before they are submitted.
 const VICTIMS: usize = 200;
 const SQ_ENTRIES: u32 = 128;
 
-/// Every so many waves some readers are slow, and some reads time out.
+/// The number of waves after which some readers are slow and some reads time out.
 const EXTRAS_EVERY: u64 = 16;
 
-/// What the resident memory may grow by in the last two thirds: something for the allocator, which
-/// was seen to take 100 KiB, and less for each cancel than the smallest box that could be lost.
+/// The limit of the growth of resident memory in the last two thirds: for the allocator, 100 KiB in
+/// measurements, and for each cancel less than the smallest box that could leak.
 const GROWTH_MAX_BYTES: u64 = 512 << 10;
 const GROWTH_MAX_BYTES_PER_CANCEL: u64 = 8;
 
-/// How long a dropped stream may send. Short, because many of them are meant to fail.
+/// The linger of dropped streams. Short, because many sends are meant to fail.
 const LINGER: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ const KINDS: [Kind; 5] = [Kind::Recv, Kind::Send, Kind::Accept, Kind::Connect, K
 
 type Connect = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
-/// Something with an operation in flight.
+/// A resource with an operation in flight.
 enum Victim {
     Receiver(TcpStream),
     Sender(TcpStream),
@@ -63,12 +63,12 @@ enum Victim {
     Watch(AsyncFd<Socket>),
 }
 
-/// The other side of a victim. It lives until the operation has ended.
+/// The other side of a victim. It stays open until the operation has ended.
 type Peer = Socket;
 
 struct Storm {
     dice: Dice,
-    /// Cancels that ending a victim has sent to the driver, by kind.
+    /// The cancels of ending victims, by kind.
     cancels: [u64; KINDS.len()],
     cancels_min: u64,
     /// Cancels of receives whose reader was slow.
@@ -139,7 +139,7 @@ async fn rage(seed: u64, total: u64, full_addr: SocketAddr) -> Storm {
             storm.late_readers().await;
         }
         bystander = exchanging.await.expect("a bystander");
-        // The two receives of the bystander, and nothing else.
+        // Only the two receives of the bystander.
         until(|| metrics().in_flight <= 2 && metrics().closing_streams == 0).await;
         storm.bury(peers);
         if 3 * storm.progress() >= total {
@@ -156,7 +156,7 @@ async fn rage(seed: u64, total: u64, full_addr: SocketAddr) -> Storm {
     storm
 }
 
-/// Compares with the resident memory and the count of cancels that there once were.
+/// Compares with an earlier resident memory and count of cancels.
 fn assert_growth((before_bytes, before_count): (u64, u64)) {
     let grown_bytes = resident_bytes().saturating_sub(before_bytes);
     let count = metrics().cancels - before_count;
@@ -169,7 +169,7 @@ fn assert_growth((before_bytes, before_count): (u64, u64)) {
     assert!(grown_bytes <= max_bytes, "{grown_bytes} bytes, not {max_bytes}, in {count} cancels");
 }
 
-/// Sends until there is no room, of which the kernel leaves as little as it can.
+/// Sends until there is no room, with the smallest send buffer.
 fn fill(socket: SockRef<'_>) {
     socket.set_send_buffer_size(1).expect("an option"); // the kernel makes it its minimum
     let filler = [0; 16 * 1024];
@@ -190,7 +190,7 @@ impl Storm {
         self.cancels.iter().map(|&count| count.min(self.cancels_min)).sum()
     }
 
-    /// One wave: many victims begin something, and end in another order. Returns their peers.
+    /// One wave: many victims start operations, and end in another order. Returns their peers.
     async fn wave(&mut self) -> Vec<Peer> {
         let missing: Vec<Kind> = KINDS.into_iter().filter(|&kind| self.is_missing(kind)).collect();
         let mut victims = Vec::new();
@@ -245,7 +245,7 @@ impl Storm {
         (Victim::Listener(listener), None)
     }
 
-    /// A connect: mostly one that is not answered.
+    /// A connect, mostly one without an answer.
     async fn connect(&mut self) -> (Victim, Option<Peer>) {
         let addr = match self.one_in(8) {
             true => self.answering.local_addr().expect("an address"),
@@ -276,8 +276,8 @@ impl Storm {
         (Victim::Watch(watch), Some(peer))
     }
 
-    /// Ends a victim in one of the ways there are, often when the answer is on its way. Counts
-    /// the cancels that this has sent to the driver.
+    /// Ends a victim in a random way, often when the completion is due. Counts the cancels that it
+    /// causes.
     fn end(&mut self, victim: Victim, peer: Option<Peer>) -> Option<Peer> {
         let before = metrics().cancels;
         let (kind, peer) = match victim {
@@ -332,7 +332,7 @@ impl Storm {
             0 => drop(stream),
             1 => stream.abort(),
             2 => {
-                // Polled once and dropped: it goes on by itself.
+                // Polled once and dropped: it goes on in the background.
                 let mut close = pin!(stream.close());
                 let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
                 let _ = close.as_mut().poll(&mut cx);
@@ -345,7 +345,7 @@ impl Storm {
         }
     }
 
-    /// Looks at what is left of the victims' connections, and closes it.
+    /// Checks the peers of the victims, and closes them.
     fn bury(&self, peers: Vec<Peer>) {
         for mut peer in &peers {
             // The end or a reset; a connection that is kept open would hang here.
@@ -355,8 +355,7 @@ impl Storm {
         while self.answering.accept().is_ok() {}
     }
 
-    /// Readers that take nothing for a while, so that their receives are cancelled, and that then
-    /// get every byte.
+    /// Readers that pause, so that their receives are cancelled, and that then get every byte.
     async fn slow_readers(&mut self) {
         let before = metrics().cancels;
         for identity in 0..4 {

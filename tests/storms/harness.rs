@@ -1,4 +1,4 @@
-//! How a storm is run: on which drivers, with which seeds, for how long, and what is left after it.
+//! The run of a storm: drivers, seeds, limits, and the checks after it.
 
 use std::panic::resume_unwind;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use ringloop::{Builder, DriverChoice, Handle, Metrics, Runtime};
 
 use crate::common::{LIMIT, open_fds, serial, within};
 
-/// Cancels of the cancel storm, if nothing else is asked for.
+/// The default number of cancels of the cancel storm.
 const CANCELS: u64 = 100_000;
 
-/// Cancels for which a storm may take as long as an ordinary test.
+/// The number of cancels of a storm that has the time limit of an ordinary test.
 const CANCELS_PER_LIMIT: u64 = 50_000;
 
-/// How long a dropped stream may send: without a limit, as the peers read when the dice say so.
+/// The linger of dropped streams: without a limit, as the peers read at random times.
 const LINGER: Duration = Duration::from_secs(3600);
 
-/// Turns of a loop that has one timer to wait for: a few for late completions, one for the timer,
-/// one for the clock's last nanosecond.
+/// The turns of a loop that waits for one timer: a few for late completions, one for the timer, one
+/// for the clock's last nanosecond.
 const IDLE_TURNS_MAX: u64 = 8;
 
 /// A number from the environment.
@@ -28,12 +28,12 @@ fn from_env<T: FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
 }
 
-/// `size`, on a machine of the size that `RINGLOOP_TEST_SCALE` says. At least 1.
+/// `size` divided by `RINGLOOP_TEST_SCALE`. At least 1.
 pub(crate) fn scaled(size: u64) -> u64 {
     (size / u64::from(scale())).max(1)
 }
 
-/// How many cancels a storm of them has in total.
+/// The number of cancels of a cancel storm.
 pub(crate) fn cancels_total() -> u64 {
     scaled(from_env("RINGLOOP_STORM").unwrap_or(CANCELS))
 }
@@ -44,8 +44,8 @@ fn scale() -> u32 {
 
 /// Runs `storm` on each driver and with each seed. It gets builders that are set to the driver.
 ///
-/// Each run has a thread whose name says which it is, so that both a failure and a hang tell.
-/// After it the process has the descriptors that it had before.
+/// Each run has a thread with its name, which a failure and a hang print. After it the process has
+/// the descriptors that it had before.
 pub(crate) fn on_each_driver(
     name: &str,
     seeds: &[u64],
@@ -73,7 +73,7 @@ pub(crate) fn on_each_driver(
     }
 }
 
-/// What `RINGLOOP_DRIVER` says, or every driver.
+/// The driver of `RINGLOOP_DRIVER`, or every driver.
 fn choices() -> Vec<DriverChoice> {
     match std::env::var("RINGLOOP_DRIVER").as_deref() {
         Ok("uring") => vec![DriverChoice::Uring],
@@ -82,7 +82,7 @@ fn choices() -> Vec<DriverChoice> {
     }
 }
 
-/// How long one storm may take. Far more than it needs on a busy machine.
+/// The time limit of one storm. Far more than it needs on a busy machine.
 fn limit() -> Duration {
     let limits_count = 2 + cancels_total() / CANCELS_PER_LIMIT;
     LIMIT * scale() * u32::try_from(limits_count).expect("a size")
@@ -96,8 +96,8 @@ fn in_thread(name: &str, f: impl FnOnce() + Send) {
     });
 }
 
-/// Nothing is in flight, held or owed, no operation was completed by mistake, and the loop has not
-/// spun.
+/// Checks that no operation, buffer or report remains, that no completion was stale, and that the
+/// loop has not spun.
 #[track_caller]
 pub(crate) fn assert_quiet(metrics: &Metrics) {
     let left = (metrics.in_flight, metrics.timers, metrics.closing_streams, metrics.buffers_held);
@@ -107,7 +107,7 @@ pub(crate) fn assert_quiet(metrics: &Metrics) {
     assert!(metrics.cancels_missed <= metrics.cancels, "{metrics:?}");
 }
 
-/// A loop with nothing to do sleeps: while a timer of this long runs, it turns a few times at most.
+/// Checks that an idle loop sleeps: it turns at most a few times while a timer runs.
 pub(crate) async fn assert_sleeps() {
     let turns = || Handle::current().metrics().turns;
     let before = turns();

@@ -1,5 +1,5 @@
-//! A bit of everything at once: connections that are made, accepted, echo and end; timers; reads
-//! that are given up; operations that are cancelled.
+//! A mixed load: connections that are made, accepted, echo and end; timers; reads that are dropped;
+//! operations that are cancelled.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,11 +27,11 @@ const MESSAGES: u64 = 12;
 const LEN_MAX: u64 = 1500;
 const CANCELS: u64 = 150;
 
-/// What the load was, in numbers.
+/// The counts of the load.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tally {
     pub(crate) messages: u64,
-    /// What `recv` has returned, ends included.
+    /// The number of results of `recv`, with ends.
     pub(crate) chunks: u64,
     pub(crate) streams: u64,
     pub(crate) timers: u64,
@@ -46,7 +46,7 @@ impl fmt::Display for Tally {
 
 type Shared = Rc<RefCell<Tally>>;
 
-/// Runs the load on the current loop, which then has nothing in flight and sleeps.
+/// Runs the load on the current loop, which then has no operation in flight and sleeps.
 pub(crate) async fn mixed(seed: u64) -> Tally {
     let (full_addr, _full) = unanswering_addr();
     let tally = Shared::default();
@@ -80,7 +80,7 @@ async fn serve(listener: TcpListener, count: u64, tally: Shared) {
     }
 }
 
-/// Sends back what comes. Every read is given up once, which must lose nothing.
+/// Sends received bytes back. Every read is dropped once, which must lose no byte.
 async fn echo(mut stream: TcpStream, tally: Shared) {
     stream.set_nodelay(true).expect("an option");
     tally.borrow_mut().streams += 1;
@@ -150,7 +150,7 @@ async fn pause(dice: &mut Dice, tally: &Shared) {
     sleep(Duration::from_micros(dice.roll(500))).await;
 }
 
-/// Begins something and gives it up, again and again.
+/// Starts operations and drops them, repeatedly.
 async fn cancel(full_addr: SocketAddr, mut dice: Dice, tally: Shared) {
     for _ in 0..scaled(CANCELS) {
         match dice.roll(3) {

@@ -1,4 +1,4 @@
-//! Connections that come and go under the same few descriptor numbers.
+//! Short connections that reuse a few descriptor numbers.
 //!
 //! Each connection has one end on the loop and one that is an ordinary non-blocking socket. Both
 //! directions carry tapes of their own, so a byte that moves from one connection to another, or
@@ -23,8 +23,8 @@ use crate::tape::Tape;
 const CONNECTIONS: usize = 48;
 const STEPS: u64 = 40_000;
 
-/// A number that is taken again within so many turns is taken while the loop may still have news
-/// for its former owner.
+/// The number of turns within which the loop may still have completions for the former owner of a
+/// number.
 const SOON_TURNS: u64 = 3;
 
 /// One direction of a connection: what was sent, and what has arrived.
@@ -42,17 +42,17 @@ struct Connection {
     inward: Direction,
 }
 
-/// What is left of a connection whose end on the loop was dropped: the peer, which still reads.
+/// The peer of a connection whose end on the loop was dropped. It still reads.
 struct Remains {
     theirs: Socket,
     outward: Direction,
-    /// Whether every byte has to arrive, and then the end.
+    /// Whether every byte must arrive, and then the end.
     is_owed_all: bool,
 }
 
 #[derive(Default)]
 struct Numbers {
-    /// In which turn the last owner of a number was ended.
+    /// The turn in which the last owner of a number was ended.
     ended_at: BTreeMap<RawFd, u64>,
     opened: u64,
     reused: u64,
@@ -140,7 +140,7 @@ impl Storm {
         self.remains.extend(former.end(&mut self.dice));
         let mut next = self.open();
         if self.dice.roll(2) == 0 {
-            next.receive().await; // the former one's is perhaps still in flight
+            next.receive().await; // that of the former owner may still be in flight
         }
         self.connections.push(next);
     }
@@ -156,7 +156,7 @@ impl Storm {
                 (OwnedFd::from(ours).into(), OwnedFd::from(theirs).into())
             }
         };
-        // The loop gets the number that it has had before.
+        // The loop gets the number that it had before.
         if self.numbers.ended_at.contains_key(&theirs.as_raw_fd()) {
             std::mem::swap(&mut ours, &mut theirs);
         }
@@ -211,7 +211,7 @@ impl Connection {
         self.inward.sent.rewind(bytes.len() - count);
     }
 
-    /// Takes what has come, or leaves a receive armed.
+    /// Takes received bytes, or leaves a receive armed.
     async fn receive(&mut self) {
         let early = poll_once(pin!(self.ours.recv())).await;
         if let Poll::Ready(bytes) = early {
@@ -221,14 +221,14 @@ impl Connection {
         }
     }
 
-    /// Ends it in one of the ways there are.
+    /// Ends it in a random way.
     fn end(self, dice: &mut Dice) -> Option<Remains> {
         let Connection { ours, theirs, outward, inward } = self;
-        let mut is_owed_all = inward.is_level(); // or unread bytes reset the connection
+        let mut is_owed_all = inward.is_level(); // otherwise unread bytes reset the connection
         match dice.roll(6) {
             0 | 1 => drop(ours),
             2 => {
-                // Polled once and dropped: it goes on by itself.
+                // Polled once and dropped: it goes on in the background.
                 let close = pin!(ours.close());
                 let _ = close.poll(&mut Context::from_waker(Waker::noop()));
             }
@@ -250,7 +250,7 @@ impl Connection {
         Some(Remains { theirs, outward, is_owed_all })
     }
 
-    /// Reads what is on its way in both directions, to the last byte, then the end.
+    /// Reads the bytes in transit in both directions, to the last one, then the end.
     async fn finish(mut self) {
         while !self.inward.is_level() {
             let bytes = self.ours.recv().await.expect("a peer that lives");
@@ -266,7 +266,7 @@ impl Connection {
 }
 
 impl Remains {
-    /// Reads on. At the end, checks that nothing is missing which was owed.
+    /// Reads on. At the end, checks that no expected byte is missing.
     fn has_ended(&mut self) -> bool {
         loop {
             match receive(&self.theirs, &mut self.outward.received) {

@@ -1,4 +1,4 @@
-//! Bytes that say whose they are and where they belong.
+//! Bytes that encode their connection and their position.
 //!
 //! A tape is an endless stream of bytes made of its identity and the position. Each word of eight
 //! bytes is a hash of both, so bytes of another tape, or of another place of this one, are not
@@ -6,7 +6,7 @@
 
 use crate::common::Dice;
 
-/// One reel of a tape: who plays it, and how far it is.
+/// A position on a tape.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape {
     identity: u64,
@@ -25,7 +25,7 @@ impl Tape {
         bytes
     }
 
-    /// Takes back the last `len` bytes, which went nowhere.
+    /// Takes back the last `len` bytes, which were not sent.
     pub(crate) fn rewind(&mut self, len: usize) {
         self.position -= len as u64;
     }
@@ -53,7 +53,7 @@ impl Tape {
         words.skip(skipped).take(len).collect()
     }
 
-    /// The finaliser of SplitMix64, which spreads every bit of its input over all of its output.
+    /// The finaliser of SplitMix64, which mixes every bit of its input into all bits of its output.
     fn word(&self, index: u64) -> u64 {
         let seed = self.identity.wrapping_mul(0xD134_2543_DE82_EF95);
         let mut word = seed ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15);

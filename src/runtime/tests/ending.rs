@@ -1,4 +1,4 @@
-//! Futures that are still polled after their loop has ended, on a kernel that does not let go.
+//! Futures that are polled after their loop has ended, with a kernel that does not end operations.
 
 use std::future::Future;
 use std::io;
@@ -24,7 +24,7 @@ impl Wake for Woken {
     }
 }
 
-/// A future and the waker it was polled with last.
+/// A future and the waker of its last poll.
 struct Waiting {
     name: &'static str,
     future: Pin<Box<dyn Future<Output = io::Result<()>>>>,
@@ -48,13 +48,13 @@ impl Waiting {
     }
 }
 
-/// Goal: what waits for an operation that the kernel never lets go of is woken when the loop has
-/// ended without it, and fails.
+/// Goal: a future that waits for an operation that the kernel does not end is woken when the loop
+/// has ended, and fails.
 ///
 /// Method: one operation of each kind; cancels are ignored; drop the runtime, then poll.
 ///
-/// Kills: an undrained end that leaks the operations and leaves those who wait for them waiting; a
-/// `close` that waits for a descriptor that stays open.
+/// Kills: an undrained end that leaks the operations and does not wake their waiters; a `close`
+/// that waits for a descriptor that stays open.
 #[test]
 fn an_undrained_end_wakes_what_waits() {
     let (script, runtime, _reports) = scripted();
@@ -98,8 +98,7 @@ fn an_undrained_end_wakes_what_waits() {
     drop(peers);
 }
 
-/// Goal: an accept that the end of the loop meets with a shortage fails, and does not wait for a
-/// retry.
+/// Goal: an accept that has a shortage at the end of the loop fails, and does not wait for a retry.
 /// Method: the cancel is ignored and the accept answered by `EMFILE` while the loop drains.
 /// Kills: a rest whose timer is set on a loop that has ended.
 #[test]

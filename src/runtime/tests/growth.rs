@@ -1,11 +1,11 @@
-//! How costs grow with the number of idle operations, on a scripted ring.
+//! Growth of costs with the number of idle operations, on a scripted ring.
 //!
 //! `RINGLOOP_GROWTH=1000000 cargo test --release -p ringloop --lib growth -- --nocapture` prints
 //! the table for 10³, 10⁴, 10⁵ and 10⁶ operations; without the variable the sizes are smaller.
-//! Counts (entries, looks, answers) decide, times are printed. `benches/growth` has the same for
-//! real descriptors, of which a process has too few for such sizes. This half lives here because a
-//! bench is linked to a library without test code: the scripted ring would have to become part of
-//! every build, behind a hidden function.
+//! Counts (entries, checks, completions) must keep their bounds; times are printed.
+//! `benches/growth` has the same for real descriptors, of which a process has too few for such
+//! sizes. This part is here because a bench is linked to a library without test code: the scripted
+//! ring would have to be part of every build, behind a hidden function.
 
 #[path = "../../../benches/growth/table.rs"]
 mod table;
@@ -29,21 +29,22 @@ const SIZES: [u64; 3] = [1_000, 3_000, 10_000];
 /// As by default.
 const SUBMISSION_ENTRIES: u32 = 256;
 
-/// What one cancel or close may push: the request to end an operation, and the next receive.
+/// The limit of pushes of one cancel or close: the request to end an operation, and the next
+/// receive.
 const ENTRIES_MAX: f64 = 2.0;
 
-/// What the end of a loop may push beside a cancel for each operation.
+/// The limit of pushes of the end of a loop beside a cancel for each operation.
 const ENTRIES_OF_DRIVER: u64 = 8;
 
-/// A look of the watchdog covers a share of the operations, within these bounds.
+/// The bounds of the number of operations of one check of the watchdog.
 const LOOKS_PER_PASS: u64 = 32;
 const LOOKS_MIN: u64 = 256;
 const LOOKS_MAX: u64 = 4096;
 
-/// How often each thing is done and measured.
+/// The number of times that each cost is measured.
 const REPEATS: u64 = 64;
 
-/// An owner of any number of operations, which counts what it is asked.
+/// An owner of any number of operations, which counts its calls.
 struct Idle {
     fd: UnixStream,
     answers: Cell<u64>,
@@ -67,7 +68,7 @@ impl Owner for Idle {
     fn prepare(self: Rc<Self>) {}
 }
 
-/// A loop with `n` idle operations, and the other end of what they read from.
+/// A loop with `n` idle operations, and the peer of their descriptor.
 struct Rig {
     script: Script,
     runtime: Runtime,
@@ -167,7 +168,7 @@ fn timed(f: impl FnOnce()) -> f64 {
 /// A stream whose descriptor the program has never had.
 async fn connected(script: &Script) -> (TcpStream, UnixStream) {
     let connecting = crate::spawn(TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, 9)));
-    // Not by a search: that would leave a cold cache.
+    // Not by a search, which would leave a cold cache.
     let is_connect = |op: &Submitted| op.request.op_kind() == OpKind::Connect;
     let connect = loop {
         match script.newest().filter(is_connect) {
@@ -256,7 +257,7 @@ fn measure_withdrawing(table: &mut Table, n: u64) {
     table.add(("cancels of all that wait", "answers", Growth::Linear), n, cost);
 }
 
-/// Costs of one timer of `n`, the best of three runs. What is counted is what has been done.
+/// The costs of one timer of `n`, the best of three runs.
 fn measure_timers(table: &mut Table, n: u64) {
     let runs = [(); 3].map(|()| timers_ns(n));
     for (place, name) in ["a timer set", "a timer removed", "a timer expired"].iter().enumerate() {
@@ -265,8 +266,8 @@ fn measure_timers(table: &mut Table, n: u64) {
     }
 }
 
-/// Sets `n` timers in a scattered order, removes half of them, and lets the others expire. What
-/// each timer takes.
+/// Sets `n` timers in a scattered order, removes half of them, and lets the others expire. Returns
+/// the time per timer.
 fn timers_ns(n: u64) -> [f64; 3] {
     let (script, runtime, _reports) = scripted();
     let reactor = &runtime.core.reactor;
@@ -295,14 +296,15 @@ fn timers_ns(n: u64) -> [f64; 3] {
     [set_ns / n as f64, removed_ns / removed, expired_ns / expired]
 }
 
-/// Goal: what is idle costs nothing: a turn, a cancel, a close and a look of the watchdog do as
-/// much with a million operations in flight as with a thousand, and the end of the loop does so
-/// much for each.
+/// Goal: idle operations cost nothing: a turn, a cancel, a close and a check of the watchdog do the
+/// same work with a million operations in flight as with a thousand, and the end of the loop the
+/// same for each.
 ///
-/// Method: count entries, looks and answers at three sizes or more; the exponent by least squares.
+/// Method: count entries, checks and completions at three sizes or more; the exponent by least
+/// squares.
 ///
-/// Kills: a watchdog that looks at everything; a teardown that sends every cancel again and again;
-/// a cancel or a close that asks twice.
+/// Kills: a watchdog that checks all operations; a teardown that repeats every cancel; a cancel or
+/// a close that submits twice.
 #[test]
 fn idle_operations_cost_nothing() {
     let largest = std::env::var("RINGLOOP_GROWTH").ok();

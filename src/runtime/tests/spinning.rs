@@ -11,7 +11,7 @@ use crate::sys::errno;
 use crate::task::yield_now;
 use crate::time::sleep;
 
-/// Goal: a wait that always returns with nothing costs no core, and is counted (H78).
+/// Goal: waits that return without events do not use a whole core, and are counted (H78).
 /// Method: 1 100 interrupted sleeps, then the timer. Kills: the guard; a guard that counts turns
 /// with progress.
 #[test]
@@ -31,10 +31,10 @@ fn spinning_is_slowed_down_and_counted() {
     });
 }
 
-/// Goal: an operation that fails at once and is asked for again, without a wake, is a spin.
-/// Method: an accept that is answered by `ECONNABORTED` in each turn, and a send by `EINTR`, which
-/// is asked for in the next turn; 1 100 times each. Kills: any answer counts as progress; fewer
-/// operations after an answer than before it count, although the next turn asks again.
+/// Goal: an operation that fails at once and is submitted again, without a wake, is a spin. Method:
+/// an accept that completes with `ECONNABORTED` in each turn, and a send with `EINTR`, which is
+/// submitted again in the next turn; 1 100 times each. Kills: every completion counts as progress;
+/// fewer operations after a completion count, although the next turn submits again.
 #[test]
 fn an_operation_that_fails_again_and_again_is_a_spin() {
     for op_kind in [OpKind::Accept, OpKind::Send] {
@@ -68,9 +68,9 @@ fn an_operation_that_fails_again_and_again_is_a_spin() {
     }
 }
 
-/// Goal: turns that only send what a dropped stream has left, or only end operations, are no spin.
-/// Method: 3 000 sends of one byte each; then 3 000 dropped readers whose cancels are answered by
-/// one completion a turn. Kills: counting polls and timers only; counting bytes only.
+/// Goal: turns that only send bytes of a dropped stream, or only end operations, are not a spin.
+/// Method: 3 000 sends of one byte each; then 3 000 dropped readers whose cancels complete one per
+/// turn. Kills: counting polls and timers only; counting bytes only.
 #[test]
 fn lingering_and_closing_are_no_spin() {
     const TURNS: usize = 3_000;
@@ -109,7 +109,7 @@ fn lingering_and_closing_are_no_spin() {
     });
 }
 
-/// Goal: spurious wakes that are far apart are no spin, however many come in a row.
+/// Goal: spurious wakes that are far apart are not a spin, for any number in a row.
 /// Method: 3 000 sleeps that the wake fd ends for another thread, 1 ms of virtual time apart.
 /// Kills: counting turns without looking at the clock.
 #[test]
