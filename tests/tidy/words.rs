@@ -77,16 +77,12 @@ const NAMES: &[(&str, &str, &str)] = &[
 /// Files that still have such words.
 const EXCEPTIONS: &[&str] = &[
     "loadtest/src/analysis/",
-    "loadtest/src/cli/",
     "loadtest/src/doctor/",
     "loadtest/src/measure/",
-    "loadtest/src/net/",
-    "loadtest/src/plan/",
     "loadtest/src/report/",
     "loadtest/src/run/",
     "loadtest/src/series/",
     "loadtest/src/serve/",
-    "loadtest/src/worker/",
     "loadtest/tests/it/",
 ];
 

@@ -1,4 +1,4 @@
-//! Reaching the target, from an address of our choice if there is one, with a socket set as wanted.
+//! Connects to the target: source address, socket options, TLS handshake.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,20 +18,20 @@ use crate::net::tls::Connection;
 use crate::net::tls_config::Tls;
 use crate::plan::load::SocketOptions;
 
-/// A connection, and how long it took to get it.
+/// An open connection, and how long it took to open it.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) connection: Connection,
     pub(crate) timings: ConnectTimings,
 }
 
-/// How long it took until a connection was open.
+/// How long the steps to an open connection took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectTimings {
     pub(crate) connect: Duration,
-    /// The handshake of TLS, after the connect.
+    /// The TLS handshake, after the connect.
     pub(crate) tls: Option<Duration>,
-    /// Of the protocol, if it has one; after both.
+    /// The handshake of the protocol, if it has one, after both.
     pub(crate) handshake: Option<Duration>,
 }
 
@@ -80,7 +80,7 @@ async fn connect_stream(
         _ => timeout(limit, connect_as(addr, source, options)).await??,
     };
     if options.nodelay {
-        // Delayed acknowledgements and Nagle's algorithm together make 40 ms that no server spent.
+        // Delayed acknowledgements and Nagle's algorithm together add 40 ms that no server causes.
         stream.set_nodelay(true)?;
     }
     Ok(Stream::Tcp(stream))
@@ -93,7 +93,7 @@ async fn connect_as(
 ) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // Before the connect, which is where the window's scale is agreed on.
+    // Before the connect, in which the window scale is negotiated.
     if let Some(rcvbuf) = options.rcvbuf {
         socket.set_recv_buffer_size(rcvbuf as usize)?;
     }
@@ -126,13 +126,14 @@ mod tests {
 
     use super::*;
 
-    /// Goal: a socket is set as the command line says, whether or not it has an address of our choice.
+    /// Goal: a socket has the options of the command line, with and without a source address.
     ///
-    /// Method: each option, with and without a source; ask the kernel, which doubles what it is given.
+    /// Method: each option, with and without a source; the sizes from the kernel, which doubles
+    /// them.
     ///
     /// Kills: an option that is dropped, or set on the other buffer; options that need a source.
     #[test]
-    fn sockets_are_set_as_wanted() {
+    fn sockets_have_the_options_of_the_command_line() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = Address::Tcp(listener.local_addr().unwrap());
         let none = SocketOptions { nodelay: false, rcvbuf: None, sndbuf: None };

@@ -1,7 +1,7 @@
-//! A connection or a listener, over TCP or a Unix socket.
+//! Streams and listeners over TCP or a Unix socket.
 //!
-//! Both make the same promises; what one of them has alone is dealt with where a connection is
-//! made ([`Listener::accept`], `worker::connect`).
+//! Both kinds behave alike. What only one of them has is handled where a connection is made
+//! ([`Listener::accept`], `net::connect`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub(crate) enum Stream {
     Unix(UnixStream),
 }
 
-/// The same call of either.
+/// The same call on either kind.
 macro_rules! either {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {
@@ -56,7 +56,7 @@ impl Stream {
         either!(self, stream => stream.split())
     }
 
-    /// Our end; that of a Unix socket has no name.
+    /// The local address. A Unix socket has none here.
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.local_addr().ok(),
@@ -68,7 +68,7 @@ impl Stream {
         either!(self, stream => stream.close().await)
     }
 
-    /// Resets the connection. A Unix socket knows no reset: it closes.
+    /// Resets the connection. A Unix socket has no reset and closes.
     pub(crate) fn abort(self) {
         either!(self, stream => stream.abort());
     }
@@ -85,8 +85,8 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let stream = listener.accept().await?;
-                // A message waits for nobody's acknowledgement. Where that cannot be set the peer
-                // is gone already, and the first read will say so.
+                // Messages must not wait for acknowledgements. If this fails, the peer is gone and
+                // the first read fails.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
@@ -94,7 +94,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, given where it was asked to.
+    /// The address of the listener, which was asked to listen at `asked`.
     pub(crate) fn address(&self, asked: &Address) -> io::Result<Address> {
         match self {
             Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),

@@ -1,7 +1,7 @@
-//! TLS, between the protocol and the stream: what arrives becomes plain bytes, what is sent becomes
-//! records. Neither side notices, and a connection without TLS passes through untouched.
+//! TLS between the protocol and the stream: received records become plain bytes, and sent messages
+//! become records. Without TLS, bytes pass through unchanged.
 //!
-//! rustls does the work and no I/O: it is given bytes and gives bytes back.
+//! rustls performs no I/O: it takes bytes and returns bytes.
 //!
 //! ```text
 //! protocol ── message ──▶ Writer ── records ──▶ WriteHalf
@@ -9,8 +9,8 @@
 //! protocol ◀─── bytes ─── Reader ◀── records ── ReadHalf
 //! ```
 //!
-//! What a record from the peer wants answered (an update of its keys) leaves with the next message.
-//! The end of the stream is the end, whether or not the peer has announced it: many servers do not.
+//! The answer to a record of the peer (an update of its keys) is sent with the next message. The
+//! end of the stream counts as an orderly end even without a close notify, which many servers omit.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -34,7 +34,7 @@ use crate::net::tls_config::Tls;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
-    /// In a box: it has a kilobyte or more, and most connections have none.
+    /// Boxed: a session has a kilobyte or more, and most connections have none.
     session: Option<Box<Session>>,
 }
 
@@ -43,7 +43,7 @@ impl Connection {
         Connection { stream, session: None }
     }
 
-    /// Shakes hands.
+    /// Performs the TLS handshake.
     pub(crate) async fn secure(mut stream: Stream, tls: &Tls) -> Result<Connection, Failure> {
         let failed = |error: &Error| failure(Stage::Tls, error);
         let mut session = Box::new(Session::new(tls.connection().map_err(|error| failed(&error))?));
@@ -61,14 +61,14 @@ impl Connection {
                 return Err(Failure::of(Stage::Tls, Class::Eof));
             }
             if let Err(error) = session.open(&bytes) {
-                // The peer is told why; whether it hears that is its own matter.
+                // Sends the alert with the reason. The failure is the same if this fails.
                 let _ = stream.send(session.records()).await;
                 return Err(failed(&error));
             }
         }
     }
 
-    /// Version and cipher suite, of TLS.
+    /// Version and cipher suite of TLS.
     pub(crate) fn suite(&self) -> Option<String> {
         let connection = self.session.as_ref()?.connection.borrow();
         let version = connection.protocol_version()?.as_str()?;
@@ -89,12 +89,12 @@ impl Connection {
         )
     }
 
-    /// Sends what is queued, and the end.
+    /// Sends what is queued and a close notify, and closes the connection.
     pub(crate) async fn close(self) -> io::Result<()> {
         let Connection { mut stream, session } = self;
         if let Some(session) = session {
             session.connection.borrow_mut().send_close_notify();
-            // Queued at once or not at all: a peer that has stopped reading must not hold us up.
+            // Polled once: a peer that does not read must not delay the close.
             let mut sending = pin!(stream.send(session.records()));
             poll_fn(|cx| Poll::Ready(_ = sending.as_mut().poll(cx))).await;
         }
@@ -110,12 +110,12 @@ impl Connection {
 pub(crate) struct TlsReader<'a> {
     half: ReadHalf<'a>,
     session: Option<&'a Session>,
-    /// What the last call has handed out.
+    /// The bytes that the last call has returned.
     clear: Vec<u8>,
 }
 
 impl TlsReader<'_> {
-    /// The next bytes of the peer's; none at the end of the stream.
+    /// The next bytes of the peer. Empty at the end of the stream.
     pub(crate) async fn recv(&mut self) -> Result<Received<'_>, Failure> {
         let failed = |error: io::Error| Failure::from_io(Stage::Recv, &error);
         let Some(session) = self.session else {
@@ -138,7 +138,7 @@ impl TlsReader<'_> {
     }
 }
 
-/// Bytes from the peer, as they came or out of their records.
+/// Bytes from the peer: as received, or decrypted.
 pub(crate) enum Received<'a> {
     Raw(RecvBuf),
     Clear(&'a [u8]),
@@ -155,7 +155,8 @@ impl Deref for Received<'_> {
     }
 }
 
-/// What of a long message is sent at a time. A piece that is cut counts as not sent at all.
+/// The length of the pieces in which a long message is sent. An incomplete piece counts as not
+/// sent.
 const PIECE_LEN: usize = 64 << 10;
 
 /// The sending half of a [`Connection`].
@@ -173,8 +174,8 @@ impl TlsWriter<'_> {
         sent.map_err(|error| Failure::from_io(Stage::Send, &error))
     }
 
-    /// Sends a message, and says how many bytes of it the kernel has taken: of a short one when it is queued,
-    /// as sockets have room for it; of a long one piece by piece.
+    /// Sends a message, and calls `took` with the number of bytes that the kernel has taken: for a
+    /// short message once, when it is queued, and for a long one after each piece.
     pub(crate) async fn send_counted(
         &mut self,
         message: Rc<[u8]>,
@@ -203,14 +204,14 @@ impl TlsWriter<'_> {
 #[derive(Debug)]
 struct Session {
     connection: RefCell<ClientConnection>,
-    /// What has been opened and not been taken.
+    /// Decrypted bytes that were not taken yet.
     clear: RefCell<Vec<u8>>,
     has_ended: Cell<bool>,
 }
 
 impl Session {
     fn new(mut connection: ClientConnection) -> Session {
-        // A message is sealed as a whole; its length is bounded by the options.
+        // A message is encrypted in one call. Its length is bounded by the options.
         connection.set_buffer_limit(None);
         Session {
             connection: RefCell::new(connection),
@@ -219,14 +220,14 @@ impl Session {
         }
     }
 
-    /// Records of `message`, behind what is to be sent besides.
+    /// The records of `message`, after those that are still to be sent.
     fn seal(&self, message: &[u8]) -> Vec<u8> {
         let written = self.connection.borrow_mut().writer().write_all(message);
         written.expect("no limit");
         self.records()
     }
 
-    /// What is to be sent.
+    /// The records that are to be sent.
     fn records(&self) -> Vec<u8> {
         let mut connection = self.connection.borrow_mut();
         let mut records = Vec::new();
@@ -236,21 +237,21 @@ impl Session {
         records
     }
 
-    /// Takes records in any cut.
+    /// Takes bytes of records, however they were cut.
     fn open(&self, mut records: &[u8]) -> Result<(), Error> {
         let mut connection = self.connection.borrow_mut();
         let mut clear = self.clear.borrow_mut();
         while !records.is_empty() {
-            // It refuses what is larger than any message of a handshake, and more when plain bytes
-            // lie there, which they do not.
+            // This fails for a message that is too large, and if plain bytes were not taken, which
+            // does not happen here.
             connection.read_tls(&mut records).map_err(|_| Error::PeerSentOversizedRecord)?;
             let state = connection.process_new_packets()?;
             let from = clear.len();
             clear.resize(from + state.plaintext_bytes_to_read(), 0);
-            connection.reader().read_exact(&mut clear[from..]).expect("as many as it said");
+            connection.reader().read_exact(&mut clear[from..]).expect("as many bytes as reported");
             self.has_ended.set(state.peer_has_closed());
             if state.peer_has_closed() {
-                break; // what follows is nobody's
+                break; // bytes after the close notify have no meaning
             }
         }
         Ok(())
@@ -260,7 +261,7 @@ impl Session {
         (self.clear.take(), self.has_ended.get())
     }
 
-    /// The memory of bytes that were used, for the next ones.
+    /// Returns the memory of used bytes for the next ones.
     fn give_back(&self, mut memory: Vec<u8>) {
         memory.clear();
         *self.clear.borrow_mut() = memory;
@@ -271,8 +272,7 @@ fn failure(stage: Stage, error: &Error) -> Failure {
     Failure::of_tls(stage, reason(error))
 }
 
-/// Why TLS has failed, in words of which there is a limited number: equal failures are counted
-/// together.
+/// The reason of a failure, one of a limited number of texts: equal failures are counted together.
 fn reason(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error),
@@ -283,8 +283,8 @@ fn reason(error: &Error) -> &'static str {
         Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
             "the target speaks an old version of TLS only"
         }
-        Error::PeerIncompatible(_) => "the target and we have nothing in common to speak",
-        Error::PeerMisbehaved(_) => "the target broke the rules of TLS",
+        Error::PeerIncompatible(_) => "the target supports no version or cipher suite of loadtest",
+        Error::PeerMisbehaved(_) => "the target violates the TLS protocol",
         Error::AlertReceived(alert) => of_alert(*alert),
         Error::NoApplicationProtocol => "the target does not speak http/1.1",
         Error::DecryptError => "a record could not be decrypted",
@@ -309,9 +309,9 @@ fn of_certificate(error: &CertificateError) -> &'static str {
         }
         CertificateError::Revoked => "certificate was revoked; see --insecure",
         CertificateError::BadSignature => "certificate with a wrong signature; see --insecure",
-        // `openssl req -x509` makes such: a certificate that vouches for itself.
+        // `openssl req -x509` makes such certificates, which are their own authority.
         CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
-            "certificate of an authority in place of a server's, as a self-signed one; see --insecure"
+            "self-signed certificate, or that of an authority; see --insecure"
         }
         _ => "certificate is not valid; see --insecure",
     }
@@ -319,12 +319,14 @@ fn of_certificate(error: &CertificateError) -> &'static str {
 
 fn of_alert(alert: AlertDescription) -> &'static str {
     match alert {
-        AlertDescription::HandshakeFailure => "the target said handshake_failure",
-        AlertDescription::ProtocolVersion => "the target said protocol_version",
-        AlertDescription::UnrecognisedName => "the target said unrecognized_name; see --sni",
-        AlertDescription::CertificateRequired => "the target wants a certificate of ours",
+        AlertDescription::HandshakeFailure => "the target sent the alert handshake_failure",
+        AlertDescription::ProtocolVersion => "the target sent the alert protocol_version",
+        AlertDescription::UnrecognisedName => {
+            "the target sent the alert unrecognized_name; see --sni"
+        }
+        AlertDescription::CertificateRequired => "the target requires a client certificate",
         AlertDescription::NoApplicationProtocol => "the target does not speak http/1.1",
-        AlertDescription::InternalError => "the target said internal_error",
+        AlertDescription::InternalError => "the target sent the alert internal_error",
         _ => "the target sent an alert",
     }
 }
@@ -340,7 +342,7 @@ mod tests {
     use super::*;
     use crate::net::tls_config::Trust;
 
-    /// A session and its peer, whose hands have been shaken.
+    /// A session and its peer after the handshake.
     fn pair() -> (Session, ServerConnection) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["a".to_owned()]).unwrap();
@@ -354,26 +356,26 @@ mod tests {
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         let mut server = ServerConnection::new(Arc::new(config)).unwrap();
-        let tls = Tls::new(&Trust::Anybody, "a", false).unwrap();
+        let tls = Tls::new(&Trust::All, "a", false).unwrap();
         let mut session = Session::new(tls.connection().unwrap());
         while session.connection.get_mut().is_handshaking() || server.is_handshaking() {
-            hear(&mut server, &session.records());
-            session.open(&say(&mut server)).unwrap();
+            server_recv(&mut server, &session.records());
+            session.open(&server_send(&mut server)).unwrap();
         }
         (session, server)
     }
 
-    fn hear(server: &mut ServerConnection, mut records: &[u8]) -> Vec<u8> {
-        let mut heard = Vec::new();
+    fn server_recv(server: &mut ServerConnection, mut records: &[u8]) -> Vec<u8> {
+        let mut received = Vec::new();
         while !records.is_empty() {
             server.read_tls(&mut records).unwrap();
             server.process_new_packets().unwrap();
-            let _ = server.reader().read_to_end(&mut heard); // would block at the end
+            let _ = server.reader().read_to_end(&mut received); // would block at the end
         }
-        heard
+        received
     }
 
-    fn say(server: &mut ServerConnection) -> Vec<u8> {
+    fn server_send(server: &mut ServerConnection) -> Vec<u8> {
         let mut records = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut records).unwrap();
@@ -381,15 +383,15 @@ mod tests {
         records
     }
 
-    /// Goal: plain bytes are whole and in order, wherever the records are cut, and the end that the
-    /// peer announces comes behind them.
+    /// Goal: plain bytes are complete and in order, however the records were cut, and the close
+    /// notify comes after them.
     ///
-    /// Method: several records and a notice of the end, in pieces of one byte, of a few, and at once.
+    /// Method: several records and a close notify, in pieces of one byte, of a few, and at once.
     ///
-    /// Kills: bytes of a record that is not complete; a record lost behind another; an end that
-    /// hides bytes.
+    /// Kills: bytes of an incomplete record; a record lost after another; an end before the last
+    /// bytes.
     #[test]
-    fn records_in_any_cut() {
+    fn plain_bytes_do_not_depend_on_how_records_were_cut() {
         let text: Vec<u8> = (0..50_000_u32).map(|at| (at % 251) as u8).collect();
         for piece_len in [1, 7, 1_500, usize::MAX] {
             let (session, mut server) = pair();
@@ -397,7 +399,7 @@ mod tests {
             server.writer().write_all(&text).unwrap();
             server.send_close_notify();
             let mut clear = Vec::new();
-            for piece in say(&mut server).chunks(piece_len) {
+            for piece in server_send(&mut server).chunks(piece_len) {
                 assert!(!session.has_ended.get(), "ended after {} bytes", clear.len());
                 session.open(piece).unwrap();
                 clear.append(&mut session.take_clear().0);
@@ -407,27 +409,27 @@ mod tests {
         }
     }
 
-    /// Goal: a message is sealed as a whole, however long, and the peer reads it as it was.
+    /// Goal: a message of any length is encrypted completely, and the peer reads the same bytes.
     ///
-    /// Method: lengths around a record's and far beyond rustls's own limit of what it buffers.
+    /// Method: lengths around that of a record, and far beyond the limit of rustls's buffer.
     ///
     /// Kills: a message cut at that limit; records that wait for the next message.
     #[test]
-    fn messages_of_any_length() {
+    fn messages_of_any_length_are_sealed_completely() {
         let (session, mut server) = pair();
         for len in [1, 16_384, 16_385, 1 << 20] {
             let message: Vec<u8> = (0..len).map(|at: usize| (at % 251) as u8).collect();
-            assert!(hear(&mut server, &session.seal(&message)) == message, "{len} bytes");
+            assert!(server_recv(&mut server, &session.seal(&message)) == message, "{len} bytes");
         }
     }
 
-    /// Goal: what is no TLS is a failure with a reason, whatever it is.
+    /// Goal: bytes that are not TLS are a failure with a reason.
     ///
-    /// Method: bytes of other protocols, of none, and our own first flight sent back.
+    /// Method: bytes of other protocols, of none, and the client's own first flight sent back.
     ///
-    /// Kills: a panic; a failure without words.
+    /// Kills: a panic; a failure without a reason.
     #[test]
-    fn what_is_no_tls() {
+    fn bytes_that_are_not_tls_are_a_failure_with_a_reason() {
         let tls = Tls::new(&Trust::WebRoots, "a", true).unwrap();
         let first = |tls: &Tls| {
             let session = Session::new(tls.connection().unwrap());

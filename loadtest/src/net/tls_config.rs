@@ -1,7 +1,7 @@
-//! What all TLS connections of a run share: whom they trust, and the name they ask for.
+//! The TLS settings of a run: trusted certificates and the name of the server.
 //!
-//! Every handshake is a full one: a session that is resumed costs the server a fraction of it, and
-//! a run that opens connections again would measure a mixture of both.
+//! Every handshake is a full one. A resumed session costs the server a fraction of it, and a run
+//! that reconnects would measure a mixture of both.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,15 +18,15 @@ use rustls::{
 
 use crate::base::exit::{Error, Exit};
 
-/// Whose certificates are taken.
+/// Which certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Of the authorities that browsers trust; built in.
+    /// Those of the built-in authorities, which browsers trust.
     WebRoots,
-    /// Of the authorities in a PEM file, and of no others.
+    /// Those of the authorities in a PEM file only.
     File(PathBuf),
-    /// Of everybody (`--insecure`).
-    Anybody,
+    /// All (`--insecure`).
+    All,
 }
 
 impl fmt::Display for Trust {
@@ -34,7 +34,7 @@ impl fmt::Display for Trust {
         match self {
             Trust::WebRoots => f.write_str("certificate verified by the built-in authorities"),
             Trust::File(file) => write!(f, "certificate verified by {}", file.display()),
-            Trust::Anybody => f.write_str("certificate not verified (--insecure)"),
+            Trust::All => f.write_str("certificate not verified (--insecure)"),
         }
     }
 }
@@ -49,7 +49,7 @@ pub(crate) struct Tls {
 impl Tls {
     pub(crate) fn new(trust: &Trust, name: &str, is_http: bool) -> Result<Tls, Error> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-            Error::new(Exit::Usage, format!("'{name}' is no name that a certificate can have"))
+            Error::new(Exit::Usage, format!("'{name}' cannot be the name in a certificate"))
         })?;
         let provider = Arc::new(crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -60,9 +60,9 @@ impl Tls {
                 roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
             }),
             Trust::File(file) => builder.with_root_certificates(read_roots(file)?),
-            Trust::Anybody => builder
+            Trust::All => builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(TrustAnybody { provider })),
+                .with_custom_certificate_verifier(Arc::new(AcceptAll { provider })),
         };
         let mut config = builder.with_no_client_auth();
         config.resumption = Resumption::disabled();
@@ -72,12 +72,12 @@ impl Tls {
         Ok(Tls { config: Arc::new(config), name, trust: trust.clone() })
     }
 
-    /// The client's side of one connection, before the handshake.
+    /// The client side of one connection, before the handshake.
     pub(crate) fn connection(&self) -> Result<ClientConnection, rustls::Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
     }
 
-    /// The name that is asked for.
+    /// The name of the server (SNI), which its certificate must have.
     pub(crate) fn name(&self) -> String {
         self.name.to_str().into_owned()
     }
@@ -97,18 +97,18 @@ fn read_roots(file: &PathBuf) -> Result<RootCertStore, Error> {
         roots.add(certificate).map_err(|error| failed(&error))?;
     }
     match roots.is_empty() {
-        true => Err(failed(&"there is none in it")),
+        true => Err(failed(&"the file has none")),
         false => Ok(roots),
     }
 }
 
-/// Takes every certificate. That the peer has its key is checked all the same.
+/// Accepts every certificate. The peer must still prove that it has the key.
 #[derive(Debug)]
-struct TrustAnybody {
+struct AcceptAll {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for TrustAnybody {
+impl ServerCertVerifier for AcceptAll {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -2,20 +2,20 @@
 
 use crate::plan::target_url::Url;
 
-/// Connections when a URL is given; somebody else's server is not to be flooded by default.
+/// Connections if a URL is given: a default must not flood a foreign server.
 pub(crate) const CONNECTIONS_TO_URL: u32 = 50;
 
-/// Connections of the canonical workload, to our own server.
+/// Connections to the built-in server, if no URL is given.
 pub(crate) const CONNECTIONS_TO_OWN_SERVER: u32 = 10_000;
 
-/// Connects in flight at a time by default.
+/// The most connects in flight.
 pub(crate) const CONNECTS_IN_FLIGHT_MAX: u32 = 256;
 
-/// An unpaced burst of thousands of connects overflows any accept queue, and the lost SYNs come back
-/// after 1 s and 3 s, looking like latency.
+/// Connects per second. A burst of thousands of connects overflows any accept queue, and the lost
+/// SYNs are sent again after 1 s and 3 s, which would look like latency.
 pub(crate) const CONNECT_RATE: u32 = 5_000;
 
-/// How many connections a run has.
+/// The number of connections of a run.
 pub(crate) fn connections(asked: Option<u32>, url: Option<&Url>) -> u32 {
     asked.unwrap_or(match url {
         Some(_) => CONNECTIONS_TO_URL,

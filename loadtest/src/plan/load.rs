@@ -1,4 +1,4 @@
-//! What load was asked for: closed or open loop, its rate over time, and pauses.
+//! The load of a run: closed or open loop, its rate over time, and pauses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,15 +12,15 @@ use crate::base::units;
 use crate::plan::schedule::arrivals::{Arrivals, Spacing};
 use crate::plan::schedule::rate::RateCurve;
 
-/// `--rate`: messages per second over all connections.
+/// Messages per second over all connections (`--rate`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rate {
     Constant(f64),
-    /// In a line from the first to the second, over the measured window.
+    /// Linear from the first to the second, over the measured window.
     Ramp(f64, f64),
 }
 
-/// `--stages`: in a line to each rate, over each time.
+/// A list of times and rates (`--stages`). The rate is linear to each one over its time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stages(pub(crate) Vec<(Duration, f64)>);
 
@@ -30,7 +30,7 @@ impl Stages {
     }
 }
 
-/// An open loop as it was asked for.
+/// The options of an open loop.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OpenLoop {
     pub(crate) rate: Option<Rate>,
@@ -42,7 +42,7 @@ pub(crate) struct OpenLoop {
 }
 
 impl OpenLoop {
-    /// The schedule. During the warm-up the rate is the one that the measured window begins with.
+    /// The schedule. During the warm-up the rate is that of the beginning of the measured window.
     pub(crate) fn load(&self, warmup: Duration, duration: Duration) -> OpenLoad {
         let start = match self.rate {
             Some(Rate::Constant(rate) | Rate::Ramp(rate, _)) => rate,
@@ -69,7 +69,7 @@ impl OpenLoop {
     }
 }
 
-/// As the report has it: `50 000/s`, `from 10/s to 500/s`, `stages 10s:100 1m:500`.
+/// The form of the report: `50 000/s`, `from 10/s to 500/s`, `stages 10s:100 1m:500`.
 impl fmt::Display for OpenLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rate {
@@ -131,19 +131,19 @@ impl FromStr for Stages {
     }
 }
 
-/// How long connections live, and what comes after them.
+/// How long connections last, and whether others replace them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Churn {
-    /// A connection is closed after so many messages.
+    /// The number of messages after which a connection is closed.
     pub(crate) requests_per_conn: Option<u64>,
-    /// A connection is closed when it has been open for so long and nothing is outstanding.
+    /// The time after which a connection is closed, when no message is outstanding.
     pub(crate) lifetime: Option<Duration>,
     pub(crate) close: CloseStyle,
-    /// Whether a connection that has ended, of itself or by a failure, is opened again.
+    /// Whether a connection is opened again after it was closed or has failed.
     pub(crate) reconnects: bool,
 }
 
-/// How each socket is set. What is not said is the kernel's choice.
+/// The options of each socket. `None` is the default of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketOptions {
     pub(crate) nodelay: bool,
@@ -151,12 +151,12 @@ pub(crate) struct SocketOptions {
     pub(crate) sndbuf: Option<u32>,
 }
 
-/// `--think`: a pause between a reply and the next message.
+/// The pause between a reply and the next message (`--think`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Think {
     Fixed(Duration),
     Between(Duration, Duration),
-    /// With this mean.
+    /// Random with this mean.
     Exponential(Duration),
 }
 
@@ -232,7 +232,7 @@ pub(crate) enum ReconnectStyle {
     Never,
 }
 
-/// The name of a value, as the command line has it.
+/// The name of a value on the command line.
 pub(crate) fn name_of(value: impl ValueEnum) -> String {
     value.to_possible_value().expect("none is skipped").get_name().to_owned()
 }
@@ -240,9 +240,9 @@ pub(crate) fn name_of(value: impl ValueEnum) -> String {
 /// When messages are sent.
 #[derive(Clone, Debug)]
 pub(crate) enum LoadPlan {
-    /// Each when there is a place for it.
+    /// Each as soon as a connection has room.
     Closed,
-    /// Each when it is due, or as soon after as there is a place for it.
+    /// Each when it is due, or as soon after that as a connection has room.
     Open(OpenLoad),
 }
 
@@ -251,21 +251,21 @@ pub(crate) struct OpenLoad {
     pub(crate) curve: Arc<RateCurve>,
     pub(crate) spacing: Spacing,
     pub(crate) rule: DispatchRule,
-    /// How long before a message is due the worker stays awake; of [`DispatchRule::Any`].
+    /// How long the worker stays awake before a message is due, with [`DispatchRule::Any`].
     pub(crate) spin: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DispatchRule {
-    /// A message goes to any connection with a place for it.
+    /// A message is sent by any connection with room.
     Any,
-    /// Message k goes to connection k mod N.
+    /// Message k is sent by connection k mod N.
     PerConn,
 }
 
 impl OpenLoad {
-    /// The schedules of a worker: one, or one of each of its connections. `connections` is the number
-    /// of this worker's, `total` that of all.
+    /// The schedules of a worker: one, or one for each of its connections. `connections` is the
+    /// number of its connections, `total` that of all workers.
     pub(crate) fn streams(
         &self,
         worker: u32,
@@ -277,7 +277,7 @@ impl OpenLoad {
             |stream, streams| Arrivals::new(Arc::clone(&self.curve), self.spacing, stream, streams);
         match self.rule {
             DispatchRule::Any => vec![stream(worker, threads)],
-            // Dealt out like the connects: connection i of worker w is number i·t + w.
+            // Numbered like the connects: connection i of worker w is number i·t + w.
             DispatchRule::PerConn => {
                 (0..connections).map(|index| stream(index * threads + worker, total)).collect()
             }
@@ -289,13 +289,13 @@ impl OpenLoad {
 mod tests {
     use super::*;
 
-    /// Goal: rates, stages and pauses are read as they are meant, and mistakes are not.
+    /// Goal: rates, stages and pauses are parsed, and mistakes are refused.
     ///
-    /// Method: a table of good spellings with their meaning, and of bad ones.
+    /// Method: a table of valid texts with their values, and of invalid ones.
     ///
     /// Kills: a ramp from 0 refused; a rate of 0 accepted; stages without a length.
     #[test]
-    fn spellings() {
+    fn rates_stages_and_pauses_are_parsed() {
         let s = Duration::from_secs;
         assert_eq!("50k".parse(), Ok(Rate::Constant(50_000.0)));
         assert_eq!("0.5".parse(), Ok(Rate::Constant(0.5)));
@@ -317,13 +317,13 @@ mod tests {
         }
     }
 
-    /// Goal: pauses are drawn from what was asked for.
+    /// Goal: pauses have the distribution of the option.
     ///
     /// Method: ten thousand draws of each kind, with a fixed seed: bounds and mean.
     ///
     /// Kills: always the lower bound; an exponential with another mean.
     #[test]
-    fn pauses() {
+    fn pauses_have_their_bounds_and_mean() {
         let ms = Duration::from_millis;
         let mut random = fastrand::Rng::with_seed(1);
         let mut mean_ms = |think: Think| {
@@ -342,7 +342,7 @@ mod tests {
     ///
     /// Method: due times of each kind of rate, after a warm-up of one second and a window of two.
     ///
-    /// Kills: a ramp that begins in the warm-up; stages that forget the rate given with them.
+    /// Kills: a ramp that begins in the warm-up; stages that ignore the rate given with them.
     #[test]
     fn the_warm_up_is_scheduled() {
         let s = Duration::from_secs;

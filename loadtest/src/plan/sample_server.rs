@@ -1,12 +1,12 @@
-//! `--sample-server`: the process whose use of the machine is reported.
+//! The process whose use of resources is reported (`--sample-server`).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Which process is sampled (`--sample-server`).
+/// Which process is sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SampleServer {
-    /// The one that listens at the target's address, if it is on this machine.
+    /// The process that listens at the target's address, if it is on this machine.
     #[default]
     Auto,
     Pid(u32),
@@ -22,7 +22,7 @@ impl FromStr for SampleServer {
             "none" => Ok(SampleServer::None),
             pid => match pid.parse() {
                 Ok(pid) if pid > 0 => Ok(SampleServer::Pid(pid)),
-                _ => Err(format!("'{pid}' is neither auto nor none nor the id of a process")),
+                _ => Err(format!("'{pid}' is not auto, none or the id of a process")),
             },
         }
     }

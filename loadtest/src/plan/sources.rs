@@ -1,14 +1,14 @@
-//! Local addresses to connect from, so that there are more ports than one address has.
+//! Source addresses of connections (`--source`). Each address has its own ports.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// More addresses than a run can use.
+/// The most addresses of a range, which is more than a run can use.
 const ADDRESSES_MAX: u128 = 65_536;
 
-/// The part of an address's ports above which another address is used on loopback. Ports of
-/// connections that were closed a moment ago are not free yet, and the kernel searches long for the
+/// The share of an address's ports above which another loopback address is used. Ports of
+/// connections that were closed recently are not free yet, and the kernel searches long for the
 /// last ones.
 const PORTS_USED_PERCENT_MAX: u64 = 90;
 
@@ -22,7 +22,7 @@ pub(crate) struct SourceRange {
 impl SourceRange {
     fn new(first: IpAddr, last: IpAddr) -> Result<SourceRange, String> {
         if first.is_ipv4() != last.is_ipv4() {
-            return Err(format!("{first} and {last} are not of one family"));
+            return Err(format!("{first} and {last} are of different families"));
         }
         if bits(first) > bits(last) {
             return Err(format!("{first} comes after {last}"));
@@ -47,8 +47,8 @@ impl SourceRange {
     }
 }
 
-/// Addresses of the loopback network for so many connections to `target`, if one is not enough and the
-/// target is there.
+/// Loopback addresses for `connections` to `target`, if one address is not enough and the target is
+/// a loopback address. `ports_available` is the number of ports of one address.
 pub(crate) fn automatic(
     target: IpAddr,
     connections: u64,
@@ -97,7 +97,7 @@ impl FromStr for SourceRange {
         if first != bits(network) {
             return Err(format!("{network} is not the first address of a /{prefix_len}"));
         }
-        // The first and last address of an IPv4 network are the network's and the broadcast's.
+        // The first and the last address of an IPv4 network are the network and the broadcast.
         let skipped = u128::from(network.is_ipv4() && host_len >= 2);
         let of = |bits: u128| match network {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
@@ -120,14 +120,15 @@ impl fmt::Display for SourceRange {
 mod tests {
     use super::*;
 
-    /// Goal: single addresses, ranges and networks have the addresses that they should, and mistakes
-    /// are refused.
+    /// Goal: single addresses, ranges and networks have the right addresses, and mistakes are
+    /// refused.
     ///
-    /// Method: a table: how many, the first and the last; and a table of mistakes.
+    /// Method: a table of ranges with the number of addresses, the first and the last, and a table
+    /// of mistakes.
     ///
     /// Kills: ends that are left out; a broadcast address as a source; sixteen million addresses.
     #[test]
-    fn ranges() {
+    fn ranges_have_their_addresses_and_mistakes_are_refused() {
         for (text, count, shown) in [
             ("127.0.0.2", 1, "127.0.0.2"),
             ("127.0.0.2-127.0.1.1", 256, "127.0.0.2-127.0.1.1"),
@@ -157,14 +158,15 @@ mod tests {
         }
     }
 
-    /// Goal: on loopback there are as many addresses as nine tenths of their ports suffice for, and
-    /// elsewhere none are invented.
+    /// Goal: on loopback, so many addresses are used that nine tenths of their ports are enough.
+    /// For other targets none are used.
     ///
-    /// Method: around the border of one and of two addresses of 100 ports; other targets.
+    /// Method: the most connections of one and of two addresses with 100 ports, and one more; other
+    /// targets.
     ///
-    /// Kills: a border that is off by one; addresses of somebody else's network.
+    /// Kills: a limit that is off by one; addresses of a foreign network.
     #[test]
-    fn automatic_addresses() {
+    fn loopback_targets_get_enough_source_addresses() {
         let loopback = "127.0.0.1".parse().unwrap();
         let last = |connections| {
             automatic(loopback, connections, Some(100)).map(|range| range.last.to_string())

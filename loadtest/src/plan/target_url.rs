@@ -1,4 +1,4 @@
-//! What is being tested: the URL, the address it resolves to, and our own server when no URL is given.
+//! URLs of targets, and the addresses that they resolve to.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::address::{self, Address, UNIX};
 use crate::base::exit::{Error, Exit};
 
-/// A target as the user wrote it.
+/// The URL of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
     scheme: Scheme,
@@ -22,7 +22,7 @@ enum Place {
         name: String,
         port: u16,
     },
-    /// What follows `unix:`.
+    /// The path of a Unix socket.
     Path(String),
 }
 
@@ -30,7 +30,7 @@ enum Place {
 enum Scheme {
     Tcp,
     Http {
-        /// Path and query, as they are sent.
+        /// Path and query, which are sent unchanged.
         path: String,
     },
     Ws {
@@ -41,12 +41,16 @@ enum Scheme {
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
-/// How a target is written.
+/// The forms of a URL, for error messages.
 const FORMS: &str = "tcp://host:port, http://host:port/path, ws://host:port/path or unix:/path; \
                      with TLS it is tls://, https:// or wss://";
 
 impl Url {
-    /// Looks the host up and picks the address to test.
+    /// Looks up the host and returns the address to test.
+    ///
+    /// # Errors
+    ///
+    /// The host cannot be resolved.
     pub(crate) fn resolve(&self, limit: Duration) -> Result<Address, Error> {
         match &self.place {
             Place::Host { name, port } => self.look_up(name, *port, limit).map(Address::Tcp),
@@ -54,9 +58,9 @@ impl Url {
         }
     }
 
-    /// A name with several addresses (`localhost` is often both `::1` and `127.0.0.1`) is tried in
-    /// order, because a server usually listens on one of them only. With a single address no extra
-    /// connection is made: the target sees exactly the connections of the test.
+    /// Several addresses of a name (`localhost` often has both `::1` and `127.0.0.1`) are tried in
+    /// order, because a server usually listens on one of them only. A single address is not tried,
+    /// so that the target has exactly the connections of the test.
     fn look_up(&self, host: &str, port: u16, limit: Duration) -> Result<SocketAddr, Error> {
         let found = (host, port).to_socket_addrs().map_err(|error| {
             Error::new(Exit::Unreachable, format!("{self}: cannot resolve {host}: {error}"))
@@ -79,7 +83,7 @@ impl Url {
         matches!(self.place, Place::Path(_))
     }
 
-    /// Path and query of an HTTP target; `None` of another.
+    /// Path and query of an HTTP target.
     pub(crate) fn http_path(&self) -> Option<&str> {
         match &self.scheme {
             Scheme::Http { path } => Some(path),
@@ -87,7 +91,7 @@ impl Url {
         }
     }
 
-    /// Path and query of a WebSocket target; `None` of another.
+    /// Path and query of a WebSocket target.
     pub(crate) fn ws_path(&self) -> Option<&str> {
         match &self.scheme {
             Scheme::Ws { path } => Some(path),
@@ -95,8 +99,8 @@ impl Url {
         }
     }
 
-    /// The host as HTTP names it: with the port unless that goes without saying. A Unix socket has
-    /// no host; what servers expect then is this machine.
+    /// The value of `Host`: with the port unless it is the default. For a Unix socket, servers
+    /// expect the name of this machine.
     pub(crate) fn http_host(&self) -> String {
         match &self.place {
             Place::Host { name, port } if *port == self.http_port() => bracketed(name),
@@ -105,12 +109,12 @@ impl Url {
         }
     }
 
-    /// The port that goes without saying.
+    /// The default port of HTTP or HTTPS.
     fn http_port(&self) -> u16 {
         if self.is_tls { HTTPS_PORT } else { HTTP_PORT }
     }
 
-    /// Whom a target that speaks TLS has to be; `None` of another.
+    /// The host of a target with TLS, which its certificate must have.
     pub(crate) fn tls_host(&self) -> Option<&str> {
         match &self.place {
             Place::Host { name, .. } if self.is_tls => Some(name),
@@ -118,7 +122,7 @@ impl Url {
         }
     }
 
-    /// `/path`, `/path:tcp` or `/path:http`, and what is asked for behind the last.
+    /// Parses `/path`, `/path:tcp` or `/path:http` with a path of HTTP after it.
     fn unix(rest: &str) -> Result<Url, String> {
         let (path, scheme) = if let Some(path) = rest.strip_suffix(":tcp") {
             (path, Scheme::Tcp)
@@ -126,7 +130,7 @@ impl Url {
             (path, Scheme::Http { path: request_target(asked)? })
         } else if let Some((_, suffix)) = rest.rsplit_once(':') {
             return Err(format!(
-                "'{suffix}' is not spoken here; use unix:/path:tcp or unix:/path:http"
+                "'{suffix}' is not supported: use unix:/path:tcp or unix:/path:http"
             ));
         } else {
             (rest, Scheme::Tcp)
@@ -156,7 +160,7 @@ impl FromStr for Url {
             return Url::unix(rest);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(format!("a target is written {FORMS}"));
+            return Err(format!("has no scheme: use {FORMS}"));
         };
         let is_tls = matches!(scheme, "tls" | "https" | "wss");
         let (authority, scheme) = match scheme {
@@ -168,19 +172,19 @@ impl FromStr for Url {
                 let is_http = scheme.starts_with("http");
                 (authority, if is_http { Scheme::Http { path } } else { Scheme::Ws { path } })
             }
-            _ => return Err(format!("{scheme}:// is not spoken here; use {FORMS}")),
+            _ => return Err(format!("{scheme}:// is not supported: use {FORMS}")),
         };
         if let Some((userinfo, host)) = authority.rsplit_once('@') {
-            // A password belongs in no message.
+            // The message must not contain the password.
             let user = userinfo.split(':').next().unwrap_or_default();
-            let way_out = match scheme {
+            let remedy = match scheme {
                 Scheme::Tcp => "an echo has no users",
                 Scheme::Http { .. } | Scheme::Ws { .. } => {
                     "send --header 'Authorization: Basic ...', with user:password in base64"
                 }
             };
             return Err(format!(
-                "'{user}' before the host '{host}' is not sent from a URL: {way_out}"
+                "'{user}' before the host '{host}' is not sent from a URL: {remedy}"
             ));
         }
         let has_port = !authority.ends_with(']') && authority.contains(':');
@@ -203,7 +207,7 @@ impl FromStr for Url {
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(bracketed) => bracketed,
             None if host.contains(':') => {
-                return Err("an IPv6 address goes in brackets: tcp://[::1]:7000".to_owned());
+                return Err("an IPv6 address needs brackets: tcp://[::1]:7000".to_owned());
             }
             None => host,
         };
@@ -216,7 +220,11 @@ impl FromStr for Url {
     }
 }
 
-/// What a request asks for: the rest of a URL without its fragment, which is nobody's but the client's.
+/// The target of a request: the rest of a URL without its fragment, which is not sent.
+///
+/// # Errors
+///
+/// The text has a character that is not allowed in a URL.
 pub(crate) fn request_target(rest: &str) -> Result<String, String> {
     let rest = rest.split_once('#').map_or(rest, |(path, _fragment)| path);
     if let Some(odd) = rest.chars().find(|char| !char.is_ascii_graphic()) {
@@ -241,9 +249,9 @@ impl fmt::Display for Url {
                 let scheme = if self.is_tls { "wss" } else { "ws" };
                 write!(f, "{scheme}://{}{path}", self.http_host())
             }
-            (Scheme::Ws { .. }, Place::Path(_)) => unreachable!("there is no way to write it"),
+            (Scheme::Ws { .. }, Place::Path(_)) => unreachable!("no URL has this form"),
             (Scheme::Tcp, Place::Path(path)) => {
-                // What speaks is said where it could be taken for another thing.
+                // The protocol is written where the path could be read as one.
                 write!(f, "{UNIX}{path}{}", if path.contains(':') { ":tcp" } else { "" })
             }
             (Scheme::Http { path: asked }, Place::Path(path)) => {
@@ -257,13 +265,13 @@ impl fmt::Display for Url {
 mod tests {
     use super::*;
 
-    /// Goal: good targets survive a round trip, bad ones say what is wrong.
+    /// Goal: a valid URL is printed as it was written, and a mistake is named.
     ///
-    /// Method: parse and print; a table of mistakes with a word their message must contain.
+    /// Method: parse and print; a table of mistakes with a word that the message must contain.
     ///
-    /// Kills: splitting an IPv6 address at its first colon; accepting port 0 or a path.
+    /// Kills: an IPv6 address that is split at its first colon; port 0 or a path that is accepted.
     #[test]
-    fn urls() {
+    fn urls_are_printed_as_written_and_mistakes_are_named() {
         for good in [
             "tcp://127.0.0.1:7000",
             "tcp://localhost:1",
@@ -317,8 +325,8 @@ mod tests {
             ("tcp://x:7000/", "port"),
             ("unix:", "missing"),
             ("unix::tcp", "missing"),
-            ("unix:/a:b", "'b' is not spoken"),
-            ("unix:/a:https", "'https' is not spoken"),
+            ("unix:/a:b", "'b' is not supported"),
+            ("unix:/a:https", "'https' is not supported"),
             ("unix:/a:http/ä", "%XX"),
         ] {
             let message = bad.parse::<Url>().unwrap_err();
@@ -326,13 +334,13 @@ mod tests {
         }
     }
 
-    /// Goal: an HTTP URL is taken apart as its server wants it.
+    /// Goal: the host and the path of an HTTP URL are those that a server expects.
     ///
     /// Method: with and without port, path, query and fragment.
     ///
-    /// Kills: sending the fragment; a port in `Host` that goes without saying; a path that is empty.
+    /// Kills: a fragment that is sent; a default port in `Host`; an empty path.
     #[test]
-    fn http_urls() {
+    fn http_urls_have_the_host_and_path_of_a_request() {
         for (text, host, path) in [
             ("http://x", "x", "/"),
             ("http://x:80/a", "x", "/a"),
@@ -360,7 +368,7 @@ mod tests {
         assert_eq!("http://x/a".parse::<Url>().unwrap().ws_path(), None);
     }
 
-    /// Goal: an address needs no lookup and is used as it is.
+    /// Goal: an address is used without a lookup.
     ///
     /// Method: resolve a literal of each family.
     ///

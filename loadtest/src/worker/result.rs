@@ -42,7 +42,7 @@ pub(crate) struct WorkerResult {
     pub(crate) idle: IdleCounts,
     pub(crate) ramp_length: Duration,
     pub(crate) cq_overflows: u64,
-    pub(crate) enobufs: u64,
+    pub(crate) pool_exhausted: u64,
     /// Time awake in the measured window with nothing to do (`--spin`).
     pub(crate) spin_time: Duration,
     /// Errors of the loop that no operation has returned.

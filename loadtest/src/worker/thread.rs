@@ -114,7 +114,7 @@ async fn follow_commands(plan: WorkerPlan, links: Links) -> WorkerResult {
                 let mut result = worker.collect(now);
                 let metrics = handle.metrics();
                 result.cq_overflows = metrics.cq_overflows;
-                result.enobufs = metrics.pool_exhausted;
+                result.pool_exhausted = metrics.pool_exhausted;
                 return result;
             }
         }

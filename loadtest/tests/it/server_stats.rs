@@ -93,7 +93,7 @@ fn nobody_has_that_id() {
     assert_eq!((stdout(&output), stderr(&output)), ("", line));
     let output = run(&["--sample-server", "nginx", &url]);
     assert_exit(&output, 2);
-    assert!(stderr(&output).contains("neither auto nor none"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is not auto, none or the id"), "{}", stderr(&output));
 }
 
 /// Goal: of several processes behind one socket all are sampled, and the reader is told.

@@ -20,7 +20,7 @@ pub(crate) fn of(args: &RunArgs) -> Result<Option<Arc<Tls>>, Error> {
         };
     };
     let trust = match cacert {
-        _ if *insecure => Trust::Anybody,
+        _ if *insecure => Trust::All,
         Some(file) => Trust::File(file.clone()),
         None => Trust::WebRoots,
     };

@@ -7,7 +7,7 @@
 //! value   = a time | a count | a percentage | "connections", whichever the figure is
 //! ```
 //!
-//! Every error quotes the part that is wrong and says what could stand there.
+//! Every error quotes the wrong part and lists what is possible there.
 
 use crate::base::units;
 use crate::plan::gate::{Failed, Gate, GateFigure, GateLimit, Latency, Relation, Statistic};
@@ -15,11 +15,15 @@ use crate::plan::gate::{Failed, Gate, GateFigure, GateLimit, Latency, Relation, 
 const STATISTICS: &str = "min, avg, med, max or p(N)";
 
 impl Gate {
-    /// A value parser of clap.
+    /// Parses an expression of the command line.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a gate. The message quotes the wrong part.
     pub(crate) fn parse(text: &str) -> Result<Gate, String> {
         let text = text.trim();
         let Some(at) = text.find(['<', '>', '=', '!']) else {
-            return Err("has no comparison: write it as in 'p(99)<5ms'".to_owned());
+            return Err("has no comparison, as in 'p(99)<5ms'".to_owned());
         };
         let (figure, rest) = text.split_at(at);
         let (relation, value) = relation(rest)?;
@@ -41,7 +45,7 @@ fn relation(text: &str) -> Result<(Relation, &str), String> {
 fn figure(text: &str) -> Result<GateFigure, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {
-        [] => Err("nothing stands before the comparison: write it as in 'p(99)<5ms'".to_owned()),
+        [] => Err("has no figure before the comparison, as in 'p(99)<5ms'".to_owned()),
         ["rate"] => Ok(GateFigure::Rate),
         ["served"] => Ok(GateFigure::Served),
         ["errors", what] => failures("errors", Failed::Any, what),
@@ -91,7 +95,7 @@ fn statistic(text: &str) -> Result<Statistic, String> {
     };
     let percentile = text.strip_prefix("p(").ok_or_else(unknown)?;
     let Some(percentile) = percentile.strip_suffix(')') else {
-        return Err(format!("'{text}' lacks its closing bracket at the end"));
+        return Err(format!("'{text}' has no closing bracket at the end"));
     };
     match units::decimal_number(percentile) {
         Some(value) if value > 0.0 && value <= 100.0 => Ok(Statistic::Percentile(value)),
@@ -101,7 +105,7 @@ fn statistic(text: &str) -> Result<Statistic, String> {
 
 fn limit(figure: GateFigure, text: &str) -> Result<GateLimit, String> {
     if text.is_empty() {
-        return Err("nothing stands after the comparison".to_owned());
+        return Err("has no value after the comparison".to_owned());
     }
     let quoted = |reason: String| format!("'{text}' {reason}");
     match (figure, text) {
@@ -128,7 +132,7 @@ fn limit(figure: GateFigure, text: &str) -> Result<GateLimit, String> {
     }
 }
 
-/// `0.1%`, or `0.001` as k6 has it.
+/// Parses `0.1%`, or `0.001` as in k6.
 fn share(text: &str) -> Result<f64, String> {
     let percent = match text.strip_suffix('%') {
         Some(percent) => units::decimal_number(percent.trim_end()),
@@ -154,14 +158,14 @@ mod tests {
         (gate.figure, gate.relation, gate.limit)
     }
 
-    /// Goal: every figure, relation and unit of the language means what it says.
+    /// Goal: every figure, relation and unit of the language is parsed.
     ///
     /// Method: a row for each, with and without spaces.
     ///
     /// Kills: `<=` read as `<`; milliseconds taken for microseconds; `med` as another percentile;
     /// a fraction taken for a percentage.
     #[test]
-    fn what_can_be_said() {
+    fn figures_relations_and_units_are_parsed() {
         use Latency::{Connect, Main, Response, Service};
         use Statistic::{Max, Mean, Min, Percentile};
         let latency = |latency, statistic| GateFigure::Latency(latency, statistic);
@@ -184,22 +188,22 @@ mod tests {
         ] {
             assert_eq!(parsed(text), (figure, relation, GateLimit::Value(limit)), "{text}");
         }
-        let everybody = (GateFigure::Served, Relation::Equal, GateLimit::Connections);
-        assert_eq!(parsed("served==connections"), everybody);
+        let all_served = (GateFigure::Served, Relation::Equal, GateLimit::Connections);
+        assert_eq!(parsed("served==connections"), all_served);
     }
 
-    /// Goal: a mistake is quoted, with what could stand there instead.
+    /// Goal: a mistake is quoted, with what is possible in its place.
     ///
-    /// Method: one row for each way to be wrong.
+    /// Method: one row for each kind of mistake.
     ///
     /// Kills: a guess where the text has no meaning; an error that names another part.
     #[test]
-    fn what_cannot_be_said() {
+    fn mistakes_are_quoted_with_what_is_possible() {
         for (text, wanted) in [
             ("", "has no comparison"),
             ("p(99)", "has no comparison"),
-            ("<5ms", "nothing stands before"),
-            ("p(99)<", "nothing stands after"),
+            ("<5ms", "no figure before"),
+            ("p(99)<", "no value after"),
             ("p(99)=5ms", "'=' is not a comparison"),
             ("p(99)=<5ms", "'=<' is not a comparison"),
             ("p(99)<<5ms", "'<<' is not a comparison"),

@@ -1,27 +1,26 @@
-//! Gates: what a run has to fulfil, as `p(99)<5ms`, and whether it did.
+//! Gates: conditions on the figures of a run, such as `p(99)<5ms`.
 //!
-//! [`Gate::parse`] knows the language and no report; [`Gate::judge`] knows the report and no text.
-//! [`Watch`] judges a run that is not over.
+//! **Absent on purpose.** Whether a gate holds: `analysis::gates` compares it with a report.
 
 pub(crate) mod grammar;
 
 /// One expression of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Gate {
-    /// As it was typed.
+    /// The text of the command line.
     pub(crate) text: String,
     pub(crate) figure: GateFigure,
     pub(crate) relation: Relation,
     pub(crate) limit: GateLimit,
 }
 
-/// What is compared.
+/// The figure that is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum GateFigure {
     Latency(Latency, Statistic),
     /// Replies per second of the measured window.
     Rate,
-    /// In percent of what was scheduled.
+    /// Failed messages in percent of the scheduled ones.
     Share(Failed),
     Count(Failed),
     /// Connections with at least one reply.
@@ -30,7 +29,7 @@ pub(crate) enum GateFigure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Latency {
-    /// Response times of an open loop, service times of a closed one.
+    /// Response times in an open loop, service times in a closed one.
     Main,
     Response,
     Service,
@@ -66,12 +65,12 @@ pub(crate) enum Relation {
 pub(crate) enum GateLimit {
     /// In the unit of the figure: µs, messages per second, percent or a count.
     Value(f64),
-    /// As many as the run has.
+    /// The number of connections of the run.
     Connections,
 }
 
 impl Gate {
-    /// Whether only an open loop has the figure.
+    /// Whether the figure exists in an open loop only.
     pub(crate) fn is_of_responses(&self) -> bool {
         matches!(self.figure, GateFigure::Latency(Latency::Response, _))
     }

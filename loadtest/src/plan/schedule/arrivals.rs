@@ -1,8 +1,8 @@
-//! When messages are due: the schedule of an open loop.
+//! Arrivals: the due times of the messages of an open loop.
 //!
-//! Every due time is computed from an index (and, for random arrivals, from a seed). What is due and
-//! not yet sent is therefore no queue but the distance between two positions: it needs no memory,
-//! cannot overflow and cannot lose anything.
+//! Every due time is computed from an index and, for random arrivals, from a seed. The messages
+//! that are due and not sent are the distance between two positions, not a queue: they need no
+//! memory and cannot overflow or be lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,16 @@ use std::time::Duration;
 use crate::plan::schedule::poisson::{Leaf, PoissonProcess};
 use crate::plan::schedule::rate::{RateCurve, first_not};
 
-/// How arrivals are spread.
+/// How arrivals are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spacing {
-    /// As even as the rate allows.
+    /// Evenly, as far as the rate is constant.
     Constant,
-    /// A Poisson process: independent of each other, as users are.
+    /// A Poisson process: arrivals are independent of each other, like those of many users.
     Poisson { seed: u64 },
 }
 
-/// One stream of arrivals among `streams` that together keep the rate: those of a worker, or those
-/// of a connection.
+/// One stream of arrivals, of a worker or of a connection. All `streams` together have the rate.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
     curve: Arc<RateCurve>,
@@ -29,9 +28,10 @@ pub(crate) struct Arrivals {
     /// Arrivals taken so far.
     taken: u64,
     spacing: Position,
-    /// Where the next arrival is, in arrivals of all streams.
+    /// The position of the next arrival, in arrivals of all streams.
     x: f64,
-    /// From the moment the connections may send. `None` when no more come.
+    /// When the next arrival is due, from the time at which connections may send. `None` after the
+    /// last one.
     due: Option<Duration>,
 }
 
@@ -62,12 +62,12 @@ impl Arrivals {
         arrivals
     }
 
-    /// When the next message is due.
+    /// The due time of the next message.
     pub(crate) fn peek(&self) -> Option<Duration> {
         self.due
     }
 
-    /// Takes the next message.
+    /// Takes the next message. Returns its due time.
     pub(crate) fn pop(&mut self) -> Option<Duration> {
         let due = self.due?;
         self.taken += 1;
@@ -75,12 +75,12 @@ impl Arrivals {
         Some(due)
     }
 
-    /// How many are due from `from` on and before `until`, taken already or not.
+    /// The number of messages that are due from `from` on and before `until`, taken or not.
     pub(crate) fn count_between(&self, from: Duration, until: Duration) -> u64 {
         self.before(until).0.saturating_sub(self.before(from).0)
     }
 
-    /// How many are due before `until` that were not taken.
+    /// The number of messages that are due before `until` and not taken.
     pub(crate) fn left_before(&self, until: Duration) -> u64 {
         match self.due {
             Some(due) if due < until => self.before(until).0.saturating_sub(self.taken),
@@ -88,7 +88,7 @@ impl Arrivals {
         }
     }
 
-    /// Takes all that are due before `time`.
+    /// Takes all messages that are due before `time`.
     pub(crate) fn take_until(&mut self, time: Duration) {
         if self.due.is_none_or(|due| due >= time) {
             return;
@@ -105,7 +105,7 @@ impl Arrivals {
         &self.curve
     }
 
-    /// Where the next arrival is, in arrivals of all streams.
+    /// The position of the next arrival, in arrivals of all streams.
     pub(super) fn x(&self) -> f64 {
         self.x
     }
@@ -130,8 +130,8 @@ impl Arrivals {
         (index * u64::from(self.streams) + u64::from(self.stream)) as f64
     }
 
-    /// How many arrivals are due before `time`, and of random ones the leaf that goes on with the
-    /// first that is not.
+    /// The number of arrivals before `time`. For random arrivals also the leaf whose next arrival
+    /// is the first one that is not before it.
     fn before(&self, time: Duration) -> (u64, Option<Leaf>) {
         let is_before = |x: f64| self.curve.due(x).is_some_and(|due| due < time);
         let Position::Poisson(process, _) = &self.spacing else {
@@ -166,14 +166,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Goal: the streams together are the schedule: evenly spaced, nothing twice, nothing missing.
+    /// Goal: all streams together are the schedule, without a gap or a repetition.
     ///
-    /// Method: the arrivals of three streams, sorted, against those of a single one; constant rate and
-    /// ramp.
+    /// Method: the arrivals of three streams, sorted, compared with those of a single one; constant
+    /// rate and ramp.
     ///
-    /// Kills: each worker keeping the full rate; all workers sending in the same instant.
+    /// Kills: each worker with the full rate; all workers that send at the same time.
     #[test]
-    fn streams_interleave() {
+    fn streams_interleave_to_the_whole_schedule() {
         for curve in [
             RateCurve::new(3_000.0, &[]),
             RateCurve::new(0.0, &[(SECOND, 2_000.0), (SECOND, 500.0)]),
@@ -191,11 +191,11 @@ mod tests {
         assert_eq!(second[0], Duration::from_nanos(333_333));
     }
 
-    /// Goal: peeking takes nothing, and what was taken is not due again.
+    /// Goal: a peek takes nothing, and a message that was taken is not due again.
     ///
     /// Method: peek twice, pop, peek.
     ///
-    /// Kills: a peek that moves on; a pop that does not.
+    /// Kills: a peek that takes a message; a pop that does not.
     #[test]
     fn peeking_takes_nothing() {
         for spacing in [Spacing::Constant, Spacing::Poisson { seed: 1 }] {
@@ -207,14 +207,14 @@ mod tests {
         }
     }
 
-    /// Goal: the number of arrivals in a window, without walking to it, is the number that would be
-    /// popped; and what is left after some of them were taken.
+    /// Goal: the computed number of arrivals in a window is the number that would be popped, also
+    /// after some were taken.
     ///
-    /// Method: windows with borders on and between arrivals, on three curves and two streams, evenly
-    /// spread and at random; then takes some, and takes all up to a moment.
+    /// Method: windows with ends on and between arrivals, on three curves and two streams, constant
+    /// and random; then some are taken one by one, and then all up to a time.
     ///
-    /// Kills: a border that is inclusive at the wrong end; bisection that is off by one; a position
-    /// that is lost by a jump.
+    /// Kills: an end that is inclusive on the wrong side; a bisection that is off by one; a
+    /// position that is lost by a jump.
     #[test]
     fn counts_are_what_is_popped() {
         let curves = [
@@ -249,8 +249,8 @@ mod tests {
         }
     }
 
-    /// Goal: random arrivals keep the rate, are spread like a Poisson process, and are the same again
-    /// for the same seed only.
+    /// Goal: random arrivals have the rate, are a Poisson process, and repeat with the same seed
+    /// only.
     ///
     /// Method: 100 000 gaps of two streams. Their mean and variance are those of an exponential
     /// distribution within five standard errors, and a fixed seed makes the test exact.
@@ -258,7 +258,7 @@ mod tests {
     /// Kills: gaps that are constant or uniform; a mean off by the number of streams; streams that
     /// repeat each other; a seed that is not used.
     #[test]
-    fn poisson() {
+    fn random_arrivals_are_a_poisson_process() {
         let curve = RateCurve::new(1_000.0, &[]);
         let gaps = |seed, number| -> Vec<f64> {
             let mut arrivals = stream(&curve, Spacing::Poisson { seed }, number, 2);
@@ -279,12 +279,12 @@ mod tests {
         assert_ne!(gaps(7, 0), gaps(8, 0));
     }
 
-    /// Goal: random streams know nothing of each other, so that together they are a Poisson process.
+    /// Goal: random streams are independent, so that together they are a Poisson process.
     ///
-    /// Method: 100 000 gaps of each of three streams: the correlation of any two, also where one is a
-    /// few gaps ahead, is within five standard errors of 0. So is that of two neighbouring seeds.
+    /// Method: 100 000 gaps of each of three streams. The correlation of any two, also where one is
+    /// a few gaps ahead, is within five standard errors of 0. So is that of two neighbouring seeds.
     ///
-    /// Kills: streams that are equal, or each other a step later: bursts in place of chance.
+    /// Kills: streams that are equal, or equal a step later, which would make bursts.
     #[test]
     fn random_streams_are_independent() {
         const COUNT: usize = 100_000;
@@ -294,7 +294,7 @@ mod tests {
             let mut arrivals = stream(&curve, Spacing::Poisson { seed }, number, 3);
             let due: Vec<f64> =
                 (0..=COUNT + AHEAD_MAX).map(|_| arrivals.pop().unwrap().as_secs_f64()).collect();
-            // In units of their mean, which is 3 ms; what is left has mean 0 and variance 1.
+            // In units of their mean, which is 3 ms, less 1: mean 0 and variance 1.
             due.windows(2).map(|pair| (pair[1] - pair[0]) / 3e-3 - 1.0).collect()
         };
         let streams = [gaps(7, 0), gaps(7, 1), gaps(7, 2), gaps(8, 0)];

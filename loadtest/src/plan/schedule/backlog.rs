@@ -1,33 +1,34 @@
-//! The messages of schedules that are not taken when the load ends, and how long each has waited.
+//! The backlog: messages of schedules that were not taken, and how long each has waited.
 //!
-//! A short backlog is walked through. A long one is not: how many it holds is counted by formula, and
-//! its messages lie evenly between the first of each stream and the end. So the number of steps is
-//! bounded by the width of the histogram and the number of streams, not by the length of the backlog.
+//! A short backlog is taken message by message. For a long one, the number of messages is computed,
+//! and they are spread evenly between the first one of each stream and the end. So the number of
+//! steps is bounded by the buckets of the histogram and the number of streams, not by the length of
+//! the backlog.
 
 use std::time::Duration;
 
 use crate::plan::schedule::arrivals::Arrivals;
 
-/// So many are walked through.
+/// The longest backlog that is taken message by message.
 const WALKED_MAX: u64 = 100_000;
 
-/// What to look at, in times of the schedules.
+/// A backlog to take, in times of the schedules.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backlog {
-    /// The first due time that counts.
+    /// The first due time that counts. Messages before it are taken and not shown.
     pub(crate) from: Duration,
     /// The end of the due times that count, exclusive.
     pub(crate) until: Duration,
-    /// Until when a message has waited.
+    /// The time up to which messages have waited.
     pub(crate) waited_until: Duration,
-    /// Not more than so many, the oldest first.
+    /// The most messages to show, the oldest first.
     pub(crate) limit: u64,
 }
 
-/// Takes what is left and shows it: a wait in nanoseconds, and how many messages have waited so long.
+/// Takes a backlog. `show` gets a wait in nanoseconds, and how many messages have waited so long.
 ///
-/// Waits of which `bucket_of` makes the same number (the least of them) are shown as one. Returns the
-/// number of messages that were shown, and the number of steps that it took.
+/// Waits for which `bucket_of` returns the same number, the least of them, are shown together.
+/// Returns the number of shown messages and the number of steps.
 pub(crate) fn drain(
     streams: &mut [Arrivals],
     backlog: Backlog,
@@ -68,7 +69,7 @@ fn walk(
     (waits.len() as u64, steps)
 }
 
-/// What is left of a stream: evenly from `x` on, in arrivals of all streams.
+/// The rest of a stream: evenly spread from `x` on, in arrivals of all streams.
 struct Rest {
     x: f64,
     density: f64,
@@ -102,7 +103,7 @@ fn sweep(
         let from = if density > 0.0 { x } else { rests.peek().expect("not all was shown").x };
         let due = curve.due(from).expect("it is before the end");
         let wait_ns = waited_until.saturating_sub(due).as_nanos() as u64;
-        // Those that are due later are of another bucket.
+        // Messages that are due later are in another bucket.
         let last_due = waited_until.saturating_sub(Duration::from_nanos(bucket_of(wait_ns)));
         let after = last_due + Duration::from_nanos(1);
         let x_next = (curve.first_from(from as u64, after) as f64).min(x_until).max(from);
@@ -113,7 +114,7 @@ fn sweep(
         }
         sum += density * (x_next - x);
         x = x_next;
-        // What rounding has lost is in the last bucket.
+        // Messages that rounding has lost are in the last bucket.
         let upto = if x >= x_until { most } else { (sum.round() as u64).clamp(shown, most) };
         if upto > shown {
             show(wait_ns, upto - shown);
@@ -151,13 +152,14 @@ mod tests {
 
     const KINDS: [Spacing; 2] = [Spacing::Constant, Spacing::Poisson { seed: 7 }];
 
-    /// Goal: the cost of the end does not grow with the backlog: thousands of millions of messages take
-    /// as many steps as there are buckets and streams, at most.
+    /// Goal: the number of steps does not grow with the backlog. It is at most the number of
+    /// buckets and streams.
     ///
-    /// Method: ten seconds of a thousand million messages per second, of every kind of schedule, in one
-    /// stream and in a thousand; the steps are counted. What is shown adds up to what was due.
+    /// Method: ten seconds of a thousand million messages per second, of every kind of schedule, in
+    /// one stream and in a thousand. Steps are counted, and the shown messages add up to those due.
     ///
-    /// Kills: a step for each message; messages lost or added by rounding; a kind that is walked.
+    /// Kills: a step for each message; messages lost or added by rounding; a kind that is taken
+    /// message by message.
     #[test]
     fn steps_do_not_grow_with_the_backlog() {
         let histogram = stats::new_histogram();
@@ -182,15 +184,16 @@ mod tests {
         }
     }
 
-    /// Goal: a long backlog has the waits that its messages have one by one.
+    /// Goal: the computed waits of a long backlog are those of its messages.
     ///
-    /// Method: the same backlog of 200 000 messages swept and walked, also after some streams took a
-    /// part of it: per bucket of 1 % the numbers differ by what a bucket may hold at random.
+    /// Method: the same backlog of 200 000 messages computed and taken message by message, also
+    /// after some streams have taken a part of it. The numbers of each bucket differ by chance
+    /// only.
     ///
-    /// Kills: waits from the wrong end; streams that are ahead counted from the beginning; a limit that
-    /// takes the youngest.
+    /// Kills: waits from the wrong end; streams that are ahead counted from the beginning; a limit
+    /// that keeps the newest.
     #[test]
-    fn swept_as_walked() {
+    fn computed_waits_are_those_of_single_messages() {
         let ms = Duration::from_millis;
         for spacing in KINDS {
             let curve = Arc::new(RateCurve::new(50_000.0, &[(2 * SECOND, 150_000.0)]));

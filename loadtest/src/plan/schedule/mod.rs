@@ -31,12 +31,14 @@ impl ConnectPace {
     }
 }
 
-/// As [`share`], of a number of messages.
+/// The share of messages that worker number `worker` of `threads` sends. Shares differ by at most
+/// one.
 pub(crate) fn share_of(total: u64, worker: u32, threads: u32) -> u64 {
     total / u64::from(threads) + u64::from(u64::from(worker) < total % u64::from(threads))
 }
 
-/// The part of `total` that worker number `worker` of `threads` takes: parts differ by at most one.
+/// The share of connections that worker number `worker` of `threads` has. Shares differ by at most
+/// one.
 pub(crate) fn share(total: u32, worker: u32, threads: u32) -> u32 {
     total / threads + u32::from(worker < total % threads)
 }
@@ -46,9 +48,9 @@ mod tests {
 
     use super::*;
 
-    /// Goal: the workers together keep the rate, evenly.
+    /// Goal: the connects of all workers together have the rate, evenly spaced.
     ///
-    /// Method: collect the due times of two workers at 1 000/s; sorted, they are 1 ms apart.
+    /// Method: the due times of two workers at 1 000/s; sorted, they are 1 ms apart.
     ///
     /// Kills: each worker pacing at the full rate; all workers starting in the same instant.
     #[test]
@@ -66,11 +68,11 @@ mod tests {
         }
     }
 
-    /// Goal: shares add up and are even.
+    /// Goal: shares add up to the total and differ by at most one.
     ///
     /// Method: small totals over small numbers of workers.
     ///
-    /// Kills: losing the remainder.
+    /// Kills: a remainder that is lost.
     #[test]
     fn shares_add_up() {
         for threads in 1..6 {

@@ -1,18 +1,18 @@
-//! A Poisson process that can be entered anywhere: how many arrivals come before a place is found in a
-//! number of steps that does not depend on how many they are.
+//! A Poisson process with random access: the number of arrivals before a position is computed in a
+//! number of steps that does not depend on the number of arrivals.
 //!
 //! ```text
 //! level 52                 n arrivals                   drawn once: Poisson
 //! level 51        left          │   n - left            left ~ binomial(n, 1/2), drawn by the node
 //!   ...                  ...                            of the tree that is split
-//! level 6     │ n │ n │ n │ ...                         arrivals of a leaf: uniform in it, in order
+//! level 6     │ n │ n │ n │ ...                         arrivals of a leaf: uniform, in order
 //! ```
 //!
-//! That is the process: the number of arrivals is Poisson, and given their number each of them lies
-//! anywhere, independent of the others. Every node has a generator of its own, made from the seed and
-//! from the node's number, so the same place has the same arrivals however it is reached.
+//! This is a Poisson process: the number of arrivals is Poisson, and given their number, their
+//! positions are uniform and independent. Every node has a generator of its own, made from the seed
+//! and from the node's number, so a position has the same arrivals on every path to it.
 //!
-//! Places are measured in expected arrivals.
+//! Positions are measured in expected arrivals.
 
 use std::f64::consts::TAU;
 
@@ -24,8 +24,8 @@ use crate::base::random;
 const LEAF_LOG2: u32 = 6;
 const ROOT_LOG2: u32 = 52;
 
-/// Up to so many arrivals a split throws a coin for each; beyond it is drawn from the normal
-/// distribution, which is off by less than a thousandth there.
+/// The most arrivals for which a split draws one bit for each. For more it draws from the normal
+/// distribution, whose error is less than a thousandth there.
 const COINS_MAX: u64 = 1_024;
 
 /// The arrivals of one seed.
@@ -34,7 +34,7 @@ pub(super) struct PoissonProcess {
     seed: u64,
 }
 
-/// The arrivals of a leaf, one after the other.
+/// The arrivals of a leaf, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     number: u64,
@@ -74,20 +74,20 @@ impl PoissonProcess {
         self.leaf(leaf.number + 1)
     }
 
-    /// Of a node, or of a leaf's arrivals, which are on level 0.
+    /// The generator of a node, or of the arrivals of a leaf, which have level 0.
     fn generator(&self, level: u32, number: u64) -> Rng {
         random::generator(self.seed, u64::from(level) << (ROOT_LOG2 + 1) | number)
     }
 }
 
 impl Leaf {
-    /// Where a leaf begins.
+    /// The position of the beginning of a leaf.
     pub(super) fn start_of(number: u64) -> f64 {
         (number << LEAF_LOG2) as f64
     }
 
-    /// The place of the next arrival: the least of those that are left, which are uniform in what is
-    /// left of the leaf.
+    /// The position of the next arrival: the least of those that are left, which are uniform in the
+    /// rest of the leaf.
     pub(super) fn next(&mut self) -> Option<f64> {
         let left = self.count - self.taken;
         if left == 0 {
@@ -102,7 +102,7 @@ impl Leaf {
     }
 }
 
-/// How many of `count` fall into the first of two halves.
+/// How many of `count` arrivals are in the first of two halves.
 fn half(count: u64, random: &mut Rng) -> u64 {
     if count > COINS_MAX {
         let mean = count as f64 / 2.0;
@@ -114,7 +114,7 @@ fn half(count: u64, random: &mut Rng) -> u64 {
     words + u64::from(rest.count_ones())
 }
 
-/// By the method of Box and Muller.
+/// A number from the normal distribution, by the method of Box and Muller.
 fn normal(random: &mut Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
     radius * (TAU * random.f64()).cos()
@@ -124,15 +124,15 @@ fn normal(random: &mut Rng) -> f64 {
 mod tests {
     use super::*;
 
-    /// Goal: leaves follow each other without a gap, wherever one begins, and are what they are.
+    /// Goal: the number of arrivals before each leaf is the sum of the leaves before it.
     ///
-    /// Method: arrivals of many leaves in a row, near the beginning and far along; each leaf's number
-    /// of arrivals before it against those that were counted, and its arrivals' places.
+    /// Method: many leaves in a row, near the beginning and far from it. The arrivals before each
+    /// leaf are compared with those that were counted, and positions with the bounds of their leaf.
     ///
-    /// Kills: a split that gives an arrival to both halves or to none; the wrong half; a place
+    /// Kills: a split that gives an arrival to both halves or to none; the wrong half; a position
     /// outside of its leaf or out of order.
     #[test]
-    fn leaves_add_up() {
+    fn leaves_add_up_without_gaps() {
         let process = PoissonProcess::new(3, 1);
         for first in [0, (1 << 30) - 50] {
             let mut before = process.leaf(first).before;
@@ -149,13 +149,13 @@ mod tests {
         }
     }
 
-    /// Goal: the numbers of arrivals of leaves are Poisson: their mean and their variance are the
+    /// Goal: the numbers of arrivals in leaves are Poisson: their mean and their variance are the
     /// length of a leaf.
     ///
-    /// Method: 20 000 leaves; both within five standard errors, with a fixed seed. And the process far
-    /// along: as many arrivals before a place as it is long, within five standard deviations.
+    /// Method: 20 000 leaves; both within five standard errors, with a fixed seed. Far from the
+    /// beginning, the arrivals before a position are the position within five standard deviations.
     ///
-    /// Kills: a count that is always its mean; a variance that a level adds to or takes away.
+    /// Kills: a count that is always its mean; a level that changes the variance.
     #[test]
     fn counts_are_poisson() {
         const LEAVES: u64 = 20_000;

@@ -1,14 +1,14 @@
-//! How the rate of arrivals changes over time, and when the x-th arrival is due.
+//! The rate of arrivals over time, and the due time of arrival x.
 //!
-//! The rate is linear in pieces. Its integral Λ(t), the number of arrivals up to t, is then a
-//! parabola in each piece and can be inverted: Λ⁻¹(x) is when arrival x is due.
+//! The rate is piecewise linear. Its integral Λ(t), the number of arrivals up to t, is a parabola
+//! in each piece and can be inverted: Λ⁻¹(x) is the due time of arrival x.
 
 use std::time::Duration;
 
-/// The rate over time, from the moment the connections may send.
+/// The rate over time, from the time at which connections may send.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RateCurve {
-    /// Adjacent, from time zero on. After the last one the rate stays as it is.
+    /// Adjacent pieces from time zero on. The last one has no end.
     pieces: Vec<Piece>,
 }
 
@@ -27,7 +27,7 @@ impl Piece {
         (self.rate_from + self.rate_to) / 2.0 * self.length_s
     }
 
-    /// When `x` arrivals of this piece are over, from its beginning.
+    /// The time from the beginning of this piece to its arrival `x`.
     fn seconds_to(&self, x: f64) -> f64 {
         let slope = (self.rate_to - self.rate_from) / self.length_s;
         // The root of a t² / 2 + b t - x, in the form that loses no digits when the slope is small
@@ -38,7 +38,7 @@ impl Piece {
 }
 
 impl RateCurve {
-    /// The rate is `start`, then goes in a line to each stage's rate over the stage's length.
+    /// A rate that begins with `start` and is linear to the rate of each stage over its length.
     pub(crate) fn new(start: f64, stages: &[(Duration, f64)]) -> RateCurve {
         let mut pieces: Vec<Piece> = Vec::with_capacity(stages.len() + 1);
         let mut push = |length_s: f64, rate_from: f64, rate_to: f64| {
@@ -58,8 +58,8 @@ impl RateCurve {
         RateCurve { pieces }
     }
 
-    /// The least whole number of arrivals that is not reached before `time`. `from` is one that is not
-    /// more.
+    /// The least whole number of arrivals that is not reached before `time`. It must not be less
+    /// than `from`.
     pub(super) fn first_from(&self, from: u64, time: Duration) -> u64 {
         let is_before = |x: u64| self.due(x as f64).is_some_and(|due| due < time);
         from + first_not(|more| is_before(from + more))
@@ -68,8 +68,8 @@ impl RateCurve {
     /// When the number of arrivals reaches `x`. `None` if it never does.
     pub(crate) fn due(&self, x: f64) -> Option<Duration> {
         let after = self.pieces.partition_point(|piece| piece.arrivals_before <= x);
-        // With a rate of zero, several pieces begin at the same count: the last one is meant, or an
-        // arrival would be due at the beginning of a silence and not at its end.
+        // After a rate of zero several pieces begin with the same count. The last one is right: an
+        // arrival is due at the end of a silence, not at its beginning.
         let piece = &self.pieces[after.max(1) - 1];
         let rest = x - piece.arrivals_before;
         let seconds = if piece.length_s.is_infinite() {
@@ -80,12 +80,12 @@ impl RateCurve {
         } else {
             piece.seconds_to(rest).min(piece.length_s)
         };
-        // Rounded, or an arrival due at a whole second could come out a nanosecond before it.
+        // Rounded: an arrival at a whole second could otherwise be a nanosecond early.
         Some(Duration::from_nanos(((piece.from_s + seconds) * 1e9).round() as u64))
     }
 }
 
-/// The least number of which `holds` does not hold, by bisection: it holds of all below that one.
+/// The least number for which `holds` is false, by bisection. It must be true for all below.
 pub(crate) fn first_not(holds: impl Fn(u64) -> bool) -> u64 {
     let mut end = 1u64;
     while holds(end) {
@@ -111,7 +111,7 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// Arrivals up to `t`, by adding up small steps of the rate as the stages describe it.
+    /// Arrivals up to `until_s`, as the sum of small steps of the rate of the stages.
     fn arrivals_by_steps(start: f64, stages: &[(Duration, f64)], until_s: f64) -> f64 {
         const STEP_S: f64 = 1e-4;
         let rate_at = |t: f64| {
@@ -131,10 +131,11 @@ mod tests {
 
     /// Goal: the due time of arrival x is when the integral of the rate reaches x, for every shape.
     ///
-    /// Method: constant, rising, falling, from zero, to zero, and mixed with jumps and silences; the
-    /// integral is added up numerically at the due time found.
+    /// Method: constant, rising, falling, from zero, to zero, and mixed with jumps and silences;
+    /// the integral is computed numerically at each due time.
     ///
-    /// Kills: the wrong root; a stage that starts at its own rate; forgetting the pieces before.
+    /// Kills: the wrong root; a stage that begins with its own rate; earlier pieces that are
+    /// ignored.
     #[test]
     fn due_is_the_inverse_of_the_integral() {
         let s = seconds;
@@ -161,12 +162,12 @@ mod tests {
         }
     }
 
-    /// Goal: at a constant rate arrivals are due at whole multiples of its period, to the nanosecond,
-    /// after hours too.
+    /// Goal: at a constant rate arrivals are due at whole multiples of the period, to the
+    /// nanosecond, even after hours.
     ///
-    /// Method: rates with whole periods, far along.
+    /// Method: rates with whole periods, up to the arrival 100 000 000.
     ///
-    /// Kills: adding up periods, whose error grows; truncating nanoseconds.
+    /// Kills: a sum of periods, whose error grows; truncated nanoseconds.
     #[test]
     fn constant_rates_are_exact() {
         for (rate, period_ns) in [(1_000.0, 1_000_000), (50_000.0, 20_000), (1_000_000.0, 1_000)] {
@@ -178,13 +179,13 @@ mod tests {
         }
     }
 
-    /// Goal: a silence delays what comes after it, and the end of all arrivals is an end.
+    /// Goal: no arrival is due while the rate is zero, and after its end none is due at all.
     ///
-    /// Method: down to zero, two seconds of nothing, up again; and down for good.
+    /// Method: a fall to zero, two seconds of zero and a rise; a fall to zero for the rest.
     ///
     /// Kills: an arrival in the silence; an arrival at infinity as a panic or as time zero.
     #[test]
-    fn silence() {
+    fn no_arrival_is_due_at_a_rate_of_zero() {
         let s = seconds;
         let curve = RateCurve::new(100.0, &[(s(1.0), 0.0), (s(2.0), 0.0), (s(1.0), 100.0)]);
         assert!(curve.due(49.9).unwrap() < s(1.0));

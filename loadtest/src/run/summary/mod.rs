@@ -391,7 +391,7 @@ fn generator(measured: &Measurements, total: &Total) -> Generator {
         cpu_percent,
         spin_percent,
         cq_overflows: measured.results.iter().map(|result| result.cq_overflows).sum(),
-        enobufs: measured.results.iter().map(|result| result.enobufs).sum(),
+        enobufs: measured.results.iter().map(|result| result.pool_exhausted).sum(),
         rss_bytes: measured.rss_bytes,
     }
 }

@@ -45,7 +45,7 @@ impl Worker {
             idle,
             ramp_length: length,
             cq_overflows: 0,
-            enobufs: 0,
+            pool_exhausted: 0,
             reports: Reports::default(),
             spin_time,
         }
