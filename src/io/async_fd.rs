@@ -1,4 +1,4 @@
-//! `AsyncFd`.
+//! [`AsyncFd`]: readiness of a descriptor that other code made.
 
 use std::fmt;
 use std::io;
@@ -12,24 +12,23 @@ use crate::driver::request::Interest;
 use crate::runtime::context;
 use crate::task::coop;
 
-/// Tells when a descriptor could be read or written: a pidfd, an inotify instance, a terminal, the
-/// socket of a C library.
+/// Waits until a descriptor can be read or written, for descriptors that the loop has no operation
+/// for: a pidfd, an inotify instance, a terminal, the socket of a C library.
 ///
-/// Readiness is that of `poll(2)`, on every driver. [`readable`](AsyncFd::readable) and
-/// [`writable`](AsyncFd::writable) are done if the descriptor is ready *now*, else as soon as it
-/// is. Nothing is remembered between two calls, so there is nothing to clear: who is tokio's user
-/// does without the guard of its `AsyncFd`. Errors, hang-ups and the end of a stream are ready too,
-/// because a call would not wait; what `poll(2)` knows nothing of, such as a regular file, always
-/// is.
+/// Readiness is that of `poll(2)`, on every driver: a call would not wait. That includes errors,
+/// hang-ups and the end of a stream. A regular file is always ready.
 ///
-/// **Readiness is a hint.** Between the answer and the call that follows, another reader may have
-/// been faster. So set the descriptor to `O_NONBLOCK`, and wait again when a call says
-/// `WouldBlock`:
+/// [`readable`](AsyncFd::readable) and [`writable`](AsyncFd::writable) poll the descriptor anew
+/// each time. No readiness is kept between two calls, so there is nothing to clear; tokio's
+/// `AsyncFd` has a guard for that.
 ///
-/// ```no_run
-/// use std::io::{ErrorKind, Read};
-/// use std::os::unix::net::UnixStream;
+/// **Readiness is a hint.** Another reader may read between the result and the call that follows.
+/// So set the descriptor to `O_NONBLOCK`, and wait again when a call fails with `WouldBlock`:
+///
+/// ```
 /// use ringloop::io::AsyncFd;
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::os::unix::net::UnixStream;
 ///
 /// /// Reads once from a socket that other code has made.
 /// async fn read_some(socket: &AsyncFd<UnixStream>, target: &mut [u8]) -> std::io::Result<usize> {
@@ -37,26 +36,35 @@ use crate::task::coop;
 ///         socket.readable().await?;
 ///         match socket.get_ref().read(target) {
 ///             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-///             outcome => return outcome,
+///             result => return result,
 ///         }
 ///     }
 /// }
+///
+/// # ringloop::run(async {
+/// let (socket, mut peer) = UnixStream::pair()?;
+/// socket.set_nonblocking(true)?;
+/// let socket = AsyncFd::new(socket)?;
+/// peer.write_all(b"hello")?;
+/// let mut target = [0; 16];
+/// assert_eq!(read_some(&socket, &mut target).await?, 5);
+/// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 ///
-/// # Whose descriptor
+/// # Ownership of the descriptor
 ///
-/// The loop polls a duplicate (`F_DUPFD_CLOEXEC`) and never touches the original. So `T` may be
-/// owned or borrowed, may be in use by other watches and streams at the same time, and is dropped
-/// or given back at once, whatever is in flight. The price is a second descriptor for each
-/// `AsyncFd`, which keeps the open file alive until its polls have ended, at most a turn or two
-/// after the `AsyncFd` was dropped.
+/// The loop polls a duplicate (`F_DUPFD_CLOEXEC`) and does not use the original. So `T` may be
+/// owned or borrowed, may be used by other watches and streams at the same time, and is dropped or
+/// returned at once, whatever is in flight. Each `AsyncFd` costs a second descriptor, which keeps
+/// the open file alive until its polls have ended, one or two turns after the `AsyncFd` was
+/// dropped.
 pub struct AsyncFd<T> {
     /// First, so that the polls are cancelled before user code, the destructor of `T`, runs.
     watching: Watching,
     inner: T,
 }
 
-/// The polls end when no task can wait any more.
+/// Cancels the polls when no task can wait any more.
 struct Watching(Rc<Watch>);
 
 impl Drop for Watching {
@@ -66,7 +74,7 @@ impl Drop for Watching {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Watches the descriptor that `inner` has now.
+    /// Duplicates the descriptor that `inner` has now, for the loop to poll.
     ///
     /// # Errors
     ///
@@ -84,47 +92,48 @@ impl<T: AsFd> AsyncFd<T> {
 }
 
 impl<T> AsyncFd<T> {
-    /// Waits until a read would not wait: there is something to read, or the end, or an error.
+    /// Waits until a read would not wait: there are bytes, the end of the stream, or an error.
     ///
-    /// Several tasks may wait at once, and all of them are woken. Cancel safe: a dropped `readable`
-    /// takes nothing from the descriptor, and leaves what it has asked of the kernel to the next
-    /// one.
+    /// Several tasks may wait at once, and all of them are woken.
+    ///
+    /// Cancel safe: a dropped `readable` reads nothing, and the next one shares its poll.
     ///
     /// # Errors
     ///
-    /// Only if the kernel cannot watch the descriptor, for want of memory or because a limit
-    /// (`fs.epoll.max_user_watches`) is reached, and if the runtime has been closed. Errors of the
-    /// file itself are for the read to find.
+    /// If the kernel cannot poll the descriptor: no memory, or the limit
+    /// `fs.epoll.max_user_watches`; and if the runtime has been closed. An error of the file makes
+    /// it ready, and the read returns the error.
     pub async fn readable(&self) -> io::Result<()> {
         self.ready(Interest::Readable).await
     }
 
-    /// Waits until a write would not wait: there is room, or no reader is left, or an error.
+    /// Waits until a write would not wait: there is room, no reader is left, or an error.
     ///
-    /// Several tasks may wait at once, and all of them are woken. Cancel safe: a dropped `writable`
-    /// leaves the descriptor as it is, and what it has asked of the kernel to the next one.
+    /// Several tasks may wait at once, and all of them are woken.
+    ///
+    /// Cancel safe: a dropped `writable` writes nothing, and the next one shares its poll.
     ///
     /// # Errors
     ///
-    /// Only if the kernel cannot watch the descriptor, for want of memory or because a limit
-    /// (`fs.epoll.max_user_watches`) is reached, and if the runtime has been closed. Errors of the
-    /// file itself are for the write to find.
+    /// If the kernel cannot poll the descriptor: no memory, or the limit
+    /// `fs.epoll.max_user_watches`; and if the runtime has been closed. An error of the file makes
+    /// it ready, and the write returns the error.
     pub async fn writable(&self) -> io::Result<()> {
         self.ready(Interest::Writable).await
     }
 
-    /// What was given to [`new`](AsyncFd::new).
+    /// The value that was given to [`new`](AsyncFd::new).
     pub fn get_ref(&self) -> &T {
         &self.inner
     }
 
-    /// As [`get_ref`](AsyncFd::get_ref), to change it. Which open file is watched was decided by
-    /// [`new`](AsyncFd::new) and does not change.
+    /// The value that was given to [`new`](AsyncFd::new), to change it. The open file that is
+    /// polled stays the one that `new` has duplicated.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.inner
     }
 
-    /// Ends the watch and gives back what was given to [`new`](AsyncFd::new).
+    /// Ends the polls and returns the value that was given to [`new`](AsyncFd::new).
     pub fn into_inner(self) -> T {
         let AsyncFd { watching, inner } = self;
         drop(watching);
@@ -156,7 +165,7 @@ impl<T: fmt::Debug> fmt::Debug for AsyncFd<T> {
     }
 }
 
-/// One `readable()` or `writable()`: its place among those that wait, given up when it is dropped.
+/// One `readable()` or `writable()`. Dropping it gives up its place among the waiters.
 struct ReadyWait<'a> {
     watch: &'a Rc<Watch>,
     interest: Interest,
@@ -165,9 +174,9 @@ struct ReadyWait<'a> {
 
 impl ReadyWait<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = ready!(self.watch.poll_ready(self.interest, &mut self.waiter, cx.waker()));
+        let result = ready!(self.watch.poll_ready(self.interest, &mut self.waiter, cx.waker()));
         self.watch.leave(self.interest, &mut self.waiter);
-        Poll::Ready(outcome)
+        Poll::Ready(result)
     }
 }
 

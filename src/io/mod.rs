@@ -1,7 +1,7 @@
-//! Descriptors of others.
+//! Waiting for descriptors that other code made.
 //!
-//! What the loop has no operation for, it can still wait for: [`AsyncFd`] tells when a descriptor
-//! that other code made could be read or written. The reading and writing stays with its owner.
+//! [`AsyncFd`] waits until such a descriptor can be read or written. The program reads and writes
+//! it with calls of its own.
 
 mod async_fd;
 mod poll_side;

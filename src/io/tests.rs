@@ -66,13 +66,13 @@ fn watched() -> AsyncFd<Counted> {
     AsyncFd::new(Counted::new().0).expect("a duplicate")
 }
 
-/// Which file a descriptor refers to. Unlike a number, its name is not given to another one.
+/// The name of the open file, which no other file is given later, unlike its number.
 fn file_of(fd: &impl AsFd) -> PathBuf {
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     std::fs::read_link(link).expect("an open descriptor")
 }
 
-/// How many descriptors refer to it.
+/// The number of descriptors of this process that refer to `file`.
 fn open_count(file: &PathBuf) -> usize {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("procfs");
     let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
@@ -83,7 +83,7 @@ async fn polled(watched: &AsyncFd<Counted>, kind: OpKind) -> io::Result<()> {
     match kind {
         OpKind::PollReadable => watched.readable().await,
         OpKind::PollWritable => watched.writable().await,
-        other => panic!("{other:?} is no poll"),
+        other => panic!("{other:?} is not a poll"),
     }
 }
 
@@ -94,18 +94,18 @@ fn events(kind: OpKind) -> i32 {
     }
 }
 
-/// When the watch goes.
+/// The moment at which the watch is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Moment {
-    /// In the turn that asked for the poll.
+    /// In the turn in which the poll was requested.
     BeforeSubmission,
-    /// The kernel has the poll; the answer comes before the cancel does.
+    /// The kernel has the poll. The result comes before the cancel.
     InFlight,
-    /// As before, and the kernel has the cancel as well when the answer comes.
+    /// The kernel has the poll, and the cancel as well when the result comes.
     Cancelling,
-    /// The answer has been posted, and the loop has not seen it.
+    /// The result has been posted, and the loop has not read it.
     Posted,
-    /// The answer has been handed out and the task woken, but not polled.
+    /// The result has been dispatched and the task woken, but not polled.
     Woken,
     Never,
 }
@@ -126,10 +126,10 @@ enum Outcome {
     HungUp,
     Cancelled,
     Interrupted,
-    /// The errno −512, which no kernel should show (H19).
+    /// The errno −512, which no kernel should return (H19).
     Restart,
     Failed,
-    /// `POLLRDHUP` to who wants to write.
+    /// `POLLRDHUP` for a poll for writing.
     SpuriousEvents,
 }
 
@@ -143,7 +143,7 @@ const OUTCOMES: [Outcome; 7] = [
     Outcome::SpuriousEvents,
 ];
 
-fn answer(script: &Script, op: Submitted, outcome: Outcome) {
+fn complete(script: &Script, op: Submitted, outcome: Outcome) {
     let result = match outcome {
         Outcome::Ready => events(op.request.op_kind()),
         Outcome::HungUp => i32::from(libc::POLLHUP),
@@ -156,7 +156,7 @@ fn answer(script: &Script, op: Submitted, outcome: Outcome) {
     script.complete(op, result, Flags::NONE);
 }
 
-/// What the wait says, if it is over.
+/// The result of the wait, if it has ended.
 fn expected(kind: OpKind, outcome: Outcome) -> Poll<Result<(), i32>> {
     match (outcome, kind) {
         (Outcome::Ready | Outcome::HungUp, _) => Poll::Ready(Ok(())),
@@ -173,49 +173,49 @@ fn expected(kind: OpKind, outcome: Outcome) -> Poll<Result<(), i32>> {
 async fn play(kind: OpKind, moment: Moment, outcome: Outcome, script: &Script) {
     let (inner, drops) = Counted::new();
     let file = file_of(&inner);
-    let said = Rc::new(Cell::new(Poll::Pending));
-    let mut asker: Pin<Box<dyn Future<Output = ()>>> = {
+    let returned = Rc::new(Cell::new(Poll::Pending));
+    let mut waiter: Pin<Box<dyn Future<Output = ()>>> = {
         let watched = AsyncFd::new(inner).unwrap();
-        let said = Rc::clone(&said);
+        let returned = Rc::clone(&returned);
         Box::pin(async move {
             let outcome = polled(&watched, kind).await;
-            said.set(Poll::Ready(outcome.map_err(|error| error.raw_os_error().unwrap())));
+            returned.set(Poll::Ready(outcome.map_err(|error| error.raw_os_error().unwrap())));
             pending::<()>().await;
         })
     };
-    assert!(poll_once(asker.as_mut()).await.is_pending());
-    let leave = |asker| {
-        drop(asker);
-        assert_eq!(drops.get(), 1, "the program's own goes at once");
+    assert!(poll_once(waiter.as_mut()).await.is_pending());
+    let leave = |waiter| {
+        drop(waiter);
+        assert_eq!(drops.get(), 1, "the program's value is dropped at once");
     };
     if moment == Moment::BeforeSubmission {
-        leave(asker);
+        leave(waiter);
         turns(1).await;
-        answer(script, script.the(kind), outcome);
+        complete(script, script.the(kind), outcome);
     } else {
         turns(1).await;
         let op = script.the(kind);
         match moment {
             Moment::InFlight | Moment::Cancelling => {
-                leave(asker);
+                leave(waiter);
                 if moment == Moment::Cancelling {
                     turns(2).await;
                     assert_eq!(script.cancels(), [op.user_data]);
                 }
-                assert_eq!(open_count(&file), 1, "its duplicate lives as long as the poll (H37)");
-                answer(script, op, outcome);
+                assert_eq!(open_count(&file), 1, "the duplicate lives as long as the poll (H37)");
+                complete(script, op, outcome);
             }
             Moment::Posted | Moment::Woken | Moment::Never | Moment::BeforeSubmission => {
-                answer(script, op, outcome);
+                complete(script, op, outcome);
                 if moment != Moment::Posted {
                     turns(2).await;
                 }
                 if moment == Moment::Never {
-                    assert!(poll_once(asker.as_mut()).await.is_pending());
-                    assert_eq!(said.get(), expected(kind, outcome));
-                    assert_eq!(script.all(kind).len(), usize::from(said.get().is_pending()));
+                    assert!(poll_once(waiter.as_mut()).await.is_pending());
+                    assert_eq!(returned.get(), expected(kind, outcome));
+                    assert_eq!(script.all(kind).len(), usize::from(returned.get().is_pending()));
                 }
-                leave(asker);
+                leave(waiter);
             }
         }
     }
@@ -239,11 +239,13 @@ fn run_cell(kind: OpKind, moment: Moment, outcome: Outcome) {
     assert!(!script.is_leaked());
 }
 
-/// Goal: whenever a watch goes and however its poll ends, nothing is left, lost or answered twice;
-/// the program's value goes at once, the duplicate with the poll (H30, H37).
+/// Goal: whenever a watch is dropped and however its poll ends, nothing is left, lost or returned
+/// twice. The program's value is dropped at once, the duplicate with the poll (H30, H37).
+///
 /// Method: every cell of the matrix on a runtime of its own, with real descriptors.
-/// Kills: a duplicate closed early or never; a poll that is not cancelled; an interrupted poll that
-/// is not asked for again; an answer that meets a watch in a state it does not expect.
+///
+/// Kills: a duplicate that is closed early or never; a poll that is not cancelled; an interrupted
+/// poll that is not repeated; a result that a watch in some state does not expect.
 #[test]
 fn no_poll_leaves_anything_behind() {
     let mut failures = Vec::new();
@@ -260,9 +262,11 @@ fn no_poll_leaves_anything_behind() {
     assert!(failures.is_empty(), "{} failed: {failures:?}", failures.len());
 }
 
-/// Goal: all who wait share one poll, and its answer is for all of them, a failure too.
-/// Method: three tasks wait in each direction; one answer each. Kills: a poll per wait; a wake for
-/// the first only, whose poll is then asked for again; one direction's answer for the other.
+/// Goal: all waiters of a direction share one poll and its result, also if it is an error.
+///
+/// Method: three tasks wait in each direction; one result for each direction.
+///
+/// Kills: a poll per wait; a wake for the first waiter only; a result for the other direction.
 #[test]
 fn a_result_is_for_all_waiters() {
     let (script, runtime) = scripted();
@@ -275,14 +279,14 @@ fn a_result_is_for_all_waiters() {
         let readers = [OpKind::PollReadable; 3].map(spawn);
         let writers = [OpKind::PollWritable; 3].map(spawn);
         turns(2).await;
-        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
+        complete(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         turns(2).await;
         assert_eq!(script.all(OpKind::PollReadable), []);
         for reader in readers {
             assert!(reader.is_finished());
             assert_eq!(reader.await.unwrap(), Ok(()));
         }
-        answer(&script, script.the(OpKind::PollWritable), Outcome::Failed);
+        complete(&script, script.the(OpKind::PollWritable), Outcome::Failed);
         turns(2).await;
         for writer in writers {
             assert!(writer.is_finished());
@@ -292,10 +296,12 @@ fn a_result_is_for_all_waiters() {
     });
 }
 
-/// Goal: a dropped wait leaves its poll to the next one; a result that no task waits for is not
+/// Goal: a dropped wait leaves its poll to the next one. A result that no task waits for is not
 /// kept, because it may be out of date when one does.
-/// Method: wait, drop, wait: one poll. Drop, answer, wait: pending, and a second poll.
-/// Kills: a cancel for each dropped wait; readiness that is remembered.
+///
+/// Method: wait, drop, wait: one poll. Drop, complete, wait: pending, and a second poll.
+///
+/// Kills: a cancel for each dropped wait; readiness that is kept.
 #[test]
 fn a_dropped_wait_leaves_its_poll_to_the_next() {
     let (script, runtime) = scripted();
@@ -308,25 +314,28 @@ fn a_dropped_wait_leaves_its_poll_to_the_next() {
         }
         assert_eq!(script.count_ops(OpKind::PollReadable), 1);
         assert_eq!(script.cancels(), []);
-        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
+        complete(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         turns(2).await;
 
         let mut readable = pin!(watched.readable());
         assert!(poll_once(readable.as_mut()).await.is_pending());
         turns(1).await;
-        answer(&script, script.the(OpKind::PollReadable), Outcome::Ready);
+        complete(&script, script.the(OpKind::PollReadable), Outcome::Ready);
         readable.await.unwrap();
         assert_eq!(script.count_ops(OpKind::PollReadable), 2);
     });
 }
 
-/// Goal: what was not asked for is not asked for again, changes are, and one that matters ends
-/// that; who waits while it ends gets a poll of its own.
-/// Method: an answer `POLLRDHUP` to a wait for writing; two more from the poll for changes; then
-/// `POLLOUT`. A further wait before the last completion.
-/// Kills: asking once more; a poll for changes that is not cancelled; a wait that joins it.
+/// Goal: after spurious events the watch polls for changes, until one makes the descriptor ready.
+/// A wait that begins while that poll ends gets a poll of its own.
+///
+/// Method: `POLLRDHUP` for a wait for writing; two more from the poll for changes; then `POLLOUT`.
+/// A further wait before the last completion.
+///
+/// Kills: an ordinary poll after spurious events; a poll for changes that is not cancelled; a wait
+/// that shares it.
 #[test]
-fn changes_are_waited_for_where_a_poll_says_too_much() {
+fn spurious_events_are_followed_by_a_poll_for_changes() {
     let (script, runtime) = scripted();
     script.set_cancel_policy(CancelPolicy::Ignore);
     runtime.block_on(async {
@@ -334,13 +343,13 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
         let mut writable = pin!(watched.writable());
         assert!(poll_once(writable.as_mut()).await.is_pending());
         turns(1).await;
-        let besides = i32::from(libc::POLLRDHUP);
-        script.complete(script.the(OpKind::PollWritable), besides, Flags::NONE);
+        let spurious = i32::from(libc::POLLRDHUP);
+        script.complete(script.the(OpKind::PollWritable), spurious, Flags::NONE);
         turns(2).await;
         let changes = script.the(OpKind::PollWritable);
         assert!(matches!(changes.request, Request::PollChanges { .. }), "{changes:?}");
         for _ in 0..2 {
-            script.complete(changes, besides, Flags::NONE.with_more());
+            script.complete(changes, spurious, Flags::NONE.with_more());
             turns(2).await;
             assert!(poll_once(writable.as_mut()).await.is_pending());
         }
@@ -356,15 +365,17 @@ fn changes_are_waited_for_where_a_poll_says_too_much() {
         turns(2).await;
         let own = script.the(OpKind::PollWritable);
         assert!(matches!(own.request, Request::Poll { .. }), "{own:?}");
-        answer(&script, own, Outcome::Ready);
+        complete(&script, own, Outcome::Ready);
         writable.await.unwrap();
     });
 }
 
-/// Goal: a driver that fails ends every wait with the reason, and every later one; the descriptor
-/// goes with the watch.
+/// Goal: a driver that fails ends every wait with the reason, and every later one. The descriptor
+/// is closed with the watch.
+///
 /// Method: two tasks wait in each direction; the next enter is forbidden. Then one more wait.
-/// Kills: a wait that is not woken; a watch that asks again without end; a duplicate that is kept.
+///
+/// Kills: a wait that is not woken; a watch that polls again without end; a duplicate that is kept.
 #[test]
 fn a_failed_driver_ends_every_wait() {
     let (script, runtime) = scripted();
@@ -382,7 +393,7 @@ fn a_failed_driver_ends_every_wait() {
         assert_eq!(script.in_flight().len(), 2);
         script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
         for task in tasks {
-            // An end in virtual time.
+            // In virtual time.
             let ended = timeout(Duration::from_secs(60), task).await.expect("nothing hangs");
             let text = ended.unwrap();
             assert!(text.starts_with("the io_uring driver failed: "), "{text}");
@@ -395,8 +406,10 @@ fn a_failed_driver_ends_every_wait() {
 
 /// Goal: a wait that is leaked keeps neither the poll nor the descriptor of a watch that is
 /// dropped.
-/// Method: forget a wait that has its poll in flight, drop the watch. Kills: asking again on behalf
-/// of a task that can never come back.
+///
+/// Method: forget a wait that has its poll in flight, drop the watch.
+///
+/// Kills: a poll that is repeated for a waiter that can never be polled.
 #[test]
 fn a_forgotten_wait_keeps_nothing() {
     let (script, runtime) = scripted();

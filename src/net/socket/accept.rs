@@ -9,13 +9,12 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::accept_side::AcceptWaiter;
-use super::listener::Connection;
-use super::listener::ListenerSocket;
+use super::listener::{Connection, ListenerSocket};
 use crate::net::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
 
-/// Makes a stream of a connection that was accepted.
+/// Makes a stream of an accepted connection.
 pub(in crate::net) type Adopt<S> = fn(&Rc<Reactor>, Connection) -> S;
 
 /// Waits for a connection.
@@ -52,7 +51,7 @@ impl<S> Drop for AcceptWait<'_, S> {
     }
 }
 
-/// The connections of a listener, as a `Stream`. See [`TcpListener::incoming`].
+/// The connections of a listener, as a `Stream`. [`TcpListener::incoming`] returns it.
 ///
 /// [`TcpListener::incoming`]: crate::net::TcpListener::incoming
 pub struct Incoming<'a, S = TcpStream> {

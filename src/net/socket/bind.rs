@@ -1,11 +1,12 @@
-//! Binding a listening socket whose address is about to become free.
+//! Binding a listening socket, with retries while its address is in use.
 //!
-//! After a process with a ring was killed, the kernel takes the ring down in a worker, and until
-//! then the accept that was in flight holds the listening socket: 4 to 16 ms, 53 to 93 ms with 8
-//! 000 connections (H84). A supervisor that restarts a server is faster than that.
+//! When a process with a ring is killed, the kernel removes the ring in a worker. Until then the
+//! accept in flight holds the listening socket: for 4 to 16 ms, and 53 to 93 ms with 8 000
+//! connections (H84). A supervisor may restart the server faster than that. So a bind that fails
+//! with `EADDRINUSE` is repeated for a while.
 //!
-//! So `EADDRINUSE` is tried again for a while. The thread sleeps meanwhile, and the loop with it:
-//! binding is part of starting, and its callers are not futures.
+//! The thread sleeps between two attempts, and the loop with it: a program binds when it starts,
+//! and the callers are not futures.
 
 use std::io;
 use std::rc::Rc;
@@ -17,15 +18,17 @@ use crate::error::Unhandled;
 use crate::primitives;
 use crate::reactor::Reactor;
 
-/// How long a bind waits for its address by default.
+/// The default time for which a bind is repeated.
 pub(in crate::net) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The pause doubles from the one to the other.
+/// The first and the longest pause between two attempts. The pause doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(16);
 
-/// Binds `socket` to `addr` and listens. Retries for `patience` while the address is in use, and
-/// reports it if that was necessary and helped.
+/// Binds `socket` to `addr` and listens.
+///
+/// Repeats the attempt for `patience` while the address is in use. If a later attempt succeeds,
+/// reports [`Unhandled::BindWaited`].
 pub(in crate::net) fn bind_and_listen(
     reactor: &Rc<Reactor>,
     socket: &Socket,

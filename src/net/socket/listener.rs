@@ -28,10 +28,10 @@ use crate::sys::{errno, fork};
 use crate::task::coop;
 use crate::task::wait_list::{self, Woken};
 
-/// Accepted connections that may wait for an `accept()`.
+/// The queue length at which accepting pauses.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;
 
-/// Connections the kernel may hold for us, before `net.core.somaxconn` cuts it.
+/// The listen backlog. The kernel reduces it to `net.core.somaxconn`.
 pub(in crate::net) const BACKLOG: i32 = 4096;
 
 /// How long accepting pauses when descriptors or memory have run out.

@@ -1,9 +1,9 @@
-//! What any stream socket does, whatever its addresses look like.
+//! Stream sockets and listening sockets, of every address family.
 //!
-//! A [`Socket`](stream::Socket) has a reading side, a writing side and a phase; each is a file. So
-//! has a listening socket, [`ListenerSocket`](listener::ListenerSocket).
+//! The state machines are plain data that return effects; the owners, [`Socket`](stream::Socket)
+//! and [`ListenerSocket`](listener::ListenerSocket), perform them through the reactor.
 //!
-//! **Absent on purpose.** Addresses and the options of one protocol: they belong to the public
+//! **Absent on purpose.** Addresses and the options of one protocol. They belong to the public
 //! types, in `tcp` and `unix`. An address comes in as the bytes that `connect(2)` takes.
 
 pub(super) mod accept;

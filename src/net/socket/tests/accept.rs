@@ -1,4 +1,4 @@
-//! Listeners.
+//! Listeners and their accepts.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const ACCEPT_BACKOFF_NS: u64 = 100_000_000;
 
 /// Goal: the last completion of a multishot accept can carry a connection (H49).
 /// Method: complete with a descriptor and without MORE; the accept is armed again.
-/// Kills: looking at MORE before the result.
+/// Kills: a `MORE` that is read before the result.
 #[test]
 fn a_final_accept_carries_a_connection() {
     let (script, runtime) = scripted();
@@ -36,7 +36,7 @@ fn a_final_accept_carries_a_connection() {
 /// Goal: a dropped `accept()` loses no connection, a dropped listener leaks none (H38).
 /// Method: two connections for accepts that were dropped before and after being woken; take one,
 /// drop the listener with the other queued, and deliver a third after that.
-/// Kills: the descriptor kept in the future; a closed listener that forgets what still arrives.
+/// Kills: a descriptor that the future holds; a closed listener that leaks what still arrives.
 #[test]
 fn connections_are_taken_or_closed() {
     let (script, runtime) = scripted();
@@ -73,9 +73,9 @@ fn connections_are_taken_or_closed() {
     });
 }
 
-/// Goal: an `accept()` that is dropped after it was woken passes its turn on.
-/// Method: two waiting, one connection, drop the woken one; the other one gets it.
-/// Kills: `leave` without a look at the queue.
+/// Goal: a connection whose woken `accept()` is dropped goes to the next one.
+/// Method: two accepts wait; one connection; drop the woken accept.
+/// Kills: a turn that ends with a queued connection and wakes no other waiter.
 #[test]
 fn a_dropped_accept_passes_its_turn_on() {
     let (script, runtime) = scripted();
@@ -96,10 +96,10 @@ fn a_dropped_accept_passes_its_turn_on() {
     });
 }
 
-/// Goal: a listener without descriptors neither spins nor gives up (H50).
-/// Method: answer every accept with EMFILE, for one virtual second; then let one succeed, and start
+/// Goal: a listener without descriptors neither spins nor stops accepting (H50).
+/// Method: complete every accept with EMFILE, for one virtual second; then one connection, and
 /// another shortage.
-/// Kills: arming at once; a timer per attempt; a report per attempt; a shortage that is never over.
+/// Kills: arming at once; a timer per attempt; a report per attempt; a shortage that never ends.
 #[test]
 fn a_shortage_is_retried_ten_times_a_second() {
     let (script, runtime, reports) = reporting();
@@ -146,11 +146,11 @@ fn a_shortage_is_retried_ten_times_a_second() {
     });
 }
 
-/// Goal: a peer that gave up ends nothing; an error of the socket goes to every accept that waits,
-/// once, and the next accept asks the kernel again (H19, H50).
-/// Method: errors that pass, each armed again at once; then EINVAL for two that wait; a third
-/// accept gets the next answer, an error or a connection.
-/// Kills: resting after ECONNABORTED; an error that only one waiter gets; an error that stays.
+/// Goal: a peer that gave up ends no accept. An error of the socket is returned to every accept
+/// that waits, once, and the next accept arms again (H19, H50).
+/// Method: passing errors, each armed again at once; then EINVAL for two waiters; a third accept
+/// gets the next result, an error or a connection.
+/// Kills: a pause after ECONNABORTED; an error for one waiter only; an error that stays.
 #[test]
 fn passing_errors_are_retried_and_others_are_returned_once() {
     let (script, runtime) = scripted();
@@ -182,7 +182,7 @@ fn passing_errors_are_retried_and_others_are_returned_once() {
     });
 }
 
-/// Goal: an error that no accept waits for goes to the next accept, and to no other.
+/// Goal: an error for which no accept waits is returned to the next accept, and to no other.
 /// Method: an accept is dropped before the error, and another one after it was woken by an error.
 /// Kills: an error that is lost with its waiter; one that is returned twice.
 #[test]
@@ -215,8 +215,8 @@ fn an_error_without_a_waiter_goes_to_the_next_accept() {
 }
 
 /// Goal: a server that does not accept leaves further peers in the kernel's backlog.
-/// Method: deliver up to the bound; the accept is cancelled; take all; it is armed again.
-/// Kills: no bound; no arming after it; a connection lost at the bound.
+/// Method: fill the queue; the accept is cancelled; take all; it is armed again.
+/// Kills: a queue without a bound; an accept that stays cancelled; a connection lost at the bound.
 #[test]
 fn a_slow_server_stops_accepting() {
     let (script, runtime) = scripted();
@@ -250,10 +250,10 @@ fn a_slow_server_stops_accepting() {
 }
 
 /// Goal: the first poll that finds a connection takes it, and an accept that was woken in vain
-/// keeps its place before those that began to wait later.
+/// keeps its place before accepts that began to wait later.
 /// Method: three wait; the first is woken, and a newcomer takes the connection before it; the next
 /// two connections wake the first, then the second.
-/// Kills: a connection that is reserved for a waiter; a waiter that is put to the end of the line.
+/// Kills: a connection that is reserved for a waiter; a woken waiter that moves to the end.
 #[test]
 fn a_newcomer_takes_what_is_queued_and_waiters_keep_their_places() {
     let (script, runtime) = scripted();
@@ -289,7 +289,7 @@ fn a_newcomer_takes_what_is_queued_and_waiters_keep_their_places() {
     });
 }
 
-/// Goal: accepts that are alive and not polled any more hold up neither a later accept nor those
+/// Goal: accepts that are alive and not polled any more delay neither a later accept nor those
 /// that wait behind them.
 /// Method: two accepts that are polled once and kept, a task that waits behind them, a connection;
 /// then another connection for a new accept. Kills: a reservation; one wake per connection.
@@ -334,11 +334,11 @@ impl Drop for DropsListener {
     }
 }
 
-/// Goal: a listener that is dropped while answers are handed out lets no answer overtake another.
+/// Goal: a listener that is dropped while completions are dispatched does not change their order.
 /// Method: a forgotten accept holds a waker that drops a second listener, which happens when the
-/// first listener's accept has ended. Behind that answer one byte in the same batch, and one in the
-/// next.
-/// Kills: a pass through the kernel within the handing out of another.
+/// first listener's accept has ended. After that completion one byte in the same batch, and one in
+/// the next.
+/// Kills: a pass through the kernel within the dispatch of another.
 #[test]
 fn a_listener_that_ends_among_answers_reorders_nothing() {
     let (script, runtime) = scripted_with(|builder| builder.ring_entries(64, 1024));
@@ -378,9 +378,9 @@ fn a_listener_that_ends_among_answers_reorders_nothing() {
     });
 }
 
-/// Goal: accepts that wait and are never polled again do not make the queue grow beyond its bound.
-/// Method: more forgotten accepts than fit, a full queue; then take all of it. Kills: arming for
-/// those who wait whatever is queued; an accept that is not armed again after that.
+/// Goal: accepts that wait and are never polled again do not make the queue exceed its bound.
+/// Method: more forgotten accepts than places, a full queue; then take all of it.
+/// Kills: arming with a full queue; an accept that is not armed again after that.
 #[test]
 fn forgotten_accepts_do_not_fill_the_queue() {
     let (script, runtime) = scripted();

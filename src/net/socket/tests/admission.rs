@@ -12,7 +12,7 @@ fn limited(max: usize, overflow: Overflow) -> TcpListener {
     builder.bind("127.0.0.1:0").unwrap()
 }
 
-/// Accepts the next connection, which is delivered when the accept has been submitted.
+/// Accepts a connection that the script completes once the accept has been submitted.
 async fn accept_one(script: &Script, listener: &TcpListener) -> TcpStream {
     let mut accept = Box::pin(listener.accept());
     assert!(poll_once(accept.as_mut()).await.is_pending());
@@ -23,14 +23,14 @@ async fn accept_one(script: &Script, listener: &TcpListener) -> TcpStream {
     accept.await.unwrap()
 }
 
-/// Goal: at the limit no accept is in flight; closing a connection lets the next one in; what is
-/// queued or still sends its last bytes counts.
+/// Goal: at the limit no accept is in flight, and closing a connection arms the next one. A
+/// connection counts while it is queued and while its last bytes are sent.
 ///
 /// Method: a limit of two; two streams, a third accept; drop a stream that has bytes to send, end
 /// its send; then the same with a stream that is queued and not taken.
 ///
 /// Kills: a multishot accept; a count that ends with the stream instead of its descriptor; a limit
-/// that is looked at once; a waiter that nothing arms for.
+/// that is checked once; a waiter for which no accept is armed.
 #[test]
 fn a_full_listener_accepts_nothing() {
     let (script, runtime) = scripted();
@@ -68,7 +68,7 @@ fn a_full_listener_accepts_nothing() {
 
 /// Goal: with `Shed` a connection beyond the limit is reset and counted, and the accept goes on.
 /// Method: a limit of one; two connections at once; close the first; a third.
-/// Kills: shedding without a count; a limit that never opens again; an accept that is cancelled.
+/// Kills: a reset that is not counted; a limit that stays reached; an accept that is cancelled.
 #[test]
 fn a_connection_too_many_is_shed() {
     let (script, runtime) = scripted();
@@ -97,9 +97,10 @@ fn a_connection_too_many_is_shed() {
     });
 }
 
-/// Goal: connections do not keep their listener, nor its loop's resources, and may outlive it.
+/// Goal: connections keep neither their listener nor a timer, and may outlive both.
 /// Method: a full listener with a waiting accept is dropped before its connection, which is dropped
-/// after the runtime. Kills: a count that owns the listener; a timer that does.
+/// after the runtime.
+/// Kills: a connection that owns the listener; a timer that owns it.
 #[test]
 fn connections_outlive_their_listener() {
     let (script, runtime) = scripted();
@@ -122,7 +123,7 @@ fn connections_outlive_their_listener() {
 
 /// Goal: an accept that waits for room fails when its loop ends.
 /// Method: a full listener, its accept polled before and after the end. Kills: a listener without
-/// an operation in flight that the end of the loop forgets.
+/// an operation in flight that the end of the loop does not wake.
 #[test]
 fn an_accept_at_the_limit_fails_when_its_loop_ends() {
     let (script, runtime) = scripted();
@@ -141,8 +142,8 @@ fn an_accept_at_the_limit_fails_when_its_loop_ends() {
     drop(stream);
 }
 
-/// Goal: a connection that ends while the loop prepares to sleep lets the next one in before it
-/// sleeps.
+/// Goal: a connection that ends while the loop prepares to sleep arms the next accept before the
+/// loop sleeps.
 /// Method: a stream that is aborted in the turn of its last write, so that only the list of sockets
 /// to prepare holds it; an accept waits. One sleep later the accept has been armed.
 /// Kills: a sleep although preparing has added an owner that is to be prepared.
