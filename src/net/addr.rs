@@ -29,18 +29,47 @@ mod sealed {
     pub trait Sealed {}
 }
 
-macro_rules! into_addr {
-    ($($type:ty),*) => {$(
-        impl sealed::Sealed for $type {}
-        impl ToAddr for $type {
-            fn to_addr(&self) -> io::Result<SocketAddr> {
-                Ok(SocketAddr::from(*self))
-            }
-        }
-    )*};
+impl sealed::Sealed for SocketAddr {}
+impl ToAddr for SocketAddr {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(*self)
+    }
 }
 
-into_addr!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+impl sealed::Sealed for SocketAddrV4 {}
+impl ToAddr for SocketAddrV4 {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(*self))
+    }
+}
+
+impl sealed::Sealed for SocketAddrV6 {}
+impl ToAddr for SocketAddrV6 {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(*self))
+    }
+}
+
+impl sealed::Sealed for (IpAddr, u16) {}
+impl ToAddr for (IpAddr, u16) {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(*self))
+    }
+}
+
+impl sealed::Sealed for (Ipv4Addr, u16) {}
+impl ToAddr for (Ipv4Addr, u16) {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(*self))
+    }
+}
+
+impl sealed::Sealed for (Ipv6Addr, u16) {}
+impl ToAddr for (Ipv6Addr, u16) {
+    fn to_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from(*self))
+    }
+}
 
 impl sealed::Sealed for str {}
 impl ToAddr for str {
