@@ -77,7 +77,10 @@ pub(crate) fn leaf_fn<T>(
     home: &Home,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> impl Future<Output = T> {
-    poll_fn(move |cx| leaf(home, cx, &mut poll))
+    poll_fn(move |cx| {
+        home.check();
+        leaf_anywhere(cx, &mut poll)
+    })
 }
 
 /// Returns `value`, as a leaf operation that is ready at once. For operations that fail before they
