@@ -11,7 +11,7 @@ use crate::report::model::failures::{FailureExample, FailureRow};
 use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
-use crate::report::model::verdicts::{Confidence, Threshold, Verdict};
+use crate::report::model::verdicts::{Confidence, GeneratorVerdict, Threshold};
 use crate::report::model::*;
 
 /// One worker, ten connections and ten seconds; a message took as many microseconds as `values_us`
@@ -99,7 +99,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         failures: Vec::new(),
         generator: Generator {
             drivers: Vec::new(),
-            verdict: Verdict::Healthy,
+            verdict: GeneratorVerdict::Healthy,
             verdict_reason: None,
             send_lag_us: None,
             loop_lag_us: None,

@@ -12,7 +12,7 @@ use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::gate::Gate;
 use crate::report::model::Report;
-use crate::report::model::verdicts::{FindMax, FindStep, Verdict};
+use crate::report::model::verdicts::{FindMax, FindStep, GeneratorVerdict};
 use crate::series::{Runner, own_command, own_options};
 
 /// Where the search ends: the highest rate that passed and the lowest that did not are this close.
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
         let tried = match step {
             FindStep { ok: true, .. } => Tried::Passed,
             // What it shows is the generator.
-            FindStep { generator: Verdict::Saturated, .. } if report.aborted.is_none() => {
+            FindStep { generator: GeneratorVerdict::Saturated, .. } if report.aborted.is_none() => {
                 Tried::Saturated
             }
             FindStep { .. } => Tried::Missed,
@@ -99,7 +99,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
     // The lowest rate that failed is where the search ended.
     let saturated = search.missed.is_some_and(|missed| {
         let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
-        steps.iter().filter(of_missed).all(|step| step.generator == Verdict::Saturated)
+        steps.iter().filter(of_missed).all(|step| step.generator == GeneratorVerdict::Saturated)
     });
     let missed = rate.is_none();
     let signal = runner.interrupted();
@@ -134,8 +134,10 @@ impl FindStep {
             |v| crate::base::figures::value_text(v, &self.unit),
         );
         let generator = match self.generator {
-            Verdict::Saturated => "   generator SATURATED",
-            Verdict::Healthy | Verdict::Marginal | Verdict::Unknown => "",
+            GeneratorVerdict::Saturated => "   generator SATURATED",
+            GeneratorVerdict::Healthy | GeneratorVerdict::Marginal | GeneratorVerdict::Unknown => {
+                ""
+            }
         };
         format!(
             "{:>12}  {:<4}  achieved {:>12}   {value}{generator}",

@@ -3,7 +3,7 @@
 use crate::analysis::compare::metric::{self, ComparedRun, METRICS, Metric};
 use crate::analysis::compare::same;
 use crate::report::model::Report;
-use crate::report::model::comparison::{Comparison, Row, Verdict};
+use crate::report::model::comparison::{ChangeVerdict, Comparison, Row};
 
 /// Compares two runs.
 pub(crate) fn compare(base: &Report, new: &Report) -> Comparison {
@@ -30,11 +30,11 @@ fn row(metric: &Metric, before: &ComparedRun, after: &ComparedRun, is_incomparab
     };
     let change_ci = metric::change(metric, before, after);
     let verdict = match change_ci {
-        _ if is_incomparable => Verdict::Incomparable,
-        None => Verdict::Unknown,
-        Some([low, high]) if low <= 0.0 && high >= 0.0 => Verdict::NotSignificant,
-        Some([low, _]) if (low > 0.0) == metric.more_is_better => Verdict::Faster,
-        Some(_) => Verdict::Slower,
+        _ if is_incomparable => ChangeVerdict::Incomparable,
+        None => ChangeVerdict::Unknown,
+        Some([low, high]) if low <= 0.0 && high >= 0.0 => ChangeVerdict::NotSignificant,
+        Some([low, _]) if (low > 0.0) == metric.more_is_better => ChangeVerdict::Faster,
+        Some(_) => ChangeVerdict::Slower,
     };
     Row {
         metric: metric.name.to_owned(),
@@ -62,7 +62,7 @@ mod tests {
         fixture::with_intervals(&wave.map(|step| level_us * (100 + step) / 100))
     }
 
-    fn verdicts(base: &Report, new: &Report) -> Vec<(String, Verdict)> {
+    fn verdicts(base: &Report, new: &Report) -> Vec<(String, ChangeVerdict)> {
         let rows = compare(base, new).rows;
         rows.into_iter().map(|row| (row.metric, row.verdict)).collect()
     }
@@ -77,13 +77,13 @@ mod tests {
     #[test]
     fn verdicts_follow_the_intervals() {
         for (level, wanted) in [
-            (1_000, Verdict::NotSignificant),
-            (1_010, Verdict::NotSignificant),
-            (1_200, Verdict::Slower),
-            (800, Verdict::Faster),
+            (1_000, ChangeVerdict::NotSignificant),
+            (1_010, ChangeVerdict::NotSignificant),
+            (1_200, ChangeVerdict::Slower),
+            (800, ChangeVerdict::Faster),
         ] {
             for (metric, verdict) in verdicts(&run(1_000), &run(level)) {
-                let wanted = if metric == "rate" { Verdict::NotSignificant } else { wanted };
+                let wanted = if metric == "rate" { ChangeVerdict::NotSignificant } else { wanted };
                 assert_eq!(verdict, wanted, "{metric} at {level}");
             }
         }
@@ -107,8 +107,8 @@ mod tests {
     fn more_rate_is_faster() {
         let slow = with_reps(run(1_000), &[100.0, 101.0, 102.0], &[9.0, 9.0, 9.0]);
         let fast = with_reps(run(1_000), &[200.0, 201.0, 202.0], &[9.0, 9.0, 9.0]);
-        assert_eq!(verdicts(&slow, &fast)[0], ("rate".to_owned(), Verdict::Faster));
-        assert_eq!(verdicts(&fast, &slow)[0], ("rate".to_owned(), Verdict::Slower));
+        assert_eq!(verdicts(&slow, &fast)[0], ("rate".to_owned(), ChangeVerdict::Faster));
+        assert_eq!(verdicts(&fast, &slow)[0], ("rate".to_owned(), ChangeVerdict::Slower));
     }
 
     /// Goal: what a message costs the server is compared, and less is better; without a server there is
@@ -134,7 +134,7 @@ mod tests {
         let (base, new) = (with_server(7.0, [5.0, 5.1, 5.2]), with_server(7.0, [8.0, 8.1, 8.2]));
         let comparison = compare(&base, &new);
         let row = comparison.rows.last().unwrap();
-        assert_eq!((row.metric.as_str(), row.verdict), ("server-cpu", Verdict::Slower));
+        assert_eq!((row.metric.as_str(), row.verdict), ("server-cpu", ChangeVerdict::Slower));
         assert_eq!((row.base.unwrap() * 10.0).round(), 51.0);
         assert_eq!(breaches(&comparison, &limits).len(), 1);
         assert_eq!(breaches(&compare(&new, &base), &limits), [""; 0]);
@@ -142,7 +142,7 @@ mod tests {
         let single = |us| Report { reps: Vec::new(), ..with_server(us, [0.0; 3]) };
         let comparison = compare(&single(4.0), &single(5.0));
         let row = comparison.rows.last().unwrap();
-        assert_eq!((row.change_percent, row.verdict), (Some(25.0), Verdict::Unknown));
+        assert_eq!((row.change_percent, row.verdict), (Some(25.0), ChangeVerdict::Unknown));
         assert!(comparison::render(&comparison, &["a".into(), "b".into()]).contains("4.00 µs"));
 
         let comparison = compare(&run(1_000), &run(1_000));
@@ -160,7 +160,7 @@ mod tests {
             errors: 0,
             timed_out: 0,
             never_sent: 0,
-            verdict: crate::report::model::verdicts::Verdict::Healthy,
+            verdict: crate::report::model::verdicts::GeneratorVerdict::Healthy,
             server_cpu_us_per_message: None,
         };
         report.reps = rates.iter().zip(p99s).map(rep).collect();
@@ -182,11 +182,11 @@ mod tests {
         assert!(comparison.basis.contains("3 and 3 runs"), "{}", comparison.basis);
         let p99 = &comparison.rows[3];
         assert_eq!((p99.base, p99.new), (Some(2_000.0), Some(2_500.0)));
-        assert_eq!(p99.verdict, Verdict::NotSignificant);
+        assert_eq!(p99.verdict, ChangeVerdict::NotSignificant);
         let base = with_reps(run(1_000), &rates, &[2_000.0, 2_001.0, 2_002.0]);
         let new = with_reps(run(1_000), &rates, &[2_500.0, 2_501.0, 2_502.0]);
         let p99 = &compare(&base, &new).rows[3];
-        assert_eq!(p99.verdict, Verdict::Slower);
+        assert_eq!(p99.verdict, ChangeVerdict::Slower);
         let [low, high] = p99.change_ci.unwrap();
         assert!(24.0 < low && low < 25.0 && 25.0 < high && high < 26.0, "{low} {high}");
     }
@@ -203,7 +203,7 @@ mod tests {
         edited.latency_us.service.as_mut().unwrap().percentiles.clear();
         for base in [&short, &edited] {
             let comparison = compare(base, &run(1_000));
-            assert!(comparison.rows.iter().all(|row| row.verdict == Verdict::Unknown));
+            assert!(comparison.rows.iter().all(|row| row.verdict == ChangeVerdict::Unknown));
             assert!(comparison.basis.starts_with("no confidence intervals"));
         }
         let row = &compare(&short, &run(200)).rows[1];
@@ -235,7 +235,10 @@ mod tests {
             (|run| run.config.pipeline = 2, "pipeline 1 and 2"),
             (|run| run.config.requests_per_conn = Some(3), "churn"),
             (
-                |run| run.generator.verdict = crate::report::model::verdicts::Verdict::Saturated,
+                |run| {
+                    run.generator.verdict =
+                        crate::report::model::verdicts::GeneratorVerdict::Saturated
+                },
                 "new describe the client",
             ),
             (|run| run.env.kernel = Some("6.1".into()), "kernel: 6.18.0 and 6.1"),
@@ -245,7 +248,7 @@ mod tests {
             let mut new = fixture::report(&[2_000; 50]);
             change(&mut new);
             let comparison = compare(&fixture::report(&[1_000; 50]), &new);
-            assert!(comparison.rows.iter().all(|row| row.verdict == Verdict::Incomparable));
+            assert!(comparison.rows.iter().all(|row| row.verdict == ChangeVerdict::Incomparable));
             let [reason] = &comparison.incomparable[..] else { panic!("{comparison:?}") };
             assert!(reason.contains(wanted), "{reason}");
         }
@@ -284,21 +287,21 @@ mod tests {
             breaches(&comparison, &limits)
         };
         for (metric, change, verdict, wanted) in [
-            ("p99", Some(10.5), Verdict::Slower, "p99 is 10.5 % worse, at most 10 % allowed"),
-            ("p99", Some(10.5), Verdict::Unknown, "p99 is 10.5 % worse"),
-            ("p99", Some(0.0), Verdict::Incomparable, "p99 cannot be judged"),
-            ("p99", None, Verdict::Unknown, "p99 cannot be judged"),
-            ("rate", Some(-5.5), Verdict::Slower, "rate is 5.5 % worse, at most 5 % allowed"),
+            ("p99", Some(10.5), ChangeVerdict::Slower, "p99 is 10.5 % worse, at most 10 % allowed"),
+            ("p99", Some(10.5), ChangeVerdict::Unknown, "p99 is 10.5 % worse"),
+            ("p99", Some(0.0), ChangeVerdict::Incomparable, "p99 cannot be judged"),
+            ("p99", None, ChangeVerdict::Unknown, "p99 cannot be judged"),
+            ("rate", Some(-5.5), ChangeVerdict::Slower, "rate is 5.5 % worse, at most 5 % allowed"),
         ] {
             let lines = judged(metric, change, verdict);
             assert!(lines.len() == 1 && lines[0].starts_with(wanted), "{lines:?}");
         }
         for (metric, change, verdict) in [
-            ("p99", 9.5, Verdict::Slower),
-            ("p99", 50.0, Verdict::NotSignificant),
-            ("p99", -50.0, Verdict::Faster),
-            ("p50", 50.0, Verdict::Slower),
-            ("rate", 50.0, Verdict::Faster),
+            ("p99", 9.5, ChangeVerdict::Slower),
+            ("p99", 50.0, ChangeVerdict::NotSignificant),
+            ("p99", -50.0, ChangeVerdict::Faster),
+            ("p50", 50.0, ChangeVerdict::Slower),
+            ("rate", 50.0, ChangeVerdict::Faster),
         ] {
             assert_eq!(judged(metric, Some(change), verdict), [""; 0], "{metric} {change}");
         }
@@ -328,7 +331,7 @@ mod tests {
             new_ci: new.map(|value| [value - 1.0, value + 1.0]),
             change_percent: Some(-12.34),
             change_ci: Some([-20.0, 3.04]),
-            verdict: Verdict::NotSignificant,
+            verdict: ChangeVerdict::NotSignificant,
         };
         let comparison = Comparison {
             rows: vec![row("rate", Some(50_000.0), Some(49_000.0)), row("p99", Some(150.0), None)],

@@ -2,7 +2,7 @@
 
 use crate::analysis::compare::metric::METRICS;
 use crate::base::units;
-use crate::report::model::comparison::{Comparison, Verdict};
+use crate::report::model::comparison::{ChangeVerdict, Comparison};
 
 /// One element of the list.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +44,12 @@ pub(super) fn breaches(comparison: &Comparison, limits: &[RegressionLimit]) -> V
         let row = comparison.rows.iter().find(|row| row.metric == *metric);
         let change = row.and_then(|row| row.change_percent);
         let worse = change.map(|change| if *more_is_better { -change } else { change });
-        match (row.map_or(Verdict::Unknown, |row| row.verdict), worse) {
-            (Verdict::Incomparable, _) => {
+        match (row.map_or(ChangeVerdict::Unknown, |row| row.verdict), worse) {
+            (ChangeVerdict::Incomparable, _) => {
                 lines.push(format!("{metric} cannot be judged: the runs are incomparable"));
             }
             (_, None) => lines.push(format!("{metric} cannot be judged: a run has no such figure")),
-            (Verdict::Slower | Verdict::Unknown, Some(worse)) if worse > *percent => {
+            (ChangeVerdict::Slower | ChangeVerdict::Unknown, Some(worse)) if worse > *percent => {
                 lines.push(format!("{metric} is {worse:.1} % worse, at most {percent} % allowed"));
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! Whether two runs asked the same of the same machine.
 
 use crate::report::model::Report;
-use crate::report::model::verdicts::Verdict;
+use crate::report::model::verdicts::GeneratorVerdict;
 
 /// Why their figures mean different things; empty if they do not.
 pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
@@ -43,7 +43,7 @@ pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     load("churn", format!("{:?}", churn(a)), format!("{:?}", churn(b)));
 
     for (name, run) in [("base", base), ("new", new)] {
-        if run.generator.verdict == Verdict::Saturated {
+        if run.generator.verdict == GeneratorVerdict::Saturated {
             reasons.push(format!("generator saturated: the figures of {name} describe the client"));
         }
     }

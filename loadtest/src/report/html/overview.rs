@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::report::html::latency;
 use crate::report::html::page::{Page, escape, figure, section};
-use crate::report::model::verdicts::Verdict;
+use crate::report::model::verdicts::GeneratorVerdict;
 
 pub(super) fn strip(page: &Page<'_>) -> String {
     let report = page.report;
@@ -139,10 +139,12 @@ fn trust_cards(page: &Page<'_>) -> String {
         ],
     );
     let (class, meaning) = match report.generator.verdict {
-        Verdict::Healthy => ("good", "it kept up: the figures describe the target"),
-        Verdict::Marginal => ("warn", "it was busy: read the tail with care"),
-        Verdict::Saturated => ("bad", "the figures describe the generator, not the target"),
-        Verdict::Unknown => ("warn", "its processor time could not be read"),
+        GeneratorVerdict::Healthy => ("good", "it kept up: the figures describe the target"),
+        GeneratorVerdict::Marginal => ("warn", "it was busy: read the tail with care"),
+        GeneratorVerdict::Saturated => {
+            ("bad", "the figures describe the generator, not the target")
+        }
+        GeneratorVerdict::Unknown => ("warn", "its processor time could not be read"),
     };
     text += &card(
         class,

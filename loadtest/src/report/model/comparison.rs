@@ -26,13 +26,13 @@ pub(crate) struct Row {
     /// Of the base.
     pub(crate) change_percent: Option<f64>,
     pub(crate) change_ci: Option<[f64; 2]>,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: ChangeVerdict,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
+pub(crate) enum ChangeVerdict {
     Faster,
     Slower,
     NotSignificant,

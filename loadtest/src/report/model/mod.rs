@@ -29,7 +29,7 @@ use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
 use crate::report::model::verdicts::{
-    Aborted, Baseline, Confidence, FindMax, GaveUp, Outage, Rep, Threshold, Verdict,
+    Aborted, Baseline, Confidence, FindMax, GaveUp, GeneratorVerdict, Outage, Rep, Threshold,
 };
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -273,7 +273,7 @@ pub(crate) struct Latencies {
 pub(crate) struct Generator {
     /// Of the workers, each once.
     pub(crate) drivers: Vec<DriverUsed>,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: GeneratorVerdict,
     /// Why it is no better.
     #[serde(default)]
     pub(crate) verdict_reason: Option<String>,

@@ -108,7 +108,7 @@ pub(crate) struct Rep {
     pub(crate) errors: u64,
     pub(crate) timed_out: u64,
     pub(crate) never_sent: u64,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: GeneratorVerdict,
     #[serde(default)]
     pub(crate) server_cpu_us_per_message: Option<f64>,
 }
@@ -133,7 +133,7 @@ pub(crate) struct FindStep {
     /// Of the figure that the SLO is about.
     pub(crate) value: Option<f64>,
     pub(crate) unit: String,
-    pub(crate) generator: Verdict,
+    pub(crate) generator: GeneratorVerdict,
     pub(crate) ok: bool,
     /// How often it was tried: again while the generator was saturated. The figures are those of
     /// the last time.
@@ -158,21 +158,21 @@ pub(crate) struct Baseline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub(crate) enum GeneratorVerdict {
     Unknown,
     Healthy,
     Marginal,
     Saturated,
 }
 
-impl Verdict {
+impl GeneratorVerdict {
     /// As in the JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Verdict::Unknown => "unknown",
-            Verdict::Healthy => "healthy",
-            Verdict::Marginal => "marginal",
-            Verdict::Saturated => "saturated",
+            GeneratorVerdict::Unknown => "unknown",
+            GeneratorVerdict::Healthy => "healthy",
+            GeneratorVerdict::Marginal => "marginal",
+            GeneratorVerdict::Saturated => "saturated",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A comparison as a table.
 
 use crate::base::figures::{grouped, time_us};
-use crate::report::model::comparison::{Comparison, Row, Verdict};
+use crate::report::model::comparison::{ChangeVerdict, Comparison, Row};
 use crate::report::model::verdicts::Baseline;
 
 pub(crate) fn render(comparison: &Comparison, names: &[String; 2]) -> String {
@@ -53,14 +53,14 @@ fn cells(row: &Row) -> [String; 5] {
     ]
 }
 
-impl Verdict {
+impl ChangeVerdict {
     fn describe(self) -> &'static str {
         match self {
-            Verdict::Faster => "faster",
-            Verdict::Slower => "slower",
-            Verdict::NotSignificant => "not significant",
-            Verdict::Incomparable => "incomparable",
-            Verdict::Unknown => "no interval",
+            ChangeVerdict::Faster => "faster",
+            ChangeVerdict::Slower => "slower",
+            ChangeVerdict::NotSignificant => "not significant",
+            ChangeVerdict::Incomparable => "incomparable",
+            ChangeVerdict::Unknown => "no interval",
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::base::figures::{bytes, grouped, seconds, time_us};
 use crate::measure::failure::Class;
 use crate::report::model::distribution::Distribution;
 use crate::report::model::settings::{Config, HttpSettings};
-use crate::report::model::verdicts::Verdict;
+use crate::report::model::verdicts::GeneratorVerdict;
 use crate::report::model::{Generator, Lag, Latencies, Report};
 use crate::report::text::bars::{bar, scale};
 use crate::report::text::verdicts::{confidence, find_max, reps, thresholds};
@@ -368,10 +368,10 @@ fn errors(report: &Report) -> String {
 
 fn generator(generator: &Generator) -> String {
     let verdict = match generator.verdict {
-        Verdict::Healthy => "healthy",
-        Verdict::Marginal => "marginal",
-        Verdict::Saturated => "SATURATED (the figures describe the client)",
-        Verdict::Unknown => "unknown",
+        GeneratorVerdict::Healthy => "healthy",
+        GeneratorVerdict::Marginal => "marginal",
+        GeneratorVerdict::Saturated => "SATURATED (the figures describe the client)",
+        GeneratorVerdict::Unknown => "unknown",
     };
     let busiest = generator
         .cpu_percent

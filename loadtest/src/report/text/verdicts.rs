@@ -136,7 +136,7 @@ impl Aborted {
 mod tests {
     use super::*;
     use crate::report::fixture;
-    use crate::report::model::verdicts::{Confidence, FindStep, Verdict};
+    use crate::report::model::verdicts::{Confidence, FindStep, GeneratorVerdict};
 
     /// Goal: the line of confidence intervals has its figures in the best unit, or says why there
     /// are none.
@@ -213,7 +213,7 @@ mod tests {
             errors: 1,
             timed_out: 2,
             never_sent: 0,
-            verdict: Verdict::Healthy,
+            verdict: GeneratorVerdict::Healthy,
             server_cpu_us_per_message: None,
         };
         assert_eq!(
@@ -242,7 +242,7 @@ mod tests {
                 achieved_rate: 19_998.2,
                 value: Some(318.0),
                 unit: "us".to_owned(),
-                generator: Verdict::Saturated,
+                generator: GeneratorVerdict::Saturated,
                 ok: true,
                 tries: 1,
             }],

@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 
 use crate::base::figures::time_us;
 use crate::host::procfs::CpuTime;
-use crate::report::model::verdicts::Verdict;
+use crate::report::model::verdicts::GeneratorVerdict;
 use crate::run::summary::total::Total;
 
 /// A worker that ran or waited for a processor longer than this has no time left to be punctual.
@@ -63,26 +63,26 @@ impl HealthInputs {
     }
 
     /// The verdict, and why it is no better.
-    pub(crate) fn verdict(self) -> (Verdict, Option<String>) {
+    pub(crate) fn verdict(self) -> (GeneratorVerdict, Option<String>) {
         let busy = self.busy_percent.unwrap_or(0.0);
         let is_full = busy >= BUSY_SATURATED_PERCENT;
         let busy_line = format!("it was busy {busy:.0} % of the time");
         let (verdict, line) = if self.is_late(LAG_SATURATED, 2) {
-            (Verdict::Saturated, self.lag_line())
+            (GeneratorVerdict::Saturated, self.lag_line())
         } else if is_full && !self.is_open_loop {
-            (Verdict::Saturated, busy_line)
+            (GeneratorVerdict::Saturated, busy_line)
         } else if is_full && self.response >= self.service * 2 {
-            (Verdict::Saturated, format!("{busy_line}, and messages waited for places"))
+            (GeneratorVerdict::Saturated, format!("{busy_line}, and messages waited for places"))
         } else if self.is_late(LAG_MARGINAL, 10) {
-            (Verdict::Marginal, self.lag_line())
+            (GeneratorVerdict::Marginal, self.lag_line())
         } else if is_full {
-            (Verdict::Marginal, format!("{busy_line}, though punctual"))
+            (GeneratorVerdict::Marginal, format!("{busy_line}, though punctual"))
         } else if busy >= BUSY_MARGINAL_PERCENT {
-            (Verdict::Marginal, busy_line)
+            (GeneratorVerdict::Marginal, busy_line)
         } else if self.busy_percent.is_none() && !self.is_open_loop {
-            (Verdict::Unknown, "its processor time could not be read".to_owned())
+            (GeneratorVerdict::Unknown, "its processor time could not be read".to_owned())
         } else {
-            return (Verdict::Healthy, None);
+            return (GeneratorVerdict::Healthy, None);
         };
         (verdict, Some(line))
     }
@@ -138,13 +138,13 @@ mod tests {
     #[test]
     fn a_closed_loop() {
         for (inputs, wanted) in [
-            (closed(None, 0, 100), Verdict::Unknown),
-            (closed(Some(20.0), 10, 100), Verdict::Healthy),
-            (closed(Some(80.0), 10, 100), Verdict::Marginal),
-            (closed(Some(99.0), 10, 100), Verdict::Saturated),
-            (closed(Some(20.0), 200, 2_000), Verdict::Marginal),
-            (closed(Some(20.0), 2_000, 4_000), Verdict::Saturated),
-            (closed(Some(20.0), 2_000, 20_001), Verdict::Healthy),
+            (closed(None, 0, 100), GeneratorVerdict::Unknown),
+            (closed(Some(20.0), 10, 100), GeneratorVerdict::Healthy),
+            (closed(Some(80.0), 10, 100), GeneratorVerdict::Marginal),
+            (closed(Some(99.0), 10, 100), GeneratorVerdict::Saturated),
+            (closed(Some(20.0), 200, 2_000), GeneratorVerdict::Marginal),
+            (closed(Some(20.0), 2_000, 4_000), GeneratorVerdict::Saturated),
+            (closed(Some(20.0), 2_000, 20_001), GeneratorVerdict::Healthy),
         ] {
             assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
         }
@@ -167,17 +167,17 @@ mod tests {
     #[test]
     fn an_open_loop() {
         for (inputs, wanted) in [
-            (open(Some(40.0), [199, 200, 200]), Verdict::Healthy),
-            (open(Some(40.0), [200, 2_000, 1_800]), Verdict::Marginal),
-            (open(Some(40.0), [200, 2_001, 1_800]), Verdict::Healthy),
-            (open(Some(40.0), [1_999, 2_000, 10]), Verdict::Marginal),
-            (open(Some(40.0), [2_000, 4_000, 10]), Verdict::Saturated),
-            (open(Some(40.0), [2_000, 4_001, 10]), Verdict::Marginal),
-            (open(Some(40.0), [2_000, 20_001, 10]), Verdict::Healthy),
-            (open(None, [10, 100, 100]), Verdict::Healthy),
-            (open(Some(80.0), [10, 100, 100]), Verdict::Marginal),
-            (open(Some(99.0), [10, 199, 100]), Verdict::Marginal),
-            (open(Some(99.0), [10, 200, 100]), Verdict::Saturated),
+            (open(Some(40.0), [199, 200, 200]), GeneratorVerdict::Healthy),
+            (open(Some(40.0), [200, 2_000, 1_800]), GeneratorVerdict::Marginal),
+            (open(Some(40.0), [200, 2_001, 1_800]), GeneratorVerdict::Healthy),
+            (open(Some(40.0), [1_999, 2_000, 10]), GeneratorVerdict::Marginal),
+            (open(Some(40.0), [2_000, 4_000, 10]), GeneratorVerdict::Saturated),
+            (open(Some(40.0), [2_000, 4_001, 10]), GeneratorVerdict::Marginal),
+            (open(Some(40.0), [2_000, 20_001, 10]), GeneratorVerdict::Healthy),
+            (open(None, [10, 100, 100]), GeneratorVerdict::Healthy),
+            (open(Some(80.0), [10, 100, 100]), GeneratorVerdict::Marginal),
+            (open(Some(99.0), [10, 199, 100]), GeneratorVerdict::Marginal),
+            (open(Some(99.0), [10, 200, 100]), GeneratorVerdict::Saturated),
         ] {
             assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
         }
@@ -213,6 +213,9 @@ mod tests {
             let reason = inputs.verdict().1.unwrap();
             assert!(reason.contains(wanted), "{reason}");
         }
-        assert_eq!(open(Some(10.0), [1, 5_000, 5_000]).verdict(), (Verdict::Healthy, None));
+        assert_eq!(
+            open(Some(10.0), [1, 5_000, 5_000]).verdict(),
+            (GeneratorVerdict::Healthy, None)
+        );
     }
 }
