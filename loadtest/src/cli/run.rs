@@ -6,7 +6,7 @@ use crate::base::print::{Failures, to_stderr, to_stdout};
 use crate::cli::config::CheckedArgs;
 use crate::cli::outputs::{OutputArgs, OutputFormat, Outputs};
 use crate::report::model::Report;
-use crate::report::model::verdicts::Aborted;
+use crate::report::text::lines;
 use crate::report::{csv, json, text};
 use crate::run::coordinator;
 use crate::series::{find_max, reps};
@@ -36,8 +36,8 @@ pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
     for error in &report.internal_errors {
         to_stderr(format_args!("loadtest: internal error: {error}"));
     }
-    let aborted = report.aborted.as_ref().map(Aborted::describe);
-    let lost = report.unreachable().or_else(|| report.lost_target());
+    let aborted = report.aborted.as_ref().map(lines::aborted);
+    let lost = lines::unreachable(&report).or_else(|| lines::lost_target(&report));
     for line in aborted.into_iter().chain(lost) {
         to_stderr(format_args!("loadtest: {line}"));
     }

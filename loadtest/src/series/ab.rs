@@ -11,7 +11,7 @@ use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::target_url::Url;
 use crate::report::model::Report;
-use crate::report::model::verdicts::Aborted;
+use crate::report::text::lines;
 use crate::series::Runner;
 use crate::series::reps::{combine, line};
 use crate::series::server::CommandServer;
@@ -53,8 +53,8 @@ pub(crate) fn run(options: &AbOptions) -> Result<Compared, Error> {
         to_stderr(format_args!("run {number} of {}: {name:<4}   {line}", options.reps * 2));
         if report.exit_code != Exit::Ok.code() {
             let exit = Exit::of_code(report.exit_code).unwrap_or(Exit::CouldNotRun);
-            let aborted = report.aborted.as_ref().map(Aborted::describe);
-            let why = aborted.or_else(|| report.unreachable());
+            let aborted = report.aborted.as_ref().map(lines::aborted);
+            let why = aborted.or_else(|| lines::unreachable(&report));
             let why = why.unwrap_or_else(|| report.internal_errors.join(", "));
             return Err(Error::new(exit, format!("a run of {name} failed: {why}")));
         }

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use crate::base::exit::{Error, Exit};
-use crate::base::figures::grouped;
 use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::gate::Gate;
 use crate::report::model::Report;
 use crate::report::model::verdicts::{FindMax, FindStep, GeneratorVerdict};
+use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 
 /// Where the search ends: the highest rate that passed and the lowest that did not are this close.
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
                 && report.load.achieved_rate >= offered * ACHIEVED_MIN,
             tries: search.saturated + 1,
         };
-        to_stderr(step.describe());
+        to_stderr(lines::find_step(&step));
         let tried = match step {
             FindStep { ok: true, .. } => Tried::Passed,
             // What it shows is the generator.
@@ -123,29 +123,6 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
         report.exit_code = Exit::Breached.code();
     }
     Ok(report)
-}
-
-impl FindStep {
-    /// The row of one rate, such as `  20 000/s  ok    achieved 19 998/s`.
-    pub(crate) fn describe(&self) -> String {
-        let rate = |rate: f64| format!("{}/s", grouped(rate.round() as u64));
-        let value = self.value.map_or_else(
-            || "no such figure".to_owned(),
-            |v| crate::base::figures::value_text(v, &self.unit),
-        );
-        let generator = match self.generator {
-            GeneratorVerdict::Saturated => "   generator SATURATED",
-            GeneratorVerdict::Healthy | GeneratorVerdict::Marginal | GeneratorVerdict::Unknown => {
-                ""
-            }
-        };
-        format!(
-            "{:>12}  {:<4}  achieved {:>12}   {value}{generator}",
-            rate(self.rate),
-            if self.ok { "ok" } else { "FAIL" },
-            rate(self.achieved_rate)
-        )
-    }
 }
 
 /// A rate at which the generator was saturated is tried again so often: it may have been disturbed.

@@ -8,6 +8,7 @@ use crate::host::signals;
 use crate::plan::gate::Gate;
 use crate::report::model::Report;
 use crate::report::model::verdicts::Rep;
+use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 
 /// Runs `count` times, and judges the whole by `gates`.
@@ -25,7 +26,7 @@ pub(crate) fn run(count: u32, gates: &[Gate]) -> Result<Report, Error> {
             }
             report => report?,
         };
-        if report.unreachable().is_none() {
+        if lines::unreachable(&report).is_none() {
             to_stderr(format_args!("run {number} of {count}: {}", line(&report)));
         }
         let is_last = report.exit_code != Exit::Ok.code() || runner.interrupted().is_some();

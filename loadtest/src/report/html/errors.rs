@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::report::html::page::{Page, escape, section};
-use crate::report::model::failures::{FailureExample, FailureRow};
+use crate::report::model::failures::FailureRow;
+use crate::report::text::lines;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
     let sentence = "The messages of the measured window; the fates add up.";
@@ -56,7 +57,7 @@ fn outages(page: &Page<'_>) -> String {
         .report
         .outages
         .iter()
-        .map(|outage| format!("<p class=\"bad\">{}</p>\n", outage.describe()));
+        .map(|outage| format!("<p class=\"bad\">{}</p>\n", lines::outage(outage)));
     rows.collect()
 }
 
@@ -95,7 +96,7 @@ fn failures(page: &Page<'_>) -> String {
             page.count(&format!("/failures/{index}/measured")),
             page.seconds(&format!("/failures/{index}/first_s")),
             page.seconds(&format!("/failures/{index}/last_s")),
-            escape(&example.as_ref().map_or_else(|| "–".to_owned(), FailureExample::describe))
+            escape(&example.as_ref().map_or_else(|| "–".to_owned(), lines::failure_example))
         );
     }
     text += "</table>\n<p class=\"note\">First and last: from the beginning of the measured window, \

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use crate::report::html::latency;
 use crate::report::html::page::{Page, escape, figure, section};
 use crate::report::model::verdicts::GeneratorVerdict;
+use crate::report::text::lines;
 
 pub(super) fn strip(page: &Page<'_>) -> String {
     let report = page.report;
@@ -37,7 +38,7 @@ pub(super) fn strip(page: &Page<'_>) -> String {
                  gate was judged.</p>\n";
     }
     if let Some(aborted) = &report.aborted {
-        let _ = writeln!(text, "<p class=\"alert\">{}</p>", escape(&aborted.describe()));
+        let _ = writeln!(text, "<p class=\"alert\">{}</p>", escape(&lines::aborted(aborted)));
     }
     for line in &report.internal_errors {
         let _ = writeln!(text, "<p class=\"alert\">internal error: {}</p>", escape(line));

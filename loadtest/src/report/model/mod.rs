@@ -20,8 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::address::UNIX;
 use crate::base::driver::DriverUsed;
-use crate::base::figures;
-use crate::measure::failure::Stage;
 use crate::measure::stats::RepliesBar;
 use crate::report::model::distribution::Distribution;
 use crate::report::model::failures::FailureRow;
@@ -324,19 +322,6 @@ impl Report {
         self.interrupted || self.aborted.is_some() || self.gave_up.is_some()
     }
 
-    /// What became of a target that was lost, if it was: one line.
-    pub(crate) fn lost_target(&self) -> Option<String> {
-        if let Some(gave_up) = &self.gave_up {
-            return Some(gave_up.describe(self.config.duration_s));
-        }
-        let outage = self.outages.last().filter(|_| self.target_lost)?;
-        Some(format!(
-            "the target was lost at {} and did not come back: the last {} were without service",
-            figures::seconds(outage.first_failure_s),
-            figures::seconds(outage.length_s)
-        ))
-    }
-
     /// When the measured window began, from the beginning of the run.
     pub(crate) fn measured_from_s(&self) -> f64 {
         self.phases
@@ -344,30 +329,5 @@ impl Report {
             .take_while(|phase| phase.name != "measured")
             .map(|phase| phase.seconds)
             .sum()
-    }
-
-    /// Why there is nothing to show, if there is nothing: one line.
-    pub(crate) fn unreachable(&self) -> Option<String> {
-        let connections = &self.connections;
-        if connections.served > 0 || self.interrupted || self.aborted.is_some() {
-            return None;
-        }
-        let failures: Vec<String> = self.failures.iter().map(FailureRow::describe).collect();
-        let failures = failures.join(", ");
-        Some(if connections.opened == 0 {
-            let (failed, attempted) = (connections.failed, connections.attempted);
-            let url = &self.target.url;
-            let is_tls = |row: &FailureRow| row.stage == Stage::Tls.name();
-            match self.failures.iter().all(is_tls) && !failures.is_empty() {
-                true => format!("no TLS with {url}: {failed} of {attempted} failed ({failures})"),
-                false => format!(
-                    "nobody answers at {url}: {failed} of {attempted} connects failed ({failures})"
-                ),
-            }
-        } else if failures.is_empty() {
-            format!("{}: no reply within {} s", self.target.url, self.config.duration_s)
-        } else {
-            format!("{}: no successful reply ({failures})", self.target.url)
-        })
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::figures;
 use crate::report::model::comparison::Comparison;
 
 /// Whole pieces of the run are drawn again and again (`measure::bootstrap`).
@@ -50,21 +49,6 @@ pub(crate) struct GaveUp {
     pub(crate) reason: String,
 }
 
-impl GaveUp {
-    /// The line of the summary, such as `gave up at 1.82 s: no connection was left`.
-    pub(crate) fn describe(&self, duration_s: f64) -> String {
-        let of = match duration_s {
-            // `--requests` alone has no end in time.
-            duration_s if duration_s >= crate::base::units::DURATION_MAX.as_secs_f64() => {
-                String::new()
-            }
-            duration_s => format!(" of {}", figures::seconds(duration_s)),
-        };
-        let at = figures::seconds(self.at_s);
-        format!("gave up at {at}{of}: {}; no gate was judged", self.reason)
-    }
-}
-
 /// A time without service, in seconds from the beginning of the measured window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -76,23 +60,6 @@ pub(crate) struct Outage {
     pub(crate) recovered_s: Option<f64>,
     /// From `from_s` to the recovery, or to the end of the load.
     pub(crate) length_s: f64,
-}
-
-impl Outage {
-    /// The row of the summary, such as
-    /// `2.31 s   last reply at 1.50 s, first failure at 1.50 s, recovered at 3.81 s`.
-    pub(crate) fn describe(&self) -> String {
-        let recovered = match self.recovered_s {
-            Some(recovered_s) => format!("recovered at {}", figures::seconds(recovered_s)),
-            None => "not recovered".to_owned(),
-        };
-        format!(
-            "{} without a reply: last reply at {}, first failure at {}, {recovered}",
-            figures::seconds(self.length_s),
-            figures::seconds(self.from_s),
-            figures::seconds(self.first_failure_s)
-        )
-    }
 }
 
 /// One of several runs.

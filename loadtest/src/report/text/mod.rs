@@ -2,6 +2,7 @@
 
 pub(crate) mod bars;
 pub(crate) mod comparison;
+pub(crate) mod lines;
 pub(crate) mod target;
 pub(crate) mod verdicts;
 
@@ -24,7 +25,7 @@ pub(crate) fn render(report: &Report) -> String {
     sections.push(latency(report) + &confidence(report));
     let mut health = errors(report);
     for outage in &report.outages {
-        health += &format!("Outage       {}\n", outage.describe());
+        health += &format!("Outage       {}\n", lines::outage(outage));
     }
     health += &generator(&report.generator);
     if let Some(server) = &report.server {
@@ -52,7 +53,7 @@ pub(crate) fn render(report: &Report) -> String {
         sections.push(comparison::baseline_text(baseline));
     }
     if let Some(aborted) = &report.aborted {
-        sections.push(format!("{} (exit {})\n", aborted.describe(), report.exit_code));
+        sections.push(format!("{} (exit {})\n", lines::aborted(aborted), report.exit_code));
     }
     if report.gave_up.is_some() {
         sections.push(format!("gave up (exit {})\n", report.exit_code));
@@ -354,12 +355,12 @@ fn errors(report: &Report) -> String {
     let mut text = String::new();
     for (index, row) in report.failures.iter().enumerate() {
         let label = if index == 0 { "Errors" } else { "" };
-        let _ = write!(text, "{label:<13}{}", row.describe());
+        let _ = write!(text, "{label:<13}{}", lines::failure(row));
         if row.measured != row.count {
             let _ = write!(text, "   (in the measured window {})", grouped(row.measured));
         }
         text.push('\n');
-        if let Some(details) = row.details() {
+        if let Some(details) = lines::failure_details(row) {
             let _ = writeln!(text, "               {details}");
         }
     }

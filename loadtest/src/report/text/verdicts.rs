@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::base::figures::{grouped, seconds, time_us, value_text};
+use crate::base::figures::{grouped, time_us, value_text};
 use crate::measure::student::Repeated;
 use crate::report::model::Report;
-use crate::report::model::verdicts::{Aborted, FindMax, Rep, Threshold};
+use crate::report::model::verdicts::{FindMax, Rep, Threshold};
+use crate::report::text::lines;
 
 /// Confidence intervals that have a place in the summary; JSON has them all.
 const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
@@ -76,7 +77,7 @@ pub(crate) fn find_max(found: &FindMax, exit_code: u8) -> String {
     let mut text = String::new();
     for (index, step) in found.steps.iter().enumerate() {
         let label = if index == 0 { "Find max" } else { "" };
-        let _ = writeln!(text, "{label:<13}{}", step.describe().trim_start());
+        let _ = writeln!(text, "{label:<13}{}", lines::find_step(step).trim_start());
     }
     let slo = &found.slo;
     let _ = match found.rate {
@@ -117,19 +118,6 @@ pub(crate) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
         let _ = writeln!(text, "{failed} of {} thresholds failed (exit {exit_code})", rows.len());
     }
     text
-}
-
-impl Aborted {
-    /// The reason of an early end, such as `aborted after 3.00 s: errors rate<1% does not hold: 12
-    /// %`.
-    pub(crate) fn describe(&self) -> String {
-        format!(
-            "aborted after {}: {} does not hold: {}",
-            seconds(self.at_s),
-            self.expr,
-            value_text(self.value, &self.unit)
-        )
-    }
 }
 
 #[cfg(test)]

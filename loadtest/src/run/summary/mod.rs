@@ -1,5 +1,6 @@
 //! From what a run measured to the report: every figure is computed here, once.
 
+pub(crate) mod failures;
 pub(crate) mod health;
 pub(crate) mod server;
 pub(crate) mod total;
@@ -27,9 +28,14 @@ use crate::protocol::ProtocolConfig;
 use crate::report::model::distribution::{distribution, us};
 use crate::report::model::settings::{Config, HttpSettings, TlsSettings, WsSettings};
 use crate::report::model::verdicts::{Aborted, Confidence, GaveUp, Outage};
-use crate::report::model::*;
+use crate::report::model::{
+    CLOSED_LOOP, Connections, Env, EnvLimits, Generator, IdleConnections, Lag, Latencies, Load,
+    LoadErrors, OPEN_LOOP, PerConnection, Phase, Report, SCHEMA_VERSION, Target, Tool,
+};
+use crate::report::text::lines;
 use crate::run::config::RunConfig;
 use crate::run::server_stats::ServerSample;
+use crate::run::summary::failures::failures;
 use crate::run::summary::health::HealthInputs;
 use crate::run::summary::total::Total;
 use crate::run::timeline::{Timeline, Totals};
@@ -133,7 +139,7 @@ pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
         outages: outages(&mut measured),
         target_lost: false,
         baseline: None,
-        failures: failures::rows(&total.failures, measured.lengths.measured_from),
+        failures: failures(&total.failures, measured.lengths.measured_from),
         generator: generator(&measured, &total),
         server: measured.server.as_ref().map(|sample| {
             server::server(
@@ -470,7 +476,7 @@ fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
             figures::grouped(early)
         ));
     }
-    notes.extend(report.lost_target());
+    notes.extend(lines::lost_target(report));
     if let (Some(_), Some(most)) = (&report.gave_up, report.config.requests_max) {
         let (sent, most) = (figures::grouped(report.load.sent), figures::grouped(most));
         notes.push(format!("{sent} of the {most} messages of --requests were sent"));
