@@ -18,9 +18,9 @@ pub(super) fn ab(args: AbArgs) -> Result<u8, Error> {
     let url = check(&args.run)?;
     let AbArgs { base, new, reps, max_regression, format, run } = args;
     let options = AbOptions { base, new, reps, max_regression, run, url };
-    let (text, exit) = series::ab::run(&options)?.print(format);
-    to_stdout(&text)?;
-    Ok(exit.code())
+    let compared = series::ab::run(&options)?;
+    to_stdout(&format.render(&compared))?;
+    Ok(compared.exit_code)
 }
 
 /// Checks the options of the runs before the first server is started.

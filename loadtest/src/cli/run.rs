@@ -21,7 +21,7 @@ pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
     }
     let outputs = Outputs::open(options)?;
     let earlier = match &series.baseline {
-        Some(path) => Some((path, baseline::read(path)?)),
+        Some(path) => Some((path, json::read(path)?)),
         None => None,
     };
     let mut report = match series.search(run.seed) {

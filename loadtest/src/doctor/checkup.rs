@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::driver::DriverUsed;
 use crate::doctor::killed::KilledServer;
 use crate::doctor::machine::Machine;
-use crate::report::model::Tool;
+use crate::report::model::tool::Tool;
 
 /// Everything that was found. The field names are the JSON's.
 #[derive(Clone, Debug, Serialize)]

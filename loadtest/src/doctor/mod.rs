@@ -26,7 +26,7 @@ use crate::host::preflight::{self, Limits};
 use crate::host::sys::FileLimit;
 use crate::plan::defaults::{self, CONNECTS_IN_FLIGHT_MAX};
 use crate::plan::target_url::Url;
-use crate::report::model::Tool;
+use crate::report::model::tool::Tool;
 use crate::worker::thread;
 
 /// How long the target may take to answer.

@@ -11,6 +11,7 @@ use crate::report::model::failures::{FailureExample, FailureRow};
 use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
+use crate::report::model::tool::Tool;
 use crate::report::model::verdicts::{Confidence, GeneratorVerdict, Threshold};
 use crate::report::model::*;
 

@@ -1,11 +1,36 @@
-//! The report as JSON, and back.
+//! Reports as JSON, and back.
 
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::exit::{Error, Exit};
+use crate::report::model::comparison::ComparisonReport;
 use crate::report::model::{Report, SCHEMA_VERSION};
 
+/// The report of a run.
 pub(crate) fn render(report: &Report) -> String {
+    pretty(report)
+}
+
+/// The comparisons of runs with a base.
+pub(crate) fn render_comparison(report: &ComparisonReport) -> String {
+    pretty(report)
+}
+
+fn pretty(report: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(report).expect("all keys are strings");
     text.push('\n');
     text
+}
+
+/// Reads the report of an earlier run from a file.
+pub(crate) fn read(path: &Path) -> Result<Report, Error> {
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::could_not_run(format!("cannot read {shown}: {error}")))?;
+    parse(&text).map_err(|why| Error::new(Exit::Usage, format!("{shown} {why}")))
 }
 
 /// Reads what [`render`] wrote, now or with another version of this program.

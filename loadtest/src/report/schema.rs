@@ -13,7 +13,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::analysis::compare::compared::Compared;
+use crate::report::model::comparison::ComparisonReport;
 use crate::report::model::{Report, SCHEMA_VERSION};
 
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema");
@@ -72,7 +72,10 @@ fn without_links(text: &str) -> String {
 fn schemas_are_as_committed() {
     for (name, schema) in [
         ("report-v1.json", schema_of::<Report>("Report of a run of loadtest")),
-        ("compared-v1.json", schema_of::<Compared>("What loadtest compare and loadtest ab found")),
+        (
+            "compared-v1.json",
+            schema_of::<ComparisonReport>("What loadtest compare and loadtest ab found"),
+        ),
     ] {
         let path = Path::new(DIRECTORY).join(name);
         if std::env::var_os("RENEW_SCHEMAS").is_some() {
@@ -98,7 +101,7 @@ fn schemas_are_as_committed() {
 #[test]
 fn later_fields_are_not_required() {
     #[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
-    struct Example {
+    struct Later {
         schema_version: u32,
         /// As in [`Report`](crate::report::model::Report),
         /// or [`Path`].
@@ -106,7 +109,7 @@ fn later_fields_are_not_required() {
         #[serde(default)]
         later: Option<String>,
     }
-    let schema: Value = serde_json::from_str(&schema_of::<Example>("Example")).unwrap();
+    let schema: Value = serde_json::from_str(&schema_of::<Later>("Later")).unwrap();
     assert_eq!(schema["required"], json!(["schema_version", "name"]));
     assert_eq!(schema["properties"]["schema_version"], json!({ "const": 1 }));
     assert_eq!(schema["properties"]["name"]["type"], json!(["string", "null"]));

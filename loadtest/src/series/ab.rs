@@ -4,13 +4,14 @@
 
 use std::ffi::OsString;
 
-use crate::analysis::compare::compared::Compared;
 use crate::analysis::compare::regression::RegressionLimit;
+use crate::analysis::compare::with_base::{compare_with_base, interrupt};
 use crate::base::exit::{Error, Exit};
 use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::target_url::Url;
 use crate::report::model::Report;
+use crate::report::model::comparison::ComparisonReport;
 use crate::report::text::lines;
 use crate::series::Runner;
 use crate::series::reps::{combine, line};
@@ -33,7 +34,7 @@ pub(crate) struct AbOptions {
 }
 
 /// Runs both servers by turns and compares them.
-pub(crate) fn run(options: &AbOptions) -> Result<Compared, Error> {
+pub(crate) fn run(options: &AbOptions) -> Result<ComparisonReport, Error> {
     let runner = Runner::new(options.run.clone())?;
     let commands = [&options.base, &options.new];
     let mut reports: [Vec<Report>; 2] = [Vec::new(), Vec::new()];
@@ -68,9 +69,9 @@ pub(crate) fn run(options: &AbOptions) -> Result<Compared, Error> {
     }
     let [base, new] = reports.map(combine);
     let (base, new) = ((options.base.clone(), &base), (options.new.clone(), &new));
-    let mut compared = Compared::of(base, &[new], &options.max_regression);
+    let mut compared = compare_with_base(base, &[new], &options.max_regression);
     if let Some(exit) = exit {
-        compared.interrupt(exit);
+        interrupt(&mut compared, exit);
     }
     Ok(compared)
 }

@@ -1,12 +1,10 @@
 //! `--baseline`: a run beside an earlier one.
 
-use std::fs;
 use std::path::Path;
 
 use crate::analysis::compare::comparison::compare;
 use crate::analysis::compare::regression::{RegressionLimit, breaches};
-use crate::base::exit::{Error, Exit};
-use crate::report::json;
+use crate::base::exit::Exit;
 use crate::report::model::Report;
 use crate::report::model::verdicts::Baseline;
 
@@ -27,12 +25,4 @@ pub(crate) fn apply_baseline(
         report.exit_code = Exit::Breached.code();
     }
     report.baseline = Some(Baseline { file: file.display().to_string(), comparison, breaches });
-}
-
-/// A report of an earlier run.
-pub(crate) fn read(path: &Path) -> Result<Report, Error> {
-    let shown = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::could_not_run(format!("cannot read {shown}: {error}")))?;
-    json::parse(&text).map_err(|why| Error::new(Exit::Usage, format!("{shown} {why}")))
 }

@@ -6,8 +6,8 @@
 //! cannot show what changes from run to run, and the text says so.
 
 pub(crate) mod baseline;
-pub(crate) mod compared;
 pub(crate) mod comparison;
 pub(crate) mod metric;
 pub(crate) mod regression;
 pub(crate) mod same;
+pub(crate) mod with_base;

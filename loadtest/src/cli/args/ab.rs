@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use crate::analysis::compare::compared::ComparisonFormat;
 use crate::analysis::compare::regression::RegressionLimit;
 use crate::base::units;
+use crate::cli::args::compare::ComparisonFormat;
 
 #[derive(Debug, Args)]
 pub(crate) struct AbArgs {

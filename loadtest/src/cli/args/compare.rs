@@ -2,10 +2,29 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::analysis::compare::compared::ComparisonFormat;
 use crate::analysis::compare::regression::RegressionLimit;
+use crate::report::model::comparison::ComparisonReport;
+use crate::report::{json, text};
+
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ComparisonFormat {
+    /// A table for people
+    Text,
+    /// The same for programs
+    Json,
+}
+
+impl ComparisonFormat {
+    pub(crate) fn render(self, report: &ComparisonReport) -> String {
+        match self {
+            ComparisonFormat::Text => text::comparison::render(report),
+            ComparisonFormat::Json => json::render_comparison(report),
+        }
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {

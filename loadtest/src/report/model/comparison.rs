@@ -1,6 +1,8 @@
-//! The comparison of two runs.
+//! The comparison of runs.
 
 use serde::{Deserialize, Serialize};
+
+use crate::report::model::tool::Tool;
 
 /// Two runs beside each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,4 +41,29 @@ pub(crate) enum ChangeVerdict {
     Incomparable,
     /// There is no confidence interval, or no figure.
     Unknown,
+}
+
+/// The document of `loadtest compare` and `loadtest ab`: comparisons with one base.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparisonReport {
+    pub(crate) schema_version: u32,
+    pub(crate) tool: Tool,
+    /// The file, or the command of the server.
+    pub(crate) base: String,
+    /// In the order in which they were named.
+    pub(crate) compared: Vec<ComparedWithBase>,
+    pub(crate) interrupted: bool,
+    pub(crate) exit_code: u8,
+}
+
+/// One run or server beside the base.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ComparedWithBase {
+    /// The file, or the command of the server.
+    pub(crate) new: String,
+    pub(crate) comparison: Comparison,
+    /// A line for each limit of `--max-regression` that was not kept.
+    pub(crate) breaches: Vec<String>,
 }

@@ -12,6 +12,7 @@ pub(crate) mod failures;
 pub(crate) mod interval;
 pub(crate) mod server;
 pub(crate) mod settings;
+pub(crate) mod tool;
 pub(crate) mod verdicts;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::report::model::failures::FailureRow;
 use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
+use crate::report::model::tool::Tool;
 use crate::report::model::verdicts::{
     Aborted, Baseline, Confidence, FindMax, GaveUp, GeneratorVerdict, Outage, Rep, Threshold,
 };
@@ -97,19 +99,6 @@ pub(crate) struct Report {
     pub(crate) internal_errors: Vec<String>,
     pub(crate) interrupted: bool,
     pub(crate) exit_code: u8,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Tool {
-    pub(crate) name: String,
-    pub(crate) version: String,
-}
-
-impl Tool {
-    pub(crate) fn this() -> Tool {
-        Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ pub(crate) fn render(report: &Report) -> String {
         sections.push(find_max(found, report.exit_code));
     }
     if let Some(baseline) = &report.baseline {
-        sections.push(comparison::baseline_text(baseline));
+        sections.push(comparison::baseline(baseline));
     }
     if let Some(aborted) = &report.aborted {
         sections.push(format!("{} (exit {})\n", lines::aborted(aborted), report.exit_code));

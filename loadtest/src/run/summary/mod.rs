@@ -27,10 +27,11 @@ use crate::plan::load::{DispatchStyle, name_of};
 use crate::protocol::ProtocolConfig;
 use crate::report::model::distribution::{distribution, us};
 use crate::report::model::settings::{Config, HttpSettings, TlsSettings, WsSettings};
+use crate::report::model::tool::Tool;
 use crate::report::model::verdicts::{Aborted, Confidence, GaveUp, Outage};
 use crate::report::model::{
     CLOSED_LOOP, Connections, Env, EnvLimits, Generator, IdleConnections, Lag, Latencies, Load,
-    LoadErrors, OPEN_LOOP, PerConnection, Phase, Report, SCHEMA_VERSION, Target, Tool,
+    LoadErrors, OPEN_LOOP, PerConnection, Phase, Report, SCHEMA_VERSION, Target,
 };
 use crate::report::text::lines;
 use crate::run::config::RunConfig;
