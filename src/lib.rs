@@ -44,13 +44,13 @@
 //!
 //! A public type of `net` is a thin face over a socket, which owns its operations, its queues and
 //! its descriptor. The socket describes each operation by a request of `op`: what to do, how to
-//! decode the result, and how to discard a result that no caller takes. The `reactor` knows which
+//! decode the result, and how to discard a result that no caller takes. The `reactor` records which
 //! operations are in flight and when timers are due. The `driver` performs requests, with io_uring
 //! or with epoll; only plain data crosses its border. `sys` has the calls to libc. Received bytes
 //! are in a [`buf::RecvBuf`], whose memory belongs to the buffer pool of [`buf`].
 //!
 //! Beside this column, [`task`] has the executor: tasks, the ready queue, wakes from other threads,
-//! and the budget of a poll. It knows wakers and no sockets. The `runtime` module is the only place
+//! and the budget of a poll. It uses wakers and no sockets. The `runtime` module is the only place
 //! where the executor and the reactor meet: it has the turn of the loop, the builder and the
 //! handle. `loop_id` identifies the loop and the process of a resource, and `primitives` has the
 //! atomics and locks that the models of `tests/loom` replace.

@@ -30,7 +30,7 @@ async fn large() -> usize {
 }
 
 /// Goal: a future of half the stack's size can be spawned, from the loop and through a handle.
-/// Method: as the header says. Kills: a move between two functions before the future is boxed.
+/// Method: as in the header. Kills: a move between two functions before the future is boxed.
 #[test]
 fn large_futures_are_spawned() {
     on_a_small_stack(|| {

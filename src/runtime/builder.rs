@@ -188,7 +188,7 @@ impl Builder {
     /// Sets how long a dropped stream tries to send without progress. The default is 5 seconds.
     ///
     /// If the peer takes none of the queued bytes for that time, the connection is reset and the
-    /// loss is reported. The time begins anew whenever the peer takes bytes, so a slow transfer is
+    /// loss is reported. The time starts again whenever the peer takes bytes, so a slow transfer is
     /// not cut, and a peer that takes one byte each time keeps its connection. To limit the whole
     /// transfer, await `flush()` under a [`timeout`](crate::time::timeout), and call `abort()` when
     /// the time has elapsed. It also applies to [`close`](crate::net::TcpStream::close).

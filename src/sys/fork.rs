@@ -2,8 +2,8 @@
 //!
 //! A forked child has all descriptors of its parent and a copy of its memory. `shutdown(2)`,
 //! `epoll_ctl(2)` and a write to an eventfd act on the open file, and so on the parent too. Code
-//! that uses them must know that no child has the file ([`may_have_happened`]), and must not run in
-//! a child for what belongs to the parent ([`Process`]).
+//! that uses them must ensure that no child has the file ([`may_have_happened`]), and must not run
+//! in a child for what belongs to the parent ([`Process`]).
 //!
 //! **Which process this is** is a number in a page that the kernel clears in a child
 //! (`MADV_WIPEONFORK`), whichever system call made the child. Where the kernel refuses the advice,

@@ -9,7 +9,7 @@
 //! `spawn` or `wake`. Every `Waker` may be used on any thread, at any time, also after the loop has
 //! ended.
 //!
-//! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module knows wakers only.
+//! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module uses wakers only.
 
 mod call;
 pub(crate) mod coop;

@@ -7,9 +7,9 @@ use std::fmt::Write;
 pub struct Report {
     /// The number of requested connections.
     pub connections: u64,
-    /// Connections that were answered at least once.
+    /// Connections that received at least one echo.
     pub served: u64,
-    /// Messages answered inside the measured window.
+    /// Messages echoed inside the measured window.
     pub messages: u64,
     /// Connections lost, at any time, for any reason.
     pub errors: u64,
@@ -33,7 +33,7 @@ pub struct ServerUse {
 }
 
 impl Report {
-    /// CPU time of the server over the messages it answered, if both are known.
+    /// CPU time of the server over the messages that it echoed, if both are known.
     pub fn cpu_us_per_message(&self) -> Option<f64> {
         let server = self.server.as_ref()?;
         (self.messages > 0).then(|| server.cpu_ns as f64 / 1e3 / self.messages as f64)

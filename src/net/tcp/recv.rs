@@ -13,8 +13,8 @@ impl TcpStream {
     ///
     /// Waits until bytes have arrived, and returns them in the buffer that the kernel has filled,
     /// usually one of the loop's pool. An empty buffer is the end of the stream: the peer has
-    /// finished sending. How many bytes one call returns depends on the network; it says nothing
-    /// about the writes of the peer.
+    /// finished sending. How many bytes one call returns depends on the network, and is not
+    /// related to the writes of the peer.
     ///
     /// This is `recv(2)`, except that the buffer comes from the loop.
     ///

@@ -99,7 +99,7 @@ fn an_undrained_end_wakes_what_waits() {
 }
 
 /// Goal: an accept that has a shortage at the end of the loop fails, and does not wait for a retry.
-/// Method: the cancel is ignored and the accept answered by `EMFILE` while the loop drains.
+/// Method: the cancel is ignored and the accept completes with `EMFILE` while the loop drains.
 /// Kills: a rest whose timer is set on a loop that has ended.
 #[test]
 fn a_shortage_at_the_end_of_the_loop_wakes_accepts() {

@@ -262,7 +262,7 @@ impl Server {
 
     fn on_recv(&mut self, fd: RawFd, result: i32, flags: u32) -> io::Result<()> {
         // The buffer comes first, whatever the result is (H58); then the result; then whether
-        // the receive is still armed, which the result does not tell (H49).
+        // the receive is still armed, which the result does not show (H49).
         if let Some(bid) = cqueue::buffer_select(flags) {
             self.buffers.take(bid);
             if result > 0 && self.conn(fd).health == Health::Good {
