@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::socket::stream::Socket;
 use super::socket::{hang_up, transfer};
-use super::{TcpStream, UnixStream};
+use super::tcp::stream::TcpStream;
+use super::unix::stream::UnixStream;
 use crate::buf::{IoBuf, RecvBuf};
 use crate::task::coop;
 

@@ -10,7 +10,7 @@ use futures_core::Stream;
 
 use super::accept_side::AcceptWaiter;
 use super::listener::{Connection, ListenerSocket};
-use crate::net::TcpStream;
+use crate::net::tcp::stream::TcpStream;
 use crate::reactor::Reactor;
 use crate::task::coop;
 

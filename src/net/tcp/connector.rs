@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::TcpStream;
 use super::options::{self, Keepalive};
-use crate::net::ToAddr;
+use super::stream::TcpStream;
+use crate::net::addr::ToAddr;
 use crate::net::socket::connect;
 use crate::runtime::context;
 use crate::sys::socket as sys;
@@ -45,6 +45,30 @@ pub struct TcpStreamBuilder {
     send_buffer_size: Option<usize>,
     keepalive: Option<Keepalive>,
     user_timeout: Option<Duration>,
+}
+
+impl TcpStream {
+    /// A builder for connections with settings that must be made before the connect.
+    ///
+    /// Its defaults are those of [`connect`](TcpStream::connect).
+    ///
+    /// ```
+    /// # use ringloop::net::{TcpListener, TcpStream};
+    /// # ringloop::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let addr = listener.local_addr()?;
+    /// let stream = TcpStream::builder()
+    ///     .bind("127.0.0.2:0") // the source address
+    ///     .nodelay(true)
+    ///     .recv_buffer_size(4 << 20)
+    ///     .connect(addr)
+    ///     .await?;
+    /// assert!(stream.nodelay()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn builder() -> TcpStreamBuilder {
+        TcpStreamBuilder::default()
+    }
 }
 
 impl TcpStreamBuilder {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use super::TcpStream;
-use super::stream::inet_addr;
+use super::stream::{TcpStream, inet_addr};
+use crate::net::addr::ToAddr;
 use crate::net::socket::accept::{self, Incoming};
+use crate::net::socket::admission::Overflow;
 use crate::net::socket::bind;
 use crate::net::socket::listener::{BACKLOG, ListenerSocket};
-use crate::net::{Overflow, ToAddr};
 use crate::runtime::context;
 
 /// A TCP socket that accepts connections.

@@ -8,7 +8,7 @@ mod listener;
 mod options;
 mod recv;
 mod send;
-mod stream;
+pub(super) mod stream;
 
 pub use connector::TcpStreamBuilder;
 pub use listener::{TcpListener, TcpListenerBuilder};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use super::TcpStream;
+use super::stream::TcpStream;
 
 /// Settings of the probes that the kernel sends to a silent peer (`tcp(7)`).
 ///

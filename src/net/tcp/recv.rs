@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::TcpStream;
+use super::stream::TcpStream;
 use crate::buf::RecvBuf;
 use crate::net::socket::{hang_up, transfer};
 use crate::task::coop;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::TcpStream;
+use super::stream::TcpStream;
 use crate::buf::IoBuf;
 use crate::net::socket::transfer;
 use crate::task::coop;

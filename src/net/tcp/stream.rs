@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
-use super::TcpStreamBuilder;
-use crate::net::ToAddr;
+use crate::net::addr::ToAddr;
 use crate::net::socket::close::{self, Close};
 use crate::net::socket::handover;
 use crate::net::socket::listener::Connection;
@@ -119,28 +118,6 @@ impl TcpStream {
     /// ```
     pub async fn connect_timeout(addr: impl ToAddr, duration: Duration) -> io::Result<TcpStream> {
         timeout(duration, TcpStream::connect(addr)).await?
-    }
-
-    /// A builder for connections with settings that must be made before the connect.
-    ///
-    /// Its defaults are those of [`connect`](TcpStream::connect).
-    ///
-    /// ```
-    /// # use ringloop::net::{TcpListener, TcpStream};
-    /// # ringloop::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// # let addr = listener.local_addr()?;
-    /// let stream = TcpStream::builder()
-    ///     .bind("127.0.0.2:0") // the source address
-    ///     .nodelay(true)
-    ///     .recv_buffer_size(4 << 20)
-    ///     .connect(addr)
-    ///     .await?;
-    /// assert!(stream.nodelay()?);
-    /// # std::io::Result::Ok(()) }).unwrap();
-    /// ```
-    pub fn builder() -> TcpStreamBuilder {
-        TcpStreamBuilder::default()
     }
 
     /// Makes a stream of a connected socket of std.

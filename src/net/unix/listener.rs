@@ -11,10 +11,11 @@ use std::rc::Rc;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::addr;
 use super::bound_path::{self, BoundPath};
-use super::{UnixStream, addr};
-use crate::net::Overflow;
+use super::stream::UnixStream;
 use crate::net::socket::accept::{self, Incoming};
+use crate::net::socket::admission::Overflow;
 use crate::net::socket::bind;
 use crate::net::socket::listener::{BACKLOG, ListenerSocket};
 use crate::runtime::context;

@@ -10,7 +10,7 @@ mod connect_queue;
 mod listener;
 mod recv;
 mod send;
-mod stream;
+pub(super) mod stream;
 
 pub use listener::{UnixListener, UnixListenerBuilder};
 pub use stream::UnixStream;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::UnixStream;
+use super::stream::UnixStream;
 use crate::buf::RecvBuf;
 use crate::net::socket::{hang_up, transfer};
 use crate::task::coop;

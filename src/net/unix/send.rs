@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 
-use super::UnixStream;
+use super::stream::UnixStream;
 use crate::buf::IoBuf;
 use crate::net::socket::transfer;
 use crate::task::coop;
