@@ -188,7 +188,9 @@ fn inline_paths(code: &str) -> Vec<(usize, Path)> {
     let mut found = Vec::new();
     let code = code.replace("(in crate::", "(");
     for (index, line) in code.lines().enumerate() {
-        for word in line.split(|c| !is_part(c)).filter(|word| word.contains("::")) {
+        // The stem of a list is no import by itself: its items are.
+        let is_path = |word: &&str| word.contains("::") && !word.ends_with("::");
+        for word in line.split(|c| !is_part(c)).filter(is_path) {
             let parts = word.split("::").take_while(|part| !part.is_empty());
             found.push((index + 1, parts.map(str::to_owned).collect()));
         }
@@ -238,7 +240,8 @@ fn definition(path: &Path, modules: &BTreeMap<Path, Module>) -> Path {
 /// test code and in declarations, which do not count.
 ///
 /// Kills: an import that ends at a re-export; a list that is cut at its first brace; `super` that
-/// is resolved from the crate's root; a declaration or a visibility that counts.
+/// is resolved from the crate's root; a declaration, a visibility or the stem of a list that
+/// counts.
 #[test]
 fn imports_lead_to_definitions() {
     let file = |path: &str, code: &str| Source {
@@ -255,7 +258,7 @@ fn imports_lead_to_definitions() {
         file("a/deep.rs", "use super::A;\npub struct Deep;\n"),
         file(
             "a/other.rs",
-            "use super::super::b;\n#[cfg(test)]\nmod tests { use super::super::A; }",
+            "use super::super::{b};\n#[cfg(test)]\nmod tests { use super::super::A; }",
         ),
         file("a/fixture.rs", "use super::other;"),
         file("b.rs", "fn f() { crate::a::Deep::new(); }\npub(in crate::a) struct B;\n"),
