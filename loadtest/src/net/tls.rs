@@ -4,9 +4,9 @@
 //! rustls performs no I/O: it takes bytes and returns bytes.
 //!
 //! ```text
-//! protocol ── message ──▶ Writer ── records ──▶ WriteHalf
-//!                           Session
-//! protocol ◀─── bytes ─── Reader ◀── records ── ReadHalf
+//! protocol ── message ──▶ TlsWriter ── records ──▶ WriteHalf
+//!                          TlsSession
+//! protocol ◀─── bytes ─── TlsReader ◀── records ── ReadHalf
 //! ```
 //!
 //! The answer to a record of the peer (an update of its keys) is sent with the next message. The
@@ -35,7 +35,7 @@ use crate::net::tls_config::Tls;
 pub(crate) struct Connection {
     stream: Stream,
     /// Boxed: a session has a kilobyte or more, and most connections have none.
-    session: Option<Box<Session>>,
+    session: Option<Box<TlsSession>>,
 }
 
 impl Connection {
@@ -46,7 +46,8 @@ impl Connection {
     /// Performs the TLS handshake.
     pub(crate) async fn secure(mut stream: Stream, tls: &Tls) -> Result<Connection, Failure> {
         let failed = |error: &Error| failure(Stage::Tls, error);
-        let mut session = Box::new(Session::new(tls.connection().map_err(|error| failed(&error))?));
+        let mut session =
+            Box::new(TlsSession::new(tls.connection().map_err(|error| failed(&error))?));
         loop {
             let records = session.records();
             if !records.is_empty() {
@@ -109,7 +110,7 @@ impl Connection {
 /// The receiving half of a [`Connection`].
 pub(crate) struct TlsReader<'a> {
     half: ReadHalf<'a>,
-    session: Option<&'a Session>,
+    session: Option<&'a TlsSession>,
     /// The bytes that the last call has returned.
     clear: Vec<u8>,
 }
@@ -162,7 +163,7 @@ const PIECE_LEN: usize = 64 << 10;
 /// The sending half of a [`Connection`].
 pub(crate) struct TlsWriter<'a> {
     half: WriteHalf<'a>,
-    session: Option<&'a Session>,
+    session: Option<&'a TlsSession>,
 }
 
 impl TlsWriter<'_> {
@@ -202,18 +203,18 @@ impl TlsWriter<'_> {
 
 /// The state of TLS on one connection.
 #[derive(Debug)]
-struct Session {
+struct TlsSession {
     connection: RefCell<ClientConnection>,
     /// Decrypted bytes that were not taken yet.
     clear: RefCell<Vec<u8>>,
     has_ended: Cell<bool>,
 }
 
-impl Session {
-    fn new(mut connection: ClientConnection) -> Session {
+impl TlsSession {
+    fn new(mut connection: ClientConnection) -> TlsSession {
         // A message is encrypted in one call. Its length is bounded by the options.
         connection.set_buffer_limit(None);
-        Session {
+        TlsSession {
             connection: RefCell::new(connection),
             clear: RefCell::default(),
             has_ended: Cell::new(false),
@@ -343,7 +344,7 @@ mod tests {
     use crate::net::tls_config::Trust;
 
     /// A session and its peer after the handshake.
-    fn pair() -> (Session, ServerConnection) {
+    fn pair() -> (TlsSession, ServerConnection) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["a".to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -357,7 +358,7 @@ mod tests {
             .unwrap();
         let mut server = ServerConnection::new(Arc::new(config)).unwrap();
         let tls = Tls::new(&Trust::All, "a", false).unwrap();
-        let mut session = Session::new(tls.connection().unwrap());
+        let mut session = TlsSession::new(tls.connection().unwrap());
         while session.connection.get_mut().is_handshaking() || server.is_handshaking() {
             server_recv(&mut server, &session.records());
             session.open(&server_send(&mut server)).unwrap();
@@ -432,7 +433,7 @@ mod tests {
     fn bytes_that_are_not_tls_are_a_failure_with_a_reason() {
         let tls = Tls::new(&Trust::WebRoots, "a", true).unwrap();
         let first = |tls: &Tls| {
-            let session = Session::new(tls.connection().unwrap());
+            let session = TlsSession::new(tls.connection().unwrap());
             let flight = session.records();
             (session, flight)
         };

@@ -19,7 +19,7 @@ use crate::protocol::Protocol;
 use crate::worker::connect_times::ConnectTimes;
 use crate::worker::control::{Ending, Event, Links};
 use crate::worker::dispatcher::slot::ConnLimits;
-use crate::worker::dispatcher::{Dispatcher, Progress, Turn};
+use crate::worker::dispatcher::{Dispatcher, LoadProgress, Turn};
 use crate::worker::gates::{ConnectGate, StartGate};
 use crate::worker::ids::ConnIds;
 use crate::worker::loop_health::LoopHealth;
@@ -154,12 +154,12 @@ impl Worker {
         }
     }
 
-    fn notify_progress(&self, progress: Progress) {
+    fn notify_progress(&self, progress: LoadProgress) {
         match progress {
-            Progress::Unfinished => {}
-            Progress::Drained => self.notify_once(&self.notified.drained, Event::Drained),
-            Progress::Spent => self.notify_once(&self.notified.over, Event::Spent),
-            Progress::Idle => self.notify_if_lost(),
+            LoadProgress::Unfinished => {}
+            LoadProgress::Drained => self.notify_once(&self.notified.drained, Event::Drained),
+            LoadProgress::Spent => self.notify_once(&self.notified.over, Event::Spent),
+            LoadProgress::Idle => self.notify_if_lost(),
         }
     }
 
@@ -176,7 +176,7 @@ impl Worker {
             let dispatcher = self.dispatcher.borrow();
             (dispatcher.progress(), dispatcher.window().is_some())
         };
-        let is_lost = has_none && has_started && progress != Progress::Unfinished;
+        let is_lost = has_none && has_started && progress != LoadProgress::Unfinished;
         if is_lost && !self.plan.churn.reconnects {
             let by_failure = self.ramp.borrow().counts().lost > 0;
             self.notify_once(&self.notified.over, Event::Lost { by_failure });

@@ -28,14 +28,14 @@ use std::time::Instant;
 use crate::measure::window::Window;
 use crate::plan::load::LoadPlan;
 use crate::plan::schedule::arrivals::Arrivals;
-use crate::worker::dispatcher::schedule::Schedule;
+use crate::worker::dispatcher::schedule::MessageSchedule;
 use crate::worker::dispatcher::slot::{ConnLimits, Replied, Slot};
 use crate::worker::message::Message;
 
 /// The slots of a worker's connections, and the messages that they are to send.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
-    schedule: Schedule,
+    schedule: MessageSchedule,
     slots: Vec<Slot>,
     limits: ConnLimits,
     /// Connections with room, in the order in which they became free, so that all get the same
@@ -78,7 +78,7 @@ pub(super) enum Turn {
 /// Which messages remain.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum LoadProgress {
     /// Some have no outcome yet.
     Unfinished,
     /// All sent messages have an outcome, and the drain has begun.
@@ -99,7 +99,7 @@ impl Dispatcher {
         limits: ConnLimits,
         quota: Option<u64>,
     ) -> Dispatcher {
-        let schedule = Schedule::new(load, streams);
+        let schedule = MessageSchedule::new(load, streams);
         let free_max = if schedule.is_shared() { connections as usize } else { 0 };
         let mut slots = Vec::new();
         slots.resize_with(connections as usize, Slot::default);
@@ -155,12 +155,12 @@ impl Dispatcher {
         self.activity
     }
 
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> LoadProgress {
         match (self.unfinished, self.drained_at, self.quota) {
-            (1.., _, _) => Progress::Unfinished,
-            (0, Some(_), _) => Progress::Drained,
-            (0, None, Some(0)) => Progress::Spent,
-            (0, None, _) => Progress::Idle,
+            (1.., _, _) => LoadProgress::Unfinished,
+            (0, Some(_), _) => LoadProgress::Drained,
+            (0, None, Some(0)) => LoadProgress::Spent,
+            (0, None, _) => LoadProgress::Idle,
         }
     }
 
@@ -372,7 +372,7 @@ impl Dispatcher {
     }
 
     /// `count` messages have an outcome.
-    pub(super) fn finish(&mut self, count: u64) -> Progress {
+    pub(super) fn finish(&mut self, count: u64) -> LoadProgress {
         self.activity += 1;
         self.unfinished -= count;
         self.progress()

@@ -16,7 +16,7 @@ use crate::plan::schedule::backlog::{self, Backlog};
 /// What is due and not taken is the distance between two indices of the arrivals, not a queue.
 /// Only messages that were taken and came back are stored.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(super) struct MessageSchedule {
     /// Time zero of the arrivals. `None` until connections may send.
     origin: Option<Instant>,
     streams: Streams,
@@ -36,9 +36,9 @@ enum Streams {
     PerConn(Vec<Arrivals>),
 }
 
-impl Schedule {
+impl MessageSchedule {
     /// `streams` are the arrivals of `load`: one stream for all connections or one for each.
-    pub(super) fn new(load: &LoadPlan, streams: Vec<Arrivals>) -> Schedule {
+    pub(super) fn new(load: &LoadPlan, streams: Vec<Arrivals>) -> MessageSchedule {
         let streams = match load {
             LoadPlan::Closed => Streams::Closed,
             LoadPlan::Open(OpenLoad { rule: DispatchRule::PerConn, .. }) => {
@@ -49,7 +49,7 @@ impl Schedule {
                 returned: VecDeque::new(),
             },
         };
-        Schedule { origin: None, streams }
+        MessageSchedule { origin: None, streams }
     }
 
     pub(super) fn start(&mut self, origin: Instant) {
@@ -88,7 +88,7 @@ impl Schedule {
         returned.or_else(|| arrivals.peek().map(|due| origin + due))
     }
 
-    /// Takes the message of [`next_due`](Schedule::next_due).
+    /// Takes the message of [`next_due`](MessageSchedule::next_due).
     pub(super) fn take(&mut self, conn: u32) {
         match &mut self.streams {
             Streams::Closed => {}
@@ -113,7 +113,7 @@ impl Schedule {
 
     /// Takes the messages of the stream of `conn` that are due before `cutoff`. Those within
     /// `window` are passed to `record`, at most `limit` of them, as in
-    /// [`take_window`](Schedule::take_window). Returns how many that were.
+    /// [`take_window`](MessageSchedule::take_window). Returns how many that were.
     pub(super) fn take_before(
         &mut self,
         conn: u32,

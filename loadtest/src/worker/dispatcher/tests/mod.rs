@@ -186,17 +186,17 @@ fn the_quota_bounds_the_messages() {
     assert!(matches!(dispatcher.next(at(1)), Turn::Send { conn: 1, .. }));
     assert_eq!(dispatcher.next(at(2)), Turn::WaitFree, "the quota is used");
     assert!(dispatcher.ended(1).is_empty());
-    assert_eq!(dispatcher.progress(), Progress::Unfinished);
+    assert_eq!(dispatcher.progress(), LoadProgress::Unfinished);
     let _ = dispatcher.replied(0, at(2));
-    assert_eq!(dispatcher.finish(1), Progress::Idle, "one message may be sent again");
+    assert_eq!(dispatcher.finish(1), LoadProgress::Idle, "one message may be sent again");
     let again = Turn::Send { conn: 0, due: at(1), ready_at: at(2) };
     assert_eq!(dispatcher.next_for(0, at(2)), again);
     dispatcher.sent(0, at(1), at(2));
     let _ = dispatcher.replied(0, at(3));
-    assert_eq!(dispatcher.finish(1), Progress::Spent);
+    assert_eq!(dispatcher.finish(1), LoadProgress::Spent);
     assert_eq!(dispatcher.next_for(0, at(3)), Turn::WaitFree);
     dispatcher.drain(at(3), true);
-    assert_eq!(dispatcher.progress(), Progress::Drained);
+    assert_eq!(dispatcher.progress(), LoadProgress::Drained);
 }
 
 /// Goal: a connection sends as many messages as `--requests-per-conn` allows, and is spent after
