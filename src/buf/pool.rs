@@ -168,7 +168,7 @@ impl Pool {
         self.free.borrow_mut().push(id);
     }
 
-    /// Takes back every buffer that is with the kernel, once the kernel no longer knows of them.
+    /// Takes back every buffer that is with the kernel, once its ring is gone.
     ///
     /// The ring that the buffers were lent to must be gone: otherwise the next `lend` would give
     /// the same memory out twice.
@@ -249,7 +249,7 @@ mod tests {
     /// dry, never beyond the limit, and not because the program holds the rest.
     /// Method: lend all there is, fill all, and run dry once or three times in between.
     /// Kills: no window; one that grows without need, or for each ENOBUFS of a turn, or not at all;
-    /// a limit that growing forgets.
+    /// a limit that growing ignores.
     #[test]
     fn the_window_grows_when_it_was_too_small() {
         let pool = Pool::new(2048, 16).unwrap();

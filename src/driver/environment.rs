@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     /// Goal: the kernel's texts are read as it writes them, and others are unknown.
-    /// Method: texts of both files. Kills: `boottime` taken for `monotonic`; a lost sign;
+    /// Method: texts of both files. Kills: `boottime` taken for `monotonic`; a lost minus;
     /// `Seccomp_filters` taken for `Seccomp`.
     #[test]
     fn texts_of_the_kernel_are_read() {

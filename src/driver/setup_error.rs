@@ -45,7 +45,7 @@ impl SetupError {
         }
     }
 
-    /// What usually fixes this, where we know it.
+    /// What usually fixes this, if that is known.
     pub fn advice(&self) -> Option<&'static str> {
         self.step.advice(self.cause.raw_os_error()?)
     }

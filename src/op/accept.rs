@@ -36,8 +36,8 @@ pub(crate) fn finish(answer: OpResult) -> Accepted {
         return Accepted::Connection(adopt(answer.result));
     }
     match errno::from_result(answer.result) {
-        // Linux also reports network errors of the connection that was pending; accept(2) says to
-        // treat them like EAGAIN.
+        // Linux also reports network errors of the connection that was pending; by accept(2) they
+        // are to be treated like EAGAIN.
         errno::ECONNABORTED
         | errno::EPROTO
         | errno::ENOPROTOOPT

@@ -159,7 +159,7 @@ impl Reactor {
         self.end(key, |driver| driver.end_recv(key, fd));
     }
 
-    /// Ends an operation that waits to be pushed, or has `ask` end it if the driver knows it.
+    /// Ends an operation that waits to be pushed, or has `ask` end it if it was pushed.
     fn end(&self, key: Key, ask: impl FnOnce(&mut Driver)) {
         if self.disown() {
             return;

@@ -47,7 +47,7 @@ fn a_duplicate_of_a_closed_socket_is_not_watched() {
     let duplicate = ours.as_fd().try_clone_to_owned().unwrap();
     driver.deregister(fd);
     drop(ours);
-    theirs.write_all(b"news").unwrap();
+    theirs.write_all(b"late").unwrap();
     let mut events = Vec::new();
     driver.interests.epoll.wait(Some(0), &mut events).unwrap();
     assert!(events.is_empty(), "{events:?} for a descriptor that is closed");

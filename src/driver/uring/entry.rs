@@ -105,7 +105,7 @@ pub(crate) trait Ring {
     /// Entries that were pushed and that the kernel has not consumed.
     fn unsubmitted_count(&mut self) -> u32;
 
-    /// One system call. A result says nothing about whether completions came (H03); read the queue.
+    /// One system call. A result is no information about completions (H03): read the queue.
     fn enter(&mut self, enter: Enter) -> io::Result<()>;
 
     /// Copies out at most `count_max` completions and frees their entries.

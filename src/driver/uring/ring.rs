@@ -30,7 +30,7 @@ use crate::buf::Loan;
 use crate::sys::socket;
 
 pub(crate) struct KernelRing {
-    /// Dropped before `buffers`: the kernel must forget the group's memory first.
+    /// Dropped before `buffers`: the kernel must let go of the group's memory first.
     uring: ManuallyDrop<IoUring>,
     buffers: ManuallyDrop<BufferRing>,
     /// Boxed so that the address of its timespec does not change when the ring moves.

@@ -264,7 +264,7 @@ mod tests {
     /// Method: a kernel that does not know the two newest flags, then has too little memory for the
     /// ring, and for the smallest one at first.
     ///
-    /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; a flags that is
+    /// Kills: giving up at the first `EINVAL`; fewer flags for want of memory; flags that are
     /// missing from the list.
     #[test]
     fn both_lists_of_fallbacks_are_tried_in_order() {
@@ -283,10 +283,11 @@ mod tests {
         );
     }
 
-    /// Goal: the fallbacks end: with the last one, and at once on an errno that none of them mends.
+    /// Goal: the fallbacks end: with the last one, and at once on an errno that none of them helps
+    /// against.
     ///
     /// Method: a kernel that knows no flag; one that forbids io_uring. Kills: a loop over the
-    /// fallbacks that does not end; trying four more times what is forbidden.
+    /// fallbacks that does not end; four more attempts at what is forbidden.
     #[test]
     fn the_fallbacks_end_at_an_error_that_they_do_not_mend() {
         let (outcome, steps, tried) = try_past(&[errno::EINVAL; 9]);

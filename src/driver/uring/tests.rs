@@ -20,7 +20,7 @@ struct Rig {
     pool: Rc<Pool>,
     wake_fd: Arc<EventFd>,
     driver: Uring<ScriptedRing>,
-    /// Everything that `wait` has handed out.
+    /// Everything that `wait` has returned.
     out: Vec<Completion>,
     next_index: u32,
 }
@@ -135,7 +135,7 @@ fn capped_enters_leave_nothing_behind() {
     }
     let enters = rig.script.enter_calls();
     rig.wait(Wait::Poll);
-    assert_eq!(rig.script.enter_calls(), enters, "nothing to do, nothing done");
+    assert_eq!(rig.script.enter_calls(), enters, "entered with nothing to do");
 }
 
 /// Goal: what a sleep leaves behind is brought by the next waits, which do not sleep (H81).
@@ -178,7 +178,7 @@ fn a_failed_enter_loses_nothing() {
             let op = rig.script.the(OpKind::Recv);
             assert_eq!(op.user_data, key.raw(), "submitted once (H05)");
             rig.sleep_until(deadline_ns);
-            assert_eq!(rig.script.now_ns(), deadline_ns, "not a moment longer");
+            assert_eq!(rig.script.now_ns(), deadline_ns, "it slept longer");
             assert_eq!(rig.arms(), (1, 0));
             rig.script.complete(op, 3, Flags::NONE);
             rig.wait(Wait::Poll);
@@ -216,8 +216,8 @@ fn a_short_submission_is_continued() {
     assert_eq!(in_flight, keys, "all of them, in order");
 }
 
-/// Goal: a full queue refuses, and takes again after a flush.
-/// Method: a queue of 1 and of 2. Kills: an entry overwritten; a push that says Taken for nothing.
+/// Goal: a full queue refuses, and takes again after a flush. Method: a queue of 1 and of 2. Kills:
+/// an entry overwritten; a push that returns Taken and does nothing.
 #[test]
 fn a_full_queue_refuses() {
     for sq_entries in [1, 2] {
@@ -340,7 +340,7 @@ fn a_refused_update_arms_another() {
 }
 
 /// Goal: another thread's wake ends a sleep, and the next one as well.
-/// Method: the read is submitted with the first sleep; ring before and during; it is armed again
+/// Method: the read is submitted with the first sleep; notify before and during; it is armed again
 /// once, and not while it is armed. Kills: arming after the sleep; arming once; arming per wait.
 #[test]
 fn the_wake_fd_is_armed_before_every_sleep() {
@@ -359,7 +359,7 @@ fn the_wake_fd_is_armed_before_every_sleep() {
     rig.wait(Wait::Poll);
     rig.wait(Wait::Poll);
     assert_eq!(rig.wake_reads(), 4, "armed again, once");
-    assert!(rig.out.is_empty(), "an internal completion is not handed out");
+    assert!(rig.out.is_empty(), "an internal completion is not returned");
 }
 
 /// Goal: a closed driver has taken back its own operations, and the pool its buffers.

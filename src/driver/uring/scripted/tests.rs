@@ -59,10 +59,10 @@ impl Rig {
 }
 
 /// Goal: an enter brings as many completions as Linux 6.13 does: 20 with nothing to submit, 40 when
-/// it also submits, none without `GETEVENTS`, and `TASKRUN` stays up for the rest (H08, H09, H81).
+/// it also submits, none without `GETEVENTS`, and `TASKRUN` stays set for the rest (H08, H09, H81).
 ///
 /// Method: 130 hidden completions; one enter of each kind. Kills: one run for an enter that
-/// submits; a sign that goes down with the first batch; an `Enter::Submit` that runs task work.
+/// submits; a flag that is cleared by the first batch; an `Enter::Submit` that runs task work.
 #[test]
 fn an_enter_returns_twenty_or_forty_completions() {
     let mut rig = Rig::new(Profile::Capped);
