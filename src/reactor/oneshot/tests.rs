@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use super::{Finished, OneShot, Payload};
 use crate::Builder;
@@ -164,4 +164,24 @@ fn a_failed_driver_ends_the_operation_and_leaks_the_payload() {
         assert!(error.to_string().starts_with("the io_uring driver failed"), "{error}");
         assert_eq!(late.bytes, b"bytes");
     });
+}
+
+/// Goal: a loop that ends while the kernel keeps the operation leaks all of the payload, with the
+/// descriptors in it, and the future returns the reason.
+///
+/// Method: the kernel ignores every cancel until the loop has ended; then poll the handle.
+///
+/// Kills: a payload that is dropped, in part or whole; a future that never ends.
+#[test]
+fn an_undrained_loop_leaks_the_whole_payload() {
+    let script = Script::new();
+    script.set_cancel_policy(CancelPolicy::Ignore);
+    let runtime = Builder::default().on_unhandled(|_| {}).build_scripted(&script);
+    let (mut operation, events) = runtime.block_on(started());
+    drop(runtime);
+    let end = operation.poll(Waker::noop());
+    assert!(matches!(end, Poll::Ready(Finished::Lost(errno::ECANCELED))), "{end:?}");
+    drop(operation);
+    assert_eq!(*events.borrow(), []);
+    assert_eq!(Rc::strong_count(&events), 2, "the payload exists");
 }
