@@ -22,7 +22,6 @@ const WIDE_FILES: &[&str] = &[
     "loadtest/src/analysis/",
     "loadtest/src/doctor/",
     "loadtest/src/measure/",
-    "loadtest/src/report/",
     "loadtest/src/run/",
     "loadtest/src/series/",
     "loadtest/src/serve/",

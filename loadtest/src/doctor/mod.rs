@@ -205,7 +205,7 @@ impl TargetFound {
                 match address.try_connect(CONNECT_TIMEOUT) {
                     Ok(()) => found.connect_us = Some(begun.elapsed().as_secs_f64() * 1e6),
                     Err(error) => {
-                        found.error = Some(format!("nobody answers at {url}: {error}"));
+                        found.error = Some(format!("no answer from {url}: {error}"));
                     }
                 }
                 found.address = Some(address.to_string());

@@ -1,8 +1,8 @@
 //! The main figures as two lines of CSV: names and values. Appending runs to one table is
 //! `tail -n 1`.
 //!
-//! Names say what the figures are, with the JSON's words; a column is never renamed, and a new one goes
-//! behind all others (`OUTPUTS.md` lists them). A figure that the run does not have is empty. Times are
+//! The names are those of the JSON report. A column is never renamed, and a new one is appended at
+//! the end (`OUTPUTS.md` lists them). A figure that the run does not have is empty. Times are in
 //! microseconds.
 
 use crate::measure::stats::PERCENTILES;
@@ -51,7 +51,7 @@ const COLUMNS: &[(&str, CsvColumn)] = &[
     ("verdict", |report| report.generator.verdict.name().to_owned()),
     ("send_lag_p99_us", |report| optional(report.generator.send_lag_us.map(|lag| lag.p99))),
     ("generator_cpu_percent", |report| {
-        // Of the busiest worker, which is the one that measures late.
+        // Of the busiest worker: it is the one that measures late.
         optional(report.generator.cpu_percent.iter().copied().reduce(f64::max))
     }),
     ("generator_rss_bytes", |report| optional(report.generator.rss_bytes)),
@@ -68,7 +68,7 @@ const COLUMNS: &[(&str, CsvColumn)] = &[
     ("exit_code", |report| report.exit_code.to_string()),
 ];
 
-/// Behind the latencies: columns that came later.
+/// Columns after the latencies, added in a later version.
 const LATER_COLUMNS: &[(&str, CsvColumn)] = &[
     ("server_fds", |report| optional(server(report, |server| server.fds))),
     ("server_voluntary_switches", |report| {
@@ -86,7 +86,7 @@ const LATER_COLUMNS: &[(&str, CsvColumn)] = &[
     ("resets_sent", |report| optional(network(report, |tcp| tcp.resets_sent))),
 ];
 
-/// Behind those.
+/// Columns after `LATER_COLUMNS` and the handshakes, added last.
 const LAST_COLUMNS: &[(&str, CsvColumn)] = &[
     ("outages", |report| report.outages.len().to_string()),
     ("outage_s", |report| {
@@ -124,7 +124,7 @@ pub(crate) fn render(report: &Report) -> String {
     format!("{}\n{}\n", names.join(","), values.join(","))
 }
 
-/// The same columns for every run, whatever percentiles it was asked to show.
+/// The columns of one kind of latency. They do not depend on `--percentiles`.
 fn latency_columns(kind: &str, distribution: Option<&Distribution>) -> Vec<(String, String)> {
     let mut columns = vec![
         (format!("{kind}_samples"), optional(distribution.map(|it| it.samples))),
@@ -158,7 +158,7 @@ fn optional<T: ToString>(value: Option<T>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// As RFC 4180 wants it: quotes around what has a comma, a quote or a line's end.
+/// Quotes a value by RFC 4180 if it contains a comma, a quote or a line break.
 fn quoted(value: &str) -> String {
     if value.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", value.replace('"', "\"\""))
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// Two lines, taken apart as a reader of CSV does.
+    /// Parses the two lines as a CSV reader does.
     fn table(text: &str) -> Vec<(String, String)> {
         let mut rows = text.lines().map(|line| {
             let (mut fields, mut is_quoted) = (vec![String::new()], false);
@@ -195,13 +195,13 @@ mod tests {
         names.into_iter().zip(values).collect()
     }
 
-    /// Goal: every kind of run has the same columns, and each value is under its name.
-    ///
-    /// Method: an open loop with a name that needs quotes, and a closed loop; some values by hand.
+    /// Goal: every kind of run has the same columns, and each value has the right name.
+    /// Method: an open loop with a name that needs quotes, and a closed loop; compare some values
+    /// with the fixture's.
     ///
     /// Kills: a column that only some runs have; an unquoted comma; percentiles by `--percentiles`.
     #[test]
-    fn columns_are_stable() {
+    fn every_run_has_the_same_columns() {
         let mut report = fixture::open_loop();
         report.config.percentiles = vec![75.0];
         let (open, closed) = (table(&render(&report)), table(&render(&fixture::closed_loop())));
@@ -233,7 +233,7 @@ mod tests {
     ///
     /// Method: each name, in backticks, in the page about outputs.
     ///
-    /// Kills: a new column without a word about it.
+    /// Kills: a new column without documentation.
     #[test]
     fn columns_are_documented() {
         let page = include_str!("../../OUTPUTS.md");

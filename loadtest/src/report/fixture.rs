@@ -1,4 +1,4 @@
-//! A report for tests: of a run that never took place.
+//! Handmade reports for tests.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::report::model::tool::Tool;
 use crate::report::model::verdicts::{Confidence, GeneratorVerdict, Threshold};
 use crate::report::model::*;
 
-/// One worker, ten connections and ten seconds; a message took as many microseconds as `values_us`
-/// says.
+/// A run of one worker, ten connections and ten seconds. `values_us` are the service times of its
+/// messages.
 pub(crate) fn report(values_us: &[u64]) -> Report {
     let mut service = stats::new_histogram();
     for us in values_us {
@@ -121,7 +121,8 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
     }
 }
 
-/// A second for each level, with a thousand messages evenly between 0 and twice as many µs.
+/// A run of one second per level, with a thousand messages evenly spread between 0 and twice the
+/// level in µs.
 pub(crate) fn with_intervals(levels_us: &[u64]) -> Report {
     let values = |level: u64| (1..=1_000).map(move |part| level * part / 500);
     let all: Vec<u64> = levels_us.iter().flat_map(|level| values(*level)).collect();
@@ -152,8 +153,8 @@ pub(crate) fn with_intervals(levels_us: &[u64]) -> Report {
     report
 }
 
-/// An open loop that lasted three intervals, with a pause in the second; something failed, a gate was
-/// missed, and every text has characters that mean something to HTML or CSV.
+/// An open loop of three intervals with a pause in the second, failures and a missed gate. Every
+/// text contains special characters of HTML or CSV.
 pub(crate) fn open_loop() -> Report {
     let parts = [histogram(100, 50), histogram(100, 400), histogram(150, 60)];
     let mut response = stats::new_histogram();
@@ -227,8 +228,11 @@ pub(crate) fn open_loop() -> Report {
 
 /// A closed loop of three seconds with a server, without intervals, failures or gates.
 pub(crate) fn closed_loop() -> Report {
-    let driver =
-        DriverUsed { kind: "epoll".to_owned(), detail: "d".to_owned(), reason: "asked".to_owned() };
+    let driver = DriverUsed {
+        kind: "epoll".to_owned(),
+        detail: "d".to_owned(),
+        reason: "requested".to_owned(),
+    };
     let phases = [("ramp", 0.5), ("warm-up", 1.0), ("measured", 3.0), ("drain", 0.25)];
     let mut report = report(&(50..1_050).collect::<Vec<_>>());
     report.config.duration_s = 3.0;

@@ -1,7 +1,6 @@
-//! Percentiles as text, in the form that plotters of HdrHistograms read (`.hgrm`).
-//!
-//! One distribution: response times in an open loop, service times in a closed one. Values are
-//! microseconds with three decimals, which is every nanosecond that was recorded.
+//! Percentiles as text, in the format of HdrHistogram plotters (`.hgrm`). The file has one
+//! distribution: response times in an open loop, service times in a closed one. Values are
+//! microseconds with three decimals, the resolution of the recorded nanoseconds.
 
 use std::fmt::Write as _;
 
@@ -10,7 +9,7 @@ use hdrhistogram::Histogram;
 use crate::measure::stats;
 use crate::report::model::Report;
 
-/// Rows between one halving of what remains and the next.
+/// Rows per halving of the distance to 100 %.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 
 pub(crate) fn render(report: &Report) -> String {
@@ -62,14 +61,13 @@ pub(crate) fn percentiles(histogram: &Histogram<u64>) -> String {
 mod tests {
     use super::*;
 
-    /// Goal: the text is what the format's other writers print for the same values.
-    ///
-    /// Method: one to a hundred microseconds, a few rows by hand: the first, the median, the last,
-    /// and the figures below.
+    /// Goal: the text equals that of other writers of the format.
+    /// Method: values from one to a hundred microseconds; compare the first, the median and the
+    /// last row and the figures below with literals.
     ///
     /// Kills: nanoseconds for microseconds; counts that are not sums; `1/(1-p)` of a last row.
     #[test]
-    fn known_values() {
+    fn rows_equal_those_of_other_writers() {
         let mut histogram = stats::new_histogram();
         (1..=100).for_each(|us| histogram.saturating_record(us * 1_000));
         let text = percentiles(&histogram);
@@ -87,13 +85,13 @@ mod tests {
         assert!(text.contains("SubBuckets     =         2048]"), "{text}");
     }
 
-    /// Goal: a run without a sample has a file without rows that promise one.
+    /// Goal: the file of a run without samples has no figures.
     ///
     /// Method: an empty histogram.
     ///
     /// Kills: a panic; a NaN.
     #[test]
-    fn nothing_measured() {
+    fn an_empty_histogram_has_no_figures() {
         let text = percentiles(&stats::new_histogram());
         assert!(text.contains("Total count    =            0]"), "{text}");
         assert!(!text.contains("NaN"), "{text}");

@@ -1,9 +1,9 @@
 //! The histograms of a run as an HdrHistogram interval log (`.hlog`).
 //!
-//! Lines with one tag add up to one distribution: `response` or `service` in intervals, as the run
-//! has them; the other, and `connect`, in one line for the whole run. Intervals of the warm-up have a
-//! tag of their own, `warm-up`, because they are in no distribution. Values are nanoseconds, times are
-//! seconds from the beginning of the run.
+//! The lines with one tag add up to one distribution. The main distribution (`response` or
+//! `service`) has a line per interval; the others, such as `connect`, have one line for the whole
+//! run. Intervals of the warm-up have the tag `warm-up`, because they belong to no distribution.
+//! Values are nanoseconds, times are seconds from the start of the run.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use crate::report::model::Report;
 use crate::report::model::distribution::Distribution;
 use crate::report::model::interval::Interval;
 
-/// The log shows each line's largest value for people: in milliseconds.
+/// Unit of each line's largest value, which the format prints for people: milliseconds.
 const NS_PER_MS: f64 = 1e6;
 
 /// A line of the log.
@@ -84,7 +84,8 @@ fn lines(report: &Report) -> Vec<Line> {
     lines
 }
 
-/// A clock that went backwards between two phases must not end the program after the run.
+/// Converts seconds. A negative value, from a clock that went backwards, becomes zero instead of a
+/// panic.
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or_default()
 }
@@ -100,11 +101,11 @@ mod tests {
     use crate::measure::stats;
     use crate::report::fixture;
 
-    fn merged(log: &str, wanted: &str) -> (Histogram<u64>, Vec<(Duration, Duration)>) {
+    fn merged(log: &str, name: &str) -> (Histogram<u64>, Vec<(Duration, Duration)>) {
         let (mut total, mut times) = (stats::new_histogram(), Vec::new());
         for entry in IntervalLogIterator::new(log.as_bytes()) {
             let LogEntry::Interval(line) = entry.unwrap() else { continue };
-            if line.tag().is_some_and(|tag| tag.as_str() == wanted) {
+            if line.tag().is_some_and(|tag| tag.as_str() == name) {
                 let bytes = STANDARD.decode(line.encoded_histogram()).unwrap();
                 total.add(Deserializer::new().deserialize(&mut &bytes[..]).unwrap()).unwrap();
                 times.push((line.start_timestamp(), line.duration()));
@@ -113,15 +114,15 @@ mod tests {
         (total, times)
     }
 
-    /// Goal: what the log has under a tag is the distribution of that name, all of it.
+    /// Goal: the lines of a tag add up to the whole distribution of that name.
     ///
     /// Method: an open loop with intervals and a closed one without; merge by tag and compare with
     /// the report's blobs.
     ///
-    /// Kills: writing a distribution whole and in intervals; the warm-up among the responses; times
-    /// that begin with the measured window.
+    /// Kills: writing a distribution both whole and in intervals; the warm-up among the responses;
+    /// times relative to the measured window.
     #[test]
-    fn tags_add_up() {
+    fn lines_of_a_tag_add_up() {
         let report = fixture::open_loop();
         let log = render(&report);
         let blob = |part: &Option<Distribution>| part.as_ref().unwrap().histogram().unwrap();

@@ -1,4 +1,4 @@
-//! Reports as JSON, and back.
+//! Reports as JSON: rendering and parsing.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,12 @@ use crate::base::exit::{Error, Exit};
 use crate::report::model::comparison::ComparisonReport;
 use crate::report::model::{Report, SCHEMA_VERSION};
 
-/// The report of a run.
+/// Renders the report of a run.
 pub(crate) fn render(report: &Report) -> String {
     pretty(report)
 }
 
-/// The comparisons of runs with a base.
+/// Renders the comparisons of runs with a base.
 pub(crate) fn render_comparison(report: &ComparisonReport) -> String {
     pretty(report)
 }
@@ -33,16 +33,16 @@ pub(crate) fn read(path: &Path) -> Result<Report, Error> {
     parse(&text).map_err(|why| Error::new(Exit::Usage, format!("{shown} {why}")))
 }
 
-/// Reads what [`render`] wrote, now or with another version of this program.
+/// Parses the output of [`render`], of this or another version of the program.
 pub(crate) fn parse(text: &str) -> Result<Report, String> {
-    // The version first: a report of another one fails for reasons that would only confuse.
+    // The version is checked first: a report of another schema would fail with a misleading error.
     let value: serde_json::Value =
         serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
     match value.get("schema_version").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
         Some(version) => {
             return Err(format!(
-                "has schema_version {version}, this program reads {SCHEMA_VERSION}"
+                "has schema_version {version}, but this program reads {SCHEMA_VERSION}"
             ));
         }
         None => return Err("is not a report: it has no schema_version".to_owned()),
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// What a report of this schema did not have from the beginning, by object and name.
+    /// Fields that were added to the schema later, by object and name.
     const ADDED: &[(&str, &str)] = &[
         ("", "network"),
         ("/connections", "slow_connects"),
@@ -67,13 +67,11 @@ mod tests {
         ("/failures/0", "example"),
     ];
 
-    /// Goal: a report from before a field was added is read, and is the same otherwise.
-    ///
-    /// Method: a report without any such field, read and written again.
-    ///
-    /// Kills: a new field that old reports would have to have.
+    /// Goal: a report from before a field was added is parsed, and its other fields stay the same.
+    /// Method: parse a report without any such field and render it again.
+    /// Kills: a new field that is required in old reports.
     #[test]
-    fn older_reports_are_read() {
+    fn reports_without_later_fields_are_read() {
         let mut old = serde_json::to_value(fixture::open_loop()).unwrap();
         for (object, name) in ADDED {
             let object = old.pointer_mut(object).unwrap().as_object_mut().unwrap();

@@ -1,5 +1,5 @@
-//! An interval log read back (`loadtest report RUN.hlog`): histograms by tag, and nothing else of the
-//! run. It may be somebody else's, as long as its values are nanoseconds.
+//! Reading of an interval log (`loadtest report RUN.hlog`). A log contains histograms by tag and
+//! nothing else about the run. It may come from another program if its values are nanoseconds.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::measure::stats::PERCENTILES;
 use crate::report::hgrm;
 use crate::report::model::distribution::{percentile_name, us};
 
-/// What the lines of one tag add up to.
+/// Sum of the lines with one tag.
 #[derive(Debug)]
 struct Tagged {
     tag: Option<String>,
@@ -28,12 +28,12 @@ struct Tagged {
 #[derive(Debug)]
 pub(crate) struct IntervalLog {
     started: Option<Duration>,
-    /// In the order in which their first lines came.
+    /// In the order of their first lines.
     by_tag: Vec<Tagged>,
 }
 
 impl IntervalLog {
-    /// Or why that is none.
+    /// Parses a log. The error is the reason why `text` is not one.
     pub(crate) fn parse(text: &str) -> Result<IntervalLog, String> {
         let mut log = IntervalLog { started: None, by_tag: Vec::new() };
         for entry in IntervalLogIterator::new(text.as_bytes()) {
@@ -43,12 +43,14 @@ impl IntervalLog {
                 Ok(LogEntry::Interval(line)) => log.take(&line)?,
                 Err(LogIteratorError::ParseError { offset }) => {
                     let number = text[..offset].lines().count() + 1;
-                    return Err(format!("is no interval log: line {number} is not of its form"));
+                    return Err(format!(
+                        "is not an interval log: line {number} has another format"
+                    ));
                 }
             }
         }
         match log.by_tag.is_empty() {
-            true => Err("is no interval log: it has no histogram".to_owned()),
+            true => Err("is not an interval log: it has no histogram".to_owned()),
             false => Ok(log),
         }
     }
@@ -71,7 +73,7 @@ impl IntervalLog {
         }
     }
 
-    /// A table for people.
+    /// Renders the log as a table.
     pub(crate) fn to_text(&self) -> String {
         let names = PERCENTILES.map(percentile_name);
         let header = ["tag", "lines", "samples", "min", "mean"].map(str::to_owned).into_iter();
@@ -87,7 +89,7 @@ impl IntervalLog {
             [tag].into_iter().chain(counts).chain(times.into_iter().map(time_us)).collect()
         });
         let rows: Vec<Vec<String>> = [header].into_iter().chain(rows).collect();
-        // A log of others may have been begun when no clock can show it.
+        // A foreign log may have a start time that `SystemTime` cannot represent.
         let mut text = match self.started.and_then(|since| UNIX_EPOCH.checked_add(since)) {
             Some(begun) => format!("interval log   begun {}\n\n", utc(begun)),
             None => "interval log\n\n".to_owned(),
@@ -106,16 +108,16 @@ impl IntervalLog {
         text
     }
 
-    /// Of the response times, or else of the service times, or else of the tag that came first.
+    /// Renders the percentiles of the response times, else of the service times, else of the first
+    /// tag.
     pub(crate) fn to_hgrm(&self) -> String {
-        let of =
-            |wanted: &str| self.by_tag.iter().find(|tagged| tagged.tag.as_deref() == Some(wanted));
+        let of = |name: &str| self.by_tag.iter().find(|tagged| tagged.tag.as_deref() == Some(name));
         let main = of("response").or_else(|| of("service")).or(self.by_tag.first());
         hgrm::percentiles(&main.expect("a log has a histogram").histogram)
     }
 }
 
-/// One that grows when a later line has larger values.
+/// Decodes a histogram. It grows when a later line has larger values.
 fn histogram(encoded: &str) -> Option<Histogram<u64>> {
     let bytes = STANDARD.decode(encoded).ok()?;
     let mut histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
@@ -134,14 +136,13 @@ mod tests {
         IntervalLog::parse(&hlog::render(report)).unwrap()
     }
 
-    /// Goal: what is read back is what the report has.
-    ///
-    /// Method: the logs of an open and a closed loop: the percentile text is the report's own, byte by
-    /// byte, and the rows have its samples and percentiles.
-    ///
-    /// Kills: the last line of a tag in place of the sum; the warm-up among the rest; microseconds.
+    /// Goal: a written log is read back with the report's figures.
+    /// Method: the logs of an open and a closed loop. The percentile text equals the report's byte
+    /// by byte, and the rows contain its samples and percentiles.
+    /// Kills: the last line of a tag in place of the sum; the warm-up among the responses;
+    /// microseconds for nanoseconds.
     #[test]
-    fn what_was_written_is_read() {
+    fn a_written_log_is_read_back() {
         for report in [fixture::open_loop(), fixture::closed_loop()] {
             let log = parsed(&report);
             assert_eq!(log.to_hgrm(), hgrm::render(&report));
@@ -159,13 +160,13 @@ mod tests {
         }
     }
 
-    /// Goal: logs of others are read: without tags, and with values beyond the first line's bounds.
-    ///
-    /// Method: two lines by hand, the second one of another range; a start beyond all times.
-    ///
-    /// Kills: refusing what has no tag; losing what does not fit; a panic over a start.
+    /// Goal: logs of other programs are read: without tags, and with values beyond the first line's
+    /// bounds.
+    /// Method: two handwritten lines, the second one with another range; a start beyond all times.
+    /// Kills: refusing lines without a tag; losing values that do not fit; a panic at the start
+    /// time.
     #[test]
-    fn logs_of_others() {
+    fn logs_of_other_programs_are_read() {
         let mut small = Histogram::<u64>::new_with_bounds(1, 1_000_000, 3).unwrap();
         small.record(5_000).unwrap();
         let mut large = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).unwrap();
@@ -181,26 +182,24 @@ mod tests {
         assert_eq!(IntervalLog::parse(&format!("{start}{log}")).unwrap().to_text(), text);
     }
 
-    /// Goal: what is no log is refused, with the place.
-    ///
-    /// Method: nothing, prose, a line that is cut, a histogram that is none.
-    ///
-    /// Kills: a table of nothing; a panic.
+    /// Goal: a text that is not a log is refused, with the line.
+    /// Method: an empty text, prose, a truncated line, a broken histogram.
+    /// Kills: an empty table; a panic.
     #[test]
-    fn what_is_no_log() {
+    fn broken_logs_are_refused_with_the_line() {
         let log = hlog::render(&fixture::open_loop());
         let last = log.trim_end().rfind('\n').unwrap();
         let cut = &log[..last + 30];
         let spoilt = log.replacen("HISTF", "HASTF", 1);
-        for (text, wanted) in [
+        for (text, expected) in [
             ("", "it has no histogram"),
             ("#a comment\n", "it has no histogram"),
-            ("hello\n", "line 1 is not of its form"),
+            ("hello\n", "line 1 has another format"),
             (cut, "line "),
             (&spoilt, "has no histogram in its line at "),
         ] {
             let error = IntervalLog::parse(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A file that is known to be writable before the run begins: to find out afterwards would waste it.
+//! An output file, opened before the run begins, so that an unwritable file does not waste the run.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ pub(crate) struct OutputFile {
 }
 
 impl OutputFile {
-    /// Opens or creates the file. What it holds stays until a report replaces it.
+    /// Opens or creates the file. Its content stays until a report replaces it.
     pub(crate) fn open(path: &Path) -> Result<OutputFile, Error> {
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
         match opened {
@@ -23,12 +23,12 @@ impl OutputFile {
     }
 
     pub(crate) fn write(mut self, text: &str) -> Result<(), Error> {
-        // A pipe or a device (`/dev/stdout`) has no length to set, and needs none.
+        // The length of a pipe or a device (`/dev/stdout`) cannot be set.
         let is_file = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
         let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
         let written = emptied.and_then(|()| self.file.write_all(text.as_bytes()));
         if written.is_err() && is_file {
-            // A part must not pass for the whole, and takes the place of others on a full disk.
+            // A partial report could be mistaken for a complete one, and occupies a full disk.
             let _ = self.file.set_len(0);
         }
         written.map_err(|error| OutputFile::failed(&self.path, &error))

@@ -1,10 +1,8 @@
-//! The JSON Schemas in `schema/`, made from the types that are written.
-//!
-//! **Invariant.** What is committed there is what the types say (`schemas_are_as_committed`). After a
-//! change of the types, `RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema` writes them.
-//!
-//! A field that came after the first files of its version has `#[serde(default)]`: those files still
-//! load, and the schema does not require it.
+//! The JSON Schemas in `schema/`, generated from the serialized types. **Invariant.** The committed
+//! schemas match the types (`schemas_are_as_committed`). After a change of the types,
+//! `RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema` writes them. A field that was added within
+//! a schema version has `#[serde(default)]`: older files still load, and the schema does not
+//! require it.
 
 use std::path::Path;
 
@@ -29,7 +27,7 @@ fn schema_of<T: JsonSchema>(title: &str) -> String {
 }
 
 fn tidy(schema: &mut Schema) {
-    // `uint32` and its like are no formats that JSON Schema knows; the bounds beside them say it.
+    // JSON Schema does not define formats such as `uint32`; the bounds beside them are sufficient.
     schema.remove("format");
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = without_links(text);
@@ -46,7 +44,7 @@ fn tidy(schema: &mut Schema) {
     }
 }
 
-/// A comment of Rust as a sentence: `Name` for `[Name](path)`, and in one line.
+/// Converts a doc comment to one line, with `Name` in place of `[Name](path)`.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -62,12 +60,9 @@ fn without_links(text: &str) -> String {
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Goal: the committed schemas are those of the types.
-///
-/// Method: make them and compare. With `RENEW_SCHEMAS` set they are written instead.
-///
-/// Kills: a field that is renamed, goes or gets another type, and nobody notices; a schema that was
-/// written by hand.
+/// Goal: the committed schemas match the types.
+/// Method: generate and compare them. With `RENEW_SCHEMAS` set they are written instead.
+/// Kills: an unnoticed field that is renamed, removed or gets another type; a handwritten schema.
 #[test]
 fn schemas_are_as_committed() {
     for (name, schema) in [
@@ -84,18 +79,16 @@ fn schemas_are_as_committed() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             committed == schema,
-            "{} is not what the types say: RENEW_SCHEMAS=1 cargo test -p loadtest --bin loadtest \
-             schema, and look at the difference: what goes or changes its meaning needs another \
-             schema_version",
+            "{} does not match the types: run RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema \
+             and review the difference: a field that is removed or changes its meaning needs \
+             another schema_version",
             path.display()
         );
     }
 }
 
-/// Goal: a schema requires what has been there from the first file on, and nothing else.
-///
-/// Method: a type with a field that came later, one that may be null and one with a link in its
-/// comment.
+/// Goal: a schema requires the fields of the first version and no later ones.
+/// Method: a type with a later field, with one that may be null and has a link in its comment.
 ///
 /// Kills: refusing the files of an earlier version of the program; requiring nothing.
 #[test]

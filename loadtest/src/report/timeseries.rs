@@ -1,6 +1,6 @@
 //! The intervals as lines: JSON objects (`.ndjson`) or CSV, with the field names of the report.
 //!
-//! Histograms are left out; they are in the JSON report and in the interval log.
+//! Histograms are omitted; they are in the JSON report and in the interval log.
 
 use crate::report::model::Report;
 use crate::report::model::interval::Interval;
@@ -19,13 +19,13 @@ pub(crate) fn ndjson(report: &Report) -> String {
     text
 }
 
-/// A header, then a line per interval; what an interval does not have is empty.
+/// A header, then one line per interval. A missing figure is empty.
 pub(crate) fn csv(report: &Report) -> String {
     let mut text = "t_s,length_s,phase,scheduled,completed,errors,timed_out,open_connections,\
                     p50,p99,p99_9,max,send_lag_p99\n"
         .to_owned();
     for interval in &report.intervals {
-        // Without `..`, so that a new figure cannot be forgotten here.
+        // Without `..`, so that a new figure is a compile error here.
         let Interval {
             t_s,
             length_s,
@@ -56,13 +56,13 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// Goal: both forms have every interval with every figure, under the report's names.
+    /// Goal: both formats have every interval with every figure, by the report's names.
     ///
     /// Method: compare each line with the interval it came from.
     ///
     /// Kills: a column out of order; a histogram in each line; a null printed as one in CSV.
     #[test]
-    fn lines_are_intervals() {
+    fn every_interval_is_a_line() {
         let mut report = fixture::open_loop();
         report.intervals[1].p99 = None;
         let (ndjson, csv) = (ndjson(&report), csv(&report));
@@ -70,17 +70,17 @@ mod tests {
         let names = rows.next().unwrap();
         assert_eq!(ndjson.lines().count(), report.intervals.len());
         for (interval, line) in report.intervals.iter().zip(ndjson.lines()) {
-            let mut wanted = serde_json::to_value(interval).unwrap();
-            wanted.as_object_mut().unwrap().remove("hdr_v2").expect("the fixture has them");
+            let mut expected = serde_json::to_value(interval).unwrap();
+            expected.as_object_mut().unwrap().remove("hdr_v2").expect("the fixture has them");
             let found: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(found, wanted);
+            assert_eq!(found, expected);
             let row = rows.next().unwrap();
-            assert_eq!(row.len(), wanted.as_object().unwrap().len());
+            assert_eq!(row.len(), expected.as_object().unwrap().len());
             for (name, text) in names.iter().zip(row) {
-                match &wanted[name] {
+                match &expected[name] {
                     serde_json::Value::Null => assert_eq!(text, "", "{name}"),
-                    serde_json::Value::String(wanted) => assert_eq!(text, wanted, "{name}"),
-                    wanted => assert_eq!(text.parse::<f64>().ok(), wanted.as_f64(), "{name}"),
+                    serde_json::Value::String(expected) => assert_eq!(text, expected, "{name}"),
+                    expected => assert_eq!(text.parse::<f64>().ok(), expected.as_f64(), "{name}"),
                 }
             }
         }

@@ -126,5 +126,5 @@ fn a_target_is_tried() {
     let url = nobody();
     let output = loadtest(&["doctor", &url]);
     assert_exit(&output, 3);
-    assert!(stdout(&output).contains(&format!("Problem      nobody answers at {url}")));
+    assert!(stdout(&output).contains(&format!("Problem      no answer from {url}")));
 }

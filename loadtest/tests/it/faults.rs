@@ -182,7 +182,7 @@ fn all_connections_lost() {
     assert!(stderr(&output).starts_with("loadtest: gave up at 0."), "{}", stderr(&output));
     for wanted in [
         "every connection was lost before the end",
-        " of 3600 s: no connection was left, and --reconnect is never; no gate was judged",
+        " of 3600 s: no connection was left, and --reconnect is never; no gate was checked",
         "gave up (exit 3)",
         "served 4/4   lost 4",
         "completed 20 | errors 4",

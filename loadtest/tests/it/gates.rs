@@ -162,7 +162,7 @@ fn not_every_file_is_a_report() {
         ("", "is not JSON"),
         ("{}", "has no schema_version"),
         ("[1, 2]", "has no schema_version"),
-        ("{\"schema_version\": 2}", "has schema_version 2, this program reads 1"),
+        ("{\"schema_version\": 2}", "has schema_version 2, but this program reads 1"),
         ("{\"schema_version\": 1}", "is not a report: missing field `tool`"),
     ] {
         let path = scratch_file("other.json");

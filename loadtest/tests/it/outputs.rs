@@ -104,7 +104,7 @@ fn an_interval_log_is_shown() {
     let output = loadtest(&["report", log_name]);
     assert_exit(&output, 1);
     let line = stderr(&output);
-    assert!(line.starts_with(&format!("loadtest: {log_name}: is no interval log")), "{line}");
+    assert!(line.starts_with(&format!("loadtest: {log_name}: is not an interval log")), "{line}");
     assert_eq!((line.lines().count(), stdout(&output)), (1, ""));
     fs::remove_dir_all(&directory).unwrap();
 }
@@ -187,7 +187,7 @@ fn files_that_are_no_reports() {
     check(None, "No such file");
     check(Some("hello"), "is not JSON");
     check(Some("{}"), "no schema_version");
-    check(Some("{\"schema_version\": 2}"), "schema_version 2, this program reads 1");
+    check(Some("{\"schema_version\": 2}"), "schema_version 2, but this program reads 1");
     check(Some("{\"schema_version\": 1}"), "missing field");
     fs::remove_file(path).unwrap();
 }
@@ -215,7 +215,7 @@ fn several_reports_are_compared() {
         let output = loadtest(arguments);
         assert_exit(&output, 2);
         assert!(
-            stderr(&output).contains("one --html FILE and nothing else"),
+            stderr(&output).contains("only be written to one --html FILE"),
             "{}",
             stderr(&output)
         );

@@ -211,7 +211,7 @@ fn nobody_listens() {
     assert_eq!(stdout(&output), "");
     let line = stderr(&output);
     assert_eq!(line.lines().count(), 1, "{line}");
-    assert!(line.contains(&format!("nobody answers at {url}: 64 of 64 connects failed")), "{line}");
+    assert!(line.contains(&format!("no answer from {url}: 64 of 64 connects failed")), "{line}");
     assert!(line.contains("connect refused ECONNREFUSED 64"), "{line}");
 }
 

@@ -64,7 +64,7 @@ fn a_series_ends_with_what_cannot_work() {
     assert_exit(&output, 3);
     assert_eq!(json(&output)["reps"], Value::Array(Vec::new()));
     let line = stderr(&output);
-    assert!(line.contains("nobody answers at ") && line.lines().count() == 1, "{line}");
+    assert!(line.contains("no answer from ") && line.lines().count() == 1, "{line}");
 }
 
 /// Goal: a signal ends a series with the report of what there was, and the run that takes place hears

@@ -307,7 +307,7 @@ fn bad_certificates() {
 ///
 /// Method: a plain echo, a plain HTTP server, one that closes, and one that is silent.
 ///
-/// Kills: a panic over bytes that are no record; waiting for ever; "nobody answers".
+/// Kills: a panic over bytes that are no record; waiting for ever; "no answer from".
 #[test]
 fn no_tls_at_all() {
     let plain_echo = target(|mut stream| {

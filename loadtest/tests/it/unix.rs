@@ -157,7 +157,7 @@ fn nobody_listens() {
         assert_exit(&output, 3);
         assert_eq!(stdout(&output), "");
         let line = stderr(&output);
-        assert!(line.starts_with(&format!("loadtest: nobody answers at {url}: ")), "{line}");
+        assert!(line.starts_with(&format!("loadtest: no answer from {url}: ")), "{line}");
         assert!(line.contains(errno) && line.lines().count() == 1, "{line}");
         assert_exit(&loadtest(&["doctor", &url]), 3);
     }

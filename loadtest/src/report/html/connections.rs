@@ -1,15 +1,16 @@
-//! Connections: how long opening them took, and how evenly they were served.
+//! The section about connections: connect times, and the fairness of the replies.
 
 use crate::base::figures::{grouped, time_us};
 use crate::report::html::page::{Page, facts, figure, section, tick_number, tick_time};
 use crate::report::html::svg::{Chart, HALF, Scale};
 use crate::report::model::distribution::us;
 
-/// A lost SYN is sent again after one second; three is when Linux before 6.5 does so for the second
-/// time, and newer ones for the third (`net.ipv4.tcp_syn_linear_timeouts`).
+/// Times at which the kernel retransmits a lost SYN. The first one is after one second. The time of
+/// three seconds is the second one before Linux 6.5, and the third one since
+/// (`net.ipv4.tcp_syn_linear_timeouts`).
 const RETRANSMITS_US: [(f64, &str); 2] = [(1e6, "1 s"), (3e6, "3 s")];
 
-/// A connect this slow is near enough to a retransmission for the marks to be worth their room.
+/// The chart has marks of retransmissions if a connect took at least this long.
 const SLOW_CONNECT_US: f64 = 0.5e6;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
@@ -18,7 +19,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         (
             "opened",
             format!(
-                "{} of {} asked for, in {}",
+                "{} of {} requested, in {}",
                 page.count("/connections/opened"),
                 page.count("/connections/asked"),
                 page.seconds("/connections/opened_in_s")
@@ -27,7 +28,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         ("failed to open", page.count("/connections/failed")),
         ("served", format!("{}, with at least one reply each", page.count("/connections/served"))),
         ("lost later", page.count("/connections/lost")),
-        ("opened again", page.count("/connections/reconnects")),
+        ("reopened", page.count("/connections/reconnects")),
         ("took 1 s or more", page.count("/connections/slow_connects")),
     ];
     if connections.per_conn.is_some() {
@@ -41,11 +42,11 @@ pub(super) fn panel(page: &Page<'_>) -> String {
             ),
         ));
         let jain = page.figure("/connections/per_conn/jain", |value| format!("{value:.3}"));
-        rows.push(("Jain's index", format!("{jain}; 1 is evenly")));
+        rows.push(("Jain's index", format!("{jain} (1 is even)")));
     }
     if connections.idle.is_some() {
         rows.push((
-            "idle herd",
+            "idle connections",
             format!(
                 "{} of {} open at the end, {} lost",
                 page.count("/connections/idle/open"),
@@ -88,11 +89,11 @@ fn connect_times(page: &Page<'_>) -> String {
     let caption = if !has_syns {
         format!("Time to connect. The slowest took {}.", time_us(connect.max))
     } else if is_slow {
-        "Time to connect. The marks are moments at which a lost SYN is sent again.".to_owned()
+        "Time to connect. The marks are the times at which a lost SYN is retransmitted.".to_owned()
     } else {
         format!(
-            "Time to connect. The slowest took {}: none near the 1 s after which a lost SYN is sent \
-             again.",
+            "Time to connect. The slowest took {}: none is near 1 s, after which a lost SYN is \
+             retransmitted.",
             time_us(connect.max)
         )
     };
@@ -121,5 +122,5 @@ fn fairness(page: &Page<'_>) -> String {
         let corner = (to - gap, bar.connections as f64);
         chart.block("fill c3", (from + gap, 0.0), corner, &title);
     }
-    figure(&chart.finish(), "Measured replies per connection: how evenly they were served.")
+    figure(&chart.finish(), "Number of connections by measured replies per connection.")
 }

@@ -1,4 +1,4 @@
-//! What failed, and every message's fate.
+//! The section about messages and errors: outcomes, failures and outages.
 
 use std::fmt::Write as _;
 
@@ -7,20 +7,20 @@ use crate::report::model::failures::FailureRow;
 use crate::report::text::lines;
 
 pub(super) fn panel(page: &Page<'_>) -> String {
-    let sentence = "The messages of the measured window; the fates add up.";
-    section("Messages and errors", sentence, &(fates(page) + &failures(page) + &outages(page)))
+    let sentence = "Messages of the measured window. Each message has exactly one outcome.";
+    section("Messages and errors", sentence, &(outcomes(page) + &failures(page) + &outages(page)))
 }
 
-fn fates(page: &Page<'_>) -> String {
+fn outcomes(page: &Page<'_>) -> String {
     let is_open = page.report.load.offered_rate.is_some();
-    let mut rows = vec![("completed", "/load/completed", "answered, and the answer was right")];
+    let mut rows = vec![("completed", "/load/completed", "got the correct reply")];
     rows.push(("errors", "/load/errors/total", "failed, as listed below"));
-    rows.push(("timed out", "/load/timed_out", "given up after --timeout"));
-    rows.push(("in flight", "/load/in_flight", "sent, without an answer when the run ended"));
+    rows.push(("timed out", "/load/timed_out", "got no reply within --timeout"));
+    rows.push(("in flight", "/load/in_flight", "sent, without a reply when the run ended"));
     if is_open {
-        rows.push(("never sent", "/load/never_sent", "due, but no connection had a place"));
+        rows.push(("never sent", "/load/never_sent", "due, but no connection was free"));
         if page.report.config.deadline_s.is_some() {
-            rows.push(("… of these shed", "/load/shed", "later than --deadline at their turn"));
+            rows.push(("… of these shed", "/load/shed", "late by more than --deadline"));
         }
     }
     let mut text = "<table>\n".to_owned();
@@ -32,9 +32,9 @@ fn fates(page: &Page<'_>) -> String {
         );
     }
     let (name, meaning) = if is_open {
-        ("scheduled", "the sum: due in the measured window")
+        ("scheduled", "sum: due in the measured window")
     } else {
-        ("sent", "the sum: sent in the measured window")
+        ("sent", "sum: sent in the measured window")
     };
     let _ = writeln!(
         text,
@@ -43,8 +43,8 @@ fn fates(page: &Page<'_>) -> String {
     );
     let _ = writeln!(
         text,
-        "<p class=\"note\">Payload out {}, in {}. Before the window {} replies, in none of the \
-         figures.</p>",
+        "<p class=\"note\">Payload out {}, in {}. {} replies before the window are not included in \
+         the figures.</p>",
         page.bytes("/load/bytes_sent"),
         page.bytes("/load/bytes_received"),
         page.count("/load/warmup_completed")
@@ -67,11 +67,12 @@ fn failures(page: &Page<'_>) -> String {
         return "<p>No failure of any kind in the whole run.</p>\n".to_owned();
     }
     let mut text = "<table>\n<tr><th>class</th><th>while</th><th>errno, status or reason</th>\
-                    <th class=\"n\">whole run</th><th class=\"n\">measured window</th><th class=\"n\">first</th>\
-                    <th class=\"n\">last</th><th>the first one</th></tr>\n"
+                    <th class=\"n\">whole run</th><th class=\"n\">measured window</th>\
+                    <th class=\"n\">first</th><th class=\"n\">last</th>\
+                    <th>first example</th></tr>\n"
         .to_owned();
     for (index, row) in rows.iter().enumerate() {
-        // Without `..`, so that whatever else a failure gets to say is shown.
+        // Without `..`, so that a new field is a compile error here.
         let FailureRow {
             stage,
             class,
@@ -84,14 +85,14 @@ fn failures(page: &Page<'_>) -> String {
             last_s: _,
             example,
         } = row;
-        let said = errno.clone().or(status.map(|status| status.to_string())).or(reason.clone());
+        let detail = errno.clone().or(status.map(|status| status.to_string())).or(reason.clone());
         let _ = writeln!(
             text,
             "<tr><td class=\"bad\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             escape(class),
             escape(stage),
-            escape(said.as_deref().unwrap_or("–")),
+            escape(detail.as_deref().unwrap_or("–")),
             page.count(&format!("/failures/{index}/count")),
             page.count(&format!("/failures/{index}/measured")),
             page.seconds(&format!("/failures/{index}/first_s")),
@@ -99,7 +100,7 @@ fn failures(page: &Page<'_>) -> String {
             escape(&example.as_ref().map_or_else(|| "–".to_owned(), lines::failure_example))
         );
     }
-    text += "</table>\n<p class=\"note\">First and last: from the beginning of the measured window, \
-             negative before it. Connections are numbered from 0.</p>\n";
+    text += "</table>\n<p class=\"note\">First and last are counted from the start of the measured \
+             window, negative before it. Connections are numbered from 0.</p>\n";
     text
 }

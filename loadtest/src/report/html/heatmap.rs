@@ -1,4 +1,4 @@
-//! Time by latency, as strong in colour as there were messages: modes and pauses that percentiles hide.
+//! Heat map of messages by time and latency. It shows modes and pauses that percentiles hide.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::report::html::svg::Scale;
 use crate::report::model::distribution::us;
 use crate::report::model::interval::Interval;
 
-/// Columns, at most: neighbouring intervals are merged until they fit.
+/// Limit of columns: neighbouring intervals are merged until they fit.
 const COLUMNS_MAX: usize = 160;
 
-/// Rows to a doubling of latency.
+/// Rows per doubling of the latency.
 const ROWS_PER_DOUBLING: f64 = 4.0;
 
-/// How many degrees of strength the style sheet has.
+/// Number of colour intensities in the style sheet.
 const DEGREES: f64 = 9.0;
 
-/// Intervals that became one column.
+/// One or more intervals that form a column.
 #[derive(Debug)]
 struct Column {
     from_s: f64,
@@ -31,7 +31,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     let columns = columns(page);
     let rows = || columns.iter().flat_map(|column| column.rows.keys().copied());
     let (Some(first), Some(last)) = (rows().min(), rows().max()) else {
-        return String::new(); // the panel above says that there are no intervals
+        return String::new(); // the section above reports that there are no intervals
     };
     let fullest = columns.iter().flat_map(|column| column.rows.values().copied()).max();
     let fullest = fullest.unwrap_or(1);
@@ -48,10 +48,10 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         }
     }
     let caption = format!(
-        "The stronger the colour, the more messages, logarithmically: the fullest cell has {}.",
+        "The colour intensity is logarithmic in the messages; the fullest cell has {}.",
         grouped(fullest)
     );
-    let sentence = "Every message that was answered or given up, by when and by how long it took.";
+    let sentence = "Every message with a reply or a timeout, by time and latency.";
     section("Heat map of latency", sentence, &figure(&chart.finish(), &caption))
 }
 
@@ -77,12 +77,12 @@ fn row_of(us: f64) -> i32 {
     (us.max(1e-3).log2() * ROWS_PER_DOUBLING).floor() as i32
 }
 
-/// The least latency that belongs to a row.
+/// The lower bound of a row's latencies.
 fn bottom_us(row: i32) -> f64 {
     (f64::from(row) / ROWS_PER_DOUBLING).exp2()
 }
 
-/// 1 for a single message, up to [`DEGREES`] for the fullest cell.
+/// The colour intensity of a cell: 1 for a single message, up to [`DEGREES`] for the fullest cell.
 fn degree(count: u64, fullest: u64) -> u32 {
     let share = (count as f64).ln_1p() / (fullest as f64).ln_1p();
     (share * DEGREES).ceil().clamp(1.0, DEGREES) as u32
@@ -92,13 +92,12 @@ fn degree(count: u64, fullest: u64) -> u32 {
 mod tests {
     use super::*;
 
-    /// Goal: a message is in the row whose bounds hold it, and rare ones can be seen.
-    ///
-    /// Method: latencies from nanoseconds to a minute; counts from one to the fullest.
-    ///
-    /// Kills: rows and bounds by different roundings; a degree of zero, or one without a style.
+    /// Goal: a message is in the row whose bounds contain it, and rare messages are visible.
+    /// Method: latencies from nanoseconds to a minute; counts from one to that of the fullest cell.
+    /// Kills: rows and bounds with different rounding; an intensity of zero, or one without a
+    /// style.
     #[test]
-    fn rows_and_degrees() {
+    fn rows_contain_their_messages_visibly() {
         for value in [0.5, 1.0, 74.3, 1_999.0, 2_048.0, 6e7] {
             let row = row_of(value);
             assert!(bottom_us(row) <= value && value < bottom_us(row + 1), "{value}");

@@ -1,5 +1,5 @@
-//! Latency by percentile. The horizontal axis is 1/(1−p), logarithmic, so that every further nine gets
-//! as much room as the one before.
+//! Latency by percentile. The horizontal axis is 1/(1−p) and logarithmic, so that each further nine
+//! has the same width.
 
 use std::fmt::Write as _;
 
@@ -8,27 +8,27 @@ use crate::report::html::page::{Page, escape, figure, section, tick_time};
 use crate::report::html::svg::{Chart, Scale, WIDE};
 use crate::report::model::distribution::{self, Distribution};
 
-/// Lines have so many colours; further runs take the first again.
+/// Number of line colours; further runs reuse them in order.
 const COLOURS: usize = 4;
 
 /// One line of the plot.
 #[derive(Debug)]
 pub(super) struct Curve {
     name: String,
-    /// By 1/(1−p), in microseconds.
+    /// Pairs of 1/(1−p) and microseconds.
     points: Vec<(f64, f64)>,
-    /// The percentiles that the summary shows.
+    /// The percentiles in the summary.
     named: Vec<(f64, f64, String)>,
     /// Their 95 % confidence intervals.
     ci: Vec<(f64, f64, f64)>,
 }
 
 impl Curve {
-    /// `None` if the report's histogram cannot be read.
+    /// The curve of a distribution; `None` if the report's histogram cannot be decoded.
     pub(super) fn new(name: &str, of: &Distribution, percentiles: &[f64]) -> Option<Curve> {
         let histogram = of.histogram()?;
         let samples = histogram.len() as f64;
-        // The last sample stands where its own share of all begins: one is the thinnest tail.
+        // The axis ends at the share of a single sample, 1/n: 1/(1-p) of the last one is infinite.
         let place = |quantile: f64| 1.0 / (1.0 - quantile).max(1.0 / samples);
         let mut points: Vec<(f64, f64)> = histogram
             .iter_quantiles(10)
@@ -61,15 +61,15 @@ pub(super) fn panel(page: &Page<'_>) -> String {
         return section("Latency", "No message was sent in the measured window.", "");
     }
     let sentence = if latencies.response.is_some() {
-        "Response time is counted from the moment the schedule wanted a message sent, service time \
-         from when it was sent: between them lie the wait for a free place on a connection and the \
-         generator's own lateness."
+        "Response time is counted from the scheduled send of a message, service time from its \
+         actual send. The difference is the wait for a free connection and the generator's own \
+         delay."
     } else {
-        "A closed loop: service times, from the actual send, of a target under full load. Nobody \
-         waits in a queue here, so this is not what users of an independent load would see."
+        "A closed loop: service times, from the actual send, of a target under full load. They \
+         exclude any wait in a queue, which users of an independent load would see."
     };
-    let caption = "Every further nine has the same room. The curve ends where one sample is left; upright bars are \
-                   confidence intervals.";
+    let caption = "Each further nine has the same width. The curve ends at the last sample. \
+                   Vertical bars are confidence intervals.";
     let content = figure(&plot(&curves), caption) + &table(page);
     section("Latency by percentile", sentence, &content)
 }
@@ -104,7 +104,7 @@ pub(super) fn plot(curves: &[Curve]) -> String {
     chart.finish()
 }
 
-/// 0, 50, 90, 99, 99.9 … up to where the data ends.
+/// The ticks 0, 50, 90, 99, 99.9 … up to the last sample.
 fn nines(last: f64) -> Vec<(f64, String)> {
     let mut ticks = vec![(1.0, "0 %".to_owned()), (2.0, "50 %".to_owned())];
     let (mut at, mut digits) = (10.0, 0_usize);
@@ -117,7 +117,7 @@ fn nines(last: f64) -> Vec<(f64, String)> {
     ticks
 }
 
-/// The percentiles in figures, one column for each kind of latency.
+/// The table of percentiles, with one column per kind of latency.
 fn table(page: &Page<'_>) -> String {
     let latencies = &page.report.latency_us;
     let kinds: Vec<(&str, &Distribution)> = [
@@ -173,7 +173,7 @@ fn table(page: &Page<'_>) -> String {
         + &full_table(page)
 }
 
-/// What the confidence intervals rest on, or why there are none.
+/// The method of the confidence intervals, or the reason why there are none.
 fn confidence(page: &Page<'_>) -> String {
     match &page.report.confidence.missing {
         Some(reason) => format!(" No confidence intervals: {}.", escape(reason)),
@@ -185,18 +185,19 @@ fn confidence(page: &Page<'_>) -> String {
     }
 }
 
-/// `99.9` of `p99.9`.
+/// The number in a name such as `p99.9`.
 fn number(name: &str) -> f64 {
     name.trim_start_matches('p').parse().unwrap_or(f64::INFINITY)
 }
 
-/// Every step of the curve, folded away.
+/// Every step of the curve, in a collapsed table.
 fn full_table(page: &Page<'_>) -> String {
     let Some((kind, of)) = page.report.headline() else { return String::new() };
     let Some(histogram) = of.histogram() else { return String::new() };
     let mut text = format!(
         "<details><summary>every step of the {kind} times</summary>\n<table>\n<tr>\
-         <th class=\"n\">percentile</th><th class=\"n\">{kind}</th><th class=\"n\">samples</th></tr>\n"
+         <th class=\"n\">percentile</th><th class=\"n\">{kind}</th>\
+         <th class=\"n\">samples</th></tr>\n"
     );
     let mut seen = 0;
     for step in histogram.iter_quantiles(5) {

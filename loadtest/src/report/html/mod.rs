@@ -1,11 +1,8 @@
-//! The report as one HTML file: for reading, for keeping, for printing.
-//!
-//! The file needs nothing but itself: no script, no font, no picture from elsewhere; charts are inline
-//! SVG and colours follow the reader's scheme. It is well-formed XML as well, which a test checks.
-//!
-//! **Invariant.** A figure is read from the report's JSON by its place there ([`Page::figure`]) and
-//! keeps that place in the file, so that what is shown and what is embedded can be compared, by a test
-//! or by anybody. Only curves are drawn from histograms.
+//! The report as one HTML file. The file is self-contained: it loads no script, font or picture.
+//! Charts are inline SVG, and colours follow the reader's scheme. The file is also well-formed XML,
+//! which a test checks. **Invariant.** A figure is read from the report's JSON by its JSON pointer
+//! ([`Page::figure`]), and the file keeps the pointer beside it. So the shown figures can be
+//! compared with the embedded report. Only curves are drawn from histograms.
 
 pub(crate) mod connections;
 pub(crate) mod errors;
@@ -20,7 +17,7 @@ pub(crate) mod tables;
 use crate::report::html::page::{Page, escape};
 use crate::report::model::Report;
 
-/// One document for a run; for several, a comparison and then each.
+/// Renders the page of one run, or of several runs with a comparison first.
 pub(crate) fn render(reports: &[Report]) -> String {
     let pages: Vec<Page<'_>> = reports.iter().map(Page::new).collect();
     let title = match &pages[..] {
@@ -38,7 +35,8 @@ pub(crate) fn render(reports: &[Report]) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <title>loadtest: {}</title>\n<style>\n{}</style>\n</head>\n<body>\n{body}</body>\n</html>\n",
+         <title>loadtest: {}</title>\n<style>\n{}</style>\n</head>\n\
+         <body>\n{body}</body>\n</html>\n",
         escape(&title),
         include_str!("style.css"),
     )

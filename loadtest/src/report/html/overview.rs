@@ -1,5 +1,5 @@
-//! The verdict strip: what was tested, how it went, and whether the figures can be trusted. And the
-//! comparison that stands before several runs.
+//! The head of a page: target, main results and condition of the generator; and the comparison of
+//! several runs.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ pub(super) fn strip(page: &Page<'_>) -> String {
         escape(&report.started_at),
     ];
     if report.name.is_none() {
-        about.remove(0); // it is the title
+        about.remove(0); // the URL is the title
     }
     let _ = writeln!(text, "<p class=\"sub\">{}<br/>{}</p>", about.join(" · "), load(page));
     if !report.labels.is_empty() {
@@ -34,8 +34,8 @@ pub(super) fn strip(page: &Page<'_>) -> String {
     text += &trust_cards(page);
     text += "</div>\n";
     if report.interrupted {
-        text += "<p class=\"alert\">The run was interrupted: it is shorter than it was to be, and no \
-                 gate was judged.</p>\n";
+        text += "<p class=\"alert\">The run was interrupted: it is shorter than planned, and no \
+                 gate was checked.</p>\n";
     }
     if let Some(aborted) = &report.aborted {
         let _ = writeln!(text, "<p class=\"alert\">{}</p>", escape(&lines::aborted(aborted)));
@@ -49,7 +49,7 @@ pub(super) fn strip(page: &Page<'_>) -> String {
     text + "</header>\n"
 }
 
-/// What was asked of the target.
+/// The load on the target.
 fn load(page: &Page<'_>) -> String {
     let config = &page.report.config;
     let mut parts = vec![
@@ -133,14 +133,14 @@ fn trust_cards(page: &Page<'_>) -> String {
         &[
             "connections served".to_owned(),
             format!(
-                "of {} asked for, {} lost",
+                "of {} requested, {} lost",
                 page.count("/connections/asked"),
                 page.count("/connections/lost")
             ),
         ],
     );
     let (class, meaning) = match report.generator.verdict {
-        GeneratorVerdict::Healthy => ("good", "it kept up: the figures describe the target"),
+        GeneratorVerdict::Healthy => ("good", "it kept up, so the figures describe the target"),
         GeneratorVerdict::Marginal => ("warn", "it was busy: read the tail with care"),
         GeneratorVerdict::Saturated => {
             ("bad", "the figures describe the generator, not the target")
@@ -155,20 +155,20 @@ fn trust_cards(page: &Page<'_>) -> String {
     let failed = report.thresholds.iter().filter(|threshold| !threshold.ok).count();
     let of = report.thresholds.len();
     text += &match (of, failed) {
-        (0, _) => card("", "no gates", &["nothing was asked of the run".to_owned()]),
+        (0, _) => card("", "no gates", &["the run has no --threshold".to_owned()]),
         (_, 0) => card("good", "passed", &[format!("{of} of {of} gates")]),
         _ => card("bad", "FAILED", &[format!("{failed} of {of} gates, exit {}", report.exit_code)]),
     };
     text
 }
 
-/// A figure and what it is. All parts are HTML.
+/// A card with a figure and its description. All arguments are HTML.
 fn card(class: &str, value: &str, lines: &[String]) -> String {
     let lines: Vec<String> = lines.iter().map(|line| format!("<span>{line}</span>")).collect();
     format!("<div class=\"card {class}\"><b>{value}</b>{}</div>\n", lines.concat())
 }
 
-/// What stands before several runs: one table, and one chart of all their latencies.
+/// The comparison of several runs: a table and a chart of their latencies.
 pub(super) fn several(pages: &[Page<'_>]) -> String {
     let mut text = format!(
         "<header>\n<h1>{} runs</h1>\n</header>\n<div class=\"scroll\"><table>\n\
@@ -202,6 +202,6 @@ pub(super) fn several(pages: &[Page<'_>]) -> String {
             latency::Curve::new(&page.title(), distribution, &page.report.config.percentiles)
         })
         .collect();
-    let sentence = "Of each run the response times, or of a closed loop the service times.";
+    let sentence = "Response times of each run; service times of a closed loop.";
     text + &section("Latency of all", sentence, &figure(&latency::plot(&curves), ""))
 }

@@ -1,4 +1,4 @@
-//! What all panels of the page use: the report with its JSON, sections, tables, ticks.
+//! Parts that all sections of a page use: the report with its JSON, tables, ticks.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::base::figures::{self, grouped, time_us};
 use crate::report::model::Report;
 use crate::report::model::interval::Interval;
 
-/// A report, and its JSON to look figures up in.
+/// A report with its JSON, from which the figures are read.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
     pub(crate) report: &'a Report,
@@ -20,13 +20,13 @@ impl<'a> Page<'a> {
         Page { report, json: serde_json::to_value(report).expect("all keys are strings") }
     }
 
-    /// What the run is called, or else what it tested.
+    /// Name of the run, or else the URL of the target.
     pub(crate) fn title(&self) -> String {
         self.report.name.clone().unwrap_or_else(|| self.report.target.url.clone())
     }
 
-    /// The figure at this place (a JSON pointer) as `show` prints it, marked with its place and its
-    /// exact value; a dash if the run does not have it.
+    /// The figure at `place` (a JSON pointer), formatted by `show` and marked with its pointer and
+    /// its exact value. A dash if the run does not have it.
     pub(crate) fn figure(&self, place: &str, show: impl Fn(f64) -> String) -> String {
         match self.json.pointer(place) {
             Some(Value::Number(number)) => format!(
@@ -59,12 +59,12 @@ impl<'a> Page<'a> {
         self.figure(place, figures::seconds)
     }
 
-    /// Per second.
+    /// A figure per second.
     pub(crate) fn rate(&self, place: &str) -> String {
         self.figure(place, |value| format!("{}/s", grouped(value.round() as u64)))
     }
 
-    /// Where the intervals lie: from the ramp's beginning to the drain's end.
+    /// The lengths of the phases, from the start of the ramp to the end of the drain.
     pub(crate) fn span(&self) -> Span {
         let length = |name: &str| -> f64 {
             let phases = self.report.phases.iter().filter(|phase| phase.name == name);
@@ -81,17 +81,17 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Lengths of the phases in seconds; zero is the beginning of the measured window.
+/// Lengths of the phases in seconds; zero is the start of the measured window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) ramp: f64,
     pub(crate) warmup: f64,
     pub(crate) measured: f64,
-    /// Of the drain, or of the last interval.
+    /// End of the drain, or of the last interval.
     pub(crate) end: f64,
 }
 
-/// A heading, a sentence about what is shown, and the rest.
+/// A section: a heading, a sentence about its content, and the content.
 pub(crate) fn section(title: &str, sentence: &str, content: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n<p class=\"note\">{sentence}</p>\n{content}</section>\n")
 }
@@ -100,7 +100,7 @@ pub(crate) fn figure(drawing: &str, caption: &str) -> String {
     format!("<figure>{drawing}<figcaption>{caption}</figcaption></figure>\n")
 }
 
-/// A table of names and what belongs to them; the names are ours, the values are HTML.
+/// A table of names and values. The values are HTML.
 pub(crate) fn facts(rows: &[(&str, String)]) -> String {
     let mut text = "<table>\n".to_owned();
     for (name, value) in rows {
@@ -109,7 +109,7 @@ pub(crate) fn facts(rows: &[(&str, String)]) -> String {
     text + "</table>\n"
 }
 
-/// Text of others inside HTML, as content or in an attribute.
+/// Escapes a text for HTML, as content or in an attribute.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for next in text.chars() {
@@ -119,7 +119,7 @@ pub(crate) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // What XML cannot have at all; no terminal shows it either.
+            // XML does not allow control characters.
             '\0'..='\u{1f}' if !['\t', '\n', '\r'].contains(&next) => escaped.push('\u{fffd}'),
             _ => escaped.push(next),
         }

@@ -1,4 +1,5 @@
-//! How generator and server fared: whether the figures describe the target at all.
+//! The section about the generator and the server: processor time, memory, TCP counters and send
+//! lag.
 
 use crate::report::html::page::{Page, escape, facts, figure, section, tick_time};
 use crate::report::html::series::{over_time, time_axis};
@@ -13,7 +14,7 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     content += "</div>\n";
     content += &network(page);
     content += &send_lag(page);
-    let sentence = "In the measured window. Processor time is of one core.";
+    let sentence = "In the measured window. Processor time is in percent of one core.";
     section("Generator and server", sentence, &content)
 }
 
@@ -92,18 +93,18 @@ fn network(page: &Page<'_>) -> String {
         ("dropped by listeners", page.count("/network/listen_drops")),
         ("retransmitted segments", page.count("/network/retransmits")),
         ("of these, SYNs", page.count("/network/syn_retransmits")),
-        ("connections that were reset", page.count("/network/established_resets")),
+        ("reset connections", page.count("/network/established_resets")),
         ("resets sent", page.count("/network/resets_sent")),
     ];
-    let note = "From the first connect to the last reply, of everything in this network namespace. A \
-                dash: the target listens elsewhere.";
+    let note = "From the first connect to the last reply, of all processes in this network \
+                namespace. A dash means that the target listens in another one.";
     format!("<h3>TCP</h3>\n{}<p class=\"note\">{note}</p>\n", facts(&rows))
 }
 
-/// Below this, lateness is no longer worth room on a logarithmic axis.
+/// Lower end of the logarithmic axis: shorter lags are drawn here.
 const SEND_LAG_FLOOR_US: f64 = 1.0;
 
-/// How late messages left, over time, where that was measured.
+/// Chart of the send lag over time; empty if it was not measured.
 fn send_lag(page: &Page<'_>) -> String {
     let intervals = &page.report.intervals;
     let shown = |lag: Option<f64>| lag.map(|us| us.max(SEND_LAG_FLOOR_US));
@@ -120,7 +121,7 @@ fn send_lag(page: &Page<'_>) -> String {
         Some((interval.t_s + interval.length_s / 2.0, shown(interval.send_lag_p99)?))
     });
     chart.line("c3", points);
-    let caption = "How late messages left although there was a place for them: the generator's own \
-                   part of the response times.";
+    let caption = "Delay of messages that were due while a connection was free: the generator's \
+                   own share of the response times.";
     figure(&chart.finish(), caption)
 }

@@ -1,4 +1,5 @@
-//! The run over time: rates, latencies, failures, connections. Phases that are not measured are shaded.
+//! The section about the run over time: rates, latencies, failures and connections. Phases that are
+//! not measured are shaded.
 
 use crate::report::html::page::{
     Page, Span, figure, section, tick_number, tick_seconds, tick_time,
@@ -11,29 +12,28 @@ pub(super) fn panel(page: &Page<'_>) -> String {
     if intervals.is_empty() {
         return section("Over time", "This report has no intervals.", "");
     }
-    let sentence = "Zero is the beginning of the measured window; what is shaded is in no other figure \
-                    of this report, except that replies in the drain count for their messages.";
+    let sentence = "Zero is the start of the measured window. The shaded phases are not included \
+                    in other figures, except that replies in the drain count for their messages.";
     let mut content = figure(&rates(page), "Messages per second.");
     content += &latencies(page);
     content += &if intervals.iter().all(|interval| interval.errors + interval.timed_out == 0) {
-        "<p class=\"note\">No error and no time-out in any interval.</p>\n".to_owned()
+        "<p class=\"note\">No error and no timeout in any interval.</p>\n".to_owned()
     } else {
-        figure(&failures(page), "Errors and time-outs in each interval.")
+        figure(&failures(page), "Errors and timeouts in each interval.")
     };
-    content +=
-        &figure(&open_connections(page), "Connections that were open at each interval's end.");
+    content += &figure(&open_connections(page), "Open connections at the end of each interval.");
     section("Over time", sentence, &content)
 }
 
 fn latency_caption(page: &Page<'_>) -> &'static str {
     if page.report.latency_us.response.is_some() {
-        "Response times of the messages that were answered or given up in each interval."
+        "Response times of the messages with a reply or a timeout in each interval."
     } else {
-        "Service times of the messages that were answered or given up in each interval."
+        "Service times of the messages with a reply or a timeout in each interval."
     }
 }
 
-/// An empty chart over the run's whole time, with its phases.
+/// An empty chart over the whole run, with its phases.
 pub(super) fn over_time(page: &Page<'_>, height: f64, y: Scale, label: &str) -> Chart {
     let Span { ramp, warmup, measured, end } = page.span();
     let x = Scale::Linear { from: -(ramp + warmup), to: end };
@@ -51,14 +51,14 @@ pub(super) fn time_axis(chart: &mut Chart, page: &Page<'_>) {
     chart.x_axis("seconds", &ticks);
 }
 
-/// The intervals that are long enough for a rate or a percentile to mean something: what a quick drain
-/// leaves is not.
+/// The intervals that are long enough for a rate or a percentile. The remainder of a short drain is
+/// not.
 fn long_enough<'a>(page: &Page<'a>) -> impl Iterator<Item = &'a Interval> + use<'a> {
     let least_s = page.report.config.interval_s / 5.0;
     page.report.intervals.iter().filter(move |interval| interval.length_s >= least_s)
 }
 
-/// A staircase: what was true of a whole interval.
+/// A step line: one value per interval.
 fn steps(page: &Page<'_>, value: impl Fn(&Interval) -> f64) -> Vec<Option<(f64, f64)>> {
     let mut points = Vec::new();
     for interval in long_enough(page) {
@@ -107,7 +107,7 @@ fn latencies(page: &Page<'_>) -> String {
     let all = || lines.iter().flat_map(|(_, _, of)| long_enough(page).filter_map(of));
     let lowest = all().fold(f64::INFINITY, f64::min);
     if !lowest.is_finite() {
-        return "<p class=\"note\">No message was answered or given up in any interval.</p>\n"
+        return "<p class=\"note\">No message got a reply or a timeout in any interval.</p>\n"
             .to_owned();
     }
     let y = Scale::log_around(lowest, all().fold(0.0, f64::max));

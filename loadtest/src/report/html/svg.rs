@@ -1,14 +1,13 @@
-//! Charts as inline SVG: scales, axes and the few shapes that the panels need.
-//!
-//! Colours, widths and fonts are classes of `style.css`, never attributes: that is what lets a chart
-//! follow the reader's light or dark scheme without a script. A plotting library writes them as
-//! attributes, with sizes of text it has guessed; this is smaller than undoing that.
+//! Charts as inline SVG: scales, axes and the shapes that the sections need. Colours, widths and
+//! fonts are classes of `style.css`, never attributes, so that a chart follows the reader's light
+//! or dark scheme without a script. A plotting library would write them as attributes, and removing
+//! those takes more code than this module.
 
 use std::fmt::Write as _;
 
 use crate::report::html::page::escape;
 
-/// Units of the drawing; CSS scales it to the width of its column.
+/// Width of a drawing in its own units; CSS scales it to the width of its column.
 pub(super) const WIDE: f64 = 920.0;
 pub(super) const HALF: f64 = 450.0;
 
@@ -24,14 +23,14 @@ pub(super) enum Scale {
 }
 
 impl Scale {
-    /// From zero to a round number above `max`.
+    /// A scale from zero to a round number above `max`.
     pub(super) fn from_zero(max: f64) -> Scale {
         let max = if max > 0.0 { max } else { 1.0 };
         let step = round_step(max / 5.0);
         Scale::Linear { from: 0.0, to: (max / step).ceil() * step }
     }
 
-    /// Between round numbers around both.
+    /// A logarithmic scale between round numbers around both values.
     pub(super) fn log_around(min: f64, max: f64) -> Scale {
         let min = if min > 0.0 { min } else { 1e-3 };
         let max = max.max(min * 2.0);
@@ -40,7 +39,7 @@ impl Scale {
         Scale::Log { from: down, to: up }
     }
 
-    /// 0 at the scale's beginning, 1 at its end.
+    /// Position of a value: 0 at the start of the scale, 1 at its end.
     fn share(self, value: f64) -> f64 {
         match self {
             Scale::Linear { from, to } => (value - from) / (to - from),
@@ -50,7 +49,7 @@ impl Scale {
         }
     }
 
-    /// Round numbers on the scale, not too many.
+    /// A few round numbers on the scale.
     pub(super) fn ticks(self) -> Vec<f64> {
         match self {
             Scale::Linear { from, to } => {
@@ -79,12 +78,12 @@ impl Scale {
     }
 }
 
-/// About as wide as a text becomes, in any ordinary font.
+/// Estimated width of a text in an ordinary font.
 fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * 7.4
 }
 
-/// 1, 2 or 5 times a power of ten, at most `value`.
+/// The largest round number (1, 2 or 5 times a power of ten) that is at most `value`.
 fn round_down(value: f64) -> f64 {
     let decade = 10_f64.powf((value * 1.000_001).log10().floor());
     let mantissa = value * 1.000_001 / decade;
@@ -98,20 +97,20 @@ fn round_down(value: f64) -> f64 {
         }
 }
 
-/// The next such number above `value`, which is one.
+/// The next round number above the round number `value`.
 fn next_round(value: f64) -> f64 {
     let here = round_down(value);
     let mantissa = here / 10_f64.powf((here * 1.000_001).log10().floor());
     here * if mantissa > 1.5 && mantissa < 3.0 { 2.5 } else { 2.0 }
 }
 
-/// The smallest such number that is not below `least`.
+/// The smallest round number that is not below `least`.
 fn round_step(least: f64) -> f64 {
     let step = round_down(least);
     if step * 1.000_001 >= least { step } else { next_round(step) }
 }
 
-/// A chart that is being drawn.
+/// Builder of a chart.
 #[derive(Debug)]
 pub(super) struct Chart {
     width: f64,
@@ -123,7 +122,7 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// `label` is what a screen reader says instead.
+    /// An empty chart. `label` is the text for screen readers.
     pub(super) fn new(width: f64, height: f64, x: Scale, y: Scale, label: &str) -> Chart {
         Chart { width, height, x, y, label: label.to_owned(), body: String::new() }
     }
@@ -137,14 +136,15 @@ impl Chart {
         bottom - self.y.share(value) * (bottom - TOP)
     }
 
-    /// Lines and labels across; `name` stands above the axis.
+    /// Draws horizontal lines with labels, and `name` above the axis.
     pub(super) fn y_axis(&mut self, name: &str, text: impl Fn(f64) -> String) {
         let right = self.width - RIGHT;
         for tick in self.y.ticks() {
             let y = self.y(tick);
             let _ = write!(
                 self.body,
-                "<line class=\"grid\" x1=\"{LEFT:.1}\" x2=\"{right:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+                "<line class=\"grid\" x1=\"{LEFT:.1}\" x2=\"{right:.1}\" \
+                 y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
                  <text class=\"tick end\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 LEFT - 8.0,
                 y + 4.0,
@@ -154,7 +154,7 @@ impl Chart {
         let _ = write!(self.body, "<text class=\"axis\" x=\"4\" y=\"14\">{}</text>", escape(name));
     }
 
-    /// Labels below, at these places; `name` stands under them.
+    /// Draws labels below the chart at these positions, and `name` under them.
     pub(super) fn x_axis(&mut self, name: &str, ticks: &[(f64, String)]) {
         let (bottom, right) = (self.height - BOTTOM, self.width - RIGHT);
         let mut free_from = 0.0;
@@ -162,9 +162,10 @@ impl Chart {
             let x = self.x(*tick);
             let _ = write!(
                 self.body,
-                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP:.1}\" y2=\"{bottom:.1}\"/>"
+                "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" \
+                 y1=\"{TOP:.1}\" y2=\"{bottom:.1}\"/>"
             );
-            // A label without room is left out; its line stays.
+            // A label without room is omitted; its line stays.
             let half = text_width(text) / 2.0;
             let middle = x.min(self.width - half);
             if middle - half >= free_from {
@@ -186,7 +187,7 @@ impl Chart {
         );
     }
 
-    /// Names of the lines, from the right of the top edge to the left.
+    /// Draws the names of the lines, from the right of the top edge to the left.
     pub(super) fn legend(&mut self, entries: &[(&str, &str)]) {
         let mut x = self.width - RIGHT;
         for (class, text) in entries.iter().rev() {
@@ -203,7 +204,7 @@ impl Chart {
         }
     }
 
-    /// A line through points; a gap where one is missing.
+    /// Draws a line through points, with a gap for each `None`.
     pub(super) fn line(&mut self, class: &str, points: impl Iterator<Item = Option<(f64, f64)>>) {
         let (mut path, mut is_drawing) = (String::new(), false);
         for point in points {
@@ -216,18 +217,19 @@ impl Chart {
         let _ = write!(self.body, "<path class=\"line {class}\" d=\"{path}\"/>");
     }
 
-    /// A dot that says what it is when it is pointed at.
+    /// Draws a dot with a tooltip.
     pub(super) fn dot(&mut self, class: &str, x: f64, y: f64, title: &str) {
         let _ = write!(
             self.body,
-            "<circle class=\"dot {class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"><title>{}</title></circle>",
+            "<circle class=\"dot {class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\">\
+             <title>{}</title></circle>",
             self.x(x),
             self.y(y),
             escape(title)
         );
     }
 
-    /// A box between two corners in the chart's values.
+    /// Draws a box between two corners, in the chart's values.
     pub(super) fn block(&mut self, class: &str, from: (f64, f64), to: (f64, f64), title: &str) {
         let (x1, x2) = (self.x(from.0), self.x(to.0));
         let (y1, y2) = (self.y(to.1), self.y(from.1));
@@ -241,7 +243,7 @@ impl Chart {
         );
     }
 
-    /// The full height between two places, behind everything drawn later, with its name.
+    /// Draws a named area of full height between two positions, behind all later shapes.
     pub(super) fn shade(&mut self, from: f64, to: f64, name: &str) {
         let (x1, x2) = (self.x(from), self.x(to));
         let bottom = self.height - BOTTOM;
@@ -262,7 +264,7 @@ impl Chart {
         }
     }
 
-    /// A line from top to bottom with its name beside it.
+    /// Draws a vertical line with its name.
     pub(super) fn mark(&mut self, at: f64, name: &str) {
         let x = self.x(at);
         let bottom = self.height - BOTTOM;
@@ -279,8 +281,8 @@ impl Chart {
     pub(super) fn finish(self) -> String {
         let Chart { width, height, label, body, .. } = self;
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-             aria-label=\"{}\">{body}</svg>\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             role=\"img\" aria-label=\"{}\">{body}</svg>\n",
             escape(&label)
         )
     }
@@ -290,9 +292,9 @@ impl Chart {
 mod tests {
     use super::*;
 
-    /// Goal: axes have round numbers, few of them, and hold their data.
+    /// Goal: axes have a few round numbers and contain their data.
     ///
-    /// Method: scales around ordinary and awkward ranges.
+    /// Method: scales around ordinary and degenerate ranges.
     ///
     /// Kills: ticks without end for a range of one value; a maximum above the last tick.
     #[test]
@@ -309,7 +311,7 @@ mod tests {
             );
         }
         let ticks = Scale::log_around(74.0, 1_924.0).ticks();
-        let wanted = [50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
-        assert!(ticks.iter().zip(wanted).all(|(a, b)| (a / b - 1.0).abs() < 1e-4), "{ticks:?}");
+        let expected = [50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
+        assert!(ticks.iter().zip(expected).all(|(a, b)| (a / b - 1.0).abs() < 1e-4), "{ticks:?}");
     }
 }

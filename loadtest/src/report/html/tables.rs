@@ -1,5 +1,5 @@
-//! What else one needs to judge a run, and to repeat it: gates, environment, settings, the command,
-//! and the whole report as data.
+//! The sections about gates, environment and settings, the command of the run, and the embedded
+//! report.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ fn thresholds(page: &Page<'_>) -> String {
     }
     section(
         "Gates",
-        "A gate without a value failed: the run has no such figure.",
+        "A gate without a value has failed, because the run has no such figure.",
         &(rows + "</table>\n"),
     )
 }
@@ -72,10 +72,10 @@ fn environment(page: &Page<'_>) -> String {
         ("started", escape(&report.started_at)),
         ("program", format!("{} {}", escape(&report.tool.name), escape(&report.tool.version))),
     ];
-    section("Environment", "Where this was measured.", &(facts(&rows) + &settings(page)))
+    section("Environment", "Machine and phases of the run.", &(facts(&rows) + &settings(page)))
 }
 
-/// Every setting, as the JSON has it.
+/// Every setting, by its JSON name.
 fn settings(page: &Page<'_>) -> String {
     let mut text = "<details><summary>every setting</summary>\n<table>\n".to_owned();
     let settings = page.json["config"].as_object().into_iter().flatten();
@@ -94,17 +94,17 @@ fn repeat(page: &Page<'_>) -> String {
     let words: Vec<String> = page.report.command.iter().map(|word| quoted(word)).collect();
     let mut content = format!("<pre>{}</pre>\n", escape(&words.join(" ")));
     content += "<details><summary>the whole report as JSON</summary>\n<pre>";
-    // The histograms would be most of it; they are in the data below.
+    // Without the histograms, which are most of the text; the data below contains them.
     let mut shown = page.json.clone();
     without_histograms(&mut shown);
     let pretty = serde_json::to_string_pretty(&shown).expect("all keys are strings");
     let _ = write!(content, "{}</pre>\n</details>\n", escape(&pretty));
-    // Inside a string, these escapes are JSON's own; outside, none of the characters occurs.
+    // In a string these are escapes of JSON; outside of strings the characters do not occur.
     let data = page.json.to_string();
     let data = data.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
     let _ = writeln!(content, "<script type=\"application/json\" class=\"report\">{data}</script>");
-    let sentence = "The command of this run; below, the report as data, with its histograms, for \
-                    programs that read this file.";
+    let sentence = "The command of this run. The file also contains the report with its \
+                    histograms as data for programs.";
     section("Repeat", sentence, &content)
 }
 
@@ -119,7 +119,7 @@ fn without_histograms(value: &mut Value) {
     }
 }
 
-/// A word as a shell reads it back.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

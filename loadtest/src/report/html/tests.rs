@@ -4,14 +4,14 @@ use super::*;
 use crate::report::fixture;
 use crate::report::model::interval::Interval;
 
-/// The page as XML, which browsers do not ask for and which finds whatever is not closed or escaped.
+/// Parses the page as XML, which finds elements that are not closed and texts that are not escaped.
 fn parsed(page: &str) -> roxmltree::Document<'_> {
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
     roxmltree::Document::parse_with_options(page, options)
         .unwrap_or_else(|error| panic!("not well-formed: {error}"))
 }
 
-/// The reports that are embedded in a page, in order.
+/// The reports embedded in a page, in order.
 fn embedded(document: &roxmltree::Document<'_>) -> Vec<Value> {
     let scripts = document.descendants().filter(|node| node.has_tag_name("script"));
     scripts.map(|node| serde_json::from_str(node.text().unwrap()).unwrap()).collect()
@@ -22,11 +22,9 @@ fn pages() -> [String; 3] {
     [render_one(&open), render_one(&closed), render(&[open, closed])]
 }
 
-/// Goal: the file is complete in itself, and nothing in it runs.
-///
-/// Method: every element and attribute of a page of each kind: no script but data, no handler, nothing
-/// that a browser would fetch; the style sheet names no resource.
-///
+/// Goal: the file is self-contained and executes no code.
+/// Method: check every element and attribute of a page of each kind: no script except data, no
+/// handler, no address that a browser would fetch. The style sheet names no resource.
 /// Kills: a font or a picture by address; a script; an `onclick`.
 #[test]
 fn the_page_needs_nothing_else() {
@@ -54,14 +52,12 @@ fn the_page_needs_nothing_else() {
     }
 }
 
-/// Goal: a page says when its run was ended early, and by what.
-///
-/// Method: a run that was interrupted, one that a gate ended (whose expression has a character of
-/// HTML's), and one that reached its end.
-///
-/// Kills: the figures of a part, shown as those of the whole.
+/// Goal: the page of a run that ended early shows the reason.
+/// Method: an interrupted run, one that a gate ended (with a special character of HTML in its
+/// expression), and a complete one.
+/// Kills: the figures of a partial run shown as those of a complete one.
 #[test]
-fn an_early_end_is_said() {
+fn the_reason_of_an_early_end_is_shown() {
     let alerts = |change: fn(&mut Report)| -> Vec<String> {
         let mut report = fixture::open_loop();
         report.notes.clear();
@@ -85,12 +81,11 @@ fn an_early_end_is_said() {
     assert_eq!(aborted[0], "aborted after 3.00 s: errors rate<1% does not hold: 12 %");
 }
 
-/// Goal: what others named cannot become markup, and arrives unchanged.
-///
-/// Method: the fixture's name, label, target, note and command have all of HTML's characters; they are
-/// looked for in the text of the parsed page, and the embedded report is the report.
-///
-/// Kills: a text that is not escaped, or twice; `</script>` inside a name ending the data.
+/// Goal: foreign texts cannot become markup, and are shown unchanged.
+/// Method: the fixture's name, label, target, note and command contain all special characters of
+/// HTML. The test finds them in the text of the parsed page, and compares the embedded report with
+/// the original.
+/// Kills: a text that is not escaped, or escaped twice; a `</script>` in a name that ends the data.
 #[test]
 fn text_of_others_stays_text() {
     let mut report = fixture::open_loop();
@@ -103,7 +98,7 @@ fn text_of_others_stays_text() {
         .filter(roxmltree::Node::is_text)
         .filter_map(|it| it.text())
         .collect();
-    for wanted in [
+    for expected in [
         "a<b>&\"c\", 'd'",
         "build=x<y&z",
         "end=</script><b>]]>",
@@ -112,20 +107,18 @@ fn text_of_others_stays_text() {
         "loadtest -R 100 --name 'it'\\''s <b>'",
         "p(99)<1ms",
     ] {
-        assert!(text.contains(wanted), "no '{wanted}'");
+        assert!(text.contains(expected), "no '{expected}'");
     }
     assert_eq!(embedded(&document), [serde_json::to_value(&report).unwrap()]);
 }
 
-/// Goal: the figures shown are the JSON's.
-///
-/// Method: every marked figure has the value that the embedded report has at its place; the ones that
-/// a reader looks for first are there; some are read as they are printed.
-///
-/// Kills: a figure beside its name's neighbour; a place that does not exist; a figure left out.
+/// Goal: the shown figures are those of the JSON.
+/// Method: every marked figure has the value at its pointer in the embedded report; the main
+/// figures are present; some are compared in their printed form.
+/// Kills: a figure in the wrong row; a pointer to a missing value; a missing figure.
 #[test]
 fn figures_are_those_of_the_json() {
-    for (page, wanted) in pages().iter().zip(["response", "service", "response"]) {
+    for (page, kind) in pages().iter().zip(["response", "service", "response"]) {
         let document = parsed(page);
         let reports = embedded(&document);
         let mut places = Vec::new();
@@ -139,7 +132,7 @@ fn figures_are_those_of_the_json() {
             places.push(place);
         }
         for name in ["percentiles/p50", "percentiles/p99.99", "min", "mean", "max", "samples"] {
-            let place = format!("/latency_us/{wanted}/{name}");
+            let place = format!("/latency_us/{kind}/{name}");
             assert!(places.contains(&place.as_str()), "{place}");
         }
         for place in [
@@ -174,9 +167,8 @@ fn figures_are_those_of_the_json() {
     }
 }
 
-/// Goal: a chart is drawn where there is data, and a sentence stands where there is none.
-///
-/// Method: charts of both fixtures, by their labels; no coordinate that is not a number.
+/// Goal: a chart is drawn if there are data, and a sentence takes its place if there are none.
+/// Method: find the charts of both fixtures by their labels; every coordinate is a number.
 ///
 /// Kills: an empty plot; a division by zero in a scale; a heat map without a cell.
 #[test]
@@ -211,15 +203,13 @@ fn charts_have_data() {
     }
 }
 
-/// Goal: connects that waited for a SYN to be sent again can be seen as such.
-///
-/// Method: connects of a second and a bit; and quick ones.
-///
-/// Kills: marks that no chart has; marks on every chart; microseconds for seconds.
+/// Goal: the chart marks connects that waited for a retransmitted SYN.
+/// Method: connects of slightly more than a second, and fast ones.
+/// Kills: no marks; marks on every chart; microseconds for seconds.
 #[test]
 fn slow_connects_are_marked() {
     let mut report = fixture::closed_loop();
-    let caption = "The marks are moments at which a lost SYN is sent again.";
+    let caption = "The marks are the times at which a lost SYN is retransmitted.";
     assert!(
         !render_one(&report).contains(caption) && !render_one(&report).contains("class=\"mark\"")
     );
@@ -236,11 +226,9 @@ fn slow_connects_are_marked() {
     assert!(page.contains("data-json=\"/connections/slow_connects\" value=\"1\">1</data>"));
 }
 
-/// Goal: a report that measured nothing is a page all the same.
-///
-/// Method: no latency, no connection, no server, nothing known; broken histograms.
-///
-/// Kills: a panic on an absent part.
+/// Goal: a report without measurements can be rendered.
+/// Method: no latency, no connection, no server, no known figure; broken histograms.
+/// Kills: a panic at a missing part.
 #[test]
 fn nothing_to_show() {
     let mut report = fixture::open_loop();
@@ -268,6 +256,6 @@ fn nothing_to_show() {
     });
     let page = render_one(&report);
     parsed(&page);
-    assert!(page.contains("No message was answered or given up in any interval."));
+    assert!(page.contains("No message got a reply or a timeout in any interval."));
     parsed(&render(&[report, fixture::closed_loop()]));
 }

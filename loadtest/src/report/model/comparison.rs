@@ -4,16 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::model::tool::Tool;
 
-/// Two runs beside each other.
+/// Comparison of two runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Comparison {
     pub(crate) rows: Vec<Row>,
-    /// What the confidence intervals rest on, or why there are none.
+    /// Method of the confidence intervals, or the reason why there are none.
     pub(crate) basis: String,
-    /// Why the figures cannot be compared, if they cannot.
+    /// Reasons why the figures cannot be compared; empty if they can.
     pub(crate) incomparable: Vec<String>,
-    /// What else is not the same.
+    /// Other differences between the runs.
     pub(crate) differences: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) base_ci: Option<[f64; 2]>,
     pub(crate) new: Option<f64>,
     pub(crate) new_ci: Option<[f64; 2]>,
-    /// Of the base.
+    /// In percent of the base.
     pub(crate) change_percent: Option<f64>,
     pub(crate) change_ci: Option<[f64; 2]>,
     pub(crate) verdict: ChangeVerdict,
@@ -51,19 +51,19 @@ pub(crate) struct ComparisonReport {
     pub(crate) tool: Tool,
     /// The file, or the command of the server.
     pub(crate) base: String,
-    /// In the order in which they were named.
+    /// The comparisons, in the order of the command line.
     pub(crate) compared: Vec<ComparedWithBase>,
     pub(crate) interrupted: bool,
     pub(crate) exit_code: u8,
 }
 
-/// One run or server beside the base.
+/// Comparison of one run or server with the base.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ComparedWithBase {
     /// The file, or the command of the server.
     pub(crate) new: String,
     pub(crate) comparison: Comparison,
-    /// A line for each limit of `--max-regression` that was not kept.
+    /// One line for each exceeded limit of `--max-regression`.
     pub(crate) breaches: Vec<String>,
 }

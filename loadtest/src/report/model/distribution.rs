@@ -1,4 +1,4 @@
-//! From a histogram to its figures.
+//! Figures of a histogram.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::stats::{self, PERCENTILES};
 
-/// `None` if nothing was recorded. It has the percentiles that every report has, and `asked` ones.
+/// The figures of a histogram; `None` if it is empty. They include the default percentiles and
+/// those in `requested`.
 pub(crate) fn distribution(
     histogram: &Histogram<u64>,
     censored: u64,
-    asked: &[f64],
+    requested: &[f64],
 ) -> Option<Distribution> {
     if histogram.is_empty() {
         return None;
@@ -34,7 +35,7 @@ pub(crate) fn distribution(
         max: us(histogram.max()),
         percentiles: PERCENTILES
             .iter()
-            .chain(asked)
+            .chain(requested)
             .map(|&p| (percentile_name(p), us(histogram.value_at_percentile(p))))
             .collect(),
         bars: bars.collect(),
@@ -44,13 +45,13 @@ pub(crate) fn distribution(
 }
 
 impl Distribution {
-    /// What it was made of, or `None` if the text in its place is no histogram.
+    /// The histogram, or `None` if the encoded text is not one.
     pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
         decode(&self.hdr_v2)
     }
 }
 
-/// `p99.9`: how a report names a percentile.
+/// The name of a percentile in a report, such as `p99.9`.
 pub(crate) fn percentile_name(percentile: f64) -> String {
     format!("p{percentile}")
 }
@@ -59,8 +60,8 @@ pub(crate) fn us(ns: u64) -> f64 {
     ns as f64 / 1e3
 }
 
-/// HdrHistogram V2, deflated, in base64: what its log files hold and its other implementations
-/// read.
+/// Encodes a histogram as HdrHistogram V2, deflated, in base64: the format of its log files, which
+/// its other implementations read.
 pub(crate) fn hdr_v2(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -79,7 +80,7 @@ pub(crate) fn decode(hdr_v2: &str) -> Option<Histogram<u64>> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Distribution {
     pub(crate) samples: u64,
-    /// Of these, waits that we ended: their true value is larger.
+    /// Of these, waits that the generator ended: their true value is larger.
     pub(crate) censored: u64,
     pub(crate) min: f64,
     pub(crate) mean: f64,
@@ -87,14 +88,14 @@ pub(crate) struct Distribution {
     /// By name: `p50`, `p99.9`.
     pub(crate) percentiles: BTreeMap<String, f64>,
     pub(crate) bars: Vec<BarRow>,
-    /// 95 % confidence intervals by the name of a percentile, where the run allows any.
+    /// 95 % confidence intervals by name of the percentile, if the run is long enough.
     pub(crate) ci: BTreeMap<String, [f64; 2]>,
     /// The whole histogram of nanoseconds: HdrHistogram V2, deflated, in base64.
     pub(crate) hdr_v2: String,
 }
 
 impl Distribution {
-    /// The percentiles asked for, in that order, with their names.
+    /// The requested percentiles with their names, in the requested order.
     pub(crate) fn shown(&self, percentiles: &[f64]) -> Vec<(String, f64)> {
         let named = percentiles.iter().filter_map(|&percentile| {
             let name = percentile_name(percentile);
@@ -119,12 +120,10 @@ pub(crate) struct BarRow {
 mod tests {
     use super::*;
 
-    /// Goal: the blob is the histogram, every count of it.
-    ///
-    /// Method: decode it again and compare the histograms; decode what is none.
-    ///
-    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic over
-    /// a report that somebody edited.
+    /// Goal: the encoded text contains every count of the histogram.
+    /// Method: decode it and compare the histograms; decode broken texts.
+    /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic at
+    /// an edited report.
     #[test]
     fn the_blob_is_the_histogram() {
         let mut histogram = stats::new_histogram();

@@ -1,4 +1,4 @@
-//! The part of the report's schema that says what failed, when, and where to look for it.
+//! The failures in the report's schema: kind, count, time and an example.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,33 +9,33 @@ pub(crate) struct FailureRow {
     pub(crate) stage: String,
     pub(crate) class: String,
     pub(crate) errno: Option<String>,
-    /// What an HTTP reply said, of the class `status`.
+    /// Status of the HTTP replies, of the class `status`.
     pub(crate) status: Option<u16>,
-    /// Why TLS has failed, of the class `tls`.
+    /// Reason of the TLS failure, of the class `tls`.
     #[serde(default)]
     pub(crate) reason: Option<String>,
     pub(crate) count: u64,
     /// Of these, messages sent in the measured window.
     pub(crate) measured: u64,
-    /// When the first one was noticed, in seconds from the beginning of the measured window:
-    /// negative before it. `null` if there was none.
+    /// Time of the first one, in seconds from the start of the measured window: negative before it.
+    /// `null` without a measured window.
     #[serde(default)]
     pub(crate) first_s: Option<f64>,
     #[serde(default)]
     pub(crate) last_s: Option<f64>,
-    /// The first one.
+    /// The first failure of this kind.
     #[serde(default)]
     pub(crate) example: Option<FailureExample>,
 }
 
-/// One failure, for whoever looks for it in the target's log or in a trace of packets.
+/// One failure, with the data to find it in the target's log or in a packet capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FailureExample {
-    /// The connection's number among all of the run, from 0.
+    /// Number of the connection in the run, from 0.
     pub(crate) connection: u64,
-    /// Our end of it, with its port if it was open.
+    /// Local address, with the port if the connection was open.
     pub(crate) local: Option<String>,
-    /// The first bytes that were not expected, and their place in the reply.
+    /// The first unexpected bytes and their offset in the reply.
     pub(crate) got: Option<String>,
 }

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::model::distribution::decode;
 
-/// A piece of the run. Its latencies are those of messages that were answered or given up in it:
-/// response times in an open loop, service times in a closed one, in microseconds.
+/// An interval of the run. Its latencies, in microseconds, are those of messages that ended in it
+/// with a reply or a timeout: response times in an open loop, service times in a closed one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Interval {
-    /// Its beginning, from the beginning of the measured window: negative in the warm-up.
+    /// Start, in seconds from the start of the measured window: negative in the warm-up.
     pub(crate) t_s: f64,
     pub(crate) length_s: f64,
-    /// `warm-up`, `measured` or `drain`; `given-up` is the rest of the window after an open loop
-    /// gave up, in which nothing was sent.
+    /// `warm-up`, `measured` or `drain`. `given-up` is the rest of the window after an open loop
+    /// gave up: no message was sent in it.
     pub(crate) phase: String,
-    /// Due in it; in a closed loop, sent in it.
+    /// Messages due in the interval; in a closed loop, messages sent in it.
     pub(crate) scheduled: u64,
     pub(crate) completed: u64,
     pub(crate) errors: u64,
     pub(crate) timed_out: u64,
-    /// At its end.
+    /// At the end of the interval.
     pub(crate) open_connections: u32,
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
@@ -29,19 +29,19 @@ pub(crate) struct Interval {
     pub(crate) max: Option<f64>,
     /// `null` in a closed loop.
     pub(crate) send_lag_p99: Option<f64>,
-    /// As in [`Distribution`]; `null` if nothing was answered.
+    /// As in [`Distribution`]; `null` without a reply.
     pub(crate) hdr_v2: Option<String>,
 }
 
 impl Interval {
-    /// `None` also if nothing was answered.
+    /// The histogram; `None` without a reply, or if the encoded text is not one.
     pub(crate) fn histogram(&self) -> Option<Histogram<u64>> {
         decode(self.hdr_v2.as_ref()?)
     }
 }
 
 impl Interval {
-    /// When it ends, from the beginning of the measured window.
+    /// End, in seconds from the start of the measured window.
     pub(crate) fn end_s(&self) -> f64 {
         self.t_s + self.length_s
     }

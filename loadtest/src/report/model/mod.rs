@@ -1,10 +1,7 @@
-//! The report: one value with every figure of a run, from which text and JSON are rendered.
-//!
-//! **Invariant.** A figure is computed once, in `run::summary`, and rendered from here. Text and JSON
-//! cannot disagree except by rounding (`tests/it/run.rs` compares them).
-//!
-//! The field names are the JSON's, and part of the interface: `schema_version` changes when one
-//! goes or means something else.
+//! The report: one value with every figure of a run. All renderers read it. **Invariant.** A figure
+//! is computed once, in `run::summary`, and rendered from here. Text and JSON differ only by
+//! rounding (`tests/it/run.rs` compares them). The field names are those of the JSON and part of
+//! the public interface: `schema_version` changes when a field is removed or changes its meaning.
 
 pub(crate) mod comparison;
 pub(crate) mod distribution;
@@ -34,7 +31,7 @@ use crate::report::model::verdicts::{
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// `config.mode`: what a closed loop measures is said wherever its figures are shown.
+/// `config.mode` of a closed loop. It names what is measured wherever the figures are shown.
 pub(crate) const CLOSED_LOOP: &str = "closed loop (saturation)";
 
 /// `config.mode` of a run with a schedule (`--rate`, `--stages`).
@@ -58,44 +55,45 @@ pub(crate) struct Report {
     pub(crate) load: Load,
     pub(crate) connections: Connections,
     pub(crate) latency_us: Latencies,
-    /// What the confidence intervals of the figures above rest on.
+    /// Method of the confidence intervals of the figures above.
     pub(crate) confidence: Confidence,
-    /// The run in pieces of `--interval`, in order of time.
+    /// The intervals of the run, of length `--interval`, in order of time.
     pub(crate) intervals: Vec<Interval>,
-    /// Each run of `--reps`; empty if there was one only.
+    /// Each run of `--reps`; empty for a single run.
     #[serde(default)]
     pub(crate) reps: Vec<Rep>,
-    /// What `--find-max` found.
+    /// Result of `--find-max`.
     #[serde(default)]
     pub(crate) find_max: Option<FindMax>,
-    /// What ended the run early, if `--abort-on` did.
+    /// The gate of `--abort-on` that ended the run early.
     #[serde(default)]
     pub(crate) aborted: Option<Aborted>,
-    /// Why the run ended early, if the target was lost.
+    /// Reason of the early end, if the target was lost.
     #[serde(default)]
     pub(crate) gave_up: Option<GaveUp>,
-    /// Times of 0.1 s and more without service, in order: failures, and no reply on any connection.
+    /// Times of 0.1 s and more without service, in order: with failures, and without a reply on any
+    /// connection.
     #[serde(default)]
     pub(crate) outages: Vec<Outage>,
     /// The target was out of service when the load ended, and no connection was open.
     #[serde(default)]
     pub(crate) target_lost: bool,
-    /// How the run stands to that of `--baseline`.
+    /// Comparison with the run of `--baseline`.
     #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
     /// Every kind of failure, of the whole run.
     pub(crate) failures: Vec<FailureRow>,
     pub(crate) generator: Generator,
-    /// The process that was tested, if it is known.
+    /// The process under test, if it is known.
     pub(crate) server: Option<Server>,
-    /// What the kernel counted about TCP.
+    /// TCP counters of the kernel.
     #[serde(default)]
     pub(crate) network: Option<Network>,
-    /// The gates that were judged, in the order they were given.
+    /// The checked gates, in the order of the command line.
     pub(crate) thresholds: Vec<Threshold>,
-    /// What a reader should know before trusting the figures.
+    /// Facts that limit the meaning of the figures.
     pub(crate) notes: Vec<String>,
-    /// Bugs of this program that it noticed itself.
+    /// Bugs of loadtest that it detected during the run.
     pub(crate) internal_errors: Vec<String>,
     pub(crate) interrupted: bool,
     pub(crate) exit_code: u8,
@@ -127,14 +125,14 @@ pub(crate) struct Target {
     /// `ip:port`, or `unix:` and a path.
     pub(crate) address: String,
     pub(crate) protocol: String,
-    /// Version and cipher suite, as the first connection has agreed on them.
+    /// Version and cipher suite that the first connection negotiated.
     #[serde(default)]
     pub(crate) tls: Option<String>,
     pub(crate) own_server: bool,
 }
 
 impl Target {
-    /// A Unix socket has no ports, no SYNs and no algorithm of Nagle's.
+    /// Whether the target is a Unix socket, which has no ports, no SYNs and no Nagle's algorithm.
     pub(crate) fn is_unix(&self) -> bool {
         self.address.starts_with(UNIX)
     }
@@ -144,12 +142,12 @@ impl Target {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Phase {
     pub(crate) name: String,
-    /// How long it really took.
+    /// Actual length.
     pub(crate) seconds: f64,
 }
 
-/// The messages of the measured window, which are those *due* in it (open loop) or sent in it
-/// (closed loop). `scheduled` is the sum of the five fates; `sent` leaves out those never sent.
+/// Messages of the measured window: those *due* in it (open loop) or sent in it (closed loop).
+/// `scheduled` is the sum of the five outcomes; `sent` excludes those never sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Load {
@@ -160,25 +158,24 @@ pub(crate) struct Load {
     pub(crate) errors: LoadErrors,
     pub(crate) timed_out: u64,
     pub(crate) in_flight: u64,
-    /// Due, but the load never left this program: no connection had a place for it.
+    /// Due, but never sent, because no connection was free.
     pub(crate) never_sent: u64,
-    /// Of these, messages that were later than `--deadline` when it was their turn.
+    /// Of these, messages that were late by more than `--deadline` when a connection was free.
     #[serde(default)]
     pub(crate) shed: u64,
-    /// Scheduled per second of the measured window; `null` in a closed loop, which offers nothing.
+    /// Scheduled per second of the measured window; `null` in a closed loop, which has no schedule.
     pub(crate) offered_rate: Option<f64>,
     /// Completed per second of the measured window.
     pub(crate) achieved_rate: f64,
-    /// 95 % confidence interval, where the run allows one.
+    /// 95 % confidence interval, if the run is long enough.
     pub(crate) achieved_rate_ci: Option<[f64; 2]>,
-    /// Of messages, as far as the kernel has taken them: of a message that was cut, in steps of 64
-    /// KiB.
+    /// Bytes of messages that the kernel accepted; of a partly sent message in steps of 64 KiB.
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
-    /// Messages whose reply was complete before they had been sent whole.
+    /// Messages whose reply was complete before they were fully sent.
     #[serde(default)]
     pub(crate) answered_early: u64,
-    /// Replies before the window, in none of the figures above.
+    /// Replies before the window, not included in the figures above.
     pub(crate) warmup_completed: u64,
 }
 
@@ -194,7 +191,8 @@ pub(crate) struct LoadErrors {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Connections {
     pub(crate) asked: u32,
-    /// Connects begun; fewer than asked if nobody was there or the run was interrupted.
+    /// Connection attempts; fewer than asked if the target did not answer or the run was
+    /// interrupted.
     pub(crate) attempted: u32,
     pub(crate) opened: u32,
     pub(crate) failed: u32,
@@ -202,14 +200,14 @@ pub(crate) struct Connections {
     pub(crate) served: u32,
     /// Opened, and failed later.
     pub(crate) lost: u32,
-    /// From the first connect to the last that opened.
+    /// From the first attempt to the last opened connection.
     pub(crate) opened_in_s: f64,
     /// Connections opened again after one ended.
     pub(crate) reconnects: u64,
-    /// Connects of all kinds that took 0.99 s or more, after which a lost SYN is sent again.
+    /// Connects of all kinds that took 0.99 s or more: the kernel retransmits a lost SYN after 1 s.
     #[serde(default)]
     pub(crate) slow_connects: Option<u64>,
-    /// The silent herd, if one was asked for; not in the figures above.
+    /// The connections of `--idle`; not included in the figures above.
     pub(crate) idle: Option<IdleConnections>,
     /// Measured replies per connection.
     pub(crate) per_conn: Option<PerConnection>,
@@ -232,56 +230,56 @@ pub(crate) struct PerConnection {
     pub(crate) p50: u64,
     pub(crate) max: u64,
     pub(crate) jain: f64,
-    /// How many connections had how many replies.
+    /// Number of connections by number of replies.
     pub(crate) bars: Vec<RepliesBar>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Latencies {
-    /// From the moment the schedule wanted it sent to the last byte of the reply. Only of an open
-    /// loop: a closed one has no schedule, and no correction is invented for it.
+    /// From the scheduled send to the last byte of the reply. Only of an open loop: a closed loop
+    /// has no schedule, and its latencies are not corrected.
     pub(crate) response: Option<Distribution>,
     /// From the actual send to the last byte of the reply.
     pub(crate) service: Option<Distribution>,
-    /// Of every connect, at any time.
+    /// Of every connect, in any phase.
     pub(crate) connect: Option<Distribution>,
-    /// Of every handshake of TLS, which comes after the connect.
+    /// Of every TLS handshake, counted from the connect.
     #[serde(default)]
     pub(crate) tls: Option<Distribution>,
-    /// From the connect to the peer's agreement, of a protocol that needs it: of WebSocket.
+    /// Of every WebSocket handshake, counted from the connect.
     #[serde(default)]
     pub(crate) handshake: Option<Distribution>,
 }
 
-/// How this program itself fared: figures of a saturated generator describe the generator.
+/// Load of this program itself: the figures of a saturated generator describe the generator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Generator {
-    /// Of the workers, each once.
+    /// Drivers of the workers, each one once.
     pub(crate) drivers: Vec<DriverUsed>,
     pub(crate) verdict: GeneratorVerdict,
-    /// Why it is no better.
+    /// Reason of the verdict.
     #[serde(default)]
     pub(crate) verdict_reason: Option<String>,
-    /// How late messages left although there was a place for them: this program's own part of the
+    /// Delay of messages that were due while a connection was free: this program's own share of the
     /// response times. `null` in a closed loop.
     pub(crate) send_lag_us: Option<Lag>,
-    /// How late the workers' loops came to a timer that rang at fixed times, a hundred times a
-    /// second: what anything may have waited for this program.
+    /// Delay of a timer that each worker runs a hundred times a second: the time that any event may
+    /// have waited for this program.
     #[serde(default)]
     pub(crate) loop_lag_us: Option<Lag>,
-    /// Of one core, per worker, in the measured window.
+    /// In percent of one core, per worker, in the measured window.
     pub(crate) cpu_percent: Vec<f64>,
-    /// Of one core, per worker: the part of `cpu_percent` in which an open loop only waited for the
-    /// next message, so as not to miss it (`--spin`).
+    /// In percent of one core, per worker: the part of `cpu_percent` in which an open loop
+    /// busy-waited for the next message (`--spin`).
     #[serde(default)]
     pub(crate) spin_percent: Vec<f64>,
-    /// Runnable but without a processor, the worst worker.
+    /// Share of the time in which the worst worker was runnable but had no processor.
     pub(crate) run_queue_wait_percent: Option<f64>,
     pub(crate) cq_overflows: u64,
     pub(crate) enobufs: u64,
-    /// Of the whole process, at the end of the measured window.
+    /// Resident memory of this process at the end of the measured window.
     pub(crate) rss_bytes: Option<u64>,
 }
 
@@ -294,8 +292,7 @@ pub(crate) struct Lag {
 }
 
 impl Report {
-    /// The latencies the run is about, and what they are: of an open loop from the scheduled send,
-    /// of a closed one from the actual.
+    /// The main latencies and their name: `response` in an open loop, `service` in a closed one.
     pub(crate) fn headline(&self) -> Option<(&'static str, &Distribution)> {
         let Latencies { response, service, connect: _, tls: _, handshake: _ } = &self.latency_us;
         match (response, service) {
@@ -305,13 +302,13 @@ impl Report {
         }
     }
 
-    /// By a signal, by `--abort-on` or because the target was lost: what it would have become,
-    /// nobody knows.
+    /// Whether the run ended before its time: by a signal, by `--abort-on` or because the target
+    /// was lost. Its gates are then not conclusive.
     pub(crate) fn ended_early(&self) -> bool {
         self.interrupted || self.aborted.is_some() || self.gave_up.is_some()
     }
 
-    /// When the measured window began, from the beginning of the run.
+    /// Start of the measured window, in seconds from the start of the run.
     pub(crate) fn measured_from_s(&self) -> f64 {
         self.phases
             .iter()

@@ -1,4 +1,4 @@
-//! The run as it was asked for: `config` of the report. What became of it is not here.
+//! Settings of the run: `config` of the report. Results are elsewhere.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,14 @@ pub(crate) struct Config {
     pub(crate) arrivals: Option<String>,
     /// `any` or `per-conn`, of an open loop.
     pub(crate) dispatch: Option<String>,
-    /// How long before a message is due the workers stay awake, of an open loop.
+    /// Time that workers busy-wait before a message is due, of an open loop.
     #[serde(default)]
     pub(crate) spin_us: Option<f64>,
-    /// Messages that a connection may have outstanding.
+    /// Messages in flight per connection.
     pub(crate) pipeline: u32,
     pub(crate) seed: u64,
     pub(crate) interval_s: f64,
-    /// `--requests`: the run ends when so many are done.
+    /// `--requests`: the run ends after this many messages.
     pub(crate) requests_max: Option<u64>,
     pub(crate) think: Option<String>,
     pub(crate) requests_per_conn: Option<u64>,
@@ -30,28 +30,28 @@ pub(crate) struct Config {
     /// `always` or `never`.
     pub(crate) reconnect: String,
     pub(crate) idle: u32,
-    /// Whether each message was unlike every other (`--verify`).
+    /// Whether each message was unique (`--verify`).
     pub(crate) verify: bool,
-    /// Local addresses that the connections were spread over; empty if the kernel chose.
+    /// Source addresses of the connections; empty if the kernel chose.
     pub(crate) sources: Vec<String>,
-    /// Processors that the workers were pinned to; empty if the kernel chose.
+    /// Processors of the workers; empty if they were not pinned.
     pub(crate) cpus: Vec<u32>,
-    /// What the summary shows (`--percentiles`); distributions have these and the default ones.
+    /// Percentiles in the summary (`--percentiles`); distributions have these and the default ones.
     pub(crate) percentiles: Vec<f64>,
     pub(crate) connections_asked: u32,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
-    /// Of each message, or of the longest; of HTTP, the whole request.
+    /// Size of each message, or of the largest; of HTTP, the whole request.
     pub(crate) message_bytes: u32,
-    /// Of the shortest, if sizes were drawn at random.
+    /// Size of the smallest message, if sizes are random.
     #[serde(default)]
     pub(crate) message_bytes_min: Option<u32>,
-    /// What was asked, of an `http://` target.
+    /// Requests to an HTTP target.
     pub(crate) http: Option<HttpSettings>,
-    /// Of a target that speaks TLS.
+    /// TLS settings, if the target speaks TLS.
     #[serde(default)]
     pub(crate) tls: Option<TlsSettings>,
-    /// What was agreed on with a `ws://` target.
+    /// Handshake and messages of a WebSocket target.
     #[serde(default)]
     pub(crate) ws: Option<WsSettings>,
     pub(crate) duration_s: f64,
@@ -64,37 +64,37 @@ pub(crate) struct Config {
     pub(crate) connects_in_flight_max: u32,
     pub(crate) connect_timeout_s: f64,
     pub(crate) timeout_s: f64,
-    /// Off on a Unix socket, which has nothing of the kind.
+    /// `TCP_NODELAY`; `false` on a Unix socket.
     pub(crate) nodelay: bool,
-    /// As `--rcvbuf` and `--sndbuf` asked for them; `None` is the kernel's choice.
+    /// The arguments of `--rcvbuf` and `--sndbuf`; `null` is the kernel's default.
     #[serde(default)]
     pub(crate) rcvbuf_bytes: Option<u32>,
     #[serde(default)]
     pub(crate) sndbuf_bytes: Option<u32>,
 }
 
-/// How a target that speaks TLS was known.
+/// Verification of a TLS target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct TlsSettings {
-    /// Asked for, and to be found in the certificate.
+    /// Server name that was sent and verified in the certificate.
     pub(crate) name: String,
-    /// Who vouches for the certificate, in words.
+    /// Source of trust in the certificate, as a text.
     pub(crate) trust: String,
 }
 
-/// What was asked of an `http://` target.
+/// Requests to an HTTP target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct HttpSettings {
     pub(crate) method: String,
     /// As `--header` had them: `name: value`.
     pub(crate) fields: Vec<String>,
-    /// `None` without a body.
+    /// `null` without a body.
     pub(crate) body_bytes: Option<u64>,
-    /// As `--expect-status` has it.
+    /// The argument of `--expect-status`.
     pub(crate) expect_status: String,
-    /// How many were asked in turn, each worker by itself (`--urls`).
+    /// Number of URLs that each worker requests in turn (`--urls`).
     #[serde(default = "one")]
     pub(crate) requests: u64,
 }
@@ -103,7 +103,7 @@ fn one() -> u64 {
     1
 }
 
-/// What was agreed on with a `ws://` target.
+/// Handshake and messages of a WebSocket target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct WsSettings {

@@ -1,5 +1,4 @@
-//! The part of the report's schema that holds conclusions: how sure the figures are, gates, and
-//! what several runs say together.
+//! The conclusions in the report's schema: confidence, gates, outages, and series of runs.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::model::comparison::Comparison;
 
-/// Whole pieces of the run are drawn again and again (`measure::bootstrap`).
+/// Block bootstrap of the confidence intervals (`measure::bootstrap`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Confidence {
     pub(crate) blocks: usize,
     pub(crate) block_s: f64,
-    /// Why there are no confidence intervals, if there are none.
+    /// Reason why there are no confidence intervals.
     pub(crate) missing: Option<String>,
 }
 
-/// A gate, and how the run stood to it.
+/// A gate and its result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Threshold {
@@ -33,30 +32,30 @@ pub(crate) struct Threshold {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Aborted {
     pub(crate) expr: String,
-    /// Of its figure, over what was measured until then.
+    /// Value of the gate's figure at that time.
     pub(crate) value: f64,
     pub(crate) unit: String,
-    /// From the beginning of the measured window.
+    /// In seconds from the start of the measured window.
     pub(crate) at_s: f64,
 }
 
-/// Why a run ended before its time: the target was lost.
+/// Early end of a run because the target was lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct GaveUp {
-    /// From the beginning of the measured window; negative in the warm-up.
+    /// In seconds from the start of the measured window; negative in the warm-up.
     pub(crate) at_s: f64,
     pub(crate) reason: String,
 }
 
-/// A time without service, in seconds from the beginning of the measured window.
+/// A time without service, in seconds from the start of the measured window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Outage {
-    /// The last reply before it; the first failure if there was none.
+    /// Time of the last reply before it; the first failure if there was none.
     pub(crate) from_s: f64,
     pub(crate) first_failure_s: f64,
-    /// The first reply after it; `null` if there was none until the load ended.
+    /// Time of the first reply after it; `null` if there was none until the load ended.
     pub(crate) recovered_s: Option<f64>,
     /// From `from_s` to the recovery, or to the end of the load.
     pub(crate) length_s: f64,
@@ -68,8 +67,8 @@ pub(crate) struct Outage {
 pub(crate) struct Rep {
     pub(crate) started_at: String,
     pub(crate) achieved_rate: f64,
-    /// Of the latencies the run is about
-    /// ([`Report::headline`](crate::report::model::Report::headline)), in microseconds, by name.
+    /// Percentiles of the main latencies
+    /// ([`Report::headline`](crate::report::model::Report::headline)) by name, in microseconds.
     pub(crate) percentiles: BTreeMap<String, f64>,
     pub(crate) completed: u64,
     pub(crate) errors: u64,
@@ -84,11 +83,11 @@ pub(crate) struct Rep {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct FindMax {
     pub(crate) slo: String,
-    /// The highest that met it; `null` if not even the lowest did.
+    /// The highest rate that met the SLO; `null` if none did.
     pub(crate) rate: Option<f64>,
     /// `slo`, `generator`, `range` or `interrupted`.
     pub(crate) limited_by: String,
-    /// In the order in which they were tried.
+    /// The tried rates, in order.
     pub(crate) steps: Vec<FindStep>,
 }
 
@@ -97,13 +96,13 @@ pub(crate) struct FindMax {
 pub(crate) struct FindStep {
     pub(crate) rate: f64,
     pub(crate) achieved_rate: f64,
-    /// Of the figure that the SLO is about.
+    /// Value of the SLO's figure.
     pub(crate) value: Option<f64>,
     pub(crate) unit: String,
     pub(crate) generator: GeneratorVerdict,
     pub(crate) ok: bool,
-    /// How often it was tried: again while the generator was saturated. The figures are those of
-    /// the last time.
+    /// Number of tries: a rate is tried again while the generator is saturated. The figures are
+    /// those of the last try.
     #[serde(default = "once")]
     pub(crate) tries: u32,
 }
@@ -117,11 +116,11 @@ fn once() -> u32 {
 pub(crate) struct Baseline {
     pub(crate) file: String,
     pub(crate) comparison: Comparison,
-    /// A line for each limit of `--max-regression` that was not kept.
+    /// One line for each exceeded limit of `--max-regression`.
     pub(crate) breaches: Vec<String>,
 }
 
-/// How the generator fared, from the least to the most alarming.
+/// Condition of the generator, from the least to the most alarming.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -133,7 +132,7 @@ pub(crate) enum GeneratorVerdict {
 }
 
 impl GeneratorVerdict {
-    /// As in the JSON.
+    /// The name in the JSON report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             GeneratorVerdict::Unknown => "unknown",

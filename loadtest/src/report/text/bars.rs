@@ -17,7 +17,7 @@ pub(super) fn bar(row: &BarRow) -> String {
         Some(us) => format!("≤ {:>5}", bar_label(us)),
         None => format!("> {:>5}", bar_label(row.over_us)),
     };
-    // Rare is not never.
+    // A rare value must not be printed as 0.00.
     let share = match row.percent {
         percent if percent > 0.0 && percent < 0.005 => "<0.01".to_owned(),
         percent => format!("{percent:.2}"),
@@ -26,7 +26,7 @@ pub(super) fn bar(row: &BarRow) -> String {
     format!("{label} ▏{blocks:<width$}{share:>7} %", width = BAR_CELLS + 1)
 }
 
-/// A bar in eighths of a cell. Whatever is not nothing shows at least one eighth.
+/// A bar in eighths of a cell. Any share above zero shows at least one eighth.
 fn blocks(percent: f64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (percent / 100.0 * (BAR_CELLS * 8) as f64).round() as usize;
@@ -38,9 +38,8 @@ fn blocks(percent: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Goal: bars are as long as their share, and nothing that happened is invisible.
-    ///
-    /// Method: none, hardly any, half, all.
+    /// Goal: the length of a bar is its share, and a rare value is visible.
+    /// Method: shares of 0, 0.001, 50 and 100 %.
     ///
     /// Kills: rounding a rare slow reply away; a bar longer than its scale.
     #[test]
@@ -61,7 +60,7 @@ mod tests {
     fn the_scale_fits_the_bars() {
         let row = BarRow { over_us: 32, up_to_us: Some(64), count: 1, percent: 100.0 };
         let (scale, bar) = (scale(), bar(&row));
-        let column = |text: &str, wanted: char| text.chars().position(|c| c == wanted).unwrap();
+        let column = |text: &str, mark: char| text.chars().position(|c| c == mark).unwrap();
         assert_eq!(column(&bar, '█'), column(&scale, '0'));
         let last = bar.chars().count() - bar.chars().rev().position(|c| c == '█').unwrap();
         assert_eq!(column(&scale, '1'), last);

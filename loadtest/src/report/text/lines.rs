@@ -1,4 +1,4 @@
-//! One line each about a part of a report: for the summary, the page and messages on stderr.
+//! Single lines about parts of a report, for the summary, the HTML page and stderr.
 
 use crate::base::figures::{grouped, seconds, value_text};
 use crate::base::units;
@@ -7,7 +7,7 @@ use crate::report::model::Report;
 use crate::report::model::failures::{FailureExample, FailureRow};
 use crate::report::model::verdicts::{Aborted, FindStep, GaveUp, GeneratorVerdict, Outage};
 
-/// Why the report has no figures, if it has none.
+/// The reason why no message succeeded; `None` if one did.
 pub(crate) fn unreachable(report: &Report) -> Option<String> {
     let connections = &report.connections;
     if connections.served > 0 || report.interrupted || report.aborted.is_some() {
@@ -22,7 +22,7 @@ pub(crate) fn unreachable(report: &Report) -> Option<String> {
         match report.failures.iter().all(is_tls) && !failures.is_empty() {
             true => format!("no TLS with {url}: {failed} of {attempted} failed ({failures})"),
             false => format!(
-                "nobody answers at {url}: {failed} of {attempted} connects failed ({failures})"
+                "no answer from {url}: {failed} of {attempted} connects failed ({failures})"
             ),
         }
     } else if failures.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) fn unreachable(report: &Report) -> Option<String> {
     })
 }
 
-/// When the target was lost, if it was.
+/// The line about a lost target; `None` if it was not lost.
 pub(crate) fn lost_target(report: &Report) -> Option<String> {
     if let Some(early) = &report.gave_up {
         return Some(gave_up(early, report.config.duration_s));
@@ -45,16 +45,17 @@ pub(crate) fn lost_target(report: &Report) -> Option<String> {
     ))
 }
 
-/// When and why the run gave up, such as `gave up at 1.82 s: no connection was left`.
+/// The time and the reason of giving up, such as `gave up at 1.82 s: no connection was left`.
 fn gave_up(early: &GaveUp, duration_s: f64) -> String {
-    // `--requests` alone has no end in time.
+    // A run with `--requests` alone has no planned duration.
     let has_end = duration_s < units::DURATION_MAX.as_secs_f64();
     let of = if has_end { format!(" of {}", seconds(duration_s)) } else { String::new() };
     let at = seconds(early.at_s);
-    format!("gave up at {at}{of}: {}; no gate was judged", early.reason)
+    format!("gave up at {at}{of}: {}; no gate was checked", early.reason)
 }
 
-/// Why the run ended early, such as `aborted after 3.00 s: errors rate<1% does not hold: 12 %`.
+/// The gate that ended the run early, such as `aborted after 3.00 s: errors rate<1% does not hold:
+/// 12 %`.
 pub(crate) fn aborted(early: &Aborted) -> String {
     format!(
         "aborted after {}: {} does not hold: {}",
@@ -64,7 +65,7 @@ pub(crate) fn aborted(early: &Aborted) -> String {
     )
 }
 
-/// The length and the instants of an outage, such as `2.31 s without a reply: last reply at 1.50 s,
+/// The length and the times of an outage, such as `2.31 s without a reply: last reply at 1.50 s,
 /// first failure at 1.50 s, recovered at 3.81 s`.
 pub(crate) fn outage(outage: &Outage) -> String {
     let recovered = match outage.recovered_s {
@@ -79,7 +80,7 @@ pub(crate) fn outage(outage: &Outage) -> String {
     )
 }
 
-/// The kind of failure and its count, such as `recv reset ECONNRESET 12`, `recv status 503: 12`,
+/// The kind of failure and its count, such as `recv reset ECONNRESET 12`, `recv status 503: 12` or
 /// `tls: certificate has expired: 12`.
 pub(crate) fn failure(row: &FailureRow) -> String {
     if let Some(reason) = &row.reason {
@@ -91,8 +92,8 @@ pub(crate) fn failure(row: &FailureRow) -> String {
     format!("{} {}{errno}{status} {}", row.stage, row.class, grouped(row.count))
 }
 
-/// When and where failures of a kind occurred, as far as the report has it, such as `first at
-/// 0.52 s, last at 9.81 s: connection 7`.
+/// The times and the example of a kind of failure, if the report has them, such as `first at 0.52
+/// s, last at 9.81 s: connection 7`.
 pub(crate) fn failure_details(row: &FailureRow) -> Option<String> {
     let when = row.first_s.zip(row.last_s).map(|(first, last)| {
         let (first, last) = (seconds(first), seconds(last));
@@ -138,14 +139,12 @@ pub(crate) fn find_step(step: &FindStep) -> String {
 mod tests {
     use super::*;
 
-    /// Goal: the details of a failure have its instants and its place, as far as they are known.
-    ///
-    /// Method: several failures and one, with and without instants, each with a full example, a
-    /// bare one and none.
-    ///
-    /// Kills: two times for one failure; a place of no example.
+    /// Goal: the details of a failure show its times and its example, if they are known.
+    /// Method: several failures and one, with and without times, with a full example, an empty one
+    /// and none.
+    /// Kills: two times for one failure; the connection of a missing example.
     #[test]
-    fn details_have_what_is_known() {
+    fn details_show_known_times_and_examples() {
         let bare = FailureExample { connection: 0, local: None, got: None };
         let full = FailureExample {
             connection: 7,

@@ -87,7 +87,7 @@ fn header(report: &Report) -> String {
     let _ = writeln!(
         text,
         "{}{}{}   {}   {} conns{}   {} {workers}",
-        config.http.as_ref().map(asked).unwrap_or_default(),
+        config.http.as_ref().map(requests).unwrap_or_default(),
         message_size(config),
         config.ws.as_ref().map(|ws| format!(" {} messages", ws.messages)).unwrap_or_default(),
         socket(report),
@@ -128,7 +128,7 @@ fn header(report: &Report) -> String {
     text
 }
 
-fn asked(http: &HttpSettings) -> String {
+fn requests(http: &HttpSettings) -> String {
     match http.requests {
         1 => format!("{} ", http.method),
         requests => format!("{} of {} URLs in turn, ", http.method, grouped(requests)),
@@ -143,7 +143,7 @@ fn message_size(config: &Config) -> String {
     }
 }
 
-/// How the sockets were set.
+/// The options of the sockets.
 fn socket(report: &Report) -> String {
     let config = &report.config;
     let mut text = match config.nodelay {
@@ -177,10 +177,10 @@ fn mode(config: &Config) -> String {
     format!("{} {rate} ({arrivals}, dispatch {dispatch}{seed}{spin}{deadline})", config.mode)
 }
 
-/// The generator's driver and why it is that; and the server's, if it is ours and runs on another.
+/// The drivers of the workers with their reasons, and that of the built-in server if it differs.
 fn drivers(of_workers: &[DriverUsed], of_server: Option<&DriverUsed>) -> String {
     let mut headlines: Vec<String> = of_workers.iter().map(DriverUsed::headline).collect();
-    headlines.dedup(); // they are sorted, and some may differ in their details only
+    headlines.dedup(); // they are sorted; drivers may differ in their details only
     let mut text = headlines.join("; ");
     let of_server = of_server.map(DriverUsed::headline);
     if let Some(other) = of_server.filter(|server| headlines != [server.as_str()]) {
@@ -191,7 +191,7 @@ fn drivers(of_workers: &[DriverUsed], of_server: Option<&DriverUsed>) -> String 
 
 fn load(report: &Report) -> String {
     let load = &report.load;
-    let fates = format!(
+    let outcomes = format!(
         "completed {} | errors {} | timed out {} | in flight {}",
         grouped(load.completed),
         grouped(load.errors.total),
@@ -201,7 +201,7 @@ fn load(report: &Report) -> String {
     let achieved = grouped(load.achieved_rate.round() as u64);
     let mut text = match load.offered_rate {
         None => format!(
-            "Load         sent {} | {fates}\n             {achieved} msg/s",
+            "Load         sent {} | {outcomes}\n             {achieved} msg/s",
             grouped(load.sent)
         ),
         Some(offered) => {
@@ -211,7 +211,7 @@ fn load(report: &Report) -> String {
             };
             let percent = if offered > 0.0 { load.achieved_rate * 100.0 / offered } else { 0.0 };
             format!(
-                "Load         scheduled {} | {fates} | never sent {}{shed}\n             \
+                "Load         scheduled {} | {outcomes} | never sent {}{shed}\n             \
                  offered {}/s | achieved {achieved}/s ({percent:.3} %)",
                 grouped(load.scheduled),
                 grouped(load.never_sent),
@@ -288,14 +288,14 @@ fn connections(report: &Report) -> String {
     text
 }
 
-/// Percentiles on the left, bars on the right: of the response times if there are any.
+/// Percentiles on the left, bars on the right. The bars show the response times, if there are any.
 fn latency(report: &Report) -> String {
     let Latencies { response, service, connect: _, tls: _, handshake: _ } = &report.latency_us;
     let columns: Vec<&Distribution> = [response, service].into_iter().flatten().collect();
     let Some(first) = columns.first() else {
         let none = match report.load.sent {
             0 => "no message was sent in the measured window",
-            _ => "no message of the measured window was answered as it should be",
+            _ => "no message of the measured window got a correct reply",
         };
         return format!("Latency      {none}\n");
     };
@@ -397,7 +397,8 @@ fn generator(generator: &Generator) -> String {
     let reason = generator.verdict_reason.as_ref();
     let reason = reason.map(|reason| format!("             {reason}\n")).unwrap_or_default();
     format!(
-        "Generator    {verdict}{cpu}{send}{turn}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n{reason}",
+        "Generator    {verdict}{cpu}{send}{turn}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n\
+         {reason}",
         grouped(generator.cq_overflows),
         grouped(generator.enobufs)
     )
@@ -407,11 +408,10 @@ fn generator(generator: &Generator) -> String {
 mod tests {
     use super::*;
 
-    /// Goal: the headline names every driver that ran, and says each thing once.
-    ///
-    /// Method: alike but for details; a server of its own; workers that differ; no own server.
-    ///
-    /// Kills: taking the generator's driver for the server's; naming one driver three times.
+    /// Goal: the headline names every driver exactly once.
+    /// Method: workers that differ in details only; with and without a built-in server; workers
+    /// with different drivers.
+    /// Kills: the generator's driver shown as the server's; the same driver three times.
     #[test]
     fn drivers_are_named_once() {
         let used = |kind: &str, detail: &str, reason: &str| DriverUsed {

@@ -1,4 +1,4 @@
-//! What is known of the target: its process, and what the kernel counted on the way to it.
+//! The lines about the target: its process and the TCP counters.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,7 @@ pub(super) fn server(server: &Server) -> String {
     text + &line("", &further)
 }
 
-/// Without what the server's lines have said already.
+/// The TCP counters that the server's lines do not show.
 pub(super) fn network(network: &Network, has_server: bool) -> String {
     let mut counters = Vec::new();
     if !has_server {
@@ -47,7 +47,7 @@ pub(super) fn network(network: &Network, has_server: bool) -> String {
     line("Network", &counters)
 }
 
-/// The figures that are known; nothing if none is.
+/// A line of the known figures; empty if none is known.
 fn line(label: &str, figures: &[(&str, Option<u64>)]) -> String {
     let known = figures.iter().filter_map(|(name, value)| Some((name, (*value)?)));
     let known: Vec<String> =
@@ -60,21 +60,20 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// Goal: the server's lines have every figure that is known, under its name, and the network's
-    /// add what these do not say.
-    ///
-    /// Method: a report with all of them; one of two processes of which little is known; without a
-    /// server.
-    ///
-    /// Kills: figures exchanged; a zero for what nobody knows; the same counter twice.
+    /// Goal: the server's lines show every known figure by name, and the network's line adds the
+    /// other counters.
+    /// Method: a report with all figures; two processes with few figures; no server.
+    /// Kills: swapped figures; a zero for an unknown figure; the same counter twice.
     #[test]
-    fn the_target_is_described() {
+    fn known_figures_of_the_target_are_shown_once() {
         let report = fixture::closed_loop();
         let (mut it, network) = (report.server.unwrap(), report.network.unwrap());
         assert_eq!(
             server(&it),
-            "Server       pid 4242 echo   cpu 88 % of one core = 17.60 µs/msg   rss 40.0 MiB   fds 20\n             \
-             listen overflow 3   listen drops 4   retrans 5   voluntary switches 12 345   involuntary 67\n"
+            "Server       pid 4242 echo   cpu 88 % of one core = 17.60 µs/msg   \
+             rss 40.0 MiB   fds 20\n             \
+             listen overflow 3   listen drops 4   retrans 5   \
+             voluntary switches 12 345   involuntary 67\n"
         );
         it.pids.push(4_243);
         (it.cpu_percent, it.cpu_us_per_message, it.rss_bytes, it.fds) = (None, None, None, None);

@@ -1,4 +1,4 @@
-//! What is concluded from the figures: their confidence, the gates, and what several runs say.
+//! The conclusions: confidence, gates, and series of runs.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use crate::report::model::Report;
 use crate::report::model::verdicts::{FindMax, Rep, Threshold};
 use crate::report::text::lines;
 
-/// Confidence intervals that have a place in the summary; JSON has them all.
+/// Confidence intervals in the summary; the JSON report has all of them.
 const CONFIDENCE_SHOWN: [&str; 2] = ["p50", "p99"];
 
-/// How exact the figures are, or why nobody can say.
+/// The confidence intervals, or the reason why there are none.
 pub(crate) fn confidence(report: &Report) -> String {
     let confidence = &report.confidence;
     if let Some(reason) = &confidence.missing {
@@ -64,7 +64,7 @@ pub(crate) fn reps(reps: &[Rep]) -> String {
         let values: Vec<f64> =
             reps.iter().filter_map(|rep| rep.percentiles.get(name).copied()).collect();
         if let Some(repeated) = Repeated::of(&values) {
-            // A time is not negative, whatever the interval says.
+            // The interval may begin below zero, but a time is not negative.
             let bounds = bounds_us(repeated.interval().map(|bound| bound.max(0.0)));
             parts.push(format!("{name} {} {bounds}", time_us(repeated.mean)));
         }
@@ -84,18 +84,20 @@ pub(crate) fn find_max(found: &FindMax, exit_code: u8) -> String {
         Some(rate) => {
             let why = match found.limited_by.as_str() {
                 "interrupted" => " so far",
-                "range" => "; the end of --find-range, it may be more",
-                "generator" => "; beyond it the generator was saturated, the target may take more",
+                "range" => ", the end of --find-range: the target may handle more",
+                "generator" => {
+                    ": the generator was saturated above it, and the target may handle more"
+                }
                 _ => "",
             };
             writeln!(text, "{}/s is the highest rate with {slo}{why}", grouped(rate as u64))
         }
         None if found.limited_by == "interrupted" => {
-            writeln!(text, "no rate was found to meet {slo} so far")
+            writeln!(text, "no tried rate met {slo} so far")
         }
         None if found.limited_by == "generator" => writeln!(
             text,
-            "the generator was saturated at the lowest rate: nothing is known of the target (exit \
+            "the generator was saturated at the lowest rate: the target was not measured (exit \
              {exit_code})"
         ),
         None => writeln!(text, "no rate of --find-range meets {slo} (exit {exit_code})"),
@@ -126,14 +128,13 @@ mod tests {
     use crate::report::fixture;
     use crate::report::model::verdicts::{Confidence, FindStep, GeneratorVerdict};
 
-    /// Goal: the line of confidence intervals has its figures in the best unit, or says why there
-    /// are none.
-    ///
-    /// Method: bounds of one unit and of two; a run without; a run too short.
+    /// Goal: the line of confidence intervals shows its figures in the best unit, or the reason why
+    /// there are none.
+    /// Method: bounds of one unit and of two; a run that is too short.
     ///
     /// Kills: one unit for two bounds; an empty line.
     #[test]
-    fn confidence_is_shown() {
+    fn confidence_is_shown_in_the_best_unit() {
         assert_eq!(bounds_us([301.2, 339.4]), "[301, 339] µs");
         assert_eq!(bounds_us([950.0, 1_100.0]), "[950 µs, 1.10 ms]");
         let mut report = fixture::report(&[100, 200]);
@@ -153,12 +154,9 @@ mod tests {
     }
 
     /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the
-    /// section says how many failed.
-    ///
-    /// Method: a row of each unit, one of them failed, one without a value; then none failed.
-    ///
-    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of those that
-    /// passed.
+    /// section shows how many gates failed.
+    /// Method: a row of each unit, one of them failed, one without a value; then no failed row.
+    /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of the passed rows.
     #[test]
     fn gates_show_their_values() {
         let row = |expr: &str, value, unit: &str, ok| Threshold {
@@ -186,13 +184,12 @@ mod tests {
         assert!(!thresholds(&rows[..1], 0).contains("failed"));
     }
 
-    /// Goal: several runs are shown one by one, with how much they differ.
-    ///
-    /// Method: three runs of known figures, one without any.
-    ///
-    /// Kills: the mean of another percentile; a negative time; timeouts that are no errors.
+    /// Goal: the runs of a series are listed, with their mean and confidence interval.
+    /// Method: three runs with known figures, one of them without percentiles.
+    /// Kills: the mean of another percentile; a negative time; timeouts that do not count as
+    /// errors.
     #[test]
-    fn runs_are_listed() {
+    fn runs_are_listed_with_their_mean() {
         let rep = |p99: Option<f64>| Rep {
             started_at: String::new(),
             achieved_rate: 1_234.4,
@@ -213,12 +210,10 @@ mod tests {
         );
     }
 
-    /// Goal: a search says what it found and what kept it from finding more.
-    ///
-    /// Method: one that found the level's limit, the generator's, the range's end, and nothing; and
-    /// two that were interrupted.
-    ///
-    /// Kills: the target blamed for the generator's limit; a rate where there is none.
+    /// Goal: the text of a search shows the rate and what limited it.
+    /// Method: searches limited by the SLO, by the generator and by the range, one without a rate,
+    /// and two interrupted ones.
+    /// Kills: the generator's limit attributed to the target; a rate where there is none.
     #[test]
     fn searches_end_with_a_sentence() {
         let found = |rate, limited_by: &str| FindMax {
@@ -241,16 +236,16 @@ mod tests {
             "Find max     20 000/s  ok    achieved     19 998/s   318 µs   generator SATURATED\n\
              20 000/s is the highest rate with p(99)<1ms\n"
         );
-        for (rate, limited_by, wanted) in [
-            (Some(5.0), "range", "it may be more"),
-            (Some(5.0), "generator", "the target may take more"),
+        for (rate, limited_by, expected) in [
+            (Some(5.0), "range", "the end of --find-range: the target may handle more"),
+            (Some(5.0), "generator", "saturated above it, and the target may handle more"),
             (None, "slo", "no rate of --find-range meets p(99)<1ms (exit 99)"),
             (Some(5.0), "interrupted", "5/s is the highest rate with p(99)<1ms so far"),
-            (None, "generator", "nothing is known of the target (exit 99)"),
-            (None, "interrupted", "no rate was found to meet p(99)<1ms so far"),
+            (None, "generator", "the target was not measured (exit 99)"),
+            (None, "interrupted", "no tried rate met p(99)<1ms so far"),
         ] {
             let text = find_max(&found(rate, limited_by), 99);
-            assert!(text.contains(wanted), "{text}");
+            assert!(text.contains(expected), "{text}");
         }
     }
 }
