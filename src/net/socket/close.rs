@@ -115,14 +115,14 @@ impl Socket {
         let mut closing = Box::new(Closing::new(waiter));
         // On a closed loop nothing will be sent any more, and no timer would ever fire.
         let is_lingering =
-            close == Close::SendQueued && self.is_writing() && self.reactor.is_accepting();
+            close == Close::SendQueued && self.is_sending() && self.reactor.is_accepting();
         if is_lingering {
             closing.linger_timer = Some(self.set_linger_timer());
             closing.untaken_bytes = self.untaken_bytes();
             (closing.is_counted, closing.is_lingering) = (true, true);
             self.reactor.count_closing(1);
         } else if let Some(waiter) = &closing.waiter {
-            *waiter.error.borrow_mut() = self.write_error();
+            *waiter.error.borrow_mut() = self.send_error();
         }
         if is_lingering || closing.waiter.is_some() {
             *self.closing.borrow_mut() = Some(closing);
@@ -131,7 +131,7 @@ impl Socket {
 
     /// Called when a send has ended, well or badly.
     pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
-        if self.phase.get() == SocketPhase::Closing && !self.is_writing() {
+        if self.phase.get() == SocketPhase::Closing && !self.is_sending() {
             self.end_linger();
         }
     }
@@ -195,7 +195,7 @@ impl Socket {
         closing.stop_counting(&self.reactor);
         let error = match closing.has_expired {
             true => Some(io::ErrorKind::TimedOut.into()),
-            false => self.write_error(),
+            false => self.send_error(),
         };
         let Some(error) = error else { return };
         match &closing.waiter {
@@ -211,7 +211,7 @@ impl Socket {
     fn reset(self: &Rc<Self>) {
         // A socket that cannot be set to reset closes in the ordinary way.
         let _ = self.options().set_linger(Some(Duration::ZERO));
-        self.stop_writing();
+        self.stop_sending();
     }
 }
 

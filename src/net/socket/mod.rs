@@ -16,6 +16,7 @@ pub(super) mod handover;
 pub(super) mod hang_up;
 pub(super) mod idle;
 pub(super) mod listener;
+mod output;
 pub(super) mod recv;
 pub(super) mod recv_queue;
 pub(super) mod send;

@@ -1,30 +1,43 @@
-//! The writing side of a socket.
+//! The sending side of a socket: a state machine without a reactor.
 //!
 //! Bytes queue here and leave in order, one send in flight at a time (H42). Small writes of one
 //! turn share a buffer and go out in one send, because the request is made when the loop is about
 //! to enter the kernel ([`Owner::prepare`](crate::reactor::Owner::prepare)), not at each write.
 //!
 //! ```text
-//!  queue:  [ chunk 0 ] [ chunk 1 ] [ chunk 2: Shared, still growing ]
-//!            ▲ in flight, from `head_sent`      ▲ write_all appends here
+//!         append, push               begin, begun                  completion, bytes left
+//!  empty ──────────────▶ dirty ──────────────────────▶ in flight ─────────────────────────▶ dirty
+//!    ▲                                                    │   │
+//!    └────────────── completion, all taken ───────────────┘   │ an error, a cancel, no key, stop
+//!    │ the end is queued: fin                                 ▼
+//!    ▼                                                     failed, for good
+//!   ended
+//!
+//!  queue:  [ chunk 0 ] [ chunk 1 ] [ chunk 2: Vec, still growing ]
+//!            ▲ in flight, from `head_sent`      ▲ append
 //! ```
+//!
+//! The transitions are the methods of [`SendSide`]. They return what is left to do, and
+//! [`Socket`](super::stream::Socket) performs it once its borrow of this value has ended. The key
+//! of a send is kept while a cancel is possible, and the cancel takes it.
 //!
 //! **Invariant.** While a send is in flight, chunk 0 is neither changed nor dropped nor moved out
 //! of its allocation: writes append to the last chunk only, and only if it is not chunk 0 or no
-//! send is in flight (`appendable`).
+//! send is in flight (`appendable`). Checked in all reachable states
+//! (`tests::sending_keeps_its_invariants_in_every_state`).
 //!
 //! An error ends the side for good: what was queued is gone, and every later write, `flush` and
 //! `close` returns the error. So does a cancelled send, as what went out is not known (H32).
+//!
+//! **Absent on purpose.** The reactor, and user code: wakers are returned, never woken, cloned or
+//! dropped here.
 
-use std::io::{self, IoSlice};
 use std::num::NonZeroU16;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
+use std::task::Waker;
 
-use super::stream::{Socket, SocketOp};
-use crate::buf::{OutBuf, OutBytes, ShortQueue};
-use crate::driver::request::Key;
+use crate::buf::{OutBytes, ShortQueue};
+use crate::driver::request::{Key, Request};
 use crate::op::OpResult;
 use crate::op::send::{self, Sent};
 use crate::sys::errno;
@@ -38,55 +51,20 @@ pub(in crate::net) const HIGH_WATER_BYTES: usize = 64 * 1024;
 const COPIED_BYTES_MAX: usize = 512;
 
 #[derive(Default)]
-pub(super) struct Writing {
+pub(super) struct SendSide {
     queue: ShortQueue<OutBytes>,
     /// Bytes of chunk 0 that the kernel has taken.
     head_sent: usize,
     queued_bytes: usize,
-    in_flight: Option<Key>,
-    /// Whether `prepare` is due.
+    is_in_flight: bool,
+    /// Of the send in flight, once it was submitted and until it is cancelled.
+    key: Option<Key>,
+    /// Whether a call of `begin` is due.
     is_dirty: bool,
     /// An errno, in as few bytes as it needs: every idle socket has this.
     failed: Option<NonZeroU16>,
     fin: Fin,
     writer: Option<Waker>,
-}
-
-/// What is left to write of several slices.
-pub(super) struct Slices<'a> {
-    slices: &'a [IoSlice<'a>],
-    /// Bytes of the first slice that have been taken.
-    taken: usize,
-}
-
-impl<'a> Slices<'a> {
-    pub(super) fn new(slices: &'a [IoSlice<'a>]) -> Slices<'a> {
-        let mut rest = Slices { slices, taken: 0 };
-        rest.skip_empty();
-        rest
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.slices.is_empty()
-    }
-
-    /// The next bytes of one slice, at most `len_max`. `None` if there are none, or none are
-    /// wanted.
-    fn next(&mut self, len_max: usize) -> Option<&'a [u8]> {
-        let slices = self.slices;
-        let rest = &slices.first()?[self.taken..];
-        let piece = &rest[..rest.len().min(len_max)];
-        self.taken += piece.len();
-        self.skip_empty();
-        (!piece.is_empty()).then_some(piece)
-    }
-
-    fn skip_empty(&mut self) {
-        while self.slices.first().is_some_and(|slice| slice.len() == self.taken) {
-            self.slices = &self.slices[1..];
-            self.taken = 0;
-        }
-    }
 }
 
 /// How far the end of our sending has come.
@@ -99,264 +77,205 @@ enum Fin {
     Sent,
 }
 
-impl Socket {
-    /// Waits for room, then queues a copy of a piece of `bytes`; returns its length. All of it, up
-    /// to [`HIGH_WATER_BYTES`].
-    pub(super) fn poll_write(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_room(cx))?;
-        let piece = &bytes[..bytes.len().min(HIGH_WATER_BYTES)];
-        if !piece.is_empty() {
-            self.append(piece);
+/// What a write or a flush finds.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SendPoll {
+    Ready,
+    /// The errno that has ended the side.
+    Failed(i32),
+    Wait {
+        /// The waker that is kept is another one: call `set_writer` with a clone.
+        is_new_writer: bool,
+    },
+}
+
+/// What queueing bytes leaves to do.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SendQueued {
+    /// A send is in flight, or `begin` is due already.
+    NothingToDo,
+    /// Call `begin` before the next enter.
+    MustPrepare,
+}
+
+/// What the end of a send leaves to do.
+#[must_use]
+#[derive(Default, Debug)]
+pub(super) struct SendEffects {
+    pub(super) wake: Option<Waker>,
+    /// A buffer that was sent, for the next writer.
+    pub(super) spare: Option<Vec<u8>>,
+    /// Call `begin` before the next enter.
+    pub(super) must_prepare: bool,
+    /// Shut the sending side down, and call `fin_sent`.
+    pub(super) must_send_fin: bool,
+    /// Bytes that were promised are lost. The peer must not take that for an orderly end, whatever
+    /// closes the socket: make it a reset.
+    pub(super) must_reset: bool,
+}
+
+impl SendSide {
+    // ---- writers ---------------------------------------------------------------------------
+
+    /// Whether there is room for another piece.
+    pub(super) fn poll_room(&self, waker: &Waker) -> SendPoll {
+        if self.fin != Fin::None {
+            return SendPoll::Failed(errno::EPIPE);
         }
-        Poll::Ready(Ok(piece.len()))
+        self.poll_until(self.queued_bytes < HIGH_WATER_BYTES, waker)
     }
 
-    /// Waits for room, then queues copies of the next bytes of `rest`, in one go: all of them, up
-    /// to [`HIGH_WATER_BYTES`].
-    pub(super) fn poll_write_slices(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        rest: &mut Slices<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(self.poll_room(cx))?;
-        let mut room_bytes = HIGH_WATER_BYTES;
-        while let Some(piece) = rest.next(room_bytes) {
-            self.append(piece);
-            room_bytes -= piece.len();
-        }
-        Poll::Ready(Ok(()))
+    /// Whether the kernel has taken everything.
+    pub(super) fn poll_flushed(&self, waker: &Waker) -> SendPoll {
+        self.poll_until(self.queue.is_empty() && self.fin != Fin::Queued, waker)
     }
 
-    /// Waits for room, then queues `buf`: as it is, or as a copy if it is short and must wait for
-    /// others. Leaves `None` behind.
-    pub(in crate::net) fn poll_send(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-        buf: &mut Option<OutBuf>,
-    ) -> Poll<io::Result<()>> {
-        ready!(self.poll_room(cx))?;
-        let OutBuf(bytes) = buf.take().expect("polled after completion");
+    fn poll_until(&self, is_done: bool, waker: &Waker) -> SendPoll {
+        match self.failure() {
+            Some(code) => SendPoll::Failed(code),
+            None if is_done => SendPoll::Ready,
+            None => {
+                let is_known = self.writer.as_ref().is_some_and(|writer| writer.will_wake(waker));
+                SendPoll::Wait { is_new_writer: !is_known }
+            }
+        }
+    }
+
+    /// Keeps the waker of the writer that waits. Returns the former one.
+    #[must_use = "dropping a waker is user code"]
+    pub(super) fn set_writer(&mut self, waker: Waker) -> Option<Waker> {
+        self.writer.replace(waker)
+    }
+
+    pub(super) fn take_writer(&mut self) -> Option<Waker> {
+        self.writer.take()
+    }
+
+    /// Queues a copy of `piece`, in a buffer from `spare` if it needs one of its own.
+    pub(super) fn append(&mut self, piece: &[u8], spare: impl FnOnce() -> Vec<u8>) -> SendQueued {
+        self.queued_bytes += piece.len();
+        if let Some(buffer) = self.appendable() {
+            buffer.extend_from_slice(piece);
+        } else {
+            let mut buffer = spare();
+            buffer.extend_from_slice(piece);
+            self.queue.push_back(OutBytes::Vec(buffer));
+        }
+        self.send_soon()
+    }
+
+    /// Queues `bytes`: as they are, or as a copy if they are short and must wait for others.
+    pub(super) fn push(&mut self, bytes: OutBytes, spare: impl FnOnce() -> Vec<u8>) -> SendQueued {
         let len = bytes.as_slice().len();
         if len == 0 {
-            return Poll::Ready(Ok(()));
+            return SendQueued::NothingToDo;
         }
-        let must_wait = !self.writing.borrow().queue.is_empty();
-        if must_wait && is_short(&bytes) {
-            self.append(bytes.as_slice());
-        } else {
-            let mut writing = self.writing.borrow_mut();
-            writing.queued_bytes += len;
-            writing.queue.push_back(bytes);
-            drop(writing);
-            self.send_soon();
+        if !self.queue.is_empty() && is_short(&bytes) {
+            return self.append(bytes.as_slice(), spare);
         }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Waits until the kernel has taken everything.
-    pub(in crate::net) fn poll_flush(
-        self: &Rc<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.poll_until(cx, |writing| writing.queue.is_empty() && writing.fin != Fin::Queued)
+        self.queued_bytes += len;
+        self.queue.push_back(bytes);
+        self.send_soon()
     }
 
     /// Orders the end of our sending behind what is queued.
-    pub(in crate::net) fn queue_fin(self: &Rc<Self>) {
-        if self.reactor.is_of_parent() {
-            return; // a forked child: `shutdown(2)` would end what the parent sends
+    pub(super) fn queue_fin(&mut self) -> SendEffects {
+        if self.fin == Fin::None {
+            self.fin = Fin::Queued;
         }
-        let mut writing = self.writing.borrow_mut();
-        if writing.fin == Fin::None {
-            writing.fin = Fin::Queued;
-        }
-        self.send_fin_if_due(writing);
+        SendEffects { must_send_fin: self.take_due_fin(), ..SendEffects::default() }
     }
 
-    /// Submits a send of chunk 0, unless one is in flight or there is none.
-    pub(super) fn start_send(self: &Rc<Self>) {
-        let mut writing = self.writing.borrow_mut();
-        writing.is_dirty = false;
-        if writing.in_flight.is_some() || writing.failed.is_some() {
-            return;
+    /// The sending side was shut down, or could not be. Returns the writer to wake.
+    #[must_use]
+    pub(super) fn fin_sent(&mut self, failure: Option<i32>) -> Option<Waker> {
+        if let Some(code) = failure {
+            self.set_failed(code);
         }
-        let Some(chunk) = writing.queue.front() else {
-            return;
-        };
-        let request = send::request(&**self, &chunk.as_slice()[writing.head_sent..]);
-        match self.reactor.submit(Rc::clone(self) as Rc<_>, SocketOp::Send.tag(), request) {
-            Ok(key) => writing.in_flight = Some(key),
-            Err(error) => {
-                let waste = writing.fail(error.raw_os_error().unwrap_or(errno::ECANCELED));
-                self.after_failure(writing, waste);
+        self.writer.take()
+    }
+
+    // ---- sends -----------------------------------------------------------------------------
+
+    /// A send of chunk 0, to be submitted at once. `None` if one is in flight, or there is nothing
+    /// to send.
+    ///
+    /// Call [`begun`](Self::begun) with the outcome.
+    pub(super) fn begin(&mut self, fd: BorrowedFd<'_>) -> Option<Request> {
+        self.is_dirty = false;
+        if self.is_in_flight || self.failed.is_some() {
+            return None;
+        }
+        let chunk = self.queue.front()?;
+        self.is_in_flight = true;
+        Some(send::request(&fd, &chunk.as_slice()[self.head_sent..]))
+    }
+
+    /// The request of [`begin`](Self::begin) has been submitted, or could not be for this errno.
+    pub(super) fn begun(&mut self, submitted: Result<Key, i32>) -> SendEffects {
+        match submitted {
+            Ok(key) => {
+                self.key = Some(key);
+                SendEffects::default()
             }
+            Err(code) => self.fail(code),
         }
     }
 
     /// The send in flight has ended.
-    pub(super) fn sent(self: &Rc<Self>, answer: OpResult) {
-        let mut writing = self.writing.borrow_mut();
-        writing.in_flight = None;
-        let waste = match send::finish(answer) {
-            Sent::Bytes(count) => writing.advance(count),
+    pub(super) fn complete(&mut self, answer: OpResult) -> SendEffects {
+        let sent = match send::finish(answer) {
+            Sent::Bytes(count) => self.advance(count),
             Sent::Nothing => None,
-            Sent::Cancelled => {
-                let waste = writing.fail(errno::ECANCELED);
-                return self.after_failure(writing, waste);
-            }
-            Sent::Failed(code) => {
-                let waste = writing.fail(self.connection_error(code));
-                return self.after_failure(writing, waste);
-            }
+            Sent::Cancelled => return self.fail(errno::ECANCELED),
+            Sent::Failed(code) => return self.fail(code),
         };
-        if let Some(OutBytes::Vec(buffer)) = waste {
-            self.reactor.give_spare(buffer);
+        (self.is_in_flight, self.key) = (false, None);
+        let has_more = !self.queue.is_empty() && self.failed.is_none();
+        let has_room = self.queued_bytes < HIGH_WATER_BYTES;
+        SendEffects {
+            wake: if has_room { self.writer.take() } else { None },
+            spare: match sent {
+                Some(OutBytes::Vec(buffer)) => Some(buffer),
+                _other => None,
+            },
+            must_prepare: has_more && self.send_soon() == SendQueued::MustPrepare,
+            must_send_fin: self.take_due_fin(),
+            must_reset: false,
         }
-        if !writing.queue.is_empty() && writing.failed.is_none() {
-            self.mark_dirty(&mut writing);
-        }
-        let has_room = writing.queued_bytes < HIGH_WATER_BYTES;
-        let writer = if has_room { writing.writer.take() } else { None };
-        self.reactor.wake_deferred(writer);
-        self.send_fin_if_due(writing);
-        self.finish_closing_if_due();
     }
 
     /// The send in flight will never end: chunk 0 is the kernel's for good.
-    pub(super) fn send_abandoned(self: &Rc<Self>, code: i32) {
-        let mut writing = self.writing.borrow_mut();
-        writing.in_flight = None;
-        std::mem::forget(writing.queue.pop_front());
-        let waste = writing.fail(code);
-        self.after_failure(writing, waste);
+    pub(super) fn abandon(&mut self, code: i32) -> SendEffects {
+        std::mem::forget(self.queue.pop_front());
+        self.fail(code)
     }
 
-    /// Drops what is queued and cancels what is in flight.
-    pub(super) fn stop_writing(self: &Rc<Self>) {
-        let mut writing = self.writing.borrow_mut();
-        let key = writing.in_flight;
+    /// Drops what is queued and ends the side. Returns the send to cancel.
+    #[must_use]
+    pub(super) fn stop(&mut self) -> Option<Key> {
         // Chunk 0 belongs to the kernel until the send has ended, so it stays.
-        let waste = writing.queue.take_all(key.is_some());
-        writing.set_failed(errno::ECANCELED);
-        drop(writing);
-        drop(waste);
-        if let Some(key) = key {
-            self.reactor.cancel(key);
-        }
+        drop(self.queue.take_all(self.is_in_flight));
+        self.set_failed(errno::ECANCELED);
+        self.key.take()
     }
+
+    // ---- what is left ----------------------------------------------------------------------
 
     /// What has been queued and not been taken by the kernel.
     pub(super) fn unsent_bytes(&self) -> usize {
-        self.writing.borrow().queued_bytes
+        self.queued_bytes
     }
 
     /// Whether the kernel still has something to send, or we something to give it.
-    pub(super) fn is_writing(&self) -> bool {
-        let writing = self.writing.borrow();
-        writing.in_flight.is_some() || (writing.failed.is_none() && !writing.queue.is_empty())
+    pub(super) fn is_sending(&self) -> bool {
+        self.is_in_flight || (self.failed.is_none() && !self.queue.is_empty())
     }
 
-    pub(super) fn write_error(&self) -> Option<io::Error> {
-        self.writing.borrow().failure().map(|code| self.reactor.error_of(code))
-    }
-
-    fn append(self: &Rc<Self>, piece: &[u8]) {
-        let mut writing = self.writing.borrow_mut();
-        writing.queued_bytes += piece.len();
-        if let Some(buffer) = writing.appendable() {
-            buffer.extend_from_slice(piece);
-        } else {
-            let mut buffer = self.reactor.take_spare();
-            buffer.extend_from_slice(piece);
-            writing.queue.push_back(OutBytes::Vec(buffer));
-        }
-        drop(writing);
-        self.send_soon();
-    }
-
-    fn send_soon(self: &Rc<Self>) {
-        let mut writing = self.writing.borrow_mut();
-        if writing.in_flight.is_none() {
-            self.mark_dirty(&mut writing);
-        }
-    }
-
-    fn mark_dirty(self: &Rc<Self>, writing: &mut Writing) {
-        if !writing.is_dirty {
-            writing.is_dirty = true;
-            self.reactor.prepare_later(Rc::clone(self) as Rc<_>);
-        }
-    }
-
-    fn poll_room(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.reactor.is_accepting() {
-            return Poll::Ready(Err(self.reactor.refusal()));
-        }
-        if self.writing.borrow().fin != Fin::None {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(errno::EPIPE)));
-        }
-        self.poll_until(cx, |writing| writing.queued_bytes < HIGH_WATER_BYTES)
-    }
-
-    fn poll_until(
-        &self,
-        cx: &mut Context<'_>,
-        is_done: impl Fn(&Writing) -> bool,
-    ) -> Poll<io::Result<()>> {
-        {
-            let writing = self.writing.borrow();
-            if let Some(code) = writing.failure() {
-                return Poll::Ready(Err(self.reactor.error_of(code)));
-            }
-            if is_done(&writing) {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        let waker = cx.waker().clone(); // user code: not under the borrow
-        let former = self.writing.borrow_mut().writer.replace(waker);
-        drop(former);
-        Poll::Pending
-    }
-
-    fn after_failure(
-        self: &Rc<Self>,
-        mut writing: std::cell::RefMut<'_, Writing>,
-        waste: ShortQueue<OutBytes>,
-    ) {
-        let writer = writing.writer.take();
-        drop(writing);
-        // Bytes that were promised are lost. Whatever closes the socket, the peer must not take
-        // that for an orderly end. A socket that cannot be set to reset closes in the ordinary way.
-        let _ = self.options().set_linger(Some(Duration::ZERO));
-        drop(waste);
-        self.reactor.wake_deferred(writer);
-        self.finish_closing_if_due();
-    }
-
-    fn send_fin_if_due(&self, mut writing: std::cell::RefMut<'_, Writing>) {
-        if writing.fin != Fin::Queued || !writing.queue.is_empty() || writing.failed.is_some() {
-            return;
-        }
-        writing.fin = Fin::Sent;
-        match self.shutdown_write().map_err(|error| error.raw_os_error()) {
-            // Not connected: the peer has reset the connection. The direction is over, which is
-            // what was asked for, and nothing was queued. The reset itself is read by `recv`.
-            Ok(()) | Err(Some(errno::ENOTCONN)) => {}
-            Err(code) => writing.set_failed(code.unwrap_or(errno::EPIPE)),
-        }
-        let writer = writing.writer.take();
-        drop(writing);
-        self.reactor.wake_deferred(writer);
-    }
-}
-
-impl Writing {
     /// The errno that has ended the side.
-    fn failure(&self) -> Option<i32> {
+    pub(super) fn failure(&self) -> Option<i32> {
         self.failed.map(|code| i32::from(code.get()))
     }
 
@@ -366,13 +285,34 @@ impl Writing {
         self.failed = self.failed.or(Some(code.expect("an errno")));
     }
 
-    pub(super) fn take_writer(&mut self) -> Option<Waker> {
-        self.writer.take()
+    /// Ends the side, with nothing in flight any more. Drops what was queued.
+    fn fail(&mut self, code: i32) -> SendEffects {
+        (self.is_in_flight, self.key) = (false, None);
+        self.queue = ShortQueue::default();
+        self.head_sent = 0;
+        self.set_failed(code);
+        SendEffects { wake: self.writer.take(), must_reset: true, ..SendEffects::default() }
+    }
+
+    fn send_soon(&mut self) -> SendQueued {
+        if self.is_in_flight || std::mem::replace(&mut self.is_dirty, true) {
+            return SendQueued::NothingToDo;
+        }
+        SendQueued::MustPrepare
+    }
+
+    /// Whether the end goes out now.
+    fn take_due_fin(&mut self) -> bool {
+        let is_due = self.fin == Fin::Queued && self.queue.is_empty() && self.failed.is_none();
+        if is_due {
+            self.fin = Fin::Sent;
+        }
+        is_due
     }
 
     /// The buffer that further small writes may join.
     fn appendable(&mut self) -> Option<&mut Vec<u8>> {
-        let is_lent = self.in_flight.is_some() && self.queue.len() == 1;
+        let is_lent = self.is_in_flight && self.queue.len() == 1;
         match self.queue.back_mut() {
             Some(OutBytes::Vec(buffer)) if !is_lent && buffer.len() < HIGH_WATER_BYTES => {
                 Some(buffer)
@@ -397,14 +337,6 @@ impl Writing {
         self.head_sent = 0;
         self.queue.pop_front()
     }
-
-    /// Ends the side. Returns what was queued, for the caller to drop. Call with nothing in flight.
-    #[must_use]
-    fn fail(&mut self, code: i32) -> ShortQueue<OutBytes> {
-        assert!(self.in_flight.is_none(), "chunk 0 is still lent");
-        self.set_failed(code);
-        std::mem::take(&mut self.queue)
-    }
 }
 
 /// Whether a copy of the bytes costs less than keeping their owner until they can be sent.
@@ -414,3 +346,6 @@ fn is_short(bytes: &OutBytes) -> bool {
         _owned => bytes.as_slice().len() <= COPIED_BYTES_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests;

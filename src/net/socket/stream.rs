@@ -30,7 +30,7 @@ use super::connect::Connecting;
 use super::hang_up::HangUp;
 use super::listener::{Admission, Connection};
 use super::recv::{RecvEffects, RecvPoll, RecvSettle, RecvSide, RecvWait};
-use super::send::Writing;
+use super::send::SendSide;
 use crate::buf::RecvBuf;
 use crate::driver::request::{Interest, Tag};
 use crate::loop_id::Home;
@@ -42,7 +42,7 @@ pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
     pub(super) phase: Cell<SocketPhase>,
     pub(super) recv: RefCell<RecvSide>,
-    pub(super) writing: RefCell<Writing>,
+    pub(super) send: RefCell<SendSide>,
     /// Set while the socket connects or closes; most connections never have it.
     pub(super) connecting: RefCell<Option<Box<Connecting>>>,
     pub(super) closing: RefCell<Option<Box<Closing>>>,
@@ -126,7 +126,7 @@ impl Socket {
             reactor,
             phase: Cell::new(phase),
             recv: RefCell::default(),
-            writing: RefCell::default(),
+            send: RefCell::default(),
             connecting: RefCell::default(),
             closing: RefCell::default(),
             broken: Cell::new(0),
@@ -160,7 +160,7 @@ impl Socket {
         let connecting = self.connecting.get_mut().as_mut();
         let wakers = [
             self.recv.get_mut().take_reader(),
-            self.writing.get_mut().take_writer(),
+            self.send.get_mut().take_writer(),
             connecting.and_then(|connecting| connecting.take_waker()),
         ];
         wakers.into_iter().for_each(|waker| self.reactor.wake_deferred(waker));
@@ -227,7 +227,7 @@ impl Socket {
     /// fail, and a peer that is still writing may then give up before it has read them.
     pub(super) fn may_shut_down_reading(&self) -> bool {
         let is_exclusive = self.holders.get() == Holders::Loop && !fork::may_have_happened();
-        is_exclusive && !(self.is_writing() && self.is_unix())
+        is_exclusive && !(self.is_sending() && self.is_unix())
     }
 
     pub(super) fn is_unix(&self) -> bool {
@@ -236,10 +236,6 @@ impl Socket {
 
     pub(in crate::net) fn options(&self) -> SockRef<'_> {
         SockRef::from(self)
-    }
-
-    pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        self.options().shutdown(std::net::Shutdown::Write)
     }
 }
 
@@ -354,11 +350,18 @@ impl Socket {
     /// orderly one: the kernel returns a reset once, and the send was given it.
     fn known(&self, answer: OpResult) -> OpResult {
         let result = match answer.result {
-            1.. => answer.result,
             0 => -self.broken().unwrap_or(0),
-            failure => -self.connection_error(errno::from_result(failure)),
+            other => self.known_result(other),
         };
         OpResult { result, ..answer }
+    }
+
+    /// The result of a send or a receive, with the error to report.
+    pub(super) fn known_result(&self, result: i32) -> i32 {
+        match result {
+            0.. => result,
+            failure => -self.connection_error(errno::from_result(failure)),
+        }
     }
 
     fn perform_recv(self: &Rc<Self>, effects: RecvEffects) {
@@ -398,7 +401,7 @@ impl Owner for Socket {
                 let effects = self.recv.borrow_mut().complete(answer, self.reactor.pool());
                 self.perform_recv(effects);
             }
-            SocketOp::Send => self.sent(answer),
+            SocketOp::Send => self.complete_send(answer),
             SocketOp::Connect => self.connected(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer),
         }
@@ -412,7 +415,7 @@ impl Owner for Socket {
                 let effects = self.recv.borrow_mut().abandon(answer, self.reactor.pool());
                 self.perform_recv(effects);
             }
-            SocketOp::Send => self.send_abandoned(code),
+            SocketOp::Send => self.abandon_send(code),
             SocketOp::Connect => self.connect_abandoned(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
         }
@@ -432,7 +435,7 @@ impl Owner for Socket {
     }
 
     fn prepare(self: Rc<Self>) {
-        self.start_send();
+        self.begin_send();
         self.settle_recv();
     }
 }

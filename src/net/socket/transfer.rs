@@ -7,7 +7,6 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::send::Slices;
 use super::stream::Socket;
 use crate::task::coop;
 
@@ -94,6 +93,43 @@ pub(in crate::net) async fn write_all_vectored(
         coop::leaf_fn(socket.home(), |cx| socket.poll_write_slices(cx, &mut rest)).await?;
         if rest.is_empty() {
             return Ok(());
+        }
+    }
+}
+
+/// What is left to write of several slices.
+pub(super) struct Slices<'a> {
+    slices: &'a [IoSlice<'a>],
+    /// Bytes of the first slice that have been taken.
+    taken: usize,
+}
+
+impl<'a> Slices<'a> {
+    pub(super) fn new(slices: &'a [IoSlice<'a>]) -> Slices<'a> {
+        let mut rest = Slices { slices, taken: 0 };
+        rest.skip_empty();
+        rest
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    /// The next bytes of one slice, at most `len_max`. `None` if there are none, or none are
+    /// wanted.
+    pub(super) fn next(&mut self, len_max: usize) -> Option<&'a [u8]> {
+        let slices = self.slices;
+        let rest = &slices.first()?[self.taken..];
+        let piece = &rest[..rest.len().min(len_max)];
+        self.taken += piece.len();
+        self.skip_empty();
+        (!piece.is_empty()).then_some(piece)
+    }
+
+    fn skip_empty(&mut self) {
+        while self.slices.first().is_some_and(|slice| slice.len() == self.taken) {
+            self.slices = &self.slices[1..];
+            self.taken = 0;
         }
     }
 }
