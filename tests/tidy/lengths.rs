@@ -14,7 +14,6 @@ const LONG_FILES: &[&str] = &[];
 const LONG_FUNCTIONS: &[&str] = &[
     "loadtest/src/cli/config/mod.rs::check",
     "loadtest/src/report/fixture.rs::report",
-    "loadtest/src/run/summary/mod.rs::build",
     "loadtest/src/series/find_max.rs::run",
     "loadtest/tests/it/refusals.rs::bad_arguments",
 ];

@@ -1,0 +1,57 @@
+//! Everything that a run measured, before figures are computed from it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::base::address::Address;
+use crate::host::preflight::Admission;
+use crate::host::procfs::CpuTime;
+use crate::host::procfs::counters::TcpCounters;
+use crate::report::model::verdicts::{Aborted, GaveUp};
+use crate::run::server_stats::ServerSample;
+use crate::run::timeline::Timeline;
+use crate::worker::control::Ready;
+use crate::worker::result::WorkerResult;
+
+/// Everything that a run measured.
+#[derive(Debug)]
+pub(crate) struct Measurements {
+    pub(crate) started_at: SystemTime,
+    pub(crate) url: String,
+    pub(crate) address: Address,
+    pub(crate) admission: Admission,
+    /// Ranges of addresses to connect from; empty if the kernel chose.
+    pub(crate) sources: Vec<String>,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) lengths: PhaseLengths,
+    pub(crate) results: Vec<WorkerResult>,
+    /// `None` if no message was ever to be sent.
+    pub(crate) timeline: Option<Timeline>,
+    /// Of this process, at the end of the measured window.
+    pub(crate) rss_bytes: Option<u64>,
+    /// Of each worker, in the measured window.
+    pub(crate) worker_times: Vec<Option<CpuTime>>,
+    pub(crate) server: Option<ServerSample>,
+    /// Of the network namespace, during the whole run.
+    pub(crate) tcp: TcpCounters,
+    pub(crate) signal: Option<i32>,
+    pub(crate) aborted: Option<Aborted>,
+    pub(crate) gave_up: Option<GaveUp>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// How long each phase really took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PhaseLengths {
+    /// `None` if nothing was ever measured.
+    pub(crate) measured_from: Option<Instant>,
+    pub(crate) ramp: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) measured: Duration,
+    pub(crate) drain: Duration,
+    /// For how long there was load, or was to be: longer than `measured` if an open loop gave up.
+    pub(crate) scheduled: Duration,
+    /// The end of the window of an open loop that gave up before.
+    pub(crate) never_reached: Option<Instant>,
+    /// No connection was open when the load ended.
+    pub(crate) ended_without_connections: bool,
+}

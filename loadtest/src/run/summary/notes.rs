@@ -1,0 +1,79 @@
+//! Notes: what a reader should know before the figures are trusted.
+
+use crate::base::address::Address;
+use crate::base::figures;
+use crate::host::procfs;
+use crate::report::model::Report;
+use crate::report::model::settings::Config;
+use crate::report::text::lines;
+use crate::run::summary::measurements::Measurements;
+
+pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
+    let mut notes = measured.notes.clone();
+    notes.extend(measured.ready.iter().find_map(|ready| ready.advice).map(str::to_owned));
+    let connections = &report.connections;
+    if report.config.connections < connections.asked {
+        notes.push(format!(
+            "--fit: {} connections instead of {}",
+            figures::grouped(report.config.connections.into()),
+            figures::grouped(connections.asked.into())
+        ));
+    }
+    if let Some(slow @ 1..) = connections.slow_connects {
+        let why = match measured.address {
+            Address::Tcp(_) => "SYNs were lost and sent again (accept queue too short?)",
+            Address::Unix(_) => "the backlog was full",
+        };
+        notes.push(format!(
+            "{} connects took 1 s or more: {why}; try a lower --connect-rate or \
+             --connect-concurrency",
+            figures::grouped(slow)
+        ));
+    }
+    if let Some(overflows @ 1..) = measured.tcp.listen_overflows {
+        notes.push(format!(
+            "an accept queue was full {} times (of any listener in this network namespace): the \
+             connects that came then had to be sent again, or failed",
+            figures::grouped(overflows)
+        ));
+    }
+    notes.extend(buffer_notes(&report.config));
+    let has_none_left = measured.lengths.ended_without_connections;
+    if has_none_left && connections.opened > 0 && connections.lost >= connections.opened {
+        notes.push("every connection was lost before the end".to_owned());
+    }
+    if let early @ 1.. = report.load.answered_early {
+        notes.push(format!(
+            "{} messages were answered before they had been sent whole: what the kernel has not \
+             taken is not in the bytes sent",
+            figures::grouped(early)
+        ));
+    }
+    notes.extend(lines::lost_target(report));
+    if let (Some(_), Some(most)) = (&report.gave_up, report.config.requests_max) {
+        let (sent, most) = (figures::grouped(report.load.sent), figures::grouped(most));
+        notes.push(format!("{sent} of the {most} messages of --requests were sent"));
+    }
+    if connections.served > 0 && report.load.completed == 0 && !report.interrupted {
+        notes.push(
+            "no message of the measured window was answered in time: try a longer --duration or \
+             --drain"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+/// The kernel takes less than was asked for without a word.
+fn buffer_notes(config: &Config) -> Vec<String> {
+    let note = |(option, asked, sysctl): (&str, Option<u32>, &str)| {
+        let (asked, most) = (u64::from(asked?), procfs::sysctl(sysctl)?);
+        (asked > most)
+            .then(|| format!("{option} {asked} is more than the kernel allows: {sysctl} is {most}"))
+    };
+    let buffers = [
+        ("--rcvbuf", config.rcvbuf_bytes, "net.core.rmem_max"),
+        ("--sndbuf", config.sndbuf_bytes, "net.core.wmem_max"),
+    ];
+    buffers.into_iter().filter_map(note).collect()
+}
