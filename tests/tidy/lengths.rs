@@ -13,7 +13,6 @@ const LINE_CHARS_MAX: usize = 100;
 const LONG_FILES: &[&str] = &[];
 const LONG_FUNCTIONS: &[&str] = &[
     "loadtest/src/cli/config/mod.rs::check",
-    "loadtest/src/report/fixture.rs::report",
     "loadtest/src/series/find_max.rs::run",
     "loadtest/tests/it/refusals.rs::bad_arguments",
 ];

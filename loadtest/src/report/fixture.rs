@@ -30,57 +30,12 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         labels: BTreeMap::new(),
         command: vec!["loadtest".into()],
         started_at: "2026-11-21T10:00:00Z".into(),
-        env: Env {
-            kernel: Some("6.18.0".into()),
-            cpu: Some("cpu".into()),
-            cores: Some(2),
-            driver: "io_uring".into(),
-            limits: EnvLimits {
-                files_needed: 20,
-                files_limit: 20_000,
-                ports_needed: 10,
-                ports_available: Some(28_232),
-            },
-        },
-        target: Target {
-            url: "tcp://127.0.0.1:7000".into(),
-            address: "127.0.0.1:7000".into(),
-            protocol: "tcp echo".into(),
-            tls: None,
-            own_server: false,
-        },
+        env: environment(),
+        target: target(),
         config: config(),
         phases: vec![Phase { name: "measured".into(), seconds: 10.0 }],
-        load: Load {
-            scheduled: completed,
-            sent: completed,
-            completed,
-            errors: LoadErrors { total: 0, by_class: BTreeMap::new() },
-            timed_out: 0,
-            in_flight: 0,
-            never_sent: 0,
-            shed: 0,
-            offered_rate: None,
-            achieved_rate_ci: None,
-            achieved_rate: completed as f64 / 10.0,
-            bytes_sent: 0,
-            bytes_received: 0,
-            answered_early: 0,
-            warmup_completed: 0,
-        },
-        connections: Connections {
-            asked: 10,
-            attempted: 10,
-            opened: 10,
-            failed: 0,
-            served: 10,
-            lost: 0,
-            opened_in_s: 0.1,
-            reconnects: 0,
-            slow_connects: Some(0),
-            idle: None,
-            per_conn: None,
-        },
+        load: load(completed),
+        connections: connections(),
         latency_us: Latencies {
             response: None,
             service: distribution(&service, 0, &[]),
@@ -98,19 +53,7 @@ pub(crate) fn report(values_us: &[u64]) -> Report {
         target_lost: false,
         baseline: None,
         failures: Vec::new(),
-        generator: Generator {
-            drivers: Vec::new(),
-            verdict: GeneratorVerdict::Healthy,
-            verdict_reason: None,
-            send_lag_us: None,
-            loop_lag_us: None,
-            cpu_percent: vec![50.0],
-            spin_percent: Vec::new(),
-            run_queue_wait_percent: None,
-            cq_overflows: 0,
-            enobufs: 0,
-            rss_bytes: None,
-        },
+        generator: generator(),
         server: None,
         network: None,
         thresholds: Vec::new(),
@@ -276,6 +219,83 @@ pub(crate) fn closed_loop() -> Report {
         resets_sent: Some(8),
     });
     report
+}
+
+fn environment() -> Env {
+    Env {
+        kernel: Some("6.18.0".into()),
+        cpu: Some("cpu".into()),
+        cores: Some(2),
+        driver: "io_uring".into(),
+        limits: EnvLimits {
+            files_needed: 20,
+            files_limit: 20_000,
+            ports_needed: 10,
+            ports_available: Some(28_232),
+        },
+    }
+}
+
+fn target() -> Target {
+    Target {
+        url: "tcp://127.0.0.1:7000".into(),
+        address: "127.0.0.1:7000".into(),
+        protocol: "tcp echo".into(),
+        tls: None,
+        own_server: false,
+    }
+}
+
+fn load(completed: u64) -> Load {
+    Load {
+        scheduled: completed,
+        sent: completed,
+        completed,
+        errors: LoadErrors { total: 0, by_class: BTreeMap::new() },
+        timed_out: 0,
+        in_flight: 0,
+        never_sent: 0,
+        shed: 0,
+        offered_rate: None,
+        achieved_rate_ci: None,
+        achieved_rate: completed as f64 / 10.0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        answered_early: 0,
+        warmup_completed: 0,
+    }
+}
+
+fn connections() -> Connections {
+    Connections {
+        asked: 10,
+        attempted: 10,
+        opened: 10,
+        failed: 0,
+        served: 10,
+        lost: 0,
+        opened_in_s: 0.1,
+        reconnects: 0,
+        slow_connects: Some(0),
+        idle: None,
+        per_conn: None,
+    }
+}
+
+fn generator() -> Generator {
+    Generator {
+        drivers: Vec::new(),
+        verdict: GeneratorVerdict::Healthy,
+        verdict_reason: None,
+        send_lag_us: None,
+        loop_lag_us: None,
+        cpu_percent: vec![50.0],
+        spin_percent: Vec::new(),
+        run_queue_wait_percent: None,
+        cq_overflows: 0,
+        enobufs: 0,
+        rss_bytes: None,
+    }
 }
 
 fn config() -> Config {
