@@ -64,28 +64,9 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
         if report.exit_code != Exit::Ok.code() && report.aborted.is_none() {
             return Ok(report);
         }
-        let row = slo.judge(&report);
-        let offered = report.load.offered_rate.unwrap_or(rate);
-        let step = FindStep {
-            rate,
-            achieved_rate: report.load.achieved_rate,
-            value: row.value,
-            unit: row.unit,
-            generator: report.generator.verdict,
-            ok: row.ok
-                && report.aborted.is_none()
-                && report.load.achieved_rate >= offered * ACHIEVED_MIN,
-            tries: search.saturated + 1,
-        };
+        let step = judge(slo, rate, search.saturated + 1, &report);
         to_stderr(lines::find_step(&step));
-        let tried = match step {
-            FindStep { ok: true, .. } => Tried::Passed,
-            // What it shows is the generator.
-            FindStep { generator: GeneratorVerdict::Saturated, .. } if report.aborted.is_none() => {
-                Tried::Saturated
-            }
-            FindStep { .. } => Tried::Missed,
-        };
+        let tried = tried(&step, &report);
         search.tried(rate, tried);
         steps.pop_if(|last| last.rate == rate);
         if step.ok {
@@ -96,11 +77,6 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
         steps.push(step);
     }
     let rate = search.passed;
-    // The lowest rate that failed is where the search ended.
-    let saturated = search.missed.is_some_and(|missed| {
-        let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
-        steps.iter().filter(of_missed).all(|step| step.generator == GeneratorVerdict::Saturated)
-    });
     let missed = rate.is_none();
     let signal = runner.interrupted();
     let mut report = best.or(last).expect("at least one rate was tried");
@@ -108,12 +84,7 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
     report.find_max = Some(FindMax {
         slo: slo.text.clone(),
         rate,
-        limited_by: match (rate, search.missed) {
-            _ if signal.is_some() => "interrupted".to_owned(),
-            (Some(_), None) => "range".to_owned(),
-            _ if saturated => "generator".to_owned(),
-            _ => "slo".to_owned(),
-        },
+        limited_by: limited_by(&search, &steps, signal.is_some()).to_owned(),
         steps,
     });
     if let Some(signal) = signal {
@@ -123,6 +94,46 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
         report.exit_code = Exit::Breached.code();
     }
     Ok(report)
+}
+
+/// The row of one rate.
+fn judge(slo: &Gate, rate: f64, tries: u32, report: &Report) -> FindStep {
+    let row = slo.judge(report);
+    let achieved_rate = report.load.achieved_rate;
+    let offered = report.load.offered_rate.unwrap_or(rate);
+    FindStep {
+        rate,
+        achieved_rate,
+        value: row.value,
+        unit: row.unit,
+        generator: report.generator.verdict,
+        ok: row.ok && report.aborted.is_none() && achieved_rate >= offered * ACHIEVED_MIN,
+        tries,
+    }
+}
+
+fn tried(step: &FindStep, report: &Report) -> Tried {
+    match step.generator {
+        _ if step.ok => Tried::Passed,
+        // What it shows is the generator.
+        GeneratorVerdict::Saturated if report.aborted.is_none() => Tried::Saturated,
+        _ => Tried::Missed,
+    }
+}
+
+/// What ended the search: `limited_by` of the report.
+fn limited_by(search: &Search, steps: &[FindStep], is_interrupted: bool) -> &'static str {
+    // The lowest rate that failed is where the search ended.
+    let is_saturated = search.missed.is_some_and(|missed| {
+        let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
+        steps.iter().filter(of_missed).all(|step| step.generator == GeneratorVerdict::Saturated)
+    });
+    match (search.passed, search.missed) {
+        _ if is_interrupted => "interrupted",
+        (Some(_), None) => "range",
+        _ if is_saturated => "generator",
+        _ => "slo",
+    }
 }
 
 /// A rate at which the generator was saturated is tried again so often: it may have been disturbed.
