@@ -17,7 +17,6 @@ const WIDE_FILES: &[&str] = &[
     "loadtest/src/analysis/",
     "loadtest/src/doctor/",
     "loadtest/src/measure/",
-    "loadtest/src/run/",
     "loadtest/src/series/",
     "loadtest/src/serve/",
     "loadtest/tests/it/",

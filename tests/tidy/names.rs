@@ -14,7 +14,6 @@ const EXCEPTIONS: &[&str] = &[
     "loadtest/src/analysis/",
     "loadtest/src/doctor/",
     "loadtest/src/measure/",
-    "loadtest/src/run/",
     "loadtest/src/serve/",
     "loadtest/tests/it/",
 ];

@@ -1,8 +1,6 @@
-//! Gates that end a run early (`--abort-on`): judged while it takes place, by the main thread, at the
-//! end of each interval, over everything that was measured until then.
-//!
-//! **Invariant.** A figure is the one that the report of a run ended at this moment would have, apart
-//! from the replies that its drain brings.
+//! Gates that end a run early (`--abort-on`). The main thread checks them at the end of each
+//! interval, on all results so far. **Invariant.** A figure equals that of a report of the run if
+//! it ended now, except for the replies in the drain.
 
 use std::time::Duration;
 
@@ -14,18 +12,18 @@ use crate::plan::gate::{Gate, GateFigure, Latency, Statistic};
 use crate::report::model::distribution::us;
 use crate::report::model::verdicts::Aborted;
 
-/// What ends a run.
+/// The gates of `--abort-on`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     gates: Vec<Gate>,
-    /// From the begin of the measured window on, nothing is judged for so long.
+    /// Time from the start of the measured window before the first check.
     delay: Duration,
 }
 
-/// What was measured so far.
+/// The results of the run so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SoFar<'a> {
-    /// Of the measured window.
+    /// Complete part of the measured window.
     pub(crate) elapsed: Duration,
     pub(crate) counts: &'a Counts,
     /// Response times in an open loop, service times in a closed one.
@@ -36,22 +34,22 @@ pub(crate) struct SoFar<'a> {
 }
 
 impl Watch {
-    /// Or why that cannot be watched.
+    /// The error is the reason why a gate cannot be checked during the run.
     pub(crate) fn new(
         gates: Vec<Gate>,
         delay: Duration,
         is_open_loop: bool,
     ) -> Result<Watch, String> {
         for gate in &gates {
-            if let Some(why) = gate.is_seen_late(is_open_loop) {
+            if let Some(why) = gate.is_known_late(is_open_loop) {
                 return Err(format!("--abort-on '{}': {why}", gate.text));
             }
         }
         Ok(Watch { gates, delay })
     }
 
-    /// The first gate that does not hold.
-    pub(crate) fn judge(&self, so_far: &SoFar<'_>) -> Option<Aborted> {
+    /// Returns the first gate that does not hold.
+    pub(crate) fn check(&self, so_far: &SoFar<'_>) -> Option<Aborted> {
         if so_far.elapsed < self.delay {
             return None;
         }
@@ -68,8 +66,8 @@ impl Watch {
 }
 
 impl Gate {
-    /// Why its figure is not known before the end of the run, if it is not.
-    fn is_seen_late(&self, is_open_loop: bool) -> Option<&'static str> {
+    /// The reason why the gate's figure is not known during the run; `None` if it is known.
+    fn is_known_late(&self, is_open_loop: bool) -> Option<&'static str> {
         let GateFigure::Latency(latency, _) = self.figure else { return None };
         match latency {
             Latency::Main => None,
@@ -79,16 +77,16 @@ impl Gate {
                 Some("a closed loop has no response times (no --rate): use service")
             }
             Latency::Service => {
-                Some("service times of an open loop are added up at its end: use response")
+                Some("service times of an open loop are merged at its end: use response")
             }
-            Latency::Connect => Some("connect times are added up at the end of the run"),
+            Latency::Connect => Some("connect times are merged at the end of the run"),
         }
     }
 }
 
 impl Figures for SoFar<'_> {
     fn latency(&self, _: Latency, statistic: Statistic) -> Option<f64> {
-        // Other latencies than these were refused (`is_seen_late`).
+        // Gates on other latencies were refused (`is_known_late`).
         let latency = self.latency;
         if latency.is_empty() {
             return None;
@@ -137,7 +135,7 @@ mod tests {
         Watch::new(gates, Duration::from_secs(delay_s), false).unwrap()
     }
 
-    fn judged(watch: &Watch, elapsed_s: u64, replies: u64) -> Option<(String, f64)> {
+    fn checked(watch: &Watch, elapsed_s: u64, replies: u64) -> Option<(String, f64)> {
         let mut latency = stats::new_histogram();
         latency.record_n(2_000_000, replies).unwrap();
         let counts = Counts { scheduled: 200, completed: replies, errors: 5, timed_out: 3 };
@@ -148,19 +146,17 @@ mod tests {
             served: 9,
             connections: 10,
         };
-        let aborted = watch.judge(&so_far)?;
+        let aborted = watch.check(&so_far)?;
         assert_eq!(aborted.at_s, elapsed_s as f64);
         Some((aborted.expr, aborted.value))
     }
 
-    /// Goal: every figure that is known during a run is the one that its name says.
-    ///
-    /// Method: a gate on each that its value breaks, and one that it does not.
-    ///
-    /// Kills: aborting on gates that hold; a rate over the whole of the planned window; timeouts that
-    /// are no errors.
+    /// Goal: every figure that is known during a run has the right value.
+    /// Method: for each figure, a gate that its value breaks and one that it meets.
+    /// Kills: aborting on gates that hold; a rate over the whole planned window; timeouts that do
+    /// not count as errors.
     #[test]
-    fn gates_are_judged_on_what_there_is() {
+    fn gates_are_checked_on_the_results_so_far() {
         for (figure, value, limits) in [
             ("errors rate", 4.0, ["4.1%", "4%"]),
             ("errors count", 8.0, ["9", "8"]),
@@ -174,34 +170,30 @@ mod tests {
             ("avg", 2_000.0, ["2.1ms", "1.9ms"]),
         ] {
             let [holds, breaks] = limits.map(|limit| format!("{figure}<{limit}"));
-            assert_eq!(judged(&watch(&[&holds], 0), 2, 192), None, "{holds}");
-            let (expr, found) = judged(&watch(&["served>0", &breaks], 0), 2, 192).unwrap();
+            assert_eq!(checked(&watch(&[&holds], 0), 2, 192), None, "{holds}");
+            let (expr, found) = checked(&watch(&["served>0", &breaks], 0), 2, 192).unwrap();
             assert_eq!(expr, breaks);
             assert!((found / value - 1.0).abs() < 0.001, "{breaks}: {found}");
         }
     }
 
-    /// Goal: nothing is judged before its time, nor by a figure that is not there yet.
-    ///
+    /// Goal: no gate is checked before the delay, or without its figure.
     /// Method: moments before and at the delay; a latency without a reply.
-    ///
-    /// Kills: a delay that is ignored or off by an interval; an absent latency taken for zero.
+    /// Kills: a delay that is ignored or off by an interval; a missing latency treated as zero.
     #[test]
-    fn some_gates_have_to_wait() {
+    fn gates_wait_for_the_delay_and_their_figure() {
         let rate = watch(&["rate>1m"], 3);
-        assert_eq!(judged(&rate, 2, 10), None);
-        assert!(judged(&rate, 3, 10).is_some());
-        assert_eq!(judged(&watch(&["min>5s"], 0), 2, 0), None);
-        assert!(judged(&watch(&["min>5s"], 0), 2, 1).is_some());
+        assert_eq!(checked(&rate, 2, 10), None);
+        assert!(checked(&rate, 3, 10).is_some());
+        assert_eq!(checked(&watch(&["min>5s"], 0), 2, 0), None);
+        assert!(checked(&watch(&["min>5s"], 0), 2, 1).is_some());
     }
 
-    /// Goal: a figure that nobody has before the end of the run is refused.
-    ///
+    /// Goal: a gate whose figure is known only at the end of the run is refused.
     /// Method: each latency in both kinds of loop.
-    ///
-    /// Kills: a gate that never can be judged; judging another figure in its place.
+    /// Kills: a gate that can never be checked; checking another figure in its place.
     #[test]
-    fn what_is_seen_late() {
+    fn gates_on_late_figures_are_refused() {
         for (text, in_closed_loop, in_open_loop) in [
             ("max<1s", true, true),
             ("rate>1", true, true),

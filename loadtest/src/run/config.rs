@@ -1,4 +1,4 @@
-//! Everything that one run needs to know, checked.
+//! Checked configuration of a run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::protocol::ProtocolConfig;
 use crate::run::abort::Watch;
 use crate::run::progress::ProgressStyle;
 
-/// Everything a run needs to know.
+/// The configuration of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunConfig {
-    /// `None` is our own server.
+    /// `None` starts the built-in server.
     pub(crate) url: Option<Url>,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
     pub(crate) protocol: ProtocolConfig,
-    /// `None` is in the clear.
+    /// `None` is without TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     /// `None` is a closed loop.
     pub(crate) open_loop: Option<OpenLoop>,
@@ -34,7 +34,7 @@ pub(crate) struct RunConfig {
     pub(crate) seed: u64,
     pub(crate) interval: Duration,
     pub(crate) churn: Churn,
-    /// How long everything may fail before the run ends; `None` is to its end.
+    /// Time of complete failure after which the run ends; `None` never ends it early.
     pub(crate) give_up: Option<Duration>,
     pub(crate) idle: u32,
     pub(crate) sources: Vec<SourceRange>,
@@ -58,7 +58,7 @@ pub(crate) struct RunConfig {
     pub(crate) progress: ProgressStyle,
 }
 
-/// What the report has besides the figures, and the percentiles that its summary shows.
+/// Name and labels of the report, and the percentiles in its summary.
 #[derive(Clone, Debug)]
 pub(crate) struct ReportContent {
     pub(crate) percentiles: Vec<f64>,
@@ -66,16 +66,17 @@ pub(crate) struct ReportContent {
     pub(crate) labels: BTreeMap<String, String>,
 }
 
-/// How fast connections are opened.
+/// Pace of opening the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectSpeed {
     PerSecond(u32),
-    /// All of them, spread over this time.
+    /// All connections, spread over this time.
     Over(Duration),
 }
 
 impl ConnectSpeed {
-    /// How many lost connections are tried again per second. A ramp is no measure of that.
+    /// Lost connections that are retried per second. The length of a ramp does not apply to
+    /// retries.
     pub(crate) fn retries_per_second(self) -> u32 {
         match self {
             ConnectSpeed::PerSecond(rate) => rate,
@@ -83,7 +84,7 @@ impl ConnectSpeed {
         }
     }
 
-    /// So many connects in such a time.
+    /// The pace as a number of connects per period.
     pub(crate) fn connects_in(self, connections: u32) -> (u32, Duration) {
         match self {
             ConnectSpeed::PerSecond(rate) => (rate, Duration::from_secs(1)),

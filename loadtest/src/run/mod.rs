@@ -1,4 +1,4 @@
-//! One run, on the main thread: start the workers, walk through the phases, build the report.
+//! One run, on the main thread: starts the workers, runs the phases, builds the report.
 
 pub(crate) mod abort;
 pub(crate) mod config;

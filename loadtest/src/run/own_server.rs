@@ -1,10 +1,8 @@
-//! Our own echo server: this program again, as a child process on a free loopback port.
-//!
-//! Client and server are two processes because the limit of open files holds for each process: at
-//! 20 000, one process cannot hold both ends of 10 000 connections.
-//!
-//! **Invariant.** The child never outlives us. It watches its stdin, whose other end only we hold, so
-//! it ends even when we are killed (`own_server::it_dies_with_its_parent`).
+//! Built-in echo server: this program as a child process on a free loopback port. Client and server
+//! are two processes because the limit of open files applies to each process: with a limit of 20
+//! 000, one process cannot hold both ends of 10 000 connections. **Invariant.** The child never
+//! outlives this process. It watches its stdin, whose other end only this process holds, so it ends
+//! even when this process is killed (`own_server::it_dies_with_its_parent`).
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -19,10 +17,10 @@ use crate::base::exit::Error;
 use crate::base::print::to_stderr;
 use crate::serve::announcement::Announcement;
 
-/// How long the child may take to listen.
+/// Limit of the wait until the child listens.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the child may take to exit once its stdin is closed.
+/// Limit of the wait until the child exits after its stdin is closed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running child. Dropping it stops the process.
@@ -37,15 +35,16 @@ pub(crate) struct OwnServer {
 impl OwnServer {
     /// Starts the server and waits until it listens.
     pub(crate) fn start(connections: u32, driver: Driver) -> Result<OwnServer, Error> {
-        let program = std::env::current_exe()
-            .map_err(|error| Error::could_not_run(format!("cannot find my own file: {error}")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Error::could_not_run(format!("cannot find the loadtest program file: {error}"))
+        })?;
         let mut child = Command::new(&program)
             .args(["serve", "echo", "--exit-with-stdin", "--listen", "127.0.0.1:0"])
             .args(["--driver", driver.name(), "--connections", &connections.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A group of its own: the terminal's Ctrl-C is for us. The server must live until the
-            // last reply is in, or the report would be full of resets.
+            // A separate process group, so that the terminal's Ctrl-C does not reach the server: it
+            // must live until the last reply, or the report would be full of resets.
             .process_group(0)
             .spawn()
             .map_err(|error| {
@@ -58,17 +57,19 @@ impl OwnServer {
                 Ok(announced) => Ok(OwnServer { child, announced, stdout }),
                 Err(()) => {
                     end(&mut child);
-                    Err(Error::could_not_run(format!("own echo server said {text:?}")))
+                    Err(Error::could_not_run(format!("built-in echo server printed {text:?}")))
                 }
             },
             Err(reason) => {
                 let line = match (reason, end(&mut child)) {
-                    (RecvTimeoutError::Timeout, _) => "own echo server does not answer".to_owned(),
+                    (RecvTimeoutError::Timeout, _) => {
+                        "built-in echo server does not start".to_owned()
+                    }
                     (RecvTimeoutError::Disconnected, Some(status)) => {
-                        format!("own echo server did not start ({status})")
+                        format!("built-in echo server did not start ({status})")
                     }
                     (RecvTimeoutError::Disconnected, None) => {
-                        "own echo server did not start".to_owned()
+                        "built-in echo server did not start".to_owned()
                     }
                 };
                 Err(Error::could_not_run(line))
@@ -88,7 +89,7 @@ impl OwnServer {
         self.child.id()
     }
 
-    /// How the server ended, if it already has. It should not have.
+    /// The exit status, if the server has ended unexpectedly.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -97,9 +98,9 @@ impl OwnServer {
 impl Drop for OwnServer {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // The reader thread hangs up when the child's stdout ends, which is when it exits.
+        // The reader thread disconnects when the child exits and its stdout ends.
         if let Err(RecvTimeoutError::Timeout) = self.stdout.recv_timeout(EXIT_TIMEOUT) {
-            to_stderr("loadtest: own echo server did not stop by itself: killed");
+            to_stderr("loadtest: built-in echo server did not stop: killed");
         }
         end(&mut self.child);
     }

@@ -1,6 +1,5 @@
-//! The display of a run in progress, on stderr.
-//!
-//! Drawn by the main thread from what the workers publish. No worker knows that it exists.
+//! Progress display of a run, on stderr. The main thread draws it from the counters that the
+//! workers publish, so it costs the workers nothing.
 
 use std::collections::VecDeque;
 use std::env;
@@ -15,29 +14,30 @@ use clap::ValueEnum;
 use crate::host::sys;
 use crate::measure::published::Snapshot;
 
-/// Of a terminal that does not say how wide it is.
+/// Width of a terminal that does not report one.
 const COLUMNS: usize = 80;
 
-/// Rates kept for the sparkline.
+/// Number of rates in the sparkline.
 const RATES_MAX: usize = 16;
 
-/// What is going on, and how far it is.
+/// The current phase and its progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProgressStage {
-    Ramp { wanted: u32 },
+    Ramp { requested: u32 },
     Warmup { elapsed: Duration, of: Duration },
     Measured { elapsed: Duration, of: Duration },
     Drain { elapsed: Duration, of: Duration },
 }
 
-/// Draws, or does nothing.
+/// Progress display; without a style it draws nothing.
 #[derive(Debug)]
 pub(crate) struct Progress {
     style: Style,
     before: Snapshot,
     drawn_at: Instant,
     rates: VecDeque<f64>,
-    /// Since when no connection is open although there is load, and the connects failed until then.
+    /// Start of the time without an open connection under load, and the number of failed connects
+    /// then.
     down: Option<(Instant, u64)>,
 }
 
@@ -52,7 +52,7 @@ impl Progress {
     pub(crate) fn new(style: ProgressStyle) -> Progress {
         let style = match style {
             ProgressStyle::Auto if !io::stderr().is_terminal() => Style::None,
-            // It takes what moves the cursor for text.
+            // A dumb terminal prints escape sequences as text.
             ProgressStyle::Auto if is_dumb(env::var_os("TERM").as_deref()) => Style::Plain,
             ProgressStyle::Auto => Style::Live,
             ProgressStyle::None => Style::None,
@@ -106,13 +106,13 @@ impl Progress {
             Style::None => Ok(()),
         };
         if written.is_err() {
-            self.style = Style::None; // nobody is looking any more
+            self.style = Style::None; // stderr is closed
         }
         self.before = now;
         self.drawn_at = Instant::now();
     }
 
-    /// Leaves a clean line for what is printed next.
+    /// Clears the line for the next output.
     pub(crate) fn finish(&mut self) {
         if self.style == Style::Live {
             let _ = write!(io::stderr().lock(), "\r\x1b[2K");
@@ -125,16 +125,15 @@ fn is_dumb(term: Option<&OsStr>) -> bool {
     term.is_some_and(|term| term == "dumb")
 }
 
-/// Of the terminal as it is now, or else as the shell has told; a terminal that says nothing is
-/// one of the usual width.
+/// Width of the terminal: as the kernel reports it, else `COLUMNS` of the shell, else the default.
 fn columns() -> usize {
     let from_env = || env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
-    let asked = sys::terminal_columns(io::stderr().as_fd()).map(usize::from);
-    asked.or_else(from_env).unwrap_or(COLUMNS)
+    let reported = sys::terminal_columns(io::stderr().as_fd()).map(usize::from);
+    reported.or_else(from_env).unwrap_or(COLUMNS)
 }
 
-/// The line and, if there is room for it, the chart. The last column stays free: a terminal may begin
-/// a new line behind it, which would then be one that is not redrawn.
+/// The line and, if there is room, the chart. The last column stays free: a terminal may wrap after
+/// it, and the wrapped line would not be redrawn.
 fn fit(line: &str, chart: &str, columns: usize) -> String {
     let room = columns.saturating_sub(1);
     let with_chart = format!("{line}  {chart}");
@@ -146,7 +145,7 @@ fn fit(line: &str, chart: &str, columns: usize) -> String {
 
 fn line(stage: ProgressStage, now: &Snapshot, before: &Snapshot, rate: f64) -> String {
     let mut line = match stage {
-        ProgressStage::Ramp { wanted } => return ramp_line(wanted, now),
+        ProgressStage::Ramp { requested } => return ramp_line(requested, now),
         ProgressStage::Warmup { elapsed, of } => format!("warm-up {}", clock(elapsed, of)),
         ProgressStage::Measured { elapsed, of } => clock(elapsed, of),
         ProgressStage::Drain { elapsed, of } => format!("drain {}", clock(elapsed, of)),
@@ -162,13 +161,13 @@ fn line(stage: ProgressStage, now: &Snapshot, before: &Snapshot, rate: f64) -> S
     line
 }
 
-/// No connection is open, for so long by now.
+/// The part of the line while no connection is open.
 fn down(elapsed: Duration, retries: u64) -> String {
     format!("  DOWN {:.1}s, {retries} connects failed", elapsed.as_secs_f64())
 }
 
-fn ramp_line(wanted: u32, now: &Snapshot) -> String {
-    let mut line = format!("ramp {}/{wanted}", now.opened);
+fn ramp_line(requested: u32, now: &Snapshot) -> String {
+    let mut line = format!("ramp {}/{requested}", now.opened);
     if now.refused > 0 {
         let _ = write!(line, "  err {}", now.refused);
     }
@@ -200,7 +199,7 @@ fn short_time(time: Duration) -> String {
     }
 }
 
-/// One block per rate, scaled to the highest.
+/// One block per rate, scaled to the highest rate.
 fn sparkline(rates: &VecDeque<f64>) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let top = rates.iter().copied().fold(0.0, f64::max);
@@ -227,13 +226,13 @@ mod tests {
     use super::*;
     use crate::measure::published::Published;
 
-    /// Goal: the live line says phase, rate, latency, connections and errors.
+    /// Goal: the live line shows phase, rate, latency, connections and errors.
     ///
     /// Method: a snapshot with known counts, rendered in three phases.
     ///
     /// Kills: latencies of the whole run instead of the interval; hiding failed connects.
     #[test]
-    fn lines() {
+    fn the_line_shows_phase_rate_and_errors() {
         let published = Published::new();
         published.reply(Duration::from_secs(5));
         let before = Snapshot::take([&published].into_iter());
@@ -248,21 +247,19 @@ mod tests {
         let measured = line(ProgressStage::Measured { elapsed, of }, &now, &before, 49_900.0);
         assert!(measured.starts_with("12s/30s  49.9k/s  p50 "), "{measured}");
         assert!(measured.ends_with("µs  conns 1  err 2"), "{measured}");
-        let ramp = line(ProgressStage::Ramp { wanted: 10 }, &now, &before, 0.0);
+        let ramp = line(ProgressStage::Ramp { requested: 10 }, &now, &before, 0.0);
         assert_eq!(ramp, "ramp 0/10  err 1");
         let idle = line(ProgressStage::Warmup { elapsed, of }, &before, &before, 0.0);
         assert_eq!(idle, "warm-up 12s/30s  0/s  conns 0  err 0");
     }
 
-    /// Goal: the live line never fills its terminal, whatever its width and the figures are.
-    ///
-    /// Method: a long line, with its chart and without, in terminals of many widths; what is left of it
-    /// is its beginning. `TERM=dumb` is known.
-    ///
-    /// Kills: a line that wraps, of which each drawing leaves a row behind; a chart in place of the
-    /// figures; bytes counted for columns.
+    /// Goal: the live line never fills the width of its terminal.
+    /// Method: a long line with and without its chart in terminals of many widths; a cut line keeps
+    /// its beginning. `TERM=dumb` is recognised.
+    /// Kills: a line that wraps, so that each drawing leaves a row behind; a chart in place of the
+    /// figures; bytes counted as columns.
     #[test]
-    fn the_line_fits() {
+    fn the_line_fits_its_terminal() {
         let line = "12s/30s  49.9k/s  p50 74µs p99 310µs max 2.1ms  conns 10000  err 0";
         let chart = "▁".repeat(RATES_MAX);
         for columns in 0..120 {
@@ -277,13 +274,12 @@ mod tests {
         assert!(!is_dumb(None));
     }
 
-    /// Goal: a sparkline scales to its highest rate and survives silence.
-    ///
-    /// Method: rising rates; all zero.
+    /// Goal: a sparkline is scaled to its highest rate, which may be zero.
+    /// Method: rising rates; only zeros.
     ///
     /// Kills: dividing by zero; an index beyond the blocks.
     #[test]
-    fn sparklines() {
+    fn a_sparkline_scales_to_its_highest_rate() {
         assert_eq!(sparkline(&VecDeque::from([0.0, 50.0, 100.0])), "▁▅█");
         assert_eq!(sparkline(&VecDeque::from([0.0, 0.0])), "▁▁");
     }

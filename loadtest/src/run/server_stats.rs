@@ -1,6 +1,5 @@
-//! What the target did while it was tested, as far as this machine can see: the server's process in
-//! the measured window, and what the kernel counted about TCP from the first connect to the last
-//! reply.
+//! Resources of the target during the run, if it is on this machine: the server's process in the
+//! measured window, and the kernel's TCP counters from the first connect to the last reply.
 //!
 //! ```text
 //! Sampler::of ▶ begin_window ─── measured ───▶ end_window ─── drain ───▶ finish ▶ ServerStats
@@ -8,8 +7,8 @@
 //!  reads the counters)
 //! ```
 //!
-//! **Absent on purpose.** Sampling in between: it would take time from the processors that are
-//! measured, and both ends say what was used.
+//! **Absent on purpose.** Sampling in between: it would take time from the measured processors, and
+//! the difference of both ends is sufficient.
 
 use std::fmt;
 
@@ -22,30 +21,30 @@ use crate::host::procfs::{self, sockets};
 use crate::plan::sample_server::SampleServer;
 use crate::run::own_server::OwnServer;
 
-/// More processes than this are a herd of which a sample has to do.
+/// Limit of sampled processes; further ones are ignored.
 const PROCESSES_MAX: usize = 64;
 
-/// How many of them a note names.
+/// Limit of processes that a note names.
 const NAMES_MAX: usize = 8;
 
-/// What was found.
+/// Result of the sampling.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerStats {
     pub(crate) server: Option<ServerSample>,
-    /// Of this network namespace. What is about listeners is there only if the target's is one of
-    /// them.
+    /// Counters of this network namespace. Those of listeners are present only if the target
+    /// listens in it.
     pub(crate) tcp: TcpCounters,
     pub(crate) notes: Vec<String>,
 }
 
-/// The server's processes, added up: what they used in the measured window, and what they held at its
-/// end.
+/// Sums over the server's processes: processor time in the measured window, and memory and
+/// descriptors at its end.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerSample {
     pub(crate) pids: Vec<u32>,
-    /// What it is called.
+    /// Name of the server.
     pub(crate) kind: String,
-    /// Of our own server.
+    /// Driver of the built-in server.
     pub(crate) driver: Option<DriverUsed>,
     pub(crate) ran_ns: Option<u64>,
     pub(crate) switches: Option<Switches>,
@@ -53,20 +52,20 @@ pub(crate) struct ServerSample {
     pub(crate) descriptors: Option<u64>,
 }
 
-/// Reads at the right moments.
+/// Sampler of the server's processes and of the TCP counters.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     subjects: Vec<Subject>,
     kind: String,
     driver: Option<DriverUsed>,
-    /// The listener is a socket of our network namespace, so the kernel's counters include it.
+    /// Whether the listener is in this network namespace, so that the kernel's counters include it.
     sees_listener: bool,
     tcp_before: TcpCounters,
     was_measured: bool,
     notes: Vec<String>,
 }
 
-/// A process that is sampled.
+/// A sampled process.
 #[derive(Debug)]
 struct Subject {
     pid: u32,
@@ -78,8 +77,9 @@ struct Subject {
 }
 
 impl Sampler {
-    /// Finds the processes and begins to count, before anything is sent to `addr`. The only error is
-    /// an explicit id that is nobody's.
+    /// Finds the processes and reads the counters, before the first connect to `address`.
+    /// # Errors
+    /// An explicit process id that does not exist.
     pub(crate) fn of(
         choice: SampleServer,
         own: Option<&OwnServer>,
@@ -103,7 +103,7 @@ impl Sampler {
             (SampleServer::Pid(pid), _) => {
                 sampler.sample(vec![pid]);
                 if sampler.subjects.is_empty() {
-                    let line = format!("--sample-server {pid}: there is no such process");
+                    let line = format!("--sample-server {pid}: no process has this id");
                     return Err(Error::could_not_run(line));
                 }
             }
@@ -114,26 +114,26 @@ impl Sampler {
             }
             (SampleServer::Auto, None) if !sockets.is_empty() => {
                 sampler.sample(sockets::holders_of(&sockets));
-                sampler.note_who_listens(address);
+                sampler.add_notes_about_listeners(address);
             }
-            (SampleServer::Auto, None) => {} // it is elsewhere
+            (SampleServer::Auto, None) => {} // the target is on another machine
         }
         sampler.tcp_before = TcpCounters::read();
         Ok(sampler)
     }
 
     fn sample(&mut self, pids: Vec<u32>) {
-        // One that has ended since is none.
+        // A process may have ended since it was listed.
         let subject = |pid: u32| Some(Subject::new(pid, Process::read(pid)?.name));
         self.subjects = pids.into_iter().filter_map(subject).take(PROCESSES_MAX).collect();
         self.kind = self.subjects.first().map(|first| first.name.clone()).unwrap_or_default();
     }
 
-    fn note_who_listens(&mut self, address: &Address) {
+    fn add_notes_about_listeners(&mut self, address: &Address) {
         if self.subjects.is_empty() {
             self.notes.push(format!(
-                "who listens at {address} is not to be seen from here (another user's process, or \
-                 another container's): no figures of the server; see --sample-server PID"
+                "the process that listens at {address} is not visible (it belongs to another user \
+                 or container): there are no figures of the server; see --sample-server PID"
             ));
         }
         if self.subjects.len() > 1 {
@@ -142,7 +142,7 @@ impl Sampler {
             let others = if others > 0 { format!(" and {others} more") } else { String::new() };
             self.notes.push(format!(
                 "{} processes share the socket at {address}: {}{others}; the server's figures are \
-                 their sums, in which memory that they share counts more than once",
+                 their sums, which count shared memory more than once",
                 names.len(),
                 names[..names.len().min(NAMES_MAX)].join(", ")
             ));
@@ -157,7 +157,7 @@ impl Sampler {
     }
 
     pub(crate) fn end_window(&mut self) {
-        // First what grows, then what stands.
+        // First the counters that grow with time, then the states.
         for subject in &mut self.subjects {
             subject.after = Process::read(subject.pid);
         }
@@ -167,20 +167,20 @@ impl Sampler {
         }
     }
 
-    /// After the last reply, before the connections are closed.
+    /// Reads the final counters: after the last reply, before the connections are closed.
     pub(crate) fn finish(self) -> ServerStats {
         let mut tcp = TcpCounters::read().since(self.tcp_before);
         if !self.sees_listener {
             (tcp.listen_overflows, tcp.listen_drops) = (None, None);
         }
         let mut notes = self.notes;
-        // How our own server ended, whoever started it says.
+        // The coordinator reports the end of the built-in server.
         if self.was_measured && self.driver.is_none() {
             let ended = self.subjects.iter().filter(|subject| subject.used().is_none());
             notes.extend(ended.map(|subject| {
                 format!(
-                    "the server's process {subject} ended before the measured window did: what it \
-                     used is in no figure"
+                    "the server's process {subject} ended before the end of the measured window: \
+                     its usage is not included in the figures"
                 )
             }));
         }
@@ -201,7 +201,7 @@ impl Sampler {
     }
 }
 
-/// Of those that have the figure; `None` if nobody has.
+/// Sum over the processes that have the figure; `None` if there are none.
 fn sum(subjects: &[Subject], figure: fn(&Subject) -> Option<u64>) -> Option<u64> {
     subjects.iter().filter_map(figure).reduce(|sum, one| sum + one)
 }
@@ -238,13 +238,11 @@ mod tests {
         Sampler::of(SampleServer::Auto, None, &Address::Tcp(addr)).unwrap()
     }
 
-    /// Goal: the choice is read as it is printed, and what is none is refused.
-    ///
-    /// Method: each kind, there and back; four mistakes.
-    ///
-    /// Kills: process 0, which is nobody's; a name that passes for none.
+    /// Goal: a printed choice can be parsed again, and other texts are refused.
+    /// Method: print and parse each kind; four mistakes.
+    /// Kills: process 0, which does not exist; a name treated as `none`.
     #[test]
-    fn the_choice() {
+    fn the_choice_survives_a_round_trip() {
         for text in ["auto", "none", "4242"] {
             assert_eq!(text.parse::<SampleServer>().unwrap().to_string(), text);
         }
@@ -253,13 +251,12 @@ mod tests {
         }
     }
 
-    /// Goal: of a target elsewhere there is no server, and nothing about listeners that are not its.
-    ///
-    /// Method: an address that is nobody's; a listener of this process.
-    ///
-    /// Kills: this machine's accept queues as the target's; a note for every remote target.
+    /// Goal: a remote target has no server figures and no counters of listeners.
+    /// Method: a foreign address; a listener of this process.
+    /// Kills: this machine's accept queues attributed to the target; a note for every remote
+    /// target.
     #[test]
-    fn a_target_elsewhere() {
+    fn a_remote_target_has_no_server_figures() {
         let server_stats = auto("192.0.2.1:80".parse().unwrap()).finish();
         assert!(server_stats.server.is_none() && server_stats.notes.is_empty(), "{server_stats:?}");
         assert_eq!(
@@ -279,19 +276,18 @@ mod tests {
         assert!(server_stats.tcp.listen_overflows.zip(server_stats.tcp.listen_drops).is_some());
     }
 
-    /// Goal: counters are what was added during the run.
-    ///
-    /// Method: two refused connects, each of which the kernel answers with a reset, between the two
-    /// readings; and a reading of our own around these. Others of this namespace may add to all.
-    ///
-    /// Kills: the counters as they stand; the difference to something else than the beginning.
+    /// Goal: the counters are differences over the run.
+    /// Method: two refused connects between the two readings; the kernel sends a reset for each.
+    /// The test compares with its own readings around these, because other processes of the
+    /// namespace may add to the counters.
+    /// Kills: absolute counters; a difference to another moment than the start.
     #[test]
     fn counters_are_differences() {
-        let nobody = TcpListener::bind("127.0.0.4:0").unwrap().local_addr().unwrap();
-        let refused = || assert!(TcpStream::connect(nobody).is_err());
+        let closed = TcpListener::bind("127.0.0.4:0").unwrap().local_addr().unwrap();
+        let refused = || assert!(TcpStream::connect(closed).is_err());
         refused();
         let before = TcpCounters::read();
-        let sampler = auto(nobody);
+        let sampler = auto(closed);
         refused();
         refused();
         let added = sampler.finish().tcp.resets_sent.unwrap();
@@ -299,14 +295,11 @@ mod tests {
         assert!((2..=around).contains(&added), "{added} of {around}");
     }
 
-    /// Goal: without a look at the measured window there are no figures of it, and a process that has
-    /// ended is told only if it was to be looked at.
-    ///
-    /// Method: a child that ends before the window begins, within it, and when there is none.
-    ///
-    /// Kills: a panic about a process that is gone; a figure of a process that is another by now.
+    /// Goal: a process that ends has no figures, and a note only if there was a measured window.
+    /// Method: a child that ends before the window, in it, and without any window.
+    /// Kills: a panic at a missing process; a figure of another process with the same id.
     #[test]
-    fn a_server_that_ends() {
+    fn a_server_that_ends_has_a_note() {
         for (ends_at, has_note) in [(0, true), (1, true), (2, false)] {
             let child = Command::new("sleep").arg("1000").spawn().unwrap();
             let choice = SampleServer::Pid(child.id());

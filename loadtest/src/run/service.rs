@@ -1,21 +1,21 @@
-//! Whether the target still answers, as the main thread sees it: when to give up (`--give-up`).
+//! Detection of a lost target on the main thread (`--give-up`).
 
 use std::time::{Duration, Instant};
 
 use crate::measure::published::Snapshot;
 
-/// Between two looks at what the workers have published.
+/// Time between two checks of the workers' published counters.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
 
-/// Notices that nothing is answered while messages or connects fail.
+/// Detector of a time without replies in which messages or connects fail.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) give_up_after: Duration,
-    /// When to look next.
+    /// Time of the next check.
     pub(crate) look_at: Instant,
     replies: u64,
     failures: u64,
-    /// The look that found the first failure since the last reply.
+    /// Time of the check that found the first failure since the last reply.
     failing_since: Option<Instant>,
 }
 
@@ -25,7 +25,7 @@ impl Service {
         Service { give_up_after, look_at, replies: 0, failures: 0, failing_since: None }
     }
 
-    /// Says whether everything has failed for as long as the run is to wait.
+    /// Returns whether there were failures and no reply for `give_up_after`.
     pub(crate) fn is_lost(&mut self, now: &Snapshot, at: Instant) -> bool {
         self.look_at = at + LOOK_PERIOD;
         let failures = now.errors + now.refused;
@@ -44,13 +44,11 @@ impl Service {
 mod tests {
     use super::*;
 
-    /// Goal: the target is lost when everything has failed for the whole of the patience.
-    ///
-    /// Method: looks at known times: silence without failures, failures among replies, failures that
-    /// end with a reply, and failures that do not.
-    ///
-    /// Kills: giving up because nothing was to be sent; failures added up over replies; a reply that
-    /// does not begin the patience again.
+    /// Goal: the target is lost after failures without a reply for the whole time limit.
+    /// Method: checks at known times: silence without failures, failures among replies, failures
+    /// that end with a reply, and failures that continue.
+    /// Kills: giving up because no message was due; failures summed up across replies; a reply that
+    /// does not restart the time limit.
     #[test]
     fn lost_is_failures_without_replies() {
         let start = Instant::now();

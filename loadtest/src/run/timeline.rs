@@ -1,10 +1,8 @@
-//! The course of a run in intervals, put together on the main thread from what the workers tell.
-//!
-//! **Invariant.** The totals are the sums of the intervals that are not warm-up: what the report
-//! says of the whole run can be computed again from its intervals.
-//!
-//! What an open loop had to send is not asked of the workers. It is computed here from the schedules,
-//! so that a message which a worker forgets is missed in the accounts.
+//! Intervals of a run, merged on the main thread from the parts of the workers. **Invariant.** The
+//! totals are the sums of the intervals without the warm-up, so the report's figures of the whole
+//! run can be recomputed from its intervals. The number of due messages of an open loop does not
+//! come from the workers. It is computed here from the schedules, so that a message that a worker
+//! skips is missing in the counters.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +16,7 @@ use crate::plan::schedule::arrivals::Arrivals;
 use crate::report::model::distribution::{hdr_v2, us};
 use crate::report::model::interval::Interval;
 
-/// The phase of what was to be sent after the run gave up.
+/// The phase after the run gave up.
 const NEVER_REACHED: &str = "given-up";
 
 #[derive(Debug)]
@@ -27,11 +25,11 @@ pub(crate) struct Timeline {
     /// Time zero of the schedules, and of the report.
     origin: Instant,
     measured_from: Instant,
-    /// Where the last measured interval of each worker ends.
+    /// End of the last measured interval of each worker.
     measured_until: Vec<Instant>,
-    /// Of each worker. `None` in a closed loop.
+    /// Schedule of each worker. `None` in a closed loop.
     schedules: Option<Vec<WorkerSchedule>>,
-    /// Intervals that not all workers have told of.
+    /// Intervals without the parts of some workers.
     begun: BTreeMap<(IntervalPhase, u32), Begun>,
     intervals: Vec<Interval>,
     totals: Totals,
@@ -46,15 +44,15 @@ pub(crate) struct Totals {
     pub(crate) counts: Counts,
 }
 
-/// What one worker had to send.
+/// Schedule of one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerSchedule {
     pub(crate) streams: Vec<Arrivals>,
-    /// Its share of `--requests`, of which so many are left.
+    /// The rest of the worker's share of `--requests`.
     pub(crate) requests_max: Option<u64>,
 }
 
-/// The parts of an interval that are there.
+/// Sum of the received parts of an interval.
 #[derive(Debug)]
 struct Begun {
     parts: usize,
@@ -99,7 +97,7 @@ impl Timeline {
         self.measured_from
     }
 
-    /// Says how much of the measured window is complete, if it is more by this part.
+    /// Adds a part. Returns the length of the complete part of the measured window if it grew.
     pub(crate) fn take(&mut self, worker: u32, mut part: IntervalPart) -> Option<Duration> {
         if part.phase == IntervalPhase::Measured {
             self.measured_until[worker as usize] = part.until;
@@ -120,14 +118,14 @@ impl Timeline {
         (key.0 == IntervalPhase::Measured).then(|| begun.until - self.measured_from)
     }
 
-    /// The sums of the intervals that are complete, without the warm-up.
+    /// The sums of the complete intervals, without the warm-up.
     pub(crate) fn so_far(&self) -> &Totals {
         &self.totals
     }
 
-    /// The intervals and their sums. Workers that were cut short may have fewer intervals than others.
-    /// `never_reached` is the end of a window that was given up before: what was to be sent until
-    /// there is in an interval of its own.
+    /// The intervals and their sums. Workers that ended early may have fewer intervals than others.
+    /// `never_reached` is the planned end of a window that was given up: the messages due until
+    /// then are in a separate interval.
     pub(crate) fn finish(mut self, never_reached: Option<Instant>) -> (Vec<Interval>, Totals) {
         for ((phase, _), begun) in std::mem::take(&mut self.begun) {
             self.complete(phase, &begun);
@@ -166,7 +164,7 @@ impl Timeline {
     fn push(&mut self, phase: &str, begun: &Begun) {
         let length = begun.until.saturating_duration_since(begun.from);
         if length.is_zero() && begun.is_empty() {
-            return; // a drain that was not needed, or a window cut at its first moment
+            return; // a drain without open messages, or a window cut at its start
         }
         let t_s = stats::seconds_from(self.measured_from, begun.from);
         let Counts { scheduled, completed, errors, timed_out } = begun.counts;
@@ -193,7 +191,7 @@ impl Timeline {
 }
 
 impl WorkerSchedule {
-    /// How many messages were due in the part.
+    /// Number of messages due in the part.
     fn scheduled(&mut self, origin: Instant, part: &IntervalPart) -> u64 {
         match part.phase {
             IntervalPhase::Drain => 0,
@@ -202,7 +200,7 @@ impl WorkerSchedule {
         }
     }
 
-    /// The same of a piece of the measured window, in which `--requests` are counted.
+    /// Number of messages due in a part of the measured window, limited by `--requests`.
     fn measured(&mut self, origin: Instant, from: Instant, until: Instant) -> u64 {
         let count = self.due(origin, from, until);
         let Some(left) = &mut self.requests_max else { return count };
@@ -274,14 +272,13 @@ mod tests {
         IntervalPart { phase, number, from, until, latency, send_lag, counts, open_connections: 5 }
     }
 
-    /// Goal: parts of one interval become one row, rows are in order, and the totals are the rows
-    /// without the warm-up.
-    ///
-    /// Method: two workers, one of which tells an interval late and another not at all.
+    /// Goal: the parts of an interval become one row, the rows are in order, and the totals are the
+    /// sums of the rows without the warm-up.
+    /// Method: two workers, one of which sends an interval late and another one not at all.
     ///
     /// Kills: a row per worker; losing an incomplete interval; the warm-up in the totals.
     #[test]
-    fn parts_become_rows() {
+    fn parts_of_an_interval_become_one_row() {
         let from = Instant::now() + SECOND;
         let window = Window { from, until: from + 2 * SECOND };
         let mut timeline = Timeline::new(2, window, SECOND, None);
@@ -297,24 +294,23 @@ mod tests {
             .iter()
             .map(|row| (row.t_s, row.phase.as_str(), row.completed, row.open_connections))
             .collect();
-        let wanted =
+        let expected =
             [(-1.0, "warm-up", 200, 10), (0.0, "measured", 40, 10), (1.0, "measured", 10, 5)];
-        assert_eq!(seen, wanted);
+        assert_eq!(seen, expected);
         let p50 = rows[1].p50.unwrap();
         assert!((p50 / 2_000.0 - 1.0).abs() < 0.001, "{p50}");
         assert_eq!((totals.latency.len(), totals.send_lag.len()), (50, 50));
-        let wanted = Counts { scheduled: 231, completed: 50, errors: 3, timed_out: 6 };
-        assert_eq!(totals.counts, wanted);
+        let expected = Counts { scheduled: 231, completed: 50, errors: 3, timed_out: 6 };
+        assert_eq!(totals.counts, expected);
     }
 
-    /// Goal: what was due is computed from the schedule, whatever a worker says, and not beyond
-    /// `--requests`.
-    ///
-    /// Method: two workers at 1 000/s in total; constant, random, and with a bound of 700 each.
-    ///
-    /// Kills: believing the parts' own count; counting the warm-up against the bound; the drain's time.
+    /// Goal: the number of due messages is computed from the schedule, not from the workers'
+    /// counts, and is limited by `--requests`.
+    /// Method: two workers at 1 000/s in total; constant, random, and with a limit of 700 each.
+    /// Kills: using the parts' own count; counting the warm-up against the limit; messages due in
+    /// the drain.
     #[test]
-    fn the_schedule_says_what_was_due() {
+    fn due_messages_come_from_the_schedule() {
         let from = Instant::now() + SECOND;
         let window = Window { from, until: from + 2 * SECOND };
         let curve = Arc::new(RateCurve::new(1_000.0, &[]));

@@ -159,7 +159,7 @@ fn a_target_that_is_gone() {
     let output = loadtest(&[&common[..], &["--give-up", "300ms"]].concat());
     assert_exit(&output, 3);
     let text = stdout(&output);
-    assert!(text.contains("nothing was answered for 0.30 s (--give-up)"), "{text}");
+    assert!(text.contains("no reply for 0.30 s (--give-up)"), "{text}");
     assert!(text.contains("connect refused ECONNREFUSED"), "{text}");
     assert!(text.contains("reconnects 0"), "{text}");
 }

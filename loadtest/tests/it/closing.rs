@@ -62,7 +62,7 @@ fn answers_before_the_request_is_sent() {
     let sent = count(&report, "/load/bytes_sent");
     assert!(sent < 6 * BODY as u64 * 3 / 4, "{sent}");
     let notes = report["notes"].to_string();
-    assert!(notes.contains("6 messages were answered before"), "{notes}");
+    assert!(notes.contains("6 messages got a reply before they were fully sent"), "{notes}");
 
     for (is_early, wanted) in [(true, 6), (false, 0)] {
         let reading = http_target(move |mut stream| {

@@ -89,7 +89,7 @@ fn nobody_has_that_id() {
     let url = target(|_stream| panic!("nothing was to be sent"));
     let output = run(&["--sample-server", "4294967295", &url]);
     assert_exit(&output, 1);
-    let line = "loadtest: --sample-server 4294967295: there is no such process\n";
+    let line = "loadtest: --sample-server 4294967295: no process has this id\n";
     assert_eq!((stdout(&output), stderr(&output)), ("", line));
     let output = run(&["--sample-server", "nginx", &url]);
     assert_exit(&output, 2);

@@ -1,14 +1,15 @@
-//! The course of a run, on the main thread: start everything, walk through the phases, collect.
+//! Coordinator of a run, on the main thread: starts the workers, runs the phases, collects the
+//! results.
 //!
 //! ```text
 //!           all connects ended         T            T            no reply due, or T
 //! ramp ────────────────────▶ warm-up ───▶ measured ───▶ drain ─────────────▶ finish
 //!   │                            │            │                                 ▲
-//!   └── signal, nobody there ────┴── signal, ─┴── every connection lost ── drain┘
+//!   └── signal, unreachable ─────┴── signal, ─┴── every connection lost ── drain┘
 //! ```
 //!
-//! The workers know the window's two instants and keep to them by themselves: nothing here has to be
-//! punctual for a message to be counted right.
+//! The workers know both ends of the window and count by them, so the timing of this thread does
+//! not affect the counts.
 
 pub(crate) mod tally;
 pub(crate) mod usage;
@@ -50,10 +51,10 @@ use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
 use crate::worker::thread;
 
-/// How long the workers may take for their results; they only have to add up.
+/// Limit of the wait for the workers' results, which they only have to sum up.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs the test and reports on it.
+/// Runs the test and returns its report.
 pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let started_at = SystemTime::now();
     let mut limits = Limits::read()?;
@@ -66,7 +67,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     }
     let admission = admit(config, &limits)?;
 
-    // A worker has a handful of events to tell, then one per interval; the signals have two.
+    // A worker sends a few events, then one per interval; the signal thread sends two.
     let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
     let signal_events = events.clone();
     signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
@@ -78,7 +79,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     let address = match (&own_server, given) {
         (Some(server), _) => server.addr().clone(),
         (None, Some(address)) => address,
-        (None, None) => unreachable!("without a URL there is an own server"),
+        (None, None) => unreachable!("without a URL the built-in server runs"),
     };
     let url = config.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
 
@@ -91,7 +92,7 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
 
     let mut notes = server_stats.notes;
     if let Some(status) = own_server.as_mut().and_then(OwnServer::ended) {
-        notes.push(format!("our own server ended before the test did ({status})"));
+        notes.push(format!("the built-in server ended before the test ({status})"));
     }
     let measured = Measurements {
         started_at,
@@ -115,19 +116,20 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
     Ok(summary::build(config, measured))
 }
 
-/// The addresses to connect from: those that were given, or enough of the loopback network.
+/// The source addresses: those of `--source`, or enough of the loopback network.
 fn sources(
     config: &RunConfig,
     given: Option<&Address>,
     limits: &Limits,
 ) -> Result<Vec<SourceRange>, Error> {
     let target = match given.map(Address::ip) {
-        None => Ipv4Addr::LOCALHOST.into(), // our own server
+        None => Ipv4Addr::LOCALHOST.into(), // the built-in server
         Some(Some(ip)) => ip,
         Some(None) => return Ok(Vec::new()), // a Unix socket; `cli::config` has refused sources
     };
     if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
-        let line = format!("--source {other} and the target {target} are not of one family");
+        let line =
+            format!("--source {other} and the target {target} have different address families");
         return Err(Error::new(Exit::Usage, line));
     }
     if !config.sources.is_empty() {
@@ -143,7 +145,7 @@ fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
     (!cpus.is_empty()).then(|| cpus[worker as usize % cpus.len()])
 }
 
-/// Clears talking and idle connections together. If not all fit, it is the talking that are fewer.
+/// Admits active and idle connections together. With `--fit`, only the active ones are reduced.
 fn admit(config: &RunConfig, limits: &Limits) -> Result<Admission, Error> {
     let all = config.connections.saturating_add(config.idle);
     let admission = preflight::check(limits, all, config.threads, config.fit)?;
@@ -154,7 +156,7 @@ fn admit(config: &RunConfig, limits: &Limits) -> Result<Admission, Error> {
         _ => Err(Error::new(
             Exit::Preflight,
             format!(
-                "{} connections fit, not {} idle ones and one for each of {} threads",
+                "{} connections fit, fewer than {} idle ones and one for each of {} threads",
                 grouped(admission.connections.into()),
                 grouped(config.idle.into()),
                 config.threads
@@ -179,11 +181,11 @@ struct Coordinator {
     progress: Progress,
     tally: WorkerTally,
     usage: Usage,
-    /// What ends the measured window early; empty outside of it.
+    /// Gates that end the measured window early; empty outside of it.
     watch: Watch,
-    /// Looked at while there is load.
+    /// Detector of a lost target, present during the load.
     service: Option<Service>,
-    /// How the load has ended, or is to end.
+    /// Reason of the load's end.
     ending: Ending,
 }
 
@@ -211,7 +213,7 @@ impl Coordinator {
         }
     }
 
-    /// Starts the worker threads and waits until every loop is up.
+    /// Starts the worker threads and waits until every event loop runs.
     fn start_workers(
         &mut self,
         config: &RunConfig,
@@ -257,8 +259,8 @@ impl Coordinator {
                 published: Arc::clone(&self.published[worker as usize]),
                 events: events.clone(),
             };
-            // Threads are not joined: each one's last word is an event, and what it does after
-            // handing in its result (closing sockets) the end of the process does as well.
+            // Threads are not joined: each one sends an event at its end. After its result it only
+            // closes sockets, which the end of the process does as well.
             drop(thread::start(plan, links).map_err(|error| {
                 Error::could_not_run(format!("cannot start a worker thread: {error}"))
             })?);
@@ -269,12 +271,12 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Walks through the phases and says how long each took.
+    /// Runs the phases and returns their lengths.
     fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<PhaseLengths, Error> {
         let mut lengths = PhaseLengths::default();
         let begun = Instant::now();
         self.control.issue(WorkerCommand::Open);
-        let ramp = View::Ramp { wanted: self.connections };
+        let ramp = View::Ramp { requested: self.connections };
         let ramped = |tally: &WorkerTally, threads| {
             tally.signal.is_some() || tally.ramped as usize == threads
         };
@@ -318,20 +320,20 @@ impl Coordinator {
             lengths.measured = window.len();
             lengths.scheduled = window.len();
             if self.ending == Ending::GaveUp && config.open_loop.is_some() {
-                // In the warm-up too: the whole of the window is in the books.
+                // The whole window counts, even if the run gave up in the warm-up.
                 lengths.measured_from = Some(planned.from);
                 lengths.scheduled = planned.len();
                 lengths.never_reached = Some(planned.until);
             }
             let open = Snapshot::take(self.published.iter().map(Arc::as_ref)).alive;
-            // A run that has sent its `--requests` needs none.
+            // A run that has sent its `--requests` needs no open connection.
             lengths.ended_without_connections = open == 0 && self.tally.spent < self.threads;
         }
 
         let drained_from = Instant::now();
         self.control.issue(WorkerCommand::Drain(self.ending));
         let drain = View::Drain { from: drained_from, of: config.drain };
-        // Who was patient until now need not be. A signal that began the drain does not end it.
+        // A signal during the drain ends it; a signal that started the drain does not.
         let was_asked = self.tally.signal.is_some();
         let drained = |tally: &WorkerTally, threads| {
             tally.drained as usize == threads || (tally.signal.is_some() && !was_asked)
@@ -341,13 +343,13 @@ impl Coordinator {
         Ok(lengths)
     }
 
-    /// Notes that the run ends because no connection is left, if that is so.
+    /// Records that the run gave up, if no connection is left.
     fn give_up_if_lost(&mut self, config: &RunConfig, since_driven: Duration) {
         let tally = &mut self.tally;
         let ended_otherwise = tally.signal.is_some() || tally.aborted.is_some();
         let is_lost = tally.lost > 0
             && (tally.lost + tally.spent) >= self.threads
-            // Connections that were closed after their messages were all there was to a closed loop.
+            // A closed loop is complete when its connections were closed after their messages.
             && (tally.lost_by_failure || config.open_loop.is_some());
         if tally.gave_up.is_none() && is_lost && !ended_otherwise {
             tally.gave_up = Some(GaveUp {
@@ -384,12 +386,12 @@ impl Coordinator {
         match self.wait(None, Some(deadline), done)? {
             Waited::Met => Ok(mem::take(&mut self.tally.results)),
             Waited::Deadline => {
-                Err(Error::could_not_run("internal error: a worker does not hand in its result"))
+                Err(Error::could_not_run("internal error: a worker did not send its result"))
             }
         }
     }
 
-    /// Takes events and draws until `met` says so or `deadline` has come.
+    /// Handles events and draws the progress until `met` returns true or `deadline` passes.
     fn wait(
         &mut self,
         view: Option<View>,
@@ -422,7 +424,7 @@ impl Coordinator {
             match event {
                 Ok(event) => {
                     self.tally.take(event)?;
-                    self.judge();
+                    self.check_watch();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -432,18 +434,18 @@ impl Coordinator {
         }
     }
 
-    /// Looks whether the run is to end early, when there is something new to look at.
-    fn judge(&mut self) {
+    /// Checks the gates of `--abort-on`, if a further interval is complete.
+    fn check_watch(&mut self) {
         let Some(elapsed) = self.tally.measured.take() else { return };
         let timeline = self.tally.timeline.as_ref().expect("it has measured something");
         let Totals { latency, counts, send_lag: _ } = timeline.so_far();
         let served = Snapshot::take(self.published.iter().map(Arc::as_ref)).served;
         let connections = self.connections;
         let so_far = SoFar { elapsed, counts, latency, served, connections };
-        self.tally.aborted = self.tally.aborted.take().or_else(|| self.watch.judge(&so_far));
+        self.tally.aborted = self.tally.aborted.take().or_else(|| self.watch.check(&so_far));
     }
 
-    /// Looks whether the target has been lost for so long that the run gives up.
+    /// Checks whether the target has been lost for `--give-up`.
     fn look_for_service(&mut self, now: Instant) {
         let Some(service) = &mut self.service else { return };
         let snapshot = Snapshot::take(self.published.iter().map(Arc::as_ref));
@@ -452,7 +454,7 @@ impl Coordinator {
             let give_up_after = crate::base::figures::seconds(service.give_up_after.as_secs_f64());
             self.tally.gave_up = Some(GaveUp {
                 at_s: stats::seconds_from(from, now),
-                reason: format!("nothing was answered for {give_up_after} (--give-up)"),
+                reason: format!("no reply for {give_up_after} (--give-up)"),
             });
         }
     }

@@ -1,4 +1,4 @@
-//! What the workers have said so far.
+//! State of the workers, from their events.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ pub(super) struct WorkerTally {
     pub(super) ready: Vec<Ready>,
     pub(super) ramped: u32,
     pub(super) lost: u32,
-    /// A worker has lost connections, and not just closed them after their messages.
+    /// A worker has lost connections by failures, and has not only closed them after their
+    /// messages.
     pub(super) lost_by_failure: bool,
     pub(super) spent: u32,
     pub(super) drained: u32,
-    /// There is one as soon as messages may be sent.
+    /// Present from the start of the load.
     pub(super) timeline: Option<Timeline>,
     pub(super) results: Vec<WorkerResult>,
     pub(super) signal: Option<i32>,
-    /// How much of the measured window is complete since it was looked at.
+    /// Length of the complete part of the measured window, if it has grown since the last check.
     pub(super) measured: Option<Duration>,
     pub(super) aborted: Option<Aborted>,
     pub(super) gave_up: Option<GaveUp>,
@@ -45,7 +46,7 @@ impl WorkerTally {
             Event::Drained => self.drained += 1,
             Event::Done(result) => self.results.push(*result),
             Event::Gone { worker } => {
-                // Sent after the result if there is one, so by now it is here.
+                // This event follows the result, so the result has arrived if there is one.
                 if self.results.iter().all(|result| result.worker != worker) {
                     let line = format!("internal error: worker {worker} ended without a result");
                     return Err(Error::could_not_run(line));

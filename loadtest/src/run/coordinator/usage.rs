@@ -1,4 +1,4 @@
-//! Our own processor time at both ends of the measured window.
+//! Processor time of the workers at both ends of the measured window.
 
 use crate::host::procfs::{self, CpuTime};
 use crate::worker::control::Ready;

@@ -10,7 +10,8 @@ use crate::run::config::RunConfig;
 use crate::run::summary::total::Total;
 use crate::worker::result::WorkerResult;
 
-/// A lost SYN is sent again after one second, and no answer to the first one comes any more.
+/// Connects of at least this length have waited for a retransmitted SYN: the kernel sends it after
+/// one second.
 const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 
 pub(super) fn connections(
@@ -22,7 +23,7 @@ pub(super) fn connections(
     Connections {
         asked: config.connections,
         attempted: sum(|result| result.connects_started),
-        opened: u32::try_from(total.replies.len()).expect("at most as many as were asked for"),
+        opened: u32::try_from(total.replies.len()).expect("at most as many as requested"),
         failed: sum(|result| result.connects_failed),
         served: sum(|result| result.served),
         lost: sum(|result| result.lost),
@@ -49,7 +50,7 @@ pub(super) fn connections(
     }
 }
 
-/// How many connects took so long that their SYN must have been lost and sent again.
+/// Number of connects that waited for a retransmitted SYN.
 fn slow_connects(connect: &Histogram<u64>) -> u64 {
     let threshold_ns = SYN_RETRANSMIT.as_nanos() as u64;
     match connect.max() {

@@ -36,7 +36,8 @@ pub(super) fn generator(measured: &Measurements, total: &Total) -> Generator {
     }
 }
 
-/// Of all workers, each once. Nearly always there is one; memory may run out between two workers.
+/// The drivers of all workers, each one once. They differ only if, for example, memory ran out
+/// between two workers.
 pub(super) fn drivers(measured: &Measurements) -> Vec<DriverUsed> {
     let mut drivers: Vec<DriverUsed> =
         measured.ready.iter().map(|ready| ready.driver.clone()).collect();
@@ -45,7 +46,7 @@ pub(super) fn drivers(measured: &Measurements) -> Vec<DriverUsed> {
     drivers
 }
 
-/// What each worker used, and how much of it for nothing, in nanoseconds; in the order of `ready`.
+/// Processor time and busy-waiting of each worker in nanoseconds, in the order of `ready`.
 fn times(measured: &Measurements) -> Vec<(CpuTime, u64)> {
     let spin_ns = |number: u32| {
         let mut results = measured.results.iter();

@@ -1,14 +1,13 @@
-//! Whether the generator kept up. Only then are the figures those of the target.
-//!
-//! Two signs tell, and neither suffices:
-//!
-//! * **Lag.** The send lag is how late messages left for which there was a place; the loop lag how
-//!   late the loop came to a timer, which is what replies may have waited too (`worker::heartbeat`).
-//! * **Processor time.** In a closed loop a generator without any left would have sent more, had it
-//!   been faster. In an open loop that is not so: the fewer messages come at a time the more each
-//!   costs (a wake-up, a timer, a system call), so a worker can be busy to the brim at half of the
-//!   rate that it is able to send, and punctual. Only if messages waited for places besides, nobody
-//!   knows whose fault that was, and a busy generator is not trusted.
+//! Verdict on the generator. The figures describe the target only if the generator kept up. Two
+//! signs are needed, because neither is sufficient:
+//! * **Lag.** The send lag is the delay of messages that were due while a connection was free. The
+//!   loop lag is the delay of a timer in the event loop, which replies may have waited as well
+//!   (`worker::heartbeat`).
+//! * **Processor time.** In a closed loop, a faster generator would have sent more if no processor
+//!   time was left. An open loop differs: the fewer messages are due at a time, the more each one
+//!   costs (a wake-up, a timer, a system call). So a worker can be fully busy at half of its
+//!   maximum rate and still be punctual. Only if messages also waited for free connections, the
+//!   cause is ambiguous, and a busy generator counts as saturated.
 
 use std::time::Duration;
 
@@ -19,30 +18,30 @@ use crate::host::procfs::CpuTime;
 use crate::report::model::verdicts::GeneratorVerdict;
 use crate::run::summary::total::Total;
 
-/// A worker that ran or waited for a processor longer than this has no time left to be punctual.
+/// Limits of the share of time in which a worker ran or waited for a processor.
 const BUSY_MARGINAL_PERCENT: f64 = 75.0;
 const BUSY_SATURATED_PERCENT: f64 = 90.0;
 
-/// The 99th percentile of the lag.
+/// Limits of the 99th percentile of the lag.
 const LAG_MARGINAL: Duration = Duration::from_micros(200);
 const LAG_SATURATED: Duration = Duration::from_millis(2);
 
-/// How long a worker was at work or waited to be. It did not work while it spun.
+/// The time in which a worker was working or waiting for a processor, without its busy-waiting.
 pub(crate) fn busy_ns(time: CpuTime, spin_ns: u64) -> u64 {
-    // Spun is by the clock, and a worker that was put off in between did not run.
+    // `spin_ns` is wall time, which includes any time without the processor in between.
     (time.ran_ns + time.waited_ns).saturating_sub(spin_ns)
 }
 
-/// What is known of a generator. Times are 99th percentiles; none is zero.
+/// The signs of a generator. Times are 99th percentiles; zero if not measured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HealthInputs {
-    /// Of one processor, the busiest worker: at work, or waiting to run; spinning is neither. Its connections are the ones
-    /// that are measured late.
+    /// In percent of one processor, the busiest worker: working or waiting to run, without
+    /// busy-waiting. Its connections are the ones that are measured late.
     pub(crate) busy_percent: Option<f64>,
     pub(crate) is_open_loop: bool,
     pub(crate) send_lag: Duration,
     pub(crate) loop_lag: Duration,
-    /// In a closed loop the same as `service`.
+    /// Response time; in a closed loop the same as `service`.
     pub(crate) response: Duration,
     pub(crate) service: Duration,
 }
@@ -62,7 +61,7 @@ impl HealthInputs {
         }
     }
 
-    /// The verdict, and why it is no better.
+    /// The verdict and its reason.
     pub(crate) fn verdict(self) -> (GeneratorVerdict, Option<String>) {
         let busy = self.busy_percent.unwrap_or(0.0);
         let is_full = busy >= BUSY_SATURATED_PERCENT;
@@ -72,7 +71,10 @@ impl HealthInputs {
         } else if is_full && !self.is_open_loop {
             (GeneratorVerdict::Saturated, busy_line)
         } else if is_full && self.response >= self.service * 2 {
-            (GeneratorVerdict::Saturated, format!("{busy_line}, and messages waited for places"))
+            (
+                GeneratorVerdict::Saturated,
+                format!("{busy_line}, and messages waited for free connections"),
+            )
         } else if self.is_late(LAG_MARGINAL, 10) {
             (GeneratorVerdict::Marginal, self.lag_line())
         } else if is_full {
@@ -91,8 +93,8 @@ impl HealthInputs {
         self.send_lag.max(self.loop_lag)
     }
 
-    /// Lag counts when it is a part of the times measured that a reader of these would care about: a
-    /// tenth is a smudge, half of them is another measurement.
+    /// Whether the lag is significant: at least `least`, and at least 1/`share` of the measured
+    /// times.
     fn is_late(self, least: Duration, share: u32) -> bool {
         self.lag() >= least && self.lag() >= self.response / share
     }
@@ -101,7 +103,7 @@ impl HealthInputs {
         let us = |time: Duration| time_us(time.as_secs_f64() * 1e6);
         let kind = if self.is_open_loop { "response" } else { "service" };
         let (lag, measured) = (us(self.lag()), us(self.response));
-        format!("1 % of the time it was {lag} late or more; the {kind} time's p99 is {measured}")
+        format!("its lag was {lag} or more in 1 % of cases; the {kind} time's p99 is {measured}")
     }
 }
 
@@ -129,15 +131,13 @@ mod tests {
         HealthInputs { busy_percent, is_open_loop: true, send_lag, loop_lag, response, service }
     }
 
-    /// Goal: in a closed loop the busiest worker decides, unless its loop was late.
-    ///
+    /// Goal: in a closed loop the verdict follows the busiest worker and its loop lag.
     /// Method: rows of busy share, loop lag and service time; and the signs of a total.
-    ///
-    /// Kills: averaging over workers; calling no reading healthy; a busy loop that passes; lag that
-    /// only counts in an open loop.
+    /// Kills: averaging over workers; a healthy verdict without a reading; a busy loop that passes;
+    /// lag that counts only in an open loop.
     #[test]
-    fn a_closed_loop() {
-        for (inputs, wanted) in [
+    fn a_closed_loop_is_limited_by_its_busiest_worker() {
+        for (inputs, expected) in [
             (closed(None, 0, 100), GeneratorVerdict::Unknown),
             (closed(Some(20.0), 10, 100), GeneratorVerdict::Healthy),
             (closed(Some(80.0), 10, 100), GeneratorVerdict::Marginal),
@@ -146,7 +146,7 @@ mod tests {
             (closed(Some(20.0), 2_000, 4_000), GeneratorVerdict::Saturated),
             (closed(Some(20.0), 2_000, 20_001), GeneratorVerdict::Healthy),
         ] {
-            assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
+            assert_eq!(inputs.verdict().0, expected, "{inputs:?}");
         }
         let mut total = Total::of(&[], Totals::new(), false);
         assert_eq!(HealthInputs::of(&total, std::iter::empty()).busy_percent, None);
@@ -158,15 +158,14 @@ mod tests {
         assert!(inputs.service > inputs.loop_lag && inputs.loop_lag > Duration::ZERO, "{inputs:?}");
     }
 
-    /// Goal: an open loop is judged by what its readers see: whether messages left on time.
-    ///
-    /// Method: rows of busy share, send lag, response and service time; each is next to a limit.
-    ///
-    /// Kills: a busy but punctual loop called saturated; lag that counts where response times are far
-    /// longer, or does not where they are not; trust in a busy loop whose messages wait for places.
+    /// Goal: in an open loop the verdict follows the send lag.
+    /// Method: rows of busy share, send lag, response and service time, each next to a limit.
+    /// Kills: a saturated verdict for a busy but punctual loop; lag that counts although response
+    /// times are far longer, or does not count although they are short; a healthy verdict for a
+    /// busy loop whose messages wait for connections.
     #[test]
-    fn an_open_loop() {
-        for (inputs, wanted) in [
+    fn an_open_loop_is_limited_by_its_send_lag() {
+        for (inputs, expected) in [
             (open(Some(40.0), [199, 200, 200]), GeneratorVerdict::Healthy),
             (open(Some(40.0), [200, 2_000, 1_800]), GeneratorVerdict::Marginal),
             (open(Some(40.0), [200, 2_001, 1_800]), GeneratorVerdict::Healthy),
@@ -179,39 +178,35 @@ mod tests {
             (open(Some(99.0), [10, 199, 100]), GeneratorVerdict::Marginal),
             (open(Some(99.0), [10, 200, 100]), GeneratorVerdict::Saturated),
         ] {
-            assert_eq!(inputs.verdict().0, wanted, "{inputs:?}");
+            assert_eq!(inputs.verdict().0, expected, "{inputs:?}");
         }
     }
 
-    /// Goal: spinning is no work, waiting to run is.
-    ///
-    /// Method: a worker that ran and waited; one that spun for longer than it is said to have run.
-    ///
-    /// Kills: a worker that is busy because it stays awake; an underflow.
+    /// Goal: the busy time includes waiting for a processor and excludes busy-waiting.
+    /// Method: a worker that ran and waited; one whose busy-waiting exceeds its run time.
+    /// Kills: a worker that counts as busy while it busy-waits; an underflow.
     #[test]
-    fn at_work() {
+    fn busy_time_excludes_busy_waiting() {
         let time = CpuTime { ran_ns: 70, waited_ns: 20 };
         assert_eq!(busy_ns(time, 40), 50);
         assert_eq!(busy_ns(time, 91), 0);
     }
 
-    /// Goal: a verdict that is not the best one says why.
-    ///
-    /// Method: each way to it.
-    ///
-    /// Kills: a reason without its figures; a reason for health.
+    /// Goal: every verdict except healthy has a reason with its figures.
+    /// Method: each branch of the verdict.
+    /// Kills: a reason without its figures; a reason for a healthy verdict.
     #[test]
     fn reasons_have_figures() {
-        for (inputs, wanted) in [
-            (open(Some(10.0), [3_000, 5_000, 5_000]), "3.00 ms late or more"),
+        for (inputs, expected) in [
+            (open(Some(10.0), [3_000, 5_000, 5_000]), "its lag was 3.00 ms or more"),
             (closed(Some(10.0), 3_000, 5_000), "the service time's p99 is 5.00 ms"),
             (open(Some(97.0), [1, 5_000, 5_000]), "97 %"),
-            (open(Some(97.0), [1, 5_000, 1_000]), "waited for places"),
+            (open(Some(97.0), [1, 5_000, 1_000]), "waited for free connections"),
             (closed(Some(97.0), 1, 5_000), "97 %"),
             (closed(None, 1, 5_000), "could not be read"),
         ] {
             let reason = inputs.verdict().1.unwrap();
-            assert!(reason.contains(wanted), "{reason}");
+            assert!(reason.contains(expected), "{reason}");
         }
         assert_eq!(
             open(Some(10.0), [1, 5_000, 5_000]).verdict(),

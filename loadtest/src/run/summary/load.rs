@@ -26,7 +26,7 @@ pub(super) fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -
     let mut by_class: BTreeMap<String, u64> =
         Class::ALL.iter().map(|class| (class.name().into(), 0)).collect();
     for row in total.failures.rows() {
-        // A reply that we stopped waiting for has a column of its own, `timed_out`.
+        // Reply timeouts are counted in `timed_out`.
         if row.failure != Failure::REPLY_TIMEOUT {
             *by_class.entry(row.failure.class.name().into()).or_default() += row.measured;
         }

@@ -12,26 +12,26 @@ use crate::run::timeline::Timeline;
 use crate::worker::control::Ready;
 use crate::worker::result::WorkerResult;
 
-/// Everything that a run measured.
+/// All measurements of a run.
 #[derive(Debug)]
 pub(crate) struct Measurements {
     pub(crate) started_at: SystemTime,
     pub(crate) url: String,
     pub(crate) address: Address,
     pub(crate) admission: Admission,
-    /// Ranges of addresses to connect from; empty if the kernel chose.
+    /// Ranges of source addresses; empty if the kernel chose.
     pub(crate) sources: Vec<String>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) lengths: PhaseLengths,
     pub(crate) results: Vec<WorkerResult>,
-    /// `None` if no message was ever to be sent.
+    /// `None` if the load never started.
     pub(crate) timeline: Option<Timeline>,
-    /// Of this process, at the end of the measured window.
+    /// Resident memory of this process, at the end of the measured window.
     pub(crate) rss_bytes: Option<u64>,
-    /// Of each worker, in the measured window.
+    /// Processor time of each worker in the measured window.
     pub(crate) worker_times: Vec<Option<CpuTime>>,
     pub(crate) server: Option<ServerSample>,
-    /// Of the network namespace, during the whole run.
+    /// Counters of the network namespace, over the whole run.
     pub(crate) tcp: TcpCounters,
     pub(crate) signal: Option<i32>,
     pub(crate) aborted: Option<Aborted>,
@@ -39,18 +39,18 @@ pub(crate) struct Measurements {
     pub(crate) notes: Vec<String>,
 }
 
-/// How long each phase really took.
+/// Actual lengths of the phases.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PhaseLengths {
-    /// `None` if nothing was ever measured.
+    /// Start of the measured window; `None` if there was none.
     pub(crate) measured_from: Option<Instant>,
     pub(crate) ramp: Duration,
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
     pub(crate) drain: Duration,
-    /// For how long there was load, or was to be: longer than `measured` if an open loop gave up.
+    /// Length of the scheduled load: longer than `measured` if an open loop gave up.
     pub(crate) scheduled: Duration,
-    /// The end of the window of an open loop that gave up before.
+    /// Planned end of the window of an open loop that gave up before it.
     pub(crate) never_reached: Option<Instant>,
     /// No connection was open when the load ended.
     pub(crate) ended_without_connections: bool,

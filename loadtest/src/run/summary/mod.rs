@@ -1,4 +1,4 @@
-//! From what a run measured to the report: every figure is computed here, once.
+//! Builds the report from the measurements of a run. Every figure is computed here, once.
 
 pub(crate) mod connections;
 pub(crate) mod environment;

@@ -21,7 +21,7 @@ pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
     }
     if let Some(slow @ 1..) = connections.slow_connects {
         let why = match measured.address {
-            Address::Tcp(_) => "SYNs were lost and sent again (accept queue too short?)",
+            Address::Tcp(_) => "SYNs were lost and retransmitted (accept queue too short?)",
             Address::Unix(_) => "the backlog was full",
         };
         notes.push(format!(
@@ -32,8 +32,8 @@ pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
     }
     if let Some(overflows @ 1..) = measured.tcp.listen_overflows {
         notes.push(format!(
-            "an accept queue was full {} times (of any listener in this network namespace): the \
-             connects that came then had to be sent again, or failed",
+            "an accept queue was full {} times (of any listener in this network namespace): these \
+             connects were retransmitted or failed",
             figures::grouped(overflows)
         ));
     }
@@ -44,8 +44,8 @@ pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
     }
     if let early @ 1.. = report.load.answered_early {
         notes.push(format!(
-            "{} messages were answered before they had been sent whole: what the kernel has not \
-             taken is not in the bytes sent",
+            "{} messages got a reply before they were fully sent: the bytes sent do not include \
+             their unsent parts",
             figures::grouped(early)
         ));
     }
@@ -56,7 +56,7 @@ pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
     }
     if connections.served > 0 && report.load.completed == 0 && !report.interrupted {
         notes.push(
-            "no message of the measured window was answered in time: try a longer --duration or \
+            "no message of the measured window got a reply in time: try a longer --duration or \
              --drain"
                 .to_owned(),
         );
@@ -64,12 +64,13 @@ pub(super) fn notes(report: &Report, measured: &Measurements) -> Vec<String> {
     notes
 }
 
-/// The kernel takes less than was asked for without a word.
+/// Notes about buffer sizes, which the kernel reduces silently.
 fn buffer_notes(config: &Config) -> Vec<String> {
-    let note = |(option, asked, sysctl): (&str, Option<u32>, &str)| {
-        let (asked, most) = (u64::from(asked?), procfs::sysctl(sysctl)?);
-        (asked > most)
-            .then(|| format!("{option} {asked} is more than the kernel allows: {sysctl} is {most}"))
+    let note = |(option, requested, sysctl): (&str, Option<u32>, &str)| {
+        let (requested, most) = (u64::from(requested?), procfs::sysctl(sysctl)?);
+        (requested > most).then(|| {
+            format!("{option} {requested} is more than the kernel allows: {sysctl} is {most}")
+        })
     };
     let buffers = [
         ("--rcvbuf", config.rcvbuf_bytes, "net.core.rmem_max"),

@@ -1,4 +1,4 @@
-//! From the samples of the server and of the kernel to their parts of the report.
+//! Builds the server and the network section of the report from the samples.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::host::procfs::counters::TcpCounters;
 use crate::report::model::server::{Network, Server};
 use crate::run::server_stats::ServerSample;
 
-/// The server's part of the report.
+/// The server section of the report.
 pub(super) fn server(
     sample: &ServerSample,
     tcp: TcpCounters,
@@ -33,7 +33,7 @@ pub(super) fn server(
     }
 }
 
-/// The network's part of the report.
+/// The network section of the report.
 pub(super) fn network(tcp: TcpCounters) -> Network {
     Network {
         listen_overflows: tcp.listen_overflows,

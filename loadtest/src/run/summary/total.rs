@@ -1,4 +1,4 @@
-//! All workers together, and whether their books balance.
+//! Sums of all workers' results, and the check that the counters are consistent.
 
 use hdrhistogram::Histogram;
 
@@ -15,7 +15,7 @@ use crate::worker::unhandled::Reports;
 pub(crate) struct Total {
     pub(crate) counters: MessageCounters,
     pub(crate) traffic: Traffic,
-    /// What the intervals say, to be compared with the accounts.
+    /// Sums of the intervals, to be compared with the counters.
     pub(crate) counts: Counts,
     pub(crate) failures: FailureTable,
     /// `None` in a closed loop.
@@ -75,7 +75,8 @@ impl Total {
         total
     }
 
-    /// What must hold whatever the target does. A line here is a bug of ours.
+    /// Checks the invariants that hold for any behaviour of the target. Each line is a bug of
+    /// loadtest.
     pub(crate) fn check(&self) -> Vec<String> {
         let mut errors = Vec::new();
         let replies = self.replies.iter().sum();
@@ -89,9 +90,9 @@ impl Total {
             errors.push(format!("the intervals add up to {:?}, not to {counters:?}", self.counts));
         }
         let rows: u64 = self.failures.rows().iter().map(|row| row.measured).sum();
-        let fates = self.counters.errors + self.counters.timed_out;
-        if rows != fates {
-            errors.push(format!("{rows} failures listed, {fates} counted"));
+        let counted = self.counters.errors + self.counters.timed_out;
+        if rows != counted {
+            errors.push(format!("{rows} failures listed, {counted} counted"));
         }
         let opened = self.replies.len() as u64 + self.reconnects + u64::from(self.idle.opened);
         let timed = self.connect.len();
@@ -127,14 +128,12 @@ mod tests {
         warmup_completed: 99,
     };
 
-    /// Goal: a message that vanishes or is counted twice is noticed, whichever its fate.
-    ///
-    /// Method: balanced accounts pass; with each figure off by one they do not, even when the number
-    /// of replies and of samples goes along.
-    ///
-    /// Kills: a sum that leaves out a fate; one that includes the warm-up.
+    /// Goal: a message that is lost or counted twice is detected, with any outcome.
+    /// Method: consistent counters pass. With any figure off by one they fail, even when the
+    /// numbers of replies and samples are adjusted.
+    /// Kills: a sum without one of the outcomes; one that includes the warm-up.
     #[test]
-    fn every_message_has_one_fate() {
+    fn every_message_has_one_outcome() {
         let check = |counters: MessageCounters| {
             let (services, responses) =
                 (counters.censored_services(), counters.censored_responses());
@@ -166,11 +165,11 @@ mod tests {
 
     /// Goal: the parts of a total are checked against each other.
     ///
-    /// Method: a total that is right; then each part alone is made wrong.
+    /// Method: a consistent total; then a change of each single part.
     ///
     /// Kills: a check that is not called, or compares a figure with itself.
     #[test]
-    fn the_parts_agree() {
+    fn inconsistent_parts_are_detected() {
         let good = || {
             let mut totals = Totals::new();
             totals.latency.record_n(1_000, 17).unwrap();
@@ -205,6 +204,6 @@ mod tests {
         assert_eq!(errors(|total| count(total, Failure::REPLY_TIMEOUT, true)), 1);
         let mut unmeasured = good();
         count(&mut unmeasured, Failure::of(Stage::Recv, Class::Short), false);
-        assert_eq!(unmeasured.check().len(), 0, "failures outside the window are in no account");
+        assert_eq!(unmeasured.check().len(), 0, "failures outside the window are not counted");
     }
 }
