@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::linger::{Linger, LingerEnd, LingerExpiry};
 use super::stream::{Socket, SocketPhase};
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
@@ -33,17 +34,10 @@ use crate::sys::errno;
 use crate::sys::socket;
 use crate::task::coop;
 
-/// What a socket remembers while it sends its last bytes.
+/// What a socket remembers while it closes.
 pub(super) struct Closing {
-    linger_timer: Option<TimerKey>,
+    linger: Linger,
     waiter: Option<Rc<CloseWait>>,
-    /// Whether the loop waits for this socket before it ends.
-    is_counted: bool,
-    /// Whether the result of the sending has not been reported.
-    is_lingering: bool,
-    has_expired: bool,
-    /// What the peer had not taken when the timer was set.
-    untaken_bytes: usize,
 }
 
 /// The waiter of a `close()`.
@@ -112,14 +106,12 @@ impl Socket {
         if close == Close::Reset {
             self.reset();
         }
-        let mut closing = Box::new(Closing::new(waiter));
+        let mut closing = Box::new(Closing { linger: Linger::default(), waiter });
         // On a closed loop nothing will be sent any more, and no timer would ever fire.
         let is_lingering =
             close == Close::SendQueued && self.is_sending() && self.reactor.is_accepting();
         if is_lingering {
-            closing.linger_timer = Some(self.set_linger_timer());
-            closing.untaken_bytes = self.untaken_bytes();
-            (closing.is_counted, closing.is_lingering) = (true, true);
+            closing.linger.begin(self.set_linger_timer(), self.untaken_bytes());
             self.reactor.count_closing(1);
         } else if let Some(waiter) = &closing.waiter {
             *waiter.error.borrow_mut() = self.send_error();
@@ -139,18 +131,24 @@ impl Socket {
     /// The linger timer is due. Resets the connection if the peer has taken nothing since it was
     /// set, or if the loop does not wait any longer.
     pub(super) fn linger_expired(self: &Rc<Self>) {
-        let untaken_bytes = self.untaken_bytes();
-        if let Some(closing) = self.closing.borrow_mut().as_mut() {
-            if untaken_bytes < closing.untaken_bytes && self.reactor.is_accepting() {
-                closing.untaken_bytes = untaken_bytes;
-                closing.linger_timer = Some(self.set_linger_timer());
-                return;
+        let (untaken_bytes, may_go_on) = (self.untaken_bytes(), self.reactor.is_accepting());
+        let expiry = match self.closing.borrow_mut().as_mut() {
+            Some(closing) => closing.linger.expired(untaken_bytes, may_go_on),
+            None => unreachable!("the timer is removed when the socket ends"),
+        };
+        match expiry {
+            LingerExpiry::GoOn => {
+                let timer = self.set_linger_timer();
+                if let Some(closing) = self.closing.borrow_mut().as_mut() {
+                    closing.linger.begin(timer, untaken_bytes);
+                }
             }
-            closing.has_expired = true;
-            closing.stop_counting(&self.reactor);
+            LingerExpiry::Reset => {
+                self.reactor.count_closing(-1);
+                self.reset();
+                self.finish_closing_if_due();
+            }
         }
-        self.reset();
-        self.finish_closing_if_due();
     }
 
     fn set_linger_timer(self: &Rc<Self>) -> TimerKey {
@@ -169,7 +167,9 @@ impl Socket {
         let Some(mut closing) = self.closing.get_mut().take() else {
             return;
         };
-        closing.stop_counting(&self.reactor);
+        if let LingerEnd::Sent(timer) = closing.linger.end() {
+            self.stop_lingering(timer);
+        }
         if let Some(waiter) = closing.waiter {
             waiter.is_closed.set(true);
             let waker = waiter.waker.borrow_mut().take();
@@ -188,17 +188,19 @@ impl Socket {
         self.reactor.wake_deferred(waker);
     }
 
-    fn end_linger(self: &Rc<Self>) {
-        let mut closing = self.closing.borrow_mut();
-        let Some(closing) = closing.as_mut().filter(|closing| closing.is_lingering) else { return };
-        closing.is_lingering = false;
-        closing.stop_counting(&self.reactor);
-        let error = match closing.has_expired {
-            true => Some(io::ErrorKind::TimedOut.into()),
-            false => self.send_error(),
+    /// Returns or reports the error of the sending, once.
+    fn end_linger(&self) {
+        let end = self.closing.borrow_mut().as_mut().map(|closing| closing.linger.end());
+        let error = match end {
+            None | Some(LingerEnd::Nothing) => return,
+            Some(LingerEnd::Expired) => Some(io::ErrorKind::TimedOut.into()),
+            Some(LingerEnd::Sent(timer)) => {
+                self.stop_lingering(timer);
+                self.send_error()
+            }
         };
         let Some(error) = error else { return };
-        match &closing.waiter {
+        match self.closing.borrow().as_ref().and_then(|closing| closing.waiter.as_ref()) {
             // Ours is one reference; without a second no task awaits the `close()` any more.
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
                 *waiter.error.borrow_mut() = Some(error);
@@ -206,6 +208,11 @@ impl Socket {
             }
             _ => report_loss(&self.reactor, self.unsent_bytes(), error),
         }
+    }
+
+    fn stop_lingering(&self, timer: TimerKey) {
+        self.reactor.count_closing(-1);
+        self.reactor.remove_timer(timer); // it holds the socket
     }
 
     fn reset(self: &Rc<Self>) {
@@ -238,28 +245,6 @@ fn is_peer_gone(error: &io::Error) -> bool {
                 | errno::ETIMEDOUT
         )
     )
-}
-
-impl Closing {
-    fn new(waiter: Option<Rc<CloseWait>>) -> Closing {
-        Closing {
-            linger_timer: None,
-            waiter,
-            is_counted: false,
-            is_lingering: false,
-            has_expired: false,
-            untaken_bytes: 0,
-        }
-    }
-
-    fn stop_counting(&mut self, reactor: &Reactor) {
-        if std::mem::take(&mut self.is_counted) {
-            reactor.count_closing(-1);
-        }
-        if let Some(timer) = self.linger_timer.take() {
-            reactor.remove_timer(timer); // it holds the socket
-        }
-    }
 }
 
 impl CloseWait {

@@ -15,6 +15,7 @@ pub(super) mod connect;
 pub(super) mod handover;
 pub(super) mod hang_up;
 pub(super) mod idle;
+mod linger;
 pub(super) mod listener;
 mod output;
 pub(super) mod recv;
