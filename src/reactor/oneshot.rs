@@ -123,8 +123,10 @@ impl<P: Payload> OneShot<P> {
     /// If the end was returned before.
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Finished<P>> {
         let operation = &self.operation;
+        if !operation.has_waker(waker) {
+            operation.set_waker(waker.clone());
+        }
         if operation.is_in_flight() {
-            operation.set_waker(waker);
             return Poll::Pending;
         }
         match operation.take_state() {
@@ -166,11 +168,23 @@ impl<P> Operation<P> {
         matches!(*self.state.borrow(), OneShotState::InFlight { .. })
     }
 
-    fn set_waker(&self, waker: &Waker) {
-        let waker = waker.clone(); // cloning and dropping are user code: not under the borrow
+    /// Whether the operation has ended, or its completion will wake the task of `waker`.
+    fn has_waker(&self, waker: &Waker) -> bool {
+        match &*self.state.borrow() {
+            OneShotState::InFlight { waker: current, .. } => {
+                current.as_ref().is_some_and(|current| current.will_wake(waker))
+            }
+            _ => true,
+        }
+    }
+
+    /// Keeps a clone of the caller's waker. Cloning and dropping wakers is user code, which may
+    /// even run the loop's completions: so the state is not borrowed then, and a clone that comes
+    /// too late is dropped.
+    fn set_waker(&self, waker: Waker) {
         let former = match &mut *self.state.borrow_mut() {
             OneShotState::InFlight { waker: current, .. } => current.replace(waker),
-            _ => Some(waker), // the clone has completed the operation: the caller is polled again
+            _ => Some(waker),
         };
         drop(former);
     }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
 
 use super::{Finished, OneShot, Payload};
 use crate::Builder;
@@ -58,6 +60,16 @@ impl Drop for Recorded {
     }
 }
 
+/// Counts its wakes.
+#[derive(Default)]
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 fn reactor() -> Rc<Reactor> {
     Rc::clone(&context::current().reactor)
 }
@@ -99,6 +111,26 @@ fn the_future_takes_the_result_and_the_payload() {
         drop(operation);
         assert_eq!(*events.borrow(), [], "the payload is the caller's");
         drop(payload);
+    });
+}
+
+/// Goal: the completion wakes the task that polled last, once.
+/// Method: poll with the waker of another task, twice; complete the send; count its wakes.
+/// Kills: a first waker that stays.
+#[test]
+fn a_later_poll_replaces_the_waker() {
+    scripted(async |script| {
+        let (mut operation, _events) = started().await;
+        let woken = Arc::new(CountWakes::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        for _ in 0..2 {
+            assert!(operation.poll(&waker).is_pending());
+        }
+        script.complete(script.the(OpKind::Send), 5, Flags::NONE);
+        yield_now().await;
+        yield_now().await;
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(operation.poll(&waker).is_ready());
     });
 }
 
