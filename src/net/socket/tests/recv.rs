@@ -249,6 +249,30 @@ fn every_named_buffer_comes_back() {
     });
 }
 
+/// Goal: a reader does not take a connection that a send has found broken for one that has ended,
+/// as the kernel returns a reset once.
+/// Method: a send fails with a reset; then a receive of either form completes with the end.
+/// Kills: a reset that only the send returns; a receive that keeps the end.
+#[test]
+fn the_end_of_a_broken_connection_is_an_error() {
+    let (script, runtime) = scripted();
+    runtime.block_on(async {
+        for op_kind in [OpKind::Recv, OpKind::RecvInto] {
+            let (mut stream, _peer) = stream();
+            arm(&mut stream).await;
+            stream.write_all(b"request").await.unwrap();
+            turns(1).await;
+            script.complete(script.the(OpKind::Send), -ECONNRESET, Flags::NONE);
+            if op_kind == OpKind::RecvInto {
+                script.complete(script.the(OpKind::Recv), -errno::ENOBUFS, Flags::NONE);
+            }
+            turns(2).await;
+            script.complete(script.the(op_kind), 0, Flags::NONE);
+            assert_eq!(errno_of(stream.recv().await), ECONNRESET, "{op_kind:?}");
+        }
+    });
+}
+
 /// Goal: strange results end nothing that they should not, and panic nowhere (H19).
 /// Method: restart codes are retried; a result beyond every errno is an error of this stream, and
 /// stays one. Kills: `unreachable!` on results; negating `i32::MIN`; 512 shown to the program.
