@@ -40,6 +40,8 @@ enum Input {
     /// Half of the idle timeout passes.
     Tick,
     TimerFires,
+    /// The loop ends, and with it the timer.
+    LoopEnds,
     Leave,
     Stop,
 }
@@ -92,6 +94,7 @@ const IDLE: &[Input] = &[
     Input::SetIdle,
     Input::Tick,
     Input::TimerFires,
+    Input::LoopEnds,
     Input::Leave,
     Input::Stop,
 ];
@@ -120,7 +123,8 @@ const BURST: &[Input] = &[
 /// cancel that leaves the key; a final completion of a cancelled receive that does not return to
 /// `Idle`; a reader that is kept when bytes come, when the end comes or when an armed receive
 /// cannot be replaced; `unread` at the back; no settling for a full queue; ENOBUFS followed by the
-/// multishot; EAGAIN followed by one that does not poll first; a second idle timer.
+/// multishot; EAGAIN followed by one that does not poll first; a second idle timer, or one that is
+/// set when the loop has ended.
 #[test]
 fn receiving_keeps_its_invariants_in_every_state() {
     let mut burst = vec![Input::Read(0)];

@@ -335,7 +335,9 @@ impl World {
             assert!(self.flight.is_some(), "nothing will wake the reader");
             assert!(side.is_leaving || !self.is_readable(), "the reader sleeps beside bytes");
             assert!(!self.is_expired, "the reader sleeps beyond its timeout");
-            assert_eq!(side.idle.is_some(), self.timer.is_some(), "nothing limits the read");
+            let is_limited = self.timer.is_some() || self.is_closed;
+            assert!(side.idle.is_none() || is_limited, "nothing limits the read");
+            assert!(side.idle.is_some() || self.timer.is_none(), "a timer without a limit");
         }
         assert!(
             !self.is_full() || !self.is_armed() || self.is_settle_due,
@@ -390,6 +392,7 @@ impl World {
             Input::Hold => self.held.is_empty(),
             Input::Tick => self.timer.is_some_and(|deadline_ns| deadline_ns > self.now_ns),
             Input::TimerFires => self.timer.is_some(),
+            Input::LoopEnds => self.timer.is_some() && !self.is_closed,
             Input::Leave => !self.side.is_unwanted,
             Input::Release | Input::Stop => true,
         }
@@ -435,6 +438,11 @@ impl World {
             }
             Input::Tick => self.now_ns += IDLE_NS / 2,
             Input::TimerFires => self.timer_fires(),
+            Input::LoopEnds => {
+                (self.timer, self.is_closed) = (None, true);
+                let step = self.side.idle_fired(self.now_ns, true);
+                assert_eq!(step, IdleFired::Nothing, "the receive fails, and with it the read");
+            }
             Input::Leave => self.leave(),
             Input::Stop => self.stop(),
         }
