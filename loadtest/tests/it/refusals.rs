@@ -56,7 +56,7 @@ fn bad_arguments() {
         (&["-r", "0"][..], "at least 1"),
         (&["--source", "here"][..], "not an IP address"),
         (&["--source", "10.0.0.0/8"][..], "65536"),
-        (&["--source", "::1"][..], "family"),
+        (&["--source", "::1"][..], "address families"),
         (&["--pin", "x"][..], "processor"),
         (&["--rcvbuf", "0"][..], "at least 1"),
         (&["unix:/a", "--rcvbuf", "9"][..], "--rcvbuf is for TCP"),
