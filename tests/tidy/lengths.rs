@@ -15,9 +15,6 @@ const LONG_FUNCTIONS: &[&str] =
     &["loadtest/src/cli/config/mod.rs::check", "loadtest/tests/it/refusals.rs::bad_arguments"];
 const WIDE_FILES: &[&str] = &[
     "loadtest/src/analysis/",
-    "loadtest/src/doctor/",
-    "loadtest/src/measure/",
-    "loadtest/src/series/",
     "loadtest/src/serve/",
     "loadtest/tests/it/",
     "src/net/socket/handover.rs",

@@ -77,11 +77,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 /// Files that still have such words.
 const EXCEPTIONS: &[&str] = &[
     "loadtest/src/analysis/",
-    "loadtest/src/doctor/",
-    "loadtest/src/measure/",
     "loadtest/src/report/",
     "loadtest/src/run/",
-    "loadtest/src/series/",
     "loadtest/src/serve/",
     "loadtest/tests/it/",
 ];

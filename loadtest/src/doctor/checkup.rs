@@ -1,4 +1,4 @@
-//! Everything that the doctor found. The field names are the JSON's.
+//! Result of the doctor.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::doctor::killed::KilledServer;
 use crate::doctor::machine::Machine;
 use crate::report::model::tool::Tool;
 
-/// Everything that was found. The field names are the JSON's.
+/// Result of the doctor. The field names are those of the JSON.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Checkup {
     pub(crate) schema_version: u32,
@@ -16,19 +16,19 @@ pub(crate) struct Checkup {
     pub(crate) driver: DriverFound,
     pub(crate) limits: LimitsFound,
     pub(crate) machine: Machine,
-    /// `None` where no driver works.
+    /// `None` if no driver works.
     pub(crate) killed_server: Option<KilledServer>,
     pub(crate) target: Option<TargetFound>,
-    /// What stands in the way of a run.
+    /// Reasons why a run is not possible.
     pub(crate) problems: Vec<String>,
-    /// What does not, and could be better.
+    /// Improvements that a run does not depend on.
     pub(crate) advice: Vec<String>,
     pub(crate) exit_code: u8,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct DriverFound {
-    /// What a run would use, or else why there is none.
+    /// The driver of a run; without one, `error` has the reason.
     pub(crate) used: Option<DriverUsed>,
     pub(crate) error: Option<String>,
     pub(crate) candidates: Vec<CandidateFound>,
@@ -53,7 +53,7 @@ pub(crate) struct StepFound {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LimitsFound {
-    /// Before this program raised it to the hard limit, as a run does.
+    /// The soft limit before this program raised it to the hard limit, as a run does.
     pub(crate) files_soft: u64,
     pub(crate) files_hard: u64,
     pub(crate) files_needed: u64,

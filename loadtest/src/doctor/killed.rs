@@ -1,7 +1,6 @@
-//! How long a killed server holds its port.
-//!
-//! The kernel tears the ring of a killed process down in a worker of its own, and the sockets that the
-//! ring knows live until then. A supervisor that starts the server again at once gets EADDRINUSE.
+//! Measures the time until the port of a killed server is free. The kernel destroys the ring of a
+//! killed process asynchronously, and the sockets in the ring stay open until then. A supervisor
+//! that restarts the server at once gets EADDRINUSE.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,23 +14,23 @@ use serde::Serialize;
 
 use crate::base::driver::Driver;
 
-/// How long the port is tried for.
+/// Limit of the wait for the port.
 const HELD_MAX: Duration = Duration::from_secs(1);
 
-/// How long the server may take to start.
+/// Limit of the wait for the server's start.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
 
 const RETRY_PAUSE: Duration = Duration::from_micros(200);
 
-/// Connections of the server when it is killed. Each makes the end of a ring longer.
+/// Connections of the server when it is killed. Each one prolongs the destruction of the ring.
 const CONNECTIONS: usize = 16;
 
-/// What a server of this program did when it was killed.
+/// Result of killing a built-in server.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct KilledServer {
-    /// Until its port could be bound again. `None`: not within a second.
+    /// Time until its port could be bound again. `None` if not within a second.
     pub(crate) port_held_ms: Option<f64>,
-    /// Why nothing was measured.
+    /// Reason of a failed measurement.
     pub(crate) error: Option<String>,
 }
 
@@ -56,7 +55,7 @@ impl KilledServer {
     }
 }
 
-/// Killed and awaited when dropped, so that no failure leaves a server behind.
+/// A server that is killed and reaped on drop, so that no failure leaves it running.
 struct ProbeServer(Child);
 
 impl Drop for ProbeServer {

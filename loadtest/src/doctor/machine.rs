@@ -1,7 +1,6 @@
-//! What this machine, or this container, says of itself in `/proc` and `/sys`.
-//!
-//! Everything here is a reading that may be missing, and missing is never an error: the table says
-//! "unknown". The root is an argument, so that tests can have machines that there are not.
+//! Settings of this machine or container, from `/proc` and `/sys`. Any reading may be missing. That
+//! is not an error: the table shows "unknown". The root directory is an argument, so that tests can
+//! simulate other machines.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -9,7 +8,7 @@ use std::{fs, thread};
 
 use serde::Serialize;
 
-/// The settings that decide about io_uring and about many connections.
+/// The settings that affect io_uring and many connections.
 const SYSCTLS: [&str; 8] = [
     "kernel.io_uring_disabled",
     "kernel.io_uring_group",
@@ -21,25 +20,25 @@ const SYSCTLS: [&str; 8] = [
     "fs.nr_open",
 ];
 
-/// A limit of a control group that is as large as this is none: what v1 says instead of "max".
+/// Limits of control groups from this size on mean "no limit": v1 has no "max".
 const NO_MEMORY_LIMIT: u64 = 1 << 60;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
-    /// Without `/proc` most of the rest is unknown.
+    /// Without `/proc` most other fields are unknown.
     pub(crate) has_procfs: bool,
     pub(crate) kernel: Option<String>,
     /// The processors that this process may use, as the kernel lists them.
     pub(crate) cpus_allowed: Option<String>,
-    /// How many it may use at a time, quotas included.
+    /// Number of processors that it may use at a time, including quotas.
     pub(crate) cpus: Option<usize>,
     pub(crate) seccomp: Option<Seccomp>,
     pub(crate) no_new_privs: Option<bool>,
-    /// How far the monotonic clock is ahead of the initial time namespace's, as the kernel prints it:
+    /// Offset of the monotonic clock to the initial time namespace, as the kernel prints it:
     /// seconds and nanoseconds.
     pub(crate) monotonic_offset: Option<String>,
     pub(crate) locked_memory: Option<LockedMemory>,
-    /// The tightest limit of this process's control groups.
+    /// The lowest limit of this process's control groups.
     pub(crate) cgroup_memory_bytes: Option<u64>,
     pub(crate) sysctls: BTreeMap<&'static str, Option<String>>,
 }
@@ -76,7 +75,7 @@ impl Machine {
         }
     }
 
-    /// A setting that is a number.
+    /// The value of a numeric setting.
     pub(crate) fn number(&self, sysctl: &str) -> Option<u64> {
         self.sysctls.get(sysctl)?.as_deref()?.parse().ok()
     }
@@ -120,8 +119,8 @@ fn locked_memory(root: &Path) -> Option<LockedMemory> {
     Some(LockedMemory { soft: limit()?, hard: limit()? })
 }
 
-/// Looks at this process's groups and at all above them, in both versions of control groups. In a
-/// container the path may be one of the host's, of which only the end of the way up exists.
+/// Reads the limits of this process's groups and of all parent groups, in both versions of control
+/// groups. In a container the path may be one of the host, of which only some parents exist.
 fn cgroup_memory(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mut limits = Vec::new();
@@ -156,7 +155,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A directory that stands for the root of a machine. Removed at the end.
+    /// A directory that simulates the root of a machine. Removed on drop.
     #[derive(Debug)]
     pub(in crate::doctor) struct Root(PathBuf);
 
@@ -186,14 +185,12 @@ pub(super) mod tests {
         }
     }
 
-    /// Goal: every reading finds its file and its field.
-    ///
-    /// Method: a machine with all of them, in the kernel's own format.
-    ///
-    /// Kills: a field whose name is the beginning of another's; a limit's columns swapped; tabs in a
-    /// port range.
+    /// Goal: every reading uses the right file and field.
+    /// Method: a machine with all files, in the kernel's format.
+    /// Kills: a field whose name is the prefix of another one; swapped columns of a limit; tabs in
+    /// a port range.
     #[test]
-    fn a_container() {
+    fn every_setting_of_a_container_is_read() {
         let status = "Name:\tx\nNoNewPrivs:\t1\nSeccomp_filters:\t3\nSeccomp:\t2\n\
                       Cpus_allowed:\t3\nCpus_allowed_list:\t0-1\n";
         let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
@@ -226,13 +223,11 @@ pub(super) mod tests {
         assert_eq!(machine.sysctls["net.netfilter.nf_conntrack_max"], None);
     }
 
-    /// Goal: the older control groups are read too, and their way of saying "no limit".
-    ///
-    /// Method: a container whose path exists on the host only; a group without a limit.
-    ///
-    /// Kills: reading the newer files only; nine exabytes as a limit.
+    /// Goal: control groups of version 1 are read, including their value for "no limit".
+    /// Method: a container whose path exists only on the host; a group without a limit.
+    /// Kills: reading the files of version 2 only; a limit of nine exabytes.
     #[test]
-    fn older_control_groups() {
+    fn control_groups_of_version_1_are_read() {
         let group = ("proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/host/path\n0::/\n");
         let limit = |text| ("sys/fs/cgroup/memory/memory.limit_in_bytes", text);
         let limited = Root::new(&[group, limit("1000000\n")]).read();
@@ -243,9 +238,10 @@ pub(super) mod tests {
 
     /// Goal: a machine without `/proc` is described as far as possible.
     ///
-    /// Method: an empty root. Kills: an unwrapped read; zeros where nothing is known.
+    /// Method: an empty root.
+    /// Kills: an unwrapped read; zeros in place of unknown values.
     #[test]
-    fn nothing_can_be_read() {
+    fn a_machine_without_procfs_is_unknown() {
         let machine = Root::new(&[]).read();
         assert!(!machine.has_procfs);
         assert_eq!((machine.kernel, machine.seccomp, machine.no_new_privs), (None, None, None));

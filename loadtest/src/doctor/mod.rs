@@ -1,8 +1,7 @@
-//! `loadtest doctor`: what a run would find here, without running.
-//!
-//! One value, [`Checkup`], is filled in and rendered as text or as JSON. Whether a run would be
-//! refused is asked of `host::preflight`, and the driver is the one that a worker would get: nothing is
-//! judged by rules of its own here.
+//! `loadtest doctor`: checks whether a run is possible on this machine, without running. The result
+//! is one value, [`Checkup`], which is rendered as text or as JSON. `host::preflight` decides
+//! whether a run would be refused, and the driver is the one that a worker would use. There are no
+//! separate rules here.
 
 pub(crate) mod checkup;
 pub(crate) mod killed;
@@ -29,23 +28,23 @@ use crate::plan::target_url::Url;
 use crate::report::model::tool::Tool;
 use crate::worker::thread;
 
-/// How long the target may take to answer.
+/// Limit of the wait for the target.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A run with one worker, which is the default.
+/// Workers of the planned run: one, which is the default.
 const THREADS: u32 = 1;
 
-/// What the doctor is asked about.
+/// Options of the doctor.
 #[derive(Clone, Debug)]
 pub(crate) struct DoctorOptions {
-    /// Also tries to connect here.
+    /// Target of a test connection.
     pub(crate) url: Option<Url>,
-    /// Connections that the run would have.
+    /// Connections of the planned run.
     pub(crate) connections: Option<u32>,
     pub(crate) driver: Driver,
 }
 
-/// Looks at everything, and starts and kills a server of this program.
+/// Runs all checks, including the start and kill of a built-in server.
 pub(crate) fn examine(options: &DoctorOptions) -> Result<Checkup, Error> {
     let mut checkup = look(options)?;
     if let (Ok(program), Some(_)) = (std::env::current_exe(), &checkup.driver.used) {
@@ -54,7 +53,7 @@ pub(crate) fn examine(options: &DoctorOptions) -> Result<Checkup, Error> {
     Ok(checkup)
 }
 
-/// Looks at everything else. Only what is broken beyond a diagnosis is an error.
+/// Runs all other checks. A check that cannot be made is an error.
 fn look(options: &DoctorOptions) -> Result<Checkup, Error> {
     let connections = defaults::connections(options.connections, options.url.as_ref());
     let files_soft = FileLimit::read()
@@ -96,7 +95,7 @@ fn look(options: &DoctorOptions) -> Result<Checkup, Error> {
     let of_candidates = diagnosis.candidates().into_iter().filter_map(Candidate::advice);
     checkup.advice = of_candidates.map(str::to_owned).collect();
     checkup.advice.dedup();
-    // The error of a driver that was demanded says it already.
+    // The error of an explicitly selected driver contains the advice already.
     checkup.advice.retain(|line| !checkup.problems.iter().any(|problem| problem.contains(line)));
     checkup.advice.extend(checkup.hints());
     Ok(checkup)
@@ -113,7 +112,7 @@ impl Checkup {
         text
     }
 
-    /// What a run would end with, and its exit code: the first that a run would meet.
+    /// The errors of a run, and the exit code of the first one that it would meet.
     fn judge(&self, refusal: Option<Error>) -> (Vec<String>, u8) {
         let driver = self.driver.error.clone();
         let target = self.target.as_ref().and_then(|target| target.error.clone());
@@ -138,7 +137,8 @@ impl Checkup {
         let is_refused = self.driver.candidates.iter().any(|found| found.failure.is_some());
         match (machine.number("kernel.io_uring_disabled"), is_refused) {
             (Some(2), _) => hints.push(
-                "kernel.io_uring_disabled is 2: nobody may use io_uring; 0 allows it".to_owned(),
+                "kernel.io_uring_disabled is 2: no process may use io_uring; 0 allows it"
+                    .to_owned(),
             ),
             (Some(1), _) => hints.push(
                 "kernel.io_uring_disabled is 1: only the group kernel.io_uring_group and \
@@ -146,24 +146,32 @@ impl Checkup {
                     .to_owned(),
             ),
             (Some(0), true) if seccomp == Some("filter") => hints.push(
-                "kernel.io_uring_disabled is 0 and a seccomp filter is in force: it is probably \
-                 the filter that refuses io_uring"
+                "kernel.io_uring_disabled is 0 and a seccomp filter is active: the filter probably \
+                 refuses io_uring"
                     .to_owned(),
             ),
             _ => {}
         }
-        let mut at_least = |sysctl: &str, wanted: u64, what: &str| {
-            if let Some(value) = machine.number(sysctl).filter(|value| *value < wanted) {
-                let (value, wanted) = (grouped(value), grouped(wanted));
-                hints.push(format!("{sysctl} is {value}, less than {what}: at least {wanted}"));
+        let mut at_least = |sysctl: &str, least: u64, what: &str| {
+            if let Some(value) = machine.number(sysctl).filter(|value| *value < least) {
+                let (value, least) = (grouped(value), grouped(least));
+                hints.push(format!("{sysctl} is {value}, {what}: set it to {least} or more"));
             }
         };
         let in_flight = u64::from(CONNECTS_IN_FLIGHT_MAX).min(connections);
-        at_least("net.core.somaxconn", in_flight, "the connects that are in flight at a time");
-        at_least("net.netfilter.nf_conntrack_max", connections, "the connections to be tracked");
-        at_least("fs.nr_open", self.limits.files_needed, "one process needs; it caps `ulimit -Hn`");
+        at_least("net.core.somaxconn", in_flight, "less than the connects in flight");
+        at_least(
+            "net.netfilter.nf_conntrack_max",
+            connections,
+            "less than the connections to track",
+        );
+        at_least(
+            "fs.nr_open",
+            self.limits.files_needed,
+            "less than this process needs (it caps `ulimit -Hn`)",
+        );
         let both_ends = self.limits.files_needed + connections;
-        at_least("fs.file-max", both_ends, "both ends of the connections need");
+        at_least("fs.file-max", both_ends, "less than both ends of the connections need");
         if machine.cpus == Some(1) {
             hints.push(
                 "one processor: generator and server share it, so the figures describe both"
@@ -233,21 +241,20 @@ mod tests {
         Some(Error::new(Exit::Preflight, "too few"))
     }
 
-    /// Goal: the exit code is that of a run, which meets its limits before the driver and the driver
-    /// before the target; and every problem is said.
-    ///
-    /// Method: all three, then without the first, and so on.
-    ///
-    /// Kills: a target that hides a limit; saying the first problem only; 0 for a broken machine.
+    /// Goal: the exit code is that of a run, which checks its limits, then the driver, then the
+    /// target; and every problem is reported.
+    /// Method: no problem, then one, two and three of them.
+    /// Kills: a target that hides a limit; reporting the first problem only; 0 for a broken
+    /// machine.
     #[test]
-    fn the_first_problem_decides() {
+    fn the_first_problem_decides_the_exit_code() {
         let mut checkup = healthy(&Root::new(&[]));
         assert_eq!(checkup.judge(None), (vec![], 0));
         checkup.target = Some(TargetFound {
             url: String::new(),
             address: None,
             connect_us: None,
-            error: Some("nobody".to_owned()),
+            error: Some("unreachable".to_owned()),
         });
         assert_eq!(checkup.judge(None).1, 3);
         checkup.driver.error = Some("none".to_owned());
@@ -256,12 +263,10 @@ mod tests {
         assert_eq!((problems.len(), code), (3, 4));
     }
 
-    /// Goal: each setting that is too low for the run has one line, and a setting that is just high
-    /// enough has none.
-    ///
+    /// Goal: each setting that is too low for the run has one hint, and a sufficient setting has
+    /// none.
     /// Method: machines that differ in one setting, at the limit and below.
-    ///
-    /// Kills: an off-by-one; a hint that is always there; a hint for an unknown value.
+    /// Kills: an off-by-one; an unconditional hint; a hint for an unknown value.
     #[test]
     fn hints_name_the_setting() {
         let status = |seccomp| ("proc/self/status", seccomp);
@@ -271,9 +276,9 @@ mod tests {
         };
         for (path, enough, low, word) in [
             ("proc/sys/kernel/io_uring_disabled", "0", "1", "io_uring_group"),
-            ("proc/sys/kernel/io_uring_disabled", "0", "2", "nobody"),
+            ("proc/sys/kernel/io_uring_disabled", "0", "2", "no process"),
             ("proc/sys/net/core/somaxconn", "256", "255", "net.core.somaxconn is 255"),
-            ("proc/sys/net/netfilter/nf_conntrack_max", "1000", "999", "at least 1 000"),
+            ("proc/sys/net/netfilter/nf_conntrack_max", "1000", "999", "1 000 or more"),
             ("proc/sys/fs/nr_open", "1000000", "999", "ulimit -Hn"),
             ("proc/sys/fs/file-max", "9223372036854775807", "1999", "both ends"),
         ] {
@@ -283,10 +288,10 @@ mod tests {
         }
     }
 
-    /// Goal: the cause of a refusal is named where it can be told: the filter, when the sysctl
+    /// Goal: a hint names the seccomp filter as the probable cause of a refusal if the sysctl
     /// allows io_uring.
-    ///
-    /// Method: a refusal with and without a filter. Kills: blaming a filter that is not there.
+    /// Method: a refusal with and without a filter.
+    /// Kills: a hint about a missing filter.
     #[test]
     fn a_filter_is_suspected_when_there_is_one() {
         let allowed = ("proc/sys/kernel/io_uring_disabled", "0");
@@ -294,15 +299,15 @@ mod tests {
             let mut checkup = healthy(&Root::new(&[("proc/self/status", seccomp), allowed]));
             checkup.driver.candidates[0].failure = Some("refused".to_owned());
             let hints = checkup.hints().concat();
-            assert_eq!(hints.contains("probably the filter"), is_suspected, "{hints}");
+            assert_eq!(hints.contains("the filter probably"), is_suspected, "{hints}");
         }
     }
 
-    /// Goal: without `/proc`, the table says so and is still a table.
-    ///
-    /// Method: an empty root. Kills: zeros or blanks where nothing is known.
+    /// Goal: without `/proc`, the table reports that and shows unknown values.
+    /// Method: an empty root.
+    /// Kills: zeros or blanks in place of unknown values.
     #[test]
-    fn without_procfs() {
+    fn a_missing_procfs_is_reported() {
         let mut checkup = healthy(&Root::new(&[]));
         checkup.advice = checkup.hints();
         let text = checkup.to_text();

@@ -7,7 +7,7 @@ use crate::doctor::checkup::{CandidateFound, Checkup, LimitsFound, TargetFound};
 use crate::doctor::killed::KilledServer;
 use crate::doctor::machine::{LockedMemory, Machine};
 
-/// Where values begin, after the section's name.
+/// Width of the column of names, after that of sections.
 const NAME_WIDTH: usize = 16;
 
 pub(super) fn render(checkup: &Checkup) -> String {
@@ -125,14 +125,14 @@ fn sandbox(checkup: &Checkup) -> String {
     )
 }
 
-/// The form of timeout that was found to come in time.
+/// The form of timeouts that works in this time namespace.
 fn timeouts(checkup: &Checkup) -> &'static str {
     let uring = checkup.driver.used.as_ref().filter(|used| used.kind == "io_uring");
     match uring.map(|used| used.detail.contains("relative timeouts")) {
         Some(true) => {
-            "this kernel reads absolute timeouts by another clock, relative ones are used"
+            "this kernel uses another clock for absolute timeouts, so relative ones are used"
         }
-        Some(false) => "absolute timeouts come in time",
+        Some(false) => "absolute timeouts are on time",
         None => "epoll's timeouts are not affected",
     }
 }

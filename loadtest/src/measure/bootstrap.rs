@@ -1,14 +1,11 @@
-//! Confidence intervals from a run that took place once: the block bootstrap.
-//!
-//! Latencies of one second resemble each other more than those of two: a pause slows hundreds of
-//! messages at once. Drawing single messages would take them for independent and promise far too
-//! much. Whole intervals of the run are drawn instead, as many as there were, with replacement; their
-//! histograms are added up and the figure is read from the sum. The spread of a thousand such figures
-//! is the uncertainty that the run itself shows.
-//!
-//! With few blocks the plain bootstrap is too sure of itself. Its percentiles are therefore taken
-//! further out, by as much as Student's t is wider than the normal distribution (the "expanded
-//! percentile" interval); `the_intervals_keep_their_promise` measures what they are worth.
+//! Confidence intervals of a single run: the block bootstrap. Latencies within a second are
+//! correlated: a pause slows hundreds of messages at once. Drawing single messages would treat them
+//! as independent, and the intervals would be far too narrow. Instead, whole intervals of the run
+//! are drawn with replacement, as many as the run has. Their histograms are summed, and the figure
+//! is read from the sum. The spread of a thousand such figures is the uncertainty of the run. With
+//! few blocks the plain bootstrap is too narrow. Its percentiles are therefore taken further out,
+//! by as much as Student's t is wider than the normal distribution (the "expanded percentile"
+//! interval). `intervals_hold_the_true_figure_as_often_as_promised` measures their coverage.
 
 use hdrhistogram::Histogram;
 
@@ -17,20 +14,21 @@ use crate::measure::student;
 
 pub(crate) const DRAWS: usize = 1_000;
 
-/// Fewer blocks say nothing about how much blocks differ.
+/// Fewest blocks from which their spread can be estimated.
 pub(crate) const BLOCKS_MIN: usize = 5;
 
-/// More make the interval no better, but slower: adjacent ones are drawn together.
+/// Limit of blocks: more do not improve the interval, but take longer. Adjacent intervals are drawn
+/// together.
 pub(crate) const BLOCKS_MAX: usize = 60;
 
-/// A percentile with fewer samples beyond it stands on single messages, and no resampling can tell
-/// what the next one would be.
+/// Fewest samples beyond a percentile. With fewer, it depends on single messages, and resampling
+/// cannot estimate its spread.
 const BEYOND_MIN: f64 = 10.0 - 1e-6; // 99.9 is not exact
 
-/// A piece of a run.
+/// An interval of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Block {
-    /// Values in nanoseconds as the histogram rounds them, ascending, and how often.
+    /// Ascending values in nanoseconds, as rounded by the histogram, with their counts.
     counts: Vec<(u64, u64)>,
     completed: u64,
     seconds: f64,
@@ -55,17 +53,18 @@ impl Block {
     }
 }
 
-/// The figures of resampled runs, in the order of the draws: those of two runs can be divided draw
-/// by draw.
+/// Figures of resampled runs, in the order of the draws, so that those of two runs can be divided
+/// draw by draw.
 #[derive(Clone, Debug)]
 pub(crate) struct Draws {
     pub(crate) blocks: usize,
     pub(crate) rate: Vec<f64>,
-    /// One for each percentile asked for, in nanoseconds; `None` where too few samples lie beyond.
+    /// Figures of each requested percentile in nanoseconds; `None` if too few samples lie beyond
+    /// it.
     pub(crate) percentiles: Vec<Option<Vec<f64>>>,
 }
 
-/// `None` if there are too few blocks.
+/// Draws resampled runs. `None` if there are too few blocks.
 pub(crate) fn resample(blocks: &[Block], percentiles: &[f64], seed: u64) -> Option<Draws> {
     if blocks.len() < BLOCKS_MIN {
         return None;
@@ -121,17 +120,16 @@ fn sums(counts: &mut [u64]) -> &[u64] {
     counts
 }
 
-/// As `Histogram::value_at_percentile` has it.
+/// The percentile, by the rule of `Histogram::value_at_percentile`.
 fn percentile_of(values_ns: &[u64], up_to: &[u64], percentile: f64) -> f64 {
     let total = up_to.last().copied().unwrap_or_default();
-    let wanted = (percentile / 100.0 * total as f64).ceil().max(1.0) as u64;
-    let place = up_to.partition_point(|count| *count < wanted);
-    // There is none in a draw of empty blocks only.
+    let rank = (percentile / 100.0 * total as f64).ceil().max(1.0) as u64;
+    let place = up_to.partition_point(|count| *count < rank);
+    // A draw of empty blocks has no value.
     values_ns.get(place).map_or(0.0, |value_ns| *value_ns as f64)
 }
 
-/// The interval that holds the true figure in 95 of 100 cases, from figures of resampled runs of so
-/// many blocks.
+/// The 95 % confidence interval of a figure, from the figures of resampled runs of `blocks` blocks.
 pub(crate) fn interval(mut figures: Vec<f64>, blocks: usize) -> [f64; 2] {
     assert!(!figures.is_empty() && blocks > 1, "{} figures of {blocks} blocks", figures.len());
     figures.sort_unstable_by(f64::total_cmp);
@@ -146,18 +144,19 @@ pub(crate) fn interval(mut figures: Vec<f64>, blocks: usize) -> [f64; 2] {
 mod tests {
     use super::*;
 
-    /// Two digits, so that a thousand resampled runs of hundreds of runs take seconds.
+    /// A histogram with two digits, so that resampling hundreds of runs a thousand times takes
+    /// seconds.
     fn coarse_histogram() -> Histogram<u64> {
         Histogram::new_with_bounds(1_000, 10_000_000_000, 2).unwrap()
     }
 
     fn record(random: &mut fastrand::Rng, typical_us: f64, histogram: &mut Histogram<u64>) {
-        // Exponential: long tails as latencies have them.
+        // Exponential, with a long tail as latencies have.
         let us = -typical_us * (1.0 - random.f64()).ln();
         histogram.saturating_record((us * 1e3) as u64);
     }
 
-    /// A block of so many messages with times around `typical_us`, which is what makes blocks differ.
+    /// A block of messages with times around `typical_us`, which differs between blocks.
     fn block(
         random: &mut fastrand::Rng,
         typical_us: f64,
@@ -171,18 +170,16 @@ mod tests {
         (histogram, block)
     }
 
-    /// Goal: the intervals of known distributions hold the true figure about as often as they say,
-    /// with few blocks as with many, although blocks differ from each other.
-    ///
-    /// Method: simulate 200 runs for each number of blocks, exponential times around a level that each
-    /// block has of its own; the true figures are those of a very long run. All seeds are fixed. 95 %
-    /// are promised; percentiles of skewed data with five blocks are hard, so 88 % must be kept, and a
-    /// hundred would mean intervals that are good for nothing.
-    ///
+    /// Goal: the intervals contain the true figure about as often as promised, with few and with
+    /// many blocks, although blocks differ.
+    /// Method: simulate 200 runs for each number of blocks, with exponential times around a level
+    /// that differs between blocks. The true figures are those of a very long run. All seeds are
+    /// fixed. The promise is 95 %. Percentiles of skewed data with five blocks are hard, so at
+    /// least 88 % are required; 100 % would mean useless intervals.
     /// Kills: drawing single messages; percentiles that are not expanded (below 85 % with five
-    /// blocks); drawing fewer blocks than there are; the interval's two ends exchanged.
+    /// blocks); drawing fewer blocks than the run has; swapped ends of the interval.
     #[test]
-    fn the_intervals_keep_their_promise() {
+    fn intervals_hold_the_true_figure_as_often_as_promised() {
         const MESSAGES: u64 = 60;
         const PERCENTILES: [f64; 2] = [50.0, 90.0];
         let level = |random: &mut fastrand::Rng| 100.0 + 60.0 * random.f64();
@@ -216,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Goal: the rate is drawn with the blocks' true lengths.
+    /// Goal: the rate uses the true lengths of the blocks.
     ///
     /// Method: a steady 100 per second in blocks of one second and a last one of half a second.
     ///
@@ -230,10 +227,9 @@ mod tests {
         assert_eq!(interval(draws.rate, draws.blocks), [100.0, 100.0]);
     }
 
-    /// Goal: a draw is as large as the run: fewer blocks would claim less than the run shows.
-    ///
-    /// Method: half of ten blocks with 100 messages, half with none. The rate of a draw is 50 with a
-    /// standard deviation of 50/√10 = 15.8; that of a thousand draws is known to two percent.
+    /// Goal: a draw has as many blocks as the run.
+    /// Method: half of ten blocks have 100 messages, half have none. The rate of a draw is 50 with
+    /// a standard deviation of 50/√10 = 15.8. A thousand draws estimate it to two percent.
     ///
     /// Kills: drawing eight blocks (17.7) or twelve (14.4).
     #[test]
@@ -245,13 +241,12 @@ mod tests {
         assert!((15.1..16.6).contains(&variance.sqrt()), "{}", variance.sqrt());
     }
 
-    /// Goal: the same run and seed give the same interval, another seed another.
-    ///
-    /// Method: three times.
+    /// Goal: the same run and seed give the same interval, and another seed gives another one.
+    /// Method: draw three times.
     ///
     /// Kills: randomness that is not seeded; a seed that is ignored.
     #[test]
-    fn draws_are_seeded() {
+    fn draws_depend_on_the_seed() {
         let mut random = fastrand::Rng::with_seed(1);
         let blocks: Vec<Block> =
             [50, 60, 70, 80, 90, 100].map(|level| block(&mut random, level.into(), 500).1).into();
@@ -262,14 +257,13 @@ mod tests {
         assert_eq!(found.len(), DRAWS);
     }
 
-    /// Goal: where a run cannot tell, nothing is claimed.
-    ///
-    /// Method: one block too few; a percentile with nine samples beyond it, and with ten; blocks in
-    /// which nothing was answered.
+    /// Goal: a run with too few data has no interval.
+    /// Method: one block too few; a percentile with nine and with ten samples beyond it; blocks
+    /// without replies.
     ///
     /// Kills: an interval of zero width from a single block; a p99.9 of a thousand messages.
     #[test]
-    fn what_cannot_be_told() {
+    fn too_few_data_have_no_interval() {
         let mut random = fastrand::Rng::with_seed(1);
         let blocks = |count: usize, messages, random: &mut fastrand::Rng| -> Vec<Block> {
             (0..count).map(|_| block(random, 50.0, messages).1).collect()
@@ -285,11 +279,9 @@ mod tests {
         assert_eq!((draws.rate[0], draws.percentiles[0].as_ref()), (0.0, None));
     }
 
-    /// Goal: percentiles of a draw are those of the histogram of the same blocks.
-    ///
-    /// Method: equal blocks, of which every draw is the whole run.
-    ///
-    /// Kills: a rank that is off by one; the lower end of a bucket for its upper.
+    /// Goal: the percentiles of a draw equal those of the histogram of the same blocks.
+    /// Method: equal blocks, so that every draw equals the run.
+    /// Kills: a rank that is off by one; the lower end of a bucket in place of its upper end.
     #[test]
     fn percentiles_are_those_of_the_histogram() {
         let mut random = fastrand::Rng::with_seed(3);
@@ -301,8 +293,8 @@ mod tests {
         let percentiles: Vec<f64> = (1..990).map(|tenths| f64::from(tenths) / 10.0).collect();
         let draws = resample(&vec![block; 6], &percentiles, 1).unwrap();
         for (percentile, figures) in percentiles.into_iter().zip(draws.percentiles) {
-            let wanted = total.value_at_percentile(percentile) as f64;
-            assert_eq!(figures.unwrap()[0], wanted, "p{percentile}");
+            let expected = total.value_at_percentile(percentile) as f64;
+            assert_eq!(figures.unwrap()[0], expected, "p{percentile}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The accounts of a worker's messages, and what it hands in.
+//! Per-worker counters of messages, bytes and idle connections.
 
-/// Where the messages of the measured window went.
+/// Outcomes of the messages of the measured window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageCounters {
     /// Due in the window; in a closed loop, sent in it.
@@ -11,11 +11,12 @@ pub(crate) struct MessageCounters {
     pub(crate) timed_out: u64,
     pub(crate) in_flight: u64,
     pub(crate) never_sent: u64,
-    /// Of these, messages that were too late at their turn (`--deadline`).
+    /// Of these, messages that were late by more than `--deadline`.
     pub(crate) shed: u64,
-    /// Messages whose reply was complete before the kernel had taken all of them; in other sums, too.
+    /// Messages whose reply was complete before they were fully sent; also counted in the other
+    /// sums.
     pub(crate) answered_early: u64,
-    /// Replies before the window; in none of the sums.
+    /// Replies before the window; not counted in the other sums.
     pub(crate) warmup_completed: u64,
 }
 
@@ -45,18 +46,18 @@ impl MessageCounters {
         self.warmup_completed += warmup_completed;
     }
 
-    /// Service times that are lower bounds: the wait was ended by us, not by a reply.
+    /// Number of service times that are lower bounds: the worker ended the wait, not a reply.
     pub(crate) fn censored_services(&self) -> u64 {
         self.timed_out + self.in_flight
     }
 
-    /// Response times that are lower bounds.
+    /// Number of response times that are lower bounds.
     pub(crate) fn censored_responses(&self) -> u64 {
         self.censored_services() + self.never_sent
     }
 
-    /// Checks that every message has exactly one fate and every sample one message. `responses` is
-    /// `None` in a closed loop, which has no response times.
+    /// Checks that every message has exactly one outcome and every sample belongs to one message.
+    /// `responses` is `None` in a closed loop, which has no response times.
     pub(crate) fn check(
         &self,
         replies: u64,
@@ -113,7 +114,8 @@ impl MessageCounters {
     }
 }
 
-/// Bytes of the messages of the measured window that the kernel has taken, and of their replies that were complete.
+/// Bytes of the messages of the measured window that the kernel accepted, and bytes of their
+/// complete replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) sent: u64,
@@ -128,7 +130,7 @@ impl Traffic {
     }
 }
 
-/// What became of the connections that never send.
+/// Counters of the idle connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IdleCounts {
     pub(crate) opened: u32,

@@ -1,7 +1,5 @@
-//! What an error is: at which stage, of which class, with which errno; and a table that counts them.
-//!
-//! "read 3268" tells nobody anything. Every failure of a connection becomes one [`Failure`], and
-//! equal failures are counted together.
+//! Failures of connections, by stage, class and errno, and the table that counts them. Every
+//! failure of a connection becomes one [`Failure`], and equal failures are counted together.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -9,13 +7,13 @@ use std::{fmt, io};
 
 use crate::base::errno;
 
-/// Where a connection was when it failed.
+/// Stage of a connection at its failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Connect,
-    /// The handshake of TLS, after the connect.
+    /// The TLS handshake, after the connect.
     Tls,
-    /// What a protocol has to agree on before the first message.
+    /// The handshake of the protocol, before the first message.
     Handshake,
     Send,
     Recv,
@@ -33,37 +31,37 @@ impl Stage {
     }
 }
 
-/// What kind of failure it was.
+/// Kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
-    /// Nobody listens there.
+    /// No listener at the address.
     Refused,
     /// No route.
     Unreachable,
     /// No answer in time.
     Timeout,
-    /// The peer cut the connection.
+    /// The peer reset the connection.
     Reset,
     /// The peer closed between two messages.
     Eof,
     /// The peer closed in the middle of a reply.
     Short,
-    /// More bytes than were sent, or other ones.
+    /// More bytes than were sent, or different ones.
     Mismatch,
     /// The reply to another message of this connection (`--verify`).
     Order,
     /// The reply to a message of another connection (`--verify`).
     CrossTalk,
-    /// A reply with a status that was not expected. The connection goes on.
+    /// A reply with an unexpected status. The connection stays open.
     Status,
-    /// No reply of the protocol at all.
+    /// Bytes that are not a reply of the protocol.
     Malformed,
-    /// The peer said that it closes the connection after a reply, and what waited behind that reply
-    /// gets none. Without a message it is no error.
+    /// The peer announced that it closes the connection after a reply, so later messages get no
+    /// reply. Without such messages it is not an error.
     Closed,
-    /// TLS; the reason says what.
+    /// A TLS failure; see the reason.
     Tls,
-    /// Anything else; the errno says what.
+    /// Any other failure; see the errno.
     Io,
 }
 
@@ -111,9 +109,9 @@ pub(crate) struct Failure {
     pub(crate) stage: Stage,
     pub(crate) class: Class,
     pub(crate) errno: Option<i32>,
-    /// What the reply said, of [`Class::Status`].
+    /// Status of the reply, of [`Class::Status`].
     pub(crate) status: Option<u16>,
-    /// Of [`Class::Tls`] and [`Class::Malformed`], and of what was agreed on.
+    /// Reason, of [`Class::Tls`], [`Class::Malformed`] and failed handshakes.
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -123,12 +121,12 @@ impl Failure {
         Failure { stage, class, errno: None, status: None, reason: None }
     }
 
-    /// A reply that says that it is not what was asked for.
+    /// A reply with an unexpected status.
     pub(crate) const fn of_status(status: u16) -> Failure {
         Failure { status: Some(status), ..Failure::of(Stage::Recv, Class::Status) }
     }
 
-    /// A reply that is none of its protocol.
+    /// Bytes that are not a reply of the protocol.
     pub(crate) const fn malformed(stage: Stage, reason: &'static str) -> Failure {
         Failure { reason: Some(reason), ..Failure::of(stage, Class::Malformed) }
     }
@@ -140,7 +138,7 @@ impl Failure {
     pub(crate) fn from_io(stage: Stage, error: &io::Error) -> Failure {
         let errno = error.raw_os_error();
         let class = match errno {
-            // The second is the path of a Unix socket that is not there.
+            // ENOENT is the missing path of a Unix socket.
             Some(libc::ECONNREFUSED | libc::ENOENT) => Class::Refused,
             Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN) => {
                 Class::Unreachable
@@ -154,7 +152,7 @@ impl Failure {
         Failure { errno, ..Failure::of(stage, class) }
     }
 
-    /// A reply that did not come within our own patience: no system call failed.
+    /// A reply that did not arrive within `--timeout`. No system call failed.
     pub(crate) const REPLY_TIMEOUT: Failure = Failure::of(Stage::Recv, Class::Timeout);
 
     pub(crate) fn errno_name(&self) -> Option<String> {
@@ -162,27 +160,27 @@ impl Failure {
     }
 }
 
-/// Where a failure can be looked for: in the target's log, in a trace of packets.
+/// Data to find a failure in the target's log or in a packet capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Example {
-    /// The connection's number among all of the run.
+    /// Number of the connection in the run.
     pub(crate) connection: u64,
     pub(crate) local: Option<Local>,
     pub(crate) unexpected: Option<UnexpectedBytes>,
 }
 
-/// Our end of a connection.
+/// Local address of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Local {
     Socket(SocketAddr),
-    /// It never opened, so its port is anybody's by now.
+    /// The connection never opened, so another socket may use its port by now.
     Source(IpAddr),
 }
 
-/// Bytes that came instead of others, or of none: the first of them.
+/// The first unexpected bytes of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnexpectedBytes {
-    /// Where the first one is in the reply.
+    /// Offset of the first byte in the reply.
     position: u64,
     bytes: [u8; UnexpectedBytes::MAX_OF_REPLY],
     len: u8,
@@ -192,14 +190,14 @@ pub(crate) struct UnexpectedBytes {
 impl UnexpectedBytes {
     const MAX: usize = 16;
 
-    /// A head says what it is in its first line.
+    /// Long enough for the first line of an HTTP head.
     const MAX_OF_REPLY: usize = 64;
 
     pub(crate) fn of(position: u64, all: &[u8]) -> UnexpectedBytes {
         UnexpectedBytes::cut(position, all, UnexpectedBytes::MAX)
     }
 
-    /// Of a reply that is the wrong one as a whole, or none: its beginning.
+    /// The beginning of a reply that is wrong as a whole.
     pub(crate) fn of_reply(all: &[u8]) -> UnexpectedBytes {
         UnexpectedBytes::cut(0, all, UnexpectedBytes::MAX_OF_REPLY)
     }
@@ -213,7 +211,7 @@ impl UnexpectedBytes {
 }
 
 impl fmt::Display for UnexpectedBytes {
-    /// As Rust writes bytes, so that text is legible and nothing else is lost.
+    /// Formats bytes like a Rust byte string, which keeps text legible and other bytes exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.bytes[..usize::from(self.len)].escape_ascii();
         let more = if self.has_more { "…" } else { "" };
@@ -230,7 +228,7 @@ impl fmt::Display for Local {
     }
 }
 
-/// How often one kind of failure happened, and when.
+/// Count and times of one kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FailureCount {
     pub(crate) failure: Failure,
@@ -240,11 +238,12 @@ pub(crate) struct FailureCount {
     pub(crate) measured: u64,
     pub(crate) first_at: Instant,
     pub(crate) last_at: Instant,
-    /// The first one.
+    /// Example of the first failure.
     pub(crate) example: Example,
 }
 
-/// Counts failures by kind. Its size is bounded by the kinds there are, never by how many happen.
+/// Counts failures by kind. Its size is bounded by the number of kinds, not by the number of
+/// failures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FailureTable {
     rows: Vec<FailureCount>,
@@ -309,7 +308,7 @@ mod tests {
     ///
     /// Method: one error per class.
     ///
-    /// Kills: counting a broken pipe apart from a reset; calling a connect that ran out of time "io".
+    /// Kills: counting a broken pipe separately from a reset; the class `io` for a connect timeout.
     #[test]
     fn classes_follow_errno() {
         let class =
@@ -325,13 +324,11 @@ mod tests {
         assert_eq!((late.class, late.errno_name()), (Class::Timeout, None));
     }
 
-    /// Goal: equal failures share a row, different ones do not; merging adds both columns, and keeps
-    /// the first and the last moment with the first one's example.
-    ///
+    /// Goal: equal failures share a row, different ones do not. Merging adds both columns, and
+    /// keeps the first and the last time with the example of the first failure.
     /// Method: count into two tables at known times, merge them in either order, read the rows.
-    ///
-    /// Kills: a key that ignores the stage or the errno; merging only the totals; the example of the
-    /// worker that is merged last; a last moment that is the first one's.
+    /// Kills: a key that ignores the stage or the errno; merging only the totals; the example of
+    /// the worker that is merged last; a last time that is the first one.
     #[test]
     fn equal_failures_are_counted_together() {
         let start = Instant::now();
@@ -356,16 +353,15 @@ mod tests {
         for [into, from] in [[&table, &other], [&other, &table]] {
             let mut merged = into.clone();
             merged.merge(from);
-            let wanted = [row(reset, 1, 0, [6, 6], 8), row(eof, 3, 2, [3, 5], 1)];
-            assert_eq!(merged.rows(), wanted);
+            let expected = [row(reset, 1, 0, [6, 6], 8), row(eof, 3, 2, [3, 5], 1)];
+            assert_eq!(merged.rows(), expected);
         }
     }
 
-    /// Goal: what came instead of a reply is shown, whatever it was, and is short.
-    ///
-    /// Method: text with a line's end, bytes that are none, as many as there is room for, and more.
-    ///
-    /// Kills: a control character that reaches the terminal; a beginning that passes for the whole.
+    /// Goal: any unexpected bytes are shown legibly and briefly.
+    /// Method: text with a line break, bytes that are not text, exactly as many bytes as fit, and
+    /// more.
+    /// Kills: a control character that reaches the terminal; truncated bytes without an ellipsis.
     #[test]
     fn unexpected_bytes_are_legible() {
         let shown = |bytes: &[u8]| UnexpectedBytes::of(9, bytes).to_string();

@@ -1,6 +1,5 @@
-//! What is recorded while a run takes place, and the statistics of it.
-//!
-//! **Absent on purpose.** The report: `run::summary` computes its figures from these.
+//! Recording during a run, and its statistics. **Absent on purpose.** The report: `run::summary`
+//! computes its figures from the recorded data.
 
 pub(crate) mod bootstrap;
 pub(crate) mod counters;

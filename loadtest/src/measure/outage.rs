@@ -1,4 +1,4 @@
-//! Times without service: no message is answered, and messages or connects fail.
+//! Outages: times without a reply in which messages or connects fail.
 //!
 //! ```text
 //!      last reply    first failure                     first reply
@@ -6,24 +6,25 @@
 //!          └───────────────── the outage ──────────────────┘
 //! ```
 //!
-//! A worker keeps its own ([`Outages`]); the target was out of service while it was so for every
-//! worker ([`of_all`]). A wrong reply, such as a status 503, is a failure like any other.
+//! Each worker records its own outages ([`Outages`]). The target was out of service while every
+//! worker had an outage ([`of_all`]). A wrong reply, such as a status 503, is a failure like any
+//! other.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-/// A shorter time without service is not listed: single failures among replies make such.
+/// Shorter outages are not listed, because single failures among replies cause them.
 pub(crate) const OUTAGE_MIN: Duration = Duration::from_millis(100);
 
-/// A worker keeps the longest so many.
+/// Limit of outages per worker; the longest ones are kept.
 const OUTAGES_MAX: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutageSpan {
-    /// The last reply before it, or the first failure if there was no reply before.
+    /// Time of the last reply before the outage, or of the first failure without one.
     pub(crate) from: Instant,
     pub(crate) first_failure: Instant,
-    /// The first reply after it, or the end of the load.
+    /// Time of the first reply after the outage, or the end of the load.
     pub(crate) until: Instant,
     pub(crate) is_over: bool,
 }
@@ -38,7 +39,7 @@ impl OutageSpan {
 #[derive(Debug, Default)]
 pub(crate) struct Outages {
     last_reply: Cell<Option<Instant>>,
-    /// Since the last reply.
+    /// Time of the first failure since the last reply.
     first_failure: Cell<Option<Instant>>,
     kept: RefCell<Vec<OutageSpan>>,
 }
@@ -57,7 +58,7 @@ impl Outages {
         self.last_reply.set(Some(now));
     }
 
-    /// The load has ended at `now`.
+    /// Returns the outages, in order of time. The load ended at `now`.
     pub(crate) fn finish(&self, now: Instant) -> Vec<OutageSpan> {
         if let Some(first_failure) = self.first_failure.take() {
             self.end(first_failure, now, false);
@@ -84,7 +85,7 @@ impl Outages {
     }
 }
 
-/// The times in which no worker had service, given those of each, in the order of time.
+/// The times in which all workers had an outage, in order of time.
 pub(crate) fn of_all(mut workers: impl Iterator<Item = Vec<OutageSpan>>) -> Vec<OutageSpan> {
     let Some(first) = workers.next() else { return Vec::new() };
     workers.fold(first, |all, worker| {
@@ -109,11 +110,10 @@ mod tests {
 
     /// Goal: an outage lasts from the last reply before a failure to the first reply after it.
     ///
-    /// Method: replies and failures at known times: a single failure between replies that are close
-    /// to each other, a long failure, and one that lasts to the end; and one before any reply.
-    ///
-    /// Kills: an outage from its second failure on; a gap without a failure; one that is still going
-    /// on at the end left out; every single error listed.
+    /// Method: replies and failures at known times: a single failure between two close replies, a
+    /// long outage, one that lasts to the end, and one before any reply.
+    /// Kills: an outage that starts at its second failure; a gap without a failure; a missing
+    /// outage at the end; an outage for every single error.
     #[test]
     fn outages_are_gaps_with_failures() {
         let start = Instant::now();
@@ -140,13 +140,12 @@ mod tests {
         assert_eq!(never.finish(at(510)), [row(10, 10, 510, false)]);
     }
 
-    /// Goal: the target is out of service when it is for all workers.
-    ///
-    /// Method: two workers whose outages meet once, and once not for long enough; a third without any.
-    ///
-    /// Kills: a union; an outage of one worker as the target's; an end that is the later one.
+    /// Goal: the target is out of service while all workers have an outage.
+    /// Method: two workers whose outages overlap once, and once for too short a time; a third
+    /// worker without any.
+    /// Kills: a union; an outage of a single worker; the later of two ends.
     #[test]
-    fn all_workers_together() {
+    fn outages_of_all_workers_are_intersected() {
         let start = Instant::now();
         let row = |from, until, is_over| {
             let (from, until) = (at(start, from), at(start, until));
@@ -155,20 +154,19 @@ mod tests {
         let first = vec![row(0, 1_000, true), row(2_000, 3_000, true)];
         let second = vec![row(500, 1_500, false), row(2_950, 4_000, true)];
         let both = of_all([first.clone(), second].into_iter());
-        let wanted =
+        let expected =
             OutageSpan { first_failure: at(start, 0), is_over: true, ..row(500, 1_000, true) };
-        assert_eq!(both, [wanted]);
+        assert_eq!(both, [expected]);
         assert_eq!(of_all([first, Vec::new()].into_iter()), []);
         assert_eq!(of_all(std::iter::empty()), []);
     }
 
-    /// Goal: the list is bounded, and the longest stay.
-    ///
-    /// Method: more outages than are kept, the longest of them in the middle.
+    /// Goal: the list is bounded and keeps the longest outages.
+    /// Method: more outages than the limit, with the longest one in the middle.
     ///
     /// Kills: memory that grows with the failures of a long run; a list of the first ones.
     #[test]
-    fn the_longest_are_kept() {
+    fn the_longest_outages_are_kept() {
         let start = Instant::now();
         let outages = Outages::default();
         let mut ms = 0;

@@ -1,16 +1,14 @@
-//! What each worker shows the main thread while it runs: a few counters and a coarse histogram.
-//!
-//! The display must not cost throughput. A worker only adds to cells of its own; it never waits,
-//! draws or copies for the display. The main thread reads when it likes.
-//!
-//! Every atomic here is a statistic with a single writer and is `Relaxed`: it orders nothing, and no
-//! decision of a worker depends on it. The exact numbers travel in `WorkerResult`.
+//! Counters and a coarse histogram that each worker publishes for the main thread during the run.
+//! The display must not cost throughput. A worker only adds to its own cells; it never waits, draws
+//! or copies for the display. Every atomic here is a statistic with a single writer and is
+//! `Relaxed`: it orders nothing, and no decision of a worker depends on it. The exact numbers are
+//! in `WorkerResult`.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// Each power of two of a nanosecond is cut into so many buckets, so a figure is at most 1/16 high.
+/// Number of buckets per power of two of a nanosecond. A figure is at most 1/16 too high.
 const PARTS: usize = 16;
 const PARTS_LOG2: u32 = PARTS.ilog2();
 
@@ -18,8 +16,8 @@ const BUCKETS: usize = 64 * PARTS;
 
 /// A counter that one thread writes and others read.
 ///
-/// A load and a store, not `fetch_add`: with a single writer they are as correct, and a locked
-/// instruction per message is not free.
+/// It uses a load and a store, not `fetch_add`: with a single writer both are correct, and the load
+/// and the store avoid a locked instruction per message.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -37,7 +35,7 @@ impl Counter {
     }
 }
 
-/// The public face of one worker. Aligned so that no two workers share a cache line.
+/// Published counters of one worker. Aligned so that no two workers share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Published {
@@ -122,11 +120,11 @@ impl Snapshot {
     pub(crate) fn percentile_since(&self, earlier: &Snapshot, percentile: f64) -> Option<Duration> {
         let counts = || self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now - then);
         let total: u64 = counts().sum();
-        let wanted = ((total as f64 * percentile / 100.0).ceil() as u64).max(1);
+        let rank = ((total as f64 * percentile / 100.0).ceil() as u64).max(1);
         let mut seen = 0;
         let bucket = counts().position(|count| {
             seen += count;
-            seen >= wanted
+            seen >= rank
         })?;
         Some(bucket_end(bucket))
     }
@@ -149,13 +147,13 @@ fn bucket_end(bucket: usize) -> Duration {
 mod tests {
     use super::*;
 
-    /// Goal: every duration lies in a bucket whose end is at most a sixteenth above it.
+    /// Goal: the end of a duration's bucket is at most a sixteenth above the duration.
     ///
     /// Method: sweep over powers of two and their neighbours.
     ///
     /// Kills: an index beyond the array; buckets that are off by one power.
     #[test]
-    fn buckets_are_tight() {
+    fn buckets_end_a_sixteenth_above_at_most() {
         for power in 4..64 {
             for value_ns in [1u64 << power, (1u64 << power) + 1, (1u64 << power) / 2 * 3] {
                 let end = bucket_end(bucket_of(Duration::from_nanos(value_ns)));
@@ -170,11 +168,9 @@ mod tests {
         assert!(bucket_of(Duration::MAX) < BUCKETS);
     }
 
-    /// Goal: percentiles of an interval come from that interval only.
-    ///
-    /// Method: many slow replies, a snapshot, a few fast ones.
-    ///
-    /// Kills: ignoring the earlier snapshot; reporting zero when nothing came.
+    /// Goal: the percentiles of an interval contain its replies only.
+    /// Method: many slow replies, a snapshot, a few fast replies.
+    /// Kills: ignoring the earlier snapshot; reporting zero without replies.
     #[test]
     fn percentiles_are_of_the_interval() {
         let published = Published::new();

@@ -1,8 +1,7 @@
-//! The worker's recorder: latencies and counts of the interval that is running.
-//!
-//! Each latency is recorded once, in the running interval. At the interval's end its histograms go
-//! to the main thread as they are and the worker takes fresh ones: adding up, compressing and
-//! percentiles cost the worker nothing (`run::timeline`).
+//! The worker's recorder: latencies and counters of the current interval. Each latency is recorded
+//! once, in the current interval. At its end, the histograms move to the main thread unchanged, and
+//! the worker starts with new ones. So merging, compression and percentiles cost the worker nothing
+//! (`run::timeline`).
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use hdrhistogram::Histogram;
 use crate::measure::stats;
 use crate::measure::window::Window;
 
-/// In which part of the run an interval lies. Intervals never reach across.
+/// Phase of an interval. No interval spans two phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IntervalPhase {
     Warmup,
@@ -30,7 +29,7 @@ impl IntervalPhase {
     }
 }
 
-/// What one worker did in one interval.
+/// Part of one worker in one interval.
 #[derive(Debug)]
 pub(crate) struct IntervalPart {
     pub(crate) phase: IntervalPhase,
@@ -43,7 +42,7 @@ pub(crate) struct IntervalPart {
     /// Empty in a closed loop.
     pub(crate) send_lag: Histogram<u64>,
     pub(crate) counts: Counts,
-    /// At its end.
+    /// At the end of the interval.
     pub(crate) open_connections: u32,
 }
 
@@ -55,7 +54,7 @@ pub(crate) struct Counts {
     pub(crate) timed_out: u64,
 }
 
-/// The running interval.
+/// Recorder of the current interval.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     window: Window,
@@ -95,17 +94,17 @@ impl Recorder {
         self.phase
     }
 
-    /// When the running interval ends. The drain's end is not known beforehand.
+    /// Planned end of the current interval. `None` in the drain, whose end is not planned.
     pub(crate) fn until(&self) -> Option<Instant> {
         (self.phase != IntervalPhase::Drain).then_some(self.until)
     }
 
-    /// Records a latency of the phase that runs.
+    /// Records a latency in the current interval.
     pub(crate) fn record_ns(&mut self, latency_ns: u64) {
         self.latency.saturating_record(latency_ns);
     }
 
-    /// Records a latency that `count` messages have.
+    /// Records the same latency of `count` messages.
     pub(crate) fn record_many_ns(&mut self, latency_ns: u64, count: u64) {
         self.latency.saturating_record_n(latency_ns, count);
     }
@@ -114,7 +113,7 @@ impl Recorder {
         self.send_lag.saturating_record(lag.as_nanos() as u64);
     }
 
-    /// Ends the running interval at its planned end and begins the next.
+    /// Ends the current interval at its planned end and begins the next one.
     pub(crate) fn close(&mut self, open_connections: u32) -> IntervalPart {
         let until = self.until;
         let next = match self.phase {
@@ -128,7 +127,8 @@ impl Recorder {
         part
     }
 
-    /// Ends everything but the drain: the window is over, perhaps early.
+    /// Ends the current interval, unless it is the drain, and begins the drain. The window may have
+    /// ended early.
     pub(crate) fn close_for_drain(
         &mut self,
         now: Instant,
@@ -143,7 +143,7 @@ impl Recorder {
         Some(part)
     }
 
-    /// The last interval, which is the drain's.
+    /// Ends the last interval, which is the drain's.
     pub(crate) fn finish(&mut self, now: Instant, open_connections: u32) -> IntervalPart {
         self.take(now, open_connections)
     }
@@ -168,8 +168,9 @@ impl Recorder {
         self.until = self.end_of(phase, from);
     }
 
-    /// Ends lie at whole lengths from the beginning of the window, so that the measured intervals are
-    /// whole ones and only the first of the warm-up is shorter.
+    /// Planned end of an interval. Ends are at multiples of the length from the start of the
+    /// window, so that measured intervals have the full length and only the first one of the
+    /// warm-up is shorter.
     fn end_of(&self, phase: IntervalPhase, from: Instant) -> Instant {
         match phase {
             IntervalPhase::Warmup => {
@@ -188,15 +189,13 @@ impl Recorder {
 mod tests {
     use super::*;
 
-    /// Goal: intervals tile the run: no gap, no overlap, none across two phases.
-    ///
-    /// Method: a warm-up of 2.5 and a window of 3.5 lengths, closed one by one; no warm-up at all; and
-    /// a window cut in the middle of its second interval.
-    ///
-    /// Kills: intervals counted from the warm-up's start; losing the short last one; a cut that ends
-    /// in the future.
+    /// Goal: the intervals cover the run without a gap or an overlap, and none spans two phases.
+    /// Method: a warm-up of 2.5 and a window of 3.5 lengths, closed one by one; no warm-up; a
+    /// window cut in the middle of its second interval.
+    /// Kills: intervals counted from the start of the warm-up; a missing short last one; a cut
+    /// interval that ends in the future.
     #[test]
-    fn intervals_tile_the_run() {
+    fn intervals_cover_the_run_without_gaps() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let length = Duration::from_secs(1);
@@ -213,7 +212,7 @@ mod tests {
         })
         .collect();
         let found: Vec<_> = parts.iter().map(ms).collect();
-        let wanted = [
+        let expected = [
             (IntervalPhase::Warmup, 0, 0, 500),
             (IntervalPhase::Warmup, 1, 500, 1_500),
             (IntervalPhase::Warmup, 2, 1_500, 2_500),
@@ -222,7 +221,7 @@ mod tests {
             (IntervalPhase::Measured, 2, 4_500, 5_500),
             (IntervalPhase::Measured, 3, 5_500, 6_000),
         ];
-        assert_eq!(found, wanted);
+        assert_eq!(found, expected);
         assert!(recorder.close_for_drain(at(6_100), 0).is_none(), "the drain has begun");
         assert_eq!(ms(&recorder.finish(at(7_000), 0)), (IntervalPhase::Drain, 0, 6_000, 7_000));
 
@@ -233,13 +232,11 @@ mod tests {
         assert_eq!(ms(&cut.finish(at(5_000), 0)), (IntervalPhase::Drain, 0, 4_000, 5_000));
     }
 
-    /// Goal: a part holds what was recorded in it, and the next starts empty.
-    ///
-    /// Method: record, close, record something else, close.
-    ///
-    /// Kills: histograms or counts that go on.
+    /// Goal: a part contains its own records, and the next one starts empty.
+    /// Method: record, close, record other values, close.
+    /// Kills: histograms or counters that are not reset.
     #[test]
-    fn parts_do_not_share() {
+    fn parts_do_not_share_records() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let window = Window { from: start, until: start + 2 * second };

@@ -1,4 +1,4 @@
-//! Latency histograms and the numbers drawn from them. Nanoseconds everywhere.
+//! Latency histograms and their statistics. All values are nanoseconds.
 
 use std::time::Instant;
 
@@ -7,43 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::units::TIMEOUT_MAX;
 
-/// Percentiles that a report names.
+/// Percentiles of every report.
 pub(crate) const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
-/// The most rows a bar chart has; what lies beyond is merged into its first or last row.
+/// Limit of rows of a bar chart; further rows are merged into its first or last one.
 const BARS_MAX: usize = 12;
 
-/// Bits of a time that a histogram with three digits keeps: 2 048 is the least power of two that is
-/// not less than twice a thousand.
+/// Significant bits of a histogram with three digits: 2 048 is the smallest power of two that is at
+/// least twice a thousand.
 const BUCKET_BITS: u32 = 11;
 
-/// The most bars of the chart of replies per connection.
+/// Limit of bars of the chart of replies per connection.
 const REPLIES_BARS_MAX: u64 = 24;
 
-/// A histogram from 1 ns to 60 s with three significant digits: about 220 KiB, one per worker.
-///
-/// Longer values cannot occur, because no wait may be longer (`units::TIMEOUT_MAX`); if one did, it
-/// would be recorded as 60 s.
+/// A histogram from 1 ns to 60 s with three significant digits: about 220 KiB, one per worker. No
+/// wait is longer (`units::TIMEOUT_MAX`). A longer value would be recorded as 60 s.
 pub(crate) fn new_histogram() -> Histogram<u64> {
     let max_ns = TIMEOUT_MAX.as_nanos() as u64;
     Histogram::new_with_bounds(1, max_ns, 3).expect("constant and valid bounds")
 }
 
-/// The least time that counts as the same as this one in [`new_histogram`], whose unit is the smallest
-/// there is: three digits of it are eleven bits.
+/// The lowest time in the same bucket of [`new_histogram`] as `ns`.
 pub(crate) fn bucket_of(ns: u64) -> u64 {
     let ns = ns.min(TIMEOUT_MAX.as_nanos() as u64);
     let shift = (u64::BITS - ns.leading_zeros()).saturating_sub(BUCKET_BITS);
     ns >> shift << shift
 }
 
-/// The same range with two digits, about 30 KiB: for figures of which nobody reads a third.
+/// A histogram of the same range with two digits, about 30 KiB, for lags.
 pub(crate) fn new_lag_histogram() -> Histogram<u64> {
     let max_ns = TIMEOUT_MAX.as_nanos() as u64;
     Histogram::new_with_bounds(1, max_ns, 2).expect("constant and valid bounds")
 }
 
-/// Seconds from `zero` to `at`; negative for what was before.
+/// Seconds from `zero` to `at`; negative if `at` is earlier.
 pub(crate) fn seconds_from(zero: Instant, at: Instant) -> f64 {
     match at.checked_duration_since(zero) {
         Some(after) => after.as_secs_f64(),
@@ -51,7 +48,7 @@ pub(crate) fn seconds_from(zero: Instant, at: Instant) -> f64 {
     }
 }
 
-/// Adds `other`, made by the same function as `total`.
+/// Adds `other` to `total`. Both must have the same bounds.
 pub(crate) fn merge(total: &mut Histogram<u64>, other: &Histogram<u64>) {
     total.add(other).expect("both have the bounds of new_histogram");
 }
@@ -59,20 +56,20 @@ pub(crate) fn merge(total: &mut Histogram<u64>, other: &Histogram<u64>) {
 /// One row of a bar chart of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bar {
-    /// The row has the values above this.
+    /// Exclusive lower bound.
     pub(crate) over_us: u64,
-    /// The row has the values up to this; `None` is the last row of a chart with a long tail.
+    /// Inclusive upper bound; `None` in the last row of a chart with a long tail.
     pub(crate) up_to_us: Option<u64>,
     pub(crate) count: u64,
 }
 
-/// Counts by powers of two of a microsecond. The counts add up to the histogram's.
+/// Counts by powers of two of a microsecond. Their sum is the histogram's count.
 pub(crate) fn bars(histogram: &Histogram<u64>) -> Vec<Bar> {
     let mut bars: Vec<Bar> = Vec::new();
     for step in histogram.iter_recorded() {
         let value_ns = histogram.lowest_equivalent(step.value_iterated_to());
         let up_to_us = value_ns.div_ceil(1_000).max(1).next_power_of_two();
-        // Rows in between stay, with a count of zero: a gap between two modes must be seen.
+        // Empty rows in between stay, so that a gap between two modes is visible.
         while bars.last().is_none_or(|bar| bar.up_to_us != Some(up_to_us)) {
             let next_us = bars.last().and_then(|bar| bar.up_to_us).map_or(up_to_us, |us| us * 2);
             let over_us = if next_us == 1 { 0 } else { next_us / 2 };
@@ -80,7 +77,7 @@ pub(crate) fn bars(histogram: &Histogram<u64>) -> Vec<Bar> {
         }
         bars.last_mut().expect("pushed above").count += step.count_since_last_iteration();
     }
-    // Merge at the lighter end, where least is lost.
+    // Merge at the end with the smaller count, which loses the least detail.
     while bars.len() > BARS_MAX {
         let (first, last) = (bars[0], bars[bars.len() - 1]);
         if first.count <= last.count {
@@ -99,29 +96,29 @@ pub(crate) fn bars(histogram: &Histogram<u64>) -> Vec<Bar> {
     bars
 }
 
-/// How evenly the connections were served.
+/// Distribution of replies over the connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) min: u64,
     pub(crate) median: u64,
     pub(crate) max: u64,
-    /// Jain's index: 1 when all got the same, 1/n when one got everything.
+    /// Jain's index: 1 if all are equal, 1/n if one connection got all replies.
     pub(crate) jain: f64,
 }
 
-/// The spread of `counts`, which it sorts. `None` when there are none.
+/// The spread of `counts`, which it sorts. `None` if `counts` is empty.
 pub(crate) fn spread(counts: &mut [u64]) -> Option<Spread> {
     counts.sort_unstable();
     let (min, max) = (*counts.first()?, *counts.last()?);
     let median = counts[counts.len() / 2];
     let sum: f64 = counts.iter().map(|&count| count as f64).sum();
     let sum_of_squares: f64 = counts.iter().map(|&count| (count as f64).powi(2)).sum();
-    // Nobody got anything: that is even, and 0/0 otherwise.
+    // Without any reply the formula is 0/0; equal counts have index 1.
     let jain = if sum == 0.0 { 1.0 } else { sum * sum / (counts.len() as f64 * sum_of_squares) };
     Some(Spread { min, median, max, jain })
 }
 
-/// How many of `counts`, which are sorted, lie where between the least and the largest.
+/// Histogram of `counts`, which must be sorted.
 pub(crate) fn replies_bars(counts: &[u64]) -> Vec<RepliesBar> {
     let (Some(&min), Some(&max)) = (counts.first(), counts.last()) else { return Vec::new() };
     let width = (max - min + 1).div_ceil(REPLIES_BARS_MAX);
@@ -135,7 +132,7 @@ pub(crate) fn replies_bars(counts: &[u64]) -> Vec<RepliesBar> {
     bars
 }
 
-/// Connections with so many replies, from `from` to `to`.
+/// Number of connections with `from` to `to` replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RepliesBar {
@@ -148,13 +145,11 @@ pub(crate) struct RepliesBar {
 mod bucket_tests {
     use super::*;
 
-    /// Goal: a bucket is that of the histogram.
-    ///
-    /// Method: around every power of two up to the histogram's end, against its own answer.
-    ///
-    /// Kills: a bucket that is twice or half as wide.
+    /// Goal: `bucket_of` agrees with the histogram.
+    /// Method: compare around every power of two up to the histogram's end.
+    /// Kills: a bucket of twice or half the width.
     #[test]
-    fn buckets_are_the_histograms() {
+    fn buckets_agree_with_the_histogram() {
         let histogram = new_histogram();
         let most = TIMEOUT_MAX.as_nanos() as u64;
         for ns in (0..36).flat_map(|power| [(1_u64 << power) - 1, 1 << power, (1 << power) * 7 / 5])
@@ -178,22 +173,21 @@ mod tests {
         histogram
     }
 
-    /// Goal: percentiles of known data are right within the histogram's three digits.
-    ///
-    /// Method: 1 … 10 000 µs, once each; the percentile p is then p × 100 µs.
+    /// Goal: percentiles of known data are exact to the histogram's three digits.
+    /// Method: 1 … 10 000 µs, once each, so that percentile p is p × 100 µs.
     ///
     /// Kills: recording microseconds as nanoseconds; a histogram with fewer digits.
     #[test]
-    fn percentiles_of_known_data() {
+    fn percentiles_are_exact_to_three_digits() {
         let histogram = histogram_of(&(1..=10_000).collect::<Vec<_>>());
         for percentile in PERCENTILES {
-            let wanted_ns = percentile * 100_000.0;
+            let expected_ns = percentile * 100_000.0;
             let found_ns = histogram.value_at_percentile(percentile) as f64;
-            assert!((found_ns / wanted_ns - 1.0).abs() < 0.001, "p{percentile}: {found_ns}");
+            assert!((found_ns / expected_ns - 1.0).abs() < 0.001, "p{percentile}: {found_ns}");
         }
     }
 
-    /// Goal: values beyond the range are kept at its end, never dropped.
+    /// Goal: values beyond the range are recorded at its end, not dropped.
     ///
     /// Method: record an hour.
     ///
@@ -205,14 +199,13 @@ mod tests {
         assert!(histogram.max() >= 60_000_000_000);
     }
 
-    /// Goal: each value is in the row whose bounds hold it, borders included, and empty rows between
-    /// two full ones stay.
-    ///
-    /// Method: values on and beside the borders.
+    /// Goal: each value is in the row whose bounds contain it, and empty rows between two full ones
+    /// stay.
+    /// Method: values at and next to the bounds.
     ///
     /// Kills: `<` for `≤`; skipping empty rows.
     #[test]
-    fn bars_hold_what_they_say() {
+    fn bars_contain_the_values_within_their_bounds() {
         let bars = bars(&histogram_of(&[60, 64, 65, 300, 300]));
         assert_eq!(
             bars,
@@ -225,7 +218,7 @@ mod tests {
         );
     }
 
-    /// Goal: a wide range is cut at its light end, and no count is lost.
+    /// Goal: a wide range is merged at its end with the smaller count, and no count is lost.
     ///
     /// Method: most values small with a long tail, then the mirror image.
     ///
@@ -247,13 +240,11 @@ mod tests {
         assert_eq!(high[BARS_MAX - 1].up_to_us, Some(1 << 24));
     }
 
-    /// Goal: fairness of known distributions.
-    ///
-    /// Method: all equal, one takes all, nobody served, nobody there.
-    ///
-    /// Kills: forgetting n in Jain's index; a NaN when nothing was served.
+    /// Goal: Jain's index of known distributions is right.
+    /// Method: all equal, one connection with all replies, no replies, no connections.
+    /// Kills: a missing n in Jain's index; a NaN without replies.
     #[test]
-    fn spreads() {
+    fn jains_index_measures_fairness() {
         let even = spread(&mut [7, 7, 7, 7]).unwrap();
         assert_eq!((even.min, even.median, even.max, even.jain), (7, 7, 7, 1.0));
         let greedy = spread(&mut [0, 100, 0, 0]).unwrap();
@@ -262,13 +253,11 @@ mod tests {
         assert_eq!(spread(&mut []), None);
     }
 
-    /// Goal: every connection is in the bar that holds its number of replies.
-    ///
-    /// Method: nobody, one, all alike, a few far apart, more values than bars.
-    ///
-    /// Kills: a bar too many or too few; the largest count outside the last bar.
+    /// Goal: every connection is in the bar that contains its number of replies.
+    /// Method: no connection, one, equal ones, a few far apart, more values than bars.
+    /// Kills: a missing or an additional bar; the largest count outside of the last bar.
     #[test]
-    fn bars_of_replies() {
+    fn every_connection_is_in_the_bar_of_its_replies() {
         assert_eq!(replies_bars(&[]), []);
         let bar = |from, to, connections| RepliesBar { from, to, connections };
         assert_eq!(replies_bars(&[7]), [bar(7, 7, 1)]);

@@ -1,5 +1,5 @@
-//! Student's t and the normal distribution, as far as 95 % intervals need them; and what a handful of
-//! runs says about the next.
+//! Student's t and the normal distribution for 95 % confidence intervals, and the interval of a
+//! figure over several runs.
 
 /// The 97.5th percentile of Student's t for 1 to 30 degrees of freedom.
 const T95: [f64; 30] = [
@@ -8,8 +8,8 @@ const T95: [f64; 30] = [
     2.052, 2.048, 2.045, 2.042,
 ];
 
-/// Half the width of a 95 % interval, in standard errors. Fractions are rounded down, which makes
-/// the interval wider.
+/// Half the width of a 95 % interval, in standard errors. Fractional degrees of freedom are rounded
+/// down, which makes the interval wider.
 pub(super) fn t95(degrees_of_freedom: f64) -> f64 {
     assert!(degrees_of_freedom >= 1.0, "{degrees_of_freedom} degrees of freedom");
     match T95.get(degrees_of_freedom as usize - 1) {
@@ -18,7 +18,7 @@ pub(super) fn t95(degrees_of_freedom: f64) -> f64 {
     }
 }
 
-/// The part of the normal distribution below `z`: Abramowitz and Stegun 7.1.26, within 10⁻⁷.
+/// The normal distribution function at `z`: Abramowitz and Stegun 7.1.26, accurate to 10⁻⁷.
 pub(super) fn normal_below(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
@@ -29,17 +29,17 @@ pub(super) fn normal_below(z: f64) -> f64 {
     if z < 0.0 { beyond } else { 1.0 - beyond }
 }
 
-/// A figure measured several times, each time in a run of its own.
+/// A figure measured in several runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Repeated {
     pub(crate) runs: usize,
     pub(crate) mean: f64,
-    /// Of the mean, squared.
+    /// Squared standard error of the mean.
     error_squared: f64,
 }
 
 impl Repeated {
-    /// `None` for fewer than two runs, which say nothing about how much runs differ.
+    /// `None` for fewer than two runs, from which the spread cannot be estimated.
     pub(crate) fn of(values: &[f64]) -> Option<Repeated> {
         let runs = values.len();
         if runs < 2 {
@@ -51,13 +51,13 @@ impl Repeated {
         Some(Repeated { runs, mean, error_squared: variance / runs as f64 })
     }
 
-    /// 95 %, of the mean.
+    /// The 95 % interval of the mean.
     pub(crate) fn interval(&self) -> [f64; 2] {
         let half = t95((self.runs - 1) as f64) * self.error_squared.sqrt();
         [self.mean - half, self.mean + half]
     }
 
-    /// 95 %, of how much the mean of `other` is larger (Welch).
+    /// The 95 % interval of the mean of `other` minus this mean (Welch).
     pub(crate) fn difference(&self, other: &Repeated) -> [f64; 2] {
         let (a, b) = (self.error_squared, other.error_squared);
         let difference = other.mean - self.mean;
@@ -75,13 +75,12 @@ impl Repeated {
 mod tests {
     use super::*;
 
-    /// Goal: the distributions have their textbook values.
-    ///
-    /// Method: a few rows of printed tables, both sides of the table's end.
+    /// Goal: the distributions have their published values.
+    /// Method: a few rows of printed tables, on both sides of the end of `T95`.
     ///
     /// Kills: a table that is off by one row; a sign in the polynomial.
     #[test]
-    fn textbook_values() {
+    fn distributions_have_their_published_values() {
         for (degrees, t) in
             [(1.0, 12.706), (4.9, 2.776), (30.0, 2.042), (40.0, 2.021), (120.0, 1.98)]
         {
@@ -92,13 +91,12 @@ mod tests {
         }
     }
 
-    /// Goal: intervals of a few runs are those of the textbook.
-    ///
-    /// Method: values whose mean and spread are simple: 10, 12, 14 have a variance of 4.
-    ///
-    /// Kills: dividing by n instead of n − 1; the deviation of one run for that of the mean.
+    /// Goal: the intervals of a few runs follow the formulas.
+    /// Method: values with a simple mean and spread: 10, 12, 14 have a variance of 4.
+    /// Kills: dividing by n instead of n − 1; the deviation of one run in place of that of the
+    /// mean.
     #[test]
-    fn runs_differ() {
+    fn intervals_of_runs_follow_the_formulas() {
         let runs = Repeated::of(&[10.0, 12.0, 14.0]).unwrap();
         let half = 4.303 * (4.0f64 / 3.0).sqrt();
         assert_eq!(runs.interval(), [12.0 - half, 12.0 + half]);

@@ -1,6 +1,5 @@
-//! `loadtest ab`: two servers, by turns, under the same load.
-//!
-//! The order is ABBA: what drifts slowly (temperature, other tenants) falls upon both alike.
+//! `loadtest ab`: alternating runs of two servers under the same load. The order is ABBA, so that
+//! slow drifts (temperature, other tenants) affect both servers equally.
 
 use std::ffi::OsString;
 
@@ -17,23 +16,23 @@ use crate::series::Runner;
 use crate::series::reps::{combine, line};
 use crate::series::server::CommandServer;
 
-/// Two servers, and the run that each of them is tested with.
+/// Two servers and the options of their runs.
 #[derive(Debug)]
 pub(crate) struct AbOptions {
-    /// The command that starts the server which the other is compared with.
+    /// Command that starts the base server.
     pub(crate) base: String,
-    /// The command that starts the other server, at the same address.
+    /// Command that starts the new server, at the same address.
     pub(crate) new: String,
-    /// Runs of each.
+    /// Runs of each server.
     pub(crate) reps: u32,
     pub(crate) max_regression: Vec<RegressionLimit>,
     /// The options of each run.
     pub(crate) run: Vec<OsString>,
-    /// Where both servers listen.
+    /// URL of both servers.
     pub(crate) url: Url,
 }
 
-/// Runs both servers by turns and compares them.
+/// Tests both servers in alternating runs and compares them.
 pub(crate) fn run(options: &AbOptions) -> Result<ComparisonReport, Error> {
     let runner = Runner::new(options.run.clone())?;
     let commands = [&options.base, &options.new];
@@ -46,7 +45,7 @@ pub(crate) fn run(options: &AbOptions) -> Result<ComparisonReport, Error> {
         let _server = server?;
         let report = runner.once(&[]);
         if runner.interrupted().is_some() {
-            break; // what was cut short is compared with nothing
+            break; // an interrupted run is not compared
         }
         let report = report?;
         let name = ["base", "new"][side];
@@ -76,7 +75,7 @@ pub(crate) fn run(options: &AbOptions) -> Result<ComparisonReport, Error> {
     Ok(compared)
 }
 
-/// Whose turn it is: base is 0, new is 1.
+/// The server of each run: base is 0, new is 1.
 fn order(reps: u32) -> impl Iterator<Item = usize> {
     (0..reps).flat_map(|pair| if pair % 2 == 0 { [0, 1] } else { [1, 0] })
 }
@@ -85,11 +84,11 @@ fn order(reps: u32) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
-    /// Goal: both sides have as many runs, and neither is always first.
+    /// Goal: both servers have equally many runs, and neither is always first.
     ///
     /// Method: the order of one, two and three pairs.
     ///
-    /// Kills: ABAB; all of one before all of the other; a run too few.
+    /// Kills: ABAB; all runs of one server before the other; a missing run.
     #[test]
     fn the_order_is_abba() {
         let order = |reps| order(reps).map(|side| ["A", "B"][side]).collect::<String>();

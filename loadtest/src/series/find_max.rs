@@ -1,8 +1,7 @@
-//! The highest rate that meets a service level.
-//!
-//! The rate is doubled until the level is missed, then the gap is halved (in the geometric mean: what
-//! matters is the ratio) until it is narrow. From below, because a server that was drowned once may
-//! be slow for a while.
+//! `--find-max`: search for the highest rate that meets an SLO. The rate is doubled until it misses
+//! the SLO. Then the gap is halved (in the geometric mean, because the ratio matters) until it is
+//! narrow. The search starts at the low end, because an overloaded server may stay slow for a
+//! while.
 
 use std::time::Duration;
 
@@ -15,30 +14,31 @@ use crate::report::model::verdicts::{FindMax, FindStep, GeneratorVerdict};
 use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 
-/// Where the search ends: the highest rate that passed and the lowest that did not are this close.
+/// Ratio of the lowest rate that missed to the highest one that passed at which the search ends.
 const RATIO_ENOUGH: f64 = 1.03;
 
-/// However wide the range is.
+/// Limit of tried rates.
 const STEPS_MAX: usize = 60;
 
-/// A rate of which so little arrives was not reached, whatever the level says of what did.
+/// Share of the offered rate that must be achieved. Below it the rate misses, even if the SLO
+/// holds.
 const ACHIEVED_MIN: f64 = 0.98;
 
 /// The search for the highest rate.
 #[derive(Debug)]
 pub(crate) struct FindMaxOptions {
-    /// What the rate has to fulfil.
+    /// Condition that a rate has to meet.
     pub(crate) slo: Gate,
-    /// The lowest rate, and the first to be tried.
+    /// The lowest rate, which is tried first.
     pub(crate) from: f64,
     /// The highest rate.
     pub(crate) to: f64,
-    /// How long each rate is tried.
+    /// Duration of each tried rate.
     pub(crate) step: Duration,
     pub(crate) seed: u64,
 }
 
-/// Tries rates; the report is that of the best one.
+/// Runs the search and returns the report of the best rate.
 pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
     let FindMaxOptions { slo, from, to, step: duration, seed } = options;
     let runner = Runner::new(own_options())?;
@@ -56,11 +56,12 @@ pub(crate) fn run(options: &FindMaxOptions) -> Result<Report, Error> {
             report => report?,
         };
         if runner.interrupted().is_some() {
-            // Cut short, it says nothing about its rate; but without another it is what there is.
+            // An interrupted run does not count for its rate, but it is the result if there is no
+            // other.
             last = last.or(Some(report));
             break;
         }
-        // A rate at which --abort-on ended the run is one that did not do.
+        // A rate whose run --abort-on ended has missed.
         if report.exit_code != Exit::Ok.code() && report.aborted.is_none() {
             return Ok(report);
         }
@@ -115,7 +116,7 @@ fn judge(slo: &Gate, rate: f64, tries: u32, report: &Report) -> FindStep {
 fn tried(step: &FindStep, report: &Report) -> Tried {
     match step.generator {
         _ if step.ok => Tried::Passed,
-        // What it shows is the generator.
+        // The run measured the generator, not the target.
         GeneratorVerdict::Saturated if report.aborted.is_none() => Tried::Saturated,
         _ => Tried::Missed,
     }
@@ -123,7 +124,7 @@ fn tried(step: &FindStep, report: &Report) -> Tried {
 
 /// What ended the search: `limited_by` of the report.
 fn limited_by(search: &Search, steps: &[FindStep], is_interrupted: bool) -> &'static str {
-    // The lowest rate that failed is where the search ended.
+    // The lowest rate that missed ended the search.
     let is_saturated = search.missed.is_some_and(|missed| {
         let of_missed = |step: &&FindStep| step.rate == missed && !step.ok;
         steps.iter().filter(of_missed).all(|step| step.generator == GeneratorVerdict::Saturated)
@@ -136,29 +137,29 @@ fn limited_by(search: &Search, steps: &[FindStep], is_interrupted: bool) -> &'st
     }
 }
 
-/// A rate at which the generator was saturated is tried again so often: it may have been disturbed.
+/// Retries of a rate at which the generator was saturated, because a disturbance may be the cause.
 const SATURATED_RETRIES: u32 = 2;
 
-/// How a rate has fared.
+/// Result of a tried rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tried {
     Passed,
     Missed,
-    /// Missed, and the generator was saturated: that says nothing of the target.
+    /// Missed with a saturated generator, so the target was not measured.
     Saturated,
 }
 
-/// Which rate to try next.
+/// State of the search.
 #[derive(Debug)]
 struct Search {
     to: f64,
     next: Option<f64>,
     steps: usize,
-    /// The highest that met the level.
+    /// The highest rate that met the SLO.
     passed: Option<f64>,
-    /// The lowest that did not.
+    /// The lowest rate that missed it.
     missed: Option<f64>,
-    /// How often the last rate was tried with a saturated generator.
+    /// Number of tries of the last rate with a saturated generator.
     saturated: u32,
 }
 
@@ -185,7 +186,7 @@ impl Search {
         self.saturated = 0;
         self.next = match (self.passed, self.missed) {
             _ if self.steps >= STEPS_MAX => None,
-            // Not even the lowest.
+            // Even the lowest rate missed.
             (None, _) => None,
             (Some(passed), None) if passed >= self.to => None,
             (Some(passed), None) => Some((passed * 2.0).min(self.to)),
@@ -210,14 +211,13 @@ mod tests {
         (search.passed, search.missed, tried)
     }
 
-    /// Goal: the search ends close below the capacity, in few steps, and never goes beyond the double
-    /// of what has passed.
-    ///
+    /// Goal: the search ends slightly below the capacity, in few steps, and never tries more than
+    /// twice a rate that passed.
     /// Method: servers of known capacities, from the lowest rate to far above it.
-    ///
-    /// Kills: reporting the rate that failed; a gap that is not halved; drowning the server at first.
+    /// Kills: reporting the rate that missed; a gap that is not halved; overloading the server at
+    /// the start.
     #[test]
-    fn it_ends_below_the_capacity() {
+    fn the_search_ends_slightly_below_the_capacity() {
         for capacity in [1_000.0, 1_001.0, 1_999.0, 2_000.0, 48_700.0, 999_999.0] {
             let (passed, _, tried) = search(1_000.0, 1e6, capacity);
             let passed = passed.unwrap();
@@ -230,13 +230,10 @@ mod tests {
         }
     }
 
-    /// Goal: a rate at which the generator was disturbed is no limit of the target; one at which it is
-    /// saturated again and again is where the search ends.
-    ///
-    /// Method: a server that takes everything, and a generator that is disturbed once at every rate, or
-    /// in two of three tries; then one that is saturated from some rate on.
-    ///
-    /// Kills: the first saturated step taken for the capacity, near the lowest rate; trying for ever.
+    /// Goal: a disturbed generator does not limit the search, and a saturated one ends it.
+    /// Method: a server without a limit, and a generator that is disturbed once at every rate or in
+    /// two of three tries; then one that is saturated above some rate.
+    /// Kills: the first saturated step treated as the capacity; retries without end.
     #[test]
     fn saturated_steps_are_tried_again() {
         for disturbed in 1..=SATURATED_RETRIES {
@@ -260,13 +257,11 @@ mod tests {
         assert!(tries <= STEPS_MAX, "{tries}");
     }
 
-    /// Goal: a range that does not hold the capacity is not left.
-    ///
-    /// Method: capacities below and above it, and rates so low that halving ends at once.
-    ///
-    /// Kills: an endless search; a rate that was not asked for.
+    /// Goal: the search stays in its range if the capacity is outside.
+    /// Method: capacities below and above the range, and rates so low that halving ends at once.
+    /// Kills: an endless search; a rate outside of the range.
     #[test]
-    fn it_stays_in_the_range() {
+    fn the_search_stays_in_its_range() {
         assert_eq!(search(1_000.0, 8_000.0, 10.0), (None, Some(1_000.0), vec![1_000.0]));
         let (passed, missed, tried) = search(1_000.0, 5_000.0, 1e9);
         assert_eq!((passed, missed), (Some(5_000.0), None));

@@ -1,8 +1,7 @@
-//! Several runs that answer one question: is it always so (`--reps`), which server is faster (`ab`),
-//! how much can it take (`--find-max`)?
-//!
-//! Each run is this program again, as a child process with the same options: no run inherits sockets,
-//! memory or threads from the one before, and its report is the one it would have had alone.
+//! Series of runs: repetitions (`--reps`), two servers (`ab`) and the search for the highest rate
+//! (`--find-max`). Each run is this program as a child process with the same options. So no run
+//! inherits sockets, memory or threads from the previous one, and its report is that of a single
+//! run.
 
 pub(crate) mod ab;
 pub(crate) mod find_max;
@@ -24,11 +23,11 @@ use crate::report::model::Report;
 #[derive(Debug)]
 pub(crate) struct Runner {
     options: Vec<OsString>,
-    /// The signal that somebody sent, or 0.
+    /// The received signal, or 0.
     signal: Arc<AtomicI32>,
-    /// The process id of the run that takes place, or 0.
+    /// The process id of the current run, or 0.
     running: Arc<AtomicU32>,
-    /// The process group of the server that is tested, or 0.
+    /// The process group of the server under test, or 0.
     server: Arc<AtomicU32>,
 }
 
@@ -37,16 +36,17 @@ impl Runner {
     pub(crate) fn new(options: Vec<OsString>) -> Result<Runner, Error> {
         let signal = Arc::new(AtomicI32::new(0));
         let [running, server] = [0; 2].map(|none| Arc::new(AtomicU32::new(none)));
-        let (asked, child) = (Arc::clone(&signal), Arc::clone(&running));
+        let (received, child) = (Arc::clone(&signal), Arc::clone(&running));
         let left_behind = (Arc::clone(&running), Arc::clone(&server));
-        // A terminal tells the whole group, `kill` only us. The run takes both for one request.
+        // A terminal signals the whole process group, `kill` only this process. The run treats both
+        // signals as one request.
         //
-        // SeqCst, here and in `once`: either the run sees the signal or the signal finds the run.
+        // SeqCst, here and in `once`: either `once` sees the signal, or this closure sees the run.
         let on_first = move |number| {
-            asked.store(number, Ordering::SeqCst);
+            received.store(number, Ordering::SeqCst);
             sys::signal(child.load(Ordering::SeqCst), number);
         };
-        // Nobody else would end them: this process does not get to its destructors.
+        // This process exits without its destructors, so the children are killed here.
         let clean_up = move || {
             let (running, server) = &left_behind;
             sys::signal(running.load(Ordering::SeqCst), libc::SIGKILL);
@@ -56,7 +56,7 @@ impl Runner {
         Ok(Runner { options, signal, running, server })
     }
 
-    /// One run with `more` options, to its end.
+    /// Runs once with `more` options and returns the report.
     pub(crate) fn once(&self, more: &[String]) -> Result<Report, Error> {
         let failed = |what: &str, error: std::io::Error| {
             Error::could_not_run(format!("cannot {what} a run: {error}"))
@@ -77,12 +77,12 @@ impl Runner {
         }
         let mut text = String::new();
         let read = child.stdout.take().expect("it is piped").read_to_string(&mut text);
-        // From here on the id may be somebody else's.
+        // After `wait` another process may get the id.
         self.running.store(0, Ordering::SeqCst);
         let status = child.wait().map_err(|error| failed("wait for", error))?;
         read.map_err(|error| failed("read the report of", error))?;
         if text.is_empty() {
-            // A signal may come before it listens to any.
+            // The signal may arrive before the child handles signals.
             if let Some(signal) = self.interrupted() {
                 return Err(Error::new(signals::exit_of(signal), "interrupted"));
             }
@@ -91,12 +91,13 @@ impl Runner {
                 Some(Exit::Ok) | None => {
                     Error::could_not_run(format!("a run ended without a report ({status})"))
                 }
-                // It has said why on stderr, which is ours.
+                // The child has printed the reason on the shared stderr.
                 Some(exit) => Error::new(exit, ""),
             });
         }
-        json::parse(&text)
-            .map_err(|why| Error::could_not_run(format!("internal error: what a run wrote {why}")))
+        json::parse(&text).map_err(|why| {
+            Error::could_not_run(format!("internal error: the report of a run {why}"))
+        })
     }
 
     pub(crate) fn interrupted(&self) -> Option<i32> {
@@ -104,12 +105,12 @@ impl Runner {
     }
 }
 
-/// The options of this process, for its parts.
+/// The options of this process, for its child processes.
 fn own_options() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
-/// The command of the whole, for the report.
+/// The command of the series, for the report.
 fn own_command() -> Vec<String> {
     std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }

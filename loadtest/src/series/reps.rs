@@ -1,4 +1,4 @@
-//! The same run several times.
+//! `--reps`: repetitions of a run.
 
 use crate::analysis::gates::apply_gates;
 use crate::base::exit::{Error, Exit};
@@ -11,7 +11,7 @@ use crate::report::model::verdicts::Rep;
 use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 
-/// Runs `count` times, and judges the whole by `gates`.
+/// Runs `count` times and checks `gates` on the combined report.
 pub(crate) fn run(count: u32, gates: &[Gate]) -> Result<Report, Error> {
     let runner = Runner::new(own_options())?;
     let mut reports = Vec::new();
@@ -19,7 +19,7 @@ pub(crate) fn run(count: u32, gates: &[Gate]) -> Result<Report, Error> {
     for number in 1..=count {
         let report = match runner.once(&[]) {
             Err(_) if runner.interrupted().is_some() && number > 1 => break,
-            // Those before it are not lost with it.
+            // The earlier runs are still reported.
             Err(error) if number > 1 => {
                 stopped = Some((number, error));
                 break;
@@ -43,14 +43,14 @@ pub(crate) fn run(count: u32, gates: &[Gate]) -> Result<Report, Error> {
     }
     apply_gates(gates, &mut report);
     if let Some((number, error)) = stopped {
-        report.notes.push(format!("run {number} of {count} did not take place: {error}"));
+        report.notes.push(format!("run {number} of {count} failed: {error}"));
         report.exit_code = error.exit.code();
         to_stderr(format_args!("loadtest: run {number} of {count}: {error}"));
     }
     Ok(report)
 }
 
-/// The figures of a run in a few words.
+/// The main figures of a run, in one line.
 pub(super) fn line(report: &Report) -> String {
     let mut text = format!("{}/s", grouped(report.load.achieved_rate.round() as u64));
     if let Some((_, latency)) = report.headline() {
@@ -68,8 +68,8 @@ pub(super) fn line(report: &Report) -> String {
     text
 }
 
-/// One report of several runs: that of the run in the middle, which no single bad moment has spoilt,
-/// with the others beside it. A run that failed is shown instead: its figures are the news.
+/// Combines the reports: the report of the median run, which is robust to single disturbances, with
+/// the figures of all runs. If a run failed, its report is used instead.
 pub(super) fn combine(mut reports: Vec<Report>) -> Report {
     assert!(!reports.is_empty(), "there is at least one run");
     let reps: Vec<Rep> = reports.iter().map(Rep::of).collect();
@@ -77,7 +77,7 @@ pub(super) fn combine(mut reports: Vec<Report>) -> Report {
     let failed = reports.iter().position(|report| report.exit_code != Exit::Ok.code());
     let (shown, why) = match failed {
         Some(failed) => (failed, "which failed"),
-        None => (middle(&reps), "in the middle by its p99"),
+        None => (median(&reps), "the median by p99"),
     };
     let mut report = reports.swap_remove(shown);
     if count > 1 {
@@ -89,8 +89,8 @@ pub(super) fn combine(mut reports: Vec<Report>) -> Report {
     report
 }
 
-/// The place of the run whose p99 is the median.
-fn middle(reps: &[Rep]) -> usize {
+/// The index of the run whose p99 is the median.
+fn median(reps: &[Rep]) -> usize {
     let p99 = |place: &usize| reps[*place].percentiles.get("p99").copied().unwrap_or(f64::MAX);
     let mut places: Vec<usize> = (0..reps.len()).collect();
     places.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
@@ -123,13 +123,11 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// Goal: the run in the middle is shown, and every run is listed in its order.
-    ///
+    /// Goal: the median run is shown, and every run is listed in order.
     /// Method: runs of five, then four levels out of order.
-    ///
-    /// Kills: showing the best, the first or the last; rows in the order of their p99.
+    /// Kills: showing the best, the first or the last run; rows in the order of their p99.
     #[test]
-    fn the_middle_is_shown() {
+    fn the_median_run_is_shown() {
         let runs = |levels: &[u64]| {
             combine(levels.iter().map(|level| fixture::report(&[*level; 10])).collect())
         };
@@ -147,11 +145,9 @@ mod tests {
         assert_eq!((one.reps.len(), one.notes.len()), (0, 0));
     }
 
-    /// Goal: a run that failed is not outvoted.
-    ///
-    /// Method: the third of three was not well.
-    ///
-    /// Kills: exit 0 because the run in the middle was good; a note that calls it the one in the middle.
+    /// Goal: a failed run is shown, even if the median run succeeded.
+    /// Method: the third of three runs fails.
+    /// Kills: exit 0 because the median run succeeded; a note that calls the failed run the median.
     #[test]
     fn a_failed_run_is_shown() {
         let mut runs = [10, 20, 30].map(|level| fixture::report(&[level; 10]));

@@ -1,4 +1,4 @@
-//! A server of somebody else's, started by a command of the user's.
+//! A server under test that a command of the user starts.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -12,36 +12,36 @@ use crate::host::sys;
 use crate::plan::target_url::Url;
 use crate::series::Runner;
 
-/// How long a server may take to listen, and to go.
+/// Limit of the wait for a server's start, and for its end.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(20);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A running command, with everything it started. Dropping it ends them.
+/// A running command with its process group. Dropping it ends the group.
 #[derive(Debug)]
 pub(super) struct CommandServer {
     child: Child,
     url: Url,
-    /// Where its process group is noted, for whoever has to end the program at once.
+    /// The runner's record of the process group, for the signal handler that ends the program.
     noted: Arc<AtomicU32>,
 }
 
 impl CommandServer {
-    /// Starts `command` and waits until somebody listens at `url`.
+    /// Starts `command` and waits until it listens at `url`.
     pub(super) fn start(command: &str, url: &Url, runner: &Runner) -> Result<CommandServer, Error> {
         if is_open(url)? {
-            let line =
-                format!("{url} is taken already: it is not '{command}' that would be tested");
+            let line = format!("{url} is in use: the test would not reach '{command}'");
             return Err(Error::could_not_run(line));
         }
         let child = Command::new("sh")
             .args(["-c", command])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // A group of its own: so that it ends as a whole, and not by a Ctrl-C that is for us.
+            // A separate process group, so that it can be ended as a whole and the terminal's
+            // Ctrl-C does not reach it.
             .process_group(0)
             .spawn()
             .map_err(|error| Error::could_not_run(format!("cannot start '{command}': {error}")))?;
@@ -55,10 +55,10 @@ impl CommandServer {
                 return failed(format!("ended before it listened at {url} ({status})"));
             }
             if begun.elapsed() > TIMEOUT {
-                return failed(format!("does not listen at {url} within {TIMEOUT:?}"));
+                return failed(format!("did not listen at {url} within {TIMEOUT:?}"));
             }
             if runner.interrupted().is_some() {
-                return failed("was not waited for: interrupted".to_owned());
+                return failed("was interrupted during its start".to_owned());
             }
             thread::sleep(PAUSE);
         }
@@ -67,7 +67,8 @@ impl CommandServer {
 }
 
 impl CommandServer {
-    /// The shell may end before the server that it has started, so the address decides.
+    /// Waits until the command has ended and the address is free. The shell may end before the
+    /// server that it started.
     fn wait_for_end(&mut self) {
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT
@@ -78,7 +79,7 @@ impl CommandServer {
     }
 }
 
-/// Whether somebody listens there.
+/// Whether a server listens at `url`.
 fn is_open(url: &Url) -> Result<bool, Error> {
     Ok(url.resolve(CONNECT_TIMEOUT)?.try_connect(CONNECT_TIMEOUT).is_ok())
 }
@@ -87,7 +88,7 @@ impl Drop for CommandServer {
     fn drop(&mut self) {
         sys::signal_group(self.child.id(), libc::SIGTERM);
         self.wait_for_end();
-        // Also for what the command has started and left behind.
+        // SIGKILL also ends processes of the group that outlived the command.
         sys::signal_group(self.child.id(), libc::SIGKILL);
         self.wait_for_end();
         self.noted.store(0, Ordering::SeqCst);

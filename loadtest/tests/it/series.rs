@@ -309,5 +309,5 @@ fn servers_that_cannot_be_tested() {
     let url = format!("tcp://{}", taken.local_addr().unwrap());
     let output = loadtest(&["ab", "--base", "true", "--new", "true", "--", "-c", "1", &url]);
     assert_exit(&output, 1);
-    assert!(stderr(&output).contains("is taken already"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is in use"), "{}", stderr(&output));
 }
