@@ -32,12 +32,12 @@ pub(crate) struct Timeline {
     /// Intervals without the parts of some workers.
     begun: BTreeMap<(IntervalPhase, u32), Begun>,
     intervals: Vec<Interval>,
-    totals: Totals,
+    totals: IntervalTotals,
 }
 
 /// The sums over the measured window and the drain.
 #[derive(Debug)]
-pub(crate) struct Totals {
+pub(crate) struct IntervalTotals {
     /// Response times in an open loop, service times in a closed one.
     pub(crate) latency: Histogram<u64>,
     pub(crate) send_lag: Histogram<u64>,
@@ -64,9 +64,9 @@ struct Begun {
     open_connections: u32,
 }
 
-impl Totals {
-    pub(crate) fn new() -> Totals {
-        Totals {
+impl IntervalTotals {
+    pub(crate) fn new() -> IntervalTotals {
+        IntervalTotals {
             latency: stats::new_histogram(),
             send_lag: stats::new_lag_histogram(),
             counts: Counts::default(),
@@ -89,7 +89,7 @@ impl Timeline {
             schedules,
             begun: BTreeMap::new(),
             intervals: Vec::new(),
-            totals: Totals::new(),
+            totals: IntervalTotals::new(),
         }
     }
 
@@ -119,14 +119,17 @@ impl Timeline {
     }
 
     /// The sums of the complete intervals, without the warm-up.
-    pub(crate) fn so_far(&self) -> &Totals {
+    pub(crate) fn so_far(&self) -> &IntervalTotals {
         &self.totals
     }
 
     /// The intervals and their sums. Workers that ended early may have fewer intervals than others.
     /// `never_reached` is the planned end of a window that was given up: the messages due until
     /// then are in a separate interval.
-    pub(crate) fn finish(mut self, never_reached: Option<Instant>) -> (Vec<Interval>, Totals) {
+    pub(crate) fn finish(
+        mut self,
+        never_reached: Option<Instant>,
+    ) -> (Vec<Interval>, IntervalTotals) {
         for ((phase, _), begun) in std::mem::take(&mut self.begun) {
             self.complete(phase, &begun);
         }

@@ -45,7 +45,7 @@ use crate::run::server_stats::Sampler;
 use crate::run::service::Service;
 use crate::run::summary;
 use crate::run::summary::measurements::{Measurements, PhaseLengths};
-use crate::run::timeline::{Timeline, Totals, WorkerSchedule};
+use crate::run::timeline::{IntervalTotals, Timeline, WorkerSchedule};
 use crate::worker::control::{Control, Ending, Event, Links, WorkerCommand};
 use crate::worker::plan::WorkerPlan;
 use crate::worker::result::WorkerResult;
@@ -438,7 +438,7 @@ impl Coordinator {
     fn check_watch(&mut self) {
         let Some(elapsed) = self.tally.measured.take() else { return };
         let timeline = self.tally.timeline.as_ref().expect("it has measured something");
-        let Totals { latency, counts, send_lag: _ } = timeline.so_far();
+        let IntervalTotals { latency, counts, send_lag: _ } = timeline.so_far();
         let served = Snapshot::take(self.published.iter().map(Arc::as_ref)).served;
         let connections = self.connections;
         let so_far = SoFar { elapsed, counts, latency, served, connections };

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use crate::measure::stats;
 use crate::report::model::{Connections, IdleConnections, PerConnection};
 use crate::run::config::RunConfig;
-use crate::run::summary::total::Total;
+use crate::run::summary::totals::RunTotals;
 use crate::worker::result::WorkerResult;
 
 /// Connects of at least this length have waited for a retransmitted SYN: the kernel sends it after
@@ -17,7 +17,7 @@ const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 pub(super) fn connections(
     config: &RunConfig,
     results: &[WorkerResult],
-    total: &mut Total,
+    total: &mut RunTotals,
 ) -> Connections {
     let sum = |part: fn(&WorkerResult) -> u32| results.iter().map(part).sum();
     Connections {

@@ -8,9 +8,9 @@ use crate::report::model::distribution::us;
 use crate::report::model::{Generator, Lag};
 use crate::run::summary::health::{self, HealthInputs};
 use crate::run::summary::measurements::Measurements;
-use crate::run::summary::total::Total;
+use crate::run::summary::totals::RunTotals;
 
-pub(super) fn generator(measured: &Measurements, total: &Total) -> Generator {
+pub(super) fn generator(measured: &Measurements, total: &RunTotals) -> Generator {
     let window_ns = measured.lengths.measured.as_nanos() as f64;
     let percent = |ns: u64| ns as f64 * 100.0 / window_ns;
     let times: Vec<(CpuTime, u64)> = if window_ns > 0.0 { times(measured) } else { Vec::new() };

@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use crate::base::figures::time_us;
 use crate::host::procfs::CpuTime;
 use crate::report::model::verdicts::GeneratorVerdict;
-use crate::run::summary::total::Total;
+use crate::run::summary::totals::RunTotals;
 
 /// Limits of the share of time in which a worker ran or waited for a processor.
 const BUSY_MARGINAL_PERCENT: f64 = 75.0;
@@ -47,7 +47,7 @@ pub(crate) struct HealthInputs {
 }
 
 impl HealthInputs {
-    pub(crate) fn of(total: &Total, busy_percent: impl Iterator<Item = f64>) -> HealthInputs {
+    pub(crate) fn of(total: &RunTotals, busy_percent: impl Iterator<Item = f64>) -> HealthInputs {
         let p99 =
             |histogram: &Histogram<u64>| Duration::from_nanos(histogram.value_at_percentile(99.0));
         HealthInputs {
@@ -110,7 +110,7 @@ impl HealthInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::timeline::Totals;
+    use crate::run::timeline::IntervalTotals;
 
     const US: Duration = Duration::from_micros(1);
 
@@ -148,7 +148,7 @@ mod tests {
         ] {
             assert_eq!(inputs.verdict().0, expected, "{inputs:?}");
         }
-        let mut total = Total::of(&[], Totals::new(), false);
+        let mut total = RunTotals::of(&[], IntervalTotals::new(), false);
         assert_eq!(HealthInputs::of(&total, std::iter::empty()).busy_percent, None);
         total.service.record(5_000).unwrap();
         total.loop_lag.record(1_000).unwrap();

@@ -8,9 +8,9 @@ use crate::measure::failure::{Class, Failure};
 use crate::report::model::distribution::distribution;
 use crate::report::model::{Latencies, Load, LoadErrors};
 use crate::run::config::RunConfig;
-use crate::run::summary::total::Total;
+use crate::run::summary::totals::RunTotals;
 
-pub(super) fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -> Load {
+pub(super) fn load(config: &RunConfig, total: &RunTotals, scheduled_for: Duration) -> Load {
     let MessageCounters {
         scheduled,
         sent,
@@ -53,7 +53,7 @@ pub(super) fn load(config: &RunConfig, total: &Total, scheduled_for: Duration) -
 }
 
 /// The distributions of all latencies. Those of messages have the percentiles that were asked for.
-pub(super) fn latencies(total: &Total, asked: &[f64]) -> Latencies {
+pub(super) fn latencies(total: &RunTotals, asked: &[f64]) -> Latencies {
     let response = total.response.as_ref();
     Latencies {
         response: response

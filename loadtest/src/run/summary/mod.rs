@@ -10,7 +10,7 @@ pub(crate) mod measurements;
 pub(crate) mod notes;
 pub(crate) mod server;
 pub(crate) mod settings;
-pub(crate) mod total;
+pub(crate) mod totals;
 
 use crate::analysis::{confidence, gates};
 use crate::base::exit::Exit;
@@ -28,16 +28,16 @@ use crate::run::summary::load::{latencies, load};
 use crate::run::summary::measurements::{Measurements, PhaseLengths};
 use crate::run::summary::notes::notes;
 use crate::run::summary::settings::settings;
-use crate::run::summary::total::Total;
-use crate::run::timeline::Totals;
+use crate::run::summary::totals::RunTotals;
+use crate::run::timeline::IntervalTotals;
 
 /// Builds the report of a run that reached its end, or was interrupted.
 pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
     let (intervals, totals) = match measured.timeline.take() {
         Some(timeline) => timeline.finish(measured.lengths.never_reached),
-        None => (Vec::new(), Totals::new()),
+        None => (Vec::new(), IntervalTotals::new()),
     };
-    let mut total = Total::of(&measured.results, totals, config.open_loop.is_some());
+    let mut total = RunTotals::of(&measured.results, totals, config.open_loop.is_some());
     let internal_errors = total.check();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,

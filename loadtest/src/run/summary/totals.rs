@@ -6,13 +6,13 @@ use crate::measure::counters::{IdleCounts, MessageCounters, Traffic};
 use crate::measure::failure::FailureTable;
 use crate::measure::recorder::Counts;
 use crate::measure::stats;
-use crate::run::timeline::Totals;
+use crate::run::timeline::IntervalTotals;
 use crate::worker::result::WorkerResult;
 use crate::worker::unhandled::Reports;
 
 /// The sum of the workers' results.
 #[derive(Debug)]
-pub(crate) struct Total {
+pub(crate) struct RunTotals {
     pub(crate) counters: MessageCounters,
     pub(crate) traffic: Traffic,
     /// Sums of the intervals, to be compared with the counters.
@@ -33,14 +33,18 @@ pub(crate) struct Total {
     pub(crate) reports: Reports,
 }
 
-impl Total {
-    pub(crate) fn of(results: &[WorkerResult], totals: Totals, is_open_loop: bool) -> Total {
-        let Totals { latency, send_lag, counts } = totals;
+impl RunTotals {
+    pub(crate) fn of(
+        results: &[WorkerResult],
+        totals: IntervalTotals,
+        is_open_loop: bool,
+    ) -> RunTotals {
+        let IntervalTotals { latency, send_lag, counts } = totals;
         let (response, service) = match is_open_loop {
             true => (Some(latency), stats::new_histogram()),
             false => (None, latency),
         };
-        let mut total = Total {
+        let mut total = RunTotals {
             counters: MessageCounters { scheduled: counts.scheduled, ..MessageCounters::default() },
             traffic: Traffic::default(),
             counts,
@@ -111,7 +115,7 @@ mod tests {
     use super::*;
     use crate::measure::failure::{Class, Example, Failure, Stage};
 
-    fn count(total: &mut Total, failure: Failure, is_measured: bool) {
+    fn count(total: &mut RunTotals, failure: Failure, is_measured: bool) {
         total.failures.count(failure, is_measured, Instant::now(), Example::default());
     }
 
@@ -171,10 +175,10 @@ mod tests {
     #[test]
     fn inconsistent_parts_are_detected() {
         let good = || {
-            let mut totals = Totals::new();
+            let mut totals = IntervalTotals::new();
             totals.latency.record_n(1_000, 17).unwrap();
             totals.counts = Counts { scheduled: 21, completed: 7, errors: 4, timed_out: 2 };
-            let mut total = Total::of(&[], totals, true);
+            let mut total = RunTotals::of(&[], totals, true);
             total.service.record_n(1_000, 12).unwrap();
             for _ in 0..2 {
                 total.connect.saturating_record(1_000);
@@ -186,7 +190,7 @@ mod tests {
             total.replies = vec![3, 4];
             total
         };
-        let errors = |change: fn(&mut Total)| {
+        let errors = |change: fn(&mut RunTotals)| {
             let mut total = good();
             change(&mut total);
             total.check().len()
