@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use crate::measure::bootstrap::{self, BLOCKS_MAX, BLOCKS_MIN, Block, Draws};
 use crate::measure::stats::{self, PERCENTILES};
+use crate::report::model::conclusions::Confidence;
 use crate::report::model::distribution::Distribution;
-use crate::report::model::verdicts::Confidence;
 use crate::report::model::{Latencies, Report};
 
 /// Fills in every field of `report` that holds an interval.

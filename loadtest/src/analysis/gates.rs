@@ -4,8 +4,8 @@ use hdrhistogram::Histogram;
 
 use crate::base::exit::Exit;
 use crate::plan::gate::{Failed, Gate, GateFigure, GateLimit, Latency, Statistic};
+use crate::report::model::conclusions::Threshold;
 use crate::report::model::distribution::Distribution;
-use crate::report::model::verdicts::Threshold;
 use crate::report::model::{Latencies, Report};
 
 /// What has the figures that gates are about.

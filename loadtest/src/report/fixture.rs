@@ -6,14 +6,18 @@ use hdrhistogram::Histogram;
 
 use crate::base::driver::DriverUsed;
 use crate::measure::stats::{self, RepliesBar};
+use crate::report::model::conclusions::{Confidence, Threshold};
 use crate::report::model::distribution::{distribution, hdr_v2, us};
 use crate::report::model::failures::{FailureExample, FailureRow};
+use crate::report::model::generator::{Generator, GeneratorVerdict, Lag};
 use crate::report::model::interval::Interval;
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
 use crate::report::model::tool::Tool;
-use crate::report::model::verdicts::{Confidence, GeneratorVerdict, Threshold};
-use crate::report::model::*;
+use crate::report::model::{
+    CLOSED_LOOP, Connections, Env, EnvLimits, Latencies, Load, LoadErrors, PerConnection, Phase,
+    Report, SCHEMA_VERSION, Target,
+};
 
 /// A run of one worker, ten connections and ten seconds. `values_us` are the service times of its
 /// messages.

@@ -10,7 +10,7 @@ use crate::analysis::gates::Figures;
 use crate::measure::recorder::Counts;
 use crate::plan::gate::{Gate, GateFigure, Latency, Statistic};
 use crate::report::model::distribution::us;
-use crate::report::model::verdicts::Aborted;
+use crate::report::model::early_end::Aborted;
 
 /// The gates of `--abort-on`.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,8 @@ use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::gate::Gate;
 use crate::report::model::Report;
-use crate::report::model::verdicts::{FindMax, FindStep, GeneratorVerdict};
+use crate::report::model::generator::GeneratorVerdict;
+use crate::report::model::series::{FindMax, FindStep};
 use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 

@@ -7,7 +7,7 @@ use crate::base::print::to_stderr;
 use crate::host::signals;
 use crate::plan::gate::Gate;
 use crate::report::model::Report;
-use crate::report::model::verdicts::Rep;
+use crate::report::model::series::Rep;
 use crate::report::text::lines;
 use crate::series::{Runner, own_command, own_options};
 

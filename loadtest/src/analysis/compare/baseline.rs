@@ -6,7 +6,7 @@ use crate::analysis::compare::comparison::compare;
 use crate::analysis::compare::regression::{RegressionLimit, breaches};
 use crate::base::exit::Exit;
 use crate::report::model::Report;
-use crate::report::model::verdicts::Baseline;
+use crate::report::model::comparison::Baseline;
 
 /// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.
 pub(crate) fn apply_baseline(

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::analysis::compare::regression::{RegressionLimit, breaches};
     use crate::report::fixture;
-    use crate::report::model::verdicts::Rep;
+    use crate::report::model::series::Rep;
 
     /// Ten seconds around a level that differs from second to second.
     fn run(level_us: u64) -> Report {
@@ -158,7 +158,7 @@ mod tests {
             errors: 0,
             timed_out: 0,
             never_sent: 0,
-            verdict: crate::report::model::verdicts::GeneratorVerdict::Healthy,
+            verdict: crate::report::model::generator::GeneratorVerdict::Healthy,
             server_cpu_us_per_message: None,
         };
         report.reps = rates.iter().zip(p99s).map(rep).collect();
@@ -235,7 +235,7 @@ mod tests {
             (
                 |run| {
                     run.generator.verdict =
-                        crate::report::model::verdicts::GeneratorVerdict::Saturated
+                        crate::report::model::generator::GeneratorVerdict::Saturated
                 },
                 "new describe the client",
             ),
@@ -255,7 +255,7 @@ mod tests {
         new.load.timed_out = 3;
         let (expr, unit) = ("timeouts count<3".to_owned(), "messages".to_owned());
         new.aborted =
-            Some(crate::report::model::verdicts::Aborted { expr, value: 3.0, unit, at_s: 7.5 });
+            Some(crate::report::model::early_end::Aborted { expr, value: 3.0, unit, at_s: 7.5 });
         let comparison = compare(&fixture::report(&[1_000; 50]), &new);
         assert_eq!(comparison.incomparable, [""; 0]);
         assert_eq!(

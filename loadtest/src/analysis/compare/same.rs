@@ -1,7 +1,7 @@
 //! Whether two runs asked the same of the same machine.
 
 use crate::report::model::Report;
-use crate::report::model::verdicts::GeneratorVerdict;
+use crate::report::model::generator::GeneratorVerdict;
 
 /// Why their figures mean different things; empty if they do not.
 pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {

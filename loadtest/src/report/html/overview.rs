@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::report::html::latency;
 use crate::report::html::page::{Page, escape, figure, section};
-use crate::report::model::verdicts::GeneratorVerdict;
+use crate::report::model::generator::GeneratorVerdict;
 use crate::report::text::lines;
 
 pub(super) fn strip(page: &Page<'_>) -> String {

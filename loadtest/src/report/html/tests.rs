@@ -75,7 +75,7 @@ fn the_reason_of_an_early_end_is_shown() {
         let expr = "errors rate<1%".to_owned();
         let unit = "%".to_owned();
         report.aborted =
-            Some(crate::report::model::verdicts::Aborted { expr, value: 12.0, unit, at_s: 3.0 });
+            Some(crate::report::model::early_end::Aborted { expr, value: 12.0, unit, at_s: 3.0 });
     });
     assert_eq!(aborted.len(), whole.len() + 1);
     assert_eq!(aborted[0], "aborted after 3.00 s: errors rate<1% does not hold: 12 %");

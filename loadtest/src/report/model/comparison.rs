@@ -67,3 +67,12 @@ pub(crate) struct ComparedWithBase {
     /// One line for each exceeded limit of `--max-regression`.
     pub(crate) breaches: Vec<String>,
 }
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Baseline {
+    pub(crate) file: String,
+    pub(crate) comparison: Comparison,
+    /// One line for each exceeded limit of `--max-regression`.
+    pub(crate) breaches: Vec<String>,
+}

@@ -4,30 +4,34 @@
 //! the public interface: `schema_version` changes when a field is removed or changes its meaning.
 
 pub(crate) mod comparison;
+pub(crate) mod conclusions;
 pub(crate) mod distribution;
+pub(crate) mod early_end;
 pub(crate) mod failures;
+pub(crate) mod generator;
 pub(crate) mod interval;
+pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod tool;
-pub(crate) mod verdicts;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::address::UNIX;
-use crate::base::driver::DriverUsed;
 use crate::measure::stats::RepliesBar;
+use crate::report::model::comparison::Baseline;
+use crate::report::model::conclusions::{Confidence, Threshold};
 use crate::report::model::distribution::Distribution;
+use crate::report::model::early_end::{Aborted, GaveUp, Outage};
 use crate::report::model::failures::FailureRow;
+use crate::report::model::generator::Generator;
 use crate::report::model::interval::Interval;
+use crate::report::model::series::{FindMax, Rep};
 use crate::report::model::server::{Network, Server};
 use crate::report::model::settings::Config;
 use crate::report::model::tool::Tool;
-use crate::report::model::verdicts::{
-    Aborted, Baseline, Confidence, FindMax, GaveUp, GeneratorVerdict, Outage, Rep, Threshold,
-};
 
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
@@ -250,45 +254,6 @@ pub(crate) struct Latencies {
     /// Of every WebSocket handshake, counted from the connect.
     #[serde(default)]
     pub(crate) handshake: Option<Distribution>,
-}
-
-/// Load of this program itself: the figures of a saturated generator describe the generator.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Generator {
-    /// Drivers of the workers, each one once.
-    pub(crate) drivers: Vec<DriverUsed>,
-    pub(crate) verdict: GeneratorVerdict,
-    /// Reason of the verdict.
-    #[serde(default)]
-    pub(crate) verdict_reason: Option<String>,
-    /// Delay of messages that were due while a connection was free: this program's own share of the
-    /// response times. `null` in a closed loop.
-    pub(crate) send_lag_us: Option<Lag>,
-    /// Delay of a timer that each worker runs a hundred times a second: the time that any event may
-    /// have waited for this program.
-    #[serde(default)]
-    pub(crate) loop_lag_us: Option<Lag>,
-    /// In percent of one core, per worker, in the measured window.
-    pub(crate) cpu_percent: Vec<f64>,
-    /// In percent of one core, per worker: the part of `cpu_percent` in which an open loop
-    /// busy-waited for the next message (`--spin`).
-    #[serde(default)]
-    pub(crate) spin_percent: Vec<f64>,
-    /// Share of the time in which the worst worker was runnable but had no processor.
-    pub(crate) run_queue_wait_percent: Option<f64>,
-    pub(crate) cq_overflows: u64,
-    pub(crate) enobufs: u64,
-    /// Resident memory of this process at the end of the measured window.
-    pub(crate) rss_bytes: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Lag {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
 }
 
 impl Report {

@@ -1,10 +1,10 @@
 //! Comparisons as tables.
 
 use crate::base::figures::{grouped, time_us};
+use crate::report::model::comparison::Baseline;
 use crate::report::model::comparison::{
     ChangeVerdict, ComparedWithBase, Comparison, ComparisonReport, Row,
 };
-use crate::report::model::verdicts::Baseline;
 
 /// All comparisons with a base, and why the command fails if it does.
 pub(crate) fn render(report: &ComparisonReport) -> String {

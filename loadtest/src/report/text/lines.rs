@@ -4,8 +4,10 @@ use crate::base::figures::{grouped, seconds, value_text};
 use crate::base::units;
 use crate::measure::failure::Stage;
 use crate::report::model::Report;
+use crate::report::model::early_end::{Aborted, GaveUp, Outage};
 use crate::report::model::failures::{FailureExample, FailureRow};
-use crate::report::model::verdicts::{Aborted, FindStep, GaveUp, GeneratorVerdict, Outage};
+use crate::report::model::generator::GeneratorVerdict;
+use crate::report::model::series::FindStep;
 
 /// The reason why no message succeeded; `None` if one did.
 pub(crate) fn unreachable(report: &Report) -> Option<String> {

@@ -2,9 +2,9 @@
 
 pub(crate) mod bars;
 pub(crate) mod comparison;
+pub(crate) mod conclusions;
 pub(crate) mod lines;
 pub(crate) mod target;
-pub(crate) mod verdicts;
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,12 @@ use crate::base::driver::DriverUsed;
 use crate::base::figures::{bytes, grouped, seconds, time_us};
 use crate::measure::failure::Class;
 use crate::report::model::distribution::Distribution;
+use crate::report::model::generator::GeneratorVerdict;
+use crate::report::model::generator::{Generator, Lag};
 use crate::report::model::settings::{Config, HttpSettings};
-use crate::report::model::verdicts::GeneratorVerdict;
-use crate::report::model::{Generator, Lag, Latencies, Report};
+use crate::report::model::{Latencies, Report};
 use crate::report::text::bars::{bar, scale};
-use crate::report::text::verdicts::{confidence, find_max, reps, thresholds};
+use crate::report::text::conclusions::{confidence, find_max, reps, thresholds};
 
 const BETWEEN_COLUMNS: &str = "     ";
 

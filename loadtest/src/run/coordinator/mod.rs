@@ -33,7 +33,7 @@ use crate::plan::load::LoadPlan;
 use crate::plan::schedule::{ConnectPace, share, share_of};
 use crate::plan::sources::{self, SourceRange};
 use crate::report::model::Report;
-use crate::report::model::verdicts::GaveUp;
+use crate::report::model::early_end::GaveUp;
 use crate::run::abort::{SoFar, Watch};
 use crate::run::config::RunConfig;
 use crate::run::coordinator::tally::WorkerTally;

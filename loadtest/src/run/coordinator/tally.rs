@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::exit::Error;
-use crate::report::model::verdicts::{Aborted, GaveUp};
+use crate::report::model::early_end::{Aborted, GaveUp};
 use crate::run::timeline::Timeline;
 use crate::worker::control::{Event, Ready};
 use crate::worker::result::WorkerResult;

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use crate::base::driver::DriverUsed;
 use crate::host::procfs::CpuTime;
 use crate::report::model::distribution::us;
-use crate::report::model::{Generator, Lag};
+use crate::report::model::generator::{Generator, Lag};
 use crate::run::summary::health::{self, HealthInputs};
 use crate::run::summary::measurements::Measurements;
 use crate::run::summary::totals::RunTotals;

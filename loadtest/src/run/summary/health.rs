@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 
 use crate::base::figures::time_us;
 use crate::host::procfs::CpuTime;
-use crate::report::model::verdicts::GeneratorVerdict;
+use crate::report::model::generator::GeneratorVerdict;
 use crate::run::summary::totals::RunTotals;
 
 /// Limits of the share of time in which a worker ran or waited for a processor.

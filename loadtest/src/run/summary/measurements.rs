@@ -6,7 +6,7 @@ use crate::base::address::Address;
 use crate::host::preflight::Admission;
 use crate::host::procfs::CpuTime;
 use crate::host::procfs::counters::TcpCounters;
-use crate::report::model::verdicts::{Aborted, GaveUp};
+use crate::report::model::early_end::{Aborted, GaveUp};
 use crate::run::server_stats::ServerSample;
 use crate::run::timeline::Timeline;
 use crate::worker::control::Ready;

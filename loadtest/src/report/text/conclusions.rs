@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::base::figures::{grouped, time_us, value_text};
 use crate::measure::student::Repeated;
 use crate::report::model::Report;
-use crate::report::model::verdicts::{FindMax, Rep, Threshold};
+use crate::report::model::conclusions::Threshold;
+use crate::report::model::series::{FindMax, Rep};
 use crate::report::text::lines;
 
 /// Confidence intervals in the summary; the JSON report has all of them.
@@ -126,7 +127,9 @@ pub(crate) fn thresholds(rows: &[Threshold], exit_code: u8) -> String {
 mod tests {
     use super::*;
     use crate::report::fixture;
-    use crate::report::model::verdicts::{Confidence, FindStep, GeneratorVerdict};
+    use crate::report::model::conclusions::Confidence;
+    use crate::report::model::generator::GeneratorVerdict;
+    use crate::report::model::series::FindStep;
 
     /// Goal: the line of confidence intervals shows its figures in the best unit, or the reason why
     /// there are none.
