@@ -14,8 +14,6 @@ const LONG_FILES: &[&str] = &[];
 const LONG_FUNCTIONS: &[&str] =
     &["loadtest/src/cli/config/mod.rs::check", "loadtest/tests/it/refusals.rs::bad_arguments"];
 const WIDE_FILES: &[&str] = &[
-    "loadtest/src/analysis/",
-    "loadtest/src/serve/",
     "loadtest/tests/it/",
     "src/net/socket/handover.rs",
     "src/net/socket/idle.rs",

@@ -1,6 +1,5 @@
-//! How far the figures of a run can be trusted: from its intervals to confidence intervals.
-//!
-//! Needs nothing but the report, so a report that was written long ago can be asked again.
+//! Confidence intervals of a run's figures, from its intervals. They are computed from the report
+//! alone, so they can be computed again for an old report.
 
 use hdrhistogram::Histogram;
 
@@ -10,7 +9,7 @@ use crate::report::model::conclusions::Confidence;
 use crate::report::model::distribution::Distribution;
 use crate::report::model::{Latencies, Report};
 
-/// Fills in every field of `report` that holds an interval.
+/// Adds the confidence intervals to `report`.
 pub(crate) fn add_to(report: &mut Report) {
     let blocks = blocks(report);
     let draws = bootstrap::resample(&blocks, &PERCENTILES, report.config.seed);
@@ -34,13 +33,14 @@ pub(crate) fn add_to(report: &mut Report) {
 fn too_few(blocks_count: usize) -> String {
     let intervals = if blocks_count == 1 { "interval was" } else { "intervals were" };
     format!(
-        "{blocks_count} {intervals} measured, at least {BLOCKS_MIN} are needed (a longer --duration, \
-         a shorter --interval)"
+        "{blocks_count} {intervals} measured, at least {BLOCKS_MIN} are needed (use a longer \
+         --duration or a shorter --interval)"
     )
 }
 
 impl Latencies {
-    /// What the intervals hold: response times of an open loop, service times of a closed one.
+    /// The main latencies, which the intervals contain: response times of an open loop, service
+    /// times of a closed one.
     pub(crate) fn main(&self) -> Option<&Distribution> {
         self.response.as_ref().or(self.service.as_ref())
     }
@@ -54,13 +54,13 @@ fn measured_count(report: &Report) -> usize {
     report.intervals.iter().filter(|interval| interval.phase == "measured").count()
 }
 
-/// Intervals that are drawn together, so that a long run has no more than [`BLOCKS_MAX`] blocks.
+/// Number of intervals per block, so that a long run has at most [`BLOCKS_MAX`] blocks.
 fn group_len(intervals_count: usize) -> usize {
     intervals_count.div_ceil(BLOCKS_MAX).max(1)
 }
 
-/// The measured window in pieces. Replies of the drain are replies to messages of the window, and
-/// the slowest ones: they belong to its last piece. So does a last interval that is cut short.
+/// The measured window as blocks. Replies in the drain belong to messages of the window and are the
+/// slowest ones, so they are in its last block. A short last interval is in it, too.
 pub(crate) fn blocks(report: &Report) -> Vec<Block> {
     let group_len = group_len(measured_count(report));
     let enough_s = report.config.interval_s * group_len as f64 / 2.0;
@@ -116,12 +116,10 @@ mod tests {
     use super::*;
     use crate::report::fixture;
 
-    /// Goal: the intervals of a report become the intervals of its figures.
-    ///
-    /// Method: ten seconds whose levels differ, with their true figures known; look at the bounds.
-    ///
+    /// Goal: the figures get confidence intervals from the report's intervals.
+    /// Method: ten seconds with different levels and known figures; check the bounds.
     /// Kills: nanoseconds for microseconds; the interval of another percentile; intervals of the
-    /// service time where there are response times.
+    /// service time in an open loop.
     #[test]
     fn figures_get_their_bounds() {
         let mut report = fixture::with_intervals(&[90, 100, 110, 95, 105, 90, 100, 110, 95, 105]);
@@ -149,33 +147,30 @@ mod tests {
         assert!(!open_loop.latency_us.response.unwrap().ci.is_empty());
     }
 
-    /// Goal: a run that is too short says so instead of an interval.
-    ///
+    /// Goal: a run that is too short has the reason in place of the intervals.
     /// Method: no, one and four intervals.
-    ///
-    /// Kills: an interval of no width; silence.
+    /// Kills: an interval of zero width; a missing reason.
     #[test]
-    fn short_runs_say_so() {
-        for (levels, wanted) in
+    fn short_runs_have_the_reason() {
+        for (levels, expected) in
             [(&[][..], "0 intervals were"), (&[9], "1 interval was"), (&[9; 4], "4 intervals were")]
         {
             let mut report = fixture::with_intervals(levels);
             add_to(&mut report);
-            assert!(report.confidence.missing.unwrap().starts_with(wanted));
+            assert!(report.confidence.missing.unwrap().starts_with(expected));
             assert_eq!(report.load.achieved_rate_ci, None);
             assert!(report.latency_us.service.is_none_or(|service| service.ci.is_empty()));
         }
     }
 
-    /// Goal: blocks are few and whole, and what belongs to the window is in them exactly once.
-    ///
-    /// Method: a minute and one second; a last interval that was cut short, and one that was not
-    /// quite; a warm-up and a drain.
-    ///
-    /// Kills: a short block that is drawn like a long one; dropping the drain's slow replies, or
-    /// counting the warm-up's.
+    /// Goal: blocks are few and of full length, and contain every reply to a message of the window
+    /// exactly once.
+    /// Method: a minute and one second; a short last interval, and one that is long enough; a
+    /// warm-up and a drain.
+    /// Kills: a short block that is drawn like a long one; dropping the slow replies of the drain,
+    /// or counting those of the warm-up.
     #[test]
-    fn blocks_hold_the_window() {
+    fn blocks_contain_the_window_once() {
         let lengths = |report: &Report| -> (usize, f64) {
             let blocks = blocks(report);
             (blocks.len(), blocks.last().map_or(0.0, Block::seconds))

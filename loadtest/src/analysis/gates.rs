@@ -1,4 +1,4 @@
-//! How a report stands to a gate, and how a run does that is not over.
+//! Check of gates on a report, or on the results of a run so far.
 
 use hdrhistogram::Histogram;
 
@@ -8,14 +8,14 @@ use crate::report::model::conclusions::Threshold;
 use crate::report::model::distribution::Distribution;
 use crate::report::model::{Latencies, Report};
 
-/// What has the figures that gates are about.
+/// Source of the figures of gates.
 pub(crate) trait Figures {
     /// In microseconds.
     fn latency(&self, latency: Latency, statistic: Statistic) -> Option<f64>;
     /// Messages per second.
     fn rate(&self) -> Option<f64>;
     fn scheduled(&self) -> u64;
-    /// Without those that timed out.
+    /// Errors without timeouts.
     fn errors(&self) -> u64;
     fn timed_out(&self) -> u64;
     fn served(&self) -> u64;
@@ -23,7 +23,7 @@ pub(crate) trait Figures {
 }
 
 impl Gate {
-    /// A figure that the run does not have is a failure: a gate that cannot be seen is not met.
+    /// Checks the gate. A gate without its figure fails.
     pub(crate) fn judge(&self, report: &Report) -> Threshold {
         let value = self.figure.of(report);
         Threshold {
@@ -34,7 +34,7 @@ impl Gate {
         }
     }
 
-    /// The value by which it is broken, if it is. One that is not there yet breaks nothing.
+    /// The value that breaks the gate; `None` if it holds or its figure is not known yet.
     pub(crate) fn broken_by(&self, figures: &impl Figures) -> Option<f64> {
         self.figure.of(figures).filter(|value| !self.holds(*value, figures))
     }
@@ -138,9 +138,10 @@ impl Failed {
     }
 }
 
-/// Judges a run and lets a gate that is not met decide its exit code, if nothing worse has.
+/// Checks the gates of a run. A failed gate decides the exit code of a run that was otherwise
+/// successful.
 pub(crate) fn apply_gates(gates: &[Gate], report: &mut Report) {
-    // What a run that was ended early would have become, nobody knows.
+    // The figures of a run that ended early are not conclusive.
     if report.ended_early() {
         return;
     }
@@ -160,7 +161,7 @@ mod tests {
         Gate::parse(text).unwrap().judge(report)
     }
 
-    /// 1 … 1 000 µs, once each, and a few that failed.
+    /// A report of 1 … 1 000 µs, once each, and a few failures.
     fn report() -> Report {
         let mut report = fixture::report(&(1..=1_000).collect::<Vec<_>>());
         report.load.scheduled = 1_250;
@@ -170,16 +171,14 @@ mod tests {
         report
     }
 
-    /// Goal: every figure is the one that its name says, in its unit.
-    ///
-    /// Method: a report whose figures all differ; the value of each.
-    ///
-    /// Kills: nanoseconds for microseconds; shares of what was completed instead of scheduled;
-    /// timeouts that are no errors.
+    /// Goal: every figure has the right value and unit.
+    /// Method: a report whose figures all differ; compare each value.
+    /// Kills: nanoseconds for microseconds; shares of the completed messages in place of the
+    /// scheduled ones; timeouts that do not count as errors.
     #[test]
     fn values_come_from_their_figures() {
         let report = report();
-        for (text, wanted, unit) in [
+        for (text, expected, unit) in [
             ("min<1s", 1.0, "us"),
             ("avg<1s", 500.5, "us"),
             ("med<1s", 500.0, "us"),
@@ -196,18 +195,18 @@ mod tests {
         ] {
             let row = judged(&report, text);
             let value = row.value.unwrap();
-            assert!((value / wanted - 1.0).abs() < 0.001, "{text}: {value}");
+            assert!((value / expected - 1.0).abs() < 0.001, "{text}: {value}");
             assert_eq!((row.expr.as_str(), row.unit.as_str()), (text, unit));
         }
     }
 
-    /// Goal: each relation holds on its own side of the limit.
+    /// Goal: each relation holds on the right side of the limit.
     ///
     /// Method: all six against limits below, at and above the value.
     ///
-    /// Kills: a relation exchanged for another.
+    /// Kills: two swapped relations.
     #[test]
-    fn relations_hold() {
+    fn relations_hold_on_their_side() {
         let report = report();
         for (relation, below, at, above) in [
             ("<", false, false, true),
@@ -225,11 +224,9 @@ mod tests {
         assert!(!judged(&report, "served==connections").ok, "9 of 10 were served");
     }
 
-    /// Goal: without a name before it, a statistic is of the response time if there is one.
-    ///
-    /// Method: give the report a response time ten times its service time.
-    ///
-    /// Kills: judging an open loop by its service times, which hide the waits.
+    /// Goal: a statistic without a prefix is that of the response time, if there is one.
+    /// Method: a report with response times of ten times its service times.
+    /// Kills: a gate on the service times of an open loop, which exclude the waits.
     #[test]
     fn response_times_come_first() {
         let mut report = report();
@@ -239,14 +236,12 @@ mod tests {
         assert!(judged(&report, "service med<1ms").ok);
     }
 
-    /// Goal: a figure that a run does not have fails its gate.
-    ///
-    /// Method: response times of a closed loop, shares of nothing, a histogram that is none; with
-    /// gates that any value would meet.
-    ///
-    /// Kills: taking an absent figure for zero.
+    /// Goal: a gate whose figure is missing fails.
+    /// Method: response times of a closed loop, shares without messages, a broken histogram; with
+    /// gates that any value meets.
+    /// Kills: treating a missing figure as zero.
     #[test]
-    fn what_cannot_be_seen_is_not_met() {
+    fn a_gate_without_its_figure_fails() {
         let mut report = report();
         "edited".clone_into(&mut report.latency_us.service.as_mut().unwrap().hdr_v2);
         report.load.scheduled = 0;

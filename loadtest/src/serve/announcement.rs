@@ -1,4 +1,4 @@
-//! The first lines that a server prints.
+//! The first two lines of output of a server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::base::address::Address;
 use crate::base::driver::DriverUsed;
 
-/// What a server prints, once, before anything else: where it listens, and on which driver it runs.
-/// Two lines, for people and for us.
+/// Address and driver of a server, which it prints first, on two lines. People and
+/// `run::own_server` read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
     pub(crate) addr: Address,

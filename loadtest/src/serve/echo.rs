@@ -1,4 +1,4 @@
-//! The echo server: every received buffer is sent back as it is, without a copy.
+//! The echo server: it sends back every received buffer without a copy.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use crate::net::stream::Stream;
 use crate::serve::serving_thread::ServingThread;
 use crate::serve::tally::Messages;
 
-/// Serves one peer until it closes or fails. A peer's failure is its own matter: nothing is said.
+/// Serves one peer until it closes or fails. Failures of peers are not reported.
 pub(super) async fn serve(mut stream: Stream, worker: Rc<ServingThread>, size: u32) {
     let tally = worker.tally();
     let mut messages = Messages::new(size);

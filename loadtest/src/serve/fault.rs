@@ -1,31 +1,31 @@
-//! Which fault strikes which message: a closed form of the connection's and the message's number.
-//!
-//! So a test can say beforehand how many faults of each kind there will be, and two runs with the
-//! same seed are the same. **Absent on purpose**: sockets. What a fault does is `lossy`'s matter.
+//! Schedule of faults: a closed form of the numbers of the connection and the message. So a test
+//! can compute the number of faults of each kind, and two runs with the same seed are equal.
+//! **Absent on purpose**: sockets. `lossy` injects the faults.
 
 use std::str::FromStr;
 
 use crate::base::random::mix;
 
-/// A way to misbehave.
+/// Kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Fault {
-    /// No reply; the connection goes on.
+    /// No reply; the connection stays open.
     Drop,
     /// A reset (RST) in place of the reply.
     Reset,
-    /// The end of the stream in place of the reply; what the peer sends is still read.
+    /// The end of the stream in place of the reply. The server still reads from the peer.
     HalfClose,
     /// The first half of the reply, then the end of the stream.
     Short,
-    /// The last byte of the reply is another one.
+    /// A wrong last byte of the reply.
     Corrupt,
-    /// One byte too many after the reply.
+    /// One additional byte after the reply.
     Extra,
-    /// The reply comes after that to the next message. It needs a peer that does not wait for it.
+    /// The reply follows the reply to the next message. The peer must send that message without
+    /// waiting.
     Reorder,
-    /// The last message of another connection of the same thread, in place of this one's.
+    /// The last message of another connection of the same thread in place of the reply.
     CrossTalk,
 }
 
@@ -57,11 +57,11 @@ impl Fault {
     }
 }
 
-/// A fault and how often it comes: `KIND:EVERY` on the command line.
+/// A fault and its period: `KIND:EVERY` on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
     pub(crate) fault: Fault,
-    /// It strikes every so many messages of a connection.
+    /// Period of the fault, in messages of a connection.
     pub(crate) every: u64,
 }
 
@@ -74,7 +74,7 @@ impl FromStr for Rule {
         let known = Fault::ALL.into_iter().find(|fault| fault.name() == name);
         let fault = known.ok_or_else(|| {
             let names: Vec<_> = Fault::ALL.into_iter().map(Fault::name).collect();
-            format!("there is no fault '{name}', only {}", names.join(", "))
+            format!("'{name}' is not a fault: use one of {}", names.join(", "))
         })?;
         let every = crate::base::units::count(every)?.into();
         Ok(Rule { fault, every })
@@ -84,16 +84,16 @@ impl FromStr for Rule {
 /// The faults of one connection.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// Each rule, and by how many messages it is ahead.
+    /// Each rule with its offset in messages.
     rules: Vec<(Rule, u64)>,
-    /// Messages so far.
+    /// Number of messages so far.
     number: u64,
 }
 
 impl Schedule {
-    /// With seed 0, a rule strikes messages `every`, `2 * every`, … of each connection. Another
-    /// seed moves each rule of each connection by an amount of its own, so that they do not
-    /// strike in step.
+    /// With seed 0, a rule applies to messages `every`, `2 * every`, … of each connection. Another
+    /// seed shifts each rule of each connection by a different offset, so that the faults are not
+    /// synchronous.
     pub(super) fn new(rules: &[Rule], seed: u64, connection: u64) -> Schedule {
         let ahead = |index: usize, every: u64| match seed {
             0 => 0,
@@ -104,7 +104,7 @@ impl Schedule {
         Schedule { rules, number: 0 }
     }
 
-    /// What strikes the next message. Where several rules meet, the first one named wins.
+    /// The fault of the next message. If several rules apply, the first one wins.
     pub(super) fn next(&mut self) -> Option<Fault> {
         self.number += 1;
         let strikes =
@@ -123,28 +123,25 @@ mod tests {
         all.filter_map(|(fault, number)| Some((number, fault?))).collect()
     }
 
-    /// Goal: with seed 0 the numbers are those that the command line says, and the first of two
-    /// rules wins where they meet.
-    ///
+    /// Goal: with seed 0 faults are at the multiples of `EVERY`, and the first of two rules wins if
+    /// both apply.
     /// Method: two rules over twelve messages.
-    ///
-    /// Kills: counting from 0; both faults on one message; the second rule's turn lost for good.
+    /// Kills: counting from 0; both faults on one message; a second rule that stops after a
+    /// collision.
     #[test]
-    fn rules_strike_where_they_say() {
+    fn faults_are_at_multiples_of_their_period() {
         let rules: Vec<Rule> = ["drop:3", "corrupt:4"].map(|text| text.parse().unwrap()).into();
         let (drop, corrupt) = (Fault::Drop, Fault::Corrupt);
-        let wanted = [(3, drop), (4, corrupt), (6, drop), (8, corrupt), (9, drop), (12, drop)];
-        assert_eq!(strikes(&rules, 0, 5, 12), wanted);
+        let expected = [(3, drop), (4, corrupt), (6, drop), (8, corrupt), (9, drop), (12, drop)];
+        assert_eq!(strikes(&rules, 0, 5, 12), expected);
     }
 
-    /// Goal: a seed moves the strikes, differently for each connection, without changing how many
-    /// there are, and the same seed gives the same strikes.
-    ///
-    /// Method: one rule, 1 000 messages, 50 connections, each schedule made twice.
-    ///
-    /// Kills: all connections in step; a state shared by connections; randomness from elsewhere.
+    /// Goal: a seed shifts the faults of each connection differently, without changing their
+    /// number; the same seed gives the same faults.
+    /// Method: one rule, 1 000 messages, 50 connections, each schedule built twice.
+    /// Kills: synchronous connections; a state shared by connections; unseeded randomness.
     #[test]
-    fn a_seed_moves_them() {
+    fn a_seed_shifts_the_faults() {
         let rules = ["reset:100".parse().unwrap()];
         let of = |connection| strikes(&rules, 7, connection, 1_000);
         let mut firsts: Vec<u64> = (0..50).map(|connection| of(connection)[0].0).collect();
@@ -157,13 +154,11 @@ mod tests {
         assert!(firsts.len() > 25, "{firsts:?}");
     }
 
-    /// Goal: each fault has a name that the command line takes, and nothing else is taken.
-    ///
-    /// Method: there and back for all; a table of mistakes.
-    ///
-    /// Kills: a fault that is missing from the list; two that share a place in the counters.
+    /// Goal: the command line accepts the name of each fault and nothing else.
+    /// Method: parse the name of each fault; a table of mistakes.
+    /// Kills: a fault that is missing in the list; two that share a counter.
     #[test]
-    fn names() {
+    fn names_of_faults_are_accepted() {
         for (place, fault) in Fault::ALL.into_iter().enumerate() {
             let rule: Rule = format!("{}:10k", fault.name()).parse().unwrap();
             assert_eq!(rule, Rule { fault, every: 10_000 });

@@ -1,4 +1,4 @@
-//! How a server takes leave of a peer that may still be sending.
+//! Lingering close: closes a connection whose peer may still be sending, without a reset.
 
 use std::io;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use ringloop::time::timeout;
 use crate::net::stream::Stream;
 use crate::serve::tally::ServerTally;
 
-/// After the last reply we read on for so long and so far. Closing with unread bytes would be a
-/// reset, and the reset could overtake the reply.
+/// Limits of reading after the last reply. Closing with unread bytes would send a reset, which
+/// could overtake the reply.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const LEN: usize = 1 << 20;
 
-/// Sends the end of the stream behind what was sent before, and lets the peer read it.
+/// Sends the end of the stream, then reads until the peer closes.
 pub(super) async fn part(stream: &mut Stream, tally: &ServerTally) -> io::Result<()> {
     stream.shutdown().await?;
     let mut left = LEN;

@@ -1,4 +1,4 @@
-//! The lossy target: an echo of whole messages that misbehaves by plan, and counts how often.
+//! The lossy server: an echo of whole messages that injects scheduled faults and counts them.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,7 +9,7 @@ use crate::serve::fault::{Fault, Schedule};
 use crate::serve::options::LossyOptions;
 use crate::serve::serving_thread::ServingThread;
 
-/// What the connections of one thread share.
+/// State shared by the connections of one thread.
 #[derive(Debug)]
 pub(super) struct Lossy {
     worker: Rc<ServingThread>,
@@ -22,9 +22,9 @@ impl Lossy {
         Lossy { worker, options, recent: RefCell::default() }
     }
 
-    /// Serves one peer until it goes or a fault ends the connection.
+    /// Serves one peer until it closes or a fault ends the connection.
     pub(super) async fn serve(self: Rc<Self>, mut stream: Stream, connection: u64) {
-        // A peer's failure is its own matter.
+        // Failures of peers are not reported.
         let _ = self.echo(&mut stream, connection).await.map(|end| match end {
             LossyEnd::Reset => stream.abort(),
             LossyEnd::Closed => {}
@@ -37,14 +37,14 @@ impl Lossy {
         let mut message = vec![0; self.options.size as usize];
         let mut held_back: Option<Vec<u8>> = None;
         loop {
-            // Bytes of a message that never comes whole are not counted.
+            // The bytes of an incomplete message are not counted.
             stream.read_exact(&mut message).await?;
             tally.received(message.len());
             tally.messages(1);
             self.recent.borrow_mut().note(connection, &message);
             let fault = schedule.next();
             if let Some(earlier) = held_back.take() {
-                // These two are one fault; whatever else was due has to wait for its next turn.
+                // Both replies are one fault. Another fault that is due now is skipped.
                 self.send(stream, &message).await?;
                 self.send(stream, &earlier).await?;
                 tally.injected(Fault::Reorder);
@@ -62,7 +62,7 @@ impl Lossy {
         }
     }
 
-    /// Spoils the reply to `message`. Says how the connection ends, if it does.
+    /// Injects a fault into the reply to `message`. Returns how the connection ends, if it does.
     async fn misbehave(
         &self,
         stream: &mut Stream,
@@ -73,7 +73,7 @@ impl Lossy {
         let tally = self.worker.tally();
         if fault == Fault::CrossTalk {
             let other = self.recent.borrow().of_another(connection);
-            // Nobody else has spoken yet: there is nothing to leak, and no fault to count.
+            // Without a message of another connection there is no fault to count.
             if other.is_some() {
                 tally.injected(fault);
             }
@@ -84,7 +84,7 @@ impl Lossy {
         match fault {
             Fault::Drop => Ok(None),
             Fault::Reset => {
-                stream.flush().await?; // earlier replies are none of this fault
+                stream.flush().await?; // the fault does not affect earlier replies
                 Ok(Some(LossyEnd::Reset))
             }
             Fault::HalfClose => self.finish(stream).await.map(Some),
@@ -112,8 +112,8 @@ impl Lossy {
         Ok(())
     }
 
-    /// Ends our side, then reads until the peer ends its own: closing with unread bytes would be a
-    /// reset, which is another fault.
+    /// Sends the end of the stream, then reads until the peer closes: closing with unread bytes
+    /// would send a reset, which is another fault.
     async fn finish(&self, stream: &mut Stream) -> io::Result<LossyEnd> {
         stream.shutdown().await?;
         loop {
@@ -132,7 +132,8 @@ enum LossyEnd {
     Closed,
 }
 
-/// The last messages of the two connections that spoke last. One of two is always another's.
+/// The last messages of the two connections that sent last. At least one of them is another
+/// connection's.
 #[derive(Debug, Default)]
 struct Recent {
     latest: Option<(u64, Vec<u8>)>,
@@ -161,13 +162,11 @@ impl Recent {
 mod tests {
     use super::*;
 
-    /// Goal: what leaks is the last message of another connection, never one's own.
-    ///
-    /// Method: three connections speak in turns.
-    ///
-    /// Kills: leaking to oneself; a message older than the other's last.
+    /// Goal: cross-talk uses the last message of another connection.
+    /// Method: three connections send in turn.
+    /// Kills: a message of the same connection; a message older than the other's last one.
     #[test]
-    fn recent_messages() {
+    fn cross_talk_uses_the_last_message_of_another() {
         let mut recent = Recent::default();
         assert_eq!(recent.of_another(1), None);
         recent.note(1, b"a");

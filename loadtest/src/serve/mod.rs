@@ -1,16 +1,15 @@
-//! Reference targets: servers to test against, and to test the tester with.
+//! Built-in reference servers, as targets and for tests of loadtest itself.
 //!
 //! ```text
 //! options ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks
 //!            │   waits for all  ◀────────  stop ◀── SIGINT, SIGTERM, the end of stdin
 //!            ▼
-//!        one line of JSON: what the threads have counted (tally)
+//!        //!        one line of JSON: the counters of the threads (tally)
 //! ```
 //!
-//! A server prints where it listens and on which driver once all of its threads do, nothing per
-//! connection, and its counters when it has stopped.
-//!
-//! **Absent on purpose.** TLS: its cost is the server's, and no reference for anybody.
+//! A server prints its address and driver once all its threads listen, nothing per connection, and
+//! its counters when it has stopped. **Absent on purpose.** TLS: its cost depends on the
+//! implementation, so it is not a useful reference.
 
 pub(crate) mod announcement;
 pub(crate) mod echo;
@@ -52,13 +51,13 @@ use crate::serve::stall::Stalls;
 use crate::serve::stop::Stopper;
 use crate::serve::tally::{Board, ServerTotals};
 
-/// Asked of the kernel, which takes it down to `net.core.somaxconn`.
+/// Backlog of the listeners. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
 
-/// A listener that fails is asked again after this, not in a tight loop.
+/// Pause after a failed accept, so that the retries do not become a busy loop.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until SIGINT, SIGTERM or, if asked, the end of stdin.
+/// Serves until SIGINT, SIGTERM or, with `exit_with_stdin`, the end of stdin.
 pub(crate) fn run(options: &ServeOptions) -> Result<(), Error> {
     raise_file_limit(options)?;
     let threads_count = options.threads as usize;
@@ -94,7 +93,7 @@ pub(crate) fn run(options: &ServeOptions) -> Result<(), Error> {
     print(&format!("{end}\n"))
 }
 
-/// The line that a server ends with.
+/// The last line of a server's output.
 #[derive(Debug, Serialize)]
 struct EndLine {
     kind: &'static str,
@@ -108,15 +107,16 @@ fn raise_file_limit(options: &ServeOptions) -> Result<(), Error> {
     })?;
     if files.soft < u64::from(options.connections) {
         to_stderr(format_args!(
-            "loadtest: the limit of {} open files holds fewer than {} connections",
+            "loadtest: the limit of {} open files is too low for {} connections",
             files.soft, options.connections
         ));
     }
     Ok(())
 }
 
-/// A port that several listeners share may be shared with another server too, which would then take
-/// a part of the connections without anybody noticing. So somebody must once have had it alone.
+/// Checks that no other server uses the port. Shared listeners (SO_REUSEPORT) could share it with
+/// another server, which would silently take a part of the connections. An exclusive bind detects
+/// that.
 fn refuse_shared_port(address: &Address) -> Result<(), Error> {
     let Address::Tcp(addr) = address else { return Ok(()) };
     std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(address, &error))
@@ -126,7 +126,7 @@ fn cannot_listen(addr: &Address, error: &io::Error) -> Error {
     Error::could_not_run(format!("cannot listen on {addr}: {error}"))
 }
 
-/// What a thread needs to start.
+/// Parameters of a serving thread.
 struct ThreadSpec {
     index: usize,
     address: Address,
@@ -151,12 +151,13 @@ fn start_all(
     let (thread, first) = start(spec(0, &options.listen))?;
     let mut threads = vec![thread];
     for index in 1..options.threads as usize {
-        // Port 0: the first thread has picked one, the others join it there.
+        // With port 0 the first thread picks a port, and the others share it.
         let (thread, other) = start(spec(index, &first.addr))?;
         if other.driver.kind != first.driver.kind {
             let (first, other) = (first.driver.headline(), other.driver.headline());
             return Err(Error::could_not_run(format!(
-                "thread {index} would run on {other}; the first one is on {first} (see --driver)"
+                "thread {index} would run on {other}, but the first one runs on {first} \
+                 (see --driver)"
             )));
         }
         threads.push(thread);
@@ -171,7 +172,7 @@ fn start(spec: ThreadSpec) -> Result<(ThreadHandle, Announcement), Error> {
     let thread = thread::Builder::new()
         .name(name)
         .spawn(move || {
-            // However this thread ends, a server that serves in part must not go on.
+            // If this thread ends for any reason, the whole server stops.
             let _stop_with_me = StopOnDrop(spec.stop.clone());
             serve(&spec, ready)
         })
@@ -194,7 +195,7 @@ fn join(thread: ThreadHandle) -> Result<(), Error> {
     thread.join().unwrap_or_else(|_panic| Err(Error::could_not_run("a serving thread panicked")))
 }
 
-/// A thread's work: listen, say where, accept until the server stops.
+/// The body of a thread: listens, sends its announcement, accepts until the server stops.
 fn serve(spec: &ThreadSpec, ready: SyncSender<Announcement>) -> Result<(), Error> {
     let ThreadSpec { index, address, options, stalls: _, board, stop } = spec;
     let threads_count = options.threads as usize;
@@ -202,7 +203,7 @@ fn serve(spec: &ThreadSpec, ready: SyncSender<Announcement>) -> Result<(), Error
         .driver(options.driver.choice())
         .connections_expected(options.connections.div_ceil(options.threads))
         .on_unhandled(|unhandled| match unhandled {
-            // The peer went away before it had read everything. That is its own matter.
+            // The peer closed before it had read everything. That is not reported.
             Unhandled::BackgroundClose { .. } => {}
             unhandled => to_stderr(format_args!("loadtest: {unhandled}")),
         })
@@ -259,8 +260,8 @@ fn spawn_acceptor(spec: &ThreadSpec, listener: Listener, worker: Rc<ServingThrea
     }
 }
 
-/// Runs `serve` as a task for every connection that comes. Its last argument is a number that no
-/// other connection has.
+/// Runs `serve` as a task for every accepted connection. Its last argument is the unique number of
+/// the connection.
 fn accept<S, F>(listener: Listener, worker: Rc<ServingThread>, serve: S)
 where
     S: Fn(Stream, Rc<ServingThread>, u64) -> F + 'static,
@@ -285,19 +286,19 @@ where
     drop(ringloop::spawn(accept_all));
 }
 
-/// On stdout at once, even through a pipe, and in one piece: who reads the first line only may hang
-/// up after it.
+/// Prints a text on stdout and flushes it, also to a pipe. The text is written in one piece,
+/// because a reader may close the pipe after the first line.
 fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match printed {
-        // Whoever started us reads no more. That is no reason to fail.
+        // The reader has closed the pipe, which is not a failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|error| Error::could_not_run(format!("cannot print: {error}"))),
     }
 }
 
-/// Stops the server when stdin ends: whoever started us is gone, or wants the counters.
+/// Stops the server when stdin ends: the parent process has ended, or it requests the counters.
 fn watch_stdin(stop: Stopper) -> Result<(), Error> {
     let watcher = move || {
         let mut scratch = [0; 64];

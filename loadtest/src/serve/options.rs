@@ -1,4 +1,4 @@
-//! What a reference server serves, and where.
+//! Options of the reference servers.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use crate::base::address::Address;
 use crate::base::driver::Driver;
 use crate::serve::fault::Rule;
 
-/// A reference server.
+/// Options of a reference server.
 #[derive(Clone, Debug)]
 pub(crate) struct ServeOptions {
     pub(crate) kind: ServeKind,
-    /// Where to listen. Port 0 takes a free one.
+    /// Address to listen on. Port 0 picks a free port.
     pub(crate) listen: Address,
-    /// Threads, each with a loop and a listener of its own.
+    /// Threads, each with its own event loop and listener.
     pub(crate) threads: u32,
     pub(crate) driver: Driver,
-    /// Connections to prepare for.
+    /// Expected number of connections.
     pub(crate) connections: u32,
     /// Whether the server stops when stdin ends.
     pub(crate) exit_with_stdin: bool,
 }
 
-/// What a server does with the bytes that it receives. A `size` is in bytes.
+/// Kind of server. A `size` is in bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum ServeKind {
     Echo { size: u32 },
@@ -37,7 +37,7 @@ pub(crate) struct StallOptions {
     pub(crate) size: u32,
     /// Length of a stall.
     pub(crate) stall_for: Duration,
-    /// From the beginning of one stall to the beginning of the next.
+    /// Time from the start of one stall to the start of the next one.
     pub(crate) stall_every: Duration,
 }
 

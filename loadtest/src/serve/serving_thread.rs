@@ -1,8 +1,8 @@
-//! What all connections of a serving thread share.
+//! State shared by the connections of a serving thread.
 
 use crate::serve::tally::{Board, ServerTally};
 
-/// What all connections of a thread share.
+/// State shared by the connections of a thread.
 #[derive(Debug)]
 pub(super) struct ServingThread {
     pub(super) index: usize,

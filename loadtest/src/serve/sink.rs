@@ -1,4 +1,4 @@
-//! The sink: takes every byte and answers nothing.
+//! The sink: receives every byte and sends nothing.
 
 use std::rc::Rc;
 

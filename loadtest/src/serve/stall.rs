@@ -1,11 +1,8 @@
-//! The stall target: an echo that now and then does nothing at all for a while.
-//!
-//! With rate R, a stall of S every P delays the share S / P of all messages, evenly by 0 to S. So
-//! the response times that a tester must find are known beforehand.
-//!
-//! The stall is a gate that holds every reply, not a loop that is kept busy: when it ends is a
-//! function of the clock alone, the same for all threads, so all of them stall together, and the
-//! loop can still be stopped. To a peer it is the same, except that connections are accepted.
+//! The stall server: an echo that periodically pauses all replies. A stall of length S every P
+//! delays the share S / P of all messages, uniformly by 0 to S. So the response times that a tester
+//! must measure are known in advance. A stall delays every reply; it does not block the event loop.
+//! Its end is a function of the clock alone, so all threads stall at the same times and the loop
+//! can still be stopped. The only difference to a blocked loop is that connections are accepted.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +13,7 @@ use crate::net::stream::Stream;
 use crate::serve::serving_thread::ServingThread;
 use crate::serve::tally::Messages;
 
-/// When the server stalls: for `length` from `start + k * period` on, for each k from 1.
+/// Schedule of stalls: from `start + k * period` for `length`, for each k from 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stalls {
     start: Instant,
@@ -25,22 +22,22 @@ pub(super) struct Stalls {
 }
 
 impl Stalls {
-    /// The first one begins a period from now.
+    /// A schedule whose first stall starts one period from now.
     pub(super) fn from_now(length: Duration, period: Duration) -> Stalls {
         assert!(length < period, "{length:?} of {period:?}");
         Stalls { start: Instant::now(), length, period }
     }
 
-    /// One line that tells a peer on this machine when the stalls are.
+    /// One line with the times of the stalls, for a peer on this machine.
     pub(super) fn describe(&self) -> String {
         let to_come = (self.start + self.period).duration_since(Instant::now());
-        // No clock is set to a time before 1970 while a test runs.
+        // The clock does not go back before 1970 during a test.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + to_come;
         let Stalls { length, period, .. } = self;
         format!("stalling for {length:?} every {period:?}, first at {} ns unix", unix.as_nanos())
     }
 
-    /// The end of the stall that `now` is in, if it is in one.
+    /// The end of the current stall; `None` outside of stalls.
     fn end_at(&self, now: Instant) -> Option<Instant> {
         let elapsed = now.duration_since(self.start).as_nanos();
         let period = self.period.as_nanos();
@@ -82,14 +79,12 @@ pub(super) async fn serve(
 mod tests {
     use super::*;
 
-    /// Goal: stalls are where the closed form says, and end where they should.
-    ///
-    /// Method: moments around the edges of the first and the thousandth stall of 200 ms every 5 s.
-    ///
-    /// Kills: a stall at the very start; an edge off by one; an end counted from the moment of
-    /// asking; a drift from stall to stall.
+    /// Goal: stalls start and end at the scheduled times.
+    /// Method: times around the edges of the first and the thousandth stall of 200 ms every 5 s.
+    /// Kills: a stall at the start; an edge off by one; an end counted from `now`; a drift from
+    /// stall to stall.
     #[test]
-    fn closed_form() {
+    fn stalls_start_and_end_on_schedule() {
         let (length, period) = (Duration::from_millis(200), Duration::from_secs(5));
         let start = Instant::now();
         let stalls = Stalls { start, length, period };

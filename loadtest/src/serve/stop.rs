@@ -1,4 +1,4 @@
-//! Stopping: any thread says so once, every serving thread hears it.
+//! Stops all serving threads from any thread.
 
 use std::future::poll_fn;
 use std::mem;
@@ -11,7 +11,7 @@ pub(super) struct Stopper(Arc<Mutex<StopState>>);
 
 #[derive(Debug)]
 enum StopState {
-    /// Who waits, by thread.
+    /// The waker of each waiting thread.
     Running(Vec<Option<Waker>>),
     Stopped,
 }

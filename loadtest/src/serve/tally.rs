@@ -1,7 +1,6 @@
-//! What a server counts of its own, so that a tester's account can be compared with it.
-//!
-//! **Invariant.** A [`ServerTally`] has one writer, its thread. So adding is a load and a store, which
-//! costs an echo nothing, and nothing is lost; anybody may read.
+//! Counters of a server, to compare with those of the load tester. **Invariant.** A [`ServerTally`]
+//! has one writer, its thread. So an addition is a load and a store, which is cheap and loses
+//! nothing. Any thread may read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use serde::Serialize;
 
 use crate::serve::fault::Fault;
 
-/// The counters of one thread, on cache lines of their own.
+/// The counters of one thread, on separate cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct ServerTally {
@@ -20,7 +19,7 @@ pub(super) struct ServerTally {
     bad_requests: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// By the fault's place in [`Fault::ALL`].
+    /// By the index of the fault in [`Fault::ALL`].
     faults: [AtomicU64; Fault::COUNT],
 }
 
@@ -28,20 +27,20 @@ pub(super) struct ServerTally {
 #[derive(Clone, Debug)]
 pub(super) struct Board(Arc<[ServerTally]>);
 
-/// The sum over all threads, as it is printed at the end.
+/// The sums over all threads, as printed at the end.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct ServerTotals {
     /// Connections accepted.
     pub(super) connections: u64,
-    /// Whole messages received; in `http`, requests answered, without those to `/count`.
+    /// Complete messages received; in `http`, requests answered, without those to `/count`.
     pub(super) messages: u64,
-    /// Requests that were no HTTP or too large; in `ws`, openings that were refused and connections
-    /// that broke the protocol. Always 0 elsewhere.
+    /// Requests that were not HTTP or too large; in `ws`, refused handshakes and connections that
+    /// violated the protocol. 0 for other servers.
     pub(super) bad_requests: u64,
     pub(super) bytes_in: u64,
-    /// Bytes handed to the loop to send. A peer that goes away may not have read the last of them.
+    /// Bytes passed to the stream to send. A peer that closes may not have read the last ones.
     pub(super) bytes_out: u64,
-    /// How often each fault was injected, by its name, if it was.
+    /// Number of injected faults by name, without zeros.
     pub(super) faults: BTreeMap<&'static str, u64>,
 }
 
@@ -71,7 +70,8 @@ impl ServerTally {
     }
 }
 
-/// Relaxed: a counter orders nothing. Whoever wants the last value joins the writer's thread first.
+/// Adds to a counter. Relaxed: a counter orders nothing. The final values are read after joining
+/// the writer's thread.
 fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Ordering::Relaxed) + count, Ordering::Relaxed);
 }
@@ -107,11 +107,11 @@ impl Board {
     }
 }
 
-/// Counts messages of a fixed size in a stream of bytes that come in pieces of any size.
+/// Counts messages of a fixed size in a byte stream of pieces of any size.
 #[derive(Debug)]
 pub(super) struct Messages {
     size: u64,
-    /// Bytes of a message that has not come whole.
+    /// Received bytes of an incomplete message.
     partial: u64,
 }
 
@@ -121,7 +121,7 @@ impl Messages {
         Messages { size: size.into(), partial: 0 }
     }
 
-    /// How many messages the next `len` bytes complete.
+    /// Number of messages that the next `len` bytes complete.
     pub(super) fn completed_by(&mut self, len: usize) -> u64 {
         let total = self.partial + len as u64;
         self.partial = total % self.size;
@@ -133,11 +133,9 @@ impl Messages {
 mod tests {
     use super::*;
 
-    /// Goal: messages are counted whatever pieces they come in.
-    ///
+    /// Goal: the count of messages does not depend on the sizes of the pieces.
     /// Method: 1 000 bytes in pieces of each length up to 40, messages of 7.
-    ///
-    /// Kills: counting pieces; forgetting the bytes of a message that is not whole.
+    /// Kills: counting pieces; losing the bytes of an incomplete message.
     #[test]
     fn messages_do_not_depend_on_pieces() {
         for piece in 1..40 {
@@ -157,9 +155,9 @@ mod tests {
     ///
     /// Method: different amounts in each field of two threads.
     ///
-    /// Kills: the last thread's figures in place of the sum; a field read from its neighbour.
+    /// Kills: the figures of the last thread in place of the sum; swapped fields.
     #[test]
-    fn totals_are_sums() {
+    fn totals_are_sums_over_threads() {
         let board = Board::new(2);
         for (thread, factor) in [(0, 1), (1, 10)] {
             let tally = board.of(thread);
@@ -170,7 +168,7 @@ mod tests {
             tally.sent(4 * factor as usize);
             (0..factor).for_each(|_| tally.injected(Fault::Extra));
         }
-        let wanted = ServerTotals {
+        let expected = ServerTotals {
             connections: 11,
             messages: 22,
             bad_requests: 55,
@@ -178,6 +176,6 @@ mod tests {
             bytes_out: 44,
             faults: BTreeMap::from([("extra", 11)]),
         };
-        assert_eq!(board.totals(), wanted);
+        assert_eq!(board.totals(), expected);
     }
 }

@@ -138,7 +138,7 @@ fn a_run_is_compared() {
     assert_exit(&output, 99);
     let shown = stdout(&output);
     assert!(shown.contains("incomparable: different kernel: "), "{shown}");
-    assert!(shown.contains("FAIL  p99 cannot be judged: the runs are incomparable\n(exit 99)"));
+    assert!(shown.contains("FAIL  p99 cannot be compared: the runs are incomparable\n(exit 99)"));
     for path in [base, new] {
         std::fs::remove_file(path).unwrap();
     }
@@ -210,7 +210,7 @@ fn a_comparison_for_programs() {
     let last = &compared[1];
     assert_eq!(last["comparison"]["rows"][0]["metric"], "rate");
     assert_eq!(last["comparison"]["rows"][0]["verdict"], "incomparable");
-    assert_eq!(last["breaches"][0], "p99 cannot be judged: the runs are incomparable");
+    assert_eq!(last["breaches"][0], "p99 cannot be compared: the runs are incomparable");
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>loadtest: 3 runs</title>"));
     let output = loadtest(&["compare", base_name, base_name, "--html", "/nonexistent/page"]);

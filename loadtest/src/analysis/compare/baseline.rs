@@ -1,4 +1,4 @@
-//! `--baseline`: a run beside an earlier one.
+//! `--baseline`: comparison of a run with an earlier one.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::base::exit::Exit;
 use crate::report::model::Report;
 use crate::report::model::comparison::Baseline;
 
-/// Sets a run beside its baseline and lets a breach decide its exit code, if nothing worse has.
+/// Compares a run with its baseline. An exceeded limit decides the exit code of a run that was
+/// otherwise successful.
 pub(crate) fn apply_baseline(
     file: &Path,
     base: &Report,
@@ -17,7 +18,7 @@ pub(crate) fn apply_baseline(
 ) {
     let comparison = compare(base, report);
     let mut breaches = breaches(&comparison, limits);
-    // What a run that was ended early would have become, nobody knows.
+    // The figures of a run that ended early are not conclusive.
     if report.ended_early() {
         breaches.clear();
     }

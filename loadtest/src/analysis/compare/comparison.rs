@@ -55,7 +55,7 @@ mod tests {
     use crate::report::fixture;
     use crate::report::model::series::Rep;
 
-    /// Ten seconds around a level that differs from second to second.
+    /// A run of ten seconds around a level, with differences from second to second.
     fn run(level_us: u64) -> Report {
         let wave = [0, 4, 9, 2, 7, 1, 8, 3, 6, 5];
         fixture::with_intervals(&wave.map(|step| level_us * (100 + step) / 100))
@@ -66,24 +66,24 @@ mod tests {
         rows.into_iter().map(|row| (row.metric, row.verdict)).collect()
     }
 
-    /// Goal: a difference is one if it is larger than the noise, in the right direction.
-    ///
-    /// Method: a level compared with itself, with one 20 % above and one 20 % below, and with one 1 %
-    /// above, where seconds differ by up to 9 %.
-    ///
-    /// Kills: calling every difference one; faster and slower exchanged; nanoseconds for microseconds
-    /// on one side.
+    /// Goal: a difference is significant only if it is larger than the noise, and its direction is
+    /// right.
+    /// Method: compare a level with itself, with levels of 20 % more and less, and with 1 % more,
+    /// while seconds differ by up to 9 %.
+    /// Kills: a verdict for every difference; faster and slower swapped; nanoseconds for
+    /// microseconds on one side.
     #[test]
     fn verdicts_follow_the_intervals() {
-        for (level, wanted) in [
+        for (level, expected) in [
             (1_000, ChangeVerdict::NotSignificant),
             (1_010, ChangeVerdict::NotSignificant),
             (1_200, ChangeVerdict::Slower),
             (800, ChangeVerdict::Faster),
         ] {
             for (metric, verdict) in verdicts(&run(1_000), &run(level)) {
-                let wanted = if metric == "rate" { ChangeVerdict::NotSignificant } else { wanted };
-                assert_eq!(verdict, wanted, "{metric} at {level}");
+                let expected =
+                    if metric == "rate" { ChangeVerdict::NotSignificant } else { expected };
+                assert_eq!(verdict, expected, "{metric} at {level}");
             }
         }
         let rows = compare(&run(1_000), &run(1_200)).rows;
@@ -97,11 +97,9 @@ mod tests {
         assert!((p999.base.unwrap() / 2_100.0 - 1.0).abs() < 0.05, "{p999:?}");
     }
 
-    /// Goal: more of a rate is better.
-    ///
-    /// Method: runs that were repeated, whose rates differ and whose latencies do not.
-    ///
-    /// Kills: judging a rate like a latency.
+    /// Goal: a higher rate is better.
+    /// Method: repeated runs with different rates and equal latencies.
+    /// Kills: comparing a rate like a latency.
     #[test]
     fn more_rate_is_faster() {
         let slow = with_reps(run(1_000), &[100.0, 101.0, 102.0], &[9.0, 9.0, 9.0]);
@@ -110,16 +108,14 @@ mod tests {
         assert_eq!(verdicts(&fast, &slow)[0], ("rate".to_owned(), ChangeVerdict::Slower));
     }
 
-    /// Goal: what a message costs the server is compared, and less is better; without a server there is
-    /// no such row, and a limit on it was not kept.
-    ///
-    /// Method: single runs, which have one figure each and so no interval; repeated ones; runs whose
-    /// server nobody could see.
-    ///
-    /// Kills: more processor time as the better figure; an interval of latencies for it; a row of
-    /// nothing; a limit that passes because there is nothing to judge.
+    /// Goal: the server's processor time per message is compared, and less is better. Without a
+    /// server there is no such row, and a limit on it is breached.
+    /// Method: single runs, which have one figure each and so no interval; repeated runs; runs
+    /// without server figures.
+    /// Kills: more processor time as the better figure; an interval of latencies for it; an empty
+    /// row; a limit that passes without a figure.
     #[test]
-    fn the_server_has_its_costs() {
+    fn less_processor_time_of_the_server_is_better() {
         let with_server = |us: f64, reps: [f64; 3]| {
             let mut report = with_reps(run(1_000), &[100.0; 3], &[9.0; 3]);
             report.server = fixture::closed_loop().server;
@@ -146,7 +142,7 @@ mod tests {
         let comparison = compare(&run(1_000), &run(1_000));
         assert!(comparison.rows.iter().all(|row| row.metric != "server-cpu"));
         let lines = breaches(&comparison, &limits);
-        assert_eq!(lines, ["server-cpu cannot be judged: a run has no such figure"]);
+        assert_eq!(lines, ["server-cpu cannot be compared: a run has no such figure"]);
     }
 
     fn with_reps(mut report: Report, rates: &[f64], p99s: &[f64]) -> Report {
@@ -165,14 +161,12 @@ mod tests {
         report
     }
 
-    /// Goal: where runs were repeated, how much runs differ decides, not how much seconds do.
-    ///
-    /// Method: two levels whose seconds leave no doubt, and repetitions that vary more than the
-    /// levels do; then repetitions that do not.
-    ///
-    /// Kills: intervals of one run where there are several; a mean of the wrong figures.
+    /// Goal: the spread of repeated runs decides, not the spread of seconds within a run.
+    /// Method: two levels that differ clearly by seconds, with repetitions that vary more than the
+    /// levels; then repetitions that vary less.
+    /// Kills: the intervals of one run in place of several; a mean of the wrong figures.
     #[test]
-    fn repetitions_decide() {
+    fn the_spread_of_repetitions_decides() {
         let rates = [100.0; 3];
         let base = with_reps(run(1_000), &rates, &[1_000.0, 3_000.0, 2_000.0]);
         let new = with_reps(run(1_500), &rates, &[1_500.0, 3_500.0, 2_500.0]);
@@ -189,11 +183,9 @@ mod tests {
         assert!(24.0 < low && low < 25.0 && 25.0 < high && high < 26.0, "{low} {high}");
     }
 
-    /// Goal: runs of which one cannot say how much it varies get figures and no verdict.
-    ///
-    /// Method: four intervals; none; a figure that is missing.
-    ///
-    /// Kills: a verdict on noise; a panic over a report that somebody edited.
+    /// Goal: runs with too few intervals have figures and no verdict.
+    /// Method: four intervals; none; a missing figure.
+    /// Kills: a verdict on noise; a panic at an edited report.
     #[test]
     fn without_intervals_there_is_no_verdict() {
         let short = fixture::with_intervals(&[100; 4]);
@@ -208,15 +200,13 @@ mod tests {
         assert!((row.change_percent.unwrap() - 109.0).abs() < 5.0, "{row:?}");
     }
 
-    /// Goal: runs that asked something else, or of which one describes its generator, get no verdict,
-    /// and the reader is told why.
-    ///
-    /// Method: change one thing at a time.
-    ///
-    /// Kills: comparing 50 connections with 10 000; trusting a saturated generator; a difference that
-    /// is silent.
+    /// Goal: runs with different loads or a saturated generator have no verdict, and the comparison
+    /// has the reason.
+    /// Method: one change at a time.
+    /// Kills: comparing 50 connections with 10 000; trusting a saturated generator; a silent
+    /// difference.
     #[test]
-    fn incomparable_runs() {
+    fn incomparable_runs_have_the_reason() {
         type Change = (fn(&mut Report), &'static str);
         let changes: [Change; 10] = [
             (|run| run.config.connections = 9, "connections 10 and 9"),
@@ -242,13 +232,13 @@ mod tests {
             (|run| run.env.kernel = Some("6.1".into()), "kernel: 6.18.0 and 6.1"),
             (|run| run.env.cores = None, "cores: 2 and none"),
         ];
-        for (change, wanted) in changes {
+        for (change, expected) in changes {
             let mut new = fixture::report(&[2_000; 50]);
             change(&mut new);
             let comparison = compare(&fixture::report(&[1_000; 50]), &new);
             assert!(comparison.rows.iter().all(|row| row.verdict == ChangeVerdict::Incomparable));
             let [reason] = &comparison.incomparable[..] else { panic!("{comparison:?}") };
-            assert!(reason.contains(wanted), "{reason}");
+            assert!(reason.contains(expected), "{reason}");
         }
         let mut new = fixture::report(&[1_000; 50]);
         new.config.duration_s = 20.0;
@@ -263,19 +253,17 @@ mod tests {
             [
                 "duration: 10 s and 20 s",
                 "aborted: no and by timeouts count<3 after 7.5 s",
-                "messages that got no reply: 0 and 3"
+                "messages without a reply: 0 and 3"
             ]
         );
     }
 
-    /// Goal: a limit is breached by a change for the worse that is larger and no noise.
-    ///
-    /// Method: rows made by hand: within and beyond the limit, for better and worse, certain and not.
-    ///
-    /// Kills: a limit on changes for the better; one that noise breaches; passing what cannot be
-    /// judged.
+    /// Goal: a limit is breached by a larger change for the worse, unless the change is noise.
+    /// Method: handmade rows: within and beyond the limit, better and worse, significant and not.
+    /// Kills: a limit on changes for the better; a limit that noise breaches; passing runs that
+    /// cannot be compared.
     #[test]
-    fn limits_on_regressions() {
+    fn a_significant_regression_breaches_its_limit() {
         let same = compare(&fixture::report(&[100; 50]), &fixture::report(&[100; 50]));
         let judged = |metric: &str, change, verdict| {
             let mut comparison = same.clone();
@@ -284,15 +272,15 @@ mod tests {
             let limits = ["p99=10%", "rate=5%"].map(|text| RegressionLimit::parse(text).unwrap());
             breaches(&comparison, &limits)
         };
-        for (metric, change, verdict, wanted) in [
+        for (metric, change, verdict, expected) in [
             ("p99", Some(10.5), ChangeVerdict::Slower, "p99 is 10.5 % worse, at most 10 % allowed"),
             ("p99", Some(10.5), ChangeVerdict::Unknown, "p99 is 10.5 % worse"),
-            ("p99", Some(0.0), ChangeVerdict::Incomparable, "p99 cannot be judged"),
-            ("p99", None, ChangeVerdict::Unknown, "p99 cannot be judged"),
+            ("p99", Some(0.0), ChangeVerdict::Incomparable, "p99 cannot be compared"),
+            ("p99", None, ChangeVerdict::Unknown, "p99 cannot be compared"),
             ("rate", Some(-5.5), ChangeVerdict::Slower, "rate is 5.5 % worse, at most 5 % allowed"),
         ] {
             let lines = judged(metric, change, verdict);
-            assert!(lines.len() == 1 && lines[0].starts_with(wanted), "{lines:?}");
+            assert!(lines.len() == 1 && lines[0].starts_with(expected), "{lines:?}");
         }
         for (metric, change, verdict) in [
             ("p99", 9.5, ChangeVerdict::Slower),
@@ -303,14 +291,14 @@ mod tests {
         ] {
             assert_eq!(judged(metric, Some(change), verdict), [""; 0], "{metric} {change}");
         }
-        for (text, wanted) in [
+        for (text, expected) in [
             ("p99", "has no limit"),
             ("p98=10%", "'p98' is not compared: use one of rate, p50"),
             ("p99=10", "did you mean 10%?"),
             ("p99=-1%", "'-1%' is not a percentage"),
             ("p99=ten%", "'ten%' is not a percentage"),
         ] {
-            assert!(RegressionLimit::parse(text).unwrap_err().contains(wanted), "{text}");
+            assert!(RegressionLimit::parse(text).unwrap_err().contains(expected), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The figures that are compared, and how sure they are.
+//! The compared figures and their confidence intervals.
 
 use crate::analysis::confidence;
 use crate::measure::bootstrap::{self, Draws};
@@ -18,7 +18,7 @@ enum MetricKind {
     Latency {
         percentile: f64,
     },
-    /// Of the server, per message. A run has it once and not by intervals.
+    /// Processor time of the server per message. A run has one value, not one per interval.
     ServerCpu,
 }
 
@@ -43,7 +43,7 @@ impl Metric {
         }
     }
 
-    /// Whether the comparison is about it: servers that nobody could sample have no row.
+    /// Whether the comparison has this metric: servers without samples have no row.
     pub(super) fn is_compared(&self, sides: [&ComparedRun<'_>; 2]) -> bool {
         match self.figure {
             MetricKind::Rate | MetricKind::Latency { .. } => true,
@@ -52,16 +52,16 @@ impl Metric {
     }
 }
 
-/// One of the two.
+/// One of the two compared runs.
 #[derive(Debug)]
 pub(super) struct ComparedRun<'a> {
     report: &'a Report,
-    /// Of a single run.
+    /// Resampled figures of a single run.
     draws: Option<Draws>,
 }
 
 impl<'a> ComparedRun<'a> {
-    /// `number` tells the two sides' random draws apart.
+    /// `number` makes the random draws of the two sides different.
     pub(super) fn new(report: &'a Report, number: u64) -> ComparedRun<'a> {
         let percentiles: Vec<f64> = METRICS.iter().filter_map(Metric::percentile).collect();
         let blocks = confidence::blocks(report);
@@ -72,7 +72,7 @@ impl<'a> ComparedRun<'a> {
         self.report.reps.len() > 1
     }
 
-    /// The mean of the runs, or the figure of the one there is.
+    /// The mean of the runs, or the figure of a single run.
     pub(super) fn value(&self, metric: &Metric) -> Option<f64> {
         if let Some(repeated) = self.repeated(metric) {
             return Some(repeated.mean);
@@ -100,7 +100,7 @@ impl<'a> ComparedRun<'a> {
         Repeated::of(&values?)
     }
 
-    /// In the order of the draws.
+    /// The resampled figures, in the order of the draws.
     fn drawn(&self, metric: &Metric) -> Option<Vec<f64>> {
         let draws = self.draws.as_ref()?;
         match metric.figure {
@@ -142,7 +142,7 @@ pub(super) fn change(
     Some(bootstrap::interval(changes, blocks[0].min(blocks[1])))
 }
 
-/// What the intervals rest on.
+/// The method of the intervals, as a text.
 pub(super) fn basis(before: &ComparedRun, after: &ComparedRun) -> String {
     let blocks = |side: &ComparedRun| side.draws.as_ref().map(|draws| draws.blocks);
     if before.is_repeated() && after.is_repeated() {
@@ -151,10 +151,10 @@ pub(super) fn basis(before: &ComparedRun, after: &ComparedRun) -> String {
     }
     match (blocks(before), blocks(after)) {
         (Some(base), Some(new)) => format!(
-            "95 % CI from {base} and {new} blocks of one run each: what changes from run to run is \
-             not in them (see --reps)"
+            "95 % CI from {base} and {new} blocks of one run each: they do not include differences \
+             from run to run (see --reps)"
         ),
-        _ => "no confidence intervals: a run of less than 5 intervals cannot show how much its \
+        _ => "no confidence intervals: at least 5 intervals are needed to estimate how much the \
               figures vary"
             .to_owned(),
     }

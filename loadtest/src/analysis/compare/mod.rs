@@ -1,9 +1,8 @@
-//! `loadtest compare`: is the new one faster, or was it noise?
-//!
-//! Two figures differ always. A difference is called one only if its 95 % confidence interval leaves
-//! out zero, and only between runs that asked the same of the same machine. Runs that were repeated
-//! (`--reps`) are compared by how much runs differ; single ones by how much their intervals do, which
-//! cannot show what changes from run to run, and the text says so.
+//! Comparison of runs: faster, slower, or a difference within the noise. Two measured figures
+//! always differ. A difference is significant only if its 95 % confidence interval excludes zero,
+//! and only between runs with the same load on the same machine. Repeated runs (`--reps`) are
+//! compared by the spread between runs. Single runs are compared by the spread between their
+//! intervals, which does not include differences from run to run; the text mentions that.
 
 pub(crate) mod baseline;
 pub(crate) mod comparison;

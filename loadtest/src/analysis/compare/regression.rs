@@ -1,10 +1,10 @@
-//! How much worse a figure may become: `p99=10%,rate=5%`.
+//! Limits of regressions: `p99=10%,rate=5%`.
 
 use crate::analysis::compare::metric::METRICS;
 use crate::base::units;
 use crate::report::model::comparison::{ChangeVerdict, Comparison};
 
-/// One element of the list.
+/// Limit of one metric.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RegressionLimit {
     metric: &'static str,
@@ -13,7 +13,7 @@ pub(crate) struct RegressionLimit {
 }
 
 impl RegressionLimit {
-    /// A value parser of clap.
+    /// Parses a limit; a value parser of clap.
     pub(crate) fn parse(text: &str) -> Result<RegressionLimit, String> {
         let Some((name, percent)) = text.split_once('=') else {
             return Err("has no limit: write it as in p99=10%".to_owned());
@@ -34,10 +34,9 @@ impl RegressionLimit {
     }
 }
 
-/// A line for each limit that was not kept.
-///
-/// A change beyond the limit that may be noise is none. Where nothing says how much noise there is,
-/// the figure alone decides; and where nothing can be compared, nothing was kept.
+/// One line for each exceeded limit. A change beyond the limit that may be noise does not count.
+/// Without a confidence interval the figure alone decides. A metric that cannot be compared exceeds
+/// its limit.
 pub(super) fn breaches(comparison: &Comparison, limits: &[RegressionLimit]) -> Vec<String> {
     let mut lines = Vec::new();
     for RegressionLimit { metric, more_is_better, percent } in limits {
@@ -46,9 +45,11 @@ pub(super) fn breaches(comparison: &Comparison, limits: &[RegressionLimit]) -> V
         let worse = change.map(|change| if *more_is_better { -change } else { change });
         match (row.map_or(ChangeVerdict::Unknown, |row| row.verdict), worse) {
             (ChangeVerdict::Incomparable, _) => {
-                lines.push(format!("{metric} cannot be judged: the runs are incomparable"));
+                lines.push(format!("{metric} cannot be compared: the runs are incomparable"));
             }
-            (_, None) => lines.push(format!("{metric} cannot be judged: a run has no such figure")),
+            (_, None) => {
+                lines.push(format!("{metric} cannot be compared: a run has no such figure"))
+            }
             (ChangeVerdict::Slower | ChangeVerdict::Unknown, Some(worse)) if worse > *percent => {
                 lines.push(format!("{metric} is {worse:.1} % worse, at most {percent} % allowed"));
             }

@@ -1,9 +1,9 @@
-//! Whether two runs asked the same of the same machine.
+//! Checks that two runs had the same load on the same machine.
 
 use crate::report::model::Report;
 use crate::report::model::generator::GeneratorVerdict;
 
-/// Why their figures mean different things; empty if they do not.
+/// Reasons why the figures cannot be compared; empty if they can.
 pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     let mut reasons = Vec::new();
     let (a, b) = (&base.config, &new.config);
@@ -59,7 +59,7 @@ pub(super) fn incomparable(base: &Report, new: &Report) -> Vec<String> {
     reasons
 }
 
-/// What a reader may want to know, although the figures can be compared.
+/// Other differences between comparable runs.
 pub(super) fn differences(base: &Report, new: &Report) -> Vec<String> {
     let mut found = Vec::new();
     let mut note = |name: &str, base: String, new: String| {
@@ -87,6 +87,6 @@ pub(super) fn differences(base: &Report, new: &Report) -> Vec<String> {
         let load = &report.load;
         (load.errors.total + load.timed_out + load.never_sent).to_string()
     };
-    note("messages that got no reply", failed(base), failed(new));
+    note("messages without a reply", failed(base), failed(new));
     found
 }

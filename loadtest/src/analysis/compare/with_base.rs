@@ -1,4 +1,4 @@
-//! Comparisons of several runs with one base, as `loadtest compare` and `loadtest ab` make them.
+//! Comparisons of several runs with one base, for `loadtest compare` and `loadtest ab`.
 
 use crate::analysis::compare::comparison::compare;
 use crate::analysis::compare::regression::{RegressionLimit, breaches};
@@ -7,7 +7,7 @@ use crate::report::model::comparison::{ComparedWithBase, ComparisonReport};
 use crate::report::model::tool::Tool;
 use crate::report::model::{Report, SCHEMA_VERSION};
 
-/// Compares runs with a base and judges the limits. All have names.
+/// Compares named runs with a base and checks the limits.
 pub(crate) fn compare_with_base(
     (base_name, base): (String, &Report),
     new: &[(String, &Report)],
@@ -30,7 +30,7 @@ pub(crate) fn compare_with_base(
     }
 }
 
-/// Marks a report as interrupted: runs are missing, so no limit is judged.
+/// Marks a report as interrupted: runs are missing, so no limit applies.
 pub(crate) fn interrupt(report: &mut ComparisonReport, exit: Exit) {
     report.interrupted = true;
     report.exit_code = exit.code();

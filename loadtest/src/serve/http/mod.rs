@@ -1,15 +1,13 @@
-//! An HTTP/1.1 server: keep-alive, pipelining, bodies by length and by chunks.
+//! An HTTP/1.1 server with keep-alive, pipelining, and bodies with a length or in chunks.
 //!
 //! ```text
 //! bytes ──▶ request (head; body skipped) ──▶ route ──▶ reply ──▶ out, sent once per receive
 //! ```
 //!
-//! Replies to pipelined requests gather in one buffer, which is sent when all received bytes have
-//! been used or it is full. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and
-//! one piece) and what the stream has queued.
-//!
-//! **Absent on purpose.** `Date`: with it, two replies would not be the same bytes, and a tester
-//! could not compare them. Time limits for slow peers: whoever tests decides how slow to be.
+//! Replies to pipelined requests are collected in one buffer, which is sent when it is full or all
+//! received bytes are used. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and
+//! one piece) and the queue of the stream. **Absent on purpose.** `Date`: replies would differ, and
+//! a tester could not compare them. Time limits for slow peers: the tester decides how slow to be.
 
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -26,22 +24,22 @@ use crate::serve::http::route::Route;
 use crate::serve::lingering_close::part;
 use crate::serve::serving_thread::ServingThread;
 
-/// A buffer of replies is sent when it has this length, and at the end of what was received.
+/// Length at which a buffer of replies is sent before all received bytes are used.
 const OUT_LEN: usize = 64 << 10;
 
-/// Bytes of a body that are made at a time.
+/// Length of the pieces in which a body is generated.
 const PIECE_LEN: usize = 16 << 10;
 
-/// Positions are coded modulo this prime, so that no power of two hides a displaced piece.
+/// Positions are encoded modulo this prime, so that a shift by a power of two is detected.
 const CODE_PERIOD: usize = 251;
 
-/// What the connections of one thread share.
+/// State shared by the connections of one thread.
 #[derive(Debug)]
 pub(super) struct HttpServer {
     worker: Rc<ServingThread>,
     /// The body of `/`.
     root: Rc<[u8]>,
-    /// Byte `at` of every coded body is `at % CODE_PERIOD`; so any piece is a slice of this.
+    /// Byte `at` of every coded body is `at % CODE_PERIOD`, so any piece is a slice of this.
     code: Vec<u8>,
 }
 
@@ -56,12 +54,12 @@ impl HttpServer {
     pub(super) async fn serve(self: Rc<Self>, stream: Stream) {
         let out = Vec::new();
         let mut connection = HttpConnection { http: &self, stream, out };
-        // A peer's failure is its own matter.
+        // Failures of peers are not reported.
         let _ = connection.run().await;
     }
 }
 
-/// Keeps the whole thread busy, as a handler that computes does: nobody else is served meanwhile.
+/// Busy-waits like a handler that computes. The thread serves no other connection meanwhile.
 fn work_for(time: Duration) {
     let begun = Instant::now();
     while begun.elapsed() < time {
@@ -72,11 +70,11 @@ fn work_for(time: Duration) {
 struct HttpConnection<'a> {
     http: &'a HttpServer,
     stream: Stream,
-    /// Replies that wait to be sent.
+    /// Replies to be sent.
     out: Vec<u8>,
 }
 
-/// Whether a connection goes on after a reply.
+/// Whether a connection stays open after a reply.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
@@ -134,7 +132,7 @@ impl HttpConnection<'_> {
             },
             RequestMethod::Other => Reply::of_status(405),
         };
-        // Looking at the counters does not change them.
+        // Requests for the counters are not counted.
         if route != Route::Count {
             worker.tally().messages(1);
         }
@@ -174,7 +172,7 @@ impl HttpConnection<'_> {
         Ok(())
     }
 
-    /// Answers what is no request, once, and ends the connection.
+    /// Replies to an invalid request and ends the connection.
     async fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
         self.http.worker.tally().bad_request();
         let reply = Reply::of_status(match refusal {
@@ -201,7 +199,7 @@ impl HttpConnection<'_> {
         Ok(())
     }
 
-    /// Sends the last bytes and the end of the stream, and lets the peer read them.
+    /// Sends the last bytes and the end of the stream, and waits until the peer has read them.
     async fn part(&mut self) -> io::Result<()> {
         self.send().await?;
         part(&mut self.stream, self.http.worker.tally()).await

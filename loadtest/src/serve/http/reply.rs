@@ -1,4 +1,4 @@
-//! Replies: the head, and how a body is framed.
+//! Replies: the head and the framing of the body.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -15,24 +15,24 @@ pub(super) struct Reply {
 pub(super) enum ReplyBody {
     Empty,
     Fixed(Rc<[u8]>),
-    /// Bytes that say where they are.
+    /// Bytes that encode their positions.
     Coded {
         len: u64,
     },
-    /// The same, without saying beforehand how many.
+    /// The same bytes in chunks, without a length in the head.
     Chunks {
         len: u64,
     },
 }
 
-/// How the peer knows where the body ends.
+/// Framing of the body, by which the peer finds its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// The status says that there is none.
+    /// The status implies that there is no body.
     Nothing,
     Length(u64),
     Chunked,
-    /// For HTTP/1.0, which has no chunks.
+    /// The close of the connection, for HTTP/1.0, which has no chunks.
     UntilClose,
 }
 
@@ -49,7 +49,7 @@ impl Reply {
         Reply { status: 200, body }
     }
 
-    /// A status that speaks for itself.
+    /// A reply with this status and its reason phrase as the body.
     pub(super) fn of_status(status: u16) -> Reply {
         let text = || format!("{status} {}\n", reason(status)).into_bytes();
         let body =
@@ -59,7 +59,7 @@ impl Reply {
 
     pub(super) fn framing(&self, minor_version: u8) -> Framing {
         match &self.body {
-            // 205 has a body by its framing, which must say that it is empty.
+            // The framing of 205 must state a length of zero.
             ReplyBody::Empty if self.status == 205 => Framing::Length(0),
             ReplyBody::Empty => Framing::Nothing,
             ReplyBody::Fixed(bytes) => Framing::Length(bytes.len() as u64),
@@ -71,7 +71,7 @@ impl Reply {
 }
 
 impl Framing {
-    /// Writes a piece of the body, which is not empty: an empty chunk would be the end.
+    /// Writes a non-empty piece of the body. An empty chunk would be the end.
     pub(super) fn write_piece(self, out: &mut Vec<u8>, piece: &[u8]) {
         match self {
             Framing::Nothing | Framing::Length(_) | Framing::UntilClose => {
@@ -127,8 +127,8 @@ fn has_body(status: u16) -> bool {
     !matches!(status, 204 | 205 | 304)
 }
 
-/// Phrases for the statuses that we give by ourselves. The others are asked for by number, and a
-/// phrase may be empty.
+/// Reason phrases of the statuses that the server chooses. Those of `/status/CODE` have an empty
+/// phrase.
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

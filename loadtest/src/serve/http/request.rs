@@ -1,9 +1,7 @@
-//! Requests out of bytes that come in pieces of any size: the head by `httparse`, the body skipped.
-//!
-//! A request is reported when its last byte has come, so a reply never overtakes a body.
-//!
-//! **Invariant.** What comes out does not depend on how the bytes were cut
-//! (`tests::cuts_change_nothing`), and no more than a head is kept, at most [`HEAD_LEN_MAX`] bytes.
+//! Reader of requests from pieces of any size. `httparse` parses the head, and the body is skipped.
+//! A request is returned after its last byte, so a reply never precedes the end of a body.
+//! **Invariant.** The result does not depend on the sizes of the pieces
+//! (`tests::cuts_change_nothing`), and at most one head is kept, of at most [`HEAD_LEN_MAX`] bytes.
 //!
 //! **Absent on purpose**: sockets and routes.
 
@@ -15,15 +13,15 @@ pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
 /// The most fields in a head.
 pub(super) const FIELDS_MAX: usize = 64;
 
-/// What a request asks for. The body, if there was one, is gone.
+/// A request without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: RequestMethod,
-    /// Path and query, as they were sent.
+    /// Path and query, as received.
     pub(super) target: String,
     /// 0 or 1.
     pub(super) minor_version: u8,
-    /// Whether the connection is to be used again.
+    /// Whether the connection stays open.
     pub(super) is_keep_alive: bool,
 }
 
@@ -35,7 +33,7 @@ pub(super) enum RequestMethod {
     Other,
 }
 
-/// Why the rest of a connection cannot be understood.
+/// Reason why a request is refused and the connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Answered with 400.
@@ -53,12 +51,12 @@ impl From<Broken> for Refusal {
     }
 }
 
-/// What the bytes so far amount to.
+/// Result of reading some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadStep {
-    /// Nothing to report yet.
+    /// More bytes are needed.
     More,
-    /// The peer wants to hear `100 Continue` before it sends the body.
+    /// The peer waits for `100 Continue` before it sends the body.
     Continue,
     Request(Request),
 }
@@ -67,7 +65,7 @@ pub(super) enum ReadStep {
 #[derive(Debug, Default)]
 pub(super) struct RequestReader {
     state: ReadState,
-    /// A head that has not come whole. Empty between requests.
+    /// An incomplete head. Empty between requests.
     head: Vec<u8>,
 }
 
@@ -86,7 +84,7 @@ enum ReadState {
     },
 }
 
-/// How the end of a body is known.
+/// Framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BodyLength {
     Sized(u64),
@@ -96,12 +94,12 @@ enum BodyLength {
 struct RequestHead {
     request: Request,
     body: BodyLength,
-    wants_continue: bool,
+    expects_continue: bool,
 }
 
 impl RequestReader {
-    /// Goes on with `bytes`. Says how many of them were used, and for what; the rest is for the
-    /// next call. After a refusal the connection is of no use.
+    /// Reads `bytes`. Returns how many of them were used, and the result; the next call needs the
+    /// rest. After a refusal the reader must not be used again.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(usize, ReadStep), Refusal> {
         match std::mem::take(&mut self.state) {
             ReadState::Head => self.advance_head(bytes),
@@ -126,13 +124,13 @@ impl RequestReader {
     }
 
     fn advance_head(&mut self, bytes: &[u8]) -> Result<(usize, ReadStep), Refusal> {
-        // Empty lines before a request are old clients' habit, and to be ignored.
+        // Old clients send empty lines before a request, which a server ignores.
         let blank_len = match self.head.is_empty() {
             true => bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count(),
             false => 0,
         };
         let bytes = &bytes[blank_len..];
-        // Most heads come whole, and are read where they lie.
+        // Most heads arrive in one piece and are parsed without a copy.
         let (parsed, kept_len) = if self.head.is_empty() {
             (parse(&bytes[..bytes.len().min(HEAD_LEN_MAX)], bytes)?, 0)
         } else {
@@ -150,23 +148,23 @@ impl RequestReader {
         };
         self.head = Vec::new();
         let used = blank_len + head_len - kept_len;
-        let RequestHead { request, body, wants_continue } = head;
+        let RequestHead { request, body, expects_continue } = head;
         self.state = match body {
             BodyLength::Sized(0) => return Ok((used, ReadStep::Request(request))),
             BodyLength::Sized(left) => ReadState::Sized { request, left },
             BodyLength::Chunked => ReadState::Chunked { request, body: Chunked::default() },
         };
-        let step = if wants_continue { ReadStep::Continue } else { ReadStep::More };
+        let step = if expects_continue { ReadStep::Continue } else { ReadStep::More };
         Ok((used, step))
     }
 }
 
-/// Reads a head at the start of `window`, the last bytes of which, `added`, are new. `None` if it
-/// is not whole.
+/// Parses a head at the start of `window`, whose last bytes, `added`, are new. `None` if it is
+/// incomplete.
 fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, RequestHead)>, Refusal> {
     let is_full = window.len() == HEAD_LEN_MAX;
-    // A head ends with a line. So a peer that sends byte by byte does not make us read it all again
-    // for each byte.
+    // A head ends with a line break. So the head is not parsed again for each byte of a peer that
+    // sends byte by byte.
     if !is_full && !added.contains(&b'\n') {
         return Ok(None);
     }
@@ -181,12 +179,12 @@ fn parse(window: &[u8], added: &[u8]) -> Result<Option<(usize, RequestHead)>, Re
     }
 }
 
-/// What the fields of a whole head mean. Where they contradict each other, guessing would let two
-/// readers of the same bytes see different requests: it is refused.
+/// Interprets the fields of a complete head. Contradicting fields are refused, because two readers
+/// of the same bytes could see different requests.
 fn understand(head: &httparse::Request<'_, '_>) -> Result<RequestHead, Refusal> {
     let minor_version = head.version.expect("the head is whole");
     let mut is_keep_alive = minor_version == 1;
-    let (mut is_closing, mut hosts, mut wants_continue) = (false, 0, false);
+    let (mut is_closing, mut hosts, mut expects_continue) = (false, 0, false);
     let (mut length, mut is_chunked) = (None, false);
     for field in &*head.headers {
         let value = field.value.trim_ascii();
@@ -208,7 +206,7 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<RequestHead, Refusal> 
                 is_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         } else if is("expect") {
-            wants_continue |= value.eq_ignore_ascii_case(b"100-continue");
+            expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
         }
     }
     let is_modern = minor_version == 1;
@@ -227,7 +225,7 @@ fn understand(head: &httparse::Request<'_, '_>) -> Result<RequestHead, Refusal> 
     let body =
         if is_chunked { BodyLength::Chunked } else { BodyLength::Sized(length.unwrap_or(0)) };
     let request = Request { method, target, minor_version, is_keep_alive };
-    Ok(RequestHead { request, body, wants_continue: wants_continue && is_modern })
+    Ok(RequestHead { request, body, expects_continue: expects_continue && is_modern })
 }
 
 fn decimal(digits: &[u8]) -> Result<u64, Refusal> {

@@ -1,8 +1,8 @@
-//! Tests of the reader: what it makes of bytes, however they are cut.
+//! Tests of the request reader with pieces of any size.
 
 use super::*;
 
-/// Everything that comes out, with the bytes fed in these pieces.
+/// The results of the reader for these pieces.
 fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<ReadStep, Refusal>> {
     let mut reader = RequestReader::default();
     let mut seen = Vec::new();
@@ -45,8 +45,8 @@ fn one_request(bytes: &[u8]) -> Request {
     }
 }
 
-/// Four requests in a row, with every kind of body, trailers and an expectation. The bodies look
-/// like heads and ends.
+/// Four requests with every kind of body, trailers and an expectation. The bodies look like heads
+/// and ends.
 const MEDLEY: &[&[u8]] = &[
     b"\r\nGET /one?x=1 HTTP/1.1\r\nHost: a\r\n\r\n",
     b"POST /two HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\nExpect: 100-continue\r\n\r\n",
@@ -57,31 +57,29 @@ const MEDLEY: &[&[u8]] = &[
     b"\n\r\nHEAD /four HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
 ];
 
-/// Goal: a stream of requests with bodies gives the same requests wherever it is cut.
-///
-/// Method: the medley whole, byte by byte, and cut twice at every pair of places.
-///
-/// Kills: a head or a body that must come whole; bytes of a body read as the next request; a line
-/// of a chunk that is lost at a cut; an expectation answered twice.
+/// Goal: a stream of requests with bodies gives the same requests with any cuts.
+/// Method: the medley in one piece, byte by byte, and cut twice at every pair of positions.
+/// Kills: a head or a body that must arrive in one piece; bytes of a body read as the next request;
+/// a line of a chunk that is lost at a cut; an expectation answered twice.
 #[test]
 fn cuts_change_nothing() {
     let medley = MEDLEY.concat();
     let post = |target| Request { method: RequestMethod::Post, ..get(target) };
     let head = Request { method: RequestMethod::Head, minor_version: 0, ..get("/four") };
-    let wanted = [
+    let expected = [
         ReadStep::Request(get("/one?x=1")),
         ReadStep::Continue,
         ReadStep::Request(post("/two")),
         ReadStep::Request(post("/three")),
         ReadStep::Request(head),
     ];
-    let wanted: Vec<_> = wanted.into_iter().map(Ok).collect();
-    assert_eq!(whole(&medley), wanted);
-    assert_eq!(feed(medley.chunks(1)), wanted);
+    let expected: Vec<_> = expected.into_iter().map(Ok).collect();
+    assert_eq!(whole(&medley), expected);
+    assert_eq!(feed(medley.chunks(1)), expected);
     for first in 0..medley.len() {
         for second in first..medley.len() {
             let pieces = [&medley[..first], &medley[first..second], &medley[second..]];
-            assert_eq!(feed(pieces), wanted, "cut at {first} and {second}");
+            assert_eq!(feed(pieces), expected, "cut at {first} and {second}");
         }
     }
 }
@@ -91,13 +89,12 @@ fn with_fields(fields: &str) -> Vec<u8> {
     format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n").into_bytes()
 }
 
-/// Goal: what two readers could understand differently is refused, and so is what is no HTTP, with
-/// the same refusal however it is cut.
-///
-/// Method: a table, each whole and byte by byte; the good request behind it must not appear.
-///
-/// Kills: the last of two lengths winning; a sign or a space in a length; a chunk without a size; a
-/// line end missing after a chunk's data; going on after a refusal.
+/// Goal: ambiguous requests and bytes that are not HTTP are refused, with the same refusal for any
+/// cuts.
+/// Method: a table, each entry in one piece and byte by byte; the valid request after it must not
+/// appear.
+/// Kills: using the last of two lengths; a sign or a space in a length; a chunk without a size; a
+/// missing line break after a chunk's data; reading on after a refusal.
 #[test]
 fn ambiguities_are_refused() {
     let chunked = "Transfer-Encoding: chunked\r\n";
@@ -136,16 +133,13 @@ fn ambiguities_are_refused() {
     }
 }
 
-/// Goal: a head has exactly the size it may have, whether it comes whole or not, and no more of it
-/// is ever kept.
-///
-/// Method: heads of the limit and of one byte more, whole, byte by byte and in uneven pieces;
-/// fields at and above their number; a size line and trailers that never end; a line that never
-/// ends.
-///
-/// Kills: a limit off by one; a limit that depends on how bytes come; a limit that a body escapes.
+/// Goal: the limit of a head is exact with any cuts, and at most that many bytes are kept.
+/// Method: heads at the limit and of one byte more, in one piece, byte by byte and in uneven
+/// pieces; fields at and above their limit; a size line, trailers and a line that never end.
+/// Kills: a limit off by one; a limit that depends on the cuts; a limit that does not apply to
+/// bodies.
 #[test]
-fn limits() {
+fn limits_of_a_head_are_exact() {
     let of_len = |len: usize| {
         let filler = "x".repeat(len - with_fields("F: \r\n").len());
         let head = with_fields(&format!("F: {filler}\r\n"));
@@ -171,15 +165,13 @@ fn limits() {
     assert_eq!(whole(&fields(FIELDS_MAX + 1)), refused);
 }
 
-/// Goal: a connection is used again when both versions' rules say so.
-///
+/// Goal: a connection stays open by the rules of its HTTP version.
 /// Method: a table of versions and fields.
-///
-/// Kills: keeping an old client's connection; missing `close` in a list or in capitals; `close` and
-/// `keep-alive` in one request kept.
+/// Kills: keeping the connection of an HTTP/1.0 client; ignoring `close` in a list or in capitals;
+/// keeping a connection with both `close` and `keep-alive`.
 #[test]
-fn keep_alive() {
-    for (version, field, wanted) in [
+fn keep_alive_follows_the_version() {
+    for (version, field, expected) in [
         ("1.1", "", true),
         ("1.1", "Connection: CLOSE\r\n", false),
         ("1.1", "Connection: x , close\r\n", false),
@@ -191,6 +183,6 @@ fn keep_alive() {
     ] {
         let request =
             one_request(format!("GET / HTTP/{version}\r\nHost: a\r\n{field}\r\n").as_bytes());
-        assert_eq!(request.is_keep_alive, wanted, "{version} {field:?}");
+        assert_eq!(request.is_keep_alive, expected, "{version} {field:?}");
     }
 }

@@ -1,22 +1,22 @@
-//! Where requests go. Pure: a target in, a route out.
+//! Routes: a pure function from a request's target to a route.
 
-/// The longest that `/busy/US` works.
+/// The longest time of `/busy/US`.
 pub(super) const BUSY_MAX_US: u64 = 1_000_000;
 
-/// The longest body that `/bytes/N` and `/chunked/N` give.
+/// The longest body of `/bytes/N` and `/chunked/N`.
 pub(super) const BODY_LEN_MAX: u64 = 1 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// `/`: a body of `--size` bytes.
     Root,
-    /// `/bytes/N`: N bytes that say where they are.
+    /// `/bytes/N`: N bytes that encode their positions.
     Bytes(u64),
     /// `/chunked/N`: the same bytes in chunks.
     Chunked(u64),
     /// `/status/CODE`: that status, 200 to 599.
     Status(u16),
-    /// `/busy/US`: as `/`, after so many microseconds of work.
+    /// `/busy/US`: the body of `/`, after this many microseconds of work.
     Busy {
         us: u64,
     },
@@ -26,7 +26,8 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// Reads a request's target: a path with or without a query, or a whole URL as proxies get it.
+    /// Parses a request's target: a path with or without a query, or a whole URL, as proxies
+    /// receive it.
     pub(super) fn of(target: &str) -> Route {
         let path = match target.strip_prefix("http://") {
             Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
@@ -43,7 +44,7 @@ impl Route {
 
     fn with_number(path: &str) -> Option<Route> {
         let (name, number) = path.strip_prefix('/')?.split_once('/')?;
-        // `parse` would take a sign.
+        // `parse` would accept a sign.
         if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -65,15 +66,13 @@ impl Route {
 mod tests {
     use super::*;
 
-    /// Goal: each path leads where the list says, and nothing else leads anywhere.
-    ///
+    /// Goal: each documented path has its route, and other paths have none.
     /// Method: a table.
-    ///
-    /// Kills: a query taken for a part of the path; a prefix that is enough; a sign; a status that
-    /// is no final one; a body without a limit.
+    /// Kills: a query treated as a part of the path; a match by prefix; a sign; an informational
+    /// status; a body without a limit.
     #[test]
-    fn paths() {
-        for (target, wanted) in [
+    fn documented_paths_have_a_route() {
+        for (target, expected) in [
             ("/", Route::Root),
             ("/?x=/bytes/5", Route::Root),
             ("http://host:80/count?x", Route::Count),
@@ -85,7 +84,7 @@ mod tests {
             ("/status/200", Route::Status(200)),
             ("/status/599", Route::Status(599)),
         ] {
-            assert_eq!(Route::of(target), wanted, "{target}");
+            assert_eq!(Route::of(target), expected, "{target}");
         }
         for target in [
             "",

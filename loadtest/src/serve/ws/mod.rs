@@ -1,4 +1,4 @@
-//! A WebSocket server (RFC 6455) that sends every message back, as one frame.
+//! A WebSocket server (RFC 6455) that sends back every message as one frame.
 //!
 //! ```text
 //! bytes ──▶ opening ──▶ frames ──┬▶ text, binary ──▶ out ──▶ sent once per receive
@@ -6,10 +6,9 @@
 //!                                └▶ close, violation ──▶ close, the end
 //! ```
 //!
-//! A connection keeps at most a message that comes in fragments or pieces ([`LEN_MAX`]) and what is to
-//! be sent: a full buffer (64 KiB and one message) and what the stream has queued.
-//!
-//! **Absent on purpose**: extensions and subprotocols; what is offered is not taken, which is an answer.
+//! A connection keeps at most one incomplete message ([`LEN_MAX`]), a full output buffer (64 KiB
+//! and one message) and the queue of the stream. **Absent on purpose**: extensions and
+//! subprotocols. The server ignores offers, which the protocol allows.
 
 pub(crate) mod opening;
 
@@ -23,18 +22,18 @@ use crate::serve::lingering_close::part;
 use crate::serve::serving_thread::ServingThread;
 use crate::serve::ws::opening::OpeningReader;
 
-/// A buffer of replies is sent when it has this length, and at the end of what was received.
+/// Length at which a buffer of replies is sent before all received bytes are used.
 const OUT_LEN: usize = 64 << 10;
 
 /// The longest message.
 const LEN_MAX: u64 = SIZE_MAX as u64;
 
-/// Why a connection ends: codes of RFC 6455, 7.4.1.
+/// Close codes of RFC 6455, 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_TEXT: u16 = 1007;
 const TOO_LONG: u16 = 1009;
 
-/// Serves one peer until either side ends the connection. A peer's failure is its own matter.
+/// Serves one peer until either side ends the connection. Failures of peers are not reported.
 pub(super) async fn serve(stream: Stream, worker: Rc<ServingThread>) {
     let mut connection = WsConnection {
         worker: &worker,
@@ -49,11 +48,11 @@ pub(super) async fn serve(stream: Stream, worker: Rc<ServingThread>) {
 struct WsConnection<'a> {
     worker: &'a ServingThread,
     stream: Stream,
-    /// Frames that wait to be sent.
+    /// Frames to be sent.
     out: Vec<u8>,
-    /// What has come of a message that did not come in one piece.
+    /// The received part of a message that did not arrive in one piece.
     message: Vec<u8>,
-    /// The same of a control frame.
+    /// The received part of a control frame.
     control: Vec<u8>,
 }
 
@@ -61,7 +60,7 @@ struct WsConnection<'a> {
 #[derive(Debug, PartialEq, Eq)]
 struct Close {
     payload: Vec<u8>,
-    /// The peer has broken the protocol.
+    /// Whether the peer violated the protocol.
     is_violation: bool,
 }
 
@@ -134,12 +133,12 @@ impl WsConnection<'_> {
                 return Ok(());
             }
         }
-        // Most messages come whole, and are unmasked where they will be sent from.
+        // Most messages arrive in one piece and are unmasked directly in the output buffer.
         let message = mem::take(&mut self.message);
         let (payload, mask) = if is_first { (payload, mask) } else { (&message[..], [0; 4]) };
         let begin = self.write_frame(opcode, payload, mask);
         if opcode == Opcode::Text && std::str::from_utf8(&self.out[begin..]).is_err() {
-            // Frames before this one stay right; of this one nothing is sent.
+            // Earlier frames are still sent, and nothing of this one.
             self.out.truncate(begin - frames::head(opcode, payload.len(), None).1);
             return Err(Close::after_violation(NOT_TEXT));
         }
@@ -156,12 +155,13 @@ impl WsConnection<'_> {
         match part.opcode {
             Opcode::Ping => _ = self.write_frame(Opcode::Pong, &payload, [0; 4]),
             Opcode::Close => return Err(answer_to_close(&payload)),
-            _ => {} // a pong that nobody has asked for, which is allowed
+            _ => {} // an unsolicited pong, which is allowed
         }
         Ok(())
     }
 
-    /// Writes a frame without a mask. Returns where its payload begins; `mask` is taken off it.
+    /// Writes a frame without a mask, after removing `mask` from `payload`. Returns the start of
+    /// the payload in the buffer.
     fn write_frame(&mut self, opcode: Opcode, payload: &[u8], mask: Mask) -> usize {
         let (head, head_len) = frames::head(opcode, payload.len(), None);
         self.out.extend_from_slice(&head[..head_len]);
@@ -188,7 +188,7 @@ impl WsConnection<'_> {
         self.part().await
     }
 
-    /// Sends the last bytes and the end of the stream, and lets the peer read them.
+    /// Sends the last bytes and the end of the stream, and waits until the peer has read them.
     async fn part(&mut self) -> io::Result<()> {
         self.send().await?;
         part(&mut self.stream, self.worker.tally()).await
@@ -201,7 +201,7 @@ fn add_unmasked(to: &mut Vec<u8>, mask: Mask, payload: &[u8]) {
     frames::apply(mask, &mut to[begin..]);
 }
 
-/// A close is answered with its own code, if that is one to be sent.
+/// The reply to a close frame: the same code, if it is one that may be sent.
 fn answer_to_close(payload: &[u8]) -> Close {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return match payload.is_empty() {
@@ -210,7 +210,7 @@ fn answer_to_close(payload: &[u8]) -> Close {
         };
     };
     match u16::from_be_bytes(*code) {
-        // 1004 to 1006 are never sent, others not given out.
+        // 1004 to 1006 must not be sent, and the other codes are unassigned.
         1000..=1003 | 1007..=1014 | 3000..=4999 => match std::str::from_utf8(reason) {
             Ok(_) => Close { payload: code.to_vec(), is_violation: false },
             Err(_) => Close::after_violation(NOT_TEXT),

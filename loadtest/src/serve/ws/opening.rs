@@ -1,20 +1,20 @@
-//! The opening of a WebSocket, as a server sees it: a request that asks for it, or a refusal.
+//! Server side of the WebSocket handshake: an upgrade request, or a refusal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::protocol::ws::frames::{accept_of, lists};
 
-/// The longest head of an opening, and the most fields in it.
+/// Limits of the head of a handshake: bytes and fields.
 const HEAD_LEN_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
 
-/// Why there is no WebSocket here: what is answered.
+/// Reason of a refused handshake, which determines the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpgradeRefusal {
-    /// No HTTP, or an opening that contradicts itself.
+    /// Not HTTP, or a handshake with contradicting fields.
     Malformed,
-    /// A request for something else, or for another version.
+    /// Not a WebSocket handshake, or one of another version.
     UpgradeRequired,
     /// A head that is too long.
     TooLarge,
@@ -39,15 +39,15 @@ impl UpgradeRefusal {
     }
 }
 
-/// The head of an opening, as far as it has come.
+/// Reader of the head of a handshake.
 #[derive(Debug, Default)]
 pub(super) struct OpeningReader {
     kept: Vec<u8>,
 }
 
 impl OpeningReader {
-    /// Goes on with `bytes`. Says how many of them were the rest of the head, and what is answered;
-    /// `None` if all were and there is more to come.
+    /// Reads `bytes`. Returns how many of them belong to the head, and the reply; `None` if the
+    /// head is incomplete.
     pub(super) fn advance(
         &mut self,
         bytes: &[u8],
@@ -71,7 +71,7 @@ impl OpeningReader {
     }
 }
 
-/// The head that agrees to a whole request, if it is an opening.
+/// The head of the reply that accepts a handshake.
 fn answer(head: &httparse::Request<'_, '_>) -> Result<String, UpgradeRefusal> {
     let (mut upgrades, mut connects, mut is_13, mut hosts) = (false, false, false, 0);
     let (mut key, mut keys) = (&b""[..], 0);
