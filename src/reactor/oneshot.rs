@@ -19,7 +19,6 @@
 //!
 //! **Absent on purpose.** The meaning of a result: that is in `op`, one file per operation. User
 //! code: wakers go to [`Reactor::wake_deferred`].
-#![cfg_attr(not(test), allow(dead_code))] // the first of its users is the connect of sockets
 
 #[cfg(test)]
 mod tests;

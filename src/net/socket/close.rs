@@ -98,9 +98,7 @@ impl Socket {
             self.phase.set(SocketPhase::Closing);
             return;
         }
-        if self.phase.replace(SocketPhase::Closing) == SocketPhase::Connecting {
-            self.cancel_connect();
-        }
+        self.phase.set(SocketPhase::Closing);
         self.end_hang_up_poll();
         self.stop_reading(self.may_shut_down_reading());
         if close == Close::Reset {

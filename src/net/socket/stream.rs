@@ -1,10 +1,9 @@
 //! A connected socket and its operations: what a stream and its halves share.
 //!
 //! ```text
-//!              connected            dropped, close()                nothing in flight
-//!  Connecting ───────────▶ Open ────────────────────▶ Closing ───────────────────────▶ closed
-//!      │                                                 ▲         (the last Rc drops the fd)
-//!      └───────────── dropped, failed ───────────────────┘
+//!        dropped, close()                nothing in flight
+//!  Open ────────────────────▶ Closing ───────────────────────▶ closed
+//!                                        (the last Rc drops the fd)
 //! ```
 //!
 //! **Invariant.** The descriptor is closed by the last `Rc` to this value, and every slot of an
@@ -26,7 +25,6 @@ use std::task::{Context, Poll, Waker, ready};
 use socket2::{Domain, SockRef};
 
 use super::close::Closing;
-use super::connect::Connecting;
 use super::hang_up::HangUp;
 use super::listener::{Admission, Connection};
 use super::recv::{RecvEffects, RecvPoll, RecvSettle, RecvSide, RecvWait};
@@ -43,8 +41,7 @@ pub(in crate::net) struct Socket {
     pub(super) phase: Cell<SocketPhase>,
     pub(super) recv: RefCell<RecvSide>,
     pub(super) send: RefCell<SendSide>,
-    /// Set while the socket connects or closes; most connections never have it.
-    pub(super) connecting: RefCell<Option<Box<Connecting>>>,
+    /// Set while the socket closes.
     pub(super) closing: RefCell<Option<Box<Closing>>>,
     /// The error that has ended the connection, or 0. The kernel returns it once, to a send or to a
     /// receive, and `EPIPE` or the end of the stream to the other.
@@ -83,8 +80,7 @@ pub(super) enum SocketOp {
     /// Either form of a receive: at most one is in flight.
     Recv = 1,
     Send = 2,
-    Connect = 3,
-    PollHangUp = 4,
+    PollHangUp = 3,
 }
 
 impl SocketOp {
@@ -96,16 +92,14 @@ impl SocketOp {
         match tag {
             1 => SocketOp::Recv,
             2 => SocketOp::Send,
-            3 => SocketOp::Connect,
-            4 => SocketOp::PollHangUp,
+            3 => SocketOp::PollHangUp,
             _ => unreachable!("no operation of a socket has tag {tag}"),
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::net) enum SocketPhase {
-    Connecting,
+pub(super) enum SocketPhase {
     Open,
     /// The program is done with it. Queued bytes are still sent, then it closes.
     Closing,
@@ -115,7 +109,6 @@ impl Socket {
     pub(in crate::net) fn new(
         reactor: Rc<Reactor>,
         connection: impl Into<Connection>,
-        phase: SocketPhase,
     ) -> Rc<Socket> {
         let Connection { fd, admission } = connection.into();
         let rare = OnceCell::new();
@@ -124,10 +117,9 @@ impl Socket {
         }
         Rc::new(Socket {
             reactor,
-            phase: Cell::new(phase),
+            phase: Cell::new(SocketPhase::Open),
             recv: RefCell::default(),
             send: RefCell::default(),
-            connecting: RefCell::default(),
             closing: RefCell::default(),
             broken: Cell::new(0),
             holders: Cell::new(Holders::Loop),
@@ -157,12 +149,7 @@ impl Socket {
     /// Wakes futures that were forgotten while they waited. Only the loop may drop a waker that is left,
     /// once nothing is borrowed and a panic of its destructor can be caught.
     pub(super) fn wake_leftovers(&mut self) {
-        let connecting = self.connecting.get_mut().as_mut();
-        let wakers = [
-            self.recv.get_mut().take_reader(),
-            self.send.get_mut().take_writer(),
-            connecting.and_then(|connecting| connecting.take_waker()),
-        ];
+        let wakers = [self.recv.get_mut().take_reader(), self.send.get_mut().take_writer()];
         wakers.into_iter().for_each(|waker| self.reactor.wake_deferred(waker));
         if let Some(hang_up) = self.hang_up() {
             hang_up.wake_all(self);
@@ -402,7 +389,6 @@ impl Owner for Socket {
                 self.perform_recv(effects);
             }
             SocketOp::Send => self.complete_send(answer),
-            SocketOp::Connect => self.connected(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer),
         }
     }
@@ -416,7 +402,6 @@ impl Owner for Socket {
                 self.perform_recv(effects);
             }
             SocketOp::Send => self.abandon_send(code),
-            SocketOp::Connect => self.connect_abandoned(answer),
             SocketOp::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
         }
         if self.reactor.ended_ns().is_some() {
@@ -427,9 +412,7 @@ impl Owner for Socket {
     fn watched(&self, tag: Tag) -> Option<(RawFd, Interest)> {
         match SocketOp::from_tag(tag) {
             SocketOp::Recv => Some((self.as_fd().as_raw_fd(), Interest::Readable)),
-            SocketOp::Send | SocketOp::Connect => {
-                Some((self.as_fd().as_raw_fd(), Interest::Writable))
-            }
+            SocketOp::Send => Some((self.as_fd().as_raw_fd(), Interest::Writable)),
             SocketOp::PollHangUp => Some((self.as_fd().as_raw_fd(), Interest::HangUp)),
         }
     }

@@ -15,7 +15,7 @@ use crate::net::addr::ToAddr;
 use crate::net::socket::close::{self, Close};
 use crate::net::socket::handover;
 use crate::net::socket::listener::Connection;
-use crate::net::socket::stream::{Socket, SocketPhase};
+use crate::net::socket::stream::Socket;
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
@@ -289,7 +289,7 @@ impl TcpStream {
     }
 
     pub(in crate::net) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> TcpStream {
-        TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open))
+        TcpStream::from_socket(Socket::new(Rc::clone(reactor), connection))
     }
 
     pub(super) fn from_socket(socket: Rc<Socket>) -> TcpStream {

@@ -14,7 +14,7 @@ use super::{addr, connect};
 use crate::net::socket::close::{self, Close};
 use crate::net::socket::handover;
 use crate::net::socket::listener::Connection;
-use crate::net::socket::stream::{Socket, SocketPhase};
+use crate::net::socket::stream::Socket;
 use crate::reactor::Reactor;
 use crate::runtime::context;
 use crate::time::timeout;
@@ -361,7 +361,7 @@ impl UnixStream {
     }
 
     pub(super) fn adopt(reactor: &Rc<Reactor>, connection: Connection) -> UnixStream {
-        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection, SocketPhase::Open)) }
+        UnixStream { socket: Some(Socket::new(Rc::clone(reactor), connection)) }
     }
 
     pub(in crate::net) fn socket(&self) -> &Rc<Socket> {
