@@ -70,17 +70,17 @@ fn held(program: &Path, driver: Driver) -> Result<Option<Duration>, String> {
     command.args(["serve", "echo", "--listen", "127.0.0.1:0", "--exit-with-stdin"]);
     command.args(["--driver", driver.name()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let server = command.spawn().map_err(|error| format!("no server: {error}"))?;
+    let server = command.spawn().map_err(|error| format!("cannot start a server: {error}"))?;
     let mut server = ProbeServer(server);
     let stdout = server.0.stdout.take().expect("it is piped");
-    let address = address(stdout).ok_or("the server does not start")?;
+    let address = address(stdout).ok_or("the server did not start listening")?;
     let connect = |_| TcpStream::connect(address);
     let connections: Result<Vec<_>, _> = (0..CONNECTIONS).map(connect).collect();
-    let connections = connections.map_err(|error| format!("no connection: {error}"))?;
+    let connections = connections.map_err(|error| format!("cannot connect: {error}"))?;
 
-    server.0.kill().map_err(|error| format!("no kill: {error}"))?;
+    server.0.kill().map_err(|error| format!("cannot kill the server: {error}"))?;
     let killed_at = Instant::now();
-    server.0.wait().map_err(|error| format!("no end: {error}"))?;
+    server.0.wait().map_err(|error| format!("cannot wait for the server: {error}"))?;
     drop(connections);
     loop {
         match TcpListener::bind(address) {
