@@ -1,10 +1,10 @@
-//! `--abort-on`: runs that end early by themselves, and runs that do not.
+//! `--abort-on`: runs that a gate ends early, and runs that it does not.
 //!
-//! A run that would last an hour has been ended by its gate if it ends at all.
+//! The runs last an hour unless their gate ends them.
 
 use serde_json::Value;
 
-use crate::common::{assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout};
+use crate::common::{assert_exit, json, loadtest, scratch_file, stderr, stdout, unused_url};
 use crate::serve::Target;
 use crate::targets::{hold, target};
 
@@ -22,13 +22,13 @@ fn endless<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&ENDLESS[..], arguments].concat()
 }
 
-/// Goal: the first gate that is broken ends the run, with its report, one line, and exit 99.
+/// Goal: the first broken gate ends the run, with its report, one line, and exit code 99.
 ///
-/// Method: errors that come from the first moment on, in a closed and an open loop, under a gate that
-/// holds and one that does not; a threshold besides, which nobody judges then. As JSON and as text.
+/// Method: errors from the first moment, in a closed and an open loop, under a gate that holds and
+/// one that does not, and a threshold, which is not checked then. As JSON and as text.
 ///
-/// Kills: waiting out the hour; the wrong gate named; an exit code of an interrupted or a good run; a
-/// report without figures; judging gates on a run that was cut short.
+/// Kills: waiting for the end of the hour; naming the wrong gate; the exit code of an interrupted
+/// or a good run; a report without figures; checking thresholds on an aborted run.
 #[test]
 fn a_broken_gate_ends_the_run() {
     let (_target, url) = resetting();
@@ -53,9 +53,9 @@ fn a_broken_gate_ends_the_run() {
         assert_eq!((&report["interrupted"], &report["exit_code"]), (&false.into(), &99.into()));
         assert_eq!(report["thresholds"], Value::Array(Vec::new()));
         assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
-        let fates = ["completed", "timed_out", "in_flight", "never_sent"];
-        let fates: u64 = fates.iter().map(|fate| load[fate].as_u64().unwrap()).sum();
-        let all = fates + load["errors"]["total"].as_u64().unwrap();
+        let outcomes = ["completed", "timed_out", "in_flight", "never_sent"];
+        let outcomes: u64 = outcomes.iter().map(|outcome| load[outcome].as_u64().unwrap()).sum();
+        let all = outcomes + load["errors"]["total"].as_u64().unwrap();
         assert_eq!(load["scheduled"], all);
         assert!(load["completed"].as_u64().unwrap() > 0);
         let line = stderr(&output);
@@ -73,15 +73,15 @@ fn a_broken_gate_ends_the_run() {
     assert!(!text.contains("Thresholds"), "{text}");
 }
 
-/// Goal: a run that ends early and waits for nothing has its books in order.
+/// Goal: the counters of a run that ends early without a drain add up.
 ///
-/// Method: a broken gate and no drain, so that the workers are asked to stop and to hand in at once;
-/// one worker and two, each several times, as it is a race.
+/// Method: a broken gate and no drain, so that the workers receive the requests to stop and to
+/// return results at once; one worker and two, several times each, because it is a race.
 ///
-/// Kills: a worker that hears of the second request only, and counts what was due after the end as
+/// Kills: a worker that handles the second request only, and counts messages due after the end as
 /// never sent.
 #[test]
-fn an_early_end_without_a_drain() {
+fn an_early_end_without_a_drain_adds_up() {
     let gate = ["--abort-on", "rate>1m", "--drain", "0"];
     for threads in ["1", "2"].repeat(5) {
         let arguments = [&gate[..], &["-R", "500", "-t", threads, "--format", "json"]].concat();
@@ -92,16 +92,15 @@ fn an_early_end_without_a_drain() {
     }
 }
 
-/// Goal: gates that hold end nothing, and neither do broken ones before their time, in the warm-up or
-/// after the window.
+/// Goal: gates that hold end no run, and neither do broken ones before their delay, in the warm-up
+/// or after the window.
 ///
-/// Method: runs that end by their number of messages, against errors all the time: a gate that holds;
-/// one that is broken, with a delay of an hour; one that is broken, where all that is measured fits
-/// into the first interval.
+/// Method: runs that end by their number of messages, with constant errors: a gate that holds; a
+/// broken one with a delay of an hour; a broken one with the whole run in the first interval.
 ///
-/// Kills: aborting on a gate that holds; a delay that is not kept; judging what was not measured.
+/// Kills: aborting on a gate that holds; a delay that is ignored; checking unmeasured messages.
 #[test]
-fn other_gates_do_not() {
+fn gates_end_no_run_before_their_time() {
     let (_target, url) = resetting();
     for gates in [
         &["--abort-on", "errors rate<=100%", "--abort-on", "rate>0"][..],
@@ -120,15 +119,16 @@ fn other_gates_do_not() {
     }
 }
 
-/// Goal: a target that accepts and never answers is given up by the gate, and not called unreachable.
+/// Goal: a gate on served connections ends a run whose target accepts and never answers, and the
+/// target is not reported as unreachable.
 ///
-/// Method: nobody is ever served, and no timeout comes; nobody there at all is exit 3 as without. And
-/// a target that serves all, which breaks the opposite gate.
+/// Method: a silent target, and no timeout; a target without a listener, which is exit code 3 as
+/// without the gate; and a target that serves all, which breaks the opposite gate.
 ///
-/// Kills: a served count that is not looked at during the run; 3 in place of 99, and the other way
-/// round.
+/// Kills: a served count that is not updated during the run; exit code 3 in place of 99, and the
+/// reverse.
 #[test]
-fn who_is_served() {
+fn the_served_gate_is_checked_during_the_run() {
     let url = target(hold);
     let arguments = ["--timeout", "60s", "--drain", "0", "--abort-on", "served==connections"];
     let output = loadtest(&endless(&[&arguments[..], &["--format", "json", &url]].concat()));
@@ -137,21 +137,21 @@ fn who_is_served() {
     assert_eq!(report["aborted"]["value"], 0.0);
     assert_eq!(report["load"]["in_flight"], 4);
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
-    assert_exit(&loadtest(&endless(&["--abort-on", "served>0", &nobody()])), 3);
+    assert_exit(&loadtest(&endless(&["--abort-on", "served>0", &unused_url()])), 3);
 
     let output = loadtest(&endless(&["--abort-on", "served<4", "--format", "json"]));
     assert_exit(&output, 99);
     assert_eq!(json(&output)["aborted"]["value"], 4.0);
 }
 
-/// Goal: a gate ends the run of a series in which it breaks, and with it the series; a rate at which
-/// it breaks is one that `--find-max` does not find; a report that was aborted can be shown again.
+/// Goal: a broken gate ends its run and the series. A rate at which it breaks does not pass in
+/// `--find-max`. The report of an aborted run can be rendered again.
 ///
-/// Method: a series against a target with errors; a search in which every rate would do.
+/// Method: a series against a target with errors; a search in which every rate would pass.
 ///
-/// Kills: four more runs; a search that ends without what it found; losing the gate on the way.
+/// Kills: four more runs; a search that ends without its result; a gate that is lost on the way.
 #[test]
-fn series_end_too() {
+fn a_broken_gate_ends_a_series() {
     let (_target, url) = resetting();
     let path = scratch_file("aborted.json");
     let name = path.to_str().unwrap();
@@ -170,7 +170,7 @@ fn series_end_too() {
 
     let search = ["--find-max", "--slo", "served>=0", "--find-range", "50:100"];
     let more = ["--find-step", "1h", "-c", "2", "--warmup", "0", "--interval", "50ms"];
-    // Without the gate, this rate would do: nothing is lost.
+    // Without the gate, this rate would pass.
     let gate = ["--abort-on", "served<2", "--drain", "60s", "--json", name];
     let output = loadtest(&[&search[..], &more, &gate].concat());
     assert_exit(&output, 99);

@@ -1,4 +1,4 @@
-//! Connections that end and are opened again, and connections that only stay.
+//! Connections that are closed and reopened, and idle connections.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -18,14 +18,14 @@ fn run(arguments: &[&str]) -> Value {
     json(&output)
 }
 
-/// Goal: a connection is closed after its number of messages, in order or by a reset, and another one
-/// takes its place; no message is lost on the way.
+/// Goal: a connection is closed after its number of messages, in order or by a reset, and another
+/// one replaces it. No message is lost.
 ///
 /// Method: 60 messages, five per connection, with and without a schedule and a pipeline. The target
-/// notes how many messages each connection had and how it ended.
+/// records the number of messages and the end of each connection.
 ///
-/// Kills: one message too many or too few; closing before the last reply; a reset in place of an end;
-/// counting what the tool closed itself as lost.
+/// Kills: one message too many or too few; closing before the last reply; a reset in place of an
+/// end; counting own closes as losses.
 #[test]
 fn connections_end_after_their_messages() {
     for (close, load) in [
@@ -52,7 +52,7 @@ fn connections_end_after_their_messages() {
         let report = run(&[&common[..], load].concat());
         assert_eq!(report["load"]["completed"], 60, "{close} {load:?}");
         assert_eq!(report["connections"]["lost"], 0);
-        // Three were there at first; 60 messages need twelve.
+        // 60 messages need twelve connections, three of which were opened first.
         assert!(report["connections"]["reconnects"].as_u64().unwrap() >= 9, "{close} {load:?}");
         let wanted = match close {
             "fin" => std::io::ErrorKind::UnexpectedEof,
@@ -60,22 +60,21 @@ fn connections_end_after_their_messages() {
         };
         let seen = seen.lock().unwrap();
         assert!(seen.iter().all(|(messages, _)| *messages <= 5), "{seen:?}");
-        // The last ones end with the program, whichever way.
+        // The last connections end with the program, in order or not.
         let full: Vec<_> = seen.iter().filter(|(messages, _)| *messages == 5).collect();
         assert!(full.len() >= 9, "{seen:?}");
-        let as_told = full.iter().filter(|(_, end)| *end == wanted).count();
-        assert!(as_told + 3 >= full.len() && as_told >= 6, "{close}: {seen:?}");
+        let matching = full.iter().filter(|(_, end)| *end == wanted).count();
+        assert!(matching + 3 >= full.len() && matching >= 6, "{close}: {seen:?}");
     }
 }
 
-/// Goal: a connection ends when it is old enough, and the load goes on over others.
+/// Goal: a connection is closed after its lifetime, and the load continues on others.
 ///
-/// Method: a lifetime of 20 ms, until 400 messages with pauses between them are done.
+/// Method: a lifetime of 20 ms, and 400 messages with pauses.
 ///
-/// Kills: a lifetime that is looked at when the connection is opened; losing the message that is
-/// outstanding then.
+/// Kills: a lifetime that is checked only at the opening; losing an outstanding message.
 #[test]
-fn connections_end_of_old_age() {
+fn connections_end_after_their_lifetime() {
     let counter = Counter::default();
     let received = counter.clone();
     let url = target(move |stream| counter.echo(stream, || ()));
@@ -88,13 +87,14 @@ fn connections_end_of_old_age() {
     assert!(report["connections"]["reconnects"].as_u64().unwrap() >= 4, "{report:#}");
 }
 
-/// Goal: a connection that fails is opened again if that is wanted, and each failure costs its message.
+/// Goal: with `--reconnect always` a failed connection is reopened, and each failure costs one
+/// message.
 ///
 /// Method: a target that closes each connection at its fourth message.
 ///
-/// Kills: a run that ends with its first connections; a failure that is forgotten with the connection.
+/// Kills: a run that ends with its first connections; a failure that is lost with its connection.
 #[test]
-fn failed_connections_come_back() {
+fn failed_connections_are_reopened() {
     let url = target(|mut stream| {
         echo_times(&mut stream, 3);
         read_message(&mut stream);
@@ -108,13 +108,13 @@ fn failed_connections_come_back() {
     assert_eq!(&report["connections"]["lost"], errors);
 }
 
-/// Goal: a worker that has sent its messages and lost its connections is over once, not for another
-/// one too: the run waits for that one's messages.
+/// Goal: a worker that has sent its messages and lost its connections counts as ended once, so the
+/// run waits for the other worker.
 ///
 /// Method: two workers with a connection each that ends with the worker's last message. The target
-/// answers one of them at once, and the other one only when the first has gone.
+/// answers one of them at once, and the other one only when the first has ended.
 ///
-/// Kills: an end of the run by the two ends of one worker.
+/// Kills: a run that ends after two ends of one worker.
 #[test]
 fn every_worker_sends_its_messages() {
     let (end, ended) = std::sync::mpsc::channel();
@@ -135,14 +135,15 @@ fn every_worker_sends_its_messages() {
     assert_eq!(report["connections"]["per_conn"]["min"], 2_000);
 }
 
-/// Goal: when the target is gone for good the run goes on for as long as `--give-up` says, and ends
-/// then although connections are to come back.
+/// Goal: if the target is lost, the run continues for the time of `--give-up` and then ends,
+/// although connections are to be reopened.
 ///
-/// Method: the target serves two connections once, then nobody listens any more. For an hour.
+/// Method: a target that serves two connections once and closes its listener; a duration of an
+/// hour.
 ///
-/// Kills: trying for ever; an end that passes for a success.
+/// Kills: retrying without an end; exit code 0.
 #[test]
-fn a_target_that_is_gone() {
+fn a_lost_target_ends_the_run_after_give_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -164,24 +165,25 @@ fn a_target_that_is_gone() {
     assert!(text.contains("reconnects 0"), "{text}");
 }
 
-/// Goal: idle connections are opened, stay silent, and their loss is noticed.
+/// Goal: idle connections are opened and send nothing, and their loss is detected.
 ///
-/// Method: two that talk and five that do not; connects one at a time, so the target knows which is
-/// which. It closes one of the idle ones, and counts what the others say.
+/// Method: two active and five idle connections; one connect at a time, so that the target can
+/// distinguish them by number. It closes one idle connection and counts the bytes of the others.
 ///
-/// Kills: an idle connection that sends; one that is counted as served; losing one unnoticed.
+/// Kills: an idle connection that sends; one that is counted as served; a loss that is not
+/// detected.
 #[test]
-fn idle_connections() {
+fn idle_connections_stay_silent() {
     let counter = Counter::default();
-    let said = Arc::new(AtomicU64::new(0));
-    let said_idle = Arc::clone(&said);
+    let idle_bytes = Arc::new(AtomicU64::new(0));
+    let counter_of_idle = Arc::clone(&idle_bytes);
     let url = target_in_order(move |mut stream, number| match number {
         0 | 1 => counter.echo(stream, || ()),
         2 => drop(stream),
         _ => {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
-            said_idle.fetch_add(rest.len() as u64, Ordering::SeqCst);
+            counter_of_idle.fetch_add(rest.len() as u64, Ordering::SeqCst);
         }
     });
     let idle = ["--idle", "5", "--connect-concurrency", "1"];
@@ -190,6 +192,6 @@ fn idle_connections() {
     assert_eq!(connections["idle"], serde_json::json!({"asked": 5, "open": 4, "lost": 1}));
     assert_eq!((&connections["opened"], &connections["served"]), (&2.into(), &2.into()));
     assert_eq!(report["latency_us"]["connect"]["samples"], 7);
-    assert_eq!(said.load(Ordering::SeqCst), 0);
+    assert_eq!(idle_bytes.load(Ordering::SeqCst), 0);
     assert_eq!(report["internal_errors"], Value::Array(Vec::new()));
 }

@@ -1,4 +1,4 @@
-//! Servers that close connections, or answer, before they have read what was sent.
+//! Servers that close connections, or reply, before they have read the request.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ fn http_target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     target(behave).replace("tcp://", "http://") + "/"
 }
 
-/// Reads the head of a request, byte by byte so that nothing behind it is read.
+/// Reads the head of a request, byte by byte, so that no byte of the body is read.
 fn read_head(stream: &mut TcpStream) -> Option<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -31,16 +31,16 @@ fn count(report: &Value, place: &str) -> u64 {
     report.pointer(place).and_then(Value::as_u64).unwrap_or_else(|| panic!("{place}: {report:#}"))
 }
 
-/// Goal: bytes are those that the kernel has taken, and an answer before the end of the request is
-/// counted.
+/// Goal: the sent bytes are those that the kernel has accepted, and a reply before the end of its
+/// request is counted.
 ///
-/// Method: a body larger than the buffers of any socket. A target that answers when it has read the
-/// head and closes; one that answers so and reads the rest; one that reads all of it first.
+/// Method: a body larger than the buffers of any socket. A target that replies after the head and
+/// closes; one that replies so and reads the rest; one that reads everything first.
 ///
-/// Kills: the length of a message as what was sent of it; early answers that are not told apart; a
-/// whole request that is short of a piece.
+/// Kills: the length of a message as its sent bytes; early replies that are not counted apart; a
+/// complete request that lacks a piece.
 #[test]
-fn answers_before_the_request_is_sent() {
+fn early_replies_are_counted() {
     const BODY: usize = 16 << 20;
     let body = scratch_file("large-body");
     fs::write(&body, vec![b'x'; BODY]).unwrap();
@@ -84,7 +84,7 @@ fn answers_before_the_request_is_sent() {
         let sent = count(&report, "/load/bytes_sent");
         let whole = 6 * count(&report, "/config/message_bytes");
         match is_early {
-            // The last one may still be on its way when all have been answered.
+            // The last body may still be in flight when all requests have been answered.
             true => assert!(sent <= whole && sent > whole / 2, "{sent} of {whole}"),
             false => assert_eq!(sent, whole),
         }
@@ -92,15 +92,16 @@ fn answers_before_the_request_is_sent() {
     fs::remove_file(body).unwrap();
 }
 
-/// Goal: a reply that is no HTTP says why, and one that is not the wanted one how it begins.
+/// Goal: the failure of a malformed reply has the reason, and that of an unexpected one has the
+/// beginning of the reply.
 ///
-/// Method: a table of replies, whole and byte by byte; the reason and the beginning in the report and in
-/// the text.
+/// Method: a table of replies, whole and byte by byte; the reason and the beginning in the JSON and
+/// in the text.
 ///
-/// Kills: a class without a reason; the last piece in place of the beginning; the beginning of the reply
-/// before.
+/// Kills: a class without a reason; the last piece in place of the beginning; the beginning of an
+/// earlier reply.
 #[test]
-fn what_was_wrong_with_a_reply() {
+fn a_wrong_reply_is_shown_with_its_reason() {
     for (reply, class, reason, got) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", "malformed", "does not begin with HTTP/1.", "SSH-2.0"),
         ("HTTP/1.1 2x0 OK\r\n\r\n", "malformed", "the status line is wrong", "HTTP/1.1 2x0"),
@@ -125,7 +126,7 @@ fn what_was_wrong_with_a_reply() {
     ] {
         for is_whole in [true, false] {
             if !is_whole && !reply.starts_with("HTTP") {
-                continue; // known by its first byte
+                continue; // the first byte alone is refused
             }
             let url = http_target(move |mut stream| {
                 while read_head(&mut stream).is_some() {
@@ -153,28 +154,29 @@ fn what_was_wrong_with_a_reply() {
     }
 }
 
-/// Goal: a server that closes after each reply, while others wait behind it, is no internal error.
+/// Goal: a server that closes after each reply, with requests waiting, causes no internal error.
 ///
-/// Method: such a server, with three requests at a time: one that says so, one that does not, one that
-/// resets; and Python's, where there is one.
+/// Method: three requests at a time to a server that announces the close, to one that resets, and
+/// to Python's, if it is installed.
 ///
-/// Kills: a connection that was cut counted as a panic.
+/// Kills: a cut connection counted as a panic.
 #[test]
-fn servers_that_close_after_a_reply() {
-    let polite = http_target(|mut stream| {
+fn a_close_after_each_reply_is_no_internal_error() {
+    let announcing = http_target(|mut stream| {
         if read_head(&mut stream).is_some() {
             let _ = stream.write_all(format!("{OK}Connection: close\r\n\r\n").as_bytes());
             let _ = stream.shutdown(Shutdown::Write);
             hold(stream);
         }
     });
-    let sudden = http_target(|mut stream| {
+    let resetting = http_target(|mut stream| {
         if read_head(&mut stream).is_some() {
             let _ = stream.write_all(format!("{OK}\r\n").as_bytes()); // and unread bytes: a reset
         }
     });
     let python = Python::start();
-    let urls = [Some(polite), Some(sudden), python.as_ref().map(|python| python.url.clone())];
+    let urls =
+        [Some(announcing), Some(resetting), python.as_ref().map(|python| python.url.clone())];
     for url in urls.into_iter().flatten() {
         let load = ["-c", "5", "-p", "3", "-n", "200", "--warmup", "0", "--format", "json"];
         let output = loadtest(&[&load[..], &[&url]].concat());
@@ -186,7 +188,7 @@ fn servers_that_close_after_a_reply() {
     }
 }
 
-/// `python3 -m http.server`, which speaks HTTP/1.0 and closes after each reply.
+/// `python3 -m http.server`, a server of HTTP/1.0, which closes after each reply.
 struct Python {
     child: Child,
     url: String,

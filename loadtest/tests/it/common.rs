@@ -1,4 +1,4 @@
-//! Starting the program, reading what it says, and keeping a hung one from hanging the tests.
+//! Starts the program, reads its output, and ends it if it hangs.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_loadtest");
 
-/// Only for a program that hangs, which is a failure already. No test waits so long to pass.
+/// Time after which the program counts as hung. A test that passes never waits this long.
 pub(crate) const HUNG: Duration = Duration::from_secs(120);
 
 /// Runs the program to its end.
@@ -42,7 +42,7 @@ fn output(command: &mut Command) -> Output {
     )
 }
 
-/// Runs `work` on another thread; panics after a very long time.
+/// Runs `work` on another thread. After [`HUNG`], calls `clean_up` and panics.
 pub(crate) fn within<T: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -66,7 +66,7 @@ pub(crate) fn kill(pid: u32, signal: &str) {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Option<Child>,
-    /// Lines of stderr; disconnected when nobody holds it open any more.
+    /// Lines of stderr. Disconnected when no process has it open any more.
     stderr: Receiver<String>,
 }
 
@@ -77,7 +77,7 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0) // as a shell does, so that a Ctrl-C of the tests' own is not its
+            .process_group(0) // as a shell does, so that a Ctrl-C of the tests does not reach it
             .spawn()
             .expect("the program starts");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -112,7 +112,7 @@ impl Running {
         }
     }
 
-    /// Waits for the end; returns the status and what was printed on stdout.
+    /// Waits for the end. Returns the status and the text of stdout.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let child = self.child.take().unwrap();
         let pid = child.id();
@@ -124,7 +124,7 @@ impl Running {
         (output.status, String::from_utf8(output.stdout).unwrap())
     }
 
-    /// Kills the program and waits until nobody holds its stderr any more. Returns the rest of it.
+    /// Kills the program and waits until no process has its stderr open. Returns the rest of it.
     pub(crate) fn kill_and_wait_for_stderr(mut self) -> Vec<String> {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
@@ -134,7 +134,7 @@ impl Running {
             match self.stderr.recv_timeout(HUNG) {
                 Ok(line) => lines.push(line),
                 Err(RecvTimeoutError::Disconnected) => return lines,
-                Err(RecvTimeoutError::Timeout) => panic!("a process that was started still runs"),
+                Err(RecvTimeoutError::Timeout) => panic!("a child process still runs"),
             }
         }
     }
@@ -178,14 +178,14 @@ impl Drop for Server {
     }
 }
 
-/// A URL where nobody listens: the port was free a moment ago, and this address is one that no test
-/// listens on. At 127.0.0.1 another test may have taken the port meanwhile.
-pub(crate) fn nobody() -> String {
+/// A URL without a listener. The port was just free, and no test listens at this address. At
+/// 127.0.0.1, another test could have taken the port meanwhile.
+pub(crate) fn unused_url() -> String {
     let listener = TcpListener::bind("127.0.0.2:0").unwrap();
     format!("tcp://{}", listener.local_addr().unwrap())
 }
 
-/// A file name that is free, in a directory made for this test run.
+/// A free file name in the directory for test files.
 pub(crate) fn scratch_file(name: &str) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let path = directory.join(format!("{}-{name}", std::process::id()));
@@ -201,7 +201,7 @@ pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
-/// Checks the exit code, and shows what was printed if it is another.
+/// Checks the exit code. If it differs, the panic contains the output.
 #[track_caller]
 pub(crate) fn assert_exit(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{}\n{}", stdout(output), stderr(output));
@@ -214,7 +214,7 @@ pub(crate) fn json(output: &Output) -> Value {
         .unwrap_or_else(|error| panic!("{error}\n{}\n{}", stdout(output), stderr(output)))
 }
 
-/// The number after `label` in a text, its digits grouped by spaces.
+/// The number after `label` in a text, with digits that are grouped by spaces.
 #[track_caller]
 pub(crate) fn number_after(text: &str, label: &str) -> u64 {
     let Some((_, rest)) = text.split_once(label) else { panic!("no '{label}' in:\n{text}") };

@@ -1,20 +1,20 @@
-//! The checkup: it must say what a run then does.
+//! `loadtest doctor`: its result must match a run.
 
 use std::net::TcpListener;
 
 use crate::common::{
-    assert_exit, json, loadtest, loadtest_with_files, nobody, number_after, stderr, stdout,
+    assert_exit, json, loadtest, loadtest_with_files, number_after, stderr, stdout, unused_url,
 };
 use crate::sandbox::without_io_uring;
 
-/// Goal: on a healthy machine the checkup says that a run is possible, and on which driver: the same
-/// that a run then reports.
+/// Goal: on a healthy machine the checkup reports that a run is possible, with the same driver as a
+/// run.
 ///
 /// Method: checkup as text and as JSON, and a short run with the same arguments.
 ///
-/// Kills: a driver opened with other settings than a worker's; text and JSON that disagree.
+/// Kills: a driver with other settings than a worker's; a difference between text and JSON.
 #[test]
-fn it_says_what_a_run_does() {
+fn the_checkup_matches_a_run() {
     let output = loadtest(&["doctor", "-c", "20", "--format", "json"]);
     assert_exit(&output, 0);
     assert_eq!(stderr(&output), "");
@@ -27,7 +27,7 @@ fn it_says_what_a_run_does() {
     assert_eq!(checkup["machine"]["kernel"], run["env"]["kernel"]);
     assert_eq!(checkup["problems"].as_array().map(Vec::len), Some(0), "{checkup}");
     assert_eq!(checkup["exit_code"], 0);
-    // A server was started, killed, and its port tried; null is "not within a second".
+    // A server was started and killed. Null means that its port was not free within a second.
     let killed = &checkup["killed_server"];
     assert_eq!(killed["error"], serde_json::Value::Null, "{killed}");
     assert!(killed["port_held_ms"].as_f64().is_none_or(|ms| ms > 0.0), "{killed}");
@@ -52,14 +52,15 @@ fn it_says_what_a_run_does() {
     assert!(text.ends_with("a run with 20 connections is possible\n"), "{text}");
 }
 
-/// Goal: limits that are too low are the same problem, in the same words, as a run is refused for;
-/// and the number that fits, fits.
+/// Goal: limits that are too low are reported with the text of a refused run, and the offered
+/// number of connections fits.
 ///
-/// Method: a run and a checkup under a limit of 64 files, for too many, and for what is offered.
+/// Method: a run and a checkup under a limit of 64 files, for too many connections, and for the
+/// offered number.
 ///
-/// Kills: an arithmetic of its own; another exit code than 4; the limit after raising as the soft one.
+/// Kills: a different calculation; an exit code other than 4; the raised limit as the soft one.
 #[test]
-fn too_few_files() {
+fn too_few_files_are_a_problem() {
     let refused = loadtest_with_files(64, &["-c", "100"]);
     let line = stderr(&refused).trim_end().strip_prefix("loadtest: ").unwrap().to_owned();
     let output = loadtest_with_files(64, &["doctor", "-c", "100", "--format", "json"]);
@@ -77,12 +78,14 @@ fn too_few_files() {
     assert_exit(&loadtest_with_files(64, &["doctor", "-c", &fit, "--format", "quiet"]), 0);
 }
 
-/// Goal: where io_uring is refused, the table has the step, the error and the advice, and a run is
-/// possible; unless io_uring is demanded.
+/// Goal: if io_uring is refused, the table has the step, the error and the advice. A run is
+/// possible unless io_uring is demanded.
 ///
-/// Method: a filter, with either choice. Kills: exit codes mixed up; a cause that is not looked for.
+/// Method: a filter, with either choice of driver.
+///
+/// Kills: exchanged exit codes; a missing cause.
 #[test]
-fn io_uring_is_refused() {
+fn a_refused_io_uring_is_explained() {
     if std::env::var_os("RINGLOOP_DRIVER").is_some() {
         println!("SKIP: RINGLOOP_DRIVER leaves no choice");
         return;
@@ -95,7 +98,8 @@ fn io_uring_is_refused() {
     let text = stdout(&auto);
     for part in [
         "doctor   driver epoll, because io_uring: io_uring_setup failed: Operation not permitted",
-        "\nio_uring     cannot be used\n             works    eventfd\n             failed   io_uring_",
+        "\nio_uring     cannot be used\n             works    eventfd\n",
+        "\n             failed   io_uring_",
         "\nepoll        works\n",
         "seccomp         filter (",
         "\nAdvice       io_uring is switched off here",
@@ -106,14 +110,16 @@ fn io_uring_is_refused() {
     assert_exit(&strict, 1);
     let text = stdout(&strict);
     assert!(text.contains("\nProblem      io_uring: io_uring_setup failed"), "{text}");
-    assert!(!text.contains("Advice       io_uring is switched"), "said twice:\n{text}");
+    assert!(!text.contains("Advice       io_uring is switched"), "advice twice:\n{text}");
 }
 
-/// Goal: a target that answers is a number, one that does not is exit code 3.
+/// Goal: a target with a listener has a connect time, one without is exit code 3.
 ///
-/// Method: a listener, then none. Kills: a target that is not tried; success for a refusal.
+/// Method: a listener, then none.
+///
+/// Kills: a target that is not tried; success for a refused connect.
 #[test]
-fn a_target_is_tried() {
+fn the_doctor_connects_to_the_target() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let output = loadtest(&["doctor", "--format", "json", &url]);
@@ -121,9 +127,9 @@ fn a_target_is_tried() {
     let checkup = json(&output);
     assert!(checkup["target"]["connect_us"].as_f64().is_some_and(|us| us > 0.0), "{checkup}");
     assert_eq!(checkup["connections"], 50, "the default with a URL");
-    assert!(listener.accept().is_ok(), "somebody has connected");
+    assert!(listener.accept().is_ok(), "the doctor has connected");
 
-    let url = nobody();
+    let url = unused_url();
     let output = loadtest(&["doctor", &url]);
     assert_exit(&output, 3);
     assert!(stdout(&output).contains(&format!("Problem      no answer from {url}")));

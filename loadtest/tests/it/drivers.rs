@@ -1,4 +1,4 @@
-//! Which driver a run uses, and what the report says of it.
+//! The driver of a run, and the reason in its report.
 
 use crate::common::{assert_exit, json, loadtest, stderr, stdout};
 use crate::sandbox::without_io_uring;
@@ -17,15 +17,15 @@ fn is_driver_given() -> bool {
     is_given
 }
 
-/// Goal: where io_uring is refused, a run works all the same, and its first line says what it ran on
-/// and why; the JSON has it too, of generator and server.
+/// Goal: if io_uring is refused, a run works on epoll. Its first line and the JSON have the driver
+/// and the reason, for generator and server.
 ///
 /// Method: 200 connections in a process tree with a filter, as text and as JSON.
 ///
-/// Kills: a run that fails or loses a connection; a fallback that only stderr knows of; advice in the
-/// headline, or nowhere.
+/// Kills: a run that fails or loses a connection; a fallback that is reported on stderr only;
+/// advice in the headline, or nowhere.
 #[test]
-fn a_run_where_io_uring_is_refused() {
+fn a_run_works_where_io_uring_is_refused() {
     if is_driver_given() {
         return;
     }
@@ -58,12 +58,14 @@ fn a_run_where_io_uring_is_refused() {
     assert!(report["env"]["driver"].as_str().is_some_and(|text| text.contains(reason)));
 }
 
-/// Goal: a driver that was asked for is used by generator and server, and the first line says who
-/// asked.
+/// Goal: generator and server use the driver of the option, and the first line names the option as
+/// the reason.
 ///
-/// Method: each driver by option. Kills: a server that keeps its own choice; a lost option.
+/// Method: each driver by option.
+///
+/// Kills: a server with its own choice; a lost option.
 #[test]
-fn a_driver_that_was_asked_for() {
+fn the_driver_option_applies_to_both_ends() {
     for (option, kind) in [("uring", "io_uring"), ("epoll", "epoll")] {
         let arguments = [&SHORT[..], &["-c", "5", "--driver", option]].concat();
         let output = loadtest(&[&arguments[..], &["--json", "-"]].concat());

@@ -1,4 +1,4 @@
-//! Targets that misbehave. A failure is that connection's, has a class, and is counted once.
+//! Targets with faults. Each failure affects one connection, has a class, and is counted once.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -8,18 +8,18 @@ use std::sync::mpsc;
 
 use serde_json::Value;
 
-use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, nobody, stderr, stdout};
+use crate::common::{HUNG, Running, assert_exit, json, kill, loadtest, stderr, stdout, unused_url};
 use crate::targets::{SIZE, echo_times, hold, read_message, target};
 
 const CONNECTIONS: u64 = 5;
 
-/// Reads one message more before it closes: closing with unread data would be a reset.
+/// Echoes, and reads one more message before it closes. A close with unread data would be a reset.
 fn echo_times_and_close(mut stream: TcpStream, times: usize) {
     echo_times(&mut stream, times);
     read_message(&mut stream);
 }
 
-/// Tests the target with no warm-up, so that every message counts.
+/// Tests the target without a warm-up, so that every message counts.
 fn run(url: &str, arguments: &[&str]) -> std::process::Output {
     let connections = CONNECTIONS.to_string();
     let common = ["-c", &connections, "--warmup", "0", "-d", "1h", "--format", "json", url];
@@ -33,16 +33,16 @@ fn classes(report: &Value) -> Vec<(String, u64)> {
     counts.filter(|(class, count)| class != "total" && *count > 0).collect()
 }
 
-/// Goal: each way to spoil a reply is an error of its own class, at its own stage, with its errno;
-/// nothing else happens, and a run in which nobody was served is exit code 3.
+/// Goal: each fault is an error of its own class, at its stage, with its errno. A run without a
+/// served connection is exit code 3.
 ///
-/// Method: one target per fault; it spoils the first reply of each connection. The run is to last an
-/// hour, and ends at once because no connection is left.
+/// Method: one target per fault, which breaks the first reply of each connection. The run is to
+/// last an hour, and ends at once because no connection is left.
 ///
-/// Kills: a class that swallows another; counting a failure twice; waiting out the duration with
-/// nobody left.
+/// Kills: a class that includes another; counting a failure twice; waiting for the end of the hour
+/// without a connection.
 #[test]
-fn faults_have_classes() {
+fn each_fault_has_its_class() {
     let eof = target(|mut stream| {
         read_message(&mut stream);
     });
@@ -92,13 +92,13 @@ fn faults_have_classes() {
     }
 }
 
-/// Goal: a target that never answers is a timeout, recorded at its length and not as an error.
+/// Goal: a target that never answers is a timeout, recorded with its length and not as an error.
 ///
-/// Method: a silent target and a short patience.
+/// Method: a silent target and a short timeout.
 ///
-/// Kills: leaving timeouts out of the histogram; counting them as errors too.
+/// Kills: leaving timeouts out of the histogram; counting them as errors, too.
 #[test]
-fn silence_is_a_timeout() {
+fn a_silent_target_times_out() {
     let output = run(&target(hold), &["--timeout", "100ms"]);
     assert_exit(&output, 3);
     let report = json(&output);
@@ -110,14 +110,14 @@ fn silence_is_a_timeout() {
     assert!(service["min"].as_f64().unwrap() >= 99_900.0, "{service}");
 }
 
-/// Goal: one bad connection among good ones costs one message and nothing else.
+/// Goal: one bad connection among good ones costs one message and affects no other.
 ///
-/// Method: a target that answers each connection fifty times, except its third, which it closes after
-/// two replies. The run ends when all are closed.
+/// Method: a target that answers each connection fifty times, except its third, which it closes
+/// after two replies. The run ends when all are closed.
 ///
-/// Kills: a failure that ends the run, its neighbours or the worker.
+/// Kills: a failure that ends the run, other connections or the worker.
 #[test]
-fn one_bad_connection() {
+fn one_bad_connection_costs_one_message() {
     let accepted = Arc::new(AtomicU64::new(0));
     let url = target(move |stream| {
         let is_bad = accepted.fetch_add(1, Ordering::Relaxed) == 2;
@@ -133,14 +133,14 @@ fn one_bad_connection() {
     assert_eq!(classes(&report), [("eof".to_owned(), CONNECTIONS)]);
 }
 
-/// Goal: messages without an answer at the end are counted and enter the histogram.
+/// Goal: messages without a reply at the end are counted and recorded in the histogram.
 ///
-/// Method: three replies per connection, then silence; interrupted when the target has every
-/// connection's fourth message. No drain.
+/// Method: three replies per connection, then silence; interrupted when the target has received the
+/// fourth message of every connection. No drain.
 ///
-/// Kills: dropping what is in flight at the end, which hides a stall completely.
+/// Kills: dropping messages in flight at the end, which hides a stall completely.
 #[test]
-fn nothing_vanishes_at_the_end() {
+fn unanswered_messages_are_in_the_histogram() {
     let (stalled, all_stalled) = mpsc::channel();
     let url = target(move |mut stream| {
         echo_times(&mut stream, 3);
@@ -166,13 +166,13 @@ fn nothing_vanishes_at_the_end() {
     assert_eq!(report["latency_us"]["service"]["samples"], CONNECTIONS * 4);
 }
 
-/// Goal: a run whose connections are all lost ends, and says so.
+/// Goal: a run whose connections are all lost ends and reports the reason.
 ///
 /// Method: a target that closes each connection after five replies; as text, for an hour.
 ///
-/// Kills: waiting out the hour; an exit code or a summary that hides the loss.
+/// Kills: waiting for the end of the hour; an exit code or a summary that hides the loss.
 #[test]
-fn all_connections_lost() {
+fn a_run_without_connections_ends() {
     let url = target(|stream| echo_times_and_close(stream, 5));
     let gate = ["--threshold", "errors rate<100%"];
     let output = loadtest(&[&["-c", "4", "--warmup", "0", "-d", "1h", &url], &gate[..]].concat());
@@ -192,16 +192,16 @@ fn all_connections_lost() {
     }
 }
 
-/// Goal: of each kind of failure one learns when it was first and last noticed, and where one can look
-/// for it: the connection, our address, and what came instead.
+/// Goal: each kind of failure has its first and last time, and an example with the connection, the
+/// local address and the received bytes.
 ///
-/// Method: a target that spoils the third reply of each connection in its last byte, a silent target,
-/// one that is not there; the addresses that the target has seen are compared with the report's.
+/// Method: a target that changes the last byte of each third reply, a silent target, and a target
+/// without a listener. The target's peer addresses are compared with the report's.
 ///
-/// Kills: an address asked for when the socket is gone; the bytes before the wrong one; times from
-/// another zero; an example that the second connection overwrites; a text that leaves all this out.
+/// Kills: an address that is queried after the close; the bytes before the wrong one; times from
+/// another start; an example that a later connection overwrites; a text without these.
 #[test]
-fn failures_can_be_looked_for() {
+fn failures_have_times_and_an_example() {
     let (seen, addresses) = mpsc::channel();
     let url = target(move |mut stream| {
         seen.send(stream.peer_addr().unwrap().to_string()).unwrap();
@@ -228,7 +228,7 @@ fn failures_can_be_looked_for() {
     assert_eq!((&row["class"], &row["example"]["got"]), (&"timeout".into(), &Value::Null));
     assert!(row["first_s"].as_f64().unwrap() >= 0.09, "{row}");
 
-    let absent = json(&run(&nobody(), &["--source", "127.0.0.7"]));
+    let absent = json(&run(&unused_url(), &["--source", "127.0.0.7"]));
     let row = &absent["failures"][0];
     assert_eq!((&row["class"], &row["first_s"]), (&"refused".into(), &Value::Null));
     assert_eq!(row["example"]["local"], "127.0.0.7");

@@ -1,12 +1,14 @@
-//! Gates, comparisons, and what a script learns from them.
+//! Gates and comparisons, and their exit codes.
 
 use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::common::{Running, assert_exit, json, loadtest, nobody, scratch_file, stderr, stdout};
+use crate::common::{
+    Running, assert_exit, json, loadtest, scratch_file, stderr, stdout, unused_url,
+};
 
-/// A run that is over soon, on a server of its own.
+/// A short run that starts its own server.
 const SHORT: [&str; 8] = ["-c", "5", "-d", "1s", "--warmup", "100ms", "--drain", "60s"];
 
 fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
@@ -15,12 +17,12 @@ fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 
 /// Goal: gates that are met change nothing but the report.
 ///
-/// Method: two that any run meets; the rows in JSON, their order, their values.
+/// Method: two gates that any run meets; their rows in the JSON, in order, with values.
 ///
-/// Kills: the last of several gates winning, as it does for other options; an exit code for a gate
+/// Kills: only the last of several gates counting, as for other options; an exit code for a gate
 /// that is met.
 #[test]
-fn gates_that_are_met() {
+fn met_gates_are_reported() {
     let output = loadtest(&short(&[
         "--threshold",
         "p(99)<60s",
@@ -39,13 +41,13 @@ fn gates_that_are_met() {
     assert_eq!(rows[1]["value"], 5.0);
 }
 
-/// Goal: one gate that is not met is exit 99, with the report, and every gate is shown.
+/// Goal: one missed gate is exit code 99, with the report and a row for every gate.
 ///
-/// Method: one that no run meets beside one that any does.
+/// Method: a gate that no run meets and one that any run meets.
 ///
-/// Kills: exit 0; stopping at the first that fails; losing the report.
+/// Kills: exit code 0; stopping at the first missed gate; losing the report.
 #[test]
-fn a_gate_that_is_not_met() {
+fn a_missed_gate_is_exit_99() {
     let output = loadtest(&short(&["--threshold", "max<0s", "--threshold", "served>=5"]));
     assert_exit(&output, 99);
     assert_eq!(stderr(&output), "");
@@ -55,25 +57,25 @@ fn a_gate_that_is_not_met() {
     assert!(text.ends_with("1 of 2 thresholds failed (exit 99)\n"), "{text}");
 }
 
-/// Goal: nobody there is exit 3 also with gates.
+/// Goal: a target without a listener is exit code 3 with gates, too.
 ///
-/// Method: a gate that fails, at a target where nobody listens.
+/// Method: a gate that fails, and a target without a listener.
 ///
-/// Kills: hiding the cause behind 99.
+/// Kills: hiding the cause with 99.
 #[test]
-fn unreachable_comes_before_gates() {
-    let output = loadtest(&["-c", "2", "--threshold", "served==connections", &nobody()]);
+fn an_unreachable_target_precedes_gates() {
+    let output = loadtest(&["-c", "2", "--threshold", "served==connections", &unused_url()]);
     assert_exit(&output, 3);
 }
 
-/// Goal: an interrupted run is not judged.
+/// Goal: the gates of an interrupted run are not checked.
 ///
-/// Method: a target that never answers, a gate that cannot be met by then, and a signal.
+/// Method: a target that never answers, a gate that is not met yet, and a signal.
 ///
-/// Kills: exit 99 for a run that somebody ended.
+/// Kills: exit code 99 for an interrupted run.
 #[test]
-fn an_interrupted_run_is_not_judged() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts, nobody answers
+fn an_interrupted_run_skips_its_gates() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog accepts, none answers
     let url = format!("tcp://{}", silent.local_addr().unwrap());
     let mut run = Running::start(&[
         "-c",
@@ -98,14 +100,14 @@ fn an_interrupted_run_is_not_judged() {
     assert_eq!(report["thresholds"].as_array().unwrap().len(), 0);
 }
 
-/// Goal: a run compared with itself is the same, and a comparison can fail a script.
+/// Goal: a run compared with itself shows no difference, and a breached limit is exit code 99.
 ///
-/// Method: one run of six intervals; compare it with itself; then with a copy whose kernel was
-/// edited, under a limit, which nothing but comparable runs can keep.
+/// Method: one run of ten intervals, compared with itself; then with a copy with another kernel,
+/// under a limit, which only comparable runs can meet.
 ///
-/// Kills: a difference out of random draws; exit 0 where nothing could be judged.
+/// Kills: a difference from random draws; exit code 0 if the limit could not be checked.
 #[test]
-fn a_run_is_compared() {
+fn a_comparison_can_fail_a_script() {
     let base = scratch_file("base.json");
     let base_name = base.to_str().unwrap();
     let arguments = ["--interval", "100ms", "--json", base_name, "--format", "quiet"];
@@ -115,7 +117,7 @@ fn a_run_is_compared() {
     let output = loadtest(&["compare", base_name, base_name, "--max-regression", "p99=0%"]);
     let shown = stdout(&output);
     if text.contains("\"verdict\": \"saturated\"") {
-        // A machine that is busy elsewhere; the comparison says so, and that is all it can say.
+        // The machine was busy. The comparison reports only that.
         assert_exit(&output, 99);
         assert!(shown.contains("generator saturated"), "{shown}");
     } else {
@@ -144,13 +146,14 @@ fn a_run_is_compared() {
     }
 }
 
-/// Goal: files that are no report are exit 2 with one line, files that cannot be read exit 1.
+/// Goal: files that are no reports are exit code 2 with one line, and files that cannot be read are
+/// exit code 1.
 ///
-/// Method: no file; JSON of something else; a report of a schema to come; one with a field missing.
+/// Method: a missing file; other JSON; a report of a later schema; one without a field.
 ///
-/// Kills: a panic; a comparison with half a report.
+/// Kills: a panic; a comparison with an incomplete report.
 #[test]
-fn not_every_file_is_a_report() {
+fn other_files_cannot_be_compared() {
     let output = loadtest(&["compare", "/nonexistent/base.json", "/nonexistent/new.json"]);
     assert_exit(&output, 1);
     assert!(
@@ -177,15 +180,15 @@ fn not_every_file_is_a_report() {
     }
 }
 
-/// Goal: a comparison can be read by programs, and looked at; both have all of the runs.
+/// Goal: a comparison as JSON and as an HTML page has all runs.
 ///
-/// Method: one run and two copies, one of them of another kernel, under a limit; the JSON, and the
+/// Method: one run and two copies, one of them with another kernel, under a limit; the JSON and the
 /// page.
 ///
-/// Kills: the first or the last of several only; an exit code in the JSON that is not the program's;
-/// a table in place of JSON.
+/// Kills: only the first or the last of the runs; an exit code in the JSON that differs from the
+/// program's; a table in place of JSON.
 #[test]
-fn a_comparison_for_programs() {
+fn a_comparison_of_three_runs_has_all_formats() {
     let [base, other, page] = ["c-base.json", "c-other.json", "c.html"].map(scratch_file);
     let [base_name, other_name, page_name] = [&base, &other, &page].map(|p| p.to_str().unwrap());
     assert_exit(&loadtest(&short(&["--json", base_name, "--format", "quiet"])), 0);

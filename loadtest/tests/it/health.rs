@@ -1,4 +1,4 @@
-//! Whether the generator owns up when its figures are its own.
+//! The generator's verdict about itself.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::common::{Running, assert_exit, json, kill, loadtest};
 use crate::targets::{Counter, target};
 
-/// A run of two seconds that is stopped for half a second of them, from the first message on.
+/// Runs for two seconds, and stops the process for half a second after the first message.
 fn stopped_for_a_quarter(arguments: &[&str]) -> Value {
     let counter = Counter::default();
     let (first, begun) = mpsc::channel();
@@ -18,7 +18,7 @@ fn stopped_for_a_quarter(arguments: &[&str]) -> Value {
     });
     let common = ["-d", "2s", "--warmup", "0", "--format", "json", &url];
     let run = Running::start(&[&common[..], arguments].concat());
-    begun.recv().expect("a message comes");
+    begun.recv().expect("a message arrives");
     kill(run.pid(), "STOP");
     // The fault that is tested, not a way to wait for something.
     thread::sleep(Duration::from_millis(500));
@@ -28,15 +28,15 @@ fn stopped_for_a_quarter(arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Goal: when it was the generator that stood still, the verdict says so, and why.
+/// Goal: if the generator was stopped, the verdict is "saturated" with the reason.
 ///
-/// Method: an open loop with places for more than it sends, so that it was late although every
-/// connection was free; and a closed loop, of which every connection waits for its reply.
+/// Method: an open loop with more free connections than it needs, so it was late although
+/// connections were free; and a closed loop, in which every connection waits for its reply.
 ///
-/// Kills: a verdict from processor time alone; a loop lag that counts a ring that was slept through
-/// once, or not at all; lag that counts in an open loop only.
+/// Kills: a verdict from processor time alone; a loop lag that counts one long sleep once, or not
+/// at all; lag in an open loop only.
 #[test]
-fn a_generator_that_stood_still_says_so() {
+fn a_stopped_generator_is_reported() {
     for (arguments, mode) in
         [(&["-c", "50", "-R", "200"][..], "open loop"), (&["-c", "2"], "closed loop (saturation)")]
     {
@@ -50,29 +50,29 @@ fn a_generator_that_stood_still_says_so() {
     }
 }
 
-/// Goal: a message is late from the moment on at which any connection had a place for it, not only
-/// the one that sends it in the end.
+/// Goal: a message is late from the time at which any connection could have sent it, not only the
+/// one that does.
 ///
-/// Method: the generator is stopped while nearly all of 50 connections are free, and then sends what
-/// was due meanwhile, 100 messages, by these.
+/// Method: stop the generator while nearly all of 50 connections are free. Then these send the 100
+/// messages that were due meanwhile.
 ///
-/// Kills: lag from the moment on at which the sending connection had its place; lag from the actual
-/// turn of the loop instead of the due time.
+/// Kills: lag from the time at which the sending connection was free; lag from the turn of the loop
+/// instead of the due time.
 #[test]
-fn lag_is_since_there_was_a_place() {
+fn lag_starts_when_any_connection_is_free() {
     let report = stopped_for_a_quarter(&["-c", "50", "-R", "200"]);
     let lag = &report["generator"]["send_lag_us"];
     // At least 49 of 400 messages were sent by connections that were free all the time.
     assert!(lag["p99"].as_f64().unwrap() > 300e3, "{lag}");
 }
 
-/// Goal: a worker that stays awake for the next message is not busy, and says what it does.
+/// Goal: a worker that spins until the next message is not busy, and its spin time is reported.
 ///
-/// Method: a message every 20 ms, and awake a second before each; and without.
+/// Method: a message every 20 ms, with a spin of a second before each, and without.
 ///
-/// Kills: a worker that sleeps; `--spin 0` that spins; time that is not handed in.
+/// Kills: a worker that sleeps; `--spin 0` that spins; spin time that is not reported.
 #[test]
-fn spinning_is_no_work() {
+fn spinning_is_not_busy_time() {
     let url = target(|stream| Counter::default().echo(stream, || ()));
     let spin_percent = |spin: &str| {
         let arguments = ["-c", "4", "-R", "50", "-d", "1s", "--warmup", "0", "--spin", spin];

@@ -1,5 +1,5 @@
-//! HTTP targets: our own `serve http`, whose count is the judge, and threads that answer as they are
-//! told.
+//! HTTP targets: our own `serve http`, whose counters are the reference, and threads with fixed
+//! replies.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -33,7 +33,7 @@ fn classes(report: &Value) -> Vec<(String, u64)> {
     counts.filter(|(class, number)| class != "total" && *number > 0).collect()
 }
 
-/// Asks the target itself.
+/// Fetches the counters of the target.
 fn count_of(target: &Target) -> Value {
     let mut stream = target.connect();
     stream.write_all(b"GET /count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -42,7 +42,7 @@ fn count_of(target: &Target) -> Value {
     serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// A target that serves each connection by a thread.
+/// A target with a thread per connection.
 fn http_target(behave: impl Fn(Peer) + Clone + Send + 'static) -> String {
     let url = target(move |stream| behave(Peer(BufReader::new(stream))));
     url.replace("tcp://", "http://")
@@ -52,7 +52,7 @@ fn http_target(behave: impl Fn(Peer) + Clone + Send + 'static) -> String {
 struct Peer(BufReader<TcpStream>);
 
 impl Peer {
-    /// Reads a request, which has no body. False if there is none any more.
+    /// Reads a request without a body. Returns false at the end of the stream.
     fn read_request(&mut self) -> bool {
         let mut line = String::new();
         loop {
@@ -69,7 +69,8 @@ impl Peer {
         let _ = self.0.get_mut().write_all(reply.as_bytes());
     }
 
-    /// Ends the stream and lets the peer go first: closing with unread requests would be a reset.
+    /// Ends the stream and waits for the peer to close. A close with unread requests would be a
+    /// reset.
     fn end(self) {
         self.0.get_ref().shutdown(Shutdown::Write).unwrap();
         self.hold();
@@ -82,16 +83,16 @@ impl Peer {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Goal: every request is answered once, on the connections that were opened first; the target counts
-/// as many as the report does, and as many bytes.
+/// Goal: every request is answered once, on the connections that were opened first. The counters of
+/// the target match the report, and so do the bytes.
 ///
-/// Method: every kind of load on both drivers; a long drain, so that everything sent is answered.
+/// Method: every kind of load on both drivers; a long drain, so that every request is answered.
 /// Requests and replies have one length each.
 ///
-/// Kills: a connection for each request; a request that is sent twice, or counted and not sent; a reply
-/// that counts twice; bytes of the warm-up, or of bodies only, in the figures.
+/// Kills: a connection for each request; a request that is sent twice, or counted and not sent; a
+/// reply that is counted twice; bytes of the warm-up, or of bodies only, in the figures.
 #[test]
-fn the_target_counts_the_same() {
+fn report_and_target_count_the_same() {
     for (load, connections) in [
         (&["-c", "4"][..], 4),
         (&["-c", "4", "-p", "16"], 4),
@@ -117,21 +118,21 @@ fn the_target_counts_the_same() {
         assert_eq!(report["target"]["protocol"], "http/1.1");
         assert_eq!(report["config"]["message_bytes"], request_len);
         let counters = target.stop();
-        assert_eq!(counters["connections"], connections + 1, "{load:?}: and the one that asked");
+        assert_eq!(counters["connections"], connections + 1, "{load:?}: one for the counters");
         assert_eq!(counters["bad_requests"], 0);
     }
 }
 
-/// Goal: a body ends where it ends, in every form and size, also when several replies are on their way;
-/// bodies of requests arrive whole.
+/// Goal: the end of a body is found in every form and size, also with pipelined replies, and bodies
+/// of requests arrive complete.
 ///
-/// Method: forty requests, ten per connection, four at a time, for each form. A reply that ends early
-/// or late spoils the one behind it.
+/// Method: forty requests, ten per connection, four at a time, for each form. A reply with a wrong
+/// end spoils the next one.
 ///
-/// Kills: a body that HEAD or 204 is thought to have; a chunk that is left over; a body that is sent
-/// without its length (its bytes would be bad requests); deadlock when both sides send much.
+/// Kills: expecting a body of HEAD or 204; a chunk that is left over; a body that is sent without
+/// its length (its bytes would be bad requests); a deadlock if both sides send much.
 #[test]
-fn bodies() {
+fn bodies_have_an_exact_end() {
     let file = scratch_file("body");
     std::fs::write(&file, [b'x'; 300_000]).unwrap();
     let from_file = format!("@{}", file.display());
@@ -161,17 +162,17 @@ fn bodies() {
     std::fs::remove_file(file).unwrap();
 }
 
-/// Goal: a status that was not expected is an error of its message, under its number, with no latency;
-/// the connection lives on. Which statuses are right is the user's to say.
+/// Goal: an unexpected status is an error of its message, with the status and without a latency,
+/// and the connection is kept. `--expect-status` selects the expected ones.
 ///
-/// Method: our own target for a status, expected and not; and one that answers every other request in
-/// error, over all connections.
+/// Method: our own target for a status, expected and not; and a target that answers every other
+/// request with an error, over all connections.
 ///
-/// Kills: counting errors as replies; a connection lost with its error; latencies of errors among the
-/// others; a pipeline that is out of step behind an error.
+/// Kills: counting errors as replies; losing a connection with its error; latencies of errors among
+/// the others; a pipeline that assigns replies wrongly after an error.
 #[test]
-fn statuses() {
-    let ask = |path: &str, arguments: &[&str], exit| {
+fn unexpected_statuses_are_errors() {
+    let run_at = |path: &str, arguments: &[&str], exit| {
         let target = Target::start(&["http"]);
         let url = format!("http://{}{path}", target.addr);
         let common = ["-c", "2", "-n", "40", "-p", "3", "--warmup", "0", &url];
@@ -182,23 +183,23 @@ fn statuses() {
         assert_eq!(report["load"]["bytes_received"], counters["bytes_out"]);
         report
     };
-    let report = ask("/status/503", &[], 3);
+    let report = run_at("/status/503", &[], 3);
     assert_eq!(classes(&report), [("status".to_owned(), 40)]);
     assert_eq!((&report["load"]["completed"], &report["load"]["sent"]), (&0.into(), &40.into()));
     let row = &report["failures"][0];
     assert_eq!((&row["status"], &row["measured"]), (&503.into(), &40.into()), "{row}");
     assert!(report["latency_us"]["service"].is_null());
-    assert_eq!(ask("/bytes/9", &["--expect-status", "404"], 3)["load"]["errors"]["status"], 40);
+    assert_eq!(run_at("/bytes/9", &["--expect-status", "404"], 3)["load"]["errors"]["status"], 40);
     for expected in ["404", "2xx,404", "4xx"] {
-        let report = ask("/nowhere", &["--expect-status", expected], 0);
+        let report = run_at("/nowhere", &["--expect-status", expected], 0);
         assert_eq!(report["load"]["completed"], 40, "{expected}");
         assert_eq!(report["config"]["http"]["expect_status"], expected);
     }
 
-    let asked = Arc::new(AtomicU64::new(0));
+    let requests = Arc::new(AtomicU64::new(0));
     let url = http_target(move |mut peer| {
         while peer.read_request() {
-            match asked.fetch_add(1, Ordering::SeqCst) % 2 {
+            match requests.fetch_add(1, Ordering::SeqCst) % 2 {
                 0 => peer.write(OK),
                 _ => peer.write("HTTP/1.1 500 Oh\r\nContent-Length: 5\r\n\r\nnever"),
             }
@@ -216,15 +217,15 @@ fn statuses() {
     assert!(stdout(&output).contains("recv status 500: 30"), "{}", stdout(&output));
 }
 
-/// Goal: each way to spoil a reply is an error of its own class, once for each connection.
+/// Goal: each kind of broken reply is an error of its own class, once per connection.
 ///
-/// Method: one target per fault; it spoils the first reply. Connections are not opened again, so the
+/// Method: one target per fault, which breaks the first reply. Connections are not reopened, so the
 /// run ends when all are lost.
 ///
-/// Kills: a class that swallows another; a reply that counts although its end is missing; waiting for
-/// an end that never comes, where it is known that it does not.
+/// Kills: a class that includes another; counting a reply without its end; waiting for an end that
+/// cannot come.
 #[test]
-fn faults_have_classes() {
+fn broken_replies_have_classes() {
     const CONNECTIONS: u64 = 5;
     for (reply, class) in [
         ("", "eof"),
@@ -254,16 +255,16 @@ fn faults_have_classes() {
     }
 }
 
-/// Goal: a peer that closes after a reply, by saying so or by a reply that has no other end, is no
-/// error: another connection goes on. Requests that were sent behind that reply are.
+/// Goal: a connection that the target closes after a reply, with an announcement or with a reply
+/// that ends with the stream, is no error and is reopened. Requests sent after that one are errors.
 ///
-/// Method: every fifth reply of a connection is its last, said in several ways; 60 requests need at
-/// least twelve connections. Without reopening there are three, and 15 replies.
+/// Method: every fifth reply of a connection is its last, in several forms. 60 requests need at
+/// least twelve connections; without reopening there are three, and 15 replies.
 ///
-/// Kills: sending on a connection that is about to close; an orderly end counted as a loss; waiting for
-/// replies that will not come; a reply that ends with the stream taken for a short one.
+/// Kills: sending on a connection that is about to close; counting an orderly end as a loss;
+/// waiting for replies that cannot come; reading a reply that ends with the stream as a short one.
 #[test]
-fn connections_that_the_peer_closes() {
+fn connections_closed_after_a_reply_are_reopened() {
     for last in [
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\n\r\nok",
@@ -293,7 +294,7 @@ fn connections_that_the_peer_closes() {
         let (completed, errors) = (&report["load"]["completed"], &report["load"]["errors"]);
         assert_eq!(count(completed) + count(&errors["closed"]), 60, "{last:?}: {errors}");
         assert_eq!(errors["closed"], errors["total"], "{last:?}");
-        assert!(count(&errors["total"]) > 0, "three are behind each last reply but the very last");
+        assert!(count(&errors["total"]) > 0, "three requests follow each that is answered last");
 
         let report = run(&[&common[..], &["--reconnect", "never"]].concat(), 3);
         assert_eq!(report["load"]["completed"], 15, "{last:?}");
@@ -301,13 +302,13 @@ fn connections_that_the_peer_closes() {
     }
 }
 
-/// Goal: a request that asks for the connection to be closed has a connection of its own.
+/// Goal: with `Connection: close`, each request has its own connection.
 ///
-/// Method: `Connection: close` to our own target, which counts connections.
+/// Method: that header field to our own target, which counts connections.
 ///
-/// Kills: a second request on a connection that is to be closed.
+/// Kills: a second request on a connection that will be closed.
 #[test]
-fn a_connection_for_each_request() {
+fn connection_close_sends_one_request_each() {
     let target = Target::start(&["http"]);
     let url = format!("http://{}/bytes/9", target.addr);
     let close = ["-c", "3", "-n", "60", "--warmup", "0", "-H", "Connection: close", &url];
@@ -315,21 +316,21 @@ fn a_connection_for_each_request() {
     assert_eq!(report["load"]["completed"], 60);
     assert_eq!(report["load"]["errors"]["total"], 0);
     let opened = 3 + count(&report["connections"]["reconnects"]);
-    // The last ones are opened and get nothing to do, or are not needed any more.
+    // The last connections may be opened without a request.
     assert!((60..=63).contains(&opened), "{opened}");
     let counters = target.stop();
     assert_eq!((&counters["messages"], &counters["bad_requests"]), (&60.into(), &0.into()));
     assert_eq!(counters["connections"], opened);
 }
 
-/// Goal: the paths of a file are asked for in turn, as they are written.
+/// Goal: the paths of a file are requested in turn, unchanged.
 ///
-/// Method: three paths among comments and empty lines; a target that keeps the first line of each
+/// Method: three paths among comments and empty lines; a target that stores the first line of each
 /// request; pipelined, on one connection.
 ///
-/// Kills: one path for all; a comment that is asked for; a path that is left out.
+/// Kills: one path for all requests; a comment as a path; an omitted path.
 #[test]
-fn several_urls() {
+fn several_urls_take_turns() {
     let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
     let keeper = Arc::clone(&lines);
     let url = http_target(move |mut peer| {

@@ -1,4 +1,4 @@
-//! Outputs that fail in the middle or at the end of a run take nothing with them.
+//! Outputs that fail during or after a run, without the loss of another output.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    PROGRAM, Running, Server, assert_exit, loadtest, nobody, scratch_file, stderr, stdout,
+    PROGRAM, Running, Server, assert_exit, loadtest, scratch_file, stderr, stdout, unused_url,
 };
 
-/// Every write to it fails with ENOSPC, and opening it does not.
+/// A file that can be opened, and whose writes fail with ENOSPC.
 const FULL: &str = "/dev/full";
 
 const SHORT: [&str; 6] = ["-d", "200ms", "--warmup", "0", "-c", "2"];
@@ -25,15 +25,16 @@ fn assert_lines(text: &str, count: usize) {
     assert!(lines.iter().all(|line| line.contains("cannot write") && line.contains("No space")));
 }
 
-/// Goal: an output that fails is a line on stderr and exit 1; the summary and every other output are
-/// written.
+/// Goal: an output that fails is one line on stderr and exit code 1. The summary and every other
+/// output are written.
 ///
-/// Method: each kind of file in turn is `/dev/full`; the others and the summary are whole. Then two
-/// at once.
+/// Method: each kind of file in turn is `/dev/full`, and the others and the summary are complete.
+/// Then two at once.
 ///
-/// Kills: an output that ends the program; files in an order that matters; one line for several.
+/// Kills: an output that ends the program; a dependency on the order of the files; one line for
+/// several.
 #[test]
-fn one_output_does_not_lose_the_others() {
+fn a_failed_output_does_not_lose_the_others() {
     let server = Server::start();
     let options = ["--json", "--html", "--hlog", "--hgrm"];
     let paths = options.map(|option| scratch_file(&format!("lost{option}")));
@@ -62,7 +63,7 @@ fn one_output_does_not_lose_the_others() {
     }
 }
 
-/// A directory of which some files are `/dev/full`.
+/// A directory in which some files are links to `/dev/full`.
 fn directory_with_full(name: &str, full: &[&str]) -> PathBuf {
     let directory = scratch_file(name);
     let _ = fs::remove_dir_all(&directory);
@@ -71,14 +72,15 @@ fn directory_with_full(name: &str, full: &[&str]) -> PathBuf {
     directory
 }
 
-/// Goal: the same of `--out-dir`, of a series, after Ctrl-C, and of a report that is shown again.
+/// Goal: the same holds for `--out-dir`, for a series, after an interrupt, and for a report that is
+/// rendered again.
 ///
-/// Method: a directory in which the first files of each run are `/dev/full`; three runs; a run that is
-/// interrupted; `loadtest report`, `loadtest compare` and the report of an interval log.
+/// Method: a directory in which three files of each run are `/dev/full`; three runs; an interrupted
+/// run; `loadtest report`, `loadtest compare` and the report of an interval log.
 ///
-/// Kills: a loss in one of the ways to the outputs.
+/// Kills: the loss of an output in one of the commands.
 #[test]
-fn every_way_to_the_outputs() {
+fn every_command_keeps_its_other_outputs() {
     let server = Server::start();
     let directory = directory_with_full("lost-dir", &["run.txt", "run.csv", "run.html"]);
     let out = ["--out-dir", directory.to_str().unwrap(), &server.url];
@@ -123,18 +125,19 @@ fn every_way_to_the_outputs() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Goal: on a disk that is nearly full, what fits is written, and a file is whole or empty.
+/// Goal: on a nearly full disk, outputs that fit are written, and a file is complete or empty.
 ///
-/// Method: a file system in memory of 40 KiB, too small for the page and large enough for the rest. Not
-/// where mounting is forbidden.
+/// Method: a file system in memory of 40 KiB, too small for the page and large enough for the rest.
+/// Skipped if mounting is forbidden.
 ///
-/// Kills: a page that is cut and takes the place of all that come after it.
+/// Kills: an incomplete page that uses the space of later files.
 #[test]
-fn a_small_disk() {
+fn a_full_disk_keeps_complete_files() {
     let directory = directory_with_full("small-disk", &[]);
     let place = directory.to_str().unwrap();
-    let script = "mount -t tmpfs -o size=40k none \"$1\" || exit 77; \"$0\" --out-dir \"$1/o\" -c 2 \
-                  -d 200ms --warmup 0 --format quiet; code=$?; cd \"$1/o\"; wc -c *; exit $code";
+    let script = "mount -t tmpfs -o size=40k none \"$1\" || exit 77; \
+                  \"$0\" --out-dir \"$1/o\" -c 2 -d 200ms --warmup 0 --format quiet; \
+                  code=$?; cd \"$1/o\"; wc -c *; exit $code";
     let output = Command::new("unshare")
         .args(["-rm", "sh", "-c", script, PROGRAM, place])
         .stdin(Stdio::null())
@@ -147,21 +150,22 @@ fn a_small_disk() {
             assert_eq!(empty.len(), 1, "{output:?}");
             assert!(empty[0].ends_with("run.html"), "{output:?}");
         }
-        Ok(output) if output.status.success() => panic!("all of it fits: {output:?}"),
+        Ok(output) if output.status.success() => panic!("all outputs fit: {output:?}"),
         other => eprintln!("skipped: no file system can be mounted here: {other:?}"),
     }
     fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Goal: a reader who has read enough, or a standard output that is full, costs no file; and a
-/// standard error that nobody reads costs nothing at all.
+/// Goal: a reader that closes stdout early, or a full stdout, loses no file, and a closed stderr
+/// changes nothing.
 ///
-/// Method: stdout is `/dev/full`, and a pipe that is closed at once; both outputs are such a pipe, in
-/// a run that has something to say on stderr.
+/// Method: stdout is `/dev/full`, then a pipe that is closed at once; both outputs are such a pipe,
+/// in runs that print on stderr.
 ///
-/// Kills: a panic of `eprintln!`, exit 101; files that wait behind stdout; a summary that is nowhere.
+/// Kills: a panic of `eprintln!`, exit code 101; files that are written after stdout only; a
+/// summary that is lost.
 #[test]
-fn closed_and_full_standard_outputs() {
+fn closed_standard_outputs_lose_no_file() {
     let server = Server::start();
     let json = scratch_file("lost-stdout.json");
     let arguments = [&SHORT[..], &["--json", json.to_str().unwrap(), &server.url]].concat();
@@ -185,8 +189,8 @@ fn closed_and_full_standard_outputs() {
     assert_exit(&closed, 0);
     assert!(read(&json).ends_with("}\n"));
 
-    let nobody = nobody();
-    for (code, arguments) in [(3, &["-c", "1", &nobody][..]), (2, &["--no-such"])] {
+    let url = unused_url();
+    for (code, arguments) in [(3, &["-c", "1", &url][..]), (2, &["--no-such"])] {
         let both = run("\"$0\" \"$@\" 2>&1 | true; exit ${PIPESTATUS[0]}", arguments);
         assert_exit(&both, code);
     }

@@ -1,7 +1,7 @@
-//! The program as its users meet it: arguments in; exit code, text and JSON out.
+//! Tests of the whole program: arguments in; exit code, text and JSON out.
 //!
-//! Every test runs the real binary over loopback. None sleeps: a test waits for a line, for the end of
-//! a stream or for an exit, and its verdict depends on no duration.
+//! Every test runs the real binary over loopback. No test sleeps to wait: it waits for a line, for
+//! the end of a stream or for an exit, so its result depends on no duration.
 
 mod abort;
 mod churn;

@@ -1,4 +1,4 @@
-//! Schedules: what was to be sent, what was, and what a late reply costs.
+//! Open loops: the schedule, the messages sent, and the response times of late replies.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::common::{assert_exit, json, loadtest, number_after, stdout};
 use crate::serve::Target;
 use crate::targets::{Counter, SIZE, hold, read_message, target};
 
-/// Runs to the end and checks what must hold of every run.
+/// Runs to the end and checks the invariants of every run.
 #[track_caller]
 fn run(arguments: &[&str], exit: i32) -> Value {
     let output = loadtest(&[&["--format", "json"][..], arguments].concat());
@@ -26,7 +26,8 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
 }
 
-/// Every message has one fate and one response time, and the intervals are the run.
+/// Checks that every message has one outcome and one response time, and that the intervals add up
+/// to the run.
 #[track_caller]
 fn assert_adds_up(report: &Value) {
     let load = &report["load"];
@@ -57,15 +58,16 @@ fn assert_adds_up(report: &Value) {
     }
 }
 
-/// Goal: what is scheduled follows from the rate alone, exactly, and the target gets no other message.
+/// Goal: the number of scheduled messages follows from the rate alone, exactly, and the target
+/// receives no other message.
 ///
 /// Method: every kind of schedule over two workers, to a target that counts; a long drain, so that
-/// everything sent is answered.
+/// every message is answered.
 ///
-/// Kills: each worker sending at the full rate; a rate per connection; a message that is sent twice or
-/// counted and not sent; warm-up messages in the figures.
+/// Kills: each worker sending at the full rate; a rate per connection; a message that is sent
+/// twice, or counted and not sent; warm-up messages in the figures.
 #[test]
-fn the_schedule_is_kept() {
+fn the_schedule_follows_from_the_rate() {
     for (schedule, scheduled) in [
         (&["-R", "500", "-d", "1s"][..], 500),
         (&["-R", "500", "-d", "1s", "--dispatch", "per-conn"], 500),
@@ -86,14 +88,14 @@ fn the_schedule_is_kept() {
     }
 }
 
-/// Goal: random arrivals come from the seed.
+/// Goal: random arrivals are determined by the seed.
 ///
-/// Method: the same seed twice and another one: the number of messages in a window.
+/// Method: the number of messages in a window, twice with the same seed and once with another.
 ///
-/// Kills: a seed that is not used; a schedule that the main thread computes otherwise than the workers
-/// (an internal error then).
+/// Kills: a seed that is not used; a schedule that differs between the main thread and the workers
+/// (an internal error).
 #[test]
-fn random_arrivals_repeat() {
+fn random_arrivals_depend_on_the_seed() {
     let scheduled = |seed: &str| {
         let poisson = ["-R", "2k", "-d", "500ms", "--arrivals", "poisson", "--seed", seed];
         let report = run(&[&["-c", "4", "-t", "2", "--warmup", "0"], &poisson[..]].concat(), 0);
@@ -105,19 +107,20 @@ fn random_arrivals_repeat() {
     assert_ne!(scheduled("2"), first);
 }
 
-/// Goal: a stall of the target is in the response times of all messages that were due in it, although
-/// only a few could be sent into it; the service times show no more than these few.
+/// Goal: a stall of the target is in the response times of all messages that were due in it,
+/// although only a few could be sent. The service times show only these few.
 ///
-/// Method: the target stands still for S = 300 ms in every second; 1 000/s over 4 connections for three
-/// seconds. Whatever the phase, 0.9 s of the 3 s are stall, so 30 % of the messages are due in one and
-/// wait, evenly spread, for up to S. At least S/4 thus wait 22.5 % of them, at least 3/4 S 7.5 %. A
-/// stall at the end of the window may take away a third of these figures, no more: 15 % and 5 %. Only 4
-/// of 300 messages can be sent into a stall, so the service times of most are not touched by it.
+/// Method: the target stalls for S = 300 ms in every second; 1 000/s over 4 connections for three
+/// seconds. At any phase, 0.9 s of the 3 s are stall, so 30 % of the messages are due in one and
+/// wait, evenly spread, for up to S. So 22.5 % of them wait at least S/4 and 7.5 % at least 3/4 S.
+/// A stall at the end of the window can reduce these figures by a third at most, to 15 % and 5 %.
+/// Only 4 of 300 messages can be sent into a stall, so it does not affect the service times of
+/// most.
 ///
-/// Kills: measuring response times from the actual send; waiting for a reply before the next message
-/// counts as due; leaving out what was not sent.
+/// Kills: measuring response times from the actual send; a message that is due only after the reply
+/// to the last one; leaving out messages that were not sent.
 #[test]
-fn a_stall_is_felt_by_all_who_were_due() {
+fn a_stall_delays_all_messages_due_in_it() {
     const PERIOD: Duration = Duration::from_secs(1);
     const STALL: Duration = Duration::from_millis(300);
     let begun = Instant::now();
@@ -145,14 +148,15 @@ fn a_stall_is_felt_by_all_who_were_due() {
     assert_eq!(received.get(), count(completed) + count(in_flight));
 }
 
-/// Goal: with `any` a connection that is stuck holds up one message, with `per-conn` all of its own.
+/// Goal: with `any` a stuck connection holds up one message, with `per-conn` all of its own.
 ///
-/// Method: the first of four connections is never answered. `any`: 400 messages, of which only the one
-/// that is stuck is not answered. `per-conn`: a window of 400 messages, of which 100 are its own.
+/// Method: the first of four connections is never answered. `any`: 400 messages, one of which is
+/// not answered. `per-conn`: a window of 400 messages, 100 of which belong to the stuck connection.
 ///
-/// Kills: handing messages to a connection that has no place; `per-conn` that lets others help.
+/// Kills: assigning messages to a connection without room; `per-conn` that lets other connections
+/// send them.
 #[test]
-fn a_stuck_connection() {
+fn a_stuck_connection_holds_up_its_own_messages() {
     let stuck_first = || {
         let accepted = Arc::new(AtomicU64::new(0));
         target(move |stream| match accepted.fetch_add(1, Ordering::SeqCst) {
@@ -176,37 +180,36 @@ fn a_stuck_connection() {
     assert_eq!(per_conn["connections"]["per_conn"]["min"], 0);
 }
 
-/// Goal: nothing vanishes: what a silent target was to get is timed out or never sent, and both count
-/// as response times.
+/// Goal: messages to a silent target are timed out or never sent, and both have response times.
 ///
-/// Method: nobody answers; two messages may be outstanding on each of three connections, then all
-/// connections are lost. The run is to last an hour and ends at once.
+/// Method: a target that never answers. Two messages may be outstanding on each of three
+/// connections, then all connections are lost. The run is to last an hour and ends at once.
 ///
-/// Kills: dropping the younger messages of a connection that timed out; dropping the backlog.
+/// Kills: dropping the later messages of a connection that timed out; dropping the backlog.
 #[test]
-fn silence_under_a_schedule() {
+fn a_silent_target_leaves_no_message_uncounted() {
     let url = target(hold);
-    let patience = ["--timeout", "200ms", "--warmup", "0", "-d", "1h"];
-    let report = run(&[&["-c", "3", "-p", "2", "-R", "1k", &url][..], &patience].concat(), 3);
+    let limits = ["--timeout", "200ms", "--warmup", "0", "-d", "1h"];
+    let report = run(&[&["-c", "3", "-p", "2", "-R", "1k", &url][..], &limits].concat(), 3);
     assert_eq!(report["load"]["timed_out"], 6);
     assert_eq!(report["load"]["completed"], 0);
     let response = &report["latency_us"]["response"];
-    assert_eq!(count(&report["load"]["scheduled"]), 3_600_000, "the hour is in the books");
+    assert_eq!(count(&report["load"]["scheduled"]), 3_600_000, "the schedule is complete");
     assert_eq!(response["samples"], report["load"]["scheduled"]);
     assert!(response["max"].as_f64().unwrap() >= 199_000.0, "{response}");
-    // Those after the first six were due in the 200 ms that the six were waited for.
+    // At least the messages that were due during the timeout of 200 ms, without the first six.
     assert!(count(&report["load"]["never_sent"]) >= 100, "{}", report["load"]);
 }
 
-/// Goal: a connection has as many messages outstanding as `--pipeline` says, and their replies are
-/// told apart.
+/// Goal: a connection has as many messages outstanding as `--pipeline` allows, and replies are
+/// assigned to their messages.
 ///
-/// Method: a target that answers nothing until it has eight messages, then cuts the eight replies at
-/// odd places. With fewer outstanding than that, nothing would ever be answered.
+/// Method: a target that answers only when it has eight messages, and splits the eight replies at
+/// odd positions. With fewer outstanding messages it would never answer.
 ///
 /// Kills: waiting for the first reply; counting a piece of several replies as one.
 #[test]
-fn pipelining() {
+fn a_pipeline_has_its_depth() {
     for load in [&[][..], &["-R", "10k"]] {
         let url = target(|mut stream| {
             for _ in 0..10 {
@@ -224,13 +227,14 @@ fn pipelining() {
     }
 }
 
-/// Goal: `--requests` is a number of messages, over all workers, and the run ends with the last reply.
+/// Goal: `--requests` is the number of messages over all workers, and the run ends with the last
+/// reply.
 ///
 /// Method: an odd number over two workers, to a target that counts; without a duration.
 ///
-/// Kills: a number per worker or per connection; waiting out a duration; counting the warm-up.
+/// Kills: a number per worker or per connection; waiting for a duration; counting the warm-up.
 #[test]
-fn a_number_of_requests() {
+fn a_number_of_requests_ends_the_run() {
     for load in [&[][..], &["-R", "2k"], &["-R", "2k", "--dispatch", "per-conn"]] {
         let counter = Counter::default();
         let received = counter.clone();
@@ -243,13 +247,13 @@ fn a_number_of_requests() {
     }
 }
 
-/// Goal: a closed loop pauses as long as it was told to, between a reply and the next message.
+/// Goal: a closed loop pauses for the think time between a reply and the next message.
 ///
-/// Method: ten messages on one connection with pauses of 30 ms between them.
+/// Method: ten messages on one connection with pauses of 30 ms.
 ///
 /// Kills: no pause; a pause before the first message only.
 #[test]
-fn thinking() {
+fn a_closed_loop_pauses_after_replies() {
     let report = run(&["-c", "1", "-n", "10", "--think", "30ms", "--warmup", "0"], 0);
     assert_eq!(report["load"]["completed"], 10);
     let phases = report["phases"].as_array().unwrap();
@@ -258,11 +262,11 @@ fn thinking() {
     assert!(report["latency_us"]["response"].is_null(), "a closed loop has no schedule");
 }
 
-/// Goal: the summary has both columns, the schedule and the accounts, in the same figures as the JSON.
+/// Goal: the summary has both columns, the schedule and the outcomes, which add up.
 ///
 /// Method: one run as text.
 ///
-/// Kills: calling an open loop closed; one column under the other's title.
+/// Kills: calling an open loop closed; one column under the title of the other.
 #[test]
 fn the_summary_of_an_open_loop() {
     let output =
@@ -282,19 +286,19 @@ fn the_summary_of_an_open_loop() {
     }
     assert!(!text.contains("closed loop"), "{text}");
     let scheduled = number_after(text, "scheduled ");
-    let fates = ["completed ", "errors ", "timed out ", "in flight ", "never sent "];
+    let outcomes = ["completed ", "errors ", "timed out ", "in flight ", "never sent "];
     let body = &text[text.find("\nLoad").unwrap()..];
-    assert_eq!(fates.map(|fate| number_after(body, fate)).iter().sum::<u64>(), scheduled);
+    assert_eq!(outcomes.map(|outcome| number_after(body, outcome)).iter().sum::<u64>(), scheduled);
 }
 
-/// Goal: what a connection was given and could not send any more was never sent, and is counted.
+/// Goal: messages that a connection has accepted and cannot send are counted as never sent.
 ///
-/// Method: the target reads nothing, and one message is more than all buffers on the way hold. The
-/// first is on its way for ever, and three more are given to the connection, which has four places.
+/// Method: the target reads nothing, and one message is larger than all buffers on the way. The
+/// first stays in flight, and three more are assigned to the connection, which has room for four.
 ///
-/// Kills: looking for messages only in the schedule and on the way.
+/// Kills: looking for messages only in the schedule and in flight.
 #[test]
-fn what_was_handed_out_and_not_sent() {
+fn messages_queued_on_a_connection_count_as_never_sent() {
     let url = target(|stream| {
         let _open = stream;
         loop {
@@ -311,14 +315,14 @@ fn what_was_handed_out_and_not_sent() {
     assert_eq!(report["load"]["never_sent"], 9);
 }
 
-/// Goal: with `--deadline` messages that are late at their turn are not sent, and nothing of them is
-/// lost: they are counted, and their waits are response times.
+/// Goal: with `--deadline`, messages that are late when they could be sent are not sent. They are
+/// counted, and their waits are response times.
 ///
-/// Method: a target that answers nothing for 200 ms of every 500 and counts what it gets; both ways of
-/// dispatch. Without a deadline the same run sheds nothing.
+/// Method: a target that stalls for 200 ms of every 500 ms and counts its messages, with both kinds
+/// of dispatch. Without a deadline the same run sheds nothing.
 ///
-/// Kills: a late message that is sent, or sent and counted as shed; one that is in no account or no
-/// histogram; shedding what is not late.
+/// Kills: a late message that is sent, or sent and counted as shed; one without an outcome or a
+/// response time; shedding messages that are not late.
 #[test]
 fn late_messages_are_shed() {
     for dispatch in ["any", "per-conn"] {
@@ -334,7 +338,7 @@ fn late_messages_are_shed() {
         assert_eq!(figures["scheduled"], 300, "{figures}");
         let shed = count(&figures["shed"]);
         assert!(shed > 0, "{figures}");
-        assert_eq!(figures["never_sent"], shed, "the rest had its turn: {figures}");
+        assert_eq!(figures["never_sent"], shed, "all others were sent: {figures}");
         assert_eq!(count(&figures["completed"]) + shed, 300, "{figures}");
         assert_eq!(target.stop()["messages"], figures["completed"]);
 

@@ -1,4 +1,4 @@
-//! A target that is killed in the middle of a run, and comes back or does not.
+//! Targets that are killed during a run, with and without a restart.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{PROGRAM, Running};
 
-/// Our own server, always at the same address.
+/// A `loadtest serve` that can be restarted at the same address.
 struct Target {
     child: Child,
     addr: String,
@@ -44,8 +44,8 @@ impl Drop for Target {
     }
 }
 
-/// Runs against a target that is killed when the first line of progress is there, and started again
-/// when the run has noticed it.
+/// Runs against a target that is killed at the first progress line, and restarted when the run
+/// reports the outage.
 fn with_restart(kind: &str, arguments: &[&str]) -> (Option<i32>, Value) {
     let mut target = Target::start(kind);
     let scheme = if kind == "http" { "http" } else { "tcp" };
@@ -60,7 +60,7 @@ fn with_restart(kind: &str, arguments: &[&str]) -> (Option<i32>, Value) {
     (status.code(), serde_json::from_str(&text).unwrap())
 }
 
-/// The same against a target that does not come back.
+/// Like [`with_restart`], but the target is not restarted.
 fn without_restart(arguments: &[&str]) -> (Option<i32>, Value) {
     let mut target = Target::start("http");
     let url = format!("http://{}", target.addr);
@@ -76,17 +76,17 @@ fn number(report: &Value, place: &str) -> f64 {
     report.pointer(place).and_then(Value::as_f64).unwrap_or_else(|| panic!("{place}: {report:#}"))
 }
 
-/// Goal: a target that comes back is found again, whatever load there is, and the time without it is
+/// Goal: after a restart of the target the run continues, for every kind of load, and the outage is
 /// in the report.
 ///
-/// Method: our own servers, killed and started again at the same address: a closed loop, a schedule of
-/// each kind of dispatch, an echo whose connections are to be opened again. The runs end when their
+/// Method: our own servers, killed and restarted at the same address: a closed loop, a schedule
+/// with each kind of dispatch, and an echo with `--reconnect always`. The runs end when their
 /// messages are done.
 ///
-/// Kills: giving up after so many failed connects; a schedule that is cut; an outage that begins or
-/// ends at the wrong moment; an outage for each connection.
+/// Kills: giving up after some failed connects; a shortened schedule; an outage with wrong times;
+/// an outage for each connection.
 #[test]
-fn a_target_that_comes_back() {
+fn a_restarted_target_is_found_again() {
     let paced = ["-c", "20", "-R", "1k", "-n", "6k"];
     let per_conn = [&paced[..], &["--dispatch", "per-conn", "-t", "2"]].concat();
     let closed = ["-c", "4", "--think", "5ms", "-n", "4k"];
@@ -116,16 +116,16 @@ fn a_target_that_comes_back() {
     }
 }
 
-/// Goal: a target that does not come back is tried to the end of the run; the schedule is whole, and
-/// the run does not pass for a success. What is tried is paced.
+/// Goal: the run retries a lost target to its end with a backoff. The schedule is complete and the
+/// exit code is 3.
 ///
 /// Method: our own server, killed after a second of three. Then the same with `--give-up`, with and
-/// without a schedule, and for an hour.
+/// without a schedule, and a duration of an hour.
 ///
-/// Kills: a run that ends early without a word; messages that are in no account; exit 0; gates that
-/// are judged on a part; connects as fast as they fail.
+/// Kills: a run that ends early without a reason; messages without an outcome; exit code 0; gates
+/// that are checked on a part of the run; connects as fast as they fail.
 #[test]
-fn a_target_that_does_not_come_back() {
+fn a_lost_target_fails_the_run() {
     let load = ["-c", "20", "-R", "1k", "-t", "2"];
     let gate = ["--threshold", "errors rate<1%"];
     let (code, report) = without_restart(&[&load[..], &["-d", "3s"], &gate].concat());
@@ -141,8 +141,8 @@ fn a_target_that_does_not_come_back() {
     // Each of twenty waits for 50, 100, 200 and then 250 ms at the least: 14 times in 3 s.
     assert!((20..=20 * 14).contains(&refused), "{refused}");
 
-    let patience = ["-d", "1h", "--give-up", "500ms"];
-    let (code, report) = without_restart(&[&load[..], &patience, &gate].concat());
+    let limits = ["-d", "1h", "--give-up", "500ms"];
+    let (code, report) = without_restart(&[&load[..], &limits, &gate].concat());
     assert_eq!(code, Some(3), "{report:#}");
     assert_eq!(number(&report, "/load/scheduled"), 3_600_000.0);
     assert!(number(&report, "/load/never_sent") > 3_500_000.0);

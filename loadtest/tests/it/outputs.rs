@@ -1,4 +1,4 @@
-//! Reports in all their forms, and where they go.
+//! The outputs of a run: formats and files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,15 +24,16 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Goal: `--out-dir` writes every form of one report, and a report written before can be shown again.
+/// Goal: `--out-dir` writes every format of the report, and `loadtest report` renders the same from
+/// the JSON.
 ///
-/// Method: one run; the files agree with the JSON; `loadtest report` on that JSON writes the same
-/// bytes.
+/// Method: one run. The files agree with the JSON, and `loadtest report` on that JSON writes the
+/// same bytes.
 ///
-/// Kills: a form that is missing or empty; forms of different runs; a figure that only the live run
-/// knows; names and labels that are lost on the way.
+/// Kills: a format that is missing or empty; formats of different runs; a figure that only the live
+/// run has; lost names and labels.
 #[test]
-fn all_forms_of_one_report() {
+fn all_formats_have_the_same_report() {
     let (first, second) = (scratch_directory("forms"), scratch_directory("forms-again"));
     let deep = first.join("a/b");
     let arguments = ["--name", "n, m", "--label", "k=v", "--percentiles", "75,99.9"];
@@ -70,14 +71,15 @@ fn all_forms_of_one_report() {
     fs::remove_dir_all(&second).unwrap();
 }
 
-/// Goal: an interval log can be shown again, alone.
+/// Goal: an interval log alone can be rendered.
 ///
-/// Method: a run of each kind of loop: the percentile text from its log is the run's own; the table
-/// has its tags; with `-o` it is in the file. Then what a log cannot become, and what is none.
+/// Method: a run of each kind of loop. The percentile text from its log is the run's own, and the
+/// table has its tags, also in the file of `-o`. Then formats that a log does not support, and a
+/// file that is no log.
 ///
-/// Kills: another tag's percentiles; a report made of nothing.
+/// Kills: the percentiles of another tag; an empty report.
 #[test]
-fn an_interval_log_is_shown() {
+fn an_interval_log_can_be_rendered() {
     let directory = scratch_directory("log");
     let [log, hgrm, again] = ["run.hlog", "run.hgrm", "again"].map(|name| directory.join(name));
     let [log_name, again_name] = [&log, &again].map(|path| path.to_str().unwrap());
@@ -109,16 +111,17 @@ fn an_interval_log_is_shown() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Goal: outputs can be named one by one, and stdout still has one document.
+/// Goal: outputs can be named one by one, and stdout has one document.
 ///
-/// Method: several files with one command; CSV on stdout; the same with `-o`.
+/// Method: several files with one command, and CSV on stdout; the same with `-o`.
 ///
-/// Kills: an option that is parsed and forgotten; text before the CSV; stdout used beside `-o`.
+/// Kills: an option that is parsed and not used; text before the CSV; output on stdout in spite of
+/// `-o`.
 #[test]
-fn outputs_one_by_one() {
+fn outputs_can_be_named_one_by_one() {
     let (hlog, hgrm) = (scratch_file("one.hlog"), scratch_file("one.hgrm"));
     let (series, csv) = (scratch_file("one.csv"), scratch_file("one-o.csv"));
-    fs::write(&hgrm, "z".repeat(100_000)).unwrap(); // longer than a report: must be cut
+    fs::write(&hgrm, "z".repeat(100_000)).unwrap(); // longer than a report: must be truncated
     let server = Server::start();
     let mut arguments = short(&["--format", "csv", "--hlog", hlog.to_str().unwrap()]);
     arguments.extend(["--hgrm", hgrm.to_str().unwrap(), "--timeseries", series.to_str().unwrap()]);
@@ -142,15 +145,15 @@ fn outputs_one_by_one() {
     }
 }
 
-/// Goal: a path that cannot be written is told before anything is sent, in one line.
+/// Goal: a path that cannot be written is reported before the run, in one line.
 ///
-/// Method: each option with a path under a file; the target is one where nobody listens, so that a
-/// run that began would end otherwise.
+/// Method: each option with a path under a file, and a target without a listener, so that a run
+/// would end otherwise.
 ///
 /// Kills: opening files after the run; another exit code; a line without the path.
 #[test]
-fn paths_that_cannot_be_written() {
-    let url = crate::common::nobody();
+fn unwritable_paths_prevent_the_run() {
+    let url = crate::common::unused_url();
     let file = scratch_file("a-file");
     fs::write(&file, "").unwrap();
     let bad = file.join("x.csv");
@@ -165,13 +168,13 @@ fn paths_that_cannot_be_written() {
     fs::remove_file(file).unwrap();
 }
 
-/// Goal: what is not a report of this schema is refused with the file's name and the reason.
+/// Goal: a file that is no report of this schema is refused with its name and the reason.
 ///
-/// Method: no file, no JSON, JSON without a version, another version, the version alone.
+/// Method: a missing file, no JSON, JSON without a version, another version, the version alone.
 ///
-/// Kills: a panic; a report of zeros; a message about a field when the version is the reason.
+/// Kills: a panic; a report of zeros; an error about a field if the version is the reason.
 #[test]
-fn files_that_are_no_reports() {
+fn other_files_cannot_be_rendered() {
     let path = scratch_file("no-report.json");
     let name = path.to_str().unwrap();
     let check = |content: Option<&str>, wanted: &str| {
@@ -192,13 +195,13 @@ fn files_that_are_no_reports() {
     fs::remove_file(path).unwrap();
 }
 
-/// Goal: several reports become one page, and nothing else is made of them by accident.
+/// Goal: several reports become one HTML page, and no other output.
 ///
-/// Method: one run's JSON twice; then without `--html`, and with another output beside it.
+/// Method: the JSON of one run twice; then without `--html`, and with another output.
 ///
-/// Kills: showing the first report only; a text that is silently not printed.
+/// Kills: rendering the first report only; a text that is silently not printed.
 #[test]
-fn several_reports_are_compared() {
+fn several_reports_become_one_page() {
     let (json, html) = (scratch_file("several.json"), scratch_file("several.html"));
     let (run, page) = (json.to_str().unwrap(), html.to_str().unwrap());
     let output = loadtest(&short(&["--format", "quiet", "--name", "a run", "--json", run]));

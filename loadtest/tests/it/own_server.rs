@@ -2,14 +2,14 @@
 
 use crate::common::Running;
 
-/// Goal: the server never outlives the program that started it, even when that is killed.
+/// Goal: the server ends with the program that started it, even if that is killed.
 ///
-/// Method: kill a run without giving it time for anything. The server holds the same stderr; the
-/// stream ends when both are gone.
+/// Method: kill a run with SIGKILL. The server has the same stderr open, so the stream ends when
+/// both processes have ended.
 ///
-/// Kills: a server that waits to be told.
+/// Kills: a server that waits for a stop request.
 #[test]
-fn it_dies_with_its_parent() {
+fn the_server_ends_with_its_parent() {
     let mut run = Running::start(&["-c", "5", "-d", "1h", "--warmup", "0", "--progress", "plain"]);
     run.wait_for_line("/3600s");
     run.kill_and_wait_for_stderr();

@@ -1,4 +1,4 @@
-//! What is sent to an echo: given bytes, and sizes that are drawn.
+//! Messages to an echo: given payloads and random sizes.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -19,14 +19,14 @@ fn run(arguments: &[&str]) -> Value {
     report
 }
 
-/// Goal: a given payload is what is sent, from the command line and from a file, byte by byte.
+/// Goal: a payload from the command line or from a file is sent unchanged.
 ///
-/// Method: a target that keeps what it reads and sends it back; over TCP, and over WebSocket to our own
-/// target, where a text has to be one.
+/// Method: a target that stores the received bytes and echoes them, over TCP; and our own target
+/// over WebSocket, where the payload of `--text` must be UTF-8.
 ///
-/// Kills: sending the file's name; a payload that is cut, or filled up to the usual size.
+/// Kills: sending the name of the file; a payload that is cut, or filled up to the default size.
 #[test]
-fn a_given_payload() {
+fn a_given_payload_is_sent_unchanged() {
     let file = scratch_file("payload");
     let bytes: Vec<u8> = (0..3_000_u32).map(|at| (at % 256) as u8).collect();
     std::fs::write(&file, &bytes).unwrap();
@@ -55,15 +55,16 @@ fn a_given_payload() {
     assert_eq!(target.stop()["messages"], 40);
 }
 
-/// Goal: sizes are drawn for each message, and every reply is as long as its message.
+/// Goal: the size of each message is random, and every reply is as long as its message.
 ///
-/// Method: an echo of TCP and one of WebSocket, over connections that come and go, several messages at
-/// a time, verified and not; the bytes lie between the bounds, and are the same with the same seed.
+/// Method: an echo over TCP and one over WebSocket, with reopened connections and several
+/// outstanding messages, verified and not. The number of bytes is between the bounds, and the same
+/// with the same seed.
 ///
-/// Kills: a reader that waits for the longest message; sizes that are always a bound; a mean that passes
-/// for the size.
+/// Kills: a reader that waits for the longest message; sizes that are always a bound; reporting the
+/// mean as the size.
 #[test]
-fn drawn_sizes() {
+fn random_sizes_are_within_their_bounds() {
     let echo = Target::start(&["echo"]);
     let ws = Target::start(&["ws"]);
     for url in [format!("tcp://{}", echo.addr), format!("ws://{}", ws.addr)] {

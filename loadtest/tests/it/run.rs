@@ -1,4 +1,4 @@
-//! Runs that succeed.
+//! Successful runs.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::common::{
     Server, assert_exit, json, kill, loadtest, number_after, scratch_file, stderr, stdout, within,
 };
 
-/// Long enough for every connection to be served on a busy machine; whoever is late has the drain.
+/// A run in which every connection is served even on a busy machine, at the latest in the drain.
 const SHORT: [&str; 6] = ["-d", "1s", "--warmup", "100ms", "--drain", "60s"];
 
 fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
@@ -17,13 +17,13 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
 }
 
-/// Goal: without a URL the program serves itself, and every connection is served.
+/// Goal: without a URL the program starts its own server, and every connection is served.
 ///
-/// Method: fifty connections for a moment; read the summary.
+/// Method: fifty connections for a second; read the summary.
 ///
-/// Kills: counting opened connections as served; anything on stderr of a good run; a missing chart.
+/// Kills: counting opened connections as served; output on stderr in a good run; a missing chart.
 #[test]
-fn it_tests_its_own_server() {
+fn a_run_without_a_url_tests_its_own_server() {
     let output = loadtest(&short(&["-c", "50"]));
     assert_exit(&output, 0);
     assert_eq!(stderr(&output), "");
@@ -44,16 +44,16 @@ fn it_tests_its_own_server() {
     }
 }
 
-/// Goal: text and JSON tell the same story, and the story adds up.
+/// Goal: text and JSON have the same figures, and they add up.
 ///
-/// Method: one run, both outputs; compare counts exactly, times by their three printed digits, and
-/// sum the fates and the bars.
+/// Method: one run with both outputs. Compare counts exactly and times by their three printed
+/// digits, and sum the outcomes and the bars.
 ///
-/// Kills: computing a figure twice; leaving a fate out of the sum; bars that lose samples.
+/// Kills: computing a figure twice; an outcome missing in the sum; bars that lose samples.
 #[test]
 fn text_and_json_agree() {
     let path = scratch_file("agree.json");
-    std::fs::write(&path, "x".repeat(100_000)).unwrap(); // longer than a report: must be cut
+    std::fs::write(&path, "x".repeat(100_000)).unwrap(); // longer than a report: must be truncated
     let output = loadtest(&short(&["-c", "20", "--json", path.to_str().unwrap()]));
     assert_exit(&output, 0);
     let text = stdout(&output);
@@ -73,15 +73,15 @@ fn text_and_json_agree() {
         ("CQ overflow ", &report["generator"]["cq_overflows"]),
         ("Server       pid ", &report["server"]["pid"]),
     ] {
-        // The header of the text has words like "in flight" too.
+        // The header of the text contains some of the labels, too.
         let body = &text[text.find("\nLoad").unwrap()..];
         assert_eq!(number_after(body, label), count(value), "{label}\n{text}");
     }
-    let fates = count(&load["completed"])
+    let outcomes = count(&load["completed"])
         + count(&load["errors"]["total"])
         + count(&load["timed_out"])
         + count(&load["in_flight"]);
-    assert_eq!(count(&load["sent"]), fates);
+    assert_eq!(count(&load["sent"]), outcomes);
 
     let service = &report["latency_us"]["service"];
     let bars = service["bars"].as_array().unwrap();
@@ -120,11 +120,11 @@ fn assert_time(text: &str, label: &str, us: f64) {
     assert!((number * factor / us - 1.0).abs() < 0.006, "{label}: {number} for {us} µs");
 }
 
-/// Goal: stdout carries one document.
+/// Goal: stdout has one document.
 ///
-/// Method: JSON by format, JSON by `--json -`, and silence.
+/// Method: JSON by format, JSON by `--json -`, and no output.
 ///
-/// Kills: mixing text and JSON in one stream; a quiet run that talks.
+/// Kills: mixing text and JSON in one stream; output of a quiet run.
 #[test]
 fn stdout_carries_one_document() {
     let output = loadtest(&short(&["-c", "2", "--format", "json"]));
@@ -144,11 +144,11 @@ fn stdout_carries_one_document() {
 
 /// Goal: several workers share the connections and report together.
 ///
-/// Method: seven connections on two workers, no warm-up.
+/// Method: seven connections on two workers, without a warm-up.
 ///
 /// Kills: losing the remainder of an uneven share; reporting one worker's figures.
 #[test]
-fn workers_add_up() {
+fn workers_share_the_connections() {
     let arguments = ["-c", "7", "-t", "2", "--warmup", "0", "--format", "json"];
     let output = loadtest(&short(&arguments));
     assert_exit(&output, 0);
@@ -159,13 +159,13 @@ fn workers_add_up() {
     assert!(report["connections"]["per_conn"]["min"].as_u64().unwrap() > 0);
 }
 
-/// Goal: a message larger than every buffer on its way does not deadlock.
+/// Goal: a message larger than all buffers on its way does not deadlock.
 ///
 /// Method: 8 MiB, which no socket buffer holds, on two connections.
 ///
-/// Kills: sending all before receiving anything.
+/// Kills: sending everything before receiving anything.
 #[test]
-fn large_messages_flow_both_ways() {
+fn large_messages_do_not_deadlock() {
     let arguments = ["-c", "2", "-s", "8MiB", "--format", "json", "--drain", "60s"];
     let output = loadtest(&short(&arguments));
     assert_exit(&output, 0);
@@ -174,13 +174,14 @@ fn large_messages_flow_both_ways() {
     assert_eq!(report["load"]["errors"]["total"], 0);
 }
 
-/// Goal: `serve` and a run with a URL work as two programs, and SIGTERM ends the server well.
+/// Goal: `serve` and a run with a URL work as two programs, and SIGTERM ends the server with exit
+/// code 0.
 ///
 /// Method: start a server, test it twice, end it.
 ///
-/// Kills: a server that dies with its first client; an exit code other than 0.
+/// Kills: a server that ends with its first client; another exit code.
 #[test]
-fn a_server_of_its_own_can_be_tested() {
+fn a_separate_server_can_be_tested() {
     let mut server = Server::start();
     for _ in 0..2 {
         let output = loadtest(&short(&["-c", "10", "--format", "json", &server.url]));
@@ -200,13 +201,14 @@ fn a_server_of_its_own_can_be_tested() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Goal: how the sockets are set is said, and what the kernel does not grant is said as well.
+/// Goal: the options of sockets are reported, and a note reports a buffer that the kernel does not
+/// grant.
 ///
-/// Method: a run with each option, one of them beyond every limit of the kernel; text and JSON.
+/// Method: a run with each option, one of them above every limit of the kernel; text and JSON.
 ///
-/// Kills: a header that says what is usual and not what is; a buffer that is quietly smaller.
+/// Kills: a header with defaults in place of the actual options; a smaller buffer without a note.
 #[test]
-fn sockets_are_set() {
+fn socket_options_are_reported() {
     let short = ["-c", "2", "-n", "20", "--warmup", "0"];
     let set = ["--no-nodelay", "--rcvbuf", "4KiB", "--sndbuf", "8KiB"];
     let output = loadtest(&[&short[..], &set].concat());
@@ -223,10 +225,10 @@ fn sockets_are_set() {
     assert_eq!(config["sndbuf_bytes"], Value::Null);
     let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
     let most: u64 = most.trim().parse().unwrap();
-    let is_told = report["notes"]
+    let is_noted = report["notes"]
         .as_array()
         .unwrap()
         .iter()
         .any(|note| note.as_str().unwrap().contains(&format!("net.core.rmem_max is {most}")));
-    assert_eq!(is_told, most < 16_777_216, "{report}");
+    assert_eq!(is_noted, most < 16_777_216, "{report}");
 }

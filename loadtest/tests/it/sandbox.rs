@@ -1,12 +1,12 @@
-//! A process tree in which io_uring is forbidden, as in many containers.
+//! Process trees in which io_uring is forbidden, as in many containers.
 
 use std::collections::BTreeMap;
 use std::thread;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// Runs `body` where `io_uring_setup` is answered with `EPERM`. Processes that it starts inherit that,
-/// and theirs do too. A filter is for the thread that installs it, and for good.
+/// Runs `body` on a thread on which `io_uring_setup` fails with `EPERM`. Processes that it starts
+/// inherit the filter. It cannot be removed, so it gets its own thread.
 pub(crate) fn without_io_uring<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
     let forbidden = thread::spawn(move || {
         let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");

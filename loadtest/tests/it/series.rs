@@ -1,9 +1,9 @@
-//! Several runs that answer one question.
+//! Series: repeated runs, searches for the highest rate, and comparisons of servers.
 
 use serde_json::Value;
 
 use crate::common::{
-    PROGRAM, Running, assert_exit, json, kill, loadtest, nobody, scratch_file, stderr, stdout,
+    PROGRAM, Running, assert_exit, json, kill, loadtest, scratch_file, stderr, stdout, unused_url,
     within,
 };
 
@@ -14,13 +14,14 @@ fn short<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&SHORT[..], arguments].concat()
 }
 
-/// Goal: repeated runs become one report, which is judged once and is as good a baseline as any.
+/// Goal: repeated runs become one report, whose gates are checked once, and which can be a
+/// baseline.
 ///
-/// Method: three runs under a gate that none meets, written as JSON; then two more compared with it,
-/// with limits that no run breaches.
+/// Method: three runs under a gate that none meets, written as JSON; then two more compared with
+/// it, with limits that no run breaches.
 ///
-/// Kills: stopping at the first run that misses a gate; a part's command in place of the whole's; a
-/// baseline that is read after it was overwritten.
+/// Kills: stopping at the first run that misses a gate; the command of one run in place of the
+/// series'; a baseline that is read after it was overwritten.
 #[test]
 fn runs_are_repeated_and_compared() {
     let path = scratch_file("reps.json");
@@ -47,32 +48,33 @@ fn runs_are_repeated_and_compared() {
     let compared = &report["baseline"]["comparison"];
     assert_eq!(compared["basis"], "95 % CI from 3 and 2 runs");
     assert_eq!(report["baseline"]["file"], name);
-    // A busy machine saturates the generator, and then nothing can be judged.
+    // A busy machine saturates the generator, and then the runs are not comparable.
     let is_comparable = compared["incomparable"].as_array().unwrap().is_empty();
     assert_exit(&output, if is_comparable { 0 } else { 99 });
     assert!(text.contains(&format!("base  {name}\nnew   this run\n")), "{text}");
 }
 
-/// Goal: a series in which nobody answers ends with its first run, and says so as one run does.
+/// Goal: a series whose target is unreachable ends with its first run and reports it like one run.
 ///
-/// Method: five runs to where nobody listens; the report has a row for each run if there are several.
+/// Method: five runs to a target without a listener. The report has a row per run only if there are
+/// several.
 ///
-/// Kills: four more; exit 0.
+/// Kills: four more runs; exit code 0.
 #[test]
-fn a_series_ends_with_what_cannot_work() {
-    let output = loadtest(&["-c", "1", "--reps", "5", "--format", "json", &nobody()]);
+fn a_series_ends_with_an_unreachable_target() {
+    let output = loadtest(&["-c", "1", "--reps", "5", "--format", "json", &unused_url()]);
     assert_exit(&output, 3);
     assert_eq!(json(&output)["reps"], Value::Array(Vec::new()));
     let line = stderr(&output);
     assert!(line.contains("no answer from ") && line.lines().count() == 1, "{line}");
 }
 
-/// Goal: a signal ends a series with the report of what there was, and the run that takes place hears
-/// of it although only the program was told.
+/// Goal: a signal ends a series with the report of its runs, and the current run receives it
+/// although only the parent was signalled.
 ///
-/// Method: signal the parent alone while its first run, of an hour, takes place.
+/// Method: signal the parent alone during its first run, of an hour.
 ///
-/// Kills: a run that goes on alone; another run after it; an exit code other than the signal's.
+/// Kills: a run that continues alone; another run after it; an exit code other than the signal's.
 #[test]
 fn a_signal_ends_a_series() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
@@ -89,12 +91,12 @@ fn a_signal_ends_a_series() {
     }
 }
 
-/// Goal: a signal ends a search with what it has found.
+/// Goal: a signal ends a search with its result so far.
 ///
-/// Method: signal it when its second step has begun, of a rate that takes an hour; the first was one
-/// that any target meets. Then in the first step of another search.
+/// Method: signal it in its second step, of a rate that takes an hour; the first step was one that
+/// any target passes. Then in the first step of another search.
 ///
-/// Kills: losing the steps that were made; counting one that was cut short; exit 0 or 99.
+/// Kills: losing the completed steps; counting the interrupted one; exit code 0 or 99.
 #[test]
 fn a_signal_ends_a_search() {
     let search = |arguments: &[&str]| {
@@ -123,12 +125,12 @@ fn a_signal_ends_a_search() {
     assert_eq!((&found["rate"], &found["steps"]), (&Value::Null, &Value::Array(Vec::new())));
 }
 
-/// Goal: the search tries rates in its range, from below, and reports what each was.
+/// Goal: the search tries rates in its range, from the lowest, and reports the result of each.
 ///
-/// Method: a level that every rate meets, and one that none does, in a range that even a slow machine
-/// serves.
+/// Method: a level that every rate meets, and one that none does, in a range that even a slow
+/// machine serves.
 ///
-/// Kills: a rate that was not asked for; exit 0 when nothing was found.
+/// Kills: a rate out of the range; exit code 0 without a result.
 #[test]
 fn the_highest_rate_is_found() {
     let search = |slo: &str| {
@@ -155,19 +157,20 @@ fn the_highest_rate_is_found() {
     assert_eq!(found["steps"].as_array().unwrap().len(), 1);
 }
 
-/// An address that is free, on which two servers can listen one after the other.
+/// A free address, on which two servers can listen one after the other.
 fn free_address() -> String {
-    nobody().strip_prefix("tcp://").unwrap().to_owned()
+    unused_url().strip_prefix("tcp://").unwrap().to_owned()
 }
 
-/// Goal: two servers are started by turns, never both, and compared; none is left behind.
+/// Goal: two servers are started in turns, never both, and compared, and each is stopped.
 ///
-/// Method: two of our own, ABBA; each behind a shell that notes its start and does more than start it.
+/// Method: two of our own servers, in the order ABBA, each behind a shell that records its start
+/// and runs more than the server.
 ///
-/// Kills: testing one server twice; a server that outlives its turn (the next could not listen); the
-/// wrong order.
+/// Kills: testing one server twice; a server that outlives its turn (the next could not listen);
+/// the wrong order.
 #[test]
-fn two_servers_are_compared() {
+fn two_servers_are_compared_in_turns() {
     let addr = free_address();
     let starts = scratch_file("starts");
     let server = |name: &str| {
@@ -194,11 +197,11 @@ fn two_servers_are_compared() {
     assert!(std::net::TcpStream::connect(&addr).is_err(), "a server was left behind");
 }
 
-/// Goal: a signal ends a comparison of servers with what can be compared, and no server is left behind.
+/// Goal: a signal ends a comparison of servers with the comparison so far, and stops the server.
 ///
-/// Method: signal when the third of many runs takes place, and in the first one.
+/// Method: a signal in the third of many runs, and in the first one.
 ///
-/// Kills: losing what was measured; a comparison with a run that was cut short; exit 0.
+/// Kills: losing the results; a comparison with an interrupted run; exit code 0.
 #[test]
 fn a_signal_ends_a_comparison() {
     for (turn, wanted) in [(3, "\ninterrupted (exit 130)\n"), (1, "")] {
@@ -219,20 +222,20 @@ fn a_signal_ends_a_comparison() {
     }
 }
 
-/// Goal: whoever insists ends a comparison at once, with its server.
+/// Goal: a second signal ends a comparison at once, with its server.
 ///
-/// Method: a server that never answers holds the run's drain for an hour; interrupt until the program
-/// ends, and see that nobody holds its stderr or listens any more.
+/// Method: a server that never answers holds the drain of the run for an hour. Interrupt until the
+/// program ends. Then no process has its stderr open or listens.
 ///
-/// Kills: a server, in a process group of its own, that outlives the program.
+/// Kills: a server, in its own process group, that outlives the program.
 #[test]
-fn the_second_signal_leaves_no_server_behind() {
+fn the_second_signal_kills_the_server() {
     let addr = free_address();
     let server = format!("{PROGRAM} serve sink --listen {addr}; true");
     let url = format!("tcp://{addr}");
     let ab = ["ab", "--base", &server, "--new", "x", "--", "-c", "2", "-d", "1h", "--warmup", "0"];
-    let patience = ["--drain", "1h", "--timeout", "60s", "--progress", "plain", &url];
-    let mut run = Running::start(&[&ab[..], &patience].concat());
+    let limits = ["--drain", "1h", "--timeout", "60s", "--progress", "plain", &url];
+    let mut run = Running::start(&[&ab[..], &limits].concat());
     run.wait_for_line("/3600s");
     kill(run.pid(), "INT");
     run.wait_for_line("drain ");
@@ -240,24 +243,24 @@ fn the_second_signal_leaves_no_server_behind() {
         kill(run.pid(), "INT");
     }
     run.kill_and_wait_for_stderr();
-    // The kernel closes a killed program's sockets after its stderr.
+    // The kernel closes the sockets of a killed program after its stderr.
     let is_gone = move || while std::net::TcpStream::connect(&addr).is_ok() {};
     within("a server was left behind", is_gone, || ());
 }
 
-/// Goal: whoever insists ends a series at once, with the run that takes place.
+/// Goal: a second signal ends a series at once, with its current run.
 ///
-/// Method: a target that never answers holds the run's drain; interrupt until the program ends. A run
-/// that lives on would tell of its drain once a second, for the minute until its patience ends.
+/// Method: a target that never answers holds the drain of the run. Interrupt until the program
+/// ends. A run that continues would print its drain once a second, for the minute of its timeout.
 ///
 /// Kills: a run that outlives the program.
 #[test]
-fn the_second_signal_leaves_no_run_behind() {
+fn the_second_signal_kills_the_run() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts
     let url = format!("tcp://{}", silent.local_addr().unwrap());
     let common = ["-c", "2", "-d", "1h", "--warmup", "0", "--reps", "2", "--progress", "plain"];
-    let patience = ["--drain", "1h", "--timeout", "60s", &url];
-    let mut run = Running::start(&[&common[..], &patience].concat());
+    let limits = ["--drain", "1h", "--timeout", "60s", &url];
+    let mut run = Running::start(&[&common[..], &limits].concat());
     run.wait_for_line("/3600s");
     kill(run.pid(), "INT");
     run.wait_for_line("drain ");
@@ -265,16 +268,16 @@ fn the_second_signal_leaves_no_run_behind() {
         kill(run.pid(), "INT");
     }
     let rest = run.kill_and_wait_for_stderr();
-    assert!(!rest.iter().any(|line| line.starts_with("drain 40s/")), "it lived on: {rest:?}");
+    assert!(!rest.iter().any(|line| line.starts_with("drain 40s/")), "the run continued: {rest:?}");
 }
 
-/// Goal: what two servers are to each other can be read by programs.
+/// Goal: a comparison of two servers can be printed as JSON.
 ///
-/// Method: one run of each, as JSON, with a limit that nothing can breach but incomparable runs.
+/// Method: one run of each, with a limit that only incomparable runs breach.
 ///
-/// Kills: a table in place of JSON; the commands exchanged.
+/// Kills: a table in place of JSON; exchanged commands.
 #[test]
-fn two_servers_are_compared_for_programs() {
+fn a_comparison_of_servers_has_a_json_report() {
     let addr = free_address();
     let server = |driver: &str| format!("exec {PROGRAM} serve echo --listen {addr} {driver}");
     let (base, new) = (server("--driver epoll"), server("--driver auto"));
@@ -286,20 +289,20 @@ fn two_servers_are_compared_for_programs() {
     assert_eq!(found["base"], base.as_str());
     let compared = found["compared"].as_array().unwrap();
     assert_eq!((compared.len(), &compared[0]["new"]), (1, &new.as_str().into()));
-    // A busy machine saturates the generator, and then nothing can be judged.
+    // A busy machine saturates the generator, and then the runs are not comparable.
     let is_comparable = compared[0]["comparison"]["incomparable"].as_array().unwrap().is_empty();
     assert_exit(&output, if is_comparable { 0 } else { 99 });
     assert_eq!(found["exit_code"], if is_comparable { 0 } else { 99 });
 }
 
-/// Goal: a server that does not come up, or that somebody else already is, is exit 1 with one line.
+/// Goal: a server that does not start, or whose address is in use, is exit code 1 with one line.
 ///
-/// Method: a command that fails, and an address where another program listens.
+/// Method: a command that fails, and an address with another listener.
 ///
 /// Kills: waiting for a server that has ended; measuring the wrong one.
 #[test]
-fn servers_that_cannot_be_tested() {
-    let url = nobody();
+fn servers_that_cannot_start_are_refused() {
+    let url = unused_url();
     let output = loadtest(&["ab", "--base", "exit 7", "--new", "true", "--", "-c", "1", &url]);
     assert_exit(&output, 1);
     let line = stderr(&output);

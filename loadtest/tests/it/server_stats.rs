@@ -1,4 +1,4 @@
-//! What a run finds out about its target: the process behind the socket, and what the kernel counted.
+//! Server stats: the process behind the target's socket, and the counters of the kernel.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use crate::targets::{echo_times, target};
 
 const CONNECTIONS: u64 = 10;
 
-/// A short run that reports as JSON.
+/// A short run with a JSON report.
 fn run(arguments: &[&str]) -> Output {
     let connections = CONNECTIONS.to_string();
     let common = ["-c", &connections, "-d", "500ms", "--warmup", "100ms", "--format", "json"];
@@ -23,15 +23,16 @@ fn notes(report: &Value) -> Vec<&str> {
     report["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect()
 }
 
-/// Goal: the process that listens at the target's address is found, and what it used is reported in
-/// every form.
+/// Goal: the process that listens at the target's address is found, and its figures are in every
+/// form of the report.
 ///
-/// Method: `loadtest serve` as another process; the figures of JSON, then the text's lines.
+/// Method: `loadtest serve` as another process; the figures in the JSON, then the lines of the
+/// text.
 ///
-/// Kills: sampling our own process; figures of the wrong end of the window; a search among sockets
-/// that are connected.
+/// Kills: sampling the load tester itself; figures from outside the window; a search among
+/// connected sockets.
 #[test]
-fn the_server_is_found() {
+fn the_listening_process_is_sampled() {
     let server = Server::start();
     let output = run(&[&server.url]);
     assert_exit(&output, 0);
@@ -50,7 +51,7 @@ fn the_server_is_found() {
         figure(name);
     }
     let switches = figure("voluntary_switches") + figure("involuntary_switches");
-    assert!(switches > 0.0, "half a second, and it never waited: {found}");
+    assert!(switches > 0.0, "no context switch in half a second: {found}");
 
     let output = loadtest(&["-c", "10", "-d", "300ms", "--warmup", "0", &server.url]);
     let text = stdout(&output);
@@ -60,13 +61,13 @@ fn the_server_is_found() {
     }
 }
 
-/// Goal: `--sample-server` decides whose figures are reported.
+/// Goal: `--sample-server` selects the process whose figures are reported.
 ///
-/// Method: our own server, and instead of it this test's process; nobody; a server that is told.
+/// Method: a run with its own server: this test's process in its place, and none.
 ///
-/// Kills: an id that is ignored; figures of the own server although nobody wants them.
+/// Kills: an id that is ignored; figures of the own server in spite of `none`.
 #[test]
-fn somebody_else_is_sampled() {
+fn sample_server_selects_the_process() {
     let this = std::process::id();
     let output = run(&["--sample-server", &this.to_string()]);
     assert_exit(&output, 0);
@@ -75,18 +76,18 @@ fn somebody_else_is_sampled() {
     assert_exit(&output, 0);
     let report = json(&output);
     assert!(report["server"].is_null());
-    assert!(report["network"]["listen_overflows"].is_u64(), "the own server's queue is known");
+    assert!(report["network"]["listen_overflows"].is_u64(), "the counters need no process");
 }
 
-/// Goal: a process that does not exist is one line and exit code 1, before anything is sent; what is
-/// no process id is a usage error.
+/// Goal: a process that does not exist is one line and exit code 1, before a message is sent. A
+/// value that is no process id is a usage error.
 ///
-/// Method: an id that no kernel gives, and a target that would fail the test if it were reached.
+/// Method: an id that no kernel assigns, and a target that fails the test if it is reached.
 ///
-/// Kills: a report without a server, as if there were none; running first.
+/// Kills: a report without server stats; running first.
 #[test]
-fn nobody_has_that_id() {
-    let url = target(|_stream| panic!("nothing was to be sent"));
+fn a_missing_process_prevents_the_run() {
+    let url = target(|_stream| panic!("the run has started"));
     let output = run(&["--sample-server", "4294967295", &url]);
     assert_exit(&output, 1);
     let line = "loadtest: --sample-server 4294967295: no process has this id\n";
@@ -96,18 +97,18 @@ fn nobody_has_that_id() {
     assert!(stderr(&output).contains("is not auto, none or the id"), "{}", stderr(&output));
 }
 
-/// Goal: of several processes behind one socket all are sampled, and the reader is told.
+/// Goal: if several processes share the socket, all are sampled, and a note reports it.
 ///
 /// Method: a listener of this process, and a child that has inherited it.
 ///
-/// Kills: the first one's figures as if they were all; a sum that nobody knows to be one.
+/// Kills: the figures of the first process only; a sum without the note.
 #[test]
-fn a_socket_that_is_shared() {
+fn all_processes_of_a_shared_socket_are_sampled() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let inherited = OwnedFd::from(listener.try_clone().unwrap());
     let mut child = Command::new("sleep").arg("1000").stdin(inherited).spawn().unwrap();
-    let output = run(&["--timeout", "100ms", &url]); // nobody accepts
+    let output = run(&["--timeout", "100ms", &url]); // the listener never accepts
     child.kill().unwrap();
     child.wait().unwrap();
     let report = json(&output);
@@ -120,20 +121,20 @@ fn a_socket_that_is_shared() {
     assert!(note.contains(&format!("{} sleep", child.id())) && note.contains("sums"), "{note}");
 }
 
-/// Goal: connections that find the accept queue full are seen where it happened: in the kernel's
-/// counters, in a note, and as connects that failed.
+/// Goal: an overflow of the accept queue is visible in the counters of the kernel, in a note, and
+/// as failed connects.
 ///
-/// Method: a listener that holds one connection and accepts none, and more connects than that.
+/// Method: a listener whose queue holds one connection, which accepts none, and more connects.
 ///
 /// Kills: counters read only at the end, or after the ramp; the wrong counter.
 #[test]
-fn a_full_accept_queue() {
+fn a_full_accept_queue_is_reported() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(1).unwrap();
     let url = format!("tcp://{}", socket.local_addr().unwrap().as_socket().unwrap());
-    let patience = ["--connect-timeout", "1500ms", "--timeout", "100ms", "--drain", "0"];
-    let output = run(&[&patience[..], &[&url]].concat());
+    let timeouts = ["--connect-timeout", "1500ms", "--timeout", "100ms", "--drain", "0"];
+    let output = run(&[&timeouts[..], &[&url]].concat());
     assert_exit(&output, 3);
     let report = json(&output);
     assert!(report["connections"]["opened"].as_u64().unwrap() < CONNECTIONS, "{report}");
@@ -148,16 +149,15 @@ fn a_full_accept_queue() {
     );
 }
 
-/// Goal: connects that had to wait for a SYN to be sent again are told from slow ones.
+/// Goal: connects that needed a second SYN are counted apart from other slow ones.
 ///
-/// Method: an accept queue for two connections, which is emptied only when the run has waited for a
-/// second and still has no more than these two: the others come in with their second SYN, or later.
-/// Then a run whose connects find a place at once.
+/// Method: an accept queue for two connections, which is emptied only when the run has waited a
+/// second and still has only these two. The others connect with their second SYN or later. Then a
+/// run whose connects find room at once.
 ///
-/// Kills: a threshold in another unit, or above the first repetition; a count that is in the note
-/// alone.
+/// Kills: a threshold in another unit, or above the first retransmission; a count in the note only.
 #[test]
-fn connects_that_were_repeated() {
+fn connects_with_a_repeated_syn_are_counted() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(1).unwrap();
@@ -185,14 +185,14 @@ fn connects_that_were_repeated() {
     assert_eq!(json(&self::run(&[&server.url]))["connections"]["slow_connects"], 0);
 }
 
-/// Goal: a server that ends during the run costs its figures and nothing else.
+/// Goal: a server that ends during the run has no figures, and the rest of the report is complete.
 ///
-/// Method: kill it in the measured window, collect it, then end the run. Its connections come back
-/// for as long as that takes, so the run goes on without it.
+/// Method: kill the server in the measured window, reap it, then end the run. The run reconnects
+/// until then, so it continues without the server.
 ///
-/// Kills: a panic about a missing process; figures that stand for a process that is gone.
+/// Kills: a panic about a missing process; figures of a process that has ended.
 #[test]
-fn a_server_that_ends_is_told() {
+fn a_server_that_ends_is_noted() {
     let mut server = Server::start();
     let fixed = ["-c", "1", "-d", "1h", "--warmup", "0", "--reconnect", "always", "--json", "-"];
     let mut run = Running::start(&[&fixed[..], &["--progress", "plain", &server.url]].concat());

@@ -1,4 +1,4 @@
-//! Ctrl-C: the report of what was measured, and no trap for whoever insists.
+//! SIGINT and SIGTERM: the first ends the run with its report, the second ends the program at once.
 
 use std::net::TcpListener;
 
@@ -6,19 +6,19 @@ use serde_json::Value;
 
 use crate::common::{Running, kill};
 
-/// A run that would last an hour, and shows its phases.
+/// A run of an hour that prints its phases.
 fn endless(arguments: &[&str]) -> Running {
     let common = ["-c", "5", "-d", "1h", "--warmup", "100ms", "--progress", "plain"];
     Running::start(&[&common[..], arguments].concat())
 }
 
-/// Goal: an interrupted run reports what it measured and exits with 130, or 143 for SIGTERM.
+/// Goal: an interrupted run reports its results and exits with 130, or with 143 for SIGTERM.
 ///
 /// Method: signal the process group, as a terminal does, during the measured window, which the
 /// progress lines show.
 ///
-/// Kills: dying without a report; exit code 0; losing the window's length; a server that dies first
-/// and fills the report with errors.
+/// Kills: ending without a report; exit code 0; losing the length of the window; a server that ends
+/// first and fills the report with errors.
 #[test]
 fn a_signal_ends_the_run_with_its_report() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
@@ -40,11 +40,11 @@ fn a_signal_ends_the_run_with_its_report() {
     }
 }
 
-/// Goal: a run interrupted before anything was measured has a report too.
+/// Goal: a run interrupted before the measured window has a report, too.
 ///
-/// Method: interrupt in a ramp that would take an hour.
+/// Method: interrupt in a ramp of an hour.
 ///
-/// Kills: waiting for the ramp; dividing by an empty window.
+/// Kills: waiting for the ramp; a division by an empty window.
 #[test]
 fn a_signal_in_the_ramp() {
     let mut run = endless(&["--ramp", "1h"]);
@@ -56,14 +56,14 @@ fn a_signal_in_the_ramp() {
     assert!(text.contains("no message was sent in the measured window"), "{text}");
 }
 
-/// Goal: a run interrupted in its warm-up has measured nothing, and says so; its intervals have the
-/// replies that there were.
+/// Goal: a run interrupted in its warm-up reports no measured messages. Its intervals have the
+/// replies of the warm-up.
 ///
-/// Method: interrupt in a warm-up that would take an hour, after a second of it, in both kinds of
-/// loop. Replies that come when it has ended are in no interval, and there are at most five.
+/// Method: interrupt after a second of a warm-up of an hour, in both kinds of loop. Replies after
+/// the signal are in no interval, and there are at most five.
 ///
-/// Kills: waiting for the warm-up; its replies among the figures; intervals of the warm-up that end
-/// with the first message.
+/// Kills: waiting for the warm-up; its replies among the measured figures; intervals of the warm-up
+/// that end with the first message.
 #[test]
 fn a_signal_in_the_warm_up() {
     for (signal, code, load) in [("INT", 130, &[][..]), ("TERM", 143, &["-R", "1k"])] {
@@ -89,19 +89,19 @@ fn a_signal_in_the_warm_up() {
     }
 }
 
-/// Goal: the first signal ends the wait for the last replies, and the report has them as unanswered.
+/// Goal: the first signal in the drain ends it, and the report counts the missing replies as in
+/// flight.
 ///
-/// Method: a target that never answers holds the drain for an hour; the first signal comes then.
+/// Method: a target that never answers holds the drain for an hour; the signal comes then.
 ///
-/// Kills: a first signal that only the second one makes good; a drain that ends with the window's own
-/// signal.
+/// Kills: a drain that only a second signal ends; a drain that ends with the window.
 #[test]
 fn a_signal_in_the_drain() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}", silent.local_addr().unwrap());
-        let patience = ["--drain", "1h", "--timeout", "60s", "-d", "300ms", "--warmup", "0"];
-        let mut run = endless(&[&patience[..], &["--format", "json", &url]].concat());
+        let limits = ["--drain", "1h", "--timeout", "60s", "-d", "300ms", "--warmup", "0"];
+        let mut run = endless(&[&limits[..], &["--format", "json", &url]].concat());
         run.wait_for_line("drain ");
         kill(run.pid(), signal);
         let (status, text) = run.end();
@@ -113,15 +113,15 @@ fn a_signal_in_the_drain() {
     }
 }
 
-/// Goal: whoever insists ends the program at once.
+/// Goal: a second signal ends the program at once.
 ///
-/// Method: a target that never answers holds the drain for an hour; interrupt, see the drain begin,
-/// and go on interrupting until it ends (signals in quick succession count as one).
+/// Method: a target that never answers holds the drain for an hour. Interrupt, wait for the drain,
+/// and interrupt until the program ends (signals in quick succession count as one).
 ///
 /// Kills: ignoring the second signal.
 #[test]
 fn the_second_signal_does_not_wait() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // its backlog accepts, nobody answers
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog accepts, none answers
     let url = format!("tcp://{}", silent.local_addr().unwrap());
     let mut run = endless(&["--drain", "1h", "--timeout", "60s", &url]);
     run.wait_for_line("/3600s");

@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Source addresses of connections, and processors of workers.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -8,13 +8,13 @@ use std::thread;
 use crate::common::{assert_exit, json, loadtest, stdout};
 use crate::targets::Counter;
 
-/// Goal: the addresses are used in turn, over all workers, and a connection that comes back keeps its
-/// own.
+/// Goal: the addresses are used in turn over all workers, and a reopened connection keeps its own.
 ///
-/// Method: six connections on two workers from four addresses, two messages each per connection; the
-/// target counts connections by address.
+/// Method: six connections on two workers from four addresses, then two messages per connection.
+/// The target counts connections by address.
 ///
-/// Kills: one worker, one address; the kernel's choice after a reconnect.
+/// Kills: one address for all; one address per worker; an address chosen by the kernel after a
+/// reconnect.
 #[test]
 fn sources_take_turns() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -51,13 +51,14 @@ fn sources_take_turns() {
     assert!(peers_now.values().sum::<u32>() >= 300);
 }
 
-/// Goal: an address that is not ours is an error of the connect, with its errno.
+/// Goal: a source address that this machine does not have is an error of the connect, with its
+/// errno.
 ///
-/// Method: connect from an address of a documentation network.
+/// Method: connect from an address of a network that is reserved for documentation.
 ///
-/// Kills: falling back to another address in silence.
+/// Kills: silently using another address.
 #[test]
-fn a_source_that_is_not_ours() {
+fn a_foreign_source_fails_the_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let output = loadtest(&["-c", "2", "--source", "192.0.2.1", "--format", "json", &url]);
@@ -66,13 +67,13 @@ fn a_source_that_is_not_ours() {
     assert_eq!((&row["stage"], &row["errno"]), (&"connect".into(), &"EADDRNOTAVAIL".into()));
 }
 
-/// Goal: workers run where they were told, and a processor that does not exist is said.
+/// Goal: workers run on the given processors, and a processor that does not exist is an error.
 ///
-/// Method: pin to a processor that exists, and to one that hardly does.
+/// Method: pin to a processor that exists, and to one that does not on most machines.
 ///
-/// Kills: pinning that is parsed and forgotten.
+/// Kills: an option that is parsed and not used.
 #[test]
-fn pinning() {
+fn workers_are_pinned_to_processors() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list:")).unwrap();
     let list = line.split_ascii_whitespace().nth(1).unwrap();

@@ -1,4 +1,4 @@
-//! Targets made for a test: each connection is served by a thread that does as it is told.
+//! Servers for single tests, with one thread per connection that runs a given closure.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,12 +8,13 @@ use std::thread;
 
 pub(crate) const SIZE: usize = 64; // the program's default message
 
-/// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
+/// A server that runs `behave` for each connection, each on its own thread, until the test process
+/// ends.
 pub(crate) fn target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     target_in_order(move |stream, _| behave(stream))
 }
 
-/// The same, with the number of each connection in the order in which they were accepted.
+/// Like [`target`], with the number of each connection in the order of the accepts.
 pub(crate) fn target_in_order(behave: impl Fn(TcpStream, u64) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -39,13 +40,13 @@ pub(crate) fn echo_times(stream: &mut TcpStream, times: usize) {
     }
 }
 
-/// Holds the connection, reads nothing more, until the peer goes.
+/// Keeps the connection open without a reply until the peer closes it.
 pub(crate) fn hold(mut stream: TcpStream) {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
 }
 
-/// Counts what it has received, over all connections.
+/// Counts the messages received on all connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counter(Arc<AtomicU64>);
 
@@ -54,8 +55,8 @@ impl Counter {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Echoes message by message until the peer goes; counts each before it is answered, and calls
-    /// `before_reply` in between.
+    /// Echoes messages one by one until the peer closes. Counts each message and calls
+    /// `before_reply` before its reply.
     pub(crate) fn echo(&self, mut stream: TcpStream, before_reply: impl Fn()) {
         let mut message = [0; SIZE];
         while stream.read_exact(&mut message).is_ok() {

@@ -1,4 +1,4 @@
-//! Runs over TLS, against servers of rustls on threads of the test, with certificates made for it.
+//! Runs over TLS, against servers of rustls on threads of the test, with generated certificates.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use crate::targets::target;
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
-/// An authority, and the file that says whom to trust.
+/// A certificate authority, and the file with its certificate.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: PathBuf,
@@ -31,7 +31,7 @@ impl Authority {
     fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Authorities are told apart by their names first.
+        // Authorities need different names to be distinguished.
         params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let file = scratch_file(&format!("{name}.pem"));
@@ -43,7 +43,7 @@ impl Authority {
         self.file.to_str().unwrap()
     }
 
-    /// A server's side, with a certificate for `names`.
+    /// The configuration of a server with a certificate for `names`.
     fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
         self.server_with(names, rustls::ALL_VERSIONS, |_| {})
     }
@@ -77,7 +77,8 @@ impl Drop for Authority {
     }
 }
 
-/// A server that runs `behave` for each connection, on a thread each. Ends with the test process.
+/// A server that runs `behave` for each connection, each on its own thread, until the test process
+/// ends.
 fn serve(
     config: &Arc<ServerConfig>,
     behave: impl Fn(&mut Tls) + Clone + Send + 'static,
@@ -107,7 +108,7 @@ fn echo(stream: &mut Tls) {
 
 const BODY_LEN: usize = 40_000;
 
-/// Answers whatever ends with an empty line; a body of several records.
+/// Answers each request head with a body of several records.
 fn http(stream: &mut Tls) {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -125,18 +126,18 @@ fn http(stream: &mut Tls) {
     }
 }
 
-/// Goal: an echo and HTTP are tested over TLS as without: whole, in order, compared byte by byte; in
-/// both versions of TLS, on each driver; and the report tells how long handshakes took, how many
-/// there were and what was agreed on.
+/// Goal: an echo and HTTP work over TLS as without: complete, in order, verified; in both versions
+/// of TLS, on each driver. The report has the times and the number of handshakes, and the agreed
+/// parameters.
 ///
-/// Method: servers with a certificate of an authority that the run is told to trust; messages of less
-/// and of more than a record, several at a time, and an idle herd which hears nothing although the
-/// server sends tickets.
+/// Method: servers with a certificate of an authority that the run trusts; messages shorter and
+/// longer than a record, several at a time, and idle connections, to which the server sends tickets
+/// only.
 ///
-/// Kills: records cut at the wrong place; plain bytes counted as records are; a handshake counted as
-/// the connect; tickets taken for replies.
+/// Kills: records that are split wrongly; plain bytes counted in place of records; a handshake
+/// counted as the connect; tickets read as replies.
 #[test]
-fn echo_and_http() {
+fn echo_and_http_work_over_tls() {
     let authority = Authority::new("echo-and-http");
     for (driver, version, name) in [
         ("uring", &rustls::version::TLS13, "TLSv1.3"),
@@ -171,15 +172,17 @@ fn echo_and_http() {
     }
 }
 
-/// Goal: a WebSocket is opened inside TLS, and both handshakes are timed; nothing is said in the clear.
+/// Goal: a WebSocket is opened inside TLS, both handshakes are timed, and no byte is sent
+/// unencrypted.
 ///
-/// Method: `tungstenite` behind TLS, which pings first and says how each connection ended; frames of
-/// more than a record, several at a time, a silent connection, and others that come and go.
+/// Method: `tungstenite` over TLS, which pings first and reports how each connection ended; frames
+/// longer than a record, several at a time, an idle connection, and others that are reopened.
 ///
-/// Kills: an opening that leaves before TLS is there; one handshake counted as the other; replies that
-/// come with the opening's answer and are lost; a pong or a goodbye that is left out.
+/// Kills: an opening that is sent before TLS is established; one handshake counted as the other;
+/// losing replies that arrive with the reply to the opening; a pong or a close frame that is
+/// omitted.
 #[test]
-fn websocket() {
+fn a_websocket_works_over_tls() {
     let authority = Authority::new("websocket");
     let (sender, ends) = mpsc::channel();
     let addr = serve(&authority.server(&["127.0.0.1"]), move |stream| {
@@ -204,12 +207,12 @@ fn websocket() {
         pongs += pongs_here;
         closes += u64::from(has_closed);
     }
-    // One that was being opened at the end of the run has none.
+    // A connection that was being opened at the end of the run sends none.
     assert!(closes >= reconnects && reconnects >= 7, "{closes} of {reconnects}");
     assert!(pongs >= reconnects, "{pongs} of {reconnects}");
 }
 
-/// Echoes, and says how many pongs came, and whether the end was announced.
+/// Echoes messages. Returns the number of pongs, and whether a close frame was received.
 fn echo_ws(stream: &mut Tls) -> (u64, bool) {
     let mut pongs = 0;
     let Ok(mut socket) = tungstenite::accept(stream) else { return (0, false) };
@@ -218,7 +221,7 @@ fn echo_ws(stream: &mut Tls) -> (u64, bool) {
         match socket.read() {
             Ok(Message::Pong(_)) => pongs += 1,
             Ok(Message::Close(_)) => return (pongs, true),
-            Ok(message) => _ = socket.send(message), // what fails has an end that is read
+            Ok(message) => _ = socket.send(message), // after a failure, the read returns an error
             Err(_) => return (pongs, false),
         }
     }
@@ -231,9 +234,9 @@ fn report(url: &str, options: &[&str]) -> Value {
     json(&output)
 }
 
-/// Goal: the end of a run is announced to every peer that speaks TLS.
+/// Goal: at its end, a run closes every TLS connection in order.
 ///
-/// Method: an echo that reads until the end: an orderly one is no error.
+/// Method: an echo that reads until the end, which is an error of rustls if it is not announced.
 ///
 /// Kills: connections that are cut at the end of the run, which looks like a truncation.
 #[test]
@@ -258,18 +261,18 @@ fn the_end_of_a_run_is_announced() {
     }
 }
 
-/// Goal: a certificate that proves nothing ends the run with exit code 3 and one line that says what
-/// is wrong with it, and with `--insecure` it is taken.
+/// Goal: an invalid certificate ends the run with exit code 3 and one line with the reason. With
+/// `--insecure` it is accepted.
 ///
 /// Method: certificates of an authority that is not trusted, neither by default nor by `--cacert`;
-/// for another name; that have expired. Each with and without `-k`.
+/// for another name; expired; self-signed. Each with and without `-k`.
 ///
-/// Kills: a certificate that is not looked at; a reason that is lost; `-k` that does nothing.
+/// Kills: a certificate that is not checked; a lost reason; `-k` without an effect.
 #[test]
-fn bad_certificates() {
+fn bad_certificates_end_the_run() {
     let trusted = Authority::new("trusted");
     let other = Authority::new("other");
-    // As `openssl req -x509` makes them: the certificate is an authority, and vouches for itself.
+    // Like a certificate of `openssl req -x509`, which is an authority and its own issuer.
     let own = |params: &mut CertificateParams| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     };
@@ -303,13 +306,14 @@ fn bad_certificates() {
     }
 }
 
-/// Goal: a target that does not finish a handshake is said so, as TLS's failure and not as nobody.
+/// Goal: a target that does not finish a TLS handshake is reported as a failure of TLS, not of the
+/// connect.
 ///
 /// Method: a plain echo, a plain HTTP server, one that closes, and one that is silent.
 ///
-/// Kills: a panic over bytes that are no record; waiting for ever; "no answer from".
+/// Kills: a panic on bytes that are no record; waiting without a limit; a failed connect.
 #[test]
-fn no_tls_at_all() {
+fn a_target_without_tls_fails_the_handshake() {
     let plain_echo = target(|mut stream| {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut bytes) {
@@ -325,14 +329,14 @@ fn no_tls_at_all() {
         let _ = stream.read(&mut [0; 4096]);
     });
     let silent = target(crate::targets::hold);
-    for (url, patience, reason) in [
+    for (url, timeout, reason) in [
         (plain_echo, "60s", "tls: the target does not speak TLS: 2"),
         (plain_http, "60s", "tls: the target does not speak TLS: 2"),
         (closing, "60s", "tls eof 2"),
         (silent, "50ms", "tls timeout 2"),
     ] {
         let url = url.replace("tcp://", "tls://");
-        let output = loadtest(&[&*url, "-k", "-c", "2", "--connect-timeout", patience]);
+        let output = loadtest(&[&*url, "-k", "-c", "2", "--connect-timeout", timeout]);
         assert_exit(&output, 3);
         let line = stderr(&output);
         let wanted = format!("loadtest: no TLS with {url}: 2 of 2 failed ({reason})\n");
@@ -340,14 +344,14 @@ fn no_tls_at_all() {
     }
 }
 
-/// Goal: a connection that has done its part says so before it closes, and the next one shakes hands
-/// anew, in full.
+/// Goal: a connection that is closed after its messages sends a notice first, and the next one
+/// makes a full handshake.
 ///
 /// Method: a connection per message; the server counts orderly ends and kinds of handshakes.
 ///
-/// Kills: a close without notice, which a server may take for an attack; a session that is resumed.
+/// Kills: a close without notice, which a server may treat as an attack; a resumed session.
 #[test]
-fn each_connection_begins_and_ends_in_full() {
+fn each_connection_has_its_own_session() {
     let authority = Authority::new("in-full");
     let (orderly, abrupt) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let kinds = Arc::new(Mutex::new(Vec::new()));
@@ -375,7 +379,7 @@ fn each_connection_begins_and_ends_in_full() {
     assert_eq!(report["load"]["completed"], 20);
     let connects = report["connections"]["reconnects"].as_u64().unwrap() + 2;
     assert_eq!(report["latency_us"]["tls"]["samples"], connects);
-    // Those that were idle at the end of the program have ended without a word.
+    // Connections without a message at the end of the program end without a notice.
     assert!(orderly.load(Ordering::SeqCst) >= 16, "{orderly:?} orderly, {abrupt:?} abrupt");
     let kinds = kinds.lock().unwrap();
     let is_full = |kind: &Option<HandshakeKind>| {
@@ -384,14 +388,13 @@ fn each_connection_begins_and_ends_in_full() {
     assert!(kinds.iter().all(is_full), "{kinds:?}");
 }
 
-/// Goal: a file of authorities that cannot be used is one line and exit code 1, before anything is
-/// sent.
+/// Goal: a file of authorities that cannot be used is one line and exit code 1, before a connect.
 ///
-/// Method: a file that is not there, and one without a certificate.
+/// Method: a missing file, and one without a certificate.
 ///
-/// Kills: trusting nobody in silence; trusting the built-in authorities instead.
+/// Kills: silently trusting no authority; trusting the built-in authorities instead.
 #[test]
-fn bad_authorities() {
+fn bad_authorities_prevent_the_run() {
     for (file, wanted) in [("/nonexistent/ca.pem", "No such file"), ("Cargo.toml", "has none")] {
         let output = loadtest(&["tls://127.0.0.1:1", "--cacert", file]);
         assert_exit(&output, 1);

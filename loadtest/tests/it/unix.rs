@@ -1,4 +1,4 @@
-//! Runs over Unix sockets: the same tests, without ports.
+//! Runs over Unix sockets.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::common::{PROGRAM, assert_exit, json, kill, loadtest, stderr, stdout, within};
 
-/// A path for a socket that nobody has. Short, whatever the name of the build's directory.
+/// A free path for a socket. It is short and does not depend on the build directory, because paths
+/// of sockets have a limit.
 fn any_path() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -17,7 +18,7 @@ fn any_path() -> String {
     path.into_os_string().into_string().expect("a path in UTF-8")
 }
 
-/// A server of ours on a Unix socket. Killed when dropped.
+/// A `loadtest serve` on a Unix socket. Killed when dropped.
 struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -42,7 +43,7 @@ impl Server {
         Server { stdin: child.stdin.take(), stdout: Some(stdout), child }
     }
 
-    /// Stops it; returns its counters.
+    /// Stops the server. Returns its counters.
     fn stop(mut self) -> Value {
         drop(self.stdin.take());
         let mut stdout = self.stdout.take().unwrap();
@@ -65,17 +66,17 @@ impl Drop for Server {
     }
 }
 
-/// Goal: an echo and HTTP are tested over a Unix socket as over TCP, on each driver: every message is
-/// answered and counted at both ends, and the report says what the target was and that no port was
-/// needed. The server's file is gone when it has stopped.
+/// Goal: an echo and HTTP work over a Unix socket as over TCP, on each driver. Every message is
+/// answered and counted at both ends, and the report has the target and needs no port. A stopped
+/// server removes its file.
 ///
-/// Method: a server and a run per driver, at a path, at a path with a colon, and at an abstract
-/// name; the server's counters against the report's.
+/// Method: a server and a run per driver, at a path and at an abstract name with colons; the
+/// server's counters against the report's.
 ///
-/// Kills: options of TCP set on a Unix socket; a preflight that counts ports; a target that the
-/// report calls something else; a file left behind.
+/// Kills: options of TCP set on a Unix socket; a preflight that counts ports; another name of the
+/// target in the report; a file that is left.
 #[test]
-fn echo_and_http() {
+fn echo_and_http_work_over_unix_sockets() {
     for driver in ["uring", "epoll"] {
         let path = any_path();
         let url = format!("unix:{path}");
@@ -112,11 +113,11 @@ fn echo_and_http() {
     }
 }
 
-/// Goal: the summary for people says that it was a Unix socket, and nothing of ports or Nagle.
+/// Goal: the text summary names the Unix socket, and has neither ports nor Nagle.
 ///
-/// Method: a run as text, reached by a relative path; a checkup of the same target.
+/// Method: a run as text, with a relative path; a checkup of the same target.
 ///
-/// Kills: `TCP_NODELAY` or a number of ports where there are none.
+/// Kills: `TCP_NODELAY` or a number of ports.
 #[test]
 fn the_summary_names_the_socket() {
     let path = any_path();
@@ -141,14 +142,14 @@ fn the_summary_names_the_socket() {
     assert!(text.contains(&url), "{text}");
 }
 
-/// Goal: a target that is not there is exit code 3, and the line says why by the errno's name: no
-/// such path, or a path where nobody listens any more.
+/// Goal: a missing target is exit code 3, and the line has the errno: a path that does not exist,
+/// or one without a listener.
 ///
-/// Method: run and checkup for each.
+/// Method: a run and a checkup for each.
 ///
-/// Kills: `io` without a reason; exit code 1; a summary full of zeros.
+/// Kills: `io` without a reason; exit code 1; a summary of zeros.
 #[test]
-fn nobody_listens() {
+fn a_missing_socket_is_unreachable() {
     let (missing, left) = (any_path(), any_path());
     drop(UnixListener::bind(&left).unwrap());
     for (path, errno) in [(&missing, "ENOENT"), (&left, "ECONNREFUSED")] {
@@ -164,14 +165,13 @@ fn nobody_listens() {
     std::fs::remove_file(&left).unwrap();
 }
 
-/// Goal: a full backlog is waited for, within the connect timeout and no longer.
+/// Goal: a connect waits for a full backlog, until the connect timeout.
 ///
-/// Method: a listener of which we know how many connections fit, and one connection more; nobody
-/// accepts.
+/// Method: a listener with room for one connection, which is used, and which never accepts.
 ///
-/// Kills: `EAGAIN` as a failure of the target; a connect that waits for ever.
+/// Kills: `EAGAIN` as a failure of the target; a connect without a timeout.
 #[test]
-fn a_full_backlog() {
+fn a_full_backlog_times_out() {
     let path = any_path();
     let listener =
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
@@ -184,13 +184,13 @@ fn a_full_backlog() {
     std::fs::remove_file(&path).unwrap();
 }
 
-/// Goal: a path that is taken is refused in one line, and stays as it is.
+/// Goal: a path that is in use is refused in one line, and its file is unchanged.
 ///
-/// Method: serve at a file's path.
+/// Method: serve at the path of a file.
 ///
-/// Kills: a file that is removed to make room.
+/// Kills: removing the file.
 #[test]
-fn a_taken_path() {
+fn a_path_in_use_is_refused() {
     let path = any_path();
     std::fs::write(&path, "mine").unwrap();
     let output = loadtest(&["serve", "echo", "--listen", &format!("unix:{path}")]);

@@ -1,4 +1,4 @@
-//! `--verify`: a wrong reply is told what it is.
+//! `--verify`: the classes of wrong replies.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -15,26 +15,27 @@ fn run(arguments: &[&str], exit: i32) -> Value {
     json(&output)
 }
 
-/// Goal: a right echo passes, over connections that come and go.
+/// Goal: a correct echo passes, over connections that are reopened.
 ///
-/// Method: pipelined messages of an odd size on connections that are closed after seven messages.
+/// Method: pipelined messages on connections that are closed after seven messages each.
 ///
-/// Kills: numbers that do not start anew with a connection.
+/// Kills: numbers that do not restart with a connection.
 #[test]
-fn a_right_echo_passes() {
+fn a_correct_echo_passes_verification() {
     let report = run(&["-c", "3", "-p", "4", "-s", "64", "-r", "7", "-n", "300", "--verify"], 0);
     assert_eq!(report["load"]["completed"], 300, "{}", report["failures"]);
     assert_eq!(report["config"]["verify"], true);
 }
 
-/// Goal: replies out of turn and replies to others are noticed, which equal messages cannot do.
+/// Goal: replies in the wrong order and replies of another connection are detected, which equal
+/// messages do not allow.
 ///
-/// Method: a target that answers two messages of a connection in reverse, and one that exchanges the
-/// replies of two connections; each without `--verify` and with.
+/// Method: a target that answers two messages of a connection in reverse, and one that exchanges
+/// the replies of two connections, each without and with `--verify`.
 ///
-/// Kills: messages that are all the same; one class for both.
+/// Kills: messages that are all equal; one class for both.
 #[test]
-fn disorder_and_cross_talk() {
+fn order_and_cross_talk_are_detected() {
     let reversed = || {
         target(|mut stream| {
             let messages = [(); 2].map(|()| read_message(&mut stream));
@@ -48,7 +49,7 @@ fn disorder_and_cross_talk() {
         let first = Arc::new(Mutex::new(None));
         target(move |mut stream| {
             let message = read_message(&mut stream);
-            // Whoever comes second answers both.
+            // The second connection's thread answers both.
             let mut place = first.lock().unwrap();
             let Some((other_message, mut other_stream)) = place.take() else {
                 *place = Some((message, stream));
@@ -74,13 +75,13 @@ fn disorder_and_cross_talk() {
     assert_eq!(run(&verified, 3)["load"]["errors"]["cross-talk"], 2);
 }
 
-/// Goal: a byte that is wrong anywhere in a large message is noticed.
+/// Goal: one wrong byte anywhere in a message is detected.
 ///
-/// Method: the last byte of each reply is turned over.
+/// Method: a flipped bit in the last byte of each reply.
 ///
-/// Kills: looking at the head only.
+/// Kills: checking the start only.
 #[test]
-fn corruption() {
+fn one_wrong_byte_is_detected() {
     let url = target(|mut stream| {
         let mut message = read_message(&mut stream);
         message[63] ^= 1;

@@ -1,5 +1,5 @@
-//! WebSocket targets: our own `serve ws`, whose count is the judge, and `tungstenite` as the other end
-//! that we did not write.
+//! WebSocket targets: our own `serve ws`, whose counters are the reference, and `tungstenite`, an
+//! independent implementation.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -29,19 +29,19 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
 }
 
-/// Stage, class, status, count and measured count of the one kind of failure there was.
+/// Stage, class, status, count and measured count of the only kind of failure.
 #[track_caller]
 fn only_failure(report: &Value) -> Value {
     let [row] = &report["failures"].as_array().unwrap()[..] else { panic!("{report}") };
     json!([row["stage"], row["class"], row["status"], row["count"], row["measured"]])
 }
 
-/// A target that serves each connection by a thread.
+/// A target with a thread per connection.
 fn ws_target(behave: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     format!("{}/some/path", target(behave).replace("tcp://", "ws://"))
 }
 
-/// The next message that is no control frame; `None` at the end.
+/// The next text or binary message; `None` at the end.
 fn next_message(socket: &mut WebSocket<TcpStream>) -> Option<Message> {
     loop {
         match socket.read() {
@@ -52,21 +52,20 @@ fn next_message(socket: &mut WebSocket<TcpStream>) -> Option<Message> {
     }
 }
 
-/// A fragment.
 fn fragment(payload: &[u8], data: Data, is_final: bool) -> Message {
     Message::Frame(Frame::message(payload.to_vec(), OpCode::Data(data), is_final))
 }
 
-/// Goal: every message is echoed once, on the connections that were opened first; the target counts as
-/// many as the report does. Handshakes are timed apart from connects.
+/// Goal: every message is echoed once, on the connections that were opened first, and the counters
+/// of the target match the report. Handshakes are timed apart from connects.
 ///
-/// Method: every kind of load on both drivers, messages of each form of length, verified, as text, over
-/// connections that come and go; a long drain, so that everything sent is answered.
+/// Method: every kind of load on both drivers, messages of each form of length, verified, as text,
+/// over reopened connections; a long drain, so that every message is answered.
 ///
-/// Kills: a connection for each message; a message that is sent twice, or counted and not sent; frames
-/// that are counted without their heads; a pipelined reply that is lost behind another.
+/// Kills: a connection for each message; a message that is sent twice, or counted and not sent;
+/// frames that are counted without their heads; a pipelined reply lost after another.
 #[test]
-fn the_target_counts_the_same() {
+fn report_and_target_count_the_same() {
     for (load, size, connections) in [
         (&["-c", "4"][..], 64, 4),
         (&["-c", "4", "-p", "16", "--verify", "-s", "125"], 125, 4),
@@ -100,15 +99,14 @@ fn the_target_counts_the_same() {
     }
 }
 
-/// Goal: connections that come and go are opened each in turn, and say goodbye.
+/// Goal: each reopened connection has its own opening, and ends with a close frame.
 ///
-/// Method: 300 messages, seven for each connection; the target, `tungstenite`, counts how connections
-/// ended.
+/// Method: 300 messages, seven for each connection; the target, `tungstenite`, counts close frames.
 ///
-/// Kills: a connection that is closed without a close frame; an opening that is left out the second
-/// time; numbers that do not start anew.
+/// Kills: closing a connection without a close frame; omitting the second opening; message numbers
+/// that do not restart.
 #[test]
-fn connections_come_and_go() {
+fn reopened_connections_have_handshakes_and_closes() {
     let closed = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&closed);
     let url = ws_target(move |stream| {
@@ -130,25 +128,25 @@ fn connections_come_and_go() {
     let opened = 3 + count(&report["connections"]["reconnects"]);
     assert!(opened >= 300 / 7, "{opened}");
     assert_eq!(report["latency_us"]["handshake"]["samples"], opened);
-    // Those that are open at the end are not closed; the last close frame may still be on its way.
+    // The target may not have read the last close frames yet.
     assert!(closed.load(Ordering::SeqCst) >= 300 / 7 - 4, "{closed:?}");
 }
 
-/// Goal: another implementation is spoken to as it speaks: its fragments are put together, its pings
-/// answered, with what they carry and without waiting for a message.
+/// Goal: with another implementation, fragments are joined, and each ping is answered with its
+/// payload, without waiting for a message.
 ///
 /// Method: `tungstenite` sends a ping before it answers, waits for the pong, and answers in three
-/// fragments with another ping between; messages verified, several at a time, as text too.
+/// fragments with another ping in between; messages verified, several at a time, and as text.
 ///
-/// Kills: a ping that is answered with the next message only (it would wait for ever); a pong without
-/// the ping's payload; a fragment taken for a message.
+/// Kills: a ping that is answered with the next message only (a deadlock); a pong without the
+/// ping's payload; a fragment read as a message.
 #[test]
-fn another_implementation() {
+fn tungstenite_is_a_valid_target() {
     let url = ws_target(|stream| {
         let mut socket = tungstenite::accept(stream).unwrap();
         while let Some(message) = next_message(&mut socket) {
             socket.send(Message::Ping(b"here?".to_vec().into())).unwrap();
-            // What is sent meanwhile is more messages: as many as are answered later.
+            // Messages that arrive meanwhile are answered later.
             let mut waiting = vec![message];
             loop {
                 match socket.read().unwrap() {
@@ -178,12 +176,12 @@ fn another_implementation() {
     }
 }
 
-/// Goal: a connection that sends nothing answers pings too, whether it is idle or waits for its turn.
+/// Goal: a connection without messages answers pings, both an idle one and one between messages.
 ///
 /// Method: a target that pings each of two connections, one of them idle, and answers messages only
-/// when both pongs have come.
+/// after both pongs.
 ///
-/// Kills: pongs that only an active connection sends.
+/// Kills: pongs from active connections only.
 #[test]
 fn silent_connections_answer_pings() {
     let both = Arc::new(Barrier::new(2));
@@ -210,15 +208,16 @@ fn silent_connections_answer_pings() {
     assert_eq!(report["connections"]["idle"], json!({"asked": 1, "open": 1, "lost": 0}));
 }
 
-/// Goal: a close is answered, what waited gets none, and the run goes on if connections are reopened.
+/// Goal: a close frame of the target is answered, outstanding messages have no reply, and the run
+/// continues if connections are reopened.
 ///
-/// Method: a target that answers three messages, closes, and waits for the answer to its close; one
-/// connection that is not reopened, then one that is.
+/// Method: a target that answers three messages, closes, and waits for the answer; one connection
+/// that is not reopened, then one that is.
 ///
-/// Kills: an end that passes for an error of the stream; a close that is not answered; a connection
-/// that is given up.
+/// Kills: counting the close as an error of the stream; a close that is not answered; a connection
+/// that is not reopened.
 #[test]
-fn the_peer_closes() {
+fn a_close_of_the_peer_is_answered() {
     let answered = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&answered);
     let url = ws_target(move |stream| {
@@ -246,13 +245,12 @@ fn the_peer_closes() {
     assert!(answered.load(Ordering::SeqCst) >= 1, "{answered:?}");
 }
 
-/// Goal: a run ends with a Close frame on every connection, however it ends; the target sees no
-/// accident.
+/// Goal: a run ends with a close frame on every connection, for each kind of end.
 ///
-/// Method: a target that notes how each connection has ended. A run by its number of messages, one by
-/// its time with messages outstanding, one with a schedule.
+/// Method: a target that records how each connection ends. A run that ends by its number of
+/// messages, one by its duration with outstanding messages, one with a schedule.
 ///
-/// Kills: connections that end with the program; a Close frame that waits for a reply.
+/// Kills: connections that end with the program; a close frame that waits for a reply.
 #[test]
 fn runs_end_with_a_close() {
     for load in [&["-n", "30"][..], &["-d", "200ms", "-p", "3"], &["-d", "200ms", "-R", "1k"]] {
@@ -276,13 +274,13 @@ fn runs_end_with_a_close() {
     }
 }
 
-/// Goal: an opening that is refused shows how the target has answered.
+/// Goal: the failure of a refused opening contains the target's reply.
 ///
-/// Method: a target that answers with a status of its own and a word about it.
+/// Method: a target that replies with a status and a reason phrase.
 ///
-/// Kills: a status without the answer that it came with.
+/// Kills: a status without its reply.
 #[test]
-fn a_refusal_shows_the_answer() {
+fn a_refused_opening_shows_the_reply() {
     let url = ws_target(|mut stream| {
         read_opening(&mut stream);
         stream.write_all(b"HTTP/1.1 403 Not from there\r\nContent-Length: 0\r\n\r\n").unwrap();
@@ -293,7 +291,7 @@ fn a_refusal_shows_the_answer() {
     assert!(got.starts_with("\"HTTP/1.1 403 Not from there"), "{got}");
 }
 
-/// Reads the head of an opening; the key.
+/// Reads the head of an opening. Returns its key.
 fn read_opening(stream: &mut TcpStream) -> String {
     let mut key = String::new();
     for line in
@@ -306,14 +304,15 @@ fn read_opening(stream: &mut TcpStream) -> String {
     key
 }
 
-/// Goal: whoever does not agree to the opening is told what it did, at which stage; no message is sent.
+/// Goal: a target that does not accept the opening is a failure of the handshake, with its class,
+/// and receives no message.
 ///
 /// Method: one target for each way to refuse.
 ///
-/// Kills: a refusal that passes for a reply, or for a failed connect; an accept that is not looked at;
-/// waiting without an end.
+/// Kills: a refusal counted as a reply or as a failed connect; an accept that is not checked;
+/// waiting without a limit.
 #[test]
-fn refused_openings() {
+fn refused_openings_fail_in_the_handshake() {
     let answer = |text: &'static str| {
         ws_target(move |mut stream| {
             let _key = read_opening(&mut stream);
@@ -336,8 +335,8 @@ fn refused_openings() {
         (echo.replace("tcp://", "ws://"), "malformed", Value::Null),
         (answer(""), "timeout", Value::Null),
     ] {
-        let patience = if class == "timeout" { "100ms" } else { "60s" };
-        let report = run(&["-c", "2", "--connect-timeout", patience, &url], 3);
+        let timeout = if class == "timeout" { "100ms" } else { "60s" };
+        let report = run(&["-c", "2", "--connect-timeout", timeout, &url], 3);
         assert_eq!(only_failure(&report), json!(["handshake", class, status, 2, 0]));
         assert_eq!(report["connections"]["opened"], 0, "{class}");
     }
@@ -346,14 +345,14 @@ fn refused_openings() {
     assert!(stderr(&output).contains("(handshake status 403: 1)"), "{}", stderr(&output));
 }
 
-/// Goal: frames that break the protocol are an error of their connection, and no reply.
+/// Goal: frames that violate the protocol are an error of their connection, and no reply.
 ///
-/// Method: a target that opens in order and then answers with a masked frame, a reserved bit, a long
-/// ping, or the end in the middle of a frame.
+/// Method: a target that accepts the opening and then sends a masked frame, a reserved bit, a long
+/// ping, or the end in a frame.
 ///
-/// Kills: any of these that passes.
+/// Kills: accepting any of these.
 #[test]
-fn broken_frames() {
+fn broken_frames_are_errors() {
     let answer = |bytes: Vec<u8>| {
         ws_target(move |stream| {
             let mut socket = tungstenite::accept(stream).unwrap();
@@ -377,13 +376,13 @@ fn broken_frames() {
     }
 }
 
-/// Goal: the summary says what was spoken, and how long it took to agree.
+/// Goal: the summary has the protocol and the times of the handshakes.
 ///
 /// Method: a short run, as text.
 ///
 /// Kills: "tcp echo"; a handshake that is counted and not shown.
 #[test]
-fn the_summary() {
+fn the_summary_names_the_protocol() {
     let target = Target::start(&["ws"]);
     let url = format!("ws://{}", target.addr);
     let output = loadtest(&["-c", "2", "-n", "20", "--warmup", "0", "-H", "X: y", &url]);

@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{DRIVERS, Target, pattern};
 
-/// Goal: bytes come back as they were, from however many threads, and the counters are exact: whole
-/// messages, whatever pieces they came in, summed over all threads.
+/// Goal: the echo returns all bytes unchanged on every thread, and its counters are exact: complete
+/// messages, independent of the pieces, summed over all threads.
 ///
 /// Method: 40 connections to three threads, on both drivers. Each sends 1 000 bytes in two pieces,
-/// which is ten messages of 96 and a rest, and reads them back.
+/// which are ten messages of 96 bytes and a rest, and reads them back.
 ///
-/// Kills: a thread that listens elsewhere or not at all (its share of the connections is refused);
-/// the counters of one thread in place of the sum; pieces counted as messages.
+/// Kills: a thread with another address or without a listener (its share of the connections is
+/// refused); the counters of one thread in place of the sum; pieces counted as messages.
 #[test]
 fn every_byte_comes_back_and_is_counted() {
     for driver in DRIVERS {
@@ -37,13 +37,13 @@ fn every_byte_comes_back_and_is_counted() {
     }
 }
 
-/// Goal: each thread has a listener of its own, so that the kernel spreads the connections.
+/// Goal: each thread has its own listener, so the kernel distributes the connections.
 ///
 /// Method: the listening sockets on the port, in `/proc/net/tcp`.
 ///
 /// Kills: `--threads` that starts one; threads that share one listener.
 #[test]
-fn each_thread_listens() {
+fn each_thread_has_a_listener() {
     let target = Target::start(&["echo", "--threads", "3"]);
     let port = format!(":{:04X} ", target.addr.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -57,12 +57,12 @@ fn each_thread_listens() {
 
 /// Goal: a signal stops the server in order: counters, exit code 0.
 ///
-/// Method: SIGTERM and SIGINT to a server with a connection that has been served and stays open.
+/// Method: SIGTERM and SIGINT to a server with a served connection that stays open.
 ///
-/// Kills: dying of the signal; waiting for the peer to go; counters printed only at the end of
-/// stdin.
+/// Kills: ending by the signal itself; waiting for the peer to close; printing the counters only at
+/// the end of stdin.
 #[test]
-fn a_signal_stops_it() {
+fn a_signal_stops_the_server() {
     for signal in ["TERM", "INT"] {
         let target = Target::start(&["echo", "--size", "5"]);
         let mut stream = target.connect();
@@ -72,6 +72,6 @@ fn a_signal_stops_it() {
         let (status, counters) = target.end();
         assert_eq!(status.code(), Some(0), "{signal}");
         assert_eq!((&counters["connections"], &counters["messages"]), (&json!(1), &json!(1)));
-        assert_eq!(stream.read(&mut [0; 5]).unwrap(), 0, "what the server leaves is closed");
+        assert_eq!(stream.read(&mut [0; 5]).unwrap(), 0, "the server closes its connections");
     }
 }

@@ -1,4 +1,4 @@
-//! `serve http`, seen by a client that believes nothing: it checks every byte of every reply.
+//! `serve http`, with a client that checks every byte of every reply.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{DRIVERS, Target, pattern};
 use crate::common::HUNG;
 
-/// A connection, read by lines and by lengths.
+/// A connection that is read by lines and by lengths.
 struct Client(BufReader<TcpStream>);
 
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl Client {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         let ended = line.strip_suffix("\r\n");
-        ended.unwrap_or_else(|| panic!("a line that ends early: {line:?}")).to_owned()
+        ended.unwrap_or_else(|| panic!("an incomplete line: {line:?}")).to_owned()
     }
 
-    /// Reads a reply to a request of this method, by the rules for where it ends.
+    /// Reads a reply to a request of this method.
     fn reply(&mut self, method: &str) -> Reply {
         let status = self.line();
         let status = status.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.split(' ').next());
@@ -92,14 +92,14 @@ impl Client {
     }
 
     /// Sends a request without a body and reads the reply.
-    fn ask(&mut self, method: &str, path: &str) -> Reply {
+    fn exchange(&mut self, method: &str, path: &str) -> Reply {
         self.send(request(method, path, ""));
         self.reply(method)
     }
 
-    /// The server's own counters.
+    /// Fetches the counters of the server.
     fn count(&mut self) -> Value {
-        serde_json::from_slice(&self.ask("GET", "/count").body).unwrap()
+        serde_json::from_slice(&self.exchange("GET", "/count").body).unwrap()
     }
 
     #[track_caller]
@@ -114,15 +114,16 @@ fn request(method: &str, path: &str, fields: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
 }
 
-/// Goal: each route gives its status, its framing and its exact bytes, over one connection; `HEAD`
-/// gives the head of `GET` and no body; other methods and paths are refused without an end.
+/// Goal: each route has its status, its framing and its exact bytes, over one connection. A reply
+/// to `HEAD` is the head of that to `GET` without a body. Other methods and paths are refused
+/// without ending the connection.
 ///
-/// Method: a table, on both drivers; bodies from nothing to more than a socket takes at a time.
+/// Method: a table, on both drivers; bodies from nothing to more than a socket's buffer.
 ///
-/// Kills: a length that is not the body's; a body after `HEAD`, 204 or 304 (it would be read as the
-/// next head); a piece that is lost, doubled or displaced; an empty chunk in the middle.
+/// Kills: a length that differs from the body; a body after `HEAD`, 204 or 304 (it would be read as
+/// the next head); a piece that is lost, doubled or displaced; an empty chunk in the middle.
 #[test]
-fn routes() {
+fn every_route_has_its_exact_reply() {
     for driver in DRIVERS {
         let target = Target::start(&["http", "--size", "100", "--driver", driver]);
         let mut client = Client::connect(&target);
@@ -143,18 +144,18 @@ fn routes() {
             ("/status/304", 304, vec![]),
             ("/nowhere", 404, b"404 Not Found\n".to_vec()),
         ] {
-            let reply = client.ask("GET", path);
+            let reply = client.exchange("GET", path);
             assert_eq!(reply.status, status, "{path}");
-            assert!(reply.body == body, "{path}: {} bytes, or other ones", reply.body.len());
+            assert!(reply.body == body, "{path}: wrong body of {} bytes", reply.body.len());
             assert_eq!(
                 reply.fields.len(),
                 if body.is_empty() && status % 100 == 4 { 1 } else { 2 }
             );
-            let head = client.ask("HEAD", path);
+            let head = client.exchange("HEAD", path);
             assert_eq!((head.status, &head.fields), (status, &reply.fields), "{path}");
             count += 2;
         }
-        let reply = client.ask("DELETE", "/");
+        let reply = client.exchange("DELETE", "/");
         assert_eq!((reply.status, reply.field("allow")), (405, Some("GET, HEAD, POST")));
         drop(client);
         let counters = target.stop();
@@ -163,14 +164,15 @@ fn routes() {
     }
 }
 
-/// Goal: pipelined requests are answered in order, all of them, whatever their size.
+/// Goal: pipelined requests are all answered, in order, at any size.
 ///
-/// Method: 2 000 requests, each for another number of bytes, written while the replies are read.
+/// Method: 2 000 requests, each for a different number of bytes, written while the replies are
+/// read.
 ///
-/// Kills: replies that overtake each other; a reply lost where a receive cuts a head; a buffer of
-/// replies that is sent only when full.
+/// Kills: replies in another order; a reply lost when a receive splits a head; a buffer of replies
+/// that is sent only when full.
 #[test]
-fn pipelining() {
+fn pipelined_requests_are_answered_in_order() {
     for driver in DRIVERS {
         let target = Target::start(&["http", "--driver", driver]);
         let mut client = Client::connect(&target);
@@ -191,16 +193,16 @@ fn pipelining() {
     }
 }
 
-/// Goal: bodies of requests are taken whole, by length and by chunks, and the next request begins
-/// where they end; who expects `100 Continue` hears it before the body.
+/// Goal: the server reads bodies of requests to their end, by length and by chunks, and the next
+/// request starts there. A client that expects `100 Continue` receives it before it sends the body.
 ///
-/// Method: three posts and a get. The bodies contain what looks like requests. The second body is
-/// sent after the `100` has come.
+/// Method: three posts and a get. The bodies contain requests. The second body is sent after the
+/// `100`.
 ///
-/// Kills: a reply before the body has come; a body that is read as requests; an expectation that is
-/// not answered, which hangs.
+/// Kills: a reply before the end of the body; a body read as requests; an expectation without an
+/// answer, which hangs.
 #[test]
-fn bodies() {
+fn bodies_of_requests_are_skipped() {
     let target = Target::start(&["http"]);
     let mut client = Client::connect(&target);
     let body = request("GET", "/status/500", "").repeat(5_000);
@@ -228,15 +230,15 @@ fn bodies() {
     assert_eq!(counters["bytes_in"], bytes_in);
 }
 
-/// Goal: the connection ends when either side says so, and for a client of HTTP/1.0 unless it asks
-/// otherwise; what was pipelined after the last request is not answered.
+/// Goal: the connection ends if the client or the server announces it, and for a client of HTTP/1.0
+/// unless it requests to keep it. Requests that were pipelined after the last one are not answered.
 ///
-/// Method: a table of requests, a second one behind each.
+/// Method: a table of requests, each followed by a second one.
 ///
-/// Kills: a connection kept or ended against the rules; chunks for a client that knows none; an end
-/// that is not announced.
+/// Kills: a connection kept or ended against the rules; chunks for an HTTP/1.0 client; an end that
+/// is not announced.
 #[test]
-fn the_end_of_a_connection() {
+fn connections_are_kept_by_the_rules_of_http() {
     let target = Target::start(&["http"]);
     for (first, is_kept, announced) in [
         (request("GET", "/bytes/9", ""), true, None),
@@ -266,16 +268,17 @@ fn the_end_of_a_connection() {
     }
 }
 
-/// Goal: what is no request, and a head that is too large, are answered with their status, after
-/// the replies to what came before, and end the connection in order: the server reads what the peer
-/// has sent in vain, because closing with unread bytes would be a reset.
+/// Goal: an invalid request and a head that is too large are answered with their status, after the
+/// earlier replies, and end the connection in order. The server reads the remaining bytes of the
+/// peer, because a close with unread bytes would be a reset.
 ///
-/// Method: a good request, a bad one, and 900 000 bytes behind it. `/count` is asked until the
-/// server has read every byte that was ever sent.
+/// Method: a valid request, an invalid one, and 900 000 bytes after it. `/count` is polled until
+/// the server has read every byte sent.
 ///
-/// Kills: an end without an answer; answering the rest; counting it as a message; closing at once.
+/// Kills: an end without a reply; replies to the rest; counting the refused request as a message;
+/// closing at once.
 #[test]
-fn refused_requests() {
+fn refused_requests_end_the_connection() {
     let too_large = request("GET", "/", &format!("Field: {}\r\n", "x".repeat(16 << 10)));
     let too_many = request("GET", "/", &"Field: x\r\n".repeat(64));
     for driver in DRIVERS {
@@ -292,11 +295,11 @@ fn refused_requests() {
             assert_eq!((reply.status, reply.field("connection")), (status, Some("close")));
             client.assert_at_end();
         }
-        let mut asking = Client::connect(&target);
+        let mut counting = Client::connect(&target);
         let begin = Instant::now();
         loop {
             sent_len += request("GET", "/count", "").len();
-            let counters = asking.count();
+            let counters = counting.count();
             if counters["bytes_in"] == sent_len {
                 break;
             }
@@ -307,14 +310,15 @@ fn refused_requests() {
     }
 }
 
-/// Goal: peers that go away before they have read a reply are no news.
+/// Goal: the server prints nothing about peers that close before they have read a reply.
 ///
-/// Method: 100 clients leave a reply unread, ask once more and close, which is a reset: what the
-/// server then queues it cannot send. What it has printed on stderr up to its end.
+/// Method: 100 clients leave a reply unread, send another request and close, which is a reset, so
+/// the server cannot send its second reply. The text of stderr up to the end of the server is
+/// empty.
 ///
 /// Kills: a line for each of them.
 #[test]
-fn peers_that_go_away_are_no_news() {
+fn peers_that_close_early_are_not_reported() {
     for driver in DRIVERS {
         let mut target = Target::start_with(&["http", "--driver", driver], Stdio::piped());
         let mut stderr = target.child.stderr.take().unwrap();
@@ -331,24 +335,25 @@ fn peers_that_go_away_are_no_news() {
     }
 }
 
-/// Goal: `/count` gives the counters of all threads while the server runs, and asking does not
-/// change the number of requests.
+/// Goal: `/count` returns the counters of all threads while the server runs, and fetching them does
+/// not change the number of requests.
 ///
-/// Method: 20 connections to two threads, three requests each; `/count` twice, from one more.
+/// Method: 20 connections to two threads, three requests each; `/count` twice, on one more
+/// connection.
 ///
-/// Kills: the counters of the asked thread alone; counting the question.
+/// Kills: the counters of one thread only; counting the request for the counters.
 #[test]
-fn the_servers_own_count() {
+fn the_counters_can_be_fetched() {
     let target = Target::start(&["http", "--threads", "2"]);
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(&target)).collect();
     for client in &mut clients {
         for _ in 0..3 {
-            assert_eq!(client.ask("GET", "/").body.len(), 64);
+            assert_eq!(client.exchange("GET", "/").body.len(), 64);
         }
     }
-    let mut asking = Client::connect(&target);
+    let mut counting = Client::connect(&target);
     for _ in 0..2 {
-        let counters = asking.count();
+        let counters = counting.count();
         assert_eq!((&counters["messages"], &counters["connections"]), (&json!(60), &json!(21)));
     }
     let counters = target.stop();

@@ -1,4 +1,4 @@
-//! `serve lossy`: each fault is seen by a plain client, and counted as what it is.
+//! `serve lossy`: each fault as a plain client sees it, and its counter.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,10 +9,10 @@ use super::{DRIVERS, Target};
 
 const SIZE: usize = 64; // the program's default message
 
-/// Message `number` of somebody: no two are alike.
-fn message(whose: u8, number: u8) -> [u8; SIZE] {
+/// Message `number` of the connection `owner`. No two are equal.
+fn message(owner: u8, number: u8) -> [u8; SIZE] {
     let mut message = [number; SIZE];
-    message[0] = whose;
+    message[0] = owner;
     message
 }
 
@@ -23,7 +23,7 @@ fn assert_reads(stream: &mut TcpStream, wanted: &[u8]) {
     assert!(reply == wanted, "{reply:?} instead of {wanted:?}");
 }
 
-/// Sends messages 1 and 2 and gets them back: these are not the ones that are struck.
+/// Sends messages 1 and 2 and reads them back. The rules have no fault for these.
 fn two_good_ones(stream: &mut TcpStream) {
     for number in [1, 2] {
         stream.write_all(&message(b'a', number)).unwrap();
@@ -31,8 +31,8 @@ fn two_good_ones(stream: &mut TcpStream) {
     }
 }
 
-/// Runs `client` against a server that has one fault at every third message, on both drivers.
-/// Checks that this fault was counted once and no other at all.
+/// Runs `client` against a server with a fault at every third message, on both drivers. Checks that
+/// this fault was counted once and no other.
 fn with_fault(fault: &str, client: impl Fn(&Target, TcpStream)) {
     for driver in DRIVERS {
         let rule = format!("{fault}:3");
@@ -45,26 +45,26 @@ fn with_fault(fault: &str, client: impl Fn(&Target, TcpStream)) {
     }
 }
 
-/// Goal: `drop` gives no reply to one message, and only to that.
+/// Goal: `drop` omits the reply to one message only.
 ///
-/// Method: messages 3 and 4 at once; the next bytes are the reply to 4.
+/// Method: messages 3 and 4 at once. The next bytes are the reply to 4.
 ///
-/// Kills: dropping the connection; dropping a neighbour.
+/// Kills: dropping the connection; dropping the reply to another message.
 #[test]
-fn a_dropped_reply() {
+fn drop_omits_one_reply() {
     with_fault("drop", |_, mut stream| {
         stream.write_all(&[message(b'a', 3), message(b'a', 4)].concat()).unwrap();
         assert_reads(&mut stream, &message(b'a', 4));
     });
 }
 
-/// Goal: `reset` is a reset, and what was answered before it arrives.
+/// Goal: `reset` is a reset, and earlier replies arrive.
 ///
 /// Method: message 3, then a read.
 ///
 /// Kills: an orderly end.
 #[test]
-fn a_reset() {
+fn reset_resets_the_connection() {
     with_fault("reset", |_, mut stream| {
         stream.write_all(&message(b'a', 3)).unwrap();
         let error = stream.read(&mut [0; 1]).unwrap_err();
@@ -74,12 +74,12 @@ fn a_reset() {
 
 /// Goal: `half-close` ends the server's side only, without a byte of the reply.
 ///
-/// Method: messages 3 and 4, which is unread when the fault strikes; the end of the stream, not a
-/// reset, is read; 100 messages more are taken.
+/// Method: messages 3 and 4, the second of which is unread when the fault is injected. The client
+/// reads the end of the stream and no reset, and can send 100 messages more.
 ///
-/// Kills: closing the connection, which resets it because bytes are unread.
+/// Kills: closing the connection, which sends a reset because of the unread bytes.
 #[test]
-fn a_half_close() {
+fn half_close_ends_one_direction() {
     with_fault("half-close", |_, mut stream| {
         stream.write_all(&[message(b'a', 3), message(b'a', 4)].concat()).unwrap();
         assert_eq!(stream.read(&mut [0; SIZE]).unwrap(), 0);
@@ -89,13 +89,13 @@ fn a_half_close() {
     });
 }
 
-/// Goal: `short` is half of the reply and then an orderly end.
+/// Goal: `short` sends half of the reply and then an orderly end.
 ///
 /// Method: messages 3 and 4, then everything up to the end.
 ///
-/// Kills: a reset that swallows the half; a whole reply.
+/// Kills: a reset that discards the half; a whole reply.
 #[test]
-fn a_short_reply() {
+fn short_ends_in_the_reply() {
     with_fault("short", |_, mut stream| {
         stream.write_all(&[message(b'a', 3), message(b'a', 4)].concat()).unwrap();
         let mut reply = Vec::new();
@@ -104,13 +104,13 @@ fn a_short_reply() {
     });
 }
 
-/// Goal: `corrupt` changes the last byte, in one reply.
+/// Goal: `corrupt` changes the last byte of one reply.
 ///
 /// Method: messages 3 and 4.
 ///
-/// Kills: a byte of the next message changed; a reply of another length.
+/// Kills: a change in the next message; a reply of another length.
 #[test]
-fn a_corrupt_reply() {
+fn corrupt_changes_the_last_byte() {
     with_fault("corrupt", |_, mut stream| {
         stream.write_all(&[message(b'a', 3), message(b'a', 4)].concat()).unwrap();
         let mut spoilt = message(b'a', 3);
@@ -120,13 +120,13 @@ fn a_corrupt_reply() {
     });
 }
 
-/// Goal: `extra` is one byte after the whole reply.
+/// Goal: `extra` sends one byte after a whole reply.
 ///
 /// Method: messages 3 and 4.
 ///
-/// Kills: a byte too many everywhere; a byte in place of the reply's last.
+/// Kills: an extra byte after every reply; a byte in place of the reply's last one.
 #[test]
-fn an_extra_byte() {
+fn extra_adds_one_byte() {
     with_fault("extra", |_, mut stream| {
         stream.write_all(&[message(b'a', 3), message(b'a', 4)].concat()).unwrap();
         assert_reads(&mut stream, &message(b'a', 3));
@@ -139,9 +139,9 @@ fn an_extra_byte() {
 ///
 /// Method: messages 3 to 5 at once.
 ///
-/// Kills: losing the reply that was held back; holding back every reply from then on.
+/// Kills: losing the delayed reply; delaying every later reply.
 #[test]
-fn two_replies_swapped() {
+fn reorder_swaps_two_replies() {
     with_fault("reorder", |_, mut stream| {
         stream.write_all(&[3, 4, 5].map(|number| message(b'a', number)).concat()).unwrap();
         for number in [4, 3, 5] {
@@ -150,14 +150,15 @@ fn two_replies_swapped() {
     });
 }
 
-/// Goal: `cross-talk` gives another connection's last message, and no such fault is counted while
-/// there is no other.
+/// Goal: `cross-talk` sends the last message of another connection, and is not counted while there
+/// is none.
 ///
-/// Method: message 3 alone, which comes back as it was; another connection speaks; message 6.
+/// Method: message 3 alone, which comes back unchanged; another connection sends a message; message
+/// 6.
 ///
-/// Kills: leaking a message of one's own; counting a fault that did not happen.
+/// Kills: sending a message of the same connection; counting a fault that was not injected.
 #[test]
-fn another_connections_bytes() {
+fn cross_talk_sends_another_connections_bytes() {
     with_fault("cross-talk", |target, mut stream| {
         stream.write_all(&message(b'a', 3)).unwrap();
         assert_reads(&mut stream, &message(b'a', 3));
@@ -173,19 +174,19 @@ fn another_connections_bytes() {
     });
 }
 
-/// Goal: several rules and a seed: each connection has the number of faults that the rules say, at
-/// places that are its own, the same in each run.
+/// Goal: with several rules and a seed, each connection has the number of faults of the rules, at
+/// its own positions, the same in each run.
 ///
-/// Method: four connections of 100 messages each, in step, to one thread, twice; which replies came
-/// back whole is compared.
+/// Method: four connections of 100 messages each, one after the other, to one thread, twice. The
+/// received bytes are compared.
 ///
-/// Kills: a schedule shared by the connections; one that depends on time or chance.
+/// Kills: a schedule that connections share; one that depends on time or chance.
 #[test]
-fn a_seed_is_a_schedule() {
-    let struck = || {
+fn a_seed_determines_the_faults() {
+    let run = || {
         let rules = "corrupt:10,extra:25";
         let target = Target::start(&["lossy", "--fault", rules, "--seed", "3"]);
-        let mut places = Vec::new();
+        let mut replies = Vec::new();
         for connection in 0..4 {
             let mut stream = target.connect();
             let mut bytes = Vec::new();
@@ -194,16 +195,16 @@ fn a_seed_is_a_schedule() {
             }
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             stream.read_to_end(&mut bytes).unwrap();
-            places.push(bytes);
+            replies.push(bytes);
         }
-        (places, target.stop())
+        (replies, target.stop())
     };
-    let (places, counters) = struck();
+    let (replies, counters) = run();
     let count = |fault: &str| counters["faults"][fault].as_u64().unwrap();
     assert_eq!(counters["messages"], 400);
-    // Where both rules meet, the first one named wins.
+    // If both rules apply, the first one wins.
     assert_eq!(count("corrupt"), 4 * 10);
     assert!((1..=4 * 4).contains(&count("extra")), "{counters}");
     assert_eq!(counters["bytes_out"], 400 * SIZE as u64 + count("extra"));
-    assert_eq!(struck(), (places, counters));
+    assert_eq!(run(), (replies, counters));
 }

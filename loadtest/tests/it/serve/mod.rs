@@ -1,6 +1,6 @@
-//! `loadtest serve`: each target does what it says, and counts it.
+//! `loadtest serve`: the behaviour of each reference server, and its counters.
 //!
-//! The clients here are plain blocking sockets of std, so nothing that is under test judges itself.
+//! The clients are plain blocking sockets of std, so no code under test checks itself.
 
 mod echo;
 mod http;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::common::{HUNG, PROGRAM, kill, within};
 
-/// The drivers that every target has to work on.
+/// The drivers that every target must work on.
 pub(crate) const DRIVERS: [&str; 2] = ["uring", "epoll"];
 
 /// A running target. Killed when dropped.
@@ -51,13 +51,14 @@ impl Target {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut target = Target { child, stdin, stdout, addr: nowhere };
         let line = target.line();
-        let addr = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("it said '{line}'"));
+        let addr =
+            line.strip_prefix("listening on ").unwrap_or_else(|| panic!("first line: '{line}'"));
         target.addr = addr.parse().expect("an address");
         assert!(target.line().starts_with("driver "));
         target
     }
 
-    /// The next line of its stdout.
+    /// Reads the next line of stdout.
     pub(crate) fn line(&mut self) -> String {
         let mut stdout = self.stdout.take().unwrap();
         let pid = self.child.id();
@@ -66,12 +67,12 @@ impl Target {
             stdout.read_line(&mut line).unwrap();
             (stdout, line.trim_end().to_owned())
         };
-        let (stdout, line) = within("it says nothing", read, || kill(pid, "KILL"));
+        let (stdout, line) = within("no line on stdout", read, || kill(pid, "KILL"));
         self.stdout = Some(stdout);
         line
     }
 
-    /// A connection that never waits for ever.
+    /// Connects, with timeouts for reads and writes.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr).unwrap();
         stream.set_read_timeout(Some(HUNG)).unwrap();
@@ -84,7 +85,7 @@ impl Target {
         kill(self.child.id(), signal);
     }
 
-    /// Stops it by the end of its stdin; returns its counters.
+    /// Stops the target by the end of its stdin. Returns its counters.
     pub(crate) fn stop(mut self) -> Value {
         drop(self.stdin.take());
         let (status, counters) = self.end();
@@ -92,7 +93,7 @@ impl Target {
         counters
     }
 
-    /// Waits for its end; returns its status and its counters.
+    /// Waits for the end of the target. Returns its status and its counters.
     pub(crate) fn end(mut self) -> (ExitStatus, Value) {
         let mut stdout = self.stdout.take().unwrap();
         let pid = self.child.id();
@@ -115,7 +116,7 @@ impl Drop for Target {
     }
 }
 
-/// Bytes that differ from place to place.
+/// Bytes that depend on their position.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at % 251) as u8).collect()
 }

@@ -1,19 +1,18 @@
-//! A server that cannot start says why, in one line, with the exit code that fits.
+//! Servers that cannot start: one line with the reason, and the exit code.
 
 use std::net::TcpListener;
 
 use super::Target;
 use crate::common::{assert_exit, loadtest, stderr, stdout};
 
-/// Goal: a port that is taken is refused, also for a server whose own threads share their port.
+/// Goal: a port that is in use is refused, also if the threads of the server would share it.
 ///
-/// Method: a port taken by a plain listener, and one taken by a server of two threads; a server of
-/// one and of two threads on each.
+/// Method: a port of a plain listener and one of a server with two threads; a server with one and
+/// with two threads on each.
 ///
-/// Kills: two servers that share a port and split the connections between them; a panic; exit
-/// code 0.
+/// Kills: two servers that share a port and its connections; a panic; exit code 0.
 #[test]
-fn a_taken_port() {
+fn a_port_in_use_is_refused() {
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let shared = Target::start(&["echo", "--threads", "2"]);
     for addr in [plain.local_addr().unwrap(), shared.addr] {
@@ -29,13 +28,13 @@ fn a_taken_port() {
     }
 }
 
-/// Goal: arguments that make no sense are exit code 2 and one line that names the culprit.
+/// Goal: invalid arguments are exit code 2 and one line that names the argument.
 ///
 /// Method: a table.
 ///
-/// Kills: the help in place of an error; an option of another kind that is silently ignored.
+/// Kills: the help in place of an error; silently ignoring an option of another kind of server.
 #[test]
-fn bad_arguments() {
+fn bad_arguments_name_the_option() {
     for (arguments, wanted) in [
         (&["serve"][..], "requires a subcommand"),
         (&["serve", "nonsense"], "nonsense"),

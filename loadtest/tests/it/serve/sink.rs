@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::{DRIVERS, Target, pattern};
 
-/// Goal: the sink takes everything, answers nothing, and counts every byte.
+/// Goal: the sink receives everything, sends nothing, and counts every byte.
 ///
-/// Method: a megabyte and a bit over two connections, on both drivers; then the end of the stream,
-/// which the sink answers with its own.
+/// Method: a little more than a megabyte over two connections, on both drivers; then the end of the
+/// stream, to which the sink replies with its own end.
 ///
 /// Kills: a byte sent back; a sink that stops reading; a last piece that is not counted.
 #[test]
-fn it_takes_everything() {
+fn the_sink_receives_everything() {
     for driver in DRIVERS {
         let target = Target::start(&["sink", "--size", "1000", "--driver", driver]);
         for len in [1_000_000, 999] {

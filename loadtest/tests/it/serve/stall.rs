@@ -8,26 +8,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{DRIVERS, Target};
 use crate::common::{HUNG, within};
 
-/// The clock that the server announces its stalls by.
+/// The clock of the announced stalls.
 fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// How far the two clocks may be apart: the server's is monotonic, this one is steered.
+/// Maximum difference of the two clocks: the server's is monotonic, this one is adjusted by NTP.
 const CLOCKS_APART: Duration = Duration::from_millis(2);
 
-/// Goal: what is sent during a stall is answered after it and not before, on all threads and in
-/// every stall; what is sent between stalls is answered between them.
+/// Goal: a message that is sent during a stall is answered after it, on all threads and in every
+/// stall. A message between stalls is answered between them.
 ///
-/// Method: ping-pong over four connections to two threads, against the schedule that the server
-/// prints. A message that was sent inside a stall must not be answered before the stall's end,
-/// however slow this machine is. Each goes on until three stalls have held a message and one
-/// has come back between two stalls: then it was not always stalled.
+/// Method: ping-pong over four connections to two threads, compared with the schedule that the
+/// server prints. A message sent in a stall must not be answered before the end of the stall,
+/// however slow the machine is. Each connection goes on until three stalls have held a message and
+/// one message was answered between two stalls, so the server does not always stall.
 ///
-/// Kills: no stall; a stall of one connection or of one thread; a schedule that drifts away from
-/// what was printed; a server that stalls for good.
+/// Kills: no stall; a stall of one connection or of one thread; a schedule that drifts from the
+/// printed one; a server that stalls permanently.
 #[test]
-fn stalls_are_where_they_were_announced() {
+fn stalls_follow_the_announced_schedule() {
     for driver in DRIVERS {
         let arguments = ["--stall-for", "100ms", "--stall-every", "250ms", "--threads", "2"];
         let mut target = Target::start(&[&["stall", "--driver", driver][..], &arguments].concat());
@@ -35,7 +35,7 @@ fn stalls_are_where_they_were_announced() {
         let first = line
             .strip_prefix("stalling for 100ms every 250ms, first at ")
             .and_then(|rest| rest.strip_suffix(" ns unix"))
-            .unwrap_or_else(|| panic!("it said '{line}'"));
+            .unwrap_or_else(|| panic!("second line: '{line}'"));
         let first = Duration::from_nanos(first.parse().unwrap());
         let streams: Vec<_> = (0..4).map(|_| target.connect()).collect();
         let watch_all = move || {
@@ -55,7 +55,7 @@ fn watch(mut stream: TcpStream, first: Duration) {
     stream.set_read_timeout(Some(HUNG)).unwrap();
     while held < 3 || free < 1 {
         let sent_at = unix();
-        // The begin of the last stall, and of the next one.
+        // The starts of the last and the next stall.
         let begin = match sent_at.checked_sub(first) {
             Some(since) => first + period * (since.as_nanos() / period.as_nanos()) as u32,
             None => first - period,
@@ -64,8 +64,8 @@ fn watch(mut stream: TcpStream, first: Duration) {
         let is_inside = begin + CLOCKS_APART < sent_at && sent_at + CLOCKS_APART < end;
         let is_beginning = begin <= sent_at && sent_at <= begin + CLOCKS_APART;
         if sent_at + length / 4 > next || is_beginning {
-            // A message that is under way when a stall begins says nothing, and would keep us from
-            // sending one in the stall. So does one that the clocks may disagree about.
+            // A message in flight at the start of a stall gives no result and would prevent one in
+            // the stall. The same holds for one within the difference of the clocks.
             thread::yield_now();
             continue;
         }

@@ -1,4 +1,4 @@
-//! `serve ws`, asked by `tungstenite` and by hand.
+//! `serve ws`, with `tungstenite` and with handmade bytes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,15 +15,17 @@ fn open(target: &Target) -> WebSocket<TcpStream> {
     client(format!("ws://{}/any/path", target.addr), target.connect()).unwrap().0
 }
 
-/// An opening by hand.
+/// A handmade opening.
 const OPENING: &str = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+                       Sec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What is answered to that.
-const OPENED: &str = "HTTP/1.1 101 Switching Protocols\r\nServer: loadtest\r\nUpgrade: websocket\r\n\
-                      Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+/// The reply to [`OPENING`].
+const OPENED: &str = "HTTP/1.1 101 Switching Protocols\r\nServer: loadtest\r\n\
+                      Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// A frame of a client; `first` is its first byte.
+/// A client's frame with the first byte `first`.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0xa1, 0, 0x55, 0xff];
     assert!(payload.len() < 126, "the short form");
@@ -42,16 +44,16 @@ fn exchange(target: &Target, pieces: &[&[u8]]) -> Vec<u8> {
     answer
 }
 
-/// Goal: another implementation finds every message back as it was, text as text, fragments together,
-/// a pong for each ping, and a close answered with its own code. The counters are exact.
+/// Goal: another implementation receives every message unchanged: text as text, fragments as one
+/// message, a pong for each ping, and its own code in the reply to a close. The counters are exact.
 ///
 /// Method: `tungstenite` as the client of three threads on both drivers; messages of each form of
-/// length, several on their way at a time.
+/// length, several outstanding at a time.
 ///
-/// Kills: a mask that is left on; binary for text; a fragment as a message; a ping without its
-/// payload; a thread whose connections fail; a message that counts twice.
+/// Kills: a mask that is not removed; binary for text; a fragment as a message; a pong without the
+/// payload of its ping; a thread whose connections fail; a message that is counted twice.
 #[test]
-fn another_implementation() {
+fn tungstenite_gets_its_messages_back() {
     for driver in DRIVERS {
         let target = Target::start(&["ws", "--threads", "3", "--driver", driver]);
         for _ in 0..20 {
@@ -102,14 +104,14 @@ fn another_implementation() {
     }
 }
 
-/// Goal: the answer is these bytes and counted, however the request was cut, also when the first
-/// messages come right behind the opening.
+/// Goal: the reply has these exact bytes, and all bytes are counted, however the request is split,
+/// also if the first messages follow the opening at once.
 ///
 /// Method: the example of RFC 6455 with two messages and a close, at once and byte by byte.
 ///
-/// Kills: dropping what is behind the head; an accept of another key; bytes that are not counted.
+/// Kills: dropping bytes after the head; an accept of another key; bytes that are not counted.
 #[test]
-fn openings_and_cuts() {
+fn openings_do_not_depend_on_pieces() {
     let target = Target::start(&["ws"]);
     let sent =
         [OPENING.as_bytes(), &frame(0x82, b"a\0b"), &frame(0x81, b""), &frame(0x88, b"")].concat();
@@ -123,13 +125,13 @@ fn openings_and_cuts() {
     assert_eq!(target.stop(), counters);
 }
 
-/// Goal: what is no opening is refused with the status that says why.
+/// Goal: an invalid opening is refused with the status for its error.
 ///
-/// Method: openings with one thing wrong.
+/// Method: openings with one error each.
 ///
-/// Kills: any check of the opening; a refusal without the version that is spoken.
+/// Kills: any check of the opening; status 426 without the supported version.
 #[test]
-fn refused_openings() {
+fn refused_openings_have_a_status() {
     let target = Target::start(&["ws"]);
     let without = |line: &str| OPENING.replace(line, "");
     let long = OPENING.replace("Host: x", &format!("Host: x\r\nY: {}", "y".repeat(16 << 10)));
@@ -161,15 +163,15 @@ fn refused_openings() {
     );
 }
 
-/// Goal: who breaks the protocol hears why, after the answers to what was right before, and the
-/// connection ends.
+/// Goal: a violation of the protocol is answered with a close frame of its code, after the replies
+/// to earlier messages, and ends the connection.
 ///
-/// Method: a good message, then frames with one thing wrong; and closes with codes of every kind.
+/// Method: a valid message, then frames with one error each; and closes with codes of every kind.
 ///
-/// Kills: any of the checks; an answer that is lost; a violation that is not counted, or a close in
-/// order that is.
+/// Kills: any of the checks; a lost reply; a violation that is not counted, or an orderly close
+/// that is.
 #[test]
-fn violations() {
+fn violations_end_with_their_code() {
     let target = Target::start(&["ws"]);
     let mut unmasked = frame(0x82, b"");
     unmasked[1] = 0;
