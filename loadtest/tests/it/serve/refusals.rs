@@ -47,7 +47,7 @@ fn bad_arguments_name_the_option() {
         (&["serve", "stall", "--stall-for", "5s"], "shorter than --stall-every"),
         (&["serve", "stall", "--stall-every", "0"], "more than 0"),
         (&["serve", "lossy"], "--fault"),
-        (&["serve", "lossy", "--fault", "lose:3"], "only drop, reset, half-close"),
+        (&["serve", "lossy", "--fault", "lose:3"], "use one of drop, reset, half-close"),
         (&["serve", "lossy", "--fault", "drop:0"], "at least 1"),
         (&["serve", "lossy", "--fault", "short:3", "--size", "1"], "--size 2"),
         (&["serve", "echo", "--listen", "unix:"], "the path is missing"),
