@@ -103,7 +103,7 @@ fn an_early_end_without_a_drain_adds_up() {
 fn gates_end_no_run_before_their_time() {
     let (_target, url) = resetting();
     for gates in [
-        &["--abort-on", "errors rate<=100%", "--abort-on", "rate>0"][..],
+        &["--abort-on", "errors rate<=100%", "--abort-on", "rate>=0"][..],
         &["--abort-on", "errors count<1", "--abort-delay", "1h"],
         &["--abort-on", "errors count<1", "--interval", "1h"],
     ] {
