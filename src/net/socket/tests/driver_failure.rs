@@ -1,12 +1,14 @@
 //! A driver that fails under its operations.
 
+use std::cell::Cell;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use super::*;
-use crate::driver::request::{Flags, OpKind};
-use crate::driver::uring::scripted::FailAt;
+use crate::driver::request::{Flags, OpKind, Request};
+use crate::driver::uring::entry::Entry;
+use crate::driver::uring::scripted::{FailAt, Seen};
 use crate::sys::errno;
 use crate::time::{sleep, timeout};
 use crate::{JoinHandle, spawn};
@@ -107,7 +109,7 @@ fn operations_refused_in_a_loop_let_others_run() {
         let listener = listener();
         script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
         says_that_the_driver_failed(reader.recv().await);
-        let is_over = Rc::new(std::cell::Cell::new(false));
+        let is_over = Rc::new(Cell::new(false));
         let over = Rc::clone(&is_over);
         let task = spawn(async move {
             for tries in 0.. {
@@ -180,6 +182,42 @@ fn what_was_lent_to_a_failed_driver_stays_lent() {
     assert!(script.deliver(receive, &[0x55; 64], false));
     let is_untouched = |piece: &Vec<u8>| piece.iter().all(|&byte| byte == 0xAA);
     assert!(busy.iter().all(is_untouched), "the kernel has written to memory of another owner");
+}
+
+/// Goal: an operation that found the submission queue full when the driver failed ends as all
+/// others, and its memory is freed, as the kernel was never given it.
+///
+/// Method: more sends of shared bytes in one turn than the queue has entries; the next enter fails.
+/// Compare the errors, and count the owners of the bytes that are left.
+///
+/// Kills: memory that is leaked without need; a queue that keeps requests of operations that ended.
+#[test]
+fn what_the_kernel_was_not_given_is_freed_when_the_driver_fails() {
+    const SENDS: usize = 12;
+    let (script, runtime, _reports) = reporting();
+    let bytes: Rc<[u8]> = BYTES.into();
+    let pushed_count = Rc::new(Cell::new(0));
+    let count = Rc::clone(&pushed_count);
+    script.observe(move |seen| {
+        if matches!(seen, Seen::Pushed(_, Entry::Op(Request::Send { .. }))) {
+            count.set(count.get() + 1);
+        }
+    });
+    runtime.block_on(async {
+        turns(1).await;
+        script.fail_enter(FailAt::BeforeSubmission, errno::EPERM);
+        let mut streams: Vec<_> = (0..SENDS).map(|_| stream()).collect();
+        for (stream, _peer) in &mut streams {
+            stream.send(Rc::clone(&bytes)).await.unwrap();
+        }
+        for (stream, _peer) in &mut streams {
+            says_that_the_driver_failed(stream.flush().await);
+        }
+        assert_eq!(metrics().in_flight, 0);
+    });
+    let lent_count = pushed_count.get();
+    assert!((1..SENDS).contains(&lent_count), "{lent_count}");
+    assert_eq!(Rc::strong_count(&bytes), 1 + lent_count);
 }
 
 /// Goal: what the kernel had said before the driver failed is heard.
