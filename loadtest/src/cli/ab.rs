@@ -47,6 +47,7 @@ fn check(run: &[OsString]) -> Result<Url, Error> {
     let config = config::check(cli.run)?;
     config
         .run
+        .target
         .url
         .ok_or_else(|| usage("after --: missing the URL where both servers listen".to_owned()))
 }

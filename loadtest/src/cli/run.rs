@@ -1,6 +1,7 @@
 //! `loadtest` without a command: a run or a series of runs, and its outputs.
 
 use crate::analysis::compare::baseline;
+use crate::analysis::gates::apply_gates;
 use crate::base::exit::Error;
 use crate::base::print::{Failures, to_stderr, to_stdout};
 use crate::cli::config::CheckedArgs;
@@ -12,10 +13,10 @@ use crate::run::coordinator;
 use crate::series::{find_max, reps};
 
 /// Runs once, several times or as a search, then judges, prints and writes the report.
-pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
-    let CheckedArgs { run, series, outputs: options } = config;
+pub(super) fn run(args: &CheckedArgs) -> Result<u8, Error> {
+    let CheckedArgs { series, outputs: options, .. } = args;
     if series.as_part {
-        let report = coordinator::run(run)?;
+        let report = once(args)?;
         to_stdout(&json::render(&report))?;
         return Ok(report.exit_code);
     }
@@ -24,10 +25,10 @@ pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
         Some(path) => Some((path, json::read(path)?)),
         None => None,
     };
-    let mut report = match series.search(run.seed) {
+    let mut report = match series.search(args.run.load.seed) {
         Some(search) => find_max::run(&search)?,
-        None if series.reps > 1 => reps::run(series.reps, &run.thresholds)?,
-        None => coordinator::run(run)?,
+        None if series.reps > 1 => reps::run(series.reps, &args.gates.thresholds)?,
+        None => once(args)?,
     };
     if let Some((path, earlier)) = earlier {
         baseline::apply_baseline(path, &earlier, &series.max_regression, &mut report);
@@ -42,6 +43,13 @@ pub(super) fn run(config: &CheckedArgs) -> Result<u8, Error> {
         to_stderr(format_args!("loadtest: {line}"));
     }
     Ok(failures.exit_code(report.exit_code))
+}
+
+/// Runs once in this process, and judges the report.
+fn once(args: &CheckedArgs) -> Result<Report, Error> {
+    let mut report = coordinator::run(&args.run, &args.content, &args.gates.watch, args.progress)?;
+    apply_gates(&args.gates.thresholds, &mut report);
+    Ok(report)
 }
 
 /// Prints the report, then writes the files. A failed output is noted, and the others are still

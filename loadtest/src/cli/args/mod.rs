@@ -231,6 +231,13 @@ pub(crate) struct RunArgs {
     pub(crate) progress: ProgressStyle,
 }
 
+impl RunArgs {
+    /// Whether the options define an open loop.
+    pub(crate) fn has_schedule(&self) -> bool {
+        self.rate.is_some() || self.stages.is_some()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Reports written with --json, or one interval log written with --hlog

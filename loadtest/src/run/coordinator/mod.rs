@@ -32,15 +32,16 @@ use crate::measure::window::Window;
 use crate::plan::load::LoadPlan;
 use crate::plan::schedule::{ConnectPace, share, share_of};
 use crate::plan::sources::{self, SourceRange};
+use crate::plan::target_url::Url;
 use crate::report::model::Report;
 use crate::report::model::early_end::GaveUp;
 use crate::run::abort::{SoFar, Watch};
-use crate::run::config::RunConfig;
+use crate::run::config::{ConnectionsConfig, ReportContent, RunConfig};
 use crate::run::coordinator::tally::WorkerTally;
 use crate::run::coordinator::usage::Usage;
 use crate::run::coordinator::view::View;
 use crate::run::own_server::OwnServer;
-use crate::run::progress::Progress;
+use crate::run::progress::{Progress, ProgressStyle};
 use crate::run::server_stats::Sampler;
 use crate::run::service::Service;
 use crate::run::summary;
@@ -54,26 +55,33 @@ use crate::worker::thread;
 /// Limit of the wait for the workers' results, which they only have to sum up.
 const RESULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs the test and returns its report.
-pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
+/// Executes the plan and returns its report, with `content`. `watch` can end the run early.
+pub(crate) fn run(
+    config: &RunConfig,
+    content: &ReportContent,
+    watch: &Watch,
+    progress: ProgressStyle,
+) -> Result<Report, Error> {
     let started_at = SystemTime::now();
     let mut limits = Limits::read()?;
-    let given = config.url.as_ref().map(|url| url.resolve(config.connect_timeout)).transpose()?;
-    let sources = sources(config, given.as_ref(), &limits)?;
+    let RunConfig { target, workers, connections, .. } = config;
+    let resolve = |url: &Url| url.resolve(connections.connect_timeout);
+    let given = target.url.as_ref().map(resolve).transpose()?;
+    let sources = sources(connections, given.as_ref(), &limits)?;
     let addresses: Arc<[IpAddr]> = sources.iter().flat_map(SourceRange::addresses).collect();
     limits.sources = (addresses.len() as u64).max(1);
     if given.as_ref().is_some_and(Address::is_unix) {
         limits.ports = None;
     }
-    let admission = admit(config, &limits)?;
+    let admission = admit(connections, workers.threads, &limits)?;
 
     // A worker sends a few events, then one per interval; the signal thread sends two.
-    let (events, inbox) = mpsc::sync_channel(config.threads as usize * 8 + 8);
+    let (events, inbox) = mpsc::sync_channel(workers.threads as usize * 8 + 8);
     let signal_events = events.clone();
     signals::watch(move |signal| _ = signal_events.send(Event::Signal(signal)))?;
 
-    let mut own_server = match config.url {
-        None => Some(OwnServer::start(admission.connections + config.idle, config.driver)?),
+    let mut own_server = match target.url {
+        None => Some(OwnServer::start(admission.connections + connections.idle, workers.driver)?),
         Some(_) => None,
     };
     let address = match (&own_server, given) {
@@ -81,12 +89,12 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
         (None, Some(address)) => address,
         (None, None) => unreachable!("without a URL the built-in server runs"),
     };
-    let url = config.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
+    let url = target.url.as_ref().map_or_else(|| format!("tcp://{address}"), ToString::to_string);
 
-    let mut sampler = Sampler::of(config.sample_server, own_server.as_ref(), &address)?;
-    let mut coordinator = Coordinator::new(config, &admission, inbox);
+    let mut sampler = Sampler::of(target.sample_server, own_server.as_ref(), &address)?;
+    let mut coordinator = Coordinator::new(config, &admission, inbox, progress);
     coordinator.start_workers(config, &admission, (&address, addresses), events)?;
-    let lengths = coordinator.walk(config, &mut sampler)?;
+    let lengths = coordinator.walk(config, watch, &mut sampler)?;
     let server_stats = sampler.finish();
     let results = coordinator.finish()?;
 
@@ -113,12 +121,12 @@ pub(crate) fn run(config: &RunConfig) -> Result<Report, Error> {
         aborted: coordinator.tally.aborted.take(),
         notes,
     };
-    Ok(summary::build(config, measured))
+    Ok(summary::build(config, content, measured))
 }
 
 /// The source addresses: those of `--source`, or enough of the loopback network.
 fn sources(
-    config: &RunConfig,
+    connections: &ConnectionsConfig,
     given: Option<&Address>,
     limits: &Limits,
 ) -> Result<Vec<SourceRange>, Error> {
@@ -127,48 +135,51 @@ fn sources(
         Some(Some(ip)) => ip,
         Some(None) => return Ok(Vec::new()), // a Unix socket; `cli::config` has refused sources
     };
-    if let Some(other) = config.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4()) {
+    if let Some(other) =
+        connections.sources.iter().find(|range| range.is_ipv4() != target.is_ipv4())
+    {
         let line =
             format!("--source {other} and the target {target} have different address families");
         return Err(Error::new(Exit::Usage, line));
     }
-    if !config.sources.is_empty() {
-        return Ok(config.sources.clone());
+    if !connections.sources.is_empty() {
+        return Ok(connections.sources.clone());
     }
-    let connections = u64::from(config.connections) + u64::from(config.idle);
-    let automatic = sources::automatic(target, connections, limits.ports_available());
+    let all = u64::from(connections.count) + u64::from(connections.idle);
+    let automatic = sources::automatic(target, all, limits.ports_available());
     Ok(automatic.into_iter().collect())
 }
 
-fn cpu_of(config: &RunConfig, worker: u32) -> Option<u32> {
-    let cpus = &config.cpus;
+fn cpu_of(cpus: &[u32], worker: u32) -> Option<u32> {
     (!cpus.is_empty()).then(|| cpus[worker as usize % cpus.len()])
 }
 
 /// Admits active and idle connections together. With `--fit`, only the active ones are reduced.
-fn admit(config: &RunConfig, limits: &Limits) -> Result<Admission, Error> {
-    let all = config.connections.saturating_add(config.idle);
-    let admission = preflight::check(limits, all, config.threads, config.fit)?;
-    match admission.connections.checked_sub(config.idle) {
-        Some(active) if active >= config.threads => {
-            Ok(Admission { connections: active, ..admission })
-        }
+fn admit(
+    connections: &ConnectionsConfig,
+    threads: u32,
+    limits: &Limits,
+) -> Result<Admission, Error> {
+    let all = connections.count.saturating_add(connections.idle);
+    let admission = preflight::check(limits, all, threads, connections.fit)?;
+    match admission.connections.checked_sub(connections.idle) {
+        Some(active) if active >= threads => Ok(Admission { connections: active, ..admission }),
         _ => Err(Error::new(
             Exit::Preflight,
             format!(
                 "{} connections fit, fewer than {} idle ones and one for each of {} threads",
                 grouped(admission.connections.into()),
-                grouped(config.idle.into()),
-                config.threads
+                grouped(connections.idle.into()),
+                threads
             ),
         )),
     }
 }
 
-fn load(config: &RunConfig) -> LoadPlan {
-    match &config.open_loop {
+fn load_plan(config: &RunConfig) -> LoadPlan {
+    match &config.load.open_loop {
         None => LoadPlan::Closed,
-        Some(open) => LoadPlan::Open(open.load(config.warmup, config.duration)),
+        Some(open) => LoadPlan::Open(open.load(config.phases.warmup, config.phases.duration)),
     }
 }
 
@@ -197,14 +208,19 @@ enum Waited {
 }
 
 impl Coordinator {
-    fn new(config: &RunConfig, admission: &Admission, inbox: Receiver<Event>) -> Coordinator {
+    fn new(
+        config: &RunConfig,
+        admission: &Admission,
+        inbox: Receiver<Event>,
+        progress: ProgressStyle,
+    ) -> Coordinator {
         Coordinator {
-            threads: config.threads,
+            threads: config.workers.threads,
             connections: admission.connections,
-            control: Arc::new(Control::new(config.threads)),
+            control: Arc::new(Control::new(config.workers.threads)),
             inbox,
-            published: (0..config.threads).map(|_| Arc::new(Published::new())).collect(),
-            progress: Progress::new(config.progress),
+            published: (0..config.workers.threads).map(|_| Arc::new(Published::new())).collect(),
+            progress: Progress::new(progress),
             tally: WorkerTally::default(),
             usage: Usage::default(),
             watch: Watch::default(),
@@ -221,38 +237,39 @@ impl Coordinator {
         (address, sources): (&Address, Arc<[IpAddr]>),
         events: SyncSender<Event>,
     ) -> Result<(), Error> {
-        let threads = config.threads;
+        let RunConfig { target, workers, connections, load, phases } = config;
+        let threads = workers.threads;
         let run_id = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-        let (connects, period) = config.connect_speed.connects_in(admission.connections);
+        let (connects, period) = connections.connect_speed.connects_in(admission.connections);
         for worker in 0..threads {
             let plan = WorkerPlan {
                 worker,
                 threads,
                 address: address.clone(),
                 sources: Arc::clone(&sources),
-                cpu: cpu_of(config, worker),
+                cpu: cpu_of(&workers.cpus, worker),
                 connections: share(admission.connections, worker, threads),
                 connections_total: admission.connections,
-                protocol: config.protocol.clone(),
-                tls: config.tls.clone(),
-                load: load(config),
-                pipeline: config.pipeline,
-                think: config.think,
-                seed: config.seed,
-                churn: config.churn,
-                socket: config.socket,
-                idle: share(config.idle, worker, threads),
-                run_id: config.verify.then_some(run_id),
-                requests_max: config.requests_max.map(|total| share_of(total, worker, threads)),
-                deadline: config.deadline,
-                warmup: config.warmup,
-                interval: config.interval,
+                protocol: target.protocol.clone(),
+                tls: target.tls.clone(),
+                load: load_plan(config),
+                pipeline: load.pipeline,
+                think: load.think,
+                seed: load.seed,
+                churn: connections.churn,
+                socket: connections.socket,
+                idle: share(connections.idle, worker, threads),
+                run_id: load.verify.then_some(run_id),
+                requests_max: load.requests_max.map(|total| share_of(total, worker, threads)),
+                deadline: load.deadline,
+                warmup: phases.warmup,
+                interval: phases.interval,
                 connect_pace: ConnectPace { connects, period, worker, threads },
-                connects_in_flight_max: share(config.connects_in_flight_max, worker, threads),
-                retries_per_second: config.connect_speed.retries_per_second(),
-                connect_timeout: config.connect_timeout,
-                timeout: config.timeout,
-                driver: config.driver,
+                connects_in_flight_max: share(connections.connects_in_flight_max, worker, threads),
+                retries_per_second: connections.connect_speed.retries_per_second(),
+                connect_timeout: connections.connect_timeout,
+                timeout: load.reply_timeout,
+                driver: workers.driver,
             };
             let links = Links {
                 control: Arc::clone(&self.control),
@@ -272,7 +289,12 @@ impl Coordinator {
     }
 
     /// Runs the phases and returns their lengths.
-    fn walk(&mut self, config: &RunConfig, sampler: &mut Sampler) -> Result<PhaseLengths, Error> {
+    fn walk(
+        &mut self,
+        config: &RunConfig,
+        watch: &Watch,
+        sampler: &mut Sampler,
+    ) -> Result<PhaseLengths, Error> {
         let mut lengths = PhaseLengths::default();
         let begun = Instant::now();
         self.control.issue(WorkerCommand::Open);
@@ -286,8 +308,8 @@ impl Coordinator {
 
         let opened = Snapshot::take(self.published.iter().map(Arc::as_ref)).opened;
         if self.tally.signal.is_none() && opened > 0 {
-            let from = driven_at + config.warmup;
-            let mut window = Window { from, until: from + config.duration };
+            let from = driven_at + config.phases.warmup;
+            let mut window = Window { from, until: from + config.phases.duration };
             self.tally.timeline = Some(self.timeline(config, window));
             self.control.issue(WorkerCommand::Drive(window));
             let over = |tally: &WorkerTally, threads| {
@@ -296,15 +318,15 @@ impl Coordinator {
                     || tally.gave_up.is_some()
                     || (tally.lost + tally.spent) as usize >= threads
             };
-            self.service = config.give_up.map(Service::new);
+            self.service = config.phases.give_up.map(Service::new);
 
-            let warmup = View::Warmup { from: driven_at, of: config.warmup };
+            let warmup = View::Warmup { from: driven_at, of: config.phases.warmup };
             let waited = self.wait(Some(warmup), Some(window.from), over)?;
             self.usage.begin(&self.tally.ready);
             sampler.begin_window();
             if waited == Waited::Deadline {
-                let measured = View::Measured { from, of: config.duration };
-                self.watch = config.watch.clone();
+                let measured = View::Measured { from, of: config.phases.duration };
+                self.watch = watch.clone();
                 let _ = self.wait(Some(measured), Some(window.until), over)?;
                 self.watch = Watch::default();
             }
@@ -319,7 +341,7 @@ impl Coordinator {
             lengths.warmup = window.from - driven_at;
             lengths.measured = window.len();
             lengths.scheduled = window.len();
-            if self.ending == Ending::GaveUp && config.open_loop.is_some() {
+            if self.ending == Ending::GaveUp && config.load.open_loop.is_some() {
                 // The whole window counts, even if the run gave up in the warm-up.
                 lengths.measured_from = Some(planned.from);
                 lengths.scheduled = planned.len();
@@ -330,17 +352,22 @@ impl Coordinator {
             lengths.ended_without_connections = open == 0 && self.tally.spent < self.threads;
         }
 
-        let drained_from = Instant::now();
-        self.control.issue(WorkerCommand::Drain(self.ending));
-        let drain = View::Drain { from: drained_from, of: config.drain };
-        // A signal during the drain ends it; a signal that started the drain does not.
-        let was_asked = self.tally.signal.is_some();
-        let drained = |tally: &WorkerTally, threads| {
-            tally.drained as usize == threads || (tally.signal.is_some() && !was_asked)
-        };
-        let _ = self.wait(Some(drain), Some(drained_from + config.drain), drained)?;
-        lengths.drain = drained_from.elapsed();
+        lengths.drain = self.drain(config.phases.drain)?;
         Ok(lengths)
+    }
+
+    /// Stops the load, waits for the last replies, and returns how long that took.
+    fn drain(&mut self, drain_max: Duration) -> Result<Duration, Error> {
+        let from = Instant::now();
+        self.control.issue(WorkerCommand::Drain(self.ending));
+        // A signal during the drain ends it; a signal that started the drain does not.
+        let was_signalled = self.tally.signal.is_some();
+        let drained = |tally: &WorkerTally, threads| {
+            tally.drained as usize == threads || (tally.signal.is_some() && !was_signalled)
+        };
+        let view = View::Drain { from, of: drain_max };
+        let _ = self.wait(Some(view), Some(from + drain_max), drained)?;
+        Ok(from.elapsed())
     }
 
     /// Records that the run gave up, if no connection is left.
@@ -350,10 +377,10 @@ impl Coordinator {
         let is_lost = tally.lost > 0
             && (tally.lost + tally.spent) >= self.threads
             // A closed loop is complete when its connections were closed after their messages.
-            && (tally.lost_by_failure || config.open_loop.is_some());
+            && (tally.lost_by_failure || config.load.open_loop.is_some());
         if tally.gave_up.is_none() && is_lost && !ended_otherwise {
             tally.gave_up = Some(GaveUp {
-                at_s: since_driven.as_secs_f64() - config.warmup.as_secs_f64(),
+                at_s: since_driven.as_secs_f64() - config.phases.warmup.as_secs_f64(),
                 reason: "no connection was left, and --reconnect is never".to_owned(),
             });
         }
@@ -364,18 +391,18 @@ impl Coordinator {
 
     /// An empty timeline, with the schedules that the workers follow.
     fn timeline(&self, config: &RunConfig, window: Window) -> Timeline {
-        let schedules = match load(config) {
+        let schedules = match load_plan(config) {
             LoadPlan::Closed => None,
             LoadPlan::Open(load) => {
                 let (threads, total) = (self.threads, self.connections);
                 let schedule = |worker| WorkerSchedule {
                     streams: load.streams(worker, threads, share(total, worker, threads), total),
-                    requests_max: config.requests_max.map(|n| share_of(n, worker, threads)),
+                    requests_max: config.load.requests_max.map(|n| share_of(n, worker, threads)),
                 };
                 Some((0..threads).map(schedule).collect())
             }
         };
-        Timeline::new(self.threads, window, config.warmup, schedules)
+        Timeline::new(self.threads, window, config.phases.warmup, schedules)
     }
 
     fn finish(&mut self) -> Result<Vec<WorkerResult>, Error> {

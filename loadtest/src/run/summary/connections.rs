@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::measure::stats;
 use crate::report::model::{Connections, IdleConnections, PerConnection};
-use crate::run::config::RunConfig;
+use crate::run::config::ConnectionsConfig;
 use crate::run::summary::totals::RunTotals;
 use crate::worker::result::WorkerResult;
 
@@ -15,13 +15,13 @@ use crate::worker::result::WorkerResult;
 const SYN_RETRANSMIT: Duration = Duration::from_millis(990);
 
 pub(super) fn connections(
-    config: &RunConfig,
+    config: &ConnectionsConfig,
     results: &[WorkerResult],
     total: &mut RunTotals,
 ) -> Connections {
     let sum = |part: fn(&WorkerResult) -> u32| results.iter().map(part).sum();
     Connections {
-        asked: config.connections,
+        asked: config.count,
         attempted: sum(|result| result.connects_started),
         opened: u32::try_from(total.replies.len()).expect("at most as many as requested"),
         failed: sum(|result| result.connects_failed),

@@ -7,10 +7,9 @@ use crate::measure::counters::MessageCounters;
 use crate::measure::failure::{Class, Failure};
 use crate::report::model::distribution::distribution;
 use crate::report::model::{Latencies, Load, LoadErrors};
-use crate::run::config::RunConfig;
 use crate::run::summary::totals::RunTotals;
 
-pub(super) fn load(config: &RunConfig, total: &RunTotals, scheduled_for: Duration) -> Load {
+pub(super) fn load(is_open_loop: bool, total: &RunTotals, scheduled_for: Duration) -> Load {
     let MessageCounters {
         scheduled,
         sent,
@@ -42,7 +41,7 @@ pub(super) fn load(config: &RunConfig, total: &RunTotals, scheduled_for: Duratio
         in_flight,
         never_sent,
         shed,
-        offered_rate: config.open_loop.as_ref().map(|_| per_second(scheduled)),
+        offered_rate: is_open_loop.then(|| per_second(scheduled)),
         achieved_rate: per_second(completed),
         achieved_rate_ci: None,
         bytes_sent: total.traffic.sent,

@@ -12,7 +12,7 @@ pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod totals;
 
-use crate::analysis::{confidence, gates};
+use crate::analysis::confidence;
 use crate::base::exit::Exit;
 use crate::base::figures;
 use crate::host::signals;
@@ -21,11 +21,10 @@ use crate::report::model::conclusions::Confidence;
 use crate::report::model::early_end::Outage;
 use crate::report::model::tool::Tool;
 use crate::report::model::{Phase, Report, SCHEMA_VERSION};
-use crate::run::config::RunConfig;
-use crate::run::summary::connections::connections;
+use crate::run::config::{ReportContent, RunConfig};
 use crate::run::summary::failures::failures;
 use crate::run::summary::generator::generator;
-use crate::run::summary::load::{latencies, load};
+use crate::run::summary::load::latencies;
 use crate::run::summary::measurements::{Measurements, PhaseLengths};
 use crate::run::summary::notes::notes;
 use crate::run::summary::settings::settings;
@@ -33,27 +32,32 @@ use crate::run::summary::totals::RunTotals;
 use crate::run::timeline::IntervalTotals;
 
 /// Builds the report of a run that reached its end, or was interrupted.
-pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
+pub(crate) fn build(
+    config: &RunConfig,
+    content: &ReportContent,
+    mut measured: Measurements,
+) -> Report {
+    let RunConfig { target, connections, load, .. } = config;
     let (intervals, totals) = match measured.timeline.take() {
         Some(timeline) => timeline.finish(measured.lengths.never_reached),
         None => (Vec::new(), IntervalTotals::new()),
     };
-    let mut total = RunTotals::of(&measured.results, totals, config.open_loop.is_some());
+    let mut total = RunTotals::of(&measured.results, totals, load.open_loop.is_some());
     let internal_errors = total.check();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         tool: Tool::this(),
-        name: config.content.name.clone(),
-        labels: config.content.labels.clone(),
+        name: content.name.clone(),
+        labels: content.labels.clone(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         started_at: figures::utc(measured.started_at),
-        env: environment::environment(config, &measured),
-        target: environment::target(config, &measured),
-        config: settings(config, &measured),
+        env: environment::environment(connections.idle, &measured),
+        target: environment::target(target, &measured),
+        config: settings(config, content, &measured),
         phases: phases(&measured.lengths),
-        load: load(config, &total, measured.lengths.scheduled),
-        connections: connections(config, &measured.results, &mut total),
-        latency_us: latencies(&total, &config.content.percentiles),
+        load: load::load(load.open_loop.is_some(), &total, measured.lengths.scheduled),
+        connections: connections::connections(connections, &measured.results, &mut total),
+        latency_us: latencies(&total, &content.percentiles),
         confidence: Confidence { blocks: 0, block_s: 0.0, missing: None },
         intervals,
         reps: Vec::new(),
@@ -86,7 +90,6 @@ pub(crate) fn build(config: &RunConfig, mut measured: Measurements) -> Report {
     report.notes.extend(total.reports.notes());
     confidence::add_to(&mut report);
     report.exit_code = exit(&report, measured.signal).code();
-    gates::apply_gates(&config.thresholds, &mut report);
     report
 }
 
