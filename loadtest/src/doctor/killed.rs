@@ -1,6 +1,7 @@
-//! Measures the time until the port of a killed server is free. The kernel destroys the ring of a
-//! killed process asynchronously, and the sockets in the ring stay open until then. A supervisor
-//! that restarts the server at once gets EADDRINUSE.
+//! Measures the time until the port of a killed server is free.
+//!
+//! The kernel destroys the ring of a killed process asynchronously, and the sockets in the ring
+//! stay open until then. A supervisor that restarts the server at once gets EADDRINUSE.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,7 @@
-//! Settings of this machine or container, from `/proc` and `/sys`. Any reading may be missing. That
-//! is not an error: the table shows "unknown". The root directory is an argument, so that tests can
-//! simulate other machines.
+//! Settings of this machine or container, from `/proc` and `/sys`.
+//!
+//! Any reading may be missing. That is not an error: the table shows "unknown". The root directory
+//! is an argument, so that tests can simulate other machines.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -186,7 +187,9 @@ pub(super) mod tests {
     }
 
     /// Goal: every reading uses the right file and field.
+    ///
     /// Method: a machine with all files, in the kernel's format.
+    ///
     /// Kills: a field whose name is the prefix of another one; swapped columns of a limit; tabs in
     /// a port range.
     #[test]
@@ -224,7 +227,9 @@ pub(super) mod tests {
     }
 
     /// Goal: control groups of version 1 are read, including their value for "no limit".
+    ///
     /// Method: a container whose path exists only on the host; a group without a limit.
+    ///
     /// Kills: reading the files of version 2 only; a limit of nine exabytes.
     #[test]
     fn control_groups_of_version_1_are_read() {
@@ -239,6 +244,7 @@ pub(super) mod tests {
     /// Goal: a machine without `/proc` is described as far as possible.
     ///
     /// Method: an empty root.
+    ///
     /// Kills: an unwrapped read; zeros in place of unknown values.
     #[test]
     fn a_machine_without_procfs_is_unknown() {

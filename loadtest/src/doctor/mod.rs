@@ -1,7 +1,8 @@
-//! `loadtest doctor`: checks whether a run is possible on this machine, without running. The result
-//! is one value, [`Checkup`], which is rendered as text or as JSON. `host::preflight` decides
-//! whether a run would be refused, and the driver is the one that a worker would use. There are no
-//! separate rules here.
+//! `loadtest doctor`: checks whether a run is possible on this machine, without running.
+//!
+//! The result is one value, [`Checkup`], which is rendered as text or as JSON. `host::preflight`
+//! decides whether a run would be refused, and the driver is the one that a worker would use. There
+//! are no separate rules here.
 
 pub(crate) mod checkup;
 pub(crate) mod killed;
@@ -243,7 +244,9 @@ mod tests {
 
     /// Goal: the exit code is that of a run, which checks its limits, then the driver, then the
     /// target; and every problem is reported.
+    ///
     /// Method: no problem, then one, two and three of them.
+    ///
     /// Kills: a target that hides a limit; reporting the first problem only; 0 for a broken
     /// machine.
     #[test]
@@ -265,7 +268,9 @@ mod tests {
 
     /// Goal: each setting that is too low for the run has one hint, and a sufficient setting has
     /// none.
+    ///
     /// Method: machines that differ in one setting, at the limit and below.
+    ///
     /// Kills: an off-by-one; an unconditional hint; a hint for an unknown value.
     #[test]
     fn hints_name_the_setting() {
@@ -290,7 +295,9 @@ mod tests {
 
     /// Goal: a hint names the seccomp filter as the probable cause of a refusal if the sysctl
     /// allows io_uring.
+    ///
     /// Method: a refusal with and without a filter.
+    ///
     /// Kills: a hint about a missing filter.
     #[test]
     fn a_filter_is_suspected_when_there_is_one() {
@@ -304,7 +311,9 @@ mod tests {
     }
 
     /// Goal: without `/proc`, the table reports that and shows unknown values.
+    ///
     /// Method: an empty root.
+    ///
     /// Kills: zeros or blanks in place of unknown values.
     #[test]
     fn a_missing_procfs_is_reported() {

@@ -1,5 +1,8 @@
-//! Schedule of faults: a closed form of the numbers of the connection and the message. So a test
-//! can compute the number of faults of each kind, and two runs with the same seed are equal.
+//! Schedule of faults: a closed form of the numbers of the connection and the message.
+//!
+//! So a test can compute the number of faults of each kind, and two runs with the same seed are
+//! equal.
+//!
 //! **Absent on purpose**: sockets. `lossy` injects the faults.
 
 use std::str::FromStr;
@@ -125,7 +128,9 @@ mod tests {
 
     /// Goal: with seed 0 faults are at the multiples of `EVERY`, and the first of two rules wins if
     /// both apply.
+    ///
     /// Method: two rules over twelve messages.
+    ///
     /// Kills: counting from 0; both faults on one message; a second rule that stops after a
     /// collision.
     #[test]
@@ -138,7 +143,9 @@ mod tests {
 
     /// Goal: a seed shifts the faults of each connection differently, without changing their
     /// number; the same seed gives the same faults.
+    ///
     /// Method: one rule, 1 000 messages, 50 connections, each schedule built twice.
+    ///
     /// Kills: synchronous connections; a state shared by connections; unseeded randomness.
     #[test]
     fn a_seed_shifts_the_faults() {
@@ -155,7 +162,9 @@ mod tests {
     }
 
     /// Goal: the command line accepts the name of each fault and nothing else.
+    ///
     /// Method: parse the name of each fault; a table of mistakes.
+    ///
     /// Kills: a fault that is missing in the list; two that share a counter.
     #[test]
     fn names_of_faults_are_accepted() {

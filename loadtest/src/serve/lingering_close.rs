@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const LEN: usize = 1 << 20;
 
 /// Sends the end of the stream, then reads until the peer closes.
-pub(super) async fn part(stream: &mut Stream, tally: &ServerTally) -> io::Result<()> {
+pub(super) async fn close(stream: &mut Stream, tally: &ServerTally) -> io::Result<()> {
     stream.shutdown().await?;
     let mut left = LEN;
     let read_on = async {

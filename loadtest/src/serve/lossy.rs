@@ -163,7 +163,9 @@ mod tests {
     use super::*;
 
     /// Goal: cross-talk uses the last message of another connection.
+    ///
     /// Method: three connections send in turn.
+    ///
     /// Kills: a message of the same connection; a message older than the other's last one.
     #[test]
     fn cross_talk_uses_the_last_message_of_another() {

@@ -4,12 +4,14 @@
 //! options ▶ run (main thread) ── starts ──▶ thread × N: a loop, a listener (SO_REUSEPORT), tasks
 //!            │   waits for all  ◀────────  stop ◀── SIGINT, SIGTERM, the end of stdin
 //!            ▼
-//!        //!        one line of JSON: the counters of the threads (tally)
+//!        one line of JSON: the counters of the threads (tally)
 //! ```
 //!
 //! A server prints its address and driver once all its threads listen, nothing per connection, and
-//! its counters when it has stopped. **Absent on purpose.** TLS: its cost depends on the
-//! implementation, so it is not a useful reference.
+//! its counters when it has stopped.
+//!
+//! **Absent on purpose.** TLS: its cost depends on the implementation, so it is no useful
+//! reference.
 
 pub(crate) mod announcement;
 pub(crate) mod echo;
@@ -114,9 +116,10 @@ fn raise_file_limit(options: &ServeOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that no other server uses the port. Shared listeners (SO_REUSEPORT) could share it with
-/// another server, which would silently take a part of the connections. An exclusive bind detects
-/// that.
+/// Checks that no other server uses the port.
+///
+/// Listeners with SO_REUSEPORT could share it with another server, which would silently take a part
+/// of the connections. An exclusive bind detects that.
 fn refuse_shared_port(address: &Address) -> Result<(), Error> {
     let Address::Tcp(addr) = address else { return Ok(()) };
     std::net::TcpListener::bind(addr).map(drop).map_err(|error| cannot_listen(address, &error))

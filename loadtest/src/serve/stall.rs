@@ -1,8 +1,11 @@
-//! The stall server: an echo that periodically pauses all replies. A stall of length S every P
-//! delays the share S / P of all messages, uniformly by 0 to S. So the response times that a tester
-//! must measure are known in advance. A stall delays every reply; it does not block the event loop.
-//! Its end is a function of the clock alone, so all threads stall at the same times and the loop
-//! can still be stopped. The only difference to a blocked loop is that connections are accepted.
+//! The stall server: an echo that periodically pauses all replies.
+//!
+//! At a constant rate, a stall of length S every P delays the share S / P of all messages,
+//! uniformly by 0 to S. So the response times that a tester must measure are known in advance.
+//!
+//! A stall delays every reply; it does not block the event loop. Its end is a function of the clock
+//! alone, so all threads stall at the same times, and the loop can still be stopped. For a peer the
+//! only difference to a blocked loop is that connections are accepted.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,7 +83,9 @@ mod tests {
     use super::*;
 
     /// Goal: stalls start and end at the scheduled times.
+    ///
     /// Method: times around the edges of the first and the thousandth stall of 200 ms every 5 s.
+    ///
     /// Kills: a stall at the start; an edge off by one; an end counted from `now`; a drift from
     /// stall to stall.
     #[test]

@@ -1,6 +1,7 @@
-//! Counters of a server, to compare with those of the load tester. **Invariant.** A [`ServerTally`]
-//! has one writer, its thread. So an addition is a load and a store, which is cheap and loses
-//! nothing. Any thread may read.
+//! Counters of a server, to compare with those of the load tester.
+//!
+//! **Invariant.** A [`ServerTally`] has one writer, its thread. So an addition is a load and a
+//! store, which is cheap and loses nothing. Any thread may read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +135,9 @@ mod tests {
     use super::*;
 
     /// Goal: the count of messages does not depend on the sizes of the pieces.
+    ///
     /// Method: 1 000 bytes in pieces of each length up to 40, messages of 7.
+    ///
     /// Kills: counting pieces; losing the bytes of an incomplete message.
     #[test]
     fn messages_do_not_depend_on_pieces() {

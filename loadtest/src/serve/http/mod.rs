@@ -6,8 +6,10 @@
 //!
 //! Replies to pipelined requests are collected in one buffer, which is sent when it is full or all
 //! received bytes are used. A connection keeps at most a head (16 KiB), a full buffer (64 KiB and
-//! one piece) and the queue of the stream. **Absent on purpose.** `Date`: replies would differ, and
-//! a tester could not compare them. Time limits for slow peers: the tester decides how slow to be.
+//! one piece) and the queue of the stream.
+//!
+//! **Absent on purpose.** `Date`: replies would differ, and a tester could not compare them. Time
+//! limits for slow peers: the tester decides how slow to be.
 
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -21,7 +23,7 @@ use crate::net::stream::Stream;
 use crate::serve::http::reply::{Framing, Reply, ReplyBody, write_head};
 use crate::serve::http::request::{ReadStep, Refusal, Request, RequestMethod, RequestReader};
 use crate::serve::http::route::Route;
-use crate::serve::lingering_close::part;
+use crate::serve::lingering_close;
 use crate::serve::serving_thread::ServingThread;
 
 /// Length at which a buffer of replies is sent before all received bytes are used.
@@ -106,7 +108,7 @@ impl HttpConnection<'_> {
                     }
                     ReadStep::Request(request) => {
                         if self.answer(&request).await? == After::Close {
-                            return self.part().await;
+                            return self.close().await;
                         }
                     }
                 }
@@ -182,7 +184,7 @@ impl HttpConnection<'_> {
         let framing = reply.framing(1);
         write_head(&mut self.out, &reply, framing, 1, false);
         self.write_body(&reply.body, framing).await?;
-        self.part().await
+        self.close().await
     }
 
     async fn send_if_full(&mut self) -> io::Result<()> {
@@ -200,8 +202,8 @@ impl HttpConnection<'_> {
     }
 
     /// Sends the last bytes and the end of the stream, and waits until the peer has read them.
-    async fn part(&mut self) -> io::Result<()> {
+    async fn close(&mut self) -> io::Result<()> {
         self.send().await?;
-        part(&mut self.stream, self.http.worker.tally()).await
+        lingering_close::close(&mut self.stream, self.http.worker.tally()).await
     }
 }

@@ -1,5 +1,7 @@
 //! Reader of requests from pieces of any size. `httparse` parses the head, and the body is skipped.
+//!
 //! A request is returned after its last byte, so a reply never precedes the end of a body.
+//!
 //! **Invariant.** The result does not depend on the sizes of the pieces
 //! (`tests::cuts_change_nothing`), and at most one head is kept, of at most [`HEAD_LEN_MAX`] bytes.
 //!

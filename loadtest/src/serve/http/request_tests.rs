@@ -58,7 +58,9 @@ const MEDLEY: &[&[u8]] = &[
 ];
 
 /// Goal: a stream of requests with bodies gives the same requests with any cuts.
+///
 /// Method: the medley in one piece, byte by byte, and cut twice at every pair of positions.
+///
 /// Kills: a head or a body that must arrive in one piece; bytes of a body read as the next request;
 /// a line of a chunk that is lost at a cut; an expectation answered twice.
 #[test]
@@ -91,8 +93,10 @@ fn with_fields(fields: &str) -> Vec<u8> {
 
 /// Goal: ambiguous requests and bytes that are not HTTP are refused, with the same refusal for any
 /// cuts.
+///
 /// Method: a table, each entry in one piece and byte by byte; the valid request after it must not
 /// appear.
+///
 /// Kills: using the last of two lengths; a sign or a space in a length; a chunk without a size; a
 /// missing line break after a chunk's data; reading on after a refusal.
 #[test]
@@ -134,8 +138,10 @@ fn ambiguities_are_refused() {
 }
 
 /// Goal: the limit of a head is exact with any cuts, and at most that many bytes are kept.
+///
 /// Method: heads at the limit and of one byte more, in one piece, byte by byte and in uneven
 /// pieces; fields at and above their limit; a size line, trailers and a line that never end.
+///
 /// Kills: a limit off by one; a limit that depends on the cuts; a limit that does not apply to
 /// bodies.
 #[test]
@@ -166,7 +172,9 @@ fn limits_of_a_head_are_exact() {
 }
 
 /// Goal: a connection stays open by the rules of its HTTP version.
+///
 /// Method: a table of versions and fields.
+///
 /// Kills: keeping the connection of an HTTP/1.0 client; ignoring `close` in a list or in capitals;
 /// keeping a connection with both `close` and `keep-alive`.
 #[test]

@@ -67,7 +67,9 @@ mod tests {
     use super::*;
 
     /// Goal: each documented path has its route, and other paths have none.
+    ///
     /// Method: a table.
+    ///
     /// Kills: a query treated as a part of the path; a match by prefix; a sign; an informational
     /// status; a body without a limit.
     #[test]

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A connection keeps at most one incomplete message ([`LEN_MAX`]), a full output buffer (64 KiB
-//! and one message) and the queue of the stream. **Absent on purpose**: extensions and
-//! subprotocols. The server ignores offers, which the protocol allows.
+//! and one message) and the queue of the stream.
+//!
+//! **Absent on purpose**: extensions and subprotocols. The server ignores offers, which the
+//! protocol allows.
 
 pub(crate) mod opening;
 
@@ -18,7 +20,7 @@ use std::{io, mem};
 use crate::base::units::SIZE_MAX;
 use crate::net::stream::Stream;
 use crate::protocol::ws::frames::{self, FramePart, FrameReader, Mask, Opcode, Sender, Violation};
-use crate::serve::lingering_close::part;
+use crate::serve::lingering_close;
 use crate::serve::serving_thread::ServingThread;
 use crate::serve::ws::opening::OpeningReader;
 
@@ -93,7 +95,7 @@ impl WsConnection<'_> {
                     Err(refusal) => {
                         tally.bad_request();
                         self.out.extend_from_slice(refusal.reply().as_bytes());
-                        return self.part().await;
+                        return self.end().await;
                     }
                 }
             }
@@ -185,13 +187,13 @@ impl WsConnection<'_> {
             self.worker.tally().bad_request();
         }
         self.write_frame(Opcode::Close, &close.payload, [0; 4]);
-        self.part().await
+        self.end().await
     }
 
     /// Sends the last bytes and the end of the stream, and waits until the peer has read them.
-    async fn part(&mut self) -> io::Result<()> {
+    async fn end(&mut self) -> io::Result<()> {
         self.send().await?;
-        part(&mut self.stream, self.worker.tally()).await
+        lingering_close::close(&mut self.stream, self.worker.tally()).await
     }
 }
 
