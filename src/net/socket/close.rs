@@ -19,13 +19,12 @@
 //! A Unix socket cannot be reset. Its peer reads the end after what had been sent, so a cut looks
 //! like the end of the stream there.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::closing::{CloseWait, Closing};
 use super::linger::{Linger, LingerEnd, LingerExpiry};
 use super::stream::{Socket, SocketPhase};
 use crate::error::Unhandled;
@@ -33,22 +32,6 @@ use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;
 use crate::sys::socket;
 use crate::task::coop;
-
-/// What a socket remembers while it closes.
-pub(super) struct Closing {
-    linger: Linger,
-    waiter: Option<Rc<CloseWait>>,
-}
-
-/// The waiter of a `close()`.
-#[derive(Default)]
-pub(in crate::net) struct CloseWait {
-    is_closed: Cell<bool>,
-    error: RefCell<Option<io::Error>>,
-    /// The bytes that were lost with that error, if they were lost while closing.
-    lost_bytes: Cell<Option<usize>>,
-    waker: RefCell<Option<Waker>>,
-}
 
 /// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending,
 /// it reports that error: nothing else will.
@@ -59,8 +42,7 @@ struct CloseGuard {
 
 impl Drop for CloseGuard {
     fn drop(&mut self) {
-        let error = self.wait.error.borrow_mut().take();
-        if let (Some(lost_bytes), Some(error)) = (self.wait.lost_bytes.take(), error) {
+        if let Some((lost_bytes, error)) = self.wait.take_loss() {
             report_loss(&self.reactor, lost_bytes, error);
         }
     }
@@ -112,7 +94,7 @@ impl Socket {
             closing.linger.begin(self.set_linger_timer(), self.untaken_bytes());
             self.reactor.count_closing(1);
         } else if let Some(waiter) = &closing.waiter {
-            *waiter.error.borrow_mut() = self.send_error();
+            waiter.set_error(self.send_error());
         }
         if is_lingering || closing.waiter.is_some() {
             *self.closing.borrow_mut() = Some(closing);
@@ -169,9 +151,7 @@ impl Socket {
             self.stop_lingering(timer);
         }
         if let Some(waiter) = closing.waiter {
-            waiter.is_closed.set(true);
-            let waker = waiter.waker.borrow_mut().take();
-            self.reactor.wake_deferred(waker);
+            self.reactor.wake_deferred(waiter.closed());
         }
     }
 
@@ -180,10 +160,7 @@ impl Socket {
     pub(super) fn give_up_closing(&self) {
         let waiter = self.closing.borrow_mut().as_mut().and_then(|closing| closing.waiter.take());
         let Some(waiter) = waiter else { return };
-        waiter.error.borrow_mut().get_or_insert_with(|| self.reactor.refusal());
-        waiter.is_closed.set(true);
-        let waker = waiter.waker.borrow_mut().take();
-        self.reactor.wake_deferred(waker);
+        self.reactor.wake_deferred(waiter.given_up(|| self.reactor.refusal()));
     }
 
     /// Returns or reports the error of the sending, once.
@@ -201,8 +178,7 @@ impl Socket {
         match self.closing.borrow().as_ref().and_then(|closing| closing.waiter.as_ref()) {
             // Ours is one reference; without a second no task awaits the `close()` any more.
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
-                *waiter.error.borrow_mut() = Some(error);
-                waiter.lost_bytes.set(Some(self.unsent_bytes()));
+                waiter.set_loss(self.unsent_bytes(), error);
             }
             _ => report_loss(&self.reactor, self.unsent_bytes(), error),
         }
@@ -243,17 +219,4 @@ fn is_peer_gone(error: &io::Error) -> bool {
                 | errno::ETIMEDOUT
         )
     )
-}
-
-impl CloseWait {
-    /// Waits until the descriptor has been closed.
-    fn poll_closed(&self, waker: &Waker) -> Poll<io::Result<()>> {
-        if self.is_closed.get() {
-            return Poll::Ready(self.error.borrow_mut().take().map_or(Ok(()), Err));
-        }
-        let waker = waker.clone();
-        let former = self.waker.borrow_mut().replace(waker);
-        drop(former);
-        Poll::Pending
-    }
 }

@@ -11,6 +11,7 @@ mod accept_side;
 pub(super) mod admission;
 pub(super) mod bind;
 pub(super) mod close;
+mod closing;
 pub(super) mod connect;
 pub(super) mod handover;
 pub(super) mod hang_up;

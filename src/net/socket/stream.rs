@@ -24,7 +24,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use socket2::{Domain, SockRef};
 
-use super::close::Closing;
+use super::closing::Closing;
 use super::hang_up::HangUp;
 use super::listener::{Admission, Connection};
 use super::recv::{RecvEffects, RecvPoll, RecvSettle, RecvSide, RecvWait};
