@@ -268,7 +268,7 @@ fn a_closed_loop_pauses_after_replies() {
 ///
 /// Kills: calling an open loop closed; one column under the title of the other.
 #[test]
-fn the_summary_of_an_open_loop() {
+fn the_summary_of_an_open_loop_adds_up() {
     let output =
         loadtest(&["-c", "5", "-R", "1k", "-d", "1s", "--arrivals", "poisson", "--spin", "9us"]);
     assert_exit(&output, 0);

@@ -203,7 +203,7 @@ fn help_is_not_an_error() {
 ///
 /// Method: a free port, and more connections than are tried before the run gives up.
 ///
-/// Kills: a summary of zeros; exit code 0; trying thousands of connects in vain.
+/// Kills: a summary of zeros; exit code 0; thousands of failing connects.
 #[test]
 fn a_target_without_a_listener_is_one_line() {
     let url = unused_url();

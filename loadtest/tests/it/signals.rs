@@ -46,7 +46,7 @@ fn a_signal_ends_the_run_with_its_report() {
 ///
 /// Kills: waiting for the ramp; a division by an empty window.
 #[test]
-fn a_signal_in_the_ramp() {
+fn a_signal_in_the_ramp_has_a_report() {
     let mut run = endless(&["--ramp", "1h"]);
     run.wait_for_line("ramp ");
     kill(run.pid(), "INT");
@@ -65,7 +65,7 @@ fn a_signal_in_the_ramp() {
 /// Kills: waiting for the warm-up; its replies among the measured figures; intervals of the warm-up
 /// that end with the first message.
 #[test]
-fn a_signal_in_the_warm_up() {
+fn a_signal_in_the_warm_up_reports_no_measured_message() {
     for (signal, code, load) in [("INT", 130, &[][..]), ("TERM", 143, &["-R", "1k"])] {
         let arguments = ["--warmup", "1h", "--interval", "10m", "--format", "json"];
         let mut run = endless(&[&arguments[..], load].concat());
@@ -96,7 +96,7 @@ fn a_signal_in_the_warm_up() {
 ///
 /// Kills: a drain that only a second signal ends; a drain that ends with the window.
 #[test]
-fn a_signal_in_the_drain() {
+fn a_signal_ends_the_drain() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("tcp://{}", silent.local_addr().unwrap());
@@ -120,7 +120,7 @@ fn a_signal_in_the_drain() {
 ///
 /// Kills: ignoring the second signal.
 #[test]
-fn the_second_signal_does_not_wait() {
+fn the_second_signal_ends_the_program_at_once() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog accepts, none answers
     let url = format!("tcp://{}", silent.local_addr().unwrap());
     let mut run = endless(&["--drain", "1h", "--timeout", "60s", &url]);
