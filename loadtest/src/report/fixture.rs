@@ -297,7 +297,7 @@ fn generator() -> Generator {
         spin_percent: Vec::new(),
         run_queue_wait_percent: None,
         cq_overflows: 0,
-        enobufs: 0,
+        pool_exhausted: 0,
         rss_bytes: None,
     }
 }

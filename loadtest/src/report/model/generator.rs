@@ -30,7 +30,8 @@ pub(crate) struct Generator {
     /// Share of the time in which the worst worker was runnable but had no processor.
     pub(crate) run_queue_wait_percent: Option<f64>,
     pub(crate) cq_overflows: u64,
-    pub(crate) enobufs: u64,
+    #[serde(rename = "enobufs")]
+    pub(crate) pool_exhausted: u64,
     /// Resident memory of this process at the end of the measured window.
     pub(crate) rss_bytes: Option<u64>,
 }

@@ -401,7 +401,7 @@ fn generator(generator: &Generator) -> String {
         "Generator    {verdict}{cpu}{send}{turn}{wait}   CQ overflow {}   ENOBUFS {}{rss}\n\
          {reason}",
         grouped(generator.cq_overflows),
-        grouped(generator.enobufs)
+        grouped(generator.pool_exhausted)
     )
 }
 
@@ -410,8 +410,10 @@ mod tests {
     use super::*;
 
     /// Goal: the headline names every driver exactly once.
+    ///
     /// Method: workers that differ in details only; with and without a built-in server; workers
     /// with different drivers.
+    ///
     /// Kills: the generator's driver shown as the server's; the same driver three times.
     #[test]
     fn drivers_are_named_once() {

@@ -31,7 +31,7 @@ pub(super) fn generator(measured: &Measurements, total: &RunTotals) -> Generator
         cpu_percent,
         spin_percent,
         cq_overflows: measured.results.iter().map(|result| result.cq_overflows).sum(),
-        enobufs: measured.results.iter().map(|result| result.pool_exhausted).sum(),
+        pool_exhausted: measured.results.iter().map(|result| result.pool_exhausted).sum(),
         rss_bytes: measured.rss_bytes,
     }
 }
