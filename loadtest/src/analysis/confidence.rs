@@ -1,5 +1,6 @@
-//! Confidence intervals of a run's figures, from its intervals. They are computed from the report
-//! alone, so they can be computed again for an old report.
+//! Confidence intervals of a run's figures, from its intervals.
+//!
+//! They are computed from the report alone, so they can be computed again for an old report.
 
 use hdrhistogram::Histogram;
 
@@ -117,7 +118,9 @@ mod tests {
     use crate::report::fixture;
 
     /// Goal: the figures get confidence intervals from the report's intervals.
+    ///
     /// Method: ten seconds with different levels and known figures; check the bounds.
+    ///
     /// Kills: nanoseconds for microseconds; the interval of another percentile; intervals of the
     /// service time in an open loop.
     #[test]
@@ -148,7 +151,9 @@ mod tests {
     }
 
     /// Goal: a run that is too short has the reason in place of the intervals.
+    ///
     /// Method: no, one and four intervals.
+    ///
     /// Kills: an interval of zero width; a missing reason.
     #[test]
     fn short_runs_have_the_reason() {
@@ -165,8 +170,10 @@ mod tests {
 
     /// Goal: blocks are few and of full length, and contain every reply to a message of the window
     /// exactly once.
+    ///
     /// Method: a minute and one second; a short last interval, and one that is long enough; a
     /// warm-up and a drain.
+    ///
     /// Kills: a short block that is drawn like a long one; dropping the slow replies of the drain,
     /// or counting those of the warm-up.
     #[test]

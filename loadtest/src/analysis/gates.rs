@@ -172,7 +172,9 @@ mod tests {
     }
 
     /// Goal: every figure has the right value and unit.
+    ///
     /// Method: a report whose figures all differ; compare each value.
+    ///
     /// Kills: nanoseconds for microseconds; shares of the completed messages in place of the
     /// scheduled ones; timeouts that do not count as errors.
     #[test]
@@ -225,7 +227,9 @@ mod tests {
     }
 
     /// Goal: a statistic without a prefix is that of the response time, if there is one.
+    ///
     /// Method: a report with response times of ten times its service times.
+    ///
     /// Kills: a gate on the service times of an open loop, which exclude the waits.
     #[test]
     fn response_times_come_first() {
@@ -237,8 +241,10 @@ mod tests {
     }
 
     /// Goal: a gate whose figure is missing fails.
+    ///
     /// Method: response times of a closed loop, shares without messages, a broken histogram; with
     /// gates that any value meets.
+    ///
     /// Kills: treating a missing figure as zero.
     #[test]
     fn a_gate_without_its_figure_fails() {

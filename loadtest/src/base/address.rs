@@ -89,6 +89,7 @@ mod tests {
     use super::*;
 
     /// Goal: a printed address can be parsed again, and other texts are refused.
+    ///
     /// Method: print and parse each kind; then mistakes, each with a word that the error must
     /// contain.
     ///

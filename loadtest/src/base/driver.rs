@@ -1,5 +1,6 @@
-//! Driver of an event loop and the reason for its choice, as the report shows them. The built-in
-//! server prints the text form, and `run::own_server` parses it.
+//! Driver of an event loop and the reason for its choice, as the report shows them.
+//!
+//! The built-in server prints the text form, and `run::own_server` parses it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -101,7 +102,9 @@ mod tests {
     use super::*;
 
     /// Goal: the driver that the built-in server prints is the one that the report shows.
+    ///
     /// Method: print and parse, with parentheses and commas where they occur; parse broken texts.
+    ///
     /// Kills: ending the detail at the reason's parenthesis; accepting half a text.
     #[test]
     fn it_survives_a_round_trip() {

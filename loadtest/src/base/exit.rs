@@ -1,5 +1,6 @@
-//! Exit codes, and errors that end a run without a report. The codes are part of the public
-//! interface, because scripts branch on them.
+//! Exit codes, and errors that end a run without a report.
+//!
+//! The codes are part of the public interface, because scripts branch on them.
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
-//! Units, addresses, exit codes, names and printing, which every layer uses. **Absent on purpose.**
-//! System calls are in `host` and measurements in `measure`.
+//! Units, addresses, exit codes, names and printing, which every layer uses.
+//!
+//! **Absent on purpose.** System calls are in `host` and measurements in `measure`.
 
 pub(crate) mod address;
 pub(crate) mod driver;

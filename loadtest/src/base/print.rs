@@ -1,6 +1,8 @@
-//! Printing to stdout and stderr, and the record of failed outputs. **Invariant.** A failed output
-//! does not affect the others: they are still written, and each failure becomes a line on stderr
-//! (`Failures`). Nothing here panics when stderr is closed, as `eprintln!` would.
+//! Printing to stdout and stderr, and the record of failed outputs.
+//!
+//! **Invariant.** A failed output does not affect the others: they are still written, and each
+//! failure becomes a line on stderr (`Failures`). Nothing here panics when stderr is closed, as
+//! `eprintln!` would.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -54,7 +56,9 @@ mod tests {
     use super::*;
 
     /// Goal: one failed output decides the exit code, for any code of the run.
+    ///
     /// Method: none and one failure, with codes of successful and failed runs.
+    ///
     /// Kills: a code of the run that hides a lost output; a code that changes without a failure.
     #[test]
     fn a_lost_output_decides_the_exit_code() {

@@ -1,7 +1,8 @@
-//! Random numbers from seeds: the same seed repeats the same run. **Invariant.** The generators are
-//! independent of each other (`generators_are_independent`). `fastrand` alone makes similar
-//! generators from neighbouring seeds, so the seed is mixed first. Therefore no other module
-//! constructs generators.
+//! Random numbers from seeds: the same seed repeats the same run.
+//!
+//! **Invariant.** The generators are independent of each other (`generators_are_independent`).
+//! `fastrand` alone makes similar generators from neighbouring seeds, so the seed is mixed first.
+//! Therefore no other module constructs generators.
 
 use fastrand::Rng;
 

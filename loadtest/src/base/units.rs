@@ -1,5 +1,6 @@
-//! Parsers of numbers, sizes and times: `10k`, `1.5m`, `64KiB`, `250us`, `2m`. The functions are
-//! clap value parsers: their errors become the line of a usage error.
+//! Parsers of numbers, sizes and times: `10k`, `1.5m`, `64KiB`, `250us`, `2m`.
+//!
+//! The functions are clap value parsers: their errors become the line of a usage error.
 
 use std::time::Duration;
 

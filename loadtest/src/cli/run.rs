@@ -12,7 +12,7 @@ use crate::report::{csv, json, text};
 use crate::run::coordinator;
 use crate::series::{find_max, reps};
 
-/// Runs once, several times or as a search, then judges, prints and writes the report.
+/// Runs once, several times or as a search, then checks, prints and writes the report.
 pub(super) fn run(args: &CheckedArgs) -> Result<u8, Error> {
     let CheckedArgs { series, outputs: options, .. } = args;
     if series.as_part {

@@ -1,5 +1,7 @@
-//! Check of this machine's limits before a run opens anything. [`Limits::read`] reads the machine's
-//! limits. [`check`] is plain arithmetic, so that tests can pass limits that no test machine has.
+//! Check of this machine's limits before a run opens anything.
+//!
+//! [`Limits::read`] reads the machine's limits. [`check`] is plain arithmetic, so that tests can
+//! pass limits that no test machine has.
 
 use crate::base::exit::{Error, Exit};
 use crate::base::figures::grouped;
@@ -134,6 +136,7 @@ mod tests {
     /// Goal: an exact fit is admitted, and one more connection is refused with the exact numbers.
     ///
     /// Method: 5 open, 4 for the worker, 8 spare: 17 of 64 are not available to connections.
+    ///
     /// Kills: an off-by-one in either direction; ignoring open descriptors.
     #[test]
     fn files_are_counted_exactly() {
@@ -171,7 +174,9 @@ mod tests {
     }
 
     /// Goal: `--fit` reduces the connections to the limits, and refuses less than one per worker.
+    ///
     /// Method: a low limit of files, then a lower one.
+    ///
     /// Kills: admitting the requested number; a run with no connections.
     #[test]
     fn fit_reduces_connections_to_the_limits() {

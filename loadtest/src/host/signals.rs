@@ -1,6 +1,7 @@
-//! SIGINT and SIGTERM, handled on a separate thread. The first signal requests the end of the run.
-//! The second one ends the process at once, so that a run that does not react to the first never
-//! needs a `kill -9`.
+//! SIGINT and SIGTERM, handled on a separate thread.
+//!
+//! The first signal requests the end of the run. The second one ends the process at once, so that a
+//! run that does not react to the first never needs a `kill -9`.
 
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
@@ -81,7 +82,9 @@ mod tests {
     use super::*;
 
     /// Goal: a doubled signal is one request, and a later one ends the process.
+    ///
     /// Method: signals at three moments.
+    ///
     /// Kills: aborting under `timeout -s INT`; a grace period that starts anew with each signal, so
     /// that no signal ends the process.
     #[test]

@@ -1,6 +1,7 @@
 //! Limits, processors, timer slack, signals and one socket option: the only calls in this crate
-//! that need unsafe code. **Absent on purpose.** Readings from `/proc` need no unsafe code and are
-//! in `procfs`.
+//! that need unsafe code.
+//!
+//! **Absent on purpose.** Readings from `/proc` need no unsafe code and are in `procfs`.
 #![allow(unsafe_code)] // none of these calls has a safe form in std or socket2
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -105,7 +106,7 @@ pub(crate) fn signal_group(pid: u32, signal: i32) {
 fn send(to: libc::pid_t, signal: i32) {
     // 0 would be the caller's own group, and -1 every process.
     if !(-1..=0).contains(&to) {
-        // SAFETY: takes two numbers and touches no memory of ours.
+        // SAFETY: the call takes two integers and accesses no memory of this process.
         let _ = unsafe { libc::kill(to, signal) };
     }
 }
@@ -128,7 +129,9 @@ mod tests {
 
     /// Goal: a pinned thread runs on its processor, its timer slack is set, and a socket bound to
     /// an address has no port yet.
+    ///
     /// Method: set each on a new thread and read it back through `/proc` and the socket.
+    ///
     /// Kills: an empty set or one of another processor; a wrong option number.
     #[test]
     fn the_kernel_applies_pinning_slack_and_late_ports() {

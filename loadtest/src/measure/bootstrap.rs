@@ -1,10 +1,13 @@
-//! Confidence intervals of a single run: the block bootstrap. Latencies within a second are
-//! correlated: a pause slows hundreds of messages at once. Drawing single messages would treat them
-//! as independent, and the intervals would be far too narrow. Instead, whole intervals of the run
-//! are drawn with replacement, as many as the run has. Their histograms are summed, and the figure
-//! is read from the sum. The spread of a thousand such figures is the uncertainty of the run. With
-//! few blocks the plain bootstrap is too narrow. Its percentiles are therefore taken further out,
-//! by as much as Student's t is wider than the normal distribution (the "expanded percentile"
+//! Confidence intervals of a single run: the block bootstrap.
+//!
+//! Latencies within a second are correlated: a pause slows hundreds of messages at once. Drawing
+//! single messages would treat them as independent, and the intervals would be far too narrow.
+//! Instead, whole intervals of the run are drawn with replacement, as many as the run has. Their
+//! histograms are summed, and the figure is read from the sum. The spread of a thousand such
+//! figures is the uncertainty of the run.
+//!
+//! With few blocks the plain bootstrap is too narrow. Its percentiles are therefore taken further
+//! out, by as much as Student's t is wider than the normal distribution (the "expanded percentile"
 //! interval). `intervals_hold_the_true_figure_as_often_as_promised` measures their coverage.
 
 use hdrhistogram::Histogram;
@@ -172,10 +175,12 @@ mod tests {
 
     /// Goal: the intervals contain the true figure about as often as promised, with few and with
     /// many blocks, although blocks differ.
+    ///
     /// Method: simulate 200 runs for each number of blocks, with exponential times around a level
     /// that differs between blocks. The true figures are those of a very long run. All seeds are
     /// fixed. The promise is 95 %. Percentiles of skewed data with five blocks are hard, so at
     /// least 88 % are required; 100 % would mean useless intervals.
+    ///
     /// Kills: drawing single messages; percentiles that are not expanded (below 85 % with five
     /// blocks); drawing fewer blocks than the run has; swapped ends of the interval.
     #[test]
@@ -228,6 +233,7 @@ mod tests {
     }
 
     /// Goal: a draw has as many blocks as the run.
+    ///
     /// Method: half of ten blocks have 100 messages, half have none. The rate of a draw is 50 with
     /// a standard deviation of 50/√10 = 15.8. A thousand draws estimate it to two percent.
     ///
@@ -242,6 +248,7 @@ mod tests {
     }
 
     /// Goal: the same run and seed give the same interval, and another seed gives another one.
+    ///
     /// Method: draw three times.
     ///
     /// Kills: randomness that is not seeded; a seed that is ignored.
@@ -258,6 +265,7 @@ mod tests {
     }
 
     /// Goal: a run with too few data has no interval.
+    ///
     /// Method: one block too few; a percentile with nine and with ten samples beyond it; blocks
     /// without replies.
     ///
@@ -280,7 +288,9 @@ mod tests {
     }
 
     /// Goal: the percentiles of a draw equal those of the histogram of the same blocks.
+    ///
     /// Method: equal blocks, so that every draw equals the run.
+    ///
     /// Kills: a rank that is off by one; the lower end of a bucket in place of its upper end.
     #[test]
     fn percentiles_are_those_of_the_histogram() {

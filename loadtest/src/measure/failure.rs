@@ -1,5 +1,6 @@
-//! Failures of connections, by stage, class and errno, and the table that counts them. Every
-//! failure of a connection becomes one [`Failure`], and equal failures are counted together.
+//! Failures of connections, by stage, class and errno, and the table that counts them.
+//!
+//! Every failure of a connection becomes one [`Failure`], and equal failures are counted together.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -326,7 +327,9 @@ mod tests {
 
     /// Goal: equal failures share a row, different ones do not. Merging adds both columns, and
     /// keeps the first and the last time with the example of the first failure.
+    ///
     /// Method: count into two tables at known times, merge them in either order, read the rows.
+    ///
     /// Kills: a key that ignores the stage or the errno; merging only the totals; the example of
     /// the worker that is merged last; a last time that is the first one.
     #[test]
@@ -359,8 +362,10 @@ mod tests {
     }
 
     /// Goal: any unexpected bytes are shown legibly and briefly.
+    ///
     /// Method: text with a line break, bytes that are not text, exactly as many bytes as fit, and
     /// more.
+    ///
     /// Kills: a control character that reaches the terminal; truncated bytes without an ellipsis.
     #[test]
     fn unexpected_bytes_are_legible() {

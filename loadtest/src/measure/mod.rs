@@ -1,5 +1,6 @@
-//! Recording during a run, and its statistics. **Absent on purpose.** The report: `run::summary`
-//! computes its figures from the recorded data.
+//! Recording during a run, and its statistics.
+//!
+//! **Absent on purpose.** The report: `run::summary` computes its figures from the recorded data.
 
 pub(crate) mod bootstrap;
 pub(crate) mod counters;

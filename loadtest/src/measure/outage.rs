@@ -112,6 +112,7 @@ mod tests {
     ///
     /// Method: replies and failures at known times: a single failure between two close replies, a
     /// long outage, one that lasts to the end, and one before any reply.
+    ///
     /// Kills: an outage that starts at its second failure; a gap without a failure; a missing
     /// outage at the end; an outage for every single error.
     #[test]
@@ -141,8 +142,10 @@ mod tests {
     }
 
     /// Goal: the target is out of service while all workers have an outage.
+    ///
     /// Method: two workers whose outages overlap once, and once for too short a time; a third
     /// worker without any.
+    ///
     /// Kills: a union; an outage of a single worker; the later of two ends.
     #[test]
     fn outages_of_all_workers_are_intersected() {
@@ -162,6 +165,7 @@ mod tests {
     }
 
     /// Goal: the list is bounded and keeps the longest outages.
+    ///
     /// Method: more outages than the limit, with the longest one in the middle.
     ///
     /// Kills: memory that grows with the failures of a long run; a list of the first ones.

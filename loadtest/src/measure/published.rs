@@ -1,8 +1,10 @@
 //! Counters and a coarse histogram that each worker publishes for the main thread during the run.
+//!
 //! The display must not cost throughput. A worker only adds to its own cells; it never waits, draws
-//! or copies for the display. Every atomic here is a statistic with a single writer and is
-//! `Relaxed`: it orders nothing, and no decision of a worker depends on it. The exact numbers are
-//! in `WorkerResult`.
+//! or copies for the display.
+//!
+//! Every atomic here is a statistic with a single writer and is `Relaxed`: it orders nothing, and
+//! no decision of a worker depends on it. The exact numbers are in `WorkerResult`.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -169,7 +171,9 @@ mod tests {
     }
 
     /// Goal: the percentiles of an interval contain its replies only.
+    ///
     /// Method: many slow replies, a snapshot, a few fast replies.
+    ///
     /// Kills: ignoring the earlier snapshot; reporting zero without replies.
     #[test]
     fn percentiles_are_of_the_interval() {

@@ -1,7 +1,8 @@
-//! The worker's recorder: latencies and counters of the current interval. Each latency is recorded
-//! once, in the current interval. At its end, the histograms move to the main thread unchanged, and
-//! the worker starts with new ones. So merging, compression and percentiles cost the worker nothing
-//! (`run::timeline`).
+//! The worker's recorder: latencies and counters of the current interval.
+//!
+//! Each latency is recorded once, in the current interval. At its end, the histograms move to the
+//! main thread unchanged, and the worker starts with new ones. So merging, compression and
+//! percentiles cost the worker nothing (`run::timeline`).
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -190,8 +191,10 @@ mod tests {
     use super::*;
 
     /// Goal: the intervals cover the run without a gap or an overlap, and none spans two phases.
+    ///
     /// Method: a warm-up of 2.5 and a window of 3.5 lengths, closed one by one; no warm-up; a
     /// window cut in the middle of its second interval.
+    ///
     /// Kills: intervals counted from the start of the warm-up; a missing short last one; a cut
     /// interval that ends in the future.
     #[test]
@@ -233,7 +236,9 @@ mod tests {
     }
 
     /// Goal: a part contains its own records, and the next one starts empty.
+    ///
     /// Method: record, close, record other values, close.
+    ///
     /// Kills: histograms or counters that are not reset.
     #[test]
     fn parts_do_not_share_records() {

@@ -20,8 +20,9 @@ const BUCKET_BITS: u32 = 11;
 /// Limit of bars of the chart of replies per connection.
 const REPLIES_BARS_MAX: u64 = 24;
 
-/// A histogram from 1 ns to 60 s with three significant digits: about 220 KiB, one per worker. No
-/// wait is longer (`units::TIMEOUT_MAX`). A longer value would be recorded as 60 s.
+/// A histogram from 1 ns to 60 s with three significant digits: about 220 KiB, one per worker.
+///
+/// No wait is longer (`units::TIMEOUT_MAX`). A longer value would be recorded as 60 s.
 pub(crate) fn new_histogram() -> Histogram<u64> {
     let max_ns = TIMEOUT_MAX.as_nanos() as u64;
     Histogram::new_with_bounds(1, max_ns, 3).expect("constant and valid bounds")
@@ -146,7 +147,9 @@ mod bucket_tests {
     use super::*;
 
     /// Goal: `bucket_of` agrees with the histogram.
+    ///
     /// Method: compare around every power of two up to the histogram's end.
+    ///
     /// Kills: a bucket of twice or half the width.
     #[test]
     fn buckets_agree_with_the_histogram() {
@@ -174,6 +177,7 @@ mod tests {
     }
 
     /// Goal: percentiles of known data are exact to the histogram's three digits.
+    ///
     /// Method: 1 … 10 000 µs, once each, so that percentile p is p × 100 µs.
     ///
     /// Kills: recording microseconds as nanoseconds; a histogram with fewer digits.
@@ -201,6 +205,7 @@ mod tests {
 
     /// Goal: each value is in the row whose bounds contain it, and empty rows between two full ones
     /// stay.
+    ///
     /// Method: values at and next to the bounds.
     ///
     /// Kills: `<` for `≤`; skipping empty rows.
@@ -241,7 +246,9 @@ mod tests {
     }
 
     /// Goal: Jain's index of known distributions is right.
+    ///
     /// Method: all equal, one connection with all replies, no replies, no connections.
+    ///
     /// Kills: a missing n in Jain's index; a NaN without replies.
     #[test]
     fn jains_index_measures_fairness() {
@@ -254,7 +261,9 @@ mod tests {
     }
 
     /// Goal: every connection is in the bar that contains its number of replies.
+    ///
     /// Method: no connection, one, equal ones, a few far apart, more values than bars.
+    ///
     /// Kills: a missing or an additional bar; the largest count outside of the last bar.
     #[test]
     fn every_connection_is_in_the_bar_of_its_replies() {

@@ -76,6 +76,7 @@ mod tests {
     use super::*;
 
     /// Goal: the distributions have their published values.
+    ///
     /// Method: a few rows of printed tables, on both sides of the end of `T95`.
     ///
     /// Kills: a table that is off by one row; a sign in the polynomial.
@@ -92,7 +93,9 @@ mod tests {
     }
 
     /// Goal: the intervals of a few runs follow the formulas.
+    ///
     /// Method: values with a simple mean and spread: 10, 12, 14 have a variance of 4.
+    ///
     /// Kills: dividing by n instead of n − 1; the deviation of one run in place of that of the
     /// mean.
     #[test]

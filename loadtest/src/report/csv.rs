@@ -196,6 +196,7 @@ mod tests {
     }
 
     /// Goal: every kind of run has the same columns, and each value has the right name.
+    ///
     /// Method: an open loop with a name that needs quotes, and a closed loop; compare some values
     /// with the fixture's.
     ///

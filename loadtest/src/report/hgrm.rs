@@ -1,6 +1,7 @@
-//! Percentiles as text, in the format of HdrHistogram plotters (`.hgrm`). The file has one
-//! distribution: response times in an open loop, service times in a closed one. Values are
-//! microseconds with three decimals, the resolution of the recorded nanoseconds.
+//! Percentiles as text, in the format of HdrHistogram plotters (`.hgrm`).
+//!
+//! The file has one distribution: response times in an open loop, service times in a closed one.
+//! Values are microseconds with three decimals, the resolution of the recorded nanoseconds.
 
 use std::fmt::Write as _;
 
@@ -62,6 +63,7 @@ mod tests {
     use super::*;
 
     /// Goal: the text equals that of other writers of the format.
+    ///
     /// Method: values from one to a hundred microseconds; compare the first, the median and the
     /// last row and the figures below with literals.
     ///

@@ -68,7 +68,9 @@ mod tests {
     ];
 
     /// Goal: a report from before a field was added is parsed, and its other fields stay the same.
+    ///
     /// Method: parse a report without any such field and render it again.
+    ///
     /// Kills: a new field that is required in old reports.
     #[test]
     fn reports_without_later_fields_are_read() {

@@ -1,5 +1,7 @@
-//! Reading of an interval log (`loadtest report RUN.hlog`). A log contains histograms by tag and
-//! nothing else about the run. It may come from another program if its values are nanoseconds.
+//! Reading of an interval log (`loadtest report RUN.hlog`).
+//!
+//! A log contains histograms by tag and nothing else about the run. It may come from another
+//! program if its values are nanoseconds.
 
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -137,8 +139,10 @@ mod tests {
     }
 
     /// Goal: a written log is read back with the report's figures.
+    ///
     /// Method: the logs of an open and a closed loop. The percentile text equals the report's byte
     /// by byte, and the rows contain its samples and percentiles.
+    ///
     /// Kills: the last line of a tag in place of the sum; the warm-up among the responses;
     /// microseconds for nanoseconds.
     #[test]
@@ -162,7 +166,9 @@ mod tests {
 
     /// Goal: logs of other programs are read: without tags, and with values beyond the first line's
     /// bounds.
+    ///
     /// Method: two handwritten lines, the second one with another range; a start beyond all times.
+    ///
     /// Kills: refusing lines without a tag; losing values that do not fit; a panic at the start
     /// time.
     #[test]
@@ -183,7 +189,9 @@ mod tests {
     }
 
     /// Goal: a text that is not a log is refused, with the line.
+    ///
     /// Method: an empty text, prose, a truncated line, a broken histogram.
+    ///
     /// Kills: an empty table; a panic.
     #[test]
     fn broken_logs_are_refused_with_the_line() {

@@ -1,8 +1,10 @@
-//! The JSON Schemas in `schema/`, generated from the serialized types. **Invariant.** The committed
-//! schemas match the types (`schemas_are_as_committed`). After a change of the types,
-//! `RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema` writes them. A field that was added within
-//! a schema version has `#[serde(default)]`: older files still load, and the schema does not
-//! require it.
+//! The JSON Schemas in `schema/`, generated from the serialized types.
+//!
+//! **Invariant.** The committed schemas match the types (`schemas_are_as_committed`). After a
+//! change of the types, `RENEW_SCHEMAS=1 cargo test -p loadtest --lib schema` writes them.
+//!
+//! A field that was added within a schema version has `#[serde(default)]`: older files still load,
+//! and the schema does not require it.
 
 use std::path::Path;
 
@@ -61,7 +63,9 @@ fn without_links(text: &str) -> String {
 }
 
 /// Goal: the committed schemas match the types.
+///
 /// Method: generate and compare them. With `RENEW_SCHEMAS` set they are written instead.
+///
 /// Kills: an unnoticed field that is renamed, removed or gets another type; a handwritten schema.
 #[test]
 fn schemas_are_as_committed() {
@@ -88,6 +92,7 @@ fn schemas_are_as_committed() {
 }
 
 /// Goal: a schema requires the fields of the first version and no later ones.
+///
 /// Method: a type with a later field, with one that may be null and has a link in its comment.
 ///
 /// Kills: refusing the files of an earlier version of the program; requiring nothing.

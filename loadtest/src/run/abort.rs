@@ -1,6 +1,8 @@
 //! Gates that end a run early (`--abort-on`). The main thread checks them at the end of each
-//! interval, on all results so far. **Invariant.** A figure equals that of a report of the run if
-//! it ended now, except for the replies in the drain.
+//! interval, on all results so far.
+//!
+//! **Invariant.** A figure equals that of a report of the run if it ended now, except for the
+//! replies in the drain.
 
 use std::time::Duration;
 
@@ -152,7 +154,9 @@ mod tests {
     }
 
     /// Goal: every figure that is known during a run has the right value.
+    ///
     /// Method: for each figure, a gate that its value breaks and one that it meets.
+    ///
     /// Kills: aborting on gates that hold; a rate over the whole planned window; timeouts that do
     /// not count as errors.
     #[test]
@@ -178,7 +182,9 @@ mod tests {
     }
 
     /// Goal: no gate is checked before the delay, or without its figure.
+    ///
     /// Method: moments before and at the delay; a latency without a reply.
+    ///
     /// Kills: a delay that is ignored or off by an interval; a missing latency treated as zero.
     #[test]
     fn gates_wait_for_the_delay_and_their_figure() {
@@ -190,7 +196,9 @@ mod tests {
     }
 
     /// Goal: a gate whose figure is known only at the end of the run is refused.
+    ///
     /// Method: each latency in both kinds of loop.
+    ///
     /// Kills: a gate that can never be checked; checking another figure in its place.
     #[test]
     fn gates_on_late_figures_are_refused() {

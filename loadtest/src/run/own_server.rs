@@ -1,8 +1,11 @@
-//! Built-in echo server: this program as a child process on a free loopback port. Client and server
-//! are two processes because the limit of open files applies to each process: with a limit of 20
-//! 000, one process cannot hold both ends of 10 000 connections. **Invariant.** The child never
-//! outlives this process. It watches its stdin, whose other end only this process holds, so it ends
-//! even when this process is killed (`own_server::it_dies_with_its_parent`).
+//! Built-in echo server: this program as a child process on a free loopback port.
+//!
+//! Client and server are two processes because the limit of open files applies to each process:
+//! with a limit of 20 000, one process cannot hold both ends of 10 000 connections.
+//!
+//! **Invariant.** The child never outlives this process. It watches its stdin, whose other end only
+//! this process holds, so it ends even when this process is killed
+//! (`own_server::it_dies_with_its_parent`).
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,7 @@
-//! Progress display of a run, on stderr. The main thread draws it from the counters that the
-//! workers publish, so it costs the workers nothing.
+//! Progress display of a run, on stderr.
+//!
+//! The main thread draws it from the counters that the workers publish, so it costs the workers
+//! nothing.
 
 use std::collections::VecDeque;
 use std::env;
@@ -254,8 +256,10 @@ mod tests {
     }
 
     /// Goal: the live line never fills the width of its terminal.
+    ///
     /// Method: a long line with and without its chart in terminals of many widths; a cut line keeps
     /// its beginning. `TERM=dumb` is recognised.
+    ///
     /// Kills: a line that wraps, so that each drawing leaves a row behind; a chart in place of the
     /// figures; bytes counted as columns.
     #[test]
@@ -275,6 +279,7 @@ mod tests {
     }
 
     /// Goal: a sparkline is scaled to its highest rate, which may be zero.
+    ///
     /// Method: rising rates; only zeros.
     ///
     /// Kills: dividing by zero; an index beyond the blocks.

@@ -78,7 +78,9 @@ struct Subject {
 
 impl Sampler {
     /// Finds the processes and reads the counters, before the first connect to `address`.
+    ///
     /// # Errors
+    ///
     /// An explicit process id that does not exist.
     pub(crate) fn of(
         choice: SampleServer,
@@ -239,7 +241,9 @@ mod tests {
     }
 
     /// Goal: a printed choice can be parsed again, and other texts are refused.
+    ///
     /// Method: print and parse each kind; four mistakes.
+    ///
     /// Kills: process 0, which does not exist; a name treated as `none`.
     #[test]
     fn the_choice_survives_a_round_trip() {
@@ -252,7 +256,9 @@ mod tests {
     }
 
     /// Goal: a remote target has no server figures and no counters of listeners.
+    ///
     /// Method: a foreign address; a listener of this process.
+    ///
     /// Kills: this machine's accept queues attributed to the target; a note for every remote
     /// target.
     #[test]
@@ -277,9 +283,11 @@ mod tests {
     }
 
     /// Goal: the counters are differences over the run.
+    ///
     /// Method: two refused connects between the two readings; the kernel sends a reset for each.
     /// The test compares with its own readings around these, because other processes of the
     /// namespace may add to the counters.
+    ///
     /// Kills: absolute counters; a difference to another moment than the start.
     #[test]
     fn counters_are_differences() {
@@ -296,7 +304,9 @@ mod tests {
     }
 
     /// Goal: a process that ends has no figures, and a note only if there was a measured window.
+    ///
     /// Method: a child that ends before the window, in it, and without any window.
+    ///
     /// Kills: a panic at a missing process; a figure of another process with the same id.
     #[test]
     fn a_server_that_ends_has_a_note() {

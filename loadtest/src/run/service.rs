@@ -45,8 +45,10 @@ mod tests {
     use super::*;
 
     /// Goal: the target is lost after failures without a reply for the whole time limit.
+    ///
     /// Method: checks at known times: silence without failures, failures among replies, failures
     /// that end with a reply, and failures that continue.
+    ///
     /// Kills: giving up because no message was due; failures summed up across replies; a reply that
     /// does not restart the time limit.
     #[test]

@@ -1,8 +1,10 @@
-//! Intervals of a run, merged on the main thread from the parts of the workers. **Invariant.** The
-//! totals are the sums of the intervals without the warm-up, so the report's figures of the whole
-//! run can be recomputed from its intervals. The number of due messages of an open loop does not
-//! come from the workers. It is computed here from the schedules, so that a message that a worker
-//! skips is missing in the counters.
+//! Intervals of a run, merged on the main thread from the parts of the workers.
+//!
+//! **Invariant.** The totals are the sums of the intervals without the warm-up, so the report's
+//! figures of the whole run can be recomputed from its intervals.
+//!
+//! The number of due messages of an open loop does not come from the workers. It is computed here
+//! from the schedules, so that a message that a worker skips is missing in the counters.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -277,6 +279,7 @@ mod tests {
 
     /// Goal: the parts of an interval become one row, the rows are in order, and the totals are the
     /// sums of the rows without the warm-up.
+    ///
     /// Method: two workers, one of which sends an interval late and another one not at all.
     ///
     /// Kills: a row per worker; losing an incomplete interval; the warm-up in the totals.
@@ -309,7 +312,9 @@ mod tests {
 
     /// Goal: the number of due messages is computed from the schedule, not from the workers'
     /// counts, and is limited by `--requests`.
+    ///
     /// Method: two workers at 1 000/s in total; constant, random, and with a limit of 700 each.
+    ///
     /// Kills: using the parts' own count; counting the warm-up against the limit; messages due in
     /// the drain.
     #[test]

@@ -1,5 +1,6 @@
-//! `loadtest ab`: alternating runs of two servers under the same load. The order is ABBA, so that
-//! slow drifts (temperature, other tenants) affect both servers equally.
+//! `loadtest ab`: alternating runs of two servers under the same load.
+//!
+//! The order is ABBA, so that slow drifts (temperature, other tenants) affect both servers equally.
 
 use std::ffi::OsString;
 

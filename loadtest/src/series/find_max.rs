@@ -1,7 +1,8 @@
-//! `--find-max`: search for the highest rate that meets an SLO. The rate is doubled until it misses
-//! the SLO. Then the gap is halved (in the geometric mean, because the ratio matters) until it is
-//! narrow. The search starts at the low end, because an overloaded server may stay slow for a
-//! while.
+//! `--find-max`: search for the highest rate that meets an SLO.
+//!
+//! The rate is doubled until it misses the SLO. Then the gap is halved (in the geometric mean,
+//! because the ratio matters) until it is narrow. The search starts at the low end, because an
+//! overloaded server may stay slow for a while.
 
 use std::time::Duration;
 
@@ -214,7 +215,9 @@ mod tests {
 
     /// Goal: the search ends slightly below the capacity, in few steps, and never tries more than
     /// twice a rate that passed.
+    ///
     /// Method: servers of known capacities, from the lowest rate to far above it.
+    ///
     /// Kills: reporting the rate that missed; a gap that is not halved; overloading the server at
     /// the start.
     #[test]
@@ -232,8 +235,10 @@ mod tests {
     }
 
     /// Goal: a disturbed generator does not limit the search, and a saturated one ends it.
+    ///
     /// Method: a server without a limit, and a generator that is disturbed once at every rate or in
     /// two of three tries; then one that is saturated above some rate.
+    ///
     /// Kills: the first saturated step treated as the capacity; retries without end.
     #[test]
     fn saturated_steps_are_tried_again() {
@@ -259,7 +264,9 @@ mod tests {
     }
 
     /// Goal: the search stays in its range if the capacity is outside.
+    ///
     /// Method: capacities below and above the range, and rates so low that halving ends at once.
+    ///
     /// Kills: an endless search; a rate outside of the range.
     #[test]
     fn the_search_stays_in_its_range() {

@@ -1,7 +1,8 @@
 //! Series of runs: repetitions (`--reps`), two servers (`ab`) and the search for the highest rate
-//! (`--find-max`). Each run is this program as a child process with the same options. So no run
-//! inherits sockets, memory or threads from the previous one, and its report is that of a single
-//! run.
+//! (`--find-max`).
+//!
+//! Each run is this program as a child process with the same options. So no run inherits sockets,
+//! memory or threads from the previous one, and its report is that of a single run.
 
 pub(crate) mod ab;
 pub(crate) mod find_max;

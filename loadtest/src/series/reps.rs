@@ -124,7 +124,9 @@ mod tests {
     use crate::report::fixture;
 
     /// Goal: the median run is shown, and every run is listed in order.
+    ///
     /// Method: runs of five, then four levels out of order.
+    ///
     /// Kills: showing the best, the first or the last run; rows in the order of their p99.
     #[test]
     fn the_median_run_is_shown() {
@@ -146,7 +148,9 @@ mod tests {
     }
 
     /// Goal: a failed run is shown, even if the median run succeeded.
+    ///
     /// Method: the third of three runs fails.
+    ///
     /// Kills: exit 0 because the median run succeeded; a note that calls the failed run the median.
     #[test]
     fn a_failed_run_is_shown() {

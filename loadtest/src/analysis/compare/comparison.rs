@@ -68,8 +68,10 @@ mod tests {
 
     /// Goal: a difference is significant only if it is larger than the noise, and its direction is
     /// right.
+    ///
     /// Method: compare a level with itself, with levels of 20 % more and less, and with 1 % more,
     /// while seconds differ by up to 9 %.
+    ///
     /// Kills: a verdict for every difference; faster and slower swapped; nanoseconds for
     /// microseconds on one side.
     #[test]
@@ -98,7 +100,9 @@ mod tests {
     }
 
     /// Goal: a higher rate is better.
+    ///
     /// Method: repeated runs with different rates and equal latencies.
+    ///
     /// Kills: comparing a rate like a latency.
     #[test]
     fn more_rate_is_faster() {
@@ -110,8 +114,10 @@ mod tests {
 
     /// Goal: the server's processor time per message is compared, and less is better. Without a
     /// server there is no such row, and a limit on it is breached.
+    ///
     /// Method: single runs, which have one figure each and so no interval; repeated runs; runs
     /// without server figures.
+    ///
     /// Kills: more processor time as the better figure; an interval of latencies for it; an empty
     /// row; a limit that passes without a figure.
     #[test]
@@ -162,8 +168,10 @@ mod tests {
     }
 
     /// Goal: the spread of repeated runs decides, not the spread of seconds within a run.
+    ///
     /// Method: two levels that differ clearly by seconds, with repetitions that vary more than the
     /// levels; then repetitions that vary less.
+    ///
     /// Kills: the intervals of one run in place of several; a mean of the wrong figures.
     #[test]
     fn the_spread_of_repetitions_decides() {
@@ -184,7 +192,9 @@ mod tests {
     }
 
     /// Goal: runs with too few intervals have figures and no verdict.
+    ///
     /// Method: four intervals; none; a missing figure.
+    ///
     /// Kills: a verdict on noise; a panic at an edited report.
     #[test]
     fn without_intervals_there_is_no_verdict() {
@@ -202,7 +212,9 @@ mod tests {
 
     /// Goal: runs with different loads or a saturated generator have no verdict, and the comparison
     /// has the reason.
+    ///
     /// Method: one change at a time.
+    ///
     /// Kills: comparing 50 connections with 10 000; trusting a saturated generator; a silent
     /// difference.
     #[test]
@@ -259,7 +271,9 @@ mod tests {
     }
 
     /// Goal: a limit is breached by a larger change for the worse, unless the change is noise.
+    ///
     /// Method: handmade rows: within and beyond the limit, better and worse, significant and not.
+    ///
     /// Kills: a limit on changes for the better; a limit that noise breaches; passing runs that
     /// cannot be compared.
     #[test]

@@ -34,9 +34,10 @@ impl RegressionLimit {
     }
 }
 
-/// One line for each exceeded limit. A change beyond the limit that may be noise does not count.
-/// Without a confidence interval the figure alone decides. A metric that cannot be compared exceeds
-/// its limit.
+/// One line for each exceeded limit.
+///
+/// A change beyond the limit that may be noise does not count. Without a confidence interval the
+/// figure alone decides. A metric that cannot be compared exceeds its limit.
 pub(super) fn breaches(comparison: &Comparison, limits: &[RegressionLimit]) -> Vec<String> {
     let mut lines = Vec::new();
     for RegressionLimit { metric, more_is_better, percent } in limits {

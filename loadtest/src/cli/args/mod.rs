@@ -318,7 +318,9 @@ mod tests {
 
     /// Goal: every option of every command refuses nonsense in one line that names the option.
     /// Names and paths are free text and exempt.
+    ///
     /// Method: walk through the definitions; pass nonsense to each option.
+    ///
     /// Kills: an option added as text that is parsed too late; a parser that accepts anything.
     #[test]
     fn nonsense_is_refused_everywhere() {

@@ -105,8 +105,10 @@ mod tests {
     }
 
     /// Goal: `-t auto` starts one worker per processor, and no worker without work.
+    ///
     /// Method: pin to known processors, with fewer connections, concurrent connection attempts and
     /// messages than processors; then use the processors of the machine.
+    ///
     /// Kills: a worker without a connection or message; more workers than processors.
     #[test]
     fn auto_starts_one_worker_per_processor_with_work() {

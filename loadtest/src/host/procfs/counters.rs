@@ -1,5 +1,6 @@
-//! TCP counters of the kernel. The counters belong to the network namespace: every process in it
-//! adds to them.
+//! TCP counters of the kernel.
+//!
+//! The counters belong to the network namespace: every process in it adds to them.
 
 use std::fs;
 
@@ -68,7 +69,9 @@ mod tests {
     use super::*;
 
     /// Goal: counters are found by name, and a missing counter is unknown.
+    ///
     /// Method: handwritten tables with columns in no order; the same without one table.
+    ///
     /// Kills: a table whose name is part of another's; the value of a neighbouring column; zero for
     /// a missing counter.
     #[test]
@@ -91,7 +94,9 @@ mod tests {
     }
 
     /// Goal: the running kernel has every counter.
+    ///
     /// Method: read the tables.
+    ///
     /// Kills: a name that no kernel uses; the wrong file.
     #[test]
     fn this_kernel_has_every_counter() {

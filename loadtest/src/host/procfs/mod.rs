@@ -1,6 +1,7 @@
-//! Readings from `/proc` about the machine, this process and the server under test. Any reading may
-//! be missing (another kernel configuration, a container that hides a file): each function returns
-//! `Option`, and the report shows "unknown" instead of guessing.
+//! Readings from `/proc` about the machine, this process and the server under test.
+//!
+//! Any reading may be missing (another kernel configuration, a container that hides a file): each
+//! function returns `Option`, and the report shows "unknown" instead of guessing.
 
 pub(crate) mod counters;
 pub(crate) mod process;
@@ -110,8 +111,10 @@ mod tests {
     use super::*;
 
     /// Goal: readings of this process are present and plausible.
+    ///
     /// Method: read memory and ports of the test process, and the descriptors of a child. The child
     /// has written a byte, so it has opened all its files.
+    ///
     /// Kills: reading kB as bytes; the size of a directory for the number of its entries; counting
     /// the descriptors of this process.
     #[test]
@@ -134,6 +137,7 @@ mod tests {
     }
 
     /// Goal: a missing process is unknown, not a panic and not zero.
+    ///
     /// Method: read pid 0, which `/proc` never lists.
     ///
     /// Kills: unwrapping a read; defaulting to zero.

@@ -1,6 +1,7 @@
-//! Processor time and context switches of a process, as the difference of two readings. While the
-//! threads stay the same, the sum of their `schedstat` is exact. Otherwise the time of ended
-//! threads is only in the process's own total, in ticks (`/proc/PID/stat`).
+//! Processor time and context switches of a process, as the difference of two readings.
+//!
+//! While the threads stay the same, the sum of their `schedstat` is exact. Otherwise the time of
+//! ended threads is only in the process's own total, in ticks (`/proc/PID/stat`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -182,8 +183,10 @@ mod tests {
     }
 
     /// Goal: the used time is exact while the threads stay, and complete when one ends.
+    ///
     /// Method: two readings with the same threads; with one thread ended and one started; with one
     /// ended; without threads; of another process with the same id.
+    ///
     /// Kills: subtracting sums of different threads; ticks where nanoseconds are known; a recycled
     /// id.
     #[test]
@@ -204,8 +207,10 @@ mod tests {
     }
 
     /// Goal: the fields are parsed correctly for any name of the process.
+    ///
     /// Method: a handwritten line with a name that looks like the other fields; a zombie; a name
     /// with control characters.
+    ///
     /// Kills: splitting at the first parenthesis; a field off by one; sampling a zombie; a name
     /// that clears the screen.
     #[test]
@@ -221,7 +226,9 @@ mod tests {
     }
 
     /// Goal: a process whose name is not UTF-8 is read like any other.
+    ///
     /// Method: a program with such a name that waits for the end of its input.
+    ///
     /// Kills: a name that hides the process or its memory.
     #[test]
     fn a_name_may_be_any_bytes() {
@@ -251,6 +258,7 @@ mod tests {
     }
 
     /// Goal: a process is read with all its threads, and a missing process is `None`.
+    ///
     /// Method: this process, with a parked thread; pid 0, which `/proc` never lists.
     ///
     /// Kills: reading the main thread only; unwrapping a read.

@@ -1,6 +1,8 @@
 //! Finds the process that listens at an address: from the socket table to sockets, from these to
-//! processes. The table covers this network namespace. The processes are those of this process-id
-//! namespace whose descriptors are readable. A server may be in one namespace and not in the other.
+//! processes.
+//!
+//! The table covers this network namespace. The processes are those of this process-id namespace
+//! whose descriptors are readable. A server may be in one namespace and not in the other.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -49,8 +51,10 @@ fn parse_unix(row: &str, path: &str) -> Option<u64> {
 }
 
 /// Whether the address belongs to this network namespace. Otherwise a socket that listens at all
-/// addresses would be mistaken for a target on another machine. The check is a `bind`, which the
-/// kernel refuses for foreign addresses unless `net.ipv4.ip_nonlocal_bind` is set.
+/// addresses would be mistaken for a target on another machine.
+///
+/// The check is a `bind`, which the kernel refuses for foreign addresses unless
+/// `net.ipv4.ip_nonlocal_bind` is set.
 fn is_ours(mut addr: SocketAddr) -> bool {
     addr.set_port(0);
     UdpSocket::bind(addr).is_ok()
@@ -146,6 +150,7 @@ mod tests {
     use super::*;
 
     /// Goal: rows of the table are parsed correctly in any byte order.
+    ///
     /// Method: addresses of both families in the kernel's format; the row of a connection; a
     /// truncated row.
     ///
@@ -175,9 +180,11 @@ mod tests {
     }
 
     /// Goal: a listening Unix socket is found by its path or its abstract name, others are not.
+    ///
     /// Method: a listener and a bound socket, both with a space in their paths, and an abstract
     /// listener, all held by this process. The kernel's order of the table is unspecified, so there
     /// are 100 further sockets whose names are not UTF-8.
+    ///
     /// Kills: a bound socket mistaken for a listener; a path that ends at its first space; a
     /// listener whose path is part of another one; a foreign name that ends the search.
     #[test]
@@ -241,8 +248,10 @@ mod tests {
     }
 
     /// Goal: a listener of this process is found and attributed to it; a closed port has no holder.
+    ///
     /// Method: a listener at each loopback address and at the wildcard; search for it there and at
     /// a foreign address; then a port whose listener is closed.
+    ///
     /// Kills: a wildcard listener mistaken for another machine's; a skipped row; other states than
     /// listening; a search that ends early.
     #[test]

@@ -93,7 +93,9 @@ mod tests {
     use super::*;
 
     /// Goal: a message is in the row whose bounds contain it, and rare messages are visible.
+    ///
     /// Method: latencies from nanoseconds to a minute; counts from one to that of the fullest cell.
+    ///
     /// Kills: rows and bounds with different rounding; an intensity of zero, or one without a
     /// style.
     #[test]

@@ -1,8 +1,11 @@
-//! The report as one HTML file. The file is self-contained: it loads no script, font or picture.
-//! Charts are inline SVG, and colours follow the reader's scheme. The file is also well-formed XML,
-//! which a test checks. **Invariant.** A figure is read from the report's JSON by its JSON pointer
-//! ([`Page::figure`]), and the file keeps the pointer beside it. So the shown figures can be
-//! compared with the embedded report. Only curves are drawn from histograms.
+//! The report as one HTML file.
+//!
+//! The file is self-contained: it loads no script, font or picture. Charts are inline SVG, and
+//! colours follow the reader's scheme. The file is also well-formed XML, which a test checks.
+//!
+//! **Invariant.** A figure is read from the report's JSON by its JSON pointer ([`Page::figure`]),
+//! and the file keeps the pointer beside it. So the shown figures can be compared with the embedded
+//! report. Only curves are drawn from histograms.
 
 pub(crate) mod connections;
 pub(crate) mod errors;

@@ -1,7 +1,8 @@
-//! Charts as inline SVG: scales, axes and the shapes that the sections need. Colours, widths and
-//! fonts are classes of `style.css`, never attributes, so that a chart follows the reader's light
-//! or dark scheme without a script. A plotting library would write them as attributes, and removing
-//! those takes more code than this module.
+//! Charts as inline SVG: scales, axes and the shapes that the sections need.
+//!
+//! Colours, widths and fonts are classes of `style.css`, never attributes, so that a chart follows
+//! the reader's light or dark scheme without a script. A plotting library would write them as
+//! attributes, and removing those takes more code than this module.
 
 use std::fmt::Write as _;
 

@@ -23,8 +23,10 @@ fn pages() -> [String; 3] {
 }
 
 /// Goal: the file is self-contained and executes no code.
+///
 /// Method: check every element and attribute of a page of each kind: no script except data, no
 /// handler, no address that a browser would fetch. The style sheet names no resource.
+///
 /// Kills: a font or a picture by address; a script; an `onclick`.
 #[test]
 fn the_page_needs_nothing_else() {
@@ -53,8 +55,10 @@ fn the_page_needs_nothing_else() {
 }
 
 /// Goal: the page of a run that ended early shows the reason.
+///
 /// Method: an interrupted run, one that a gate ended (with a special character of HTML in its
 /// expression), and a complete one.
+///
 /// Kills: the figures of a partial run shown as those of a complete one.
 #[test]
 fn the_reason_of_an_early_end_is_shown() {
@@ -82,9 +86,11 @@ fn the_reason_of_an_early_end_is_shown() {
 }
 
 /// Goal: foreign texts cannot become markup, and are shown unchanged.
+///
 /// Method: the fixture's name, label, target, note and command contain all special characters of
 /// HTML. The test finds them in the text of the parsed page, and compares the embedded report with
 /// the original.
+///
 /// Kills: a text that is not escaped, or escaped twice; a `</script>` in a name that ends the data.
 #[test]
 fn text_of_others_stays_text() {
@@ -113,8 +119,10 @@ fn text_of_others_stays_text() {
 }
 
 /// Goal: the shown figures are those of the JSON.
+///
 /// Method: every marked figure has the value at its pointer in the embedded report; the main
 /// figures are present; some are compared in their printed form.
+///
 /// Kills: a figure in the wrong row; a pointer to a missing value; a missing figure.
 #[test]
 fn figures_are_those_of_the_json() {
@@ -168,6 +176,7 @@ fn figures_are_those_of_the_json() {
 }
 
 /// Goal: a chart is drawn if there are data, and a sentence takes its place if there are none.
+///
 /// Method: find the charts of both fixtures by their labels; every coordinate is a number.
 ///
 /// Kills: an empty plot; a division by zero in a scale; a heat map without a cell.
@@ -204,7 +213,9 @@ fn charts_have_data() {
 }
 
 /// Goal: the chart marks connects that waited for a retransmitted SYN.
+///
 /// Method: connects of slightly more than a second, and fast ones.
+///
 /// Kills: no marks; marks on every chart; microseconds for seconds.
 #[test]
 fn slow_connects_are_marked() {
@@ -227,7 +238,9 @@ fn slow_connects_are_marked() {
 }
 
 /// Goal: a report without measurements can be rendered.
+///
 /// Method: no latency, no connection, no server, no known figure; broken histograms.
+///
 /// Kills: a panic at a missing part.
 #[test]
 fn nothing_to_show() {

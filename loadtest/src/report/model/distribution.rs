@@ -121,7 +121,9 @@ mod tests {
     use super::*;
 
     /// Goal: the encoded text contains every count of the histogram.
+    ///
     /// Method: decode it and compare the histograms; decode broken texts.
+    ///
     /// Kills: encoding another histogram, microseconds, or V2 without its compression; a panic at
     /// an edited report.
     #[test]

@@ -1,7 +1,10 @@
-//! The report: one value with every figure of a run. All renderers read it. **Invariant.** A figure
-//! is computed once, in `run::summary`, and rendered from here. Text and JSON differ only by
-//! rounding (`tests/it/run.rs` compares them). The field names are those of the JSON and part of
-//! the public interface: `schema_version` changes when a field is removed or changes its meaning.
+//! The report: one value with every figure of a run. All renderers read it.
+//!
+//! **Invariant.** A figure is computed once, in `run::summary`, and rendered from here. Text and
+//! JSON differ only by rounding (`tests/it/run.rs` compares them).
+//!
+//! The field names are those of the JSON and part of the public interface: `schema_version` changes
+//! when a field is removed or changes its meaning.
 
 pub(crate) mod comparison;
 pub(crate) mod conclusions;

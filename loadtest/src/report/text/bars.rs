@@ -39,6 +39,7 @@ mod tests {
     use super::*;
 
     /// Goal: the length of a bar is its share, and a rare value is visible.
+    ///
     /// Method: shares of 0, 0.001, 50 and 100 %.
     ///
     /// Kills: rounding a rare slow reply away; a bar longer than its scale.

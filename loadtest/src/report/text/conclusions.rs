@@ -133,6 +133,7 @@ mod tests {
 
     /// Goal: the line of confidence intervals shows its figures in the best unit, or the reason why
     /// there are none.
+    ///
     /// Method: bounds of one unit and of two; a run that is too short.
     ///
     /// Kills: one unit for two bounds; an empty line.
@@ -158,7 +159,9 @@ mod tests {
 
     /// Goal: a gate's row shows the verdict and the value in the unit of its figure, and the
     /// section shows how many gates failed.
+    ///
     /// Method: a row of each unit, one of them failed, one without a value; then no failed row.
+    ///
     /// Kills: a share rounded to its limit; a verdict of the wrong row; a count of the passed rows.
     #[test]
     fn gates_show_their_values() {
@@ -188,7 +191,9 @@ mod tests {
     }
 
     /// Goal: the runs of a series are listed, with their mean and confidence interval.
+    ///
     /// Method: three runs with known figures, one of them without percentiles.
+    ///
     /// Kills: the mean of another percentile; a negative time; timeouts that do not count as
     /// errors.
     #[test]
@@ -214,8 +219,10 @@ mod tests {
     }
 
     /// Goal: the text of a search shows the rate and what limited it.
+    ///
     /// Method: searches limited by the SLO, by the generator and by the range, one without a rate,
     /// and two interrupted ones.
+    ///
     /// Kills: the generator's limit attributed to the target; a rate where there is none.
     #[test]
     fn searches_end_with_a_sentence() {

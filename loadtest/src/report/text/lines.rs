@@ -142,8 +142,10 @@ mod tests {
     use super::*;
 
     /// Goal: the details of a failure show its times and its example, if they are known.
+    ///
     /// Method: several failures and one, with and without times, with a full example, an empty one
     /// and none.
+    ///
     /// Kills: two times for one failure; the connection of a missing example.
     #[test]
     fn details_show_known_times_and_examples() {

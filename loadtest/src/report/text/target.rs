@@ -62,7 +62,9 @@ mod tests {
 
     /// Goal: the server's lines show every known figure by name, and the network's line adds the
     /// other counters.
+    ///
     /// Method: a report with all figures; two processes with few figures; no server.
+    ///
     /// Kills: swapped figures; a zero for an unknown figure; the same counter twice.
     #[test]
     fn known_figures_of_the_target_are_shown_once() {

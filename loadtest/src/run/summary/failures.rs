@@ -1,4 +1,4 @@
-//! From the table of failures to its part of the report.
+//! Builds the failures of the report from the table of failures.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::measure::failure::{Example, FailureTable};
 use crate::measure::stats;
 use crate::report::model::failures::{FailureExample, FailureRow};
 
-/// A row for each kind of failure. Times are in seconds from the beginning of the measured window.
+/// One row per kind of failure. Times are in seconds from the start of the measured window.
 pub(super) fn failures(table: &FailureTable, measured_from: Option<Instant>) -> Vec<FailureRow> {
     let seconds = |at: Instant| Some(stats::seconds_from(measured_from?, at));
     let rows = table.rows().iter().map(|row| FailureRow {
@@ -39,13 +39,13 @@ mod tests {
     use super::*;
     use crate::measure::failure::{Class, Failure, Local, Stage, UnexpectedBytes};
 
-    /// Goal: a row has the instants of its failures, from the beginning of the measured window, and
-    /// the place of the first.
+    /// Goal: a row has the times of its failures, from the start of the measured window, and the
+    /// example of the first one.
     ///
-    /// Method: one kind before and in the window, another once, without a window and with;
-    /// everything that an example may have, and nothing of it.
+    /// Method: one kind before and in the window, another one once, with and without a window; an
+    /// example with all fields and an empty one.
     ///
-    /// Kills: times from another zero; a time before the window that is none; the place of another
+    /// Kills: times from another origin; a missing time before the window; the example of another
     /// failure.
     #[test]
     fn rows_have_times_and_places() {

@@ -1,5 +1,7 @@
-//! Verdict on the generator. The figures describe the target only if the generator kept up. Two
-//! signs are needed, because neither is sufficient:
+//! Verdict on the generator. The figures describe the target only if the generator kept up.
+//!
+//! Two signs are needed, because neither is sufficient:
+//!
 //! * **Lag.** The send lag is the delay of messages that were due while a connection was free. The
 //!   loop lag is the delay of a timer in the event loop, which replies may have waited as well
 //!   (`worker::heartbeat`).
@@ -132,7 +134,9 @@ mod tests {
     }
 
     /// Goal: in a closed loop the verdict follows the busiest worker and its loop lag.
+    ///
     /// Method: rows of busy share, loop lag and service time; and the signs of a total.
+    ///
     /// Kills: averaging over workers; a healthy verdict without a reading; a busy loop that passes;
     /// lag that counts only in an open loop.
     #[test]
@@ -159,7 +163,9 @@ mod tests {
     }
 
     /// Goal: in an open loop the verdict follows the send lag.
+    ///
     /// Method: rows of busy share, send lag, response and service time, each next to a limit.
+    ///
     /// Kills: a saturated verdict for a busy but punctual loop; lag that counts although response
     /// times are far longer, or does not count although they are short; a healthy verdict for a
     /// busy loop whose messages wait for connections.
@@ -183,7 +189,9 @@ mod tests {
     }
 
     /// Goal: the busy time includes waiting for a processor and excludes busy-waiting.
+    ///
     /// Method: a worker that ran and waited; one whose busy-waiting exceeds its run time.
+    ///
     /// Kills: a worker that counts as busy while it busy-waits; an underflow.
     #[test]
     fn busy_time_excludes_busy_waiting() {
@@ -193,7 +201,9 @@ mod tests {
     }
 
     /// Goal: every verdict except healthy has a reason with its figures.
+    ///
     /// Method: each branch of the verdict.
+    ///
     /// Kills: a reason without its figures; a reason for a healthy verdict.
     #[test]
     fn reasons_have_figures() {

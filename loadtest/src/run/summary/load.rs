@@ -51,7 +51,7 @@ pub(super) fn load(is_open_loop: bool, total: &RunTotals, scheduled_for: Duratio
     }
 }
 
-/// The distributions of all latencies. Those of messages have the percentiles that were asked for.
+/// The distributions of all latencies. Those of messages include the requested percentiles.
 pub(super) fn latencies(total: &RunTotals, asked: &[f64]) -> Latencies {
     let response = total.response.as_ref();
     Latencies {

@@ -1,4 +1,4 @@
-//! Everything that a run measured, before figures are computed from it.
+//! Measurements of a run, from which the figures are computed.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Notes: what a reader should know before the figures are trusted.
+//! Notes about facts that limit the meaning of the figures.
 
 use crate::base::address::Address;
 use crate::base::figures;

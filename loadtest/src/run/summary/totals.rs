@@ -133,8 +133,10 @@ mod tests {
     };
 
     /// Goal: a message that is lost or counted twice is detected, with any outcome.
+    ///
     /// Method: consistent counters pass. With any figure off by one they fail, even when the
     /// numbers of replies and samples are adjusted.
+    ///
     /// Kills: a sum without one of the outcomes; one that includes the warm-up.
     #[test]
     fn every_message_has_one_outcome() {
