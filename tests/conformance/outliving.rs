@@ -222,10 +222,13 @@ fn an_operation_that_outlives_its_loop_fails(on: Driver) {
     }
 }
 
-/// Goal: a Unix connect that waits for a full backlog fails when its loop ends. It waits for a
-/// timer of its own.
-/// Method: a listener that does not accept, as many connects as it holds, one more.
-/// Kills: the panic of a sleep in place of an error.
+/// Goal: all Unix connects that wait for a full backlog fail when their loop ends. They wait for a
+/// timer of their own.
+///
+/// Method: a listener that does not accept, as many connects as it holds, and more than its timer
+/// wakes in some turns.
+///
+/// Kills: the panic of a sleep in place of an error; an end that wakes the first of them only.
 fn a_unix_connect_that_outlives_its_loop_fails(on: Driver) {
     let server = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -236,11 +239,21 @@ fn a_unix_connect_that_outlives_its_loop_fails(on: Driver) {
     server.listen(0).unwrap();
     let runtime = on.runtime();
     let filled = runtime.block_on(async { UnixStream::connect(&path).await.unwrap() });
-    let to = path.clone();
-    let connect = Box::pin(async move { UnixStream::connect(to).await.map(drop) });
-    let outcome = carry_over(on, "a Unix connect", runtime, connect);
+    let connect = || Box::pin(UnixStream::connect(path.clone()));
+    let mut others: Vec<_> = (0..20).map(|_| (connect(), Arc::new(Woken::default()))).collect();
+    runtime.block_on(async {
+        for (other, woken) in &mut others {
+            assert!(woken.poll(other.as_mut()).is_pending());
+        }
+    });
+    let outcome = carry_over(on, "a Unix connect", runtime, connect());
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+    for (other, woken) in &mut others {
+        assert!(woken.is_woken(), "woken when its loop ends");
+        let outcome = on.run(async { woken.poll(other.as_mut()) });
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+    }
     drop(filled);
 }
 
