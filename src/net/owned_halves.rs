@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::socket::stream::Socket;
-use super::socket::{hang_up, transfer};
+use super::socket::{peer_end, transfer};
 use super::tcp::stream::TcpStream;
 use super::unix::stream::UnixStream;
 use crate::buf::{IoBuf, RecvBuf};
@@ -135,7 +135,7 @@ impl<S> OwnedReadHalf<S> {
     ///
     /// An error if the kernel has no memory to watch the socket, or if the runtime has been closed.
     pub async fn closed(&self) -> io::Result<()> {
-        hang_up::closed(&self.socket).await
+        peer_end::closed(&self.socket).await
     }
 
     /// The stream, for its addresses and options.
@@ -234,7 +234,7 @@ impl<S> OwnedWriteHalf<S> {
     ///
     /// An error if the kernel has no memory to watch the socket, or if the runtime has been closed.
     pub async fn closed(&self) -> io::Result<()> {
-        hang_up::closed(&self.socket).await
+        peer_end::closed(&self.socket).await
     }
 
     /// The stream, for its addresses and options.

@@ -1,160 +1,163 @@
-//! Noticing that the peer has gone, without reading.
+//! The poll for the peer's end: a state machine without a reactor.
 //!
-//! One poll for the peer's end (`Interest::HangUp`) on the socket's own descriptor, armed by the
-//! first `closed()` and owned by the socket. The kernel reports the end however much is unread
-//! before it, so nothing is received for it, and a full queue hides nothing. An end is final: it is
-//! remembered.
+//! One poll for the end of the connection (`Interest::HangUp`) on the socket's own descriptor,
+//! armed by the first `closed()` and owned by the socket. The kernel reports the end however much
+//! is unread before it, so nothing is received for it, and a full queue hides nothing. The end is
+//! final, so it is remembered. An error is returned to one waiter; the next one polls again.
 //!
 //! ```text
-//!          closed()                    the end
-//!  Idle ──────────────▶ InFlight ─────────────────▶ Idle, everyone is woken, for good
-//!   ▲                    │     │ cancelled, interrupted
-//!   └──── nothing waits ─┘     └──▶ armed again if something waits
+//!        poll                  armed                     end: cancel
+//!  Idle ──────▶ (submitting) ────────▶ InFlight { key } ─────────────▶ InFlight { no key }
+//!   ▲                 │
+//!   └── not submitted ┘
+//!
+//!   completion while InFlight          next state                       waiters
+//!   the end                            Happened, for good               are woken
+//!   an error                           Failed; Idle when it is polled   are woken
+//!   interrupted or cancelled:
+//!     a waiter is left, and no `end`   (submitting)                     wait on
+//!     otherwise                        Idle                             are woken
 //! ```
 //!
-//! Dropping a `closed()` leaves the poll to the next one.
+//! The transitions are the methods of [`HangUp`]. [`Socket`](super::stream::Socket) performs what
+//! they return once its borrow of this value has ended (`peer_end.rs`). Dropping a `closed()`
+//! leaves the poll to the next one.
+//!
+//! **Invariant.** At most one poll is in flight, and one is while a task waits. It is cancelled at
+//! most once and never armed again by its completion after `end`
+//! (`tests::every_order_of_events_reports_the_end_to_each_waiter`).
+//!
+//! **Absent on purpose.** The reactor, and user code: wakers are returned, never woken, cloned or
+//! dropped here.
 
-use std::cell::{Cell, RefCell};
-use std::io;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Waker;
 
-use super::stream::{Socket, SocketOp};
-use crate::driver::request::{Interest, Key};
-use crate::op::OpResult;
-use crate::op::poll::{self, Polled};
-use crate::task::coop;
-use crate::task::wait_list::{self, WaitList, WaiterId};
+use crate::driver::request::Key;
+use crate::op::poll::Polled;
+use crate::task::wait_list::{WaitList, WaiterId, Woken};
 
-/// Boxed, as most sockets have none.
 #[derive(Default)]
 pub(super) struct HangUp {
-    armed: Cell<Option<Key>>,
-    has_happened: Cell<bool>,
-    /// The poll failed, and no waiter has returned it yet.
-    failure: Cell<Option<i32>>,
+    state: HangUpState,
     /// The socket is closed or handed over: the poll is not armed again.
-    is_over: Cell<bool>,
-    waiters: RefCell<WaitList>,
+    is_over: bool,
+    waiters: WaitList,
 }
 
-/// Waits until the peer has finished sending, has reset the connection or has closed it.
-pub(in crate::net) async fn closed(socket: &Rc<Socket>) -> io::Result<()> {
-    let mut waiting = HangUpWait { socket, waiter_id: WaiterId::default() };
-    coop::leaf_fn(socket.home(), |cx| waiting.poll(cx)).await
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum HangUpState {
+    #[default]
+    Idle,
+    /// Without a key the poll is being submitted, or has been cancelled.
+    InFlight {
+        key: Option<Key>,
+    },
+    Happened,
+    /// The errno of the poll, which no waiter has returned yet.
+    Failed(i32),
 }
 
-/// One `closed()`: its place among those that wait, given up when it is dropped.
-struct HangUpWait<'a> {
-    socket: &'a Rc<Socket>,
-    waiter_id: WaiterId,
+/// The result of polling a wait for the end.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum HangUpPoll {
+    Happened,
+    /// The errno of the poll.
+    Failed(i32),
+    Wait {
+        /// No poll is in flight: submit one and call `armed`. Wait only if that succeeds.
+        must_arm: bool,
+    },
 }
 
-impl HangUpWait<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.socket.has_ended() {
-            return Poll::Ready(Ok(()));
-        }
-        let hang_up =
-            self.socket.rare.get_or_init(Box::default).hang_up.get_or_init(HangUp::default);
-        if let Some(code) = hang_up.failure.take() {
-            return Poll::Ready(Err(self.socket.reactor.error_of(code)));
-        }
-        hang_up.poll(self.socket, &mut self.waiter_id, cx)
-    }
-}
-
-impl Drop for HangUpWait<'_> {
-    fn drop(&mut self) {
-        if let Some(hang_up) = self.socket.hang_up() {
-            let waker = hang_up.waiters.borrow_mut().leave(&mut self.waiter_id);
-            drop(waker); // user code: not under the borrow
-        }
-    }
+/// What a completion of the poll leaves to do.
+#[must_use]
+#[derive(Default)]
+pub(super) struct HangUpEffects {
+    pub(super) woken: Woken,
+    /// Submit the poll again and call `armed`. If that fails, call `wake_all`.
+    pub(super) must_arm: bool,
 }
 
 impl HangUp {
-    fn poll(
-        &self,
-        socket: &Rc<Socket>,
-        waiter_id: &mut WaiterId,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.has_happened.get() {
-            return Poll::Ready(Ok(()));
-        }
-        if let Err(error) = self.arm(socket) {
-            return Poll::Ready(Err(error));
-        }
-        wait_list::wait_in(&self.waiters, |list| list, waiter_id, cx.waker());
-        Poll::Pending
-    }
+    // ---- waiters ---------------------------------------------------------------------------
 
-    fn arm(&self, socket: &Rc<Socket>) -> io::Result<()> {
-        if self.armed.get().is_some() {
-            return Ok(()); // shared, or its end arms again
-        }
-        let request = poll::request(&**socket, Interest::HangUp);
-        let key = socket.reactor.submit(
-            Rc::clone(socket) as Rc<_>,
-            SocketOp::PollHangUp.tag(),
-            request,
-        )?;
-        self.armed.set(Some(key));
-        Ok(())
-    }
-
-    pub(super) fn wake_all(&self, socket: &Socket) {
-        let woken = self.waiters.borrow_mut().wake_all();
-        for waker in woken {
-            socket.reactor.wake_deferred(Some(waker));
-        }
-    }
-}
-
-impl Socket {
-    pub(super) fn hang_up_polled(self: &Rc<Self>, answer: &OpResult) {
-        let hang_up = self.hang_up().expect("it has asked");
-        assert!(!answer.more, "a poll that answers once");
-        hang_up.armed.set(None);
-        match poll::finish(Interest::HangUp, answer) {
-            Polled::Ready => hang_up.has_happened.set(true),
-            Polled::Failed(code) => hang_up.failure.set(Some(code)),
-            Polled::Nothing | Polled::SpuriousEvents => {
-                let is_wanted = hang_up.waiters.borrow().is_waiting() && !hang_up.is_over.get();
-                if is_wanted && hang_up.arm(self).is_ok() {
-                    return;
-                }
+    pub(super) fn poll(&mut self) -> HangUpPoll {
+        match self.state {
+            HangUpState::Happened => HangUpPoll::Happened,
+            HangUpState::Failed(code) => {
+                self.state = HangUpState::Idle;
+                HangUpPoll::Failed(code)
             }
-        }
-        // An end, an error, or a loop that ends: each finds out by its next poll.
-        hang_up.wake_all(self);
-    }
-
-    /// Ends the poll, for good.
-    pub(super) fn end_hang_up_poll(&self) {
-        let Some(hang_up) = self.hang_up() else { return };
-        hang_up.is_over.set(true);
-        if let Some(key) = hang_up.armed.get() {
-            self.reactor.cancel(key);
+            HangUpState::Idle => {
+                self.arm();
+                HangUpPoll::Wait { must_arm: true }
+            }
+            // Shared, or its completion arms again.
+            HangUpState::InFlight { .. } => HangUpPoll::Wait { must_arm: false },
         }
     }
 
-    /// Waits until no poll is in flight. Call after [`end_hang_up_poll`](Self::end_hang_up_poll).
-    pub(super) async fn hang_up_poll_ended(self: &Rc<Self>) {
-        let mut waiting = HangUpWait { socket: self, waiter_id: WaiterId::default() };
-        coop::leaf_fn(self.home(), |cx| waiting.poll_ended(cx)).await;
+    pub(super) fn is_in_flight(&self) -> bool {
+        matches!(self.state, HangUpState::InFlight { .. })
+    }
+
+    /// The list on which a wait waits after [`HangUpPoll::Wait`], or while the poll is in flight.
+    pub(super) fn waiters(&mut self) -> &mut WaitList {
+        &mut self.waiters
+    }
+
+    /// A wait has returned or was dropped. A result is for all waiters, so none is passed on.
+    #[must_use = "dropping it is user code"]
+    pub(super) fn leave(&mut self, waiter_id: &mut WaiterId) -> Option<Waker> {
+        self.waiters.leave(waiter_id)
+    }
+
+    // ---- the poll --------------------------------------------------------------------------
+
+    /// The poll has been submitted, or could not be: the loop is closing or broken.
+    pub(super) fn armed(&mut self, key: Option<Key>) {
+        assert_eq!(self.state, HangUpState::InFlight { key: None }, "no poll was to be armed");
+        self.state = match key {
+            Some(_) => HangUpState::InFlight { key },
+            None => HangUpState::Idle,
+        };
+    }
+
+    /// The poll has completed.
+    pub(super) fn completed(&mut self, polled: Polled) -> HangUpEffects {
+        assert!(self.is_in_flight(), "a completion without a poll");
+        self.state = match polled {
+            Polled::Ready => HangUpState::Happened,
+            Polled::Failed(code) => HangUpState::Failed(code),
+            Polled::Nothing | Polled::SpuriousEvents => HangUpState::Idle,
+        };
+        if self.state == HangUpState::Idle && self.waiters.is_waiting() && !self.is_over {
+            self.arm();
+            return HangUpEffects { must_arm: true, ..HangUpEffects::default() };
+        }
+        HangUpEffects { woken: self.wake_all(), must_arm: false }
+    }
+
+    /// Ends the poll for good. Returns the poll to cancel. Idempotent.
+    #[must_use]
+    pub(super) fn end(&mut self) -> Option<Key> {
+        self.is_over = true;
+        match &mut self.state {
+            HangUpState::InFlight { key } => key.take(),
+            HangUpState::Idle | HangUpState::Happened | HangUpState::Failed(_) => None,
+        }
+    }
+
+    /// Wakes every waiter, to find the end or an error by its next poll.
+    pub(super) fn wake_all(&mut self) -> Woken {
+        self.waiters.wake_all()
+    }
+
+    fn arm(&mut self) {
+        self.state = HangUpState::InFlight { key: None };
     }
 }
 
-impl HangUpWait<'_> {
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(hang_up) = self.socket.hang_up() else { return Poll::Ready(()) };
-        if hang_up.armed.get().is_some() {
-            let waiter_id = &mut self.waiter_id;
-            wait_list::wait_in(&hang_up.waiters, |list| list, waiter_id, cx.waker());
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-}
+#[cfg(test)]
+mod tests;

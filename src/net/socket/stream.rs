@@ -70,7 +70,7 @@ enum Holders {
 #[derive(Default)]
 pub(super) struct Rare {
     /// Used by the first `closed()`.
-    pub(super) hang_up: OnceCell<HangUp>,
+    pub(super) hang_up: OnceCell<RefCell<HangUp>>,
     _admission: Option<Admission>,
 }
 
@@ -151,9 +151,7 @@ impl Socket {
     pub(super) fn wake_leftovers(&mut self) {
         let wakers = [self.recv.get_mut().take_reader(), self.send.get_mut().take_writer()];
         wakers.into_iter().for_each(|waker| self.reactor.wake_deferred(waker));
-        if let Some(hang_up) = self.hang_up() {
-            hang_up.wake_all(self);
-        }
+        self.wake_hang_up_waiters();
     }
 
     /// The error that has ended the connection. It is kept: what the kernel returns here, it does not
@@ -167,11 +165,6 @@ impl Socket {
     /// The loop of this socket.
     pub(in crate::net) fn home(&self) -> &Home {
         self.reactor.home()
-    }
-
-    /// The state of `closed()`, if it was ever called.
-    pub(super) fn hang_up(&self) -> Option<&HangUp> {
-        self.rare.get()?.hang_up.get()
     }
 
     /// From now on another descriptor may name this socket.
@@ -389,7 +382,7 @@ impl Owner for Socket {
                 self.perform_recv(effects);
             }
             SocketOp::Send => self.complete_send(answer),
-            SocketOp::PollHangUp => self.hang_up_polled(&answer),
+            SocketOp::PollHangUp => self.complete_hang_up(&answer),
         }
     }
 
@@ -402,7 +395,7 @@ impl Owner for Socket {
                 self.perform_recv(effects);
             }
             SocketOp::Send => self.abandon_send(code),
-            SocketOp::PollHangUp => self.hang_up_polled(&answer), // nothing was lent
+            SocketOp::PollHangUp => self.complete_hang_up(&answer), // nothing was lent
         }
         if self.reactor.ended_ns().is_some() {
             self.give_up_closing(); // the loop leaks the socket, so the descriptor stays open

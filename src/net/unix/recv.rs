@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::stream::UnixStream;
 use crate::buf::RecvBuf;
-use crate::net::socket::{hang_up, transfer};
+use crate::net::socket::{peer_end, transfer};
 use crate::task::coop;
 
 impl UnixStream {
@@ -214,7 +214,7 @@ impl UnixStream {
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub async fn closed(&self) -> io::Result<()> {
-        hang_up::closed(self.socket()).await
+        peer_end::closed(self.socket()).await
     }
 
     /// Limits how long a read may wait without receiving a byte. Then it fails with `TimedOut`.
