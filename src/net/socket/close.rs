@@ -1,23 +1,23 @@
-//! The end of a socket (H36).
+//! The close of a socket (H36).
 //!
-//! `close(2)` while a receive is armed sends no FIN, and the receive never ends. So closing is:
-//! end the receive, let queued bytes go out, wait for the final completions, then close. It
-//! happens in the background: the slots of what is in flight hold the socket, and the last of them
-//! to end drops the descriptor.
+//! `close(2)` while a receive is armed sends no FIN, and the receive never ends. So a close has
+//! four steps: end the receive, send the queued bytes, wait for the final completions, close the
+//! descriptor. It happens in the background. The slots of the operations in flight hold the
+//! socket, and the last of them to be freed drops the descriptor.
 //!
-//! A peer that takes nothing for as long as the builder's `linger` is reset, and the loss is
-//! reported, so no peer that stops reading keeps a dropped socket. One that reads on, however
-//! slowly, gets everything: the limit is on standing still, not on the whole. A peer that resets
-//! the connection first is counted (`Metrics::peer_resets`) and not reported: resets are ordinary,
-//! and a stranger chooses their rate.
+//! If the peer takes nothing for as long as the builder's `linger`, the connection is reset and the
+//! loss is reported. So a peer that stops reading cannot keep a dropped socket open. The limit
+//! begins anew whenever the peer takes bytes, so a slow peer gets all of them. If the peer resets
+//! the connection first, that is counted (`Metrics::peer_resets`) and not reported: peers choose
+//! how often they do that, and could fill a log.
 //!
-//! Progress is what the peer has taken: bytes that left our queue and the kernel's (`SIOCOUTQ`). A
-//! completed send alone would not do. The kernel takes the next bytes of a slow peer when a third
-//! of its buffer is free, which may take longer than the limit. The timer is lazy: it is looked at
-//! when it expires, and set again if the peer has taken something since.
+//! Progress is measured in bytes that have left the socket's queue and the kernel's (`SIOCOUTQ`).
+//! Completed sends are not enough: the kernel takes the next bytes for a slow peer when a third of
+//! its buffer is free, which may take longer than the limit. The timer is lazy: progress is checked
+//! when it expires, and it is set again if there was some.
 //!
-//! A Unix socket cannot be reset. Its peer reads the end after what had been sent, so a cut looks
-//! like the end of the stream there.
+//! A Unix socket cannot be reset. Its peer reads the end of the stream after the bytes that were
+//! sent, even if others were lost.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -33,8 +33,8 @@ use crate::sys::errno;
 use crate::sys::socket;
 use crate::task::coop;
 
-/// The future's side of a [`CloseWait`]. Dropped before it has returned the error of the sending,
-/// it reports that error: nothing else will.
+/// The future's reference to a [`CloseWait`]. If the future is dropped before it has returned the
+/// error of the sending, the guard reports that error.
 struct CloseGuard {
     reactor: Rc<Reactor>,
     wait: Rc<CloseWait>,
@@ -48,16 +48,16 @@ impl Drop for CloseGuard {
     }
 }
 
-/// What happens to bytes that are still queued.
+/// The treatment of bytes that are still queued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::net) enum Close {
     SendQueued,
-    /// They are dropped and the peer sees a reset.
+    /// The queued bytes are dropped, and the peer gets a reset.
     Reset,
 }
 
-/// Sends what is queued, closes, and waits until the descriptor is free. Dropping the future lets
-/// the close go on.
+/// Sends the queued bytes, closes, and waits until the descriptor is closed. If the future is
+/// dropped, the close goes on.
 pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
     let wait = Rc::new(CloseWait::default());
     let reactor = Rc::clone(&socket.reactor);
@@ -68,7 +68,7 @@ pub(in crate::net) async fn close(socket: Rc<Socket>) -> io::Result<()> {
 }
 
 impl Socket {
-    /// Begins to close, once. The caller drops its `Rc`; the rest follows by itself.
+    /// Begins the close, once. It goes on by itself after the caller has dropped its `Rc`.
     pub(in crate::net) fn begin_close(
         self: &Rc<Self>,
         close: Close,
@@ -87,7 +87,7 @@ impl Socket {
             self.reset();
         }
         let mut closing = Box::new(Closing { linger: Linger::default(), waiter });
-        // On a closed loop nothing will be sent any more, and no timer would ever fire.
+        // A closed loop sends nothing more, and its timers do not fire.
         let is_lingering =
             close == Close::SendQueued && self.is_sending() && self.reactor.is_accepting();
         if is_lingering {
@@ -101,15 +101,15 @@ impl Socket {
         }
     }
 
-    /// Called when a send has ended, well or badly.
+    /// Ends the linger if no more bytes can be sent. Called when a send has succeeded or failed.
     pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
         if self.phase.get() == SocketPhase::Closing && !self.is_sending() {
             self.end_linger();
         }
     }
 
-    /// The linger timer is due. Resets the connection if the peer has taken nothing since it was
-    /// set, or if the loop does not wait any longer.
+    /// Handles the expiry of the linger timer. Resets the connection if the peer has taken nothing
+    /// since the timer was set, or if the loop no longer waits.
     pub(super) fn linger_expired(self: &Rc<Self>) {
         let (untaken_bytes, may_go_on) = (self.untaken_bytes(), self.reactor.is_accepting());
         let expiry = match self.closing.borrow_mut().as_mut() {
@@ -136,12 +136,12 @@ impl Socket {
         self.reactor.expire_at(deadline_ns, Rc::clone(self) as Rc<_>)
     }
 
-    /// What the peer has not taken, in our queue and in the kernel's.
+    /// Returns the number of bytes that the peer has not taken, in this queue and in the kernel's.
     fn untaken_bytes(&self) -> usize {
         self.unsent_bytes() + socket::untaken_bytes(self.as_fd().as_raw_fd())
     }
 
-    /// The descriptor is about to be closed: nothing names it any more.
+    /// Ends the close. The descriptor is closed next, because no operation names it.
     pub(super) fn closed(&mut self) {
         self.wake_leftovers();
         let Some(mut closing) = self.closing.get_mut().take() else {
@@ -155,15 +155,15 @@ impl Socket {
         }
     }
 
-    /// The descriptor will never be closed: the kernel has not let go of it, and the loop has
-    /// ended.
+    /// Ends the wait of `close()` with an error. The loop has ended while the kernel still uses the
+    /// descriptor, which is therefore never closed.
     pub(super) fn give_up_closing(&self) {
         let waiter = self.closing.borrow_mut().as_mut().and_then(|closing| closing.waiter.take());
         let Some(waiter) = waiter else { return };
         self.reactor.wake_deferred(waiter.given_up(|| self.reactor.refusal()));
     }
 
-    /// Returns or reports the error of the sending, once.
+    /// Ends the linger. Passes the error of the sending to `close()`, or reports it, once.
     fn end_linger(&self) {
         let end = self.closing.borrow_mut().as_mut().map(|closing| closing.linger.end());
         let error = match end {
@@ -176,7 +176,7 @@ impl Socket {
         };
         let Some(error) = error else { return };
         match self.closing.borrow().as_ref().and_then(|closing| closing.waiter.as_ref()) {
-            // Ours is one reference; without a second no task awaits the `close()` any more.
+            // One reference is this socket's. The second is that of a future that awaits `close()`.
             Some(waiter) if Rc::strong_count(waiter) > 1 => {
                 waiter.set_loss(self.unsent_bytes(), error);
             }
@@ -196,7 +196,7 @@ impl Socket {
     }
 }
 
-/// Bytes were lost, and nothing awaits the error.
+/// Reports or counts a loss whose error no task awaits.
 fn report_loss(reactor: &Reactor, unsent_bytes: usize, error: io::Error) {
     if is_peer_gone(&error) {
         reactor.count_peer_reset();
@@ -205,9 +205,9 @@ fn report_loss(reactor: &Reactor, unsent_bytes: usize, error: io::Error) {
     }
 }
 
-/// Whether the kernel ended the connection because the peer reset it, closed it or no longer
-/// acknowledges. `ENOTCONN` is what `shutdown` returns after a reset. A linger that expired has a
-/// kind and no errno, so it is none of these.
+/// Whether the kernel has ended the connection because the peer has reset it, has closed it or no
+/// longer acknowledges. After a reset, `shutdown` returns `ENOTCONN`. The error of a linger that
+/// expires has a kind and no errno, so it is none of these.
 fn is_peer_gone(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,23 +1,24 @@
-//! The idle timeout of a stream: how long a read may wait without a byte.
+//! The idle timeout of a stream, which limits how long a read may wait without a byte.
 //!
-//! No timer is set or removed per message. A read that begins to wait only notes the time. There is
-//! one timer per stream, set by such a read if none is pending. If a later read waits when it fires,
-//! it is set again for the rest; if none waits, the next one that does sets it.
+//! No timer is set or removed per message. A read that begins to wait notes the time, and sets the
+//! stream's only timer if it is not pending. If the timer fires while a later read waits, it is set
+//! again for the rest of that wait. If no read waits, the next one that does sets it.
 //!
 //! ```text
-//!              began: set a timer            fired, a read waits that began too late: set it again
-//!  no timer ──────────────────────▶ pending ──────────────────────────────────────────▶ pending
-//!     ▲                                │ fired, no read waits
-//!     ├────────────────────────────────┤
-//!     │                                │ fired, the read that waits is due: wake it
-//!     └── poll: TimedOut, or bytes ── expired
+//!            began: set a timer            fired, the wait is too short: set it again
+//!  no timer ────────────────────▶ pending ──────────────────────────────────────────▶ pending
+//!     ▲                              │
+//!     ├─── fired, no read waits ─────┤
+//!     │                              │ fired, the wait is long enough: wake the reader
+//!     │                              ▼
+//!     └── poll: TimedOut, or bytes ─ expired
 //! ```
 //!
-//! A read that is dropped and made anew, as in a loop over `select!`, is the same wait: it began
-//! when the first one found nothing to take.
+//! A read that is dropped and made anew, as in a loop over `select!`, continues the same wait,
+//! which began when the first one found no bytes.
 //!
-//! **Absent on purpose.** The reactor: timers are asked for, never set here. This value is a part of
-//! [`RecvSide`](super::recv::RecvSide).
+//! **Absent on purpose.** The reactor. Timers are requested here and set by the owner
+//! (`timers.rs`). This value is a part of [`RecvSide`](super::recv::RecvSide).
 
 use std::time::Duration;
 
@@ -25,21 +26,21 @@ use crate::reactor::TimerKey;
 
 pub(super) struct IdleTimeout {
     timeout_ns: u64,
-    /// When the read that waits began to, which is after the last bytes that came: they end a wait.
+    /// The time at which the current wait began. Bytes that arrive end a wait.
     since_ns: u64,
     timer: Option<TimerKey>,
-    /// The read that waits has to fail.
+    /// The next poll of the read fails.
     has_expired: bool,
 }
 
-/// What the timer leaves to do.
+/// The action that an expiry of the timer requires.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum IdleFired {
     Nothing,
-    /// Set it again, for this moment.
+    /// Set the timer again, for this time.
     SetAgain(u64),
-    /// Wake the reader: its next poll fails.
+    /// Wake the reader, whose next poll fails.
     Expired,
 }
 
@@ -53,7 +54,8 @@ impl IdleTimeout {
         }
     }
 
-    /// A read begins to wait. Returns when a timer is to fire, unless one is pending.
+    /// Notes that a read begins to wait. Returns the deadline of the timer to set, unless one is
+    /// pending.
     pub(super) fn began(&mut self, now_ns: u64) -> Option<u64> {
         self.since_ns = now_ns;
         self.timer.is_none().then(|| self.deadline_ns())
@@ -64,7 +66,7 @@ impl IdleTimeout {
         self.timer = Some(timer);
     }
 
-    /// The timer has fired, in a turn at `turn_ns`.
+    /// Handles the expiry of the timer, in a turn at `turn_ns`.
     pub(super) fn fired(&mut self, turn_ns: u64, is_waiting: bool) -> IdleFired {
         self.timer = None;
         if !is_waiting {
@@ -77,7 +79,7 @@ impl IdleTimeout {
         IdleFired::Expired
     }
 
-    /// Bytes have come, perhaps between the expiry and the poll of the read.
+    /// Notes that bytes have arrived, perhaps between the expiry and the poll of the read.
     pub(super) fn bytes_came(&mut self) {
         self.has_expired = false;
     }

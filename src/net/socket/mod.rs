@@ -1,10 +1,19 @@
 //! Stream sockets and listening sockets, of every address family.
 //!
-//! The state machines are plain data that return effects; the owners, [`Socket`](stream::Socket)
-//! and [`ListenerSocket`](listener::ListenerSocket), perform them through the reactor.
+//! A state machine is plain data: its transitions return effects and perform nothing. Its owner,
+//! [`Socket`](stream::Socket) or [`ListenerSocket`](listener::ListenerSocket), performs the effects
+//! through the reactor once its borrow of the machine has ended.
 //!
-//! **Absent on purpose.** Addresses and the options of one protocol. They belong to the public
-//! types, in `tcp` and `unix`. An address comes in as the bytes that `connect(2)` takes.
+//! | state machine | performed in |
+//! |---|---|
+//! | `recv`, with `recv_queue` and `idle` | `stream`, `timers` |
+//! | `send` | `output` |
+//! | `hang_up` | `peer_end` |
+//! | `linger`, with `closing` | `close` |
+//! | `accept_side`, with `admission` | `listener`, `accept` |
+//!
+//! **Absent on purpose.** Addresses and the options of one protocol: those belong to the public
+//! types, in `tcp` and `unix`. An address is passed as the bytes that `connect(2)` takes.
 
 pub(super) mod accept;
 mod accept_side;

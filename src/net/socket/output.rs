@@ -1,6 +1,6 @@
-//! Sending: performs what the sending side of a socket asks for.
+//! The sending operations of a socket.
 //!
-//! [`SendSide`](super::send::SendSide) has the queue and decides. The reactor and the kernel are
+//! [`SendSide`](super::send::SendSide) holds the queue and decides. The reactor and the kernel are
 //! called here, once the borrow of the side has ended.
 
 use std::io;
@@ -17,8 +17,8 @@ use crate::op::OpResult;
 use crate::sys::errno;
 
 impl Socket {
-    /// Waits for room, then queues a copy of a piece of `bytes`; returns its length. All of it, up
-    /// to [`HIGH_WATER_BYTES`].
+    /// Waits for room, then queues a copy of the first bytes of `bytes`, at most
+    /// [`HIGH_WATER_BYTES`]. Returns their number.
     pub(super) fn poll_write(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -32,8 +32,8 @@ impl Socket {
         Poll::Ready(Ok(piece.len()))
     }
 
-    /// Waits for room, then queues copies of the next bytes of `rest`, in one go: all of them, up
-    /// to [`HIGH_WATER_BYTES`].
+    /// Waits for room, then queues copies of the next bytes of `rest`, at most
+    /// [`HIGH_WATER_BYTES`].
     pub(super) fn poll_write_slices(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -48,8 +48,8 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for room, then queues `buf`: as it is, or as a copy if it is short and must wait for
-    /// others. Leaves `None` behind.
+    /// Waits for room, then queues the bytes of `buf` and leaves `None` in it. Short bytes that
+    /// wait behind others are copied; others are queued without a copy.
     pub(in crate::net) fn poll_send(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -62,7 +62,7 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until the kernel has taken everything.
+    /// Waits until the kernel has taken all queued bytes.
     pub(in crate::net) fn poll_flush(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -71,16 +71,16 @@ impl Socket {
         self.wait_to_send(found, cx)
     }
 
-    /// Orders the end of our sending behind what is queued.
+    /// Queues the end of sending behind the queued bytes.
     pub(in crate::net) fn queue_fin(self: &Rc<Self>) {
         if self.reactor.is_of_parent() {
-            return; // a forked child: `shutdown(2)` would end what the parent sends
+            return; // in a forked child: `shutdown(2)` would end the parent's sending
         }
         let effects = self.send.borrow_mut().queue_fin();
         self.perform_send(effects);
     }
 
-    /// Submits a send of what is queued, unless one is in flight.
+    /// Submits a send of queued bytes, unless one is in flight.
     pub(super) fn begin_send(self: &Rc<Self>) {
         let request = self.send.borrow_mut().begin(self.as_fd());
         let Some(request) = request else { return };
@@ -94,7 +94,7 @@ impl Socket {
         }
     }
 
-    /// The send in flight has ended.
+    /// Handles the completion of the send in flight.
     pub(super) fn complete_send(self: &Rc<Self>, answer: OpResult) {
         let result = self.known_result(answer.result);
         let effects = self.send.borrow_mut().complete(OpResult { result, ..answer });
@@ -102,14 +102,14 @@ impl Socket {
         self.finish_closing_if_due();
     }
 
-    /// The send in flight will never end.
+    /// Fails the send in flight, which will not complete.
     pub(super) fn abandon_send(self: &Rc<Self>, code: i32) {
         let effects = self.send.borrow_mut().abandon(code);
         self.perform_send(effects);
         self.finish_closing_if_due();
     }
 
-    /// Drops what is queued and cancels what is in flight.
+    /// Drops the queued bytes and cancels the send in flight.
     pub(super) fn stop_sending(&self) {
         let cancel = self.send.borrow_mut().stop();
         if let Some(key) = cancel {
@@ -117,12 +117,12 @@ impl Socket {
         }
     }
 
-    /// What has been queued and not been taken by the kernel.
+    /// Returns the number of queued bytes that the kernel has not taken.
     pub(super) fn unsent_bytes(&self) -> usize {
         self.send.borrow().unsent_bytes()
     }
 
-    /// Whether the kernel still has something to send, or we something to give it.
+    /// Whether a send is in flight, or bytes are queued that can still be sent.
     pub(super) fn is_sending(&self) -> bool {
         self.send.borrow().is_sending()
     }
@@ -185,8 +185,8 @@ impl Socket {
     fn send_fin(&self) {
         let outcome = self.options().shutdown(std::net::Shutdown::Write);
         let failure = match outcome.map_err(|error| error.raw_os_error()) {
-            // Not connected: the peer has reset the connection. The direction has ended, as
-            // requested, and nothing was queued. The reset itself is read by `recv`.
+            // The peer has reset the connection. The direction has ended, as requested, and nothing
+            // was queued. `recv` returns the reset itself.
             Ok(()) | Err(Some(errno::ENOTCONN)) => None,
             Err(code) => Some(code.unwrap_or(errno::EPIPE)),
         };

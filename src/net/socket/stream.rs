@@ -1,4 +1,4 @@
-//! A connected socket and its operations: what a stream and its halves share.
+//! A connected socket and its operations, shared by a stream and its halves.
 //!
 //! ```text
 //!        dropped, close()                nothing in flight
@@ -7,12 +7,12 @@
 //! ```
 //!
 //! **Invariant.** The descriptor is closed by the last `Rc` to this value, and every slot of an
-//! operation in flight holds one. So the number is never free while an operation names it (H36,
-//! H37), and memory lent to the kernel, which the reading and writing sides own, lives as long.
+//! operation in flight holds one. So the number is not reused while an operation names it (H36,
+//! H37). Memory that is lent to the kernel belongs to the two sides, so it lives as long.
 //!
-//! The receiving side is a state machine without a reactor ([`RecvSide`]). [`Socket`] calls its
-//! transitions and performs what they return once the borrow has ended: submits, cancels, timers,
-//! wakes.
+//! The sides are state machines without a reactor. [`Socket`] calls their transitions and performs
+//! what they return once the borrow has ended: submits, cancels, timers, wakes. Those of the
+//! receiving side ([`RecvSide`]) are performed here, the others in the files beside this one.
 //!
 //! **Absent on purpose.** User code. Wakers go to `Reactor::wake_deferred`.
 
@@ -43,41 +43,40 @@ pub(in crate::net) struct Socket {
     pub(super) send: RefCell<SendSide>,
     /// Set while the socket closes.
     pub(super) closing: RefCell<Option<Box<Closing>>>,
-    /// The error that has ended the connection, or 0. The kernel returns it once, to a send or to a
-    /// receive, and `EPIPE` or the end of the stream to the other.
+    /// The error that has ended the connection, or 0. The kernel returns it to one operation only;
+    /// the next send fails with `EPIPE`, and the next receive finds the end of the stream.
     broken: Cell<u16>,
     holders: Cell<Holders>,
-    /// So that everything above is gone when the number becomes free. `None` once it was handed over,
-    /// which is only while the value is dropped.
+    /// Dropped after the fields above, so none of them is left when the number becomes free. `None`
+    /// once it has been handed over, which happens only while the value is dropped.
     fd: Option<OwnedFd>,
-    /// What most connections never have. After the descriptor: a place among the connections of a
-    /// listener counts until then.
+    /// Dropped after the descriptor, because an admission counts until the descriptor is closed.
     pub(super) rare: OnceCell<Box<Rare>>,
 }
 
-/// Who may have a descriptor of a socket.
+/// The holders of descriptors of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Holders {
-    /// The loop alone, which has made it.
+    /// The loop has made the socket and holds its only descriptor.
     Loop,
-    /// The loop has made it, and the program has seen the number.
+    /// The loop has made the socket, and the program has seen the number.
     Program,
-    /// The program has made it. The loop leaves `O_NONBLOCK` of such a socket alone.
-    Stranger,
+    /// The program has made the socket. Its `O_NONBLOCK` flag is not changed.
+    Foreign,
 }
 
-/// The parts of a socket that few connections need. In a box, as every idle socket pays for its size.
+/// The parts of a socket that few connections need. Boxed, to keep idle sockets small.
 #[derive(Default)]
 pub(super) struct Rare {
-    /// Used by the first `closed()`.
+    /// Created by the first `closed()`.
     pub(super) hang_up: OnceCell<RefCell<HangUp>>,
     _admission: Option<Admission>,
 }
 
-/// The operations of a socket. The number of each is the tag of its completions.
+/// The operations of a socket. The discriminant is the tag of the completions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SocketOp {
-    /// Either form of a receive: at most one is in flight.
+    /// The multishot receive or the private one. At most one is in flight.
     Recv = 1,
     Send = 2,
     PollHangUp = 3,
@@ -101,7 +100,7 @@ impl SocketOp {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SocketPhase {
     Open,
-    /// The program is done with it. Queued bytes are still sent, then it closes.
+    /// The program has dropped or closed the socket. Queued bytes are sent, then it is closed.
     Closing,
 }
 
@@ -128,7 +127,7 @@ impl Socket {
         })
     }
 
-    /// The error to report for `code`, which a send or a receive has failed with.
+    /// Returns the error to report for a send or a receive that has failed with `code`.
     pub(super) fn connection_error(&self, code: i32) -> i32 {
         match code {
             errno::EPIPE => self.broken().unwrap_or(errno::EPIPE),
@@ -141,70 +140,72 @@ impl Socket {
         }
     }
 
-    /// The error that has ended the connection, if the kernel has returned one.
+    /// Returns the error that has ended the connection, if the kernel has returned one.
     pub(super) fn broken(&self) -> Option<i32> {
         Some(i32::from(self.broken.get())).filter(|&code| code != 0)
     }
 
-    /// Wakes futures that were forgotten while they waited. Only the loop may drop a waker that is left,
-    /// once nothing is borrowed and a panic of its destructor can be caught.
+    /// Wakes the tasks of futures that were leaked while they waited. Dropping their wakers here
+    /// would be user code: the loop wakes and drops them when nothing is borrowed, and catches a
+    /// panic.
     pub(super) fn wake_leftovers(&mut self) {
         let wakers = [self.recv.get_mut().take_reader(), self.send.get_mut().take_writer()];
         wakers.into_iter().for_each(|waker| self.reactor.wake_deferred(waker));
         self.wake_hang_up_waiters();
     }
 
-    /// The error that has ended the connection. It is kept: what the kernel returns here, it does not
-    /// return to a receive or a send any more.
+    /// Returns the error that has ended the connection. The socket keeps it, because the kernel
+    /// returns an error to one call only: a later receive or send would not get it.
     pub(in crate::net) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let pending = self.options().take_error()?.and_then(|error| error.raw_os_error());
         let pending = pending.map(|code| self.connection_error(code));
         Ok(pending.or(self.broken()).map(io::Error::from_raw_os_error))
     }
 
-    /// The loop of this socket.
+    /// Returns the loop of this socket.
     pub(in crate::net) fn home(&self) -> &Home {
         self.reactor.home()
     }
 
-    /// From now on another descriptor may name this socket.
+    /// Records that another descriptor may name this socket from now on.
     pub(in crate::net) fn share(&self) {
         if self.holders.get() == Holders::Loop {
             self.holders.set(Holders::Program);
         }
     }
 
-    /// As [`share`](Self::share), for a program that may also set options such as `TCP_ULP`.
+    /// Does the same as [`share`](Self::share), for a program that may also set options such as
+    /// `TCP_ULP`.
     pub(in crate::net) fn expose(&self) {
         self.share();
         self.reactor.expose(self.as_fd().as_raw_fd());
     }
 
-    /// The program has made this socket, and may have other descriptors of it.
+    /// Records that the program has made this socket, and may have other descriptors of it.
     pub(in crate::net) fn mark_foreign(&self) {
-        self.holders.set(Holders::Stranger);
+        self.holders.set(Holders::Foreign);
     }
 
-    /// Gives the descriptor away, still open. No operation names it any more.
+    /// Gives the descriptor away, still open. No operation may be in flight.
     ///
     /// # Errors
     ///
-    /// Those of `fcntl(2)`. The descriptor is closed then.
+    /// Those of `fcntl(2)`. The descriptor is then closed.
     pub(super) fn into_fd(mut self) -> io::Result<OwnedFd> {
         let fd = self.fd.take().expect("only this function takes it");
         self.reactor.deregister(fd.as_raw_fd());
-        if self.holders.get() != Holders::Stranger {
-            // Accepting and connecting set the flag on some drivers.
+        if self.holders.get() != Holders::Foreign {
+            // On some drivers, accepting and connecting set the flag.
             SockRef::from(&fd).set_nonblocking(false)?;
         }
         Ok(fd)
     }
 
-    /// Whether ending the receiving side ends it for this descriptor alone. `shutdown(2)` acts on the
-    /// open file: a duplicate, or the descriptor of a forked child, would read the end too.
+    /// Whether the receiving side may be ended by `shutdown(2)`. That acts on the open file, so a
+    /// duplicate, or the descriptor of a forked child, would read the end too.
     ///
-    /// A Unix socket that still has bytes to send is excepted: the shutdown makes the peer's writes
-    /// fail, and a peer that is still writing may then give up before it has read them.
+    /// It is not used on a Unix socket that still has bytes to send. There the shutdown makes the
+    /// peer's writes fail, and a peer that is writing may then give up before it has read them.
     pub(super) fn may_shut_down_reading(&self) -> bool {
         let is_exclusive = self.holders.get() == Holders::Loop && !fork::may_have_happened();
         is_exclusive && !(self.is_sending() && self.is_unix())
@@ -221,7 +222,7 @@ impl Socket {
 
 /// Receiving.
 impl Socket {
-    /// Takes the next filled buffer. An empty one is the end of the stream.
+    /// Waits for the next filled buffer and takes it. An empty one is the end of the stream.
     pub(in crate::net) fn poll_recv(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -242,8 +243,8 @@ impl Socket {
         }
     }
 
-    /// Copies the next bytes into `target` and leaves them in place. 0 is the end of the stream, or
-    /// an empty `target`.
+    /// Waits for bytes and copies them into `target`, without taking them. 0 is the end of the
+    /// stream, or an empty `target`.
     pub(in crate::net) fn poll_peek(
         self: &Rc<Self>,
         cx: &mut Context<'_>,
@@ -266,25 +267,25 @@ impl Socket {
         if self.recv.borrow().is_readable() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_recv(cx).map_ok(drop) // takes nothing: it waits, or fails
+        self.poll_recv(cx).map_ok(drop) // takes nothing, because it waits or fails
     }
 
-    /// Puts back what a reader has not used, to be read next.
+    /// Puts back bytes that a reader has not used. They are read next.
     pub(super) fn unread(&self, buffer: RecvBuf) {
         self.recv.borrow_mut().unread(buffer, self.reactor.pool());
     }
 
-    /// Puts back a copy of what a reader has copied and not used.
+    /// Puts back a copy of bytes that a reader has copied and not used.
     pub(super) fn unread_copy(&self, bytes: &[u8]) {
         self.recv.borrow_mut().unread_copy(bytes);
     }
 
-    /// Whether the connection is known to have ended, for reading.
+    /// Whether the end of the connection, or its error, has been received.
     pub(super) fn has_ended(&self) -> bool {
         self.recv.borrow().has_ended() || self.broken().is_some()
     }
 
-    /// Ends the receive and throws away what was queued: there will be no reader. Idempotent.
+    /// Ends the receive and drops the queued bytes: there will be no reader. Idempotent.
     ///
     /// `is_exclusive`: no other descriptor shares the socket, so its receiving side may be shut
     /// down.
@@ -301,7 +302,7 @@ impl Socket {
         }
     }
 
-    /// Has a receive in flight, whatever kind fits.
+    /// Submits the receive that fits, unless one is in flight.
     fn arm_recv(self: &Rc<Self>) -> io::Result<()> {
         let request = self.recv.borrow_mut().arm(self.as_fd(), self.reactor.pool());
         let Some(request) = request else { return Ok(()) };
@@ -326,8 +327,9 @@ impl Socket {
         drop(former);
     }
 
-    /// What a receive has brought. The end of a connection that a send has found broken is not an
-    /// orderly one: the kernel returns a reset once, and the send was given it.
+    /// Returns the result of a receive, with the error to report. After a send has failed with the
+    /// connection's error, a receive finds the end of the stream. That end is not an orderly one,
+    /// so it is replaced by the error.
     fn known(&self, answer: OpResult) -> OpResult {
         let result = match answer.result {
             0 => -self.broken().unwrap_or(0),
@@ -336,7 +338,7 @@ impl Socket {
         OpResult { result, ..answer }
     }
 
-    /// The result of a send or a receive, with the error to report.
+    /// Returns the result of a send or a receive, with the error to report.
     pub(super) fn known_result(&self, result: i32) -> i32 {
         match result {
             0.. => result,
@@ -369,7 +371,7 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("taken by the drop that follows only").as_fd()
+        self.fd.as_ref().expect("taken by `into_fd` only, which drops the value").as_fd()
     }
 }
 

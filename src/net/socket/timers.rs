@@ -1,7 +1,7 @@
-//! The timers of a socket: performs what the idle timeout asks for.
+//! The idle timer of a socket.
 //!
-//! [`IdleTimeout`] decides when a timer is due and what its end means. The reactor is called here,
-//! once the borrow of the receiving side has ended.
+//! [`IdleTimeout`] decides when a timer is due and what its expiry means. The reactor is called
+//! here, once the borrow of the receiving side has ended.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::idle::{IdleFired, IdleTimeout};
 use super::stream::Socket;
 use crate::reactor::Expire;
 
-/// Holds the socket, so it is removed when reading ends.
+/// The timer. It holds the socket, so it is removed when reading ends.
 struct IdleTimer(Rc<Socket>);
 
 impl Expire for IdleTimer {
@@ -24,7 +24,7 @@ impl Expire for IdleTimer {
 }
 
 impl Socket {
-    /// Limits how long a read may wait, or ends the limit.
+    /// Sets the time that a read may wait. `None` removes the limit.
     pub(in crate::net) fn set_idle_timeout(self: &Rc<Self>, timeout: Option<Duration>) {
         self.remove_idle_timeout();
         let Some(timeout) = timeout else { return };
@@ -34,7 +34,7 @@ impl Socket {
         }
     }
 
-    /// The timer holds the socket.
+    /// Removes the timeout and its timer, which holds the socket.
     pub(super) fn remove_idle_timeout(&self) {
         let timer = self.recv.borrow_mut().remove_idle();
         if let Some(timer) = timer {
@@ -42,9 +42,9 @@ impl Socket {
         }
     }
 
-    /// A read begins to wait.
+    /// Notes that a read begins to wait, and sets the timer unless one is pending.
     pub(super) fn idle_began(self: &Rc<Self>) {
-        // Not the time of the turn: that would be early after a long computation.
+        // Not the time of the turn: after a long computation the timer would expire too early.
         let deadline_ns = self.recv.borrow_mut().idle_began(self.reactor.now_ns());
         if let Some(deadline_ns) = deadline_ns {
             self.set_idle_timer(deadline_ns);
