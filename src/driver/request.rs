@@ -294,6 +294,22 @@ pub(crate) enum Wait {
 mod tests {
     use super::*;
 
+    /// Goal: only what has moved something is progress, so that a poll that is ready in every turn
+    /// and is not handled shows as a spin (H78).
+    /// Method: a success without bytes, a success with bytes and an error of each form.
+    /// Kills: readiness, the end of a stream or an error that counts.
+    #[test]
+    fn readiness_and_ends_are_no_progress() {
+        let made_by = |request: Request| {
+            [0, 1, -libc::EPIPE].map(|result| request.progress().is_made_by(result))
+        };
+        let (fd, interest) = (0, Interest::Readable);
+        assert_eq!(made_by(Request::Accept { fd, is_multishot: true }), [true, true, false]);
+        assert_eq!(made_by(Request::Recv { fd, poll_first: false }), [false, true, false]);
+        assert_eq!(made_by(Request::Poll { fd, interest }), [false; 3]);
+        assert_eq!(made_by(Request::PollChanges { fd, interest }), [false; 3]);
+    }
+
     /// Goal: the sizes that the hot path counts on.
     /// Method: pin them. Kills: a field added to `Completion` without thought.
     #[test]
