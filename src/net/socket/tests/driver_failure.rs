@@ -328,7 +328,7 @@ fn a_loss_is_no_orderly_end() {
 /// slot behind.
 /// Method: room for three; a fourth receive, send, accept and connect; then one of the three ends.
 /// Kills: an assertion in `Key::new`; a slot that is inserted before the check; an error that ends
-/// the stream for reading.
+/// the stream for reading; a close that waits for its limit although its send was refused.
 #[test]
 fn operations_beyond_the_last_key_are_errors() {
     let (script, runtime) = scripted();
@@ -348,7 +348,10 @@ fn operations_beyond_the_last_key_are_errors() {
         let (mut writer, _peer) = stream();
         writer.write_all(b"no slot").await.unwrap();
         assert_eq!(errno_of(writer.flush().await), errno::ENOBUFS);
-        assert_eq!(metrics().in_flight, 3);
+        let (mut closer, _peer) = stream();
+        closer.write_all(b"no slot").await.unwrap();
+        assert_eq!(errno_of(closer.close().await), errno::ENOBUFS);
+        assert_eq!((metrics().in_flight, metrics().timers), (3, 0));
 
         script.complete(script.all(OpKind::Recv)[0], 0, Flags::NONE);
         turns(1).await;
