@@ -138,6 +138,9 @@ impl Iterator for Woken {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::task::Wake;
+
     use super::*;
     use crate::enumeration::{task_of, task_wakers, visit_all};
 
@@ -232,6 +235,30 @@ mod tests {
             Event::WakeAll => return list.wake_all().map(task_of).collect(),
         }
         Vec::new()
+    }
+
+    struct Bomb;
+
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the destructor of a waker");
+        }
+    }
+
+    /// Goal: the drop of a list does not panic, as it may happen in the middle of a turn.
+    /// Method: two waiters that were forgotten, with wakers whose destructors panic.
+    /// Kills: wakers that are dropped with the map.
+    #[test]
+    fn the_drop_of_a_list_catches_the_panics_of_wakers() {
+        let mut list = WaitList::default();
+        for _ in 0..2 {
+            drop(list.wait(&mut WaiterId::default(), Waker::from(Arc::new(Bomb))));
+        }
+        drop(list);
     }
 
     /// Goal: waiters are woken in the order in which they began to wait, each once for each wait. A
