@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::closing::{CloseWait, Closing};
 use super::linger::{Linger, LingerEnd, LingerExpiry};
-use super::stream::{Socket, SocketPhase};
+use super::stream::Socket;
 use crate::error::Unhandled;
 use crate::reactor::{Reactor, TimerKey};
 use crate::sys::errno;
@@ -74,13 +74,10 @@ impl Socket {
         close: Close,
         waiter: Option<Rc<CloseWait>>,
     ) {
-        assert_ne!(self.phase.get(), SocketPhase::Closing, "closed twice");
+        self.descriptor.begin_closing();
         if self.reactor.disown() {
-            // In a forked child: the last `Rc` closes its descriptor.
-            self.phase.set(SocketPhase::Closing);
-            return;
+            return; // in a forked child: the last `Rc` closes its descriptor
         }
-        self.phase.set(SocketPhase::Closing);
         self.end_hang_up_poll();
         self.stop_reading(self.may_shut_down_reading());
         if close == Close::Reset {
@@ -103,7 +100,7 @@ impl Socket {
 
     /// Ends the linger if no more bytes can be sent. Called when a send has succeeded or failed.
     pub(super) fn finish_closing_if_due(self: &Rc<Self>) {
-        if self.phase.get() == SocketPhase::Closing && !self.is_sending() {
+        if self.descriptor.is_closing() && !self.is_sending() {
             self.end_linger();
         }
     }

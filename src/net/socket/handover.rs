@@ -58,7 +58,7 @@ impl Socket {
         }
         // The kernel returns such an error once. A program that got the descriptor would read an
         // orderly end.
-        match self.broken() {
+        match self.descriptor.broken() {
             Some(code) => Poll::Ready(Err(self.reactor.error_of(code))),
             None => Poll::Ready(Ok(())),
         }

@@ -22,6 +22,7 @@ pub(super) mod bind;
 pub(super) mod close;
 mod closing;
 pub(super) mod connect;
+mod descriptor;
 pub(super) mod handover;
 mod hang_up;
 pub(super) mod idle;

@@ -96,7 +96,7 @@ impl Socket {
 
     /// Handles the completion of the send in flight.
     pub(super) fn complete_send(self: &Rc<Self>, answer: OpResult) {
-        let result = self.known_result(answer.result);
+        let result = self.descriptor.known_result(answer.result);
         let effects = self.send.borrow_mut().complete(OpResult { result, ..answer });
         self.perform_send(effects);
         self.finish_closing_if_due();

@@ -1,11 +1,5 @@
 //! A connected socket and its operations, shared by a stream and its halves.
 //!
-//! ```text
-//!        dropped, close()                nothing in flight
-//!  Open ────────────────────▶ Closing ───────────────────────▶ closed
-//!                                        (the last Rc drops the fd)
-//! ```
-//!
 //! **Invariant.** The descriptor is closed by the last `Rc` to this value, and every slot of an
 //! operation in flight holds one. So the number is not reused while an operation names it (H36,
 //! H37). Memory that is lent to the kernel belongs to the two sides, so it lives as long.
@@ -16,15 +10,16 @@
 //!
 //! **Absent on purpose.** User code. Wakers go to `Reactor::wake_deferred`.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use socket2::{Domain, SockRef};
+use socket2::SockRef;
 
 use super::closing::Closing;
+use super::descriptor::Descriptor;
 use super::hang_up::HangUp;
 use super::listener::{Admission, Connection};
 use super::recv::{RecvEffects, RecvPoll, RecvSettle, RecvSide, RecvWait};
@@ -34,35 +29,17 @@ use crate::driver::request::{Interest, Tag};
 use crate::loop_id::Home;
 use crate::op::OpResult;
 use crate::reactor::{Expire, Owner, Reactor};
-use crate::sys::{errno, fork};
 
 pub(in crate::net) struct Socket {
     pub(super) reactor: Rc<Reactor>,
-    pub(super) phase: Cell<SocketPhase>,
     pub(super) recv: RefCell<RecvSide>,
     pub(super) send: RefCell<SendSide>,
     /// Set while the socket closes.
     pub(super) closing: RefCell<Option<Box<Closing>>>,
-    /// The error that has ended the connection, or 0. The kernel returns it to one operation only;
-    /// the next send fails with `EPIPE`, and the next receive finds the end of the stream.
-    broken: Cell<u16>,
-    holders: Cell<Holders>,
-    /// Dropped after the fields above, so none of them is left when the number becomes free. `None`
-    /// once it has been handed over, which happens only while the value is dropped.
-    fd: Option<OwnedFd>,
+    /// Dropped after the fields above, so none of them is left when the number becomes free.
+    pub(super) descriptor: Descriptor,
     /// Dropped after the descriptor, because an admission counts until the descriptor is closed.
     pub(super) rare: OnceCell<Box<Rare>>,
-}
-
-/// The holders of descriptors of a socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Holders {
-    /// The loop has made the socket and holds its only descriptor.
-    Loop,
-    /// The loop has made the socket, and the program has seen the number.
-    Program,
-    /// The program has made the socket. Its `O_NONBLOCK` flag is not changed.
-    Foreign,
 }
 
 /// The parts of a socket that few connections need. Boxed, to keep idle sockets small.
@@ -97,13 +74,6 @@ impl SocketOp {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum SocketPhase {
-    Open,
-    /// The program has dropped or closed the socket. Queued bytes are sent, then it is closed.
-    Closing,
-}
-
 impl Socket {
     pub(in crate::net) fn new(
         reactor: Rc<Reactor>,
@@ -116,33 +86,12 @@ impl Socket {
         }
         Rc::new(Socket {
             reactor,
-            phase: Cell::new(SocketPhase::Open),
             recv: RefCell::default(),
             send: RefCell::default(),
             closing: RefCell::default(),
-            broken: Cell::new(0),
-            holders: Cell::new(Holders::Loop),
-            fd: Some(fd),
+            descriptor: Descriptor::new(fd),
             rare,
         })
-    }
-
-    /// Returns the error to report for a send or a receive that has failed with `code`.
-    pub(super) fn connection_error(&self, code: i32) -> i32 {
-        match code {
-            errno::EPIPE => self.broken().unwrap_or(errno::EPIPE),
-            _ => {
-                if errno::ends_connection(code) {
-                    self.broken.set(code as u16); // an errno
-                }
-                code
-            }
-        }
-    }
-
-    /// Returns the error that has ended the connection, if the kernel has returned one.
-    pub(super) fn broken(&self) -> Option<i32> {
-        Some(i32::from(self.broken.get())).filter(|&code| code != 0)
     }
 
     /// Wakes the tasks of futures that were leaked while they waited. Dropping their wakers here
@@ -157,9 +106,7 @@ impl Socket {
     /// Returns the error that has ended the connection. The socket keeps it, because the kernel
     /// returns an error to one call only: a later receive or send would not get it.
     pub(in crate::net) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let pending = self.options().take_error()?.and_then(|error| error.raw_os_error());
-        let pending = pending.map(|code| self.connection_error(code));
-        Ok(pending.or(self.broken()).map(io::Error::from_raw_os_error))
+        self.descriptor.take_error()
     }
 
     /// Returns the loop of this socket.
@@ -169,9 +116,7 @@ impl Socket {
 
     /// Records that another descriptor may name this socket from now on.
     pub(in crate::net) fn share(&self) {
-        if self.holders.get() == Holders::Loop {
-            self.holders.set(Holders::Program);
-        }
+        self.descriptor.share();
     }
 
     /// Does the same as [`share`](Self::share), for a program that may also set options such as
@@ -183,7 +128,7 @@ impl Socket {
 
     /// Records that the program has made this socket, and may have other descriptors of it.
     pub(in crate::net) fn mark_foreign(&self) {
-        self.holders.set(Holders::Foreign);
+        self.descriptor.mark_foreign();
     }
 
     /// Gives the descriptor away, still open. No operation may be in flight.
@@ -192,13 +137,8 @@ impl Socket {
     ///
     /// Those of `fcntl(2)`. The descriptor is then closed.
     pub(super) fn into_fd(mut self) -> io::Result<OwnedFd> {
-        let fd = self.fd.take().expect("only this function takes it");
-        self.reactor.deregister(fd.as_raw_fd());
-        if self.holders.get() != Holders::Foreign {
-            // On some drivers, accepting and connecting set the flag.
-            SockRef::from(&fd).set_nonblocking(false)?;
-        }
-        Ok(fd)
+        self.reactor.deregister(self.as_fd().as_raw_fd());
+        self.descriptor.take()
     }
 
     /// Whether the receiving side may be ended by `shutdown(2)`. That acts on the open file, so a
@@ -207,16 +147,11 @@ impl Socket {
     /// It is not used on a Unix socket that still has bytes to send. There the shutdown makes the
     /// peer's writes fail, and a peer that is writing may then give up before it has read them.
     pub(super) fn may_shut_down_reading(&self) -> bool {
-        let is_exclusive = self.holders.get() == Holders::Loop && !fork::may_have_happened();
-        is_exclusive && !(self.is_sending() && self.is_unix())
-    }
-
-    pub(super) fn is_unix(&self) -> bool {
-        self.options().domain().is_ok_and(|domain| domain == Domain::UNIX)
+        self.descriptor.is_exclusive() && !(self.is_sending() && self.descriptor.is_unix())
     }
 
     pub(in crate::net) fn options(&self) -> SockRef<'_> {
-        SockRef::from(self)
+        self.descriptor.options()
     }
 }
 
@@ -282,7 +217,7 @@ impl Socket {
 
     /// Whether the end of the connection, or its error, has been received.
     pub(super) fn has_ended(&self) -> bool {
-        self.recv.borrow().has_ended() || self.broken().is_some()
+        self.recv.borrow().has_ended() || self.descriptor.broken().is_some()
     }
 
     /// Ends the receive and drops the queued bytes: there will be no reader. Idempotent.
@@ -332,18 +267,10 @@ impl Socket {
     /// so it is replaced by the error.
     fn known(&self, answer: OpResult) -> OpResult {
         let result = match answer.result {
-            0 => -self.broken().unwrap_or(0),
-            other => self.known_result(other),
+            0 => -self.descriptor.broken().unwrap_or(0),
+            other => self.descriptor.known_result(other),
         };
         OpResult { result, ..answer }
-    }
-
-    /// Returns the result of a send or a receive, with the error to report.
-    pub(super) fn known_result(&self, result: i32) -> i32 {
-        match result {
-            0.. => result,
-            failure => -self.connection_error(errno::from_result(failure)),
-        }
     }
 
     fn perform_recv(self: &Rc<Self>, effects: RecvEffects) {
@@ -360,7 +287,7 @@ impl Socket {
 
     fn settle_recv(self: &Rc<Self>) {
         let have_tasks_run = self.reactor.have_tasks_run();
-        let step = self.recv.borrow_mut().settle(have_tasks_run, || self.is_unix());
+        let step = self.recv.borrow_mut().settle(have_tasks_run, || self.descriptor.is_unix());
         match step {
             RecvSettle::Nothing => {}
             RecvSettle::Later => self.reactor.prepare_later(Rc::clone(self) as Rc<_>),
@@ -371,7 +298,7 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("taken by `into_fd` only, which drops the value").as_fd()
+        self.descriptor.as_fd()
     }
 }
 
@@ -430,8 +357,8 @@ impl Expire for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(fd) = &self.fd {
-            self.reactor.deregister(fd.as_raw_fd());
+        if let Some(fd) = self.descriptor.number() {
+            self.reactor.deregister(fd);
         }
         self.closed();
     }
