@@ -29,7 +29,8 @@ if [[ "$(uname -m)" != x86_64 ]]; then
 fi
 
 leaky=(fuzz:: an_undrained_ a_drain_keeps_its_deadline socket::tests::driver_failure::
-    a_failed_driver_ends_every_wait a_receive_may_outlive_its_probe a_forgotten_wait_keeps_nothing
+    a_failed_driver_ends_every_wait a_failed_driver_ends_the_operation
+    a_receive_may_outlive_its_probe a_forgotten_wait_keeps_nothing
     a_listener_that_ends_among_answers forgotten_accepts_do_not_fill
     a_dropped_completion_of_a_private_receive keeps_its_invariants_in_every_state)
 # Tests whose values panic when they are dropped, tests that fork (a child does not free what
