@@ -204,9 +204,12 @@ impl Dispatcher {
             return Turn::Send { conn, due, ready_at };
         }
         let may_send = slot.may_send(self.limits);
-        let Some(window) = self.sending().filter(|_| may_send) else { return Turn::WaitFree };
+        let window = self.window.filter(|_| may_send && self.drained_at.is_none());
+        let Some(window) = window else { return Turn::WaitFree };
         let free_since = self.slots[conn as usize].note_free(now);
-        match self.schedule.next_due(conn, now).filter(|due| *due < window.until) {
+        // With a used quota the connection waits in the queue: a message may come back.
+        let due = self.sending().and_then(|_| self.schedule.next_due(conn, now));
+        match due.filter(|due| *due < window.until) {
             Some(due) if due <= now => {
                 self.take(conn, due);
                 // Another connection may have been free for longer, and could have sent it.

@@ -227,3 +227,126 @@ fn a_connection_is_spent_after_its_last_reply() {
         assert!(!dispatcher.is_spent(0, start));
     }
 }
+
+/// A dispatcher with all connections open, whose window begins after a warm-up of two messages.
+fn dispatcher_in_warmup(quota: Option<u64>, start: Instant) -> Dispatcher {
+    let mut dispatcher = dispatcher(&load(DispatchRule::Any), limits(1), quota, start);
+    dispatcher.start(start, Window { from: start + MS * 2, until: start + MS * SCHEDULED });
+    dispatcher
+}
+
+/// Goal: messages that are too old leave the schedule. Those of the window are recorded with their
+/// waits and use the quota, those of the warm-up do neither.
+///
+/// Method: two messages of the warm-up and one of the window are before the cutoff; one is not.
+///
+/// Kills: a dropped message that may be sent too; a message of the warm-up that is recorded; a
+/// quota that dropped messages do not use, so that more than `--requests` are counted.
+#[test]
+fn old_messages_leave_the_schedule_and_use_the_quota() {
+    let start = Instant::now();
+    let at = |ms: u32| start + MS * ms;
+    let mut dispatcher = dispatcher_in_warmup(Some(2), start);
+    let mut waits = Vec::new();
+    let shed = dispatcher.shed(0, at(3), at(5), |waited_ns, count| waits.push((waited_ns, count)));
+    assert_eq!((shed, waits), (1, vec![(3_000_000, 1)]));
+    assert_eq!(dispatcher.quota, Some(1));
+    let last = Turn::Send { conn: 0, due: at(3), ready_at: at(5) };
+    assert_eq!(dispatcher.next_for(0, at(3) + MS * 2), last);
+    assert_eq!(dispatcher.quota, Some(0));
+}
+
+/// Goal: messages of the warm-up use no quota, and are not among those that were not sent, also if
+/// they came back from a connection.
+///
+/// Method: one message of the warm-up is sent, another is assigned to a connection that fails. At
+/// the end the two of the window remain.
+///
+/// Kills: a quota used up by the warm-up; a message of the warm-up counted as never sent.
+#[test]
+fn the_warm_up_uses_no_quota_and_leaves_nothing() {
+    let start = Instant::now();
+    let at = |ms: u32| start + MS * ms;
+    let mut dispatcher = dispatcher_in_warmup(Some(9), start);
+    assert!(matches!(dispatcher.next_for(0, at(0)), Turn::Send { .. }));
+    assert!(!dispatcher.sent(0, at(0), at(0)));
+    assert_eq!(dispatcher.next_for(1, at(0)), Turn::WaitFree);
+    assert!(matches!(dispatcher.next(at(1)), Turn::Send { conn: 1, .. }));
+    assert!(dispatcher.ended(1).is_empty());
+    assert_eq!(dispatcher.quota, Some(9));
+    assert_eq!(dispatcher.in_flight().count(), 0);
+    let mut waits = Vec::new();
+    dispatcher.take_unsent(at(4), |waited_ns, count| waits.push((waited_ns, count)));
+    waits.sort_unstable();
+    assert_eq!(waits, [(1_000_000, 1), (2_000_000, 1)]);
+}
+
+/// Goal: an early end takes the rest of the schedule out of the window, except if the target was
+/// lost.
+///
+/// Method: both ends after the second of four messages; nothing was sent.
+///
+/// Kills: messages after an interrupt counted as never sent; a lost target that has fewer messages
+/// to answer.
+#[test]
+fn only_a_lost_target_keeps_the_rest_of_the_window() {
+    for (is_cut, unsent) in [(true, 2), (false, u64::from(SCHEDULED))] {
+        let start = Instant::now();
+        let mut dispatcher = dispatcher(&load(DispatchRule::Any), limits(1), None, start);
+        dispatcher.drain(start + MS * 2, is_cut);
+        assert_eq!(dispatcher.next_for(0, start + MS * 2), Turn::WaitFree);
+        let mut found = 0;
+        dispatcher.take_unsent(start + MS * SCHEDULED, |_, count| found += count);
+        assert_eq!(found, unsent, "cut: {is_cut}");
+    }
+}
+
+/// Goal: a message that comes back after the quota was used goes to a connection that asked before,
+/// and the generator is late with it only from the time at which that connection was free.
+///
+/// Method: both messages of the quota are taken. Connection 0 has a reply and asks for more. Then
+/// connection 1 fails with its message, which was due before connection 0 became free.
+///
+/// Kills: a connection that the dispatcher forgets while the quota is used, so that the run waits
+/// without an end; the wait of a returned message counted as a lag from its due time.
+#[test]
+fn a_message_that_comes_back_finds_a_free_connection() {
+    let start = Instant::now();
+    let at = |ms: u32| start + MS * ms;
+    let mut dispatcher = dispatcher(&load(DispatchRule::Any), limits(1), Some(2), start);
+    assert!(matches!(dispatcher.next_for(0, at(0)), Turn::Send { .. }));
+    dispatcher.sent(0, at(0), at(0));
+    assert_eq!(dispatcher.next_for(1, at(0)), Turn::WaitFree);
+    assert!(matches!(dispatcher.next(at(1)), Turn::Send { conn: 1, .. }));
+    let _ = dispatcher.replied(0, at(2));
+    assert_eq!(dispatcher.finish(1), LoadProgress::Unfinished);
+    assert_eq!(dispatcher.next_for(0, at(2)), Turn::WaitFree, "the quota is used");
+    assert!(dispatcher.ended(1).is_empty());
+    let again = Turn::Send { conn: 0, due: at(1), ready_at: at(2) };
+    assert_eq!(dispatcher.next(at(3)), again);
+    assert_eq!(dispatcher.next_for(0, at(3)), again);
+}
+
+/// Goal: a reply that is complete before its message was sent completely is found on each
+/// connection, also on one that was opened again.
+///
+/// Method: a whole message and a part of one, on the first and on the second connect.
+///
+/// Kills: the whole messages of the last connect counted for this one.
+#[test]
+fn early_replies_are_found_after_a_reconnect() {
+    let start = Instant::now();
+    let mut dispatcher = dispatcher(&LoadPlan::Closed, limits(1), None, start);
+    for _ in 0..2 {
+        for is_whole in [false, true] {
+            dispatcher.sent(0, start, start);
+            if is_whole {
+                dispatcher.sent_whole(0);
+            }
+            assert_eq!(dispatcher.is_whole(0), is_whole);
+            assert_eq!(dispatcher.replied(0, start).is_early, !is_whole);
+        }
+        assert!(dispatcher.ended(0).is_empty());
+        assert!(dispatcher.opened(0));
+    }
+}
