@@ -59,6 +59,7 @@ pub(super) async fn run(
         conn,
         clock: Clock::default(),
         conn_state: RefCell::new(conn_state),
+        is_sending: Cell::new(false),
         reply_len: Cell::new(0),
         was_served: Cell::new(false),
         unexpected: Cell::new(None),
@@ -108,6 +109,8 @@ struct Session<'a> {
     conn: u32,
     clock: Clock,
     conn_state: RefCell<ConnState>,
+    /// Whether a message is being sent: the kernel has not accepted all of it.
+    is_sending: Cell<bool>,
     /// Bytes received of the current reply.
     reply_len: Cell<u64>,
     was_served: Cell<bool>,
@@ -133,12 +136,21 @@ impl Session<'_> {
             if worker.is_closing() {
                 return Poll::Ready(Ended::Over);
             }
+            // The rest of a request and its reply may complete in one turn of the loop. The sender
+            // records first that the request was sent whole, so the reply does not count as early.
+            let mut sent = match self.is_sending.get() {
+                true => sending.as_mut().poll(cx),
+                false => Poll::Pending,
+            };
             match receiving.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ended::Retired),
                 Poll::Ready(Err(failure)) => return Poll::Ready(failed(Outcome::Failed(failure))),
                 Poll::Pending => {}
             }
-            if let Poll::Ready(Err(failure)) = sending.as_mut().poll(cx) {
+            if sent.is_pending() {
+                sent = sending.as_mut().poll(cx);
+            }
+            if let Poll::Ready(Err(failure)) = sent {
                 return Poll::Ready(failed(Outcome::Failed(failure)));
             }
             if lifetime.as_mut().is_some_and(|timer| Pin::new(timer).poll(cx).is_ready()) {
@@ -177,7 +189,9 @@ impl Session<'_> {
             let message = self.worker.protocol().encode(&mut self.conn_state.borrow_mut());
             let is_measured = self.worker.sent(self.conn, due, self.clock.now());
             let on_taken = |len| self.worker.bytes_taken(is_measured, len);
+            self.is_sending.set(true);
             writer.send_counted(message, on_taken).await?;
+            self.is_sending.set(false);
             self.worker.sent_whole(self.conn);
         }
     }
