@@ -26,7 +26,7 @@
 //! * A closed loop is labelled as one, and its latencies are service times: the report's header.
 //! * A connection counts when it was *served*, and every reply is compared with its message.
 //! * The live display costs the workers nothing: `measure::published`.
-//! * When the generator is the bottleneck, the report says so: `report::model::Generator`.
+//! * When the generator is the bottleneck, the report has the reason: `report::model::Generator`.
 
 // They panic when the reader has closed its end; `base::print` does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

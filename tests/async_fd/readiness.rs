@@ -222,12 +222,12 @@ fn every_waiter_is_woken() {
         runtime.block_on(async {
             let (watched, mut peer) = watched_pair();
             let watched = Rc::new(watched);
-            let told = Rc::new(Cell::new(0));
+            let events = Rc::new(Cell::new(0));
             for _ in 0..2 {
-                let (watched, told) = (Rc::clone(&watched), Rc::clone(&told));
+                let (watched, events) = (Rc::clone(&watched), Rc::clone(&events));
                 ringloop::spawn(async move {
                     watched.readable().await.unwrap();
-                    told.set(told.get() + 1);
+                    events.set(events.get() + 1);
                 });
             }
             let mut woken = Box::pin(watched.readable());
@@ -236,9 +236,9 @@ fn every_waiter_is_woken() {
             assert!(poll_once(woken.as_mut()).await.is_pending());
             drop(waiting);
             peer.write_all(b"x").unwrap();
-            until(|| told.get() > 0).await;
+            until(|| events.get() > 0).await;
             drop(woken);
-            until(|| told.get() == 2).await;
+            until(|| events.get() == 2).await;
         });
     });
 }
@@ -254,16 +254,16 @@ fn many_watches_work_on_small_queues() {
     const COUNT: usize = 300;
     on_each_driver(|runtime| {
         runtime.block_on(async {
-            let told = Rc::new(RefCell::new(Vec::new()));
+            let events = Rc::new(RefCell::new(Vec::new()));
             let mut peers = Vec::new();
             let mut tasks = Vec::new();
             for number in 0..COUNT {
                 let (watched, peer) = watched_pair();
                 peers.push(peer);
-                let told = Rc::clone(&told);
+                let events = Rc::clone(&events);
                 tasks.push(ringloop::spawn(async move {
                     watched.readable().await.unwrap();
-                    told.borrow_mut().push(number);
+                    events.borrow_mut().push(number);
                 }));
             }
             in_flight(COUNT as u64).await;
@@ -272,11 +272,11 @@ fn many_watches_work_on_small_queues() {
             for &number in &written {
                 peers[number].write_all(b"x").unwrap();
             }
-            until(|| told.borrow().len() == written.len()).await;
+            until(|| events.borrow().len() == written.len()).await;
             turns(10).await;
-            told.borrow_mut().sort_unstable();
+            events.borrow_mut().sort_unstable();
             written.sort_unstable();
-            assert_eq!(*told.borrow(), written);
+            assert_eq!(*events.borrow(), written);
             for task in &tasks {
                 task.abort();
             }

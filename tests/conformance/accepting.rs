@@ -108,14 +108,14 @@ fn i2_clients_that_give_up_do_not_stop_a_listener(on: Driver) {
                 }
             }
             for (number, _client) in &honest {
-                let mut said = [0];
+                let mut first_byte = [0];
                 loop {
                     let mut stream = listener.accept().await.unwrap();
-                    if stream.read(&mut said).await.is_ok_and(|count| count == 1) {
+                    if stream.read(&mut first_byte).await.is_ok_and(|count| count == 1) {
                         break;
                     }
                 }
-                assert_eq!(said, [*number], "in order of arrival");
+                assert_eq!(first_byte, [*number], "in order of arrival");
             }
         }
     });

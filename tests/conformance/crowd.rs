@@ -37,20 +37,20 @@ fn a_crowd_with_random_cancels_loses_nothing(on: Driver) {
         let clients: Vec<_> = (1..=crowd)
             .map(|id| {
                 let mut dice = Dice::new(1000 + id);
-                let fate = Fate::roll(&mut dice);
+                let ending = Ending::roll(&mut dice);
                 (
-                    fate,
+                    ending,
                     spawn(async move {
                         let stream = TcpStream::connect(addr).await.unwrap();
-                        converse(stream, Code(id), fate, dice).await;
+                        converse(stream, Code(id), ending, dice).await;
                     }),
                 )
             })
             .collect();
         let mut dice = Dice::new(999);
         let mut well_ended = 0;
-        for (fate, client) in clients {
-            if fate == Fate::TaskAborted {
+        for (ending, client) in clients {
+            if ending == Ending::TaskAborted {
                 turns(dice.roll(20) as usize).await;
                 client.abort();
                 assert!(client.await.unwrap_err().is_cancelled(), "it never ends by itself");
@@ -73,20 +73,20 @@ fn a_crowd_with_random_cancels_loses_nothing(on: Driver) {
 
 /// The way in which a client ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+enum Ending {
     Complete,
     Reset,
     Dropped,
     TaskAborted,
 }
 
-impl Fate {
-    fn roll(dice: &mut Dice) -> Fate {
+impl Ending {
+    fn roll(dice: &mut Dice) -> Ending {
         match dice.roll(9) {
-            0 => Fate::Reset,
-            1 => Fate::Dropped,
-            2 => Fate::TaskAborted,
-            _ => Fate::Complete,
+            0 => Ending::Reset,
+            1 => Ending::Dropped,
+            2 => Ending::TaskAborted,
+            _ => Ending::Complete,
         }
     }
 }
@@ -135,9 +135,9 @@ async fn echo(mut stream: TcpStream, mut dice: Dice) {
 }
 
 /// Sends coded bytes, checks that they come back, and ends in the given way.
-async fn converse(mut stream: TcpStream, code: Code, fate: Fate, mut dice: Dice) {
+async fn converse(mut stream: TcpStream, code: Code, ending: Ending, mut dice: Dice) {
     let len = dice.roll(32 * 1024);
-    let stop_at = if fate == Fate::Complete { len } else { dice.roll(len + 1) };
+    let stop_at = if ending == Ending::Complete { len } else { dice.roll(len + 1) };
     {
         let (mut reader, mut writer) = stream.split();
         let (mut sent, mut received) = (0, 0);
@@ -180,15 +180,15 @@ async fn converse(mut stream: TcpStream, code: Code, fate: Fate, mut dice: Dice)
             }
         }
     }
-    match fate {
-        Fate::Complete => {
+    match ending {
+        Ending::Complete => {
             stream.shutdown().await.unwrap();
             let end = stream.recv().await.unwrap();
             assert!(end.is_empty(), "{} bytes too many of {code:?}", end.len());
             stream.close().await.unwrap();
         }
-        Fate::Reset => stream.abort(),
-        Fate::Dropped => drop(stream),
-        Fate::TaskAborted => std::future::pending().await,
+        Ending::Reset => stream.abort(),
+        Ending::Dropped => drop(stream),
+        Ending::TaskAborted => std::future::pending().await,
     }
 }

@@ -21,14 +21,14 @@ pub(crate) const NOW: u8 = b'!';
 pub(crate) const ASK: u8 = b'?';
 
 /// Operations that wait for the driver, and the values that must live as long.
-struct Waiting {
+struct WaitingOps {
     operations: Vec<(&'static str, JoinHandle<io::Result<()>>)>,
     timer: JoinHandle<()>,
     peers: Vec<Box<dyn std::any::Any>>,
 }
 
 /// One operation of each kind, none of which can end.
-async fn one_of_each() -> Waiting {
+async fn one_of_each() -> WaitingOps {
     let mut operations = Vec::new();
 
     let (mut reader, readers_peer) = std_pair();
@@ -59,7 +59,7 @@ async fn one_of_each() -> Waiting {
 
     // These five, and those of the parent's connection and the server.
     until(|| Handle::current().metrics().in_flight == 7).await;
-    Waiting {
+    WaitingOps {
         operations,
         timer: spawn(sleep(MOMENT)),
         peers: vec![

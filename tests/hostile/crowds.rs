@@ -162,25 +162,25 @@ fn connections_that_are_never_accepted_have_a_bound(on: Driver) {
 }
 
 /// Tasks of this loop that wait for their peers without end, and the peers.
-struct Waiting {
+struct BlockedConnects {
     tasks: Vec<JoinHandle<()>>,
     _held: Box<dyn Any>,
 }
 
-impl Attack for Waiting {
+impl Attack for BlockedConnects {
     fn act(&mut self) -> u64 {
         0
     }
 }
 
-impl Drop for Waiting {
+impl Drop for BlockedConnects {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 /// `count` connects to a listener whose backlog is full.
-fn blocked_connects(count: u64) -> Waiting {
+fn blocked_connects(count: u64) -> BlockedConnects {
     let (addr, full) = unanswering_addr();
     let connect = |_| {
         spawn(async move {
@@ -188,11 +188,11 @@ fn blocked_connects(count: u64) -> Waiting {
             panic!("an answer: {connected:?}");
         })
     };
-    Waiting { tasks: (0..count).map(connect).collect(), _held: Box::new(full) }
+    BlockedConnects { tasks: (0..count).map(connect).collect(), _held: Box::new(full) }
 }
 
 /// `count` sends to peers that do not read.
-fn blocked_sends(count: u64) -> Waiting {
+fn blocked_sends(count: u64) -> BlockedConnects {
     let mut peers = Vec::new();
     let send = |_| {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
@@ -206,7 +206,7 @@ fn blocked_sends(count: u64) -> Waiting {
         })
     };
     let tasks = (0..count).map(send).collect();
-    Waiting { tasks, _held: Box::new(peers) }
+    BlockedConnects { tasks, _held: Box::new(peers) }
 }
 
 /// The cost of a waiting operation: a task, a socket and a slot.

@@ -25,15 +25,18 @@ impl Wake for Woken {
 }
 
 /// A future and the waker of its last poll.
-struct Waiting {
+struct Operation {
     name: &'static str,
     future: Pin<Box<dyn Future<Output = io::Result<()>>>>,
     woken: Arc<Woken>,
 }
 
-impl Waiting {
-    fn new(name: &'static str, future: impl Future<Output = io::Result<()>> + 'static) -> Waiting {
-        Waiting { name, future: Box::pin(future), woken: Arc::default() }
+impl Operation {
+    fn new(
+        name: &'static str,
+        future: impl Future<Output = io::Result<()>> + 'static,
+    ) -> Operation {
+        Operation { name, future: Box::pin(future), woken: Arc::default() }
     }
 
     fn poll(&mut self) -> Poll<io::Result<()>> {
@@ -62,22 +65,22 @@ fn an_undrained_end_wakes_what_waits() {
     let (mut all, peers) = runtime.block_on(async {
         let (mut reader, peer) = stream();
         let mut peers = vec![peer];
-        let mut all = vec![Waiting::new("recv", async move { reader.recv().await.map(drop) })];
+        let mut all = vec![Operation::new("recv", async move { reader.recv().await.map(drop) })];
         for name in ["flush", "close"] {
             let (mut writer, peer) = stream();
             peers.push(peer);
             writer.write_all(b"never sent").await.unwrap();
             all.push(match name {
-                "flush" => Waiting::new(name, async move { writer.flush().await }),
-                _ => Waiting::new(name, writer.close()),
+                "flush" => Operation::new(name, async move { writer.flush().await }),
+                _ => Operation::new(name, writer.close()),
             });
         }
         let connect = TcpStream::connect("127.0.0.1:9");
-        all.push(Waiting::new("connect", async { connect.await.map(drop) }));
+        all.push(Operation::new("connect", async { connect.await.map(drop) }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        all.push(Waiting::new("accept", async move { listener.accept().await.map(drop) }));
+        all.push(Operation::new("accept", async move { listener.accept().await.map(drop) }));
         let watched = AsyncFd::new(stream().1).unwrap();
-        all.push(Waiting::new("readable", async move { watched.readable().await }));
+        all.push(Operation::new("readable", async move { watched.readable().await }));
         for waiting in &mut all {
             assert!(waiting.poll().is_pending(), "{}", waiting.name);
         }
@@ -94,7 +97,7 @@ fn an_undrained_end_wakes_what_waits() {
     });
     drop(runtime);
     assert!(script.is_leaked());
-    all.into_iter().for_each(Waiting::has_been_woken_and_fails);
+    all.into_iter().for_each(Operation::has_been_woken_and_fails);
     drop(peers);
 }
 
@@ -107,7 +110,7 @@ fn a_shortage_at_the_end_of_the_loop_wakes_accepts() {
     script.set_cancel_policy(CancelPolicy::Ignore);
     let mut accept = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut accept = Waiting::new("accept", async move { listener.accept().await.map(drop) });
+        let mut accept = Operation::new("accept", async move { listener.accept().await.map(drop) });
         assert!(accept.poll().is_pending());
         yield_now().await;
         accept

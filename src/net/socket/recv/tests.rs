@@ -9,7 +9,7 @@ use world::World;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Input {
-    /// A task polls a read; the number tells its wakers apart.
+    /// A task polls a read; the number distinguishes its wakers.
     Read(usize),
     /// As `Read`, and the loop refuses to start an operation.
     ReadRefused,

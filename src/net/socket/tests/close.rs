@@ -115,7 +115,7 @@ fn a_dropped_stream_sends_its_bytes_first() {
 }
 
 /// Goal: a peer that does not read keeps a dropped stream for the linger and no longer, and the
-/// loss is reported; `close` says so itself.
+/// loss is reported; `close` returns it.
 /// Method: a send that never ends; five virtual seconds; reset. Once dropped, once with `close`.
 /// Kills: no linger timer; a report for `close` as well; a loss that is not reported.
 #[test]

@@ -220,7 +220,7 @@ fn what_the_kernel_was_not_given_is_freed_when_the_driver_fails() {
     assert_eq!(Rc::strong_count(&bytes), 1 + lent_count);
 }
 
-/// Goal: what the kernel had said before the driver failed is heard.
+/// Goal: completions that were queued when the driver failed are delivered.
 ///
 /// Method: bytes are in the completion queue when an enter fails. Kills: returning before reaping.
 #[test]

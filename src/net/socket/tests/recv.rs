@@ -226,7 +226,7 @@ fn a_refilled_pool_is_used_again() {
     });
 }
 
-/// Goal: a buffer comes back whatever the completion that names it says (H58).
+/// Goal: a buffer is returned, whatever the result of the completion that names it (H58).
 /// Method: name a buffer in ECANCELED, in an error, in the end and in a stale completion; count.
 /// Kills: taking the buffer only with a positive result, or only for a known operation.
 #[test]

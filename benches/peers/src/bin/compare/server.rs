@@ -38,7 +38,7 @@ impl Server {
         let line = first_line(&mut stdout)?;
         server.addr = addr_in(&line).ok_or_else(|| {
             io::Error::other(format!(
-                "{program} says {line:?}, not `listening on HOST:PORT`"
+                "{program} printed {line:?}, not `listening on HOST:PORT`"
             ))
         })?;
         // Reads the rest of its output, so that the pipe does not fill. Ends with the server.
