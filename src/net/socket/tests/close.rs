@@ -430,3 +430,26 @@ fn a_dropped_close_reports_the_loss() {
         }
     });
 }
+
+/// Goal: a loss after the future of `close()` was dropped is reported, once.
+///
+/// Method: drop the future while a send is in flight, then fail the send.
+///
+/// Kills: a loss that is stored for a future that no longer exists.
+#[test]
+fn a_loss_after_a_dropped_close_is_reported() {
+    let (script, runtime, reports) = reporting();
+    runtime.block_on(async {
+        let (mut stream, _peer) = stream();
+        stream.write_all(b"unsent").await.unwrap();
+        turns(1).await;
+        let mut close = Box::pin(stream.close());
+        assert!(poll_once(close.as_mut()).await.is_pending());
+        drop(close);
+        script.complete(script.the(OpKind::Send), -errno::ENOBUFS, Flags::NONE);
+        turns(2).await;
+        let texts = reports.take();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        assert!(texts[0].contains("lost 6 queued bytes"), "{texts:?}");
+    });
+}
