@@ -50,7 +50,8 @@
 //! are in a [`buf::RecvBuf`], whose memory belongs to the buffer pool of [`buf`].
 //!
 //! Beside this column, [`task`] has the executor: tasks, the ready queue, wakes from other threads,
-//! and the budget of a poll. It uses wakers and no sockets. The `runtime` module is the only place
+//! and the budget of a poll. It uses wakers and no sockets. [`sync`] has what tasks wait for among
+//! themselves, all of it on one wait list. The `runtime` module is the only place
 //! where the executor and the reactor meet: it has the turn of the loop, the builder and the
 //! handle. `loop_id` identifies the loop and the process of a resource, and `primitives` has the
 //! atomics and locks that the models of `tests/loom` replace.
@@ -77,6 +78,7 @@ mod primitives;
 mod reactor;
 mod runtime;
 mod spawn;
+pub mod sync;
 mod sys;
 pub mod task;
 pub mod time;

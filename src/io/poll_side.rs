@@ -14,7 +14,7 @@
 use std::task::Waker;
 
 use crate::op::poll::Polled;
-use crate::task::wait_list::{WaitList, WaiterId, Woken};
+use crate::sync::wait_list::{WaitList, WaiterId, Woken};
 
 #[derive(Default)]
 pub(super) struct PollSide {

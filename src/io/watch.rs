@@ -20,8 +20,8 @@ use crate::driver::request::{Interest, Key, Tag};
 use crate::loop_id::Home;
 use crate::op::{OpResult, poll};
 use crate::reactor::{Owner, Reactor};
+use crate::sync::wait_list::{self, Woken};
 use crate::sys::errno;
-use crate::task::wait_list::{self, Woken};
 
 /// The tags of the polls of the two directions.
 const READABLE: Tag = 1;

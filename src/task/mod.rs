@@ -18,7 +18,6 @@ mod join;
 pub(crate) mod queue;
 mod remote;
 mod report;
-pub(crate) mod wait_list;
 mod yield_now;
 
 pub use call::CallHandle;

@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use super::admission::Limit;
-use crate::task::wait_list::{WaitList, WaiterId, Woken};
+use crate::sync::wait_list::{WaitList, WaiterId, Woken};
 
 /// The accepting side of a listening socket. `C` is a connection.
 pub(super) struct AcceptSide<C> {

@@ -34,7 +34,7 @@ use std::task::Waker;
 
 use crate::driver::request::Key;
 use crate::op::poll::Polled;
-use crate::task::wait_list::{WaitList, WaiterId, Woken};
+use crate::sync::wait_list::{WaitList, WaiterId, Woken};
 
 #[derive(Default)]
 pub(super) struct HangUp {

@@ -24,9 +24,9 @@ use crate::error::Unhandled;
 use crate::op::OpResult;
 use crate::op::accept::{self, Accepted};
 use crate::reactor::{Expire, Owner, Reactor, TimerKey};
+use crate::sync::wait_list::{self, Woken};
 use crate::sys::{errno, fork};
 use crate::task::coop;
-use crate::task::wait_list::{self, Woken};
 
 /// The queue length at which accepting pauses.
 pub(in crate::net) const QUEUED_CONNECTIONS_MAX: usize = 256;

@@ -11,8 +11,8 @@ use super::hang_up::{HangUp, HangUpEffects, HangUpPoll};
 use super::stream::{Socket, SocketOp};
 use crate::driver::request::Interest;
 use crate::op::{OpResult, poll};
+use crate::sync::wait_list::{self, WaiterId, Woken};
 use crate::task::coop;
-use crate::task::wait_list::{self, WaiterId, Woken};
 
 /// Waits until the peer has finished sending, has reset the connection or has closed it.
 pub(in crate::net) async fn closed(socket: &Rc<Socket>) -> io::Result<()> {

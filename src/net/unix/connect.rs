@@ -24,8 +24,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::addr;
 use super::connect_queue::{ConnectQueue, LeaveEffects, QueueEffects};
 use crate::reactor::{Expire, Reactor, TimerKey};
+use crate::sync::wait_list::{self, WaiterId};
 use crate::task::coop;
-use crate::task::wait_list::{self, WaiterId};
 
 /// Connects a new socket to the listener at `path`.
 pub(super) async fn connect(reactor: &Rc<Reactor>, path: &Path) -> io::Result<OwnedFd> {

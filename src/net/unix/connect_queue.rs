@@ -20,7 +20,7 @@
 
 use std::task::Waker;
 
-use crate::task::wait_list::{WaitList, WaiterId, Woken};
+use crate::sync::wait_list::{WaitList, WaiterId, Woken};
 
 /// The pauses of a queue whose first connect meets a full backlog.
 const PAUSE_MIN_NS: u64 = 50_000;

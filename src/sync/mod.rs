@@ -1,0 +1,11 @@
+//! What tasks of one loop wait for among themselves.
+//!
+//! What lives here: the wait list, and everything that is built on it.
+//!
+//! **Invariant.** A woken waiter reserves nothing: the first poll that finds an item takes it. So a
+//! future that is not polled never holds a permit, a lock or a message back.
+//!
+//! **Absent on purpose.** The loop, its clock and its operations. Of `task`, this module uses the
+//! budget and the ready queue.
+
+pub(crate) mod wait_list;

@@ -1,0 +1,6 @@
+//! Cancellation tokens, scopes, shields and deadlines.
+
+use crate::{Body, bodies};
+
+pub(crate) const SHARED: &[Body] = bodies![];
+pub(crate) const ALONE: &[Body] = bodies![];

@@ -1,0 +1,6 @@
+//! Task groups and scopes.
+
+use crate::{Body, bodies};
+
+pub(crate) const SHARED: &[Body] = bodies![];
+pub(crate) const ALONE: &[Body] = bodies![];

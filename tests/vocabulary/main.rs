@@ -1,0 +1,70 @@
+//! The vocabulary suite: what programs build from tasks, run on every driver of this machine.
+//!
+//! It has the form of the conformance suite (`tests/conformance/main.rs`), with its environment
+//! variables: a body per behaviour, a trial per driver, `SHARED` tables for bodies that run side by
+//! side, and `ALONE` for those that use what belongs to the process: descriptors, signals, memory.
+//!
+//! A body that checks a row of `docs/SEMANTICS.md` begins with its number, or names it in its
+//! documentation, in parentheses.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/limits.rs"]
+mod limits;
+#[path = "../common/suite.rs"]
+mod suite;
+
+mod budget;
+mod cancel;
+mod channels;
+mod clock;
+mod combine;
+mod embedding;
+mod groups;
+mod serve;
+mod signals;
+mod sync;
+mod tasks;
+mod threads;
+
+use std::process::ExitCode;
+
+pub(crate) use suite::{Body, bodies};
+
+/// Descriptors that the largest trial needs.
+const DESCRIPTORS: u64 = 1024;
+
+const SHARED: &[&[Body]] = &[
+    budget::SHARED,
+    cancel::SHARED,
+    channels::SHARED,
+    clock::SHARED,
+    combine::SHARED,
+    embedding::SHARED,
+    groups::SHARED,
+    serve::SHARED,
+    signals::SHARED,
+    sync::SHARED,
+    tasks::SHARED,
+    threads::SHARED,
+];
+
+const ALONE: &[&[Body]] = &[
+    budget::ALONE,
+    cancel::ALONE,
+    channels::ALONE,
+    clock::ALONE,
+    combine::ALONE,
+    embedding::ALONE,
+    groups::ALONE,
+    serve::ALONE,
+    signals::ALONE,
+    sync::ALONE,
+    tasks::ALONE,
+    threads::ALONE,
+];
+
+fn main() -> ExitCode {
+    limits::raise(DESCRIPTORS);
+    suite::run(SHARED, ALONE)
+}

@@ -1,0 +1,6 @@
+//! Signals.
+
+use crate::{Body, bodies};
+
+pub(crate) const SHARED: &[Body] = bodies![];
+pub(crate) const ALONE: &[Body] = bodies![];
