@@ -300,7 +300,7 @@ impl Builder {
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let core = Core {
             reactor: Rc::new(reactor),
-            executor,
+            executor: Rc::new(executor),
             reports,
             info,
             turns: Cell::new(0),

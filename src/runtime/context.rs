@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::core::Core;
-use crate::task::{coop, queue};
+use crate::task::{coop, current};
 
 struct Current {
     core: Rc<Core>,
@@ -27,7 +27,7 @@ thread_local! {
 pub(super) struct Entered {
     /// The loop of the parent process, in a child that was forked inside a task.
     former: Option<Current>,
-    _queue: queue::Entered,
+    _executor: current::Entered,
 }
 
 impl Drop for Entered {
@@ -62,7 +62,7 @@ pub(super) fn try_enter(core: &Rc<Core>) -> Option<Entered> {
             }
             let entered = Current { core: Rc::clone(core), entered_at: location };
             let former = current.replace(Some(entered));
-            Some(Entered { former, _queue: core.executor.enter() })
+            Some(Entered { former, _executor: core.executor.enter() })
         })
         .ok() // the thread ends, and the runtime was in a thread-local
         .flatten()
@@ -102,10 +102,7 @@ fn entered() -> Option<Rc<Core>> {
 /// If none runs here, and in a forked child of the process that built it.
 #[track_caller]
 pub(crate) fn current() -> Rc<Core> {
-    let core = entered().expect(
-        "no ringloop runtime is running on this thread: call this function inside \
-         `ringloop::run` or `Runtime::block_on`",
-    );
+    let core = entered().expect(current::NO_RUNTIME);
     core.id().check_process();
     core
 }

@@ -12,7 +12,7 @@ use crate::task::Executor;
 /// The state that a runtime and its handles share.
 pub(crate) struct Core {
     pub(crate) reactor: Rc<Reactor>,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Rc<Executor>,
     pub(super) reports: Rc<Reports>,
     pub(super) info: DriverInfo,
     pub(super) turns: Cell<u64>,

@@ -195,7 +195,7 @@ impl Drop for Runtime {
         // Destructors of futures may use the loop of the thread. If another runtime runs on this
         // thread now, they find that one.
         let _context = context::try_enter(&self.core);
-        let _queue = self.core.executor.enter();
+        let _queue = self.core.executor.enter_queue();
         let finish = Finish(&self.core.reactor);
         self.core.executor.shut_down();
         self.core.reactor.linger(self.core.shutdown_linger_ns.get());

@@ -113,8 +113,9 @@ impl Executor {
         self.queue.push(Ready::Main);
     }
 
-    /// Makes this the executor that receives the wakes of this thread.
-    pub(crate) fn enter(&self) -> queue::Entered {
+    /// Makes this the executor that receives the wakes of this thread. New tasks still go to the
+    /// one that was [entered](Executor::enter) before.
+    pub(crate) fn enter_queue(&self) -> queue::Entered {
         queue::enter(self.remote.id(), &self.queue)
     }
 

@@ -13,15 +13,18 @@
 
 mod call;
 pub(crate) mod coop;
+pub(crate) mod current;
 pub(crate) mod executor;
 mod join;
 pub(crate) mod queue;
 mod remote;
 mod report;
+mod spawn;
 mod yield_now;
 
 pub use call::CallHandle;
 pub use join::{AbortHandle, JoinError, JoinHandle, PanicPayload, TaskId};
+pub use spawn::{call_soon, spawn};
 pub use yield_now::yield_now;
 
 pub(crate) use call::Call;

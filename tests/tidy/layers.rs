@@ -21,7 +21,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("task", &["error", "loop_id", "primitives"]),
     ("sync", &["error"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
-    ("spawn", &["runtime::context", "task"]),
     ("time", &["reactor", "runtime::Core", "runtime::context", "sys::clock", "task"]),
     (
         "io",

@@ -57,7 +57,7 @@ impl Notified {
 
 /// A loop, used on one thread of a model.
 pub(crate) struct Loop {
-    pub(crate) executor: Executor,
+    pub(crate) executor: Rc<Executor>,
     pub(crate) wake_fd: Arc<Notified>,
     /// The number of times that the loop went to sleep.
     looks: Cell<u32>,
@@ -83,7 +83,7 @@ impl Loop {
         let ringing = Arc::clone(&wake_fd);
         let id = LoopId::new();
         let remote = Remote::new(id, Box::new(move || ringing.notify()));
-        let executor = Executor::new(remote, Rc::new(NoReports(id)));
+        let executor = Rc::new(Executor::new(remote, Rc::new(NoReports(id))));
         Loop { executor, wake_fd, looks: Cell::new(0) }
     }
 

@@ -2,9 +2,12 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::rc::Rc;
 
-use crate::runtime::context;
-use crate::task::{Call, CallHandle, JoinHandle, is_large};
+use super::call::{Call, CallHandle};
+use super::current;
+use super::executor::is_large;
+use super::join::JoinHandle;
 
 /// Spawns a task that runs `future` on the loop of this thread, from the next turn on.
 ///
@@ -36,7 +39,7 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
 
 #[track_caller]
 fn spawn_small<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    context::current().executor.spawn(future, Location::caller())
+    current::current().spawn(future, Location::caller())
 }
 
 /// Calls `function` once, in the next turn of the loop of this thread.
@@ -70,6 +73,6 @@ pub fn call_soon(function: impl FnOnce() + 'static) -> CallHandle {
 #[track_caller]
 fn call_boxed_soon(function: Box<dyn FnOnce()>) -> CallHandle {
     let call = Call::new(function, Location::caller());
-    context::current().executor.call_soon(std::rc::Rc::clone(&call));
+    current::current().call_soon(Rc::clone(&call));
     CallHandle::new(call)
 }
