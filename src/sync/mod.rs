@@ -8,4 +8,7 @@
 //! **Absent on purpose.** The loop, its clock and its operations. Of `task`, this module uses the
 //! budget and the ready queue.
 
+pub mod oneshot;
 pub(crate) mod wait_list;
+mod waker_cell;
+pub(crate) mod waking;

@@ -83,6 +83,13 @@ pub(crate) fn leaf_fn<T>(
     })
 }
 
+/// Like [`leaf_fn`], for operations that need no loop. See [`leaf_anywhere`].
+pub(crate) fn leaf_fn_anywhere<T>(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> impl Future<Output = T> {
+    poll_fn(move |cx| leaf_anywhere(cx, &mut poll))
+}
+
 /// Returns `value`, as a leaf operation that is ready at once. For operations that fail before they
 /// begin.
 pub(crate) async fn ready<T>(value: T) -> T {

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
     ("primitives", &[]),
     ("task", &["error", "loop_id", "primitives"]),
-    ("sync", &["error"]),
+    ("sync", &["error", "task::coop"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
     ("time", &["reactor", "runtime::Core", "runtime::context", "sys::clock", "task"]),
     (
