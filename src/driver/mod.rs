@@ -122,13 +122,13 @@ impl Driver {
 
     /// Looks whether the wake-up by other threads has been lost, and repairs it. Returns whether it
     /// was lost.
-    pub(crate) fn look_at_wake_read(&mut self) -> bool {
+    pub(crate) fn look_at_wake_poll(&mut self) -> bool {
         match self {
-            Driver::Uring(ring) => ring.look_at_wake_read(),
+            Driver::Uring(ring) => ring.look_at_wake_poll(),
             Driver::Epoll(_) => false,
             Driver::Failed(_) => false,
             #[cfg(any(test, fuzzing))]
-            Driver::Scripted(ring) => ring.look_at_wake_read(),
+            Driver::Scripted(ring) => ring.look_at_wake_poll(),
         }
     }
 

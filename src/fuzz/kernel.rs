@@ -52,7 +52,7 @@ impl Run {
             Entry::Timeout { deadline_ns } | Entry::TimeoutUpdate { deadline_ns, .. } => {
                 books.trace.note("timeout", user_data, deadline_ns as i64);
             }
-            Entry::Nop | Entry::WakeRead { .. } => {}
+            Entry::Nop | Entry::WakePoll { .. } => {}
         }
     }
 

@@ -196,7 +196,7 @@ impl Reactor {
             }
         }
         let is_wake_lost = match &mut *self.driver.borrow_mut() {
-            Some(driver) => driver.look_at_wake_read(),
+            Some(driver) => driver.look_at_wake_poll(),
             None => false,
         };
         {

@@ -14,6 +14,7 @@ pub(crate) const EVENTS_MAX: usize = 128;
 pub(crate) const EVERY_EDGE: u32 =
     (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET) as u32;
 pub(crate) const LEVEL_IN: u32 = libc::EPOLLIN as u32;
+pub(crate) const EDGE_IN: u32 = LEVEL_IN | libc::EPOLLET as u32;
 pub(crate) const READABLE: u32 =
     (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 pub(crate) const HUNG_UP: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
@@ -166,13 +167,14 @@ pub(crate) fn poll_each(fds: impl Iterator<Item = (RawFd, u32)>) -> Vec<bool> {
     polls.iter().map(|poll| status > 0 && poll.revents != 0).collect()
 }
 
-/// Reads and discards the count of an eventfd or a timerfd, if it is readable.
-pub(crate) fn drain_count(fd: RawFd) {
+/// Reads and discards the count of an eventfd or a timerfd. Returns whether there was one.
+pub(crate) fn drain_count(fd: RawFd) -> bool {
     let mut count = [0u8; 8];
-    if is_readable(fd) {
-        // SAFETY: eight writable bytes, and the read does not block.
-        let _ = unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) };
+    if !is_readable(fd) {
+        return false;
     }
+    // SAFETY: eight writable bytes, and the read does not block.
+    unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) > 0 }
 }
 
 /// Sets `O_NONBLOCK`: calls on the descriptor return `EAGAIN` instead of waiting.

@@ -84,7 +84,7 @@ impl Epoll {
         pool: Rc<Pool>,
         wake_fd: Arc<EventFd>,
     ) -> io::Result<Epoll> {
-        epoll.add(wake_fd.raw(), epoll::LEVEL_IN, WAKE_FD)?;
+        epoll.add(wake_fd.raw(), epoll::EDGE_IN, WAKE_FD)?;
         if let Some(timer) = &timer {
             epoll.add(timer.raw(), epoll::LEVEL_IN, TIMER)?;
         }
@@ -232,7 +232,8 @@ impl Epoll {
 
     fn note(&mut self, event: Event) {
         match event.data {
-            WAKE_FD => epoll::drain_count(self.wake_fd.raw()),
+            // An edge per write, also while the count is not zero: there is nothing to read.
+            WAKE_FD => {}
             TIMER => self.timer.iter_mut().for_each(Alarm::has_fired),
             fd => {
                 for direction in self.interests.directions_of(event).into_iter().flatten() {

@@ -66,8 +66,8 @@ pub(super) fn encode(entry: Entry, timeouts: &mut Timeouts) -> squeue::Entry {
                 .build()
                 .flags(squeue::Flags::SKIP_SUCCESS)
         }
-        Entry::WakeRead { fd, target } => {
-            opcode::Read::new(Fd(fd), target, size_of::<u64>() as u32).build()
+        Entry::WakePoll { fd } => {
+            opcode::PollAdd::new(Fd(fd), libc::POLLIN as u32).multi(true).build()
         }
     }
 }

@@ -25,8 +25,8 @@ pub(crate) enum Entry {
     Timeout { deadline_ns: u64 },
     /// Moves a pending `Timeout`. Posts no completion on success.
     TimeoutUpdate { target: u64, deadline_ns: u64 },
-    /// Reads the eight bytes of an eventfd.
-    WakeRead { fd: RawFd, target: *mut u8 },
+    /// Completes at each write to an eventfd, with `MORE` as long as it stays armed.
+    WakePoll { fd: RawFd },
 }
 
 /// How a ring gives the moment of a timeout to the kernel.

@@ -50,7 +50,7 @@ use crate::sys::eventfd::EventFd;
 use deadline::TimeoutEntry;
 use entry::{Cqe, Enter, Entry, Full, Ring};
 use queues::Queues;
-use wake::WakeRead;
+use wake::WakePoll;
 
 /// Completions handed upwards in one turn. The rest stay in the queue for the next.
 const COMPLETIONS_PER_TURN_MAX: usize = 1024;
@@ -59,7 +59,7 @@ const COMPLETIONS_PER_TURN_MAX: usize = 1024;
 /// next turn, before it may sleep.
 const CANCELS_PER_TURN_MAX: u32 = 256;
 
-/// The longest sleep of a drain before it cancels the eventfd read.
+/// The longest sleep of a drain before it cancels the poll of the eventfd again.
 const DRAIN_STEP_NS: u64 = 100_000_000;
 
 /// Extra enters of one turn to flush an overflowed completion queue (H01).
@@ -73,7 +73,7 @@ pub(crate) struct Uring<R> {
     /// Cancels that this turn may still push.
     cancels_left: u32,
     timeout: TimeoutEntry,
-    wake: WakeRead,
+    wake: WakePoll,
     /// Completions copied out and not yet looked at. Kept for its capacity.
     reaped: Vec<Cqe>,
 }
@@ -86,7 +86,7 @@ impl<R: Ring> Uring<R> {
             cancels: VecDeque::new(),
             cancels_left: CANCELS_PER_TURN_MAX,
             timeout: TimeoutEntry::new(),
-            wake: WakeRead::new(wake_fd)?,
+            wake: WakePoll::new(wake_fd),
             reaped: Vec::new(),
         })
     }
@@ -165,15 +165,17 @@ impl<R: Ring> Uring<R> {
 
     /// Takes back what the driver itself has in flight. Call when no operation is left.
     pub(crate) fn drain(&mut self, deadline_ns: u64, now: impl Fn() -> u64) -> Drained {
-        self.wake.wake_fd().notify(); // ends the eventfd read
+        if self.wake.is_armed() {
+            self.wake.cancel(&mut self.queues);
+        }
         let mut stale_completions = Vec::new();
         while self.wake.is_armed() || self.timeout.is_armed() {
             let now_ns = now();
             if now_ns >= deadline_ns {
                 return Drained::No;
             }
-            // The timeout entry bounds each sleep, in case the wake-up of the read is lost. Once
-            // the read has ended, the entry is made to fire at once.
+            // The timeout entry bounds each sleep, in case the cancel of the poll is lost. Once the
+            // poll has ended, the entry is made to fire at once.
             let until_ns = match self.wake.is_armed() {
                 true => deadline_ns.min(now_ns + DRAIN_STEP_NS),
                 false => now_ns,
@@ -203,16 +205,16 @@ impl<R: Ring> Uring<R> {
         self.cancels.is_empty() && ring.reapable_count() == 0 && !ring.flags().hidden_completions()
     }
 
-    /// Looks whether the kernel has lost the wake-up of the eventfd read (H55), and if so, cancels
-    /// the read. The next wait arms another.
-    pub(crate) fn look_at_wake_read(&mut self) -> bool {
+    /// Looks whether the kernel has lost a wake-up of the eventfd's poll (H55), and if so, cancels
+    /// the poll. The next wait arms another.
+    pub(crate) fn look_at_wake_poll(&mut self) -> bool {
         self.wake.look(&mut self.queues)
     }
 
     /// Closes the ring. Where something is still in flight, the memory that the kernel may write
     /// to is leaked on purpose: freeing it would be worse.
     pub(crate) fn close(self, drained: Drained) {
-        let Uring { queues, pool, wake, .. } = self;
+        let Uring { queues, pool, .. } = self;
         match drained {
             Drained::Yes => {
                 drop(queues);
@@ -221,7 +223,6 @@ impl<R: Ring> Uring<R> {
             Drained::No => {
                 queues.ring.leak();
                 std::mem::forget(pool);
-                wake.leak();
             }
         }
     }
@@ -229,9 +230,7 @@ impl<R: Ring> Uring<R> {
     /// In a forked child: closes the child's descriptors. The memory that the parent shares with
     /// the kernel is not mapped here, so it is neither used nor unmapped.
     pub(crate) fn disown(self) {
-        let Uring { queues, wake, .. } = self;
-        queues.ring.disown();
-        wake.leak();
+        self.queues.ring.disown();
     }
 
     pub(crate) fn wake_fd(&self) -> &Arc<EventFd> {
@@ -303,7 +302,7 @@ impl<R: Ring> Uring<R> {
                 internal::TIMEOUT => self.timeout.ended(cqe),
                 internal::TIMEOUT_UPDATE => self.timeout.update_failed(cqe),
                 internal::CANCEL => stats.cancels_missed += 1, // H30: of interest as a count only
-                internal::WAKE => self.wake.ended(),
+                internal::WAKE => self.wake.completed(Flags::from_raw(cqe.flags).more()),
                 internal::PROBE => {
                     probe::close_accepted(cqe);
                     stats.stale_completions += 1;

@@ -258,7 +258,7 @@ impl Script {
         self.world.borrow_mut().profile = profile;
     }
 
-    /// The wake fd is notified and the read of it does not complete, until the test allows it
+    /// The wake fd is written to and the poll of it does not complete, until the test allows it
     /// (H55).
     pub(crate) fn lose_wake_ups(&self) {
         self.world.borrow_mut().loses_wake_ups = true;
@@ -302,7 +302,12 @@ impl Script {
     /// Ends the loop's sleep with nothing to do, as a wake does that came too late.
     pub(crate) fn notify(&self) {
         let mut world = self.world.borrow_mut();
-        world.answer_wake_read();
+        world.answer_wake_poll();
+    }
+
+    /// Ends the poll of the wake fd, as the kernel does when the completion queue overflows.
+    pub(crate) fn end_wake_poll(&self) {
+        self.world.borrow_mut().end_wake_poll();
     }
 
     /// Lets time pass without a sleep, as computing does.
@@ -337,7 +342,7 @@ impl Script {
             self.director.borrow_mut().get_or_insert(director);
         }
         let mut world = self.world.borrow_mut();
-        if world.can_wake() || world.complete_wake_read() {
+        if world.can_wake() || world.complete_wake_poll() {
             return;
         }
         let Some(at_ns) = world.next_timeout_ns() else {

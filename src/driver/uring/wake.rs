@@ -1,6 +1,10 @@
-//! The read of the eventfd that lets other threads end a sleep.
+//! The multishot poll of the eventfd that lets other threads end a sleep.
+//!
+//! The poll stays armed from the first sleep on: each write to the eventfd posts one completion,
+//! and no entry has to be submitted again. The count of the eventfd is not read on this path. A
+//! write notifies pollers also while the count is not zero, and the count cannot reach its maximum:
+//! there is one write per sleep.
 
-use std::io;
 use std::sync::Arc;
 
 use super::entry::{Entry, Ring};
@@ -8,21 +12,19 @@ use super::internal;
 use super::queues::Queues;
 use crate::sys::epoll;
 use crate::sys::eventfd::EventFd;
-use crate::sys::memory::Mapping;
 
-pub(super) struct WakeRead {
+pub(super) struct WakePoll {
     wake_fd: Arc<EventFd>,
     is_armed: bool,
-    /// The eventfd was readable at the watchdog's last look, and the read has not completed since.
+    /// A completion has come since the watchdog's last look.
+    is_woken: bool,
+    /// The watchdog's last look found a write without a completion.
     is_suspect: bool,
-    /// Lent to the kernel while the read is armed. A mapping, because its address must not change.
-    target: Mapping,
 }
 
-impl WakeRead {
-    pub(super) fn new(wake_fd: Arc<EventFd>) -> io::Result<WakeRead> {
-        let target = Mapping::hidden_from_children(size_of::<u64>())?;
-        Ok(WakeRead { wake_fd, is_armed: false, is_suspect: false, target })
+impl WakePoll {
+    pub(super) fn new(wake_fd: Arc<EventFd>) -> WakePoll {
+        WakePoll { wake_fd, is_armed: false, is_woken: false, is_suspect: false }
     }
 
     pub(super) fn wake_fd(&self) -> &Arc<EventFd> {
@@ -36,25 +38,31 @@ impl WakeRead {
     /// Returns whether another thread's wake will end a sleep.
     pub(super) fn arm<R: Ring>(&mut self, queues: &mut Queues<R>) -> bool {
         if !self.is_armed {
-            let entry = Entry::WakeRead { fd: self.wake_fd.raw(), target: self.target.as_ptr() };
+            let entry = Entry::WakePoll { fd: self.wake_fd.raw() };
             let pushed = queues.push_now(internal::user_data(internal::WAKE, 0), entry);
             self.is_armed = pushed.is_ok();
         }
         self.is_armed
     }
 
-    /// Handles the completion of the read. The next wait arms another.
-    pub(super) fn ended(&mut self) {
-        self.is_armed = false;
-        self.is_suspect = false;
+    /// Handles a completion of the poll. After the final one, the next wait arms another.
+    pub(super) fn completed(&mut self, more: bool) {
+        self.is_armed = more;
+        self.is_woken = true;
     }
 
-    /// Looks whether the kernel has lost the wake-up of the read (H55), and if so, cancels it. The
-    /// next wait arms another.
+    /// Looks whether the kernel has lost a wake-up of the poll (H55), and if so, cancels the poll.
+    /// The next wait arms another.
+    ///
+    /// A write whose completion has not been reaped yet looks the same, so the loss counts only if
+    /// no completion has come by the next look.
     pub(super) fn look<R: Ring>(&mut self, queues: &mut Queues<R>) -> bool {
-        let is_ready = self.is_armed && epoll::is_readable(self.wake_fd.raw());
-        let is_lost = std::mem::replace(&mut self.is_suspect, is_ready) && is_ready;
+        let is_written = self.is_armed && epoll::drain_count(self.wake_fd.raw());
+        let is_woken = std::mem::take(&mut self.is_woken);
+        let was_suspect = std::mem::replace(&mut self.is_suspect, is_written && !is_woken);
+        let is_lost = was_suspect && !is_woken && self.is_armed;
         if is_lost {
+            self.is_suspect = false;
             self.cancel(queues);
         }
         is_lost
@@ -64,10 +72,5 @@ impl WakeRead {
         let target = internal::user_data(internal::WAKE, 0);
         let cancel = internal::user_data(internal::CANCEL, 0);
         let _ = queues.push_now(cancel, Entry::Cancel { target }); // the next look tries again
-    }
-
-    /// Keeps the memory that the kernel may write to mapped, forever.
-    pub(super) fn leak(self) {
-        std::mem::forget(self.target);
     }
 }

@@ -13,8 +13,12 @@ use std::os::fd::RawFd;
 
 use super::in_flight::{InFlight, Submitted, received_from};
 use crate::buf::Loan;
+use crate::driver::request::Flags;
 use crate::driver::uring::entry::{Cqe, Entry, TimeoutForm};
 use crate::sys::{errno, eventfd};
+
+/// The result of a poll for reading.
+const POLLIN: i32 = libc::POLLIN as i32;
 
 /// What cancels do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,8 +26,11 @@ pub(crate) enum CancelPolicy {
     /// The target ends with `ECANCELED`; a missing target answers the cancel with `ENOENT`.
     #[default]
     Obey,
-    /// Cancels are noted and nothing happens: the test completes the target as it likes.
+    /// Cancels of operations are noted and nothing happens: the test completes the target as it
+    /// likes. The driver's own entries obey.
     Ignore,
+    /// No cancel has an effect.
+    Lose,
 }
 
 /// How many hidden completions one enter brings.
@@ -75,7 +82,7 @@ pub(super) struct World {
     pub(super) timeout_shift_ns: i64,
     /// Timeouts never fire.
     pub(super) loses_timeouts: bool,
-    wake_read: Option<(u64, RawFd)>,
+    wake_poll: Option<(u64, RawFd)>,
     pub(super) provided: VecDeque<Loan>,
     pub(super) unpublished: Vec<Loan>,
     pub(super) enter_failures: VecDeque<(FailAt, i32)>,
@@ -105,6 +112,11 @@ impl World {
         self.hidden.push_back(Cqe { user_data, result, flags: 0 });
     }
 
+    /// Posts a completion after which the entry stays in flight.
+    fn post_more(&mut self, user_data: u64, result: i32) {
+        self.hidden.push_back(Cqe { user_data, result, flags: Flags::NONE.with_more().raw() });
+    }
+
     /// Whether a sleep would end at once.
     pub(super) fn can_wake(&self) -> bool {
         !self.hidden.is_empty() || !self.overflow.is_empty() || self.has_unreported_loss
@@ -131,7 +143,7 @@ impl World {
         if let Some(observer) = &mut self.observer {
             observer(Seen::ShutDown(socket));
         }
-        if self.cancel_policy == CancelPolicy::Ignore {
+        if self.cancel_policy != CancelPolicy::Obey {
             return;
         }
         let ended = self.in_flight.take_receives(socket);
@@ -158,20 +170,25 @@ impl World {
         }
     }
 
-    pub(super) fn complete_wake_read(&mut self) -> bool {
-        let Some((_, fd)) = self.wake_read else {
+    pub(super) fn complete_wake_poll(&mut self) -> bool {
+        let Some((_, fd)) = self.wake_poll else {
             return false;
         };
         if self.loses_wake_ups || !eventfd::try_take(fd) {
             return false;
         }
-        self.answer_wake_read();
+        self.answer_wake_poll();
         true
     }
 
-    pub(super) fn answer_wake_read(&mut self) {
-        let (user_data, _fd) = self.wake_read.take().expect("armed before the first sleep");
-        self.post(user_data, 8);
+    pub(super) fn answer_wake_poll(&mut self) {
+        let (user_data, _fd) = self.wake_poll.expect("armed before the first sleep");
+        self.post_more(user_data, POLLIN);
+    }
+
+    pub(super) fn end_wake_poll(&mut self) {
+        let (user_data, _fd) = self.wake_poll.take().expect("armed before the first sleep");
+        self.post(user_data, POLLIN);
     }
 
     /// Consumes what was pushed, and returns how much.
@@ -204,8 +221,11 @@ impl World {
             }
             Entry::Cancel { target } => {
                 self.cancels.push(target);
-                if self.cancel_policy == CancelPolicy::Obey {
-                    self.obey_cancel(user_data, target);
+                let is_own = self.wake_poll.is_some_and(|(known, _)| known == target);
+                match self.cancel_policy {
+                    CancelPolicy::Obey => self.obey_cancel(user_data, target),
+                    CancelPolicy::Ignore if is_own => self.obey_cancel(user_data, target),
+                    CancelPolicy::Ignore | CancelPolicy::Lose => {}
                 }
             }
             Entry::Timeout { deadline_ns } => {
@@ -216,7 +236,7 @@ impl World {
                 let at_ns = self.fires_at_ns(deadline_ns);
                 self.update_timeout(user_data, target, at_ns)
             }
-            Entry::WakeRead { fd, target: _ } => self.wake_read = Some((user_data, fd)),
+            Entry::WakePoll { fd } => self.wake_poll = Some((user_data, fd)),
         }
     }
 
@@ -245,7 +265,7 @@ impl World {
         } else if let Some(place) = self.timeouts.iter().position(|&(known, _)| known == target) {
             self.timeouts.remove(place);
             self.post(target, -errno::ECANCELED);
-        } else if self.wake_read.take_if(|(known, _)| *known == target).is_some() {
+        } else if self.wake_poll.take_if(|(known, _)| *known == target).is_some() {
             self.post(target, -errno::ECANCELED);
         } else {
             self.post(user_data, -errno::ENOENT);

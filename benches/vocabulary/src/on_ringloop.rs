@@ -1,0 +1,20 @@
+//! The operations on ringloop.
+
+use std::future::poll_fn;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use ringloop::task::yield_now;
+use ringloop::spawn;
+
+use crate::timed;
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    ringloop::run(future)
+}
+
+include!("operations.rs");
