@@ -8,8 +8,8 @@ use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringloop::task::yield_now;
 use ringloop::spawn;
+use ringloop::task::yield_now;
 
 use crate::timed;
 

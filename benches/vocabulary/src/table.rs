@@ -40,7 +40,8 @@ impl fmt::Display for Table {
                 write!(f, "| {min:.0} / {median:.0} ")?;
             }
             let peers = &figures[1..];
-            let best = |pick: fn(&(f64, f64)) -> f64| peers.iter().map(pick).fold(f64::MAX, f64::min);
+            let best =
+                |pick: fn(&(f64, f64)) -> f64| peers.iter().map(pick).fold(f64::MAX, f64::min);
             let (min, median) = figures[0];
             let (best_min, best_median) = (best(|figure| figure.0), best(|figure| figure.1));
             writeln!(f, "| {:.2} / {:.2} |", min / best_min, median / best_median)?;
