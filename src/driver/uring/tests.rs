@@ -340,8 +340,8 @@ fn a_refused_update_arms_another() {
 }
 
 /// Goal: another thread's wake ends a sleep, and the next one as well.
-/// Method: the poll is submitted with the first sleep; notify before and during; then the poll ends,
-/// as on an overflow. Kills: arming after the sleep; arming once; arming per wait.
+/// Method: the poll is submitted with the first sleep; notify before and during; then the poll
+/// ends, as on an overflow. Kills: arming after the sleep; arming once; arming per wait.
 #[test]
 fn the_wake_fd_is_armed_before_every_sleep() {
     let mut rig = Rig::new(8, 16);
