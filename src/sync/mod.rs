@@ -1,6 +1,7 @@
 //! What tasks of one loop wait for among themselves.
 //!
-//! What lives here: the wait list, and everything that is built on it.
+//! What lives here: the wait list (`wait_list.rs`), and everything that is built on it:
+//! cancellation tokens.
 //!
 //! **Invariant.** A woken waiter reserves nothing: the first poll that finds an item takes it. So a
 //! future that is not polled never holds a permit, a lock or a message back.
@@ -8,7 +9,12 @@
 //! **Absent on purpose.** The loop, its clock and its operations. Of `task`, this module uses the
 //! budget and the ready queue.
 
+mod cancellation;
 pub mod oneshot;
 pub(crate) mod wait_list;
 mod waker_cell;
 pub(crate) mod waking;
+
+pub use cancellation::{
+    CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};

@@ -13,15 +13,17 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use ringloop::Runtime;
 use ringloop::net::{TcpListener, TcpStream};
 use ringloop::task::yield_now;
+use ringloop::time::sleep;
+use ringloop::{Runtime, spawn};
 
 /// The time after which a test counts as hung. All tests need far less.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -107,6 +109,41 @@ pub async fn turns(count: usize) {
     for _ in 0..count {
         yield_now().await;
     }
+}
+
+/// More operations than a poll may complete: the budget is 128.
+const IN_A_ROW_MAX: u32 = 1000;
+
+/// Runs `leaf` in a loop, beside a task that counts turns and a timer, and panics if it does not
+/// yield.
+pub async fn lets_others_run(name: &str, mut leaf: impl AsyncFnMut() + 'static) {
+    let turn = Rc::new(Cell::new(0_u32));
+    let counter = spawn({
+        let turn = Rc::clone(&turn);
+        async move {
+            loop {
+                turn.set(turn.get() + 1);
+                yield_now().await;
+            }
+        }
+    });
+    let looping = spawn({
+        let turn = Rc::clone(&turn);
+        async move {
+            let (mut seen, mut in_a_row) = (0, 0);
+            while in_a_row < IN_A_ROW_MAX {
+                leaf().await;
+                in_a_row = if turn.replace(turn.get()) == seen { in_a_row + 1 } else { 1 };
+                seen = turn.get();
+            }
+        }
+    });
+    sleep(Duration::from_millis(1)).await;
+    until(|| turn.get() >= 10 || looping.is_finished()).await;
+    turns(3).await;
+    assert!(!looping.is_finished(), "{name}: {IN_A_ROW_MAX} times in a row, or a panic");
+    looping.abort();
+    counter.abort();
 }
 
 /// A waker that records whether it was woken.

@@ -1,6 +1,5 @@
 //! The budget of a poll: a task that loops over one operation yields to other tasks.
 
-use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
@@ -14,7 +13,7 @@ use ringloop::spawn;
 use ringloop::task::yield_now;
 use ringloop::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::common::{any_addr, any_name, turns, until};
+use crate::common::{any_addr, any_name, lets_others_run};
 use crate::{Body, Driver, bodies};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -25,40 +24,6 @@ pub(crate) const SHARED: &[Body] = bodies![
     connecting_and_closing_in_a_loop_let_others_run,
     waiting_in_a_loop_lets_others_run,
 ];
-
-/// More operations than a poll may complete: the budget is 128.
-const IN_A_ROW_MAX: u32 = 1000;
-
-/// Runs `leaf` in a loop, beside a task that counts turns and a timer.
-async fn lets_others_run(name: &str, mut leaf: impl AsyncFnMut() + 'static) {
-    let turn = Rc::new(Cell::new(0_u32));
-    let counter = spawn({
-        let turn = Rc::clone(&turn);
-        async move {
-            loop {
-                turn.set(turn.get() + 1);
-                yield_now().await;
-            }
-        }
-    });
-    let looping = spawn({
-        let turn = Rc::clone(&turn);
-        async move {
-            let (mut seen, mut in_a_row) = (0, 0);
-            while in_a_row < IN_A_ROW_MAX {
-                leaf().await;
-                in_a_row = if turn.replace(turn.get()) == seen { in_a_row + 1 } else { 1 };
-                seen = turn.get();
-            }
-        }
-    });
-    sleep(Duration::from_millis(1)).await;
-    until(|| turn.get() >= 10 || looping.is_finished()).await;
-    turns(3).await;
-    assert!(!looping.is_finished(), "{name}: {IN_A_ROW_MAX} times in a row, or a panic");
-    looping.abort();
-    counter.abort();
-}
 
 fn unix_pair() -> (UnixStream, StdUnixStream) {
     let (ours, theirs) = StdUnixStream::pair().unwrap();
