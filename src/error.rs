@@ -24,9 +24,10 @@ pub enum Unhandled {
         /// The payload of the panic.
         payload: Box<dyn Any + Send>,
     },
-    /// A callback of `call_soon`, `call_later` or `call_at` panicked.
+    /// A callback of `call_soon`, `call_later`, `call_at` or `signal::on` panicked, or a hook of
+    /// the loop's turn.
     CallPanic {
-        /// The place where the callback was scheduled.
+        /// The place where the callback was scheduled or set.
         scheduled_at: &'static Location<'static>,
         /// The payload of the panic.
         payload: Box<dyn Any + Send>,

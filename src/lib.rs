@@ -88,6 +88,6 @@ pub use error::Unhandled;
 #[doc(hidden)]
 pub use fuzz::run_bytes;
 pub use runtime::builder::Builder;
-pub use runtime::{Handle, Metrics, Runtime, run};
+pub use runtime::{Handle, Metrics, Runtime, TurnStats, run};
 pub use task::{CallHandle, JoinError, JoinHandle, call_soon, spawn};
 pub use time::{TimerHandle, call_at, call_later};

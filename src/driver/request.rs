@@ -280,7 +280,9 @@ pub(crate) enum Drained {
 }
 
 /// How long [`wait`](super::Driver::wait) may sleep.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// A shorter sleep is less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Wait {
     /// Not at all: there is work.
     Poll,
@@ -288,6 +290,12 @@ pub(crate) enum Wait {
     Until(u64),
     /// Until something completes.
     Forever,
+}
+
+impl Wait {
+    pub(crate) fn may_sleep(self) -> bool {
+        self != Wait::Poll
+    }
 }
 
 #[cfg(test)]

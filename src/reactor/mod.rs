@@ -71,6 +71,8 @@ pub(crate) struct Reactor {
     failure: Cell<Option<Failure>>,
     /// The clock as the last wait left it.
     turn_ns: Cell<u64>,
+    /// The time spent in waits that were allowed to sleep.
+    idle_ns: Cell<u64>,
     /// Operations in flight at the last call of `count_ended`.
     in_flight_before: Cell<usize>,
     /// `turn_ns` when the timers of tasks ended with the loop.
@@ -103,6 +105,7 @@ impl Reactor {
             phase: Cell::new(ReactorPhase::Open),
             failure: Cell::new(None),
             turn_ns: Cell::new(0),
+            idle_ns: Cell::new(0),
             in_flight_before: Cell::new(0),
             ended_ns: Cell::new(None),
             counters: Counters::default(),
@@ -214,11 +217,15 @@ impl Reactor {
     /// something.
     pub(crate) fn wait(&self, wait: Wait) -> io::Result<usize> {
         let mut batch = self.batch.take();
+        let began_ns = wait.may_sleep().then(|| self.clock.now_ns());
         let outcome = match &mut *self.driver.borrow_mut() {
             Some(driver) => driver.wait(wait, &mut batch),
             None => Err(self.refusal()),
         };
         let now_ns = self.clock.now_ns();
+        if let Some(began_ns) = began_ns {
+            self.idle_ns.set(self.idle_ns.get() + now_ns.saturating_sub(began_ns));
+        }
         self.turn_ns.set(now_ns);
         self.submission.entered(now_ns);
         self.submission.is_dispatching.set(true);
@@ -238,9 +245,7 @@ impl Reactor {
         if !may_sleep || self.submission.has_work() || self.deferred.has_wakers() {
             return Wait::Poll;
         }
-        // The end of time is not a deadline but the result of a saturated addition.
-        let timer_ns = self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < u64::MAX);
-        match timer_ns.into_iter().chain(self.watchdog_due_ns()).min() {
+        match self.next_deadline_ns() {
             None => Wait::Forever,
             Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
             Some(deadline_ns) => Wait::Until(deadline_ns),

@@ -20,6 +20,19 @@ impl Reactor {
         self.turn_ns.get()
     }
 
+    /// Nanoseconds spent in waits that were allowed to sleep.
+    pub(crate) fn idle_ns(&self) -> u64 {
+        self.idle_ns.get()
+    }
+
+    /// When the loop next has something to do without an event: the first timer, or the next look
+    /// of the watchdog.
+    pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
+        // The end of time is not a deadline but the result of a saturated addition.
+        let timer_ns = self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < u64::MAX);
+        timer_ns.into_iter().chain(self.watchdog_due_ns()).min()
+    }
+
     /// The clock as the last turn had it, if the loop has ended, and with it the timers of tasks. A
     /// timer that is set from now on never fires.
     pub(crate) fn ended_ns(&self) -> Option<u64> {

@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::Runtime;
 use super::core::Core;
-use super::unhandled::{Hook, Reports};
+use super::hooks::{Hook, Hooks};
+use super::unhandled::{self, Reports};
 use crate::buf::Pool;
 use crate::driver::choose;
 use crate::driver::diagnosis::{self, Diagnosis};
@@ -84,7 +86,8 @@ pub struct Builder {
     has_chosen_buffers: bool,
     linger: Duration,
     shutdown_linger: Duration,
-    on_unhandled: Option<Hook>,
+    on_unhandled: Option<unhandled::Hook>,
+    hooks: Hooks,
 }
 
 impl Builder {
@@ -100,6 +103,7 @@ impl Builder {
             linger: LINGER,
             shutdown_linger: SHUTDOWN_LINGER,
             on_unhandled: None,
+            hooks: Hooks::default(),
         }
     }
 
@@ -243,6 +247,53 @@ impl Builder {
         self
     }
 
+    /// Sets a hook that runs at the start of each turn of the loop.
+    ///
+    /// The hooks run on the loop's thread, where [`Handle::current`](crate::Handle::current) works.
+    /// They are libuv's prepare and check handles, and those of tokio's builder. A hook that panics
+    /// is reported to [`on_unhandled`](Builder::on_unhandled) and not called again; the loop and
+    /// the other hooks go on. A second hook of the same kind replaces the first.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    ///
+    /// let turns = Rc::new(Cell::new(0));
+    /// let counter = Rc::clone(&turns);
+    /// let runtime = ringloop::Runtime::builder()
+    ///     .on_turn_start(move || counter.set(counter.get() + 1))
+    ///     .build()?;
+    /// runtime.block_on(ringloop::task::yield_now());
+    /// assert_eq!(turns.get(), runtime.handle().metrics().turns);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    #[track_caller]
+    pub fn on_turn_start(mut self, hook: impl FnMut() + 'static) -> Builder {
+        self.hooks.turn_start = Hook::new(Box::new(hook), Location::caller());
+        self
+    }
+
+    /// Sets a hook that runs before the loop sleeps, in each turn that has found nothing to do.
+    ///
+    /// If the hook makes a task ready, the turn does not sleep. It still looks for completions and
+    /// timers, so a hook that does so in every turn delays neither. Otherwise like
+    /// [`on_turn_start`](Builder::on_turn_start).
+    #[track_caller]
+    pub fn on_before_park(mut self, hook: impl FnMut() + 'static) -> Builder {
+        self.hooks.before_park = Hook::new(Box::new(hook), Location::caller());
+        self
+    }
+
+    /// Sets a hook that runs when a turn that was allowed to sleep has waited, before the tasks
+    /// that it has made ready.
+    ///
+    /// Otherwise like [`on_turn_start`](Builder::on_turn_start).
+    #[track_caller]
+    pub fn on_after_unpark(mut self, hook: impl FnMut() + 'static) -> Builder {
+        self.hooks.after_unpark = Hook::new(Box::new(hook), Location::caller());
+        self
+    }
+
     /// Builds the runtime on this thread.
     ///
     /// # Errors
@@ -307,6 +358,8 @@ impl Builder {
             idle_turns: Cell::new(0),
             idle_since_ns: Cell::new(0),
             spin_backoffs: Cell::new(0),
+            is_stopping: Cell::new(false),
+            hooks: self.hooks,
             shutdown_linger_ns: Cell::new(nanos(self.shutdown_linger)),
         };
         Runtime { core: Rc::new(core) }

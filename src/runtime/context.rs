@@ -44,7 +44,7 @@ impl Drop for Entered {
 pub(super) fn enter(core: &Rc<Core>) -> Entered {
     if let Some(entered_at) = entered_at() {
         panic!(
-            "a ringloop runtime is already running on this thread (block_on at {entered_at}); \
+            "a ringloop runtime is already running on this thread (since {entered_at}); \
              await the future instead of blocking on it"
         );
     }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::hooks::Hooks;
 use super::unhandled::Reports;
 use crate::driver::DriverInfo;
 use crate::loop_id::LoopId;
@@ -21,6 +22,9 @@ pub(crate) struct Core {
     /// The time at which the first of them ended.
     pub(super) idle_since_ns: Cell<u64>,
     pub(super) spin_backoffs: Cell<u64>,
+    /// Whether `run_until_stopped` ends with the current turn.
+    pub(super) is_stopping: Cell<bool>,
+    pub(super) hooks: Hooks,
     /// The limit of how long a shutdown waits for streams that still send.
     pub(super) shutdown_linger_ns: Cell<u64>,
 }
@@ -28,5 +32,14 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn id(&self) -> &LoopId {
         self.reactor.home().id()
+    }
+}
+
+/// A run of the loop. Its end, also by a panic, ends the request to stop.
+pub(super) struct Run<'a>(pub(super) &'a Core);
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.0.is_stopping.set(false);
     }
 }

@@ -25,7 +25,7 @@ use crate::task::{JoinHandle, is_large};
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    core: Rc<Core>,
+    pub(super) core: Rc<Core>,
 }
 
 impl Handle {
@@ -123,6 +123,7 @@ impl Handle {
             connections_shed: shed,
             reports_suppressed: core.reports.suppressed_count(),
             spin_backoffs: core.spin_backoffs.get(),
+            idle_ns: core.reactor.idle_ns(),
             tasks: core.executor.task_count() as u64,
             in_flight: in_flight as u64,
             timers: timers as u64,
@@ -196,6 +197,11 @@ pub struct Metrics {
     pub reports_suppressed: u64,
     /// Pauses of the loop because it was turning without progress. Should be 0.
     pub spin_backoffs: u64,
+    /// Nanoseconds that the loop has spent in waits that were allowed to sleep: what it has not
+    /// computed. The rest of the time between two readings is the time of the program and of the
+    /// loop, so `1 - idle / elapsed` is how busy the loop's thread is. This is libuv's
+    /// `uv_metrics_idle_time`.
+    pub idle_ns: u64,
 
     /// Tasks that have not ended.
     pub tasks: u64,

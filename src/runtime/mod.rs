@@ -1,12 +1,15 @@
 //! The runtime: the only module that uses both the executor and the reactor.
 //!
-//! What lives here: [`Runtime`] and its [`Builder`](builder::Builder), the [`Handle`], the loop's
-//! [turn](turn), and the thread-local that holds the loop of this thread ([`context`]).
+//! What lives here: [`Runtime`] and its [`Builder`](builder::Builder), the ways to run it
+//! ([`drive`]), the [`Handle`], the loop's [turn](turn) and its [`hooks`], and the thread-local
+//! that holds the loop of this thread ([`context`]).
 
 pub(crate) mod builder;
 pub(crate) mod context;
 mod core;
+mod drive;
 mod handle;
+mod hooks;
 mod limiter;
 #[cfg(test)]
 mod tests;
@@ -21,8 +24,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub(crate) use self::core::Core;
+use self::core::Run;
 pub use handle::{Handle, Metrics};
+pub use turn::TurnStats;
 
+use crate::driver::request::Wait;
 use crate::reactor::Reactor;
 use crate::task::{MainWaker, is_large};
 
@@ -118,6 +124,7 @@ impl Runtime {
         let core = &self.core;
         core.id().check_process();
         let _context = context::enter(core);
+        let _run = Run(core);
         let mut future = pin!(future);
         let main = MainWaker::queued(core.executor.remote());
         let waker = Waker::from(std::sync::Arc::clone(&main));
@@ -126,7 +133,7 @@ impl Runtime {
         let mut output = None;
         while output.is_none() {
             core.id().check_process(); // a poll may have forked, and this may be the child
-            core.turn(|| {
+            core.turn(Wait::Forever, || {
                 main.polling();
                 if output.is_none()
                     && let Poll::Ready(value) =

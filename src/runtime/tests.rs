@@ -443,3 +443,19 @@ fn the_limit_of_the_end_can_be_set() {
         assert_eq!(reports.borrow().len(), 1, "{:?}", reports.borrow());
     }
 }
+
+/// Goal: the idle time is the time of the sleep, exactly, and computing adds nothing (L3).
+///
+/// Method: a sleep of 7 ms on a clock that stands still outside of sleeps.
+///
+/// Kills: a wait that is not measured, or measured twice.
+#[test]
+fn idle_time_is_the_time_of_the_sleep() {
+    let (_script, runtime, _reports) = scripted();
+    runtime.block_on(async {
+        sleep(Duration::from_millis(7)).await;
+        assert_eq!(Handle::current().metrics().idle_ns, 7 * MS);
+        yield_now().await;
+        assert_eq!(Handle::current().metrics().idle_ns, 7 * MS);
+    });
+}

@@ -16,6 +16,7 @@ use std::io;
 use std::time::Duration;
 
 use super::core::Core;
+use crate::driver::request::Wait;
 use crate::task::executor::Ran;
 
 /// The greatest number of polls of one turn. The rest of the snapshot runs in the next turn.
@@ -38,36 +39,49 @@ const SPIN_NS: u64 = 100_000_000;
 /// The pause of a loop that spins.
 const SPIN_BACKOFF: Duration = Duration::from_millis(1);
 
+/// What one turn of the loop has done. [`Runtime::turn`](crate::Runtime::turn) returns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct TurnStats {
+    /// Operations that have moved something: bytes, connections. Errors and the ends of streams are
+    /// not counted.
+    pub completions: usize,
+    /// Timers that have expired.
+    pub timers: usize,
+    /// Polls of tasks and calls of callbacks.
+    pub polls: usize,
+}
+
 impl Core {
-    /// Runs one turn. `poll_main` polls the future of `block_on`.
-    pub(super) fn turn(&self, poll_main: impl FnMut()) {
+    /// Runs one turn, which sleeps no longer than `limit`. `poll_main` polls the future of
+    /// `block_on`.
+    pub(super) fn turn(&self, limit: Wait, poll_main: impl FnMut()) -> TurnStats {
         self.turns.set(self.turns.get() + 1);
-        let progress = self.try_turn(poll_main).unwrap_or_else(|error| {
+        self.hooks.turn_start.run(self.executor.reporter());
+        let (stats, progress) = self.try_turn(limit, poll_main).unwrap_or_else(|error| {
             self.reactor.fail_driver(&error);
-            1
+            (TurnStats::default(), 1)
         });
         self.back_off_if_spinning(progress);
         self.report_unhandled();
+        stats
     }
 
-    /// Returns the progress of this turn: polls, timers, completions that moved something, and
-    /// operations fewer in flight. An operation that fails and is submitted again is none.
-    fn try_turn(&self, mut poll_main: impl FnMut()) -> io::Result<usize> {
-        self.reactor.deferred.run_wakers(); // collected by polls of the last turn
-        let may_sleep = self.executor.prepare_sleep();
-        let filled = self.reactor.fill_submission_queue();
-        let waited = filled.and_then(|()| self.reactor.wait(self.reactor.how_long(may_sleep)));
-        self.executor.awake();
-        let moved_count = waited? + self.reactor.count_ended();
+    /// Returns what this turn has done, and its progress: polls, timers, completions that moved
+    /// something, and operations fewer in flight. An operation that fails and is submitted again is
+    /// none.
+    fn try_turn(&self, limit: Wait, mut poll_main: impl FnMut()) -> io::Result<(TurnStats, usize)> {
+        let completions = self.wait(limit)?;
+        let ended_count = self.reactor.count_ended();
         self.reactor.deferred.run_wakers();
 
-        let timers_count = self.reactor.expire_timers();
+        let timers = self.reactor.expire_timers();
         self.reactor.deferred.run_wakers();
 
         self.executor.drain_inbox();
 
-        let polls_count = self.executor.ready_count().min(POLLS_PER_TURN_MAX);
-        for _ in 0..polls_count {
+        let polls = self.executor.ready_count().min(POLLS_PER_TURN_MAX);
+        for _ in 0..polls {
             match self.executor.run_next() {
                 Some(Ran::Main) => poll_main(),
                 Some(Ran::Other) => {}
@@ -78,7 +92,37 @@ impl Core {
             }
             self.reactor.flush_if_due(SUBMIT_DELAY_MAX_NS)?;
         }
-        Ok(moved_count + timers_count + polls_count)
+        let progress = completions + ended_count + timers + polls;
+        Ok((TurnStats { completions, timers, polls }, progress))
+    }
+
+    /// Step 1, and the dispatch of step 2. Returns how many completions moved something.
+    fn wait(&self, limit: Wait) -> io::Result<usize> {
+        let mut wait = self.prepare_wait(limit);
+        // What the hook makes ready is seen by the second look, which then forbids the sleep. The
+        // turn still enters the kernel: I/O must not wait for a hook that is busy in every turn.
+        if wait.as_ref().is_ok_and(|wait| wait.may_sleep())
+            && self.hooks.before_park.run(self.executor.reporter())
+        {
+            self.executor.awake();
+            wait = self.prepare_wait(limit);
+        }
+        let waited = wait.and_then(|wait| Ok((wait, self.reactor.wait(wait)?)));
+        self.executor.awake();
+        let (wait, moved_count) = waited?;
+        if wait.may_sleep() {
+            self.hooks.after_unpark.run(self.executor.reporter());
+        }
+        Ok(moved_count)
+    }
+
+    /// Prepares the wait of a turn. Returns how long it may last. Unless it is not to sleep, wakes
+    /// of other threads notify the driver from here on.
+    fn prepare_wait(&self, limit: Wait) -> io::Result<Wait> {
+        self.reactor.deferred.run_wakers(); // collected by polls of the last turn
+        let may_sleep = limit.may_sleep() && self.executor.prepare_sleep();
+        self.reactor.fill_submission_queue()?;
+        Ok(self.reactor.how_long(may_sleep).min(limit))
     }
 
     /// Submits the requests of the last polls of a `block_on`, so that they do not wait for the

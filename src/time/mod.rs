@@ -7,6 +7,7 @@
 mod call;
 mod instant;
 mod interval;
+mod next_deadline;
 mod sleep;
 mod timeout;
 

@@ -21,7 +21,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("task", &["error", "loop_id", "primitives"]),
     ("sync", &["error", "task::coop"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
-    ("time", &["reactor", "runtime::Core", "runtime::context", "sys::clock", "task"]),
+    (
+        "time",
+        &["reactor", "runtime::Core", "runtime::Runtime", "runtime::context", "sys::clock", "task"],
+    ),
     (
         "io",
         &[
