@@ -81,6 +81,7 @@ impl Core {
         self.executor.drain_inbox();
 
         let polls = self.executor.ready_count().min(POLLS_PER_TURN_MAX);
+        self.executor.shuffle_batch(polls);
         for _ in 0..polls {
             match self.executor.run_next() {
                 Some(Ran::Main) => poll_main(),

@@ -72,6 +72,29 @@ pub(crate) fn leaf_anywhere<T>(
     })
 }
 
+/// Polls a combinator of other futures, unless the budget is spent. A combinator that is ready
+/// spends at least one unit.
+///
+/// Futures of the program may not know the budget. Without this check, a `select!` in a loop would
+/// go on with such a branch while all others are pending because the budget is spent.
+pub(crate) fn combinator<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    LEFT.with(|left| {
+        let before = left.get();
+        if before == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let outcome = poll(cx);
+        if outcome.is_ready() && left.get() == before && before != UNLIMITED {
+            left.set(before - 1);
+        }
+        outcome
+    })
+}
+
 /// Makes the future of a leaf operation from its poll function.
 pub(crate) fn leaf_fn<T>(
     home: &Home,

@@ -144,6 +144,17 @@ impl Executor {
         }
     }
 
+    /// Starts the pseudo-random sequence of this loop. With `permutes_batches`, which is for tests,
+    /// each turn permutes its ready batch.
+    pub(crate) fn seed_shuffle(&self, seed: u64, permutes_batches: bool) {
+        self.queue.shuffle.seed(seed, permutes_batches);
+    }
+
+    /// Permutes the first `count` ready entries, if a test has asked for it.
+    pub(crate) fn shuffle_batch(&self, count: usize) {
+        self.queue.shuffle_batch(count);
+    }
+
     pub(crate) fn ready_count(&self) -> usize {
         self.queue.len()
     }

@@ -12,6 +12,7 @@
 //! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module uses wakers only.
 
 mod call;
+pub mod combine;
 pub(crate) mod coop;
 pub(crate) mod current;
 pub(crate) mod executor;
@@ -19,6 +20,7 @@ mod join;
 pub(crate) mod queue;
 mod remote;
 mod report;
+mod shuffle;
 mod spawn;
 mod yield_now;
 

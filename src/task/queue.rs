@@ -7,6 +7,7 @@ use std::rc::Rc;
 use async_task::Runnable;
 
 use super::call::Call;
+use super::shuffle::Shuffle;
 use crate::loop_id::{self, LoopId, Running};
 
 /// One entry of the ready queue.
@@ -22,6 +23,7 @@ pub(crate) enum Ready {
 pub(crate) struct Queue {
     entries: RefCell<VecDeque<Ready>>,
     peak_count: Cell<usize>,
+    pub(super) shuffle: Shuffle,
 }
 
 impl Queue {
@@ -37,6 +39,14 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.borrow().len()
+    }
+
+    /// Permutes the first `count` entries, if a test has asked for it.
+    pub(crate) fn shuffle_batch(&self, count: usize) {
+        if self.shuffle.permutes_batches() {
+            let mut entries = self.entries.borrow_mut();
+            self.shuffle.permute(count, |a, b| entries.swap(a, b));
+        }
     }
 
     /// The greatest length that the queue has had.
@@ -84,4 +94,12 @@ pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Read
         }
     });
     ready.map_or(Ok(()), Err)
+}
+
+/// A number below `count` from the sequence of the loop that runs on this thread, or 0 without one.
+pub(super) fn random_below(count: usize) -> usize {
+    let random = |current: &RefCell<Option<(u64, Rc<Queue>)>>| {
+        current.borrow().as_ref().map_or(0, |(_, queue)| queue.shuffle.below(count))
+    };
+    CURRENT.try_with(random).unwrap_or(0)
 }

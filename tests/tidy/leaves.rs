@@ -25,7 +25,7 @@ const POLLS_ON_OTHERS: &[(&str, &str)] = &[
 ];
 
 /// What spends the budget.
-const LEAVES: &[&str] = &["coop::leaf", "coop::leaf_anywhere"];
+const LEAVES: &[&str] = &["coop::leaf", "coop::leaf_anywhere", "coop::combinator"];
 
 /// The names of poll functions that others than this library call.
 const POLL_NAMES: &[&str] = &["poll", "poll_next", "poll_tick"];
