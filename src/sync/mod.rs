@@ -1,7 +1,7 @@
 //! What tasks of one loop wait for among themselves.
 //!
 //! What lives here: the wait list (`wait_list.rs`), and everything that is built on it:
-//! cancellation tokens.
+//! cancellation tokens and channels.
 //!
 //! **Invariant.** A woken waiter reserves nothing: the first poll that finds an item takes it. So a
 //! future that is not polled never holds a permit, a lock or a message back.
@@ -9,11 +9,15 @@
 //! **Absent on purpose.** The loop, its clock and its operations. Of `task`, this module uses the
 //! budget and the ready queue.
 
+pub mod broadcast;
 mod cancellation;
 pub mod oneshot;
+#[cfg(test)]
+mod testing;
 pub(crate) mod wait_list;
 mod waker_cell;
 pub(crate) mod waking;
+pub mod watch;
 
 pub use cancellation::{
     CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 
-use ringloop::sync::{CancellationToken, oneshot};
+use ringloop::sync::{CancellationToken, broadcast, oneshot, watch};
 
 use crate::common::lets_others_run;
 use crate::suite::Driver;
@@ -26,6 +26,34 @@ fn channels_in_a_loop_let_others_run(on: Driver) {
             receiver.await.unwrap();
         })
         .await;
+        let (sender, mut receiver) = broadcast::channel(1);
+        lets_others_run("broadcast", async move || {
+            sender.send(1).unwrap();
+            receiver.recv().await.unwrap();
+        })
+        .await;
+        let (sender, mut receiver) = broadcast::channel::<u32>(1);
+        drop(sender);
+        lets_others_run("a closed broadcast", async move || {
+            receiver.recv().await.unwrap_err();
+        })
+        .await;
+        let (sender, _) = broadcast::channel::<u32>(1);
+        lets_others_run("a broadcast without receivers", async move || sender.closed().await).await;
+        let (sender, mut receiver) = watch::channel(1);
+        lets_others_run("changed", async move || {
+            sender.send(2).unwrap();
+            receiver.changed().await.unwrap();
+        })
+        .await;
+        let (sender, mut receiver) = watch::channel(1);
+        lets_others_run("wait_for", async move || {
+            assert_eq!(*receiver.wait_for(|value| *value == 1).await.unwrap(), 1);
+        })
+        .await;
+        drop(sender);
+        let sender = watch::Sender::new(1);
+        lets_others_run("a watch without receivers", async move || sender.closed().await).await;
     });
 }
 
