@@ -152,12 +152,12 @@ impl<T> Ring<T> {
         let gone_count = self.slots.iter().take_while(|slot| slot.remaining == 0).count();
         let values = self.slots.drain(..gone_count).map(|slot| slot.value).collect();
         let is_last = self.receiver_count == 0;
-        let woken = if is_last { self.senders.wake_all() } else { Woken::None };
+        let woken = if is_last { self.senders.wake_all() } else { Woken::default() };
         Removed { woken, values }
     }
 
     pub(super) fn remove_sender(&mut self) -> Woken {
         self.sender_count -= 1;
-        if self.sender_count == 0 { self.receivers.wake_all() } else { Woken::None }
+        if self.sender_count == 0 { self.receivers.wake_all() } else { Woken::default() }
     }
 }

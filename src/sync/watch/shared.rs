@@ -72,13 +72,13 @@ impl<T> Shared<T> {
     pub(super) fn remove_receiver(&self) -> Woken {
         self.receiver_count.set(self.receiver_count.get() - 1);
         let is_last = self.receiver_count.get() == 0;
-        if is_last { self.senders.borrow_mut().wake_all() } else { Woken::None }
+        if is_last { self.senders.borrow_mut().wake_all() } else { Woken::default() }
     }
 
     pub(super) fn remove_sender(&self) -> Woken {
         self.sender_count.set(self.sender_count.get() - 1);
         let is_last = self.sender_count.get() == 0;
-        if is_last { self.receivers.borrow_mut().wake_all() } else { Woken::None }
+        if is_last { self.receivers.borrow_mut().wake_all() } else { Woken::default() }
     }
 
     #[track_caller]
