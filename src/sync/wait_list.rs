@@ -15,23 +15,30 @@
 //! So an owner that wakes one waiter for an item must wake the next one if the item is still there
 //! when the tasks have run. That also covers a waiter that is dropped after it was woken.
 //!
-//! Every operation costs O(log n), except `wake_all`.
+//! Every operation costs O(1) at the ends of the list and O(log n) elsewhere, except `wake_all`.
+//! Waiting and waking allocate nothing once the list has its capacity.
 //!
 //! **Absent on purpose.** User code. The caller clones a waker before it borrows the list; wakers
 //! that the list returns are woken or dropped after the borrow has ended.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, btree_map};
 use std::task::Waker;
 
+use super::numbered::{IntoValues, Numbered};
 use crate::error::discard;
 
-/// Waiters for one thing, in order.
-#[derive(Default)]
-pub(crate) struct WaitList {
+/// Waiters for one thing, in order, each with a value of the owner.
+pub(crate) struct WaitList<T = ()> {
     /// Waiters that have not been woken, by their numbers.
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Numbered<Waiter<T>>,
     next_number: u64,
+    /// Waiters with smaller numbers were on the list at some `wake_all`, or were woken before.
+    woken_below: u64,
+}
+
+struct Waiter<T> {
+    waker: Waker,
+    value: T,
 }
 
 /// The place of one waiter. A new one has no place.
@@ -39,13 +46,10 @@ pub(crate) struct WaitList {
 pub(crate) struct WaiterId(Option<u64>);
 
 /// Wakers of waiters that were taken off the list, in order.
-#[derive(Default)]
 #[must_use = "their waiters are not on the list any more"]
-pub(crate) enum Woken {
-    #[default]
-    None,
-    First(Waker),
-    All(btree_map::IntoValues<u64, Waker>),
+pub(crate) struct Woken<T = ()> {
+    first: Option<Waker>,
+    rest: Option<IntoValues<Waiter<T>>>,
 }
 
 /// Makes a waiter wait on the list of `owner`, with a clone of `waker` if the list has none.
@@ -65,38 +69,70 @@ pub(crate) fn wait_in<Owner>(
 }
 
 impl WaitList {
-    /// Whether this waiter waits, and its waker wakes the same task as `waker`. If not, `wait`
-    /// needs a clone of `waker`.
-    pub(crate) fn is_waiting_with(&self, waiter_id: &WaiterId, waker: &Waker) -> bool {
-        let current = waiter_id.0.and_then(|number| self.waiting.get(&number));
-        current.is_some_and(|current| current.will_wake(waker))
-    }
-
     /// Adds the waiter at the end, or at the place that it has, with this waker. Returns the waker
     /// that it replaces.
     #[must_use = "dropping it is user code"]
     pub(crate) fn wait(&mut self, waiter_id: &mut WaiterId, waker: Waker) -> Option<Waker> {
+        self.wait_for((), waiter_id, waker)
+    }
+
+    /// Takes the first waiter off the list, to be woken.
+    pub(crate) fn wake_first(&mut self) -> Woken {
+        let first = self.waiting.pop_first().map(|(_number, waiter)| waiter.waker);
+        Woken { first, rest: None }
+    }
+}
+
+impl<T> WaitList<T> {
+    /// Whether this waiter waits, and its waker wakes the same task as `waker`. If not, `wait`
+    /// needs a clone of `waker`.
+    pub(crate) fn is_waiting_with(&self, waiter_id: &WaiterId, waker: &Waker) -> bool {
+        let current = waiter_id.0.and_then(|number| self.waiting.get(number));
+        current.is_some_and(|current| current.waker.will_wake(waker))
+    }
+
+    /// Whether this waiter waits and has not been woken.
+    pub(super) fn is_waiting_at(&self, waiter_id: &WaiterId) -> bool {
+        waiter_id.0.is_some_and(|number| self.waiting.get(number).is_some())
+    }
+
+    /// Like [`wait`](WaitList::wait), with a value of the owner.
+    #[must_use = "dropping it is user code"]
+    pub(super) fn wait_for(
+        &mut self,
+        value: T,
+        waiter_id: &mut WaiterId,
+        waker: Waker,
+    ) -> Option<Waker> {
         let number = *waiter_id.0.get_or_insert_with(|| {
             let number = self.next_number;
             self.next_number += 1;
             number
         });
-        self.waiting.insert(number, waker)
+        self.waiting.insert(number, Waiter { waker, value }).map(|former| former.waker)
     }
 
-    /// Takes the first waiter off the list, to be woken.
-    pub(crate) fn wake_first(&mut self) -> Woken {
-        self.waiting.pop_first().map_or(Woken::None, |(_number, waker)| Woken::First(waker))
+    /// Takes the first waiter off the list, to be woken, if its value is `due`. Returns its number,
+    /// its value and its waker.
+    pub(super) fn wake_first_if(&mut self, due: impl Fn(&T) -> bool) -> Option<(u64, T, Waker)> {
+        self.waiting.first().filter(|(_, waiter)| due(&waiter.value))?;
+        self.waiting.pop_first().map(|(number, Waiter { waker, value })| (number, value, waker))
     }
 
     /// Takes all waiters off the list, to be woken.
-    pub(crate) fn wake_all(&mut self) -> Woken {
-        Woken::All(std::mem::take(&mut self.waiting).into_values())
+    pub(crate) fn wake_all(&mut self) -> Woken<T> {
+        self.woken_below = self.next_number;
+        Woken { first: None, rest: Some(self.waiting.take()) }
+    }
+
+    /// Whether this waiter was on the list, or was woken, when `wake_all` was last called.
+    pub(super) fn was_in_wake_all(&self, waiter_id: &WaiterId) -> bool {
+        waiter_id.0.is_some_and(|number| number < self.woken_below)
     }
 
     /// Whether this waiter was woken, and no waiter before it is still to be woken.
     pub(crate) fn is_first_awake(&self, waiter_id: &WaiterId) -> bool {
-        let first = self.waiting.first_key_value().map(|(&first, _)| first);
+        let first = self.first_number();
         waiter_id.0.is_some_and(|number| first.is_none_or(|first| number < first))
     }
 
@@ -105,34 +141,57 @@ impl WaitList {
         !self.waiting.is_empty()
     }
 
+    /// The number of the first waiter that has not been woken.
+    pub(super) fn first_number(&self) -> Option<u64> {
+        self.waiting.first().map(|(number, _)| number)
+    }
+
+    /// The values of the waiters that have not been woken, in order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|(_, waiter)| &waiter.value)
+    }
+
     /// Removes the waiter, whether or not it was woken, and returns its waker.
     #[must_use = "dropping it is user code"]
     pub(crate) fn leave(&mut self, waiter_id: &mut WaiterId) -> Option<Waker> {
-        waiter_id.0.take().and_then(|number| self.waiting.remove(&number))
+        let number = waiter_id.0.take()?;
+        self.waiting.remove(number).map(|waiter| waiter.waker)
+    }
+}
+
+impl WaiterId {
+    /// The number of the place. Smaller numbers are before it.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.0
+    }
+}
+
+impl<T> Default for WaitList<T> {
+    fn default() -> WaitList<T> {
+        WaitList { waiting: Numbered::default(), next_number: 0, woken_below: 0 }
     }
 }
 
 /// Drops the wakers of futures that were leaked while they waited. The list may be dropped in the
 /// middle of a turn, so a panic of a waker is caught.
-impl Drop for WaitList {
+impl<T> Drop for WaitList<T> {
     fn drop(&mut self) {
-        std::mem::take(&mut self.waiting).into_values().for_each(discard);
+        self.waiting.take().for_each(|waiter| discard(waiter.waker));
     }
 }
 
-impl Iterator for Woken {
+impl<T> Default for Woken<T> {
+    fn default() -> Woken<T> {
+        Woken { first: None, rest: None }
+    }
+}
+
+impl<T> Iterator for Woken<T> {
     type Item = Waker;
 
     fn next(&mut self) -> Option<Waker> {
-        match std::mem::take(self) {
-            Woken::None => None,
-            Woken::First(waker) => Some(waker),
-            Woken::All(mut wakers) => {
-                let next = wakers.next();
-                *self = Woken::All(wakers);
-                next
-            }
-        }
+        let rest = &mut self.rest;
+        self.first.take().or_else(|| Some(rest.as_mut()?.next()?.waker))
     }
 }
 
@@ -294,7 +353,7 @@ mod tests {
                 }
             }
             // The model and the list, which may differ where no event has shown it yet.
-            let tasks = list.waiting.values().map(|waker| task_of(&wakers, waker));
+            let tasks = list.waiting.iter().map(|(_, waiter)| task_of(&wakers, &waiter.waker));
             Some((model, tasks.collect::<Vec<_>>()))
         });
         assert!(visited.states > 1000, "{visited:?}");

@@ -162,7 +162,7 @@ impl<C> Default for AcceptEffects<C> {
         AcceptEffects {
             report: None,
             refused: None,
-            woken: Woken::None,
+            woken: Woken::default(),
             releaser: None,
             stop: None,
             start: None,

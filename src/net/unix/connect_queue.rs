@@ -82,7 +82,7 @@ impl ConnectQueue {
 
     /// A member has begun to wait.
     pub(super) fn waits(&mut self) -> QueueEffects {
-        QueueEffects { woken: Woken::None, set_timer_ns: self.set_timer() }
+        QueueEffects { woken: Woken::default(), set_timer_ns: self.set_timer() }
     }
 
     /// A member has connected, or has failed for good. The timer wakes the one after the next,
