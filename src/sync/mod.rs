@@ -1,7 +1,7 @@
 //! What tasks of one loop wait for among themselves.
 //!
 //! What lives here: the wait list (`wait_list.rs`), and everything that is built on it:
-//! cancellation tokens and channels.
+//! semaphores, cancellation tokens and channels.
 //!
 //! **Invariant.** A woken waiter reserves nothing: the first poll that finds an item takes it. So a
 //! future that is not polled never holds a permit, a lock or a message back.
@@ -11,7 +11,11 @@
 
 pub mod broadcast;
 mod cancellation;
+mod gate;
+mod numbered;
 pub mod oneshot;
+mod permits;
+mod semaphore;
 #[cfg(test)]
 mod testing;
 pub(crate) mod wait_list;
@@ -21,4 +25,7 @@ pub mod watch;
 
 pub use cancellation::{
     CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};
+pub use semaphore::{
+    AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
 };

@@ -174,7 +174,8 @@ impl Executor {
     /// Runs the first ready entry. The caller polls the main future, for [`Ran::Main`].
     pub(crate) fn run_next(&self) -> Option<Ran> {
         let ready = self.queue.pop()?;
-        self.polls.set(self.polls.get() + 1);
+        let is_recheck = matches!(ready, Ready::Recheck(_));
+        self.polls.set(self.polls.get() + u64::from(!is_recheck));
         coop::refill();
         match ready {
             Ready::Main => return Some(Ran::Main),
@@ -183,16 +184,22 @@ impl Executor {
                     self.reporter.report_and_drop(unhandled);
                 }
             }
-            Ready::Task(runnable) => {
-                // `Supervised` catches the panics of its future. A panic here comes from a waker or
-                // a destructor of another library, and the task has ended.
-                let run = || runnable.run();
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-                    self.reporter.report_and_drop(Unhandled::WakePanic { payload });
-                }
+            // `Supervised` catches the panics of its future. A panic here comes from a waker or a
+            // destructor of another library, and the task has ended.
+            Ready::Task(runnable) => self.report_wake_panic(|| _ = runnable.run()),
+            Ready::Recheck(recheck) => {
+                let loop_number = self.remote.id().number();
+                self.report_wake_panic(|| recheck.recheck(loop_number));
             }
         }
         Some(Ran::Other)
+    }
+
+    /// Runs code of other libraries: wakers and destructors. Reports a panic.
+    fn report_wake_panic(&self, run: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+            self.reporter.report_and_drop(Unhandled::WakePanic { payload });
+        }
     }
 
     /// Drops the futures of all tasks, and refuses new tasks.
@@ -233,10 +240,9 @@ impl Executor {
             Ready::Task(runnable) => drop(runnable.run()),
             Ready::Call(call) => self.reporter.drop_guarded(call.take()),
             Ready::Main => {}
+            Ready::Recheck(recheck) => drop(recheck),
         };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
-            self.reporter.report_and_drop(Unhandled::WakePanic { payload });
-        }
+        self.report_wake_panic(end);
     }
 }
 
@@ -245,7 +251,7 @@ impl Executor {
 pub(crate) enum Ran {
     /// The main future, which the caller polls.
     Main,
-    /// A task or a callback, which has been run.
+    /// A task, a callback or a recheck, which has been run.
     Other,
 }
 

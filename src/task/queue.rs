@@ -1,4 +1,6 @@
 //! The ready queue: tasks and callbacks to run, in the order in which they became ready.
+//!
+//! It also has the [`Recheck`]s of primitives whose woken waiters may never be polled.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,6 +18,13 @@ pub(crate) enum Ready {
     /// The future that `block_on` runs.
     Main,
     Call(Rc<Call>),
+    Recheck(Rc<dyn Recheck>),
+}
+
+/// A primitive that has woken a waiter, and looks later whether the waiter was polled.
+pub(crate) trait Recheck {
+    /// Runs when all entries that were ready before have run. `loop_number` is that of the loop.
+    fn recheck(self: Rc<Self>, loop_number: u64);
 }
 
 /// The ready queue of one loop. First in, first out; a task is in it once.
@@ -56,14 +65,14 @@ impl Queue {
 }
 
 thread_local! {
-    /// The queue of the loop that runs on this thread, and the number of that loop.
-    static CURRENT: RefCell<Option<(u64, Rc<Queue>)>> = const { RefCell::new(None) };
+    /// The queue of the loop that runs on this thread, and the id of that loop.
+    static CURRENT: RefCell<Option<(LoopId, Rc<Queue>)>> = const { RefCell::new(None) };
 }
 
 /// Makes loop `id` the one that runs on this thread, until the guard is dropped. Wakes of this
 /// thread then go to `queue` without the inbox.
 pub(crate) fn enter(id: &LoopId, queue: &Rc<Queue>) -> Entered {
-    let entered = Some((id.number(), Rc::clone(queue)));
+    let entered = Some((*id, Rc::clone(queue)));
     let former = CURRENT.try_with(|current| current.replace(entered)).ok().flatten();
     Entered { former, former_running: loop_id::enter(id) }
 }
@@ -71,7 +80,7 @@ pub(crate) fn enter(id: &LoopId, queue: &Rc<Queue>) -> Entered {
 /// The guard of [`enter`].
 #[must_use]
 pub(crate) struct Entered {
-    former: Option<(u64, Rc<Queue>)>,
+    former: Option<(LoopId, Rc<Queue>)>,
     former_running: Running,
 }
 
@@ -87,8 +96,8 @@ impl Drop for Entered {
 pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Ready> {
     let mut ready = Some(ready);
     let _ = CURRENT.try_with(|current| {
-        if let Some((number, queue)) = &*current.borrow()
-            && *number == loop_number
+        if let Some((id, queue)) = &*current.borrow()
+            && id.number() == loop_number
         {
             queue.push(ready.take().expect("pushed once"));
         }
@@ -98,8 +107,23 @@ pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Read
 
 /// A number below `count` from the sequence of the loop that runs on this thread, or 0 without one.
 pub(super) fn random_below(count: usize) -> usize {
-    let random = |current: &RefCell<Option<(u64, Rc<Queue>)>>| {
+    let random = |current: &RefCell<Option<(LoopId, Rc<Queue>)>>| {
         current.borrow().as_ref().map_or(0, |(_, queue)| queue.shuffle.below(count))
     };
     CURRENT.try_with(random).unwrap_or(0)
+}
+
+/// Pushes `recheck` on the queue of the loop that runs on this thread, unless it was pushed there
+/// before: on the loop with the number `pushed_to`. Returns the number of the loop, or `None` if no
+/// loop runs here, so that the recheck would never run.
+pub(crate) fn push_recheck(recheck: &Rc<impl Recheck + 'static>, pushed_to: u64) -> Option<u64> {
+    let push = |current: &RefCell<Option<(LoopId, Rc<Queue>)>>| {
+        let current = current.borrow();
+        let (id, queue) = current.as_ref().filter(|(id, _)| !id.is_of_parent())?;
+        if id.number() != pushed_to {
+            queue.push(Ready::Recheck(Rc::clone(recheck) as Rc<dyn Recheck>));
+        }
+        Some(id.number())
+    };
+    CURRENT.try_with(push).ok().flatten()
 }

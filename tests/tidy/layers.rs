@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
     ("primitives", &[]),
     ("task", &["__join", "__select", "error", "loop_id", "primitives"]),
-    ("sync", &["error", "task::coop"]),
+    ("sync", &["error", "task::coop", "task::queue"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
     (
         "time",

@@ -46,7 +46,11 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("Besides", "SpuriousEvents", ""),
     ("REST_NS", "ACCEPT_BACKOFF", ""),
     ("Verb", "OpKind", ""),
-    ("forget", "deregister; of a value: mem::forget", ""),
+    // In `sync`, it is the name that tokio has for it.
+    ("forget", "deregister; of a value: mem::forget", "loadtest/"),
+    ("forget", "deregister; of a value: mem::forget", "src/driver/"),
+    ("forget", "deregister; of a value: mem::forget", "src/net/"),
+    ("forget", "deregister; of a value: mem::forget", "src/reactor/"),
     ("Cleared", "Admission", "loadtest/"),
     ("Conversation", "ConnState", "loadtest/"),
     ("Fate", "Outcome", "loadtest/"),

@@ -1,15 +1,19 @@
 //! Each async function, polled in a loop: it yields when the budget of the poll is spent.
 
 use std::future::pending;
+use std::rc::Rc;
 
-use ringloop::sync::{CancellationToken, broadcast, oneshot, watch};
+use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
 
 use crate::common::lets_others_run;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
-pub(crate) const SHARED: &[Body] =
-    bodies![channels_in_a_loop_let_others_run, waiting_for_a_token_in_a_loop_lets_others_run,];
+pub(crate) const SHARED: &[Body] = bodies![
+    channels_in_a_loop_let_others_run,
+    locks_in_a_loop_let_others_run,
+    waiting_for_a_token_in_a_loop_lets_others_run,
+];
 pub(crate) const ALONE: &[Body] = bodies![];
 
 /// Goal: operations of channels spend the budget, whatever their outcome.
@@ -79,5 +83,31 @@ fn waiting_for_a_token_in_a_loop_lets_others_run(on: Driver) {
             assert_eq!(token.run_until_cancelled_owned(pending::<()>()).await, None);
         })
         .await;
+    });
+}
+
+/// Goal: locks that are free spend the budget.
+/// Method: each way to take one, in a loop.
+/// Kills: a fast path in front of the leaf.
+fn locks_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        let semaphore = Rc::new(Semaphore::new(2));
+        let free = Rc::clone(&semaphore);
+        lets_others_run("acquire", async move || drop(free.acquire().await.unwrap())).await;
+        let free = Rc::clone(&semaphore);
+        lets_others_run("acquire_many", async move || drop(free.acquire_many(0).await.unwrap()))
+            .await;
+        let free = Rc::clone(&semaphore);
+        lets_others_run("acquire_owned", async move || {
+            drop(Rc::clone(&free).acquire_owned().await.unwrap());
+        })
+        .await;
+        let free = Rc::clone(&semaphore);
+        lets_others_run("acquire_many_owned", async move || {
+            drop(Rc::clone(&free).acquire_many_owned(2).await.unwrap());
+        })
+        .await;
+        semaphore.close();
+        lets_others_run("closed", async move || drop(semaphore.acquire().await)).await;
     });
 }
