@@ -51,10 +51,10 @@
 //!
 //! Beside this column, [`task`] has the executor: tasks, the ready queue, wakes from other threads,
 //! and the budget of a poll. It uses wakers and no sockets. [`sync`] has what tasks wait for among
-//! themselves, all of it on one wait list. The `runtime` module is the only place
-//! where the executor and the reactor meet: it has the turn of the loop, the builder and the
-//! handle. `loop_id` identifies the loop and the process of a resource, and `primitives` has the
-//! atomics and locks that the models of `tests/loom` replace.
+//! themselves, all of it on one wait list. [`testing`] has tools for tests of programs. The
+//! `runtime` module is the only place where the executor and the reactor meet: it has the turn of
+//! the loop, the builder and the handle. `loop_id` identifies the loop and the process of a
+//! resource, and `primitives` has the atomics and locks that the models of `tests/loom` replace.
 //!
 //! Imports go one way, `net, io, time → op → reactor → driver → sys`. `tests/tidy.rs` checks this,
 //! and lists the files that may contain `unsafe`. `ARCHITECTURE.md` has the details.
@@ -80,6 +80,7 @@ mod runtime;
 pub mod sync;
 mod sys;
 pub mod task;
+pub mod testing;
 pub mod time;
 
 pub use driver::{DriverChoice, DriverInfo, DriverKind, SetupError, diagnosis};

@@ -7,7 +7,8 @@
 //! - [`cancel`](Driver::cancel) is best effort. A cancel is never dropped, and its target still
 //!   gets exactly one final completion.
 //! - [`wait`](Driver::wait) is the only call that sleeps. It submits everything pushed before.
-//! - [`Clock::now_ns`] is the only clock.
+//! - [`Clock::now_ns`] is the only clock. A deadline is a time of it, also where a test has paused
+//!   the clock of the loop.
 //! - [`Unparker`] is thread-safe, idempotent, and harmless after the driver is gone.
 //! - [`deregister`](Driver::deregister) precedes every `close(2)` of a descriptor that was named.
 //! - In a forked child only [`disown`](Driver::disown) may be called: the other calls act on files
@@ -113,7 +114,7 @@ impl Driver {
     pub(crate) fn has_caught_up(&mut self) -> bool {
         match self {
             Driver::Uring(ring) => ring.has_caught_up(),
-            Driver::Epoll(_) => true,
+            Driver::Epoll(epoll) => epoll.has_caught_up(),
             Driver::Failed(_) => true,
             #[cfg(any(test, fuzzing))]
             Driver::Scripted(ring) => ring.has_caught_up(),

@@ -183,6 +183,18 @@ impl Request {
         }
     }
 
+    /// Whether a paused clock stands still while the operation is in flight, because it completes
+    /// by itself. The others are *passive*: they may wait for another process without end.
+    pub(crate) fn holds_clock(&self) -> bool {
+        match self {
+            Request::Send { .. } | Request::Connect { .. } | Request::RecvInto { .. } => true,
+            Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::Poll { .. }
+            | Request::PollChanges { .. } => false,
+        }
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(crate) fn op_kind(&self) -> OpKind {
         match self {
@@ -316,6 +328,55 @@ mod tests {
         assert_eq!(made_by(Request::Recv { fd, poll_first: false }), [false, true, false]);
         assert_eq!(made_by(Request::Poll { fd, interest }), [false; 3]);
         assert_eq!(made_by(Request::PollChanges { fd, interest }), [false; 3]);
+    }
+
+    /// One request of each variant.
+    fn each_variant() -> Vec<Request> {
+        let (fd, interest) = (0, Interest::Readable);
+        let (target, source, addr) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+        let all = vec![
+            Request::Accept { fd, is_multishot: true },
+            Request::Recv { fd, poll_first: false },
+            Request::RecvInto { fd, target, target_len: 0 },
+            Request::Send { fd, source, source_len: 0 },
+            Request::Connect { fd, addr, addr_len: 0 },
+            Request::Poll { fd, interest },
+            Request::PollChanges { fd, interest },
+        ];
+        // A variant that is missing above is a compile error here.
+        let name = |request: &Request| match request {
+            Request::Accept { .. } => "accept",
+            Request::Recv { .. } => "recv",
+            Request::RecvInto { .. } => "recv into",
+            Request::Send { .. } => "send",
+            Request::Connect { .. } => "connect",
+            Request::Poll { .. } => "poll",
+            Request::PollChanges { .. } => "poll changes",
+        };
+        let names: std::collections::BTreeSet<&str> = all.iter().map(name).collect();
+        assert_eq!(names.len(), all.len());
+        all
+    }
+
+    /// Goal: a paused clock waits for the operations that complete by themselves, and for no other.
+    ///
+    /// Method: one request of each variant, against the list of those that wait for others.
+    ///
+    /// Kills: a connect or a send that does not hold the clock; an accept, a receive or a poll that
+    /// holds it, maybe without end.
+    #[test]
+    fn operations_that_complete_by_themselves_hold_the_clock() {
+        for request in each_variant() {
+            let is_passive = matches!(
+                request.op_kind(),
+                OpKind::Accept
+                    | OpKind::Recv
+                    | OpKind::PollReadable
+                    | OpKind::PollWritable
+                    | OpKind::PollHangUp
+            );
+            assert_eq!(request.holds_clock(), !is_passive, "{request:?}");
+        }
     }
 
     /// Goal: the sizes that the hot path counts on.

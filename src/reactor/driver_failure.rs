@@ -36,7 +36,7 @@ impl Reactor {
         self.collect_last();
         let stuck = self.slots.borrow_mut().take_all();
         let driver = self.driver.borrow_mut().take().expect("looked at above");
-        let (sleeper, drained) = driver.fail(&self.clock);
+        let (sleeper, drained) = driver.fail(self.clock.kernel());
         *self.driver.borrow_mut() = Some(sleeper);
         for Recipient { owner, tag, .. } in stuck {
             match drained {

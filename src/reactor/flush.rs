@@ -13,13 +13,19 @@ use crate::op::OpResult;
 use crate::sys::errno;
 
 impl Reactor {
+    /// Notes that something waits to be submitted.
+    pub(super) fn note_unsubmitted(&self) {
+        self.quiescence.is_quiet.set(false);
+        self.submission.note_unsubmitted();
+    }
+
     /// Has [`Owner::prepare`] called before the next enter, so that an owner can submit once what
     /// it was given in several pieces.
     pub(crate) fn prepare_later(&self, owner: Rc<dyn Owner>) {
         if self.phase.get() == ReactorPhase::Closed || self.is_of_parent() {
             return; // there is no next enter, and the list would never release the owner
         }
-        self.submission.note_unsubmitted();
+        self.note_unsubmitted();
         self.submission.add_dirty(owner);
     }
 
@@ -48,7 +54,7 @@ impl Reactor {
         let Some(since_ns) = self.submission.unsubmitted_since_ns() else {
             return Ok(());
         };
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.kernel_now_ns();
         let is_due = now_ns.saturating_sub(since_ns) >= delay_max_ns
             || self.driver.borrow_mut().as_mut().is_some_and(Driver::is_half_full);
         if !is_due {

@@ -9,14 +9,18 @@
 //!
 //! **Absent on purpose.** Sockets, tasks, and the name of the driver.
 
+mod clock_holds;
 mod counters;
 mod deferred;
 mod driver_failure;
 mod flush;
 mod forked;
+mod idle;
+mod loop_clock;
 pub(crate) mod oneshot;
 mod owner;
 mod phase;
+mod quiescence;
 mod slots;
 mod spare;
 mod stats;
@@ -34,22 +38,28 @@ use std::task::Waker;
 
 use crate::buf::Pool;
 use crate::driver::request::{Completion, Key, PushOutcome, Request, Tag, Wait};
-use crate::driver::{Clock, Drained, Driver};
+use crate::driver::{Clock, Drained, Driver, Unparker};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
 use crate::op::OpResult;
 use crate::sys::errno;
 use counters::Counters;
 use deferred::Deferred;
+use loop_clock::LoopClock;
 use phase::{Failure, ReactorPhase};
+use quiescence::Quiescence;
 use slots::{CancelStep, Recipient, Slots};
 use spare::SpareBuffers;
 use submission::Submission;
 use timers::Timers;
 use watchdog::state::Watchdog;
 
+#[allow(unused_imports, reason = "for the pool of threads")]
+pub(crate) use clock_holds::ClockHold;
 pub(crate) use counters::ReactorStats;
+pub(crate) use loop_clock::Changed;
 pub(crate) use owner::{Expire, Owner};
+pub(crate) use quiescence::Settler;
 pub(crate) use timers::TimerKey;
 pub(crate) use watchdog::state::WatchdogStats;
 
@@ -66,13 +76,16 @@ pub(crate) struct Reactor {
     batch: RefCell<Vec<Completion>>,
     spare: SpareBuffers,
     pool: Rc<Pool>,
-    clock: Clock,
+    clock: LoopClock,
+    quiescence: Quiescence,
     phase: Cell<ReactorPhase>,
     failure: Cell<Option<Failure>>,
-    /// The clock as the last wait left it.
+    /// The loop's clock as the last wait left it.
     turn_ns: Cell<u64>,
     /// The time spent in waits that were allowed to sleep.
     idle_ns: Cell<u64>,
+    /// The kernel's clock as the last wait left it.
+    kernel_turn_ns: Cell<u64>,
     /// Operations in flight at the last call of `count_ended`.
     in_flight_before: Cell<usize>,
     /// `turn_ns` when the timers of tasks ended with the loop.
@@ -86,6 +99,7 @@ impl Reactor {
         id: LoopId,
         driver: Driver,
         clock: Clock,
+        unparker: Unparker,
         pool: Rc<Pool>,
         linger_ns: u64,
     ) -> Reactor {
@@ -101,11 +115,13 @@ impl Reactor {
             batch: RefCell::default(),
             spare: SpareBuffers::default(),
             pool,
-            clock,
+            clock: LoopClock::new(clock),
+            quiescence: Quiescence::new(id, unparker),
             phase: Cell::new(ReactorPhase::Open),
             failure: Cell::new(None),
             turn_ns: Cell::new(0),
             idle_ns: Cell::new(0),
+            kernel_turn_ns: Cell::new(0),
             in_flight_before: Cell::new(0),
             ended_ns: Cell::new(None),
             counters: Counters::default(),
@@ -137,7 +153,7 @@ impl Reactor {
         let mut slots = self.slots.borrow_mut();
         let key = slots.insert(owner, tag, &request);
         let key = key.ok_or_else(|| io::Error::from_raw_os_error(errno::ENOBUFS))?;
-        self.submission.note_unsubmitted();
+        self.note_unsubmitted();
         let mut driver = self.driver.borrow_mut();
         let driver = driver.as_mut().expect("a loop that accepts operations has a driver");
         if self.submission.is_queue_empty() && driver.push(key, request) == PushOutcome::Taken {
@@ -151,7 +167,7 @@ impl Reactor {
     /// Asks an operation to end. Its final completion still comes, with any result (H30).
     pub(crate) fn cancel(&self, key: Key) {
         self.end(key, |driver| {
-            self.submission.note_unsubmitted();
+            self.note_unsubmitted();
             driver.cancel(key);
         });
     }
@@ -173,6 +189,7 @@ impl Reactor {
                 self.submission.withdraw(key, &self.slots.borrow());
             }
             CancelStep::AskDriver => {
+                self.quiescence.is_quiet.set(false);
                 if let Some(driver) = &mut *self.driver.borrow_mut() {
                     ask(driver);
                 }
@@ -217,17 +234,19 @@ impl Reactor {
     /// something.
     pub(crate) fn wait(&self, wait: Wait) -> io::Result<usize> {
         let mut batch = self.batch.take();
-        let began_ns = wait.may_sleep().then(|| self.clock.now_ns());
+        let began_ns = wait.may_sleep().then(|| self.kernel_now_ns());
         let outcome = match &mut *self.driver.borrow_mut() {
             Some(driver) => driver.wait(wait, &mut batch),
             None => Err(self.refusal()),
         };
-        let now_ns = self.clock.now_ns();
+        let kernel_ns = self.kernel_now_ns();
         if let Some(began_ns) = began_ns {
-            self.idle_ns.set(self.idle_ns.get() + now_ns.saturating_sub(began_ns));
+            self.idle_ns.set(self.idle_ns.get() + kernel_ns.saturating_sub(began_ns));
         }
-        self.turn_ns.set(now_ns);
-        self.submission.entered(now_ns);
+        self.kernel_turn_ns.set(kernel_ns);
+        self.turn_ns.set(self.clock.at(kernel_ns));
+        self.submission.entered(kernel_ns);
+        self.note_enter(batch.is_empty());
         self.submission.is_dispatching.set(true);
         self.complete_withdrawn();
         let mut moved_count = 0;
@@ -245,9 +264,17 @@ impl Reactor {
         if !may_sleep || self.submission.has_work() || self.deferred.has_wakers() {
             return Wait::Poll;
         }
-        match self.next_deadline_ns() {
+        if let Some(wait) = self.how_long_idle() {
+            return wait;
+        }
+        self.sleep_until(self.next_timer_ns().and_then(|at_ns| self.clock.kernel_ns_of(at_ns)))
+    }
+
+    /// The wait until this time of the kernel's clock, or until the watchdog is due.
+    fn sleep_until(&self, deadline_ns: Option<u64>) -> Wait {
+        match deadline_ns.into_iter().chain(self.watchdog_due_ns()).min() {
             None => Wait::Forever,
-            Some(deadline_ns) if deadline_ns <= self.clock.now_ns() => Wait::Poll,
+            Some(deadline_ns) if deadline_ns <= self.kernel_now_ns() => Wait::Poll,
             Some(deadline_ns) => Wait::Until(deadline_ns),
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct Slots {
     /// [`Key::INDEX_MAX`], or less in a test.
     index_max: u32,
     stale_completions: u64,
+    /// Operations that a paused clock waits for.
+    holding_clock_count: usize,
 }
 
 struct Slot {
@@ -48,6 +50,7 @@ struct Slot {
     tag: Tag,
     progress: Progress,
     is_repeatable: bool,
+    holds_clock: bool,
     state: SlotState,
     /// The descriptor was ready at the watchdog's last look, and nothing has completed since.
     is_suspect: bool,
@@ -93,6 +96,7 @@ impl Slots {
             slots: Slab::new(),
             index_max: Key::INDEX_MAX,
             stale_completions: 0,
+            holding_clock_count: 0,
         }
     }
 
@@ -107,11 +111,14 @@ impl Slots {
         if index > self.index_max as usize {
             return None;
         }
+        let holds_clock = request.holds_clock();
+        self.holding_clock_count += usize::from(holds_clock);
         self.slots.insert(Slot {
             owner,
             tag,
             progress: request.progress(),
             is_repeatable: request.is_repeatable(),
+            holds_clock,
             state: SlotState::Waiting,
             is_suspect: false,
         });
@@ -212,6 +219,7 @@ impl Slots {
     /// descriptors the kernel may still use, are leaked.
     pub(crate) fn leak(&mut self) -> usize {
         let count = self.slots.len();
+        self.holding_clock_count = 0;
         std::mem::forget(std::mem::take(&mut self.slots));
         count
     }
@@ -285,6 +293,11 @@ impl Slots {
         self.slots.len()
     }
 
+    /// Operations that have not ended and that a paused clock waits for.
+    pub(crate) fn holding_clock_count(&self) -> usize {
+        self.holding_clock_count
+    }
+
     #[cfg(test)]
     pub(crate) fn set_index_max(&mut self, index_max: u32) {
         self.index_max = index_max;
@@ -300,7 +313,8 @@ impl Slots {
     }
 
     fn remove_at(&mut self, index: usize) -> Recipient {
-        let Slot { owner, tag, progress, .. } = self.slots.remove(index);
+        let Slot { owner, tag, progress, holds_clock, .. } = self.slots.remove(index);
+        self.holding_clock_count -= usize::from(holds_clock);
         self.generations[index] = self.generations[index].wrapping_add(1);
         Recipient { owner, tag, progress }
     }

@@ -8,6 +8,8 @@
 //!    because some kernels lose one (H33),
 //! 3. *close*: the driver takes back its own operations, unmaps and closes the ring, and only then
 //!    is memory freed. What could not be drained is leaked and reported.
+//!
+//! The deadlines are times of the kernel's clock. A paused clock is resumed first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -35,14 +37,16 @@ impl Reactor {
         }
         self.ended_ns.set(Some(self.turn_ns.get()));
         self.home.end();
+        let _ = self.resume_clock();
+        self.wake_settlers();
         // Callbacks are dropped with the tasks: a stream that one owns may still have bytes to
         // send.
         self.end_timers(|expiry| match expiry {
             Expiry::Wake(_) => true,
             Expiry::Call(owner) => !owner.outlives_tasks(),
         });
-        let deadline_ns = self.now_ns().saturating_add(limit_ns);
-        while self.counters.closing_streams.get() > 0 && self.now_ns() < deadline_ns {
+        let deadline_ns = self.kernel_now_ns().saturating_add(limit_ns);
+        while self.counters.closing_streams.get() > 0 && self.kernel_now_ns() < deadline_ns {
             if self.fill_submission_queue().is_err() {
                 return; // a ring that cannot be entered delivers nothing more
             }
@@ -67,7 +71,7 @@ impl Reactor {
         self.phase.set(ReactorPhase::Draining);
         self.end_timers(|_| true);
         self.complete_waiting();
-        let deadline_ns = self.now_ns() + DRAIN_NS;
+        let deadline_ns = self.kernel_now_ns() + DRAIN_NS;
         self.drain(deadline_ns);
         // Submitting is refused, so what is left fails and is reported.
         self.submission.prepare_owners();
@@ -101,14 +105,15 @@ impl Reactor {
 
     fn drain(&self, deadline_ns: u64) {
         let mut keys = self.slots.borrow_mut().cancel_all();
-        while self.slots.borrow().len() > 0 && self.now_ns() < deadline_ns {
+        while self.slots.borrow().len() > 0 && self.kernel_now_ns() < deadline_ns {
             for key in keys {
                 self.driver.borrow_mut().as_mut().expect("open until closed").cancel(key);
             }
-            let again_ns = (self.now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
+            let again_ns = (self.kernel_now_ns() + CANCEL_AGAIN_NS).min(deadline_ns);
             // A cancel that the kernel does not have yet is not repeated.
             while self.slots.borrow().len() > 0
-                && (self.now_ns() < again_ns || self.has_cancels() && self.now_ns() < deadline_ns)
+                && (self.kernel_now_ns() < again_ns
+                    || self.has_cancels() && self.kernel_now_ns() < deadline_ns)
             {
                 if self.wait(Wait::Until(again_ns)).is_err() {
                     return;
@@ -131,7 +136,7 @@ impl Reactor {
         self.phase.set(ReactorPhase::Closed);
         let in_flight_count = self.slots.borrow().len();
         let drained = match in_flight_count {
-            0 => driver.drain(deadline_ns, || self.clock.now_ns()),
+            0 => driver.drain(deadline_ns, || self.kernel_now_ns()),
             _ => Drained::No,
         };
         driver.close(drained);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use super::Reactor;
+use super::loop_clock::NEVER_NS;
 use super::owner::Expire;
 use super::timers::{Expiry, Pending, TimerKey};
 
@@ -11,11 +12,12 @@ use super::timers::{Expiry, Pending, TimerKey};
 const TIMERS_PER_TURN_MAX: usize = 4096;
 
 impl Reactor {
+    /// The time of the loop's clock, which a test may have paused.
     pub(crate) fn now_ns(&self) -> u64 {
         self.clock.now_ns()
     }
 
-    /// The clock as the last wait left it.
+    /// The loop's clock as the last wait left it.
     pub(crate) fn turn_ns(&self) -> u64 {
         self.turn_ns.get()
     }
@@ -25,12 +27,28 @@ impl Reactor {
         self.idle_ns.get()
     }
 
-    /// When the loop next has something to do without an event: the first timer, or the next look
-    /// of the watchdog.
+    /// When the loop next has something to do without an event, as a time of its clock: the first
+    /// timer, or the next look of the watchdog, which a paused clock never shows.
     pub(crate) fn next_deadline_ns(&self) -> Option<u64> {
-        // The end of time is not a deadline but the result of a saturated addition.
-        let timer_ns = self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < u64::MAX);
-        timer_ns.into_iter().chain(self.watchdog_due_ns()).min()
+        let is_paused = self.is_clock_paused();
+        let watchdog_ns = self.watchdog_due_ns().filter(|_| !is_paused);
+        let watchdog_ns = watchdog_ns.map(|at_ns| self.clock.at(at_ns));
+        self.next_timer_ns().into_iter().chain(watchdog_ns).min()
+    }
+
+    /// The time of the kernel's clock, which is never paused.
+    pub(crate) fn kernel_now_ns(&self) -> u64 {
+        self.clock.kernel().now_ns()
+    }
+
+    /// The kernel's clock as the last wait left it.
+    pub(crate) fn kernel_turn_ns(&self) -> u64 {
+        self.kernel_turn_ns.get()
+    }
+
+    /// When the earliest timer is due, unless it never expires.
+    pub(super) fn next_timer_ns(&self) -> Option<u64> {
+        self.timers.borrow().next_deadline_ns().filter(|&at_ns| at_ns < NEVER_NS)
     }
 
     /// The clock as the last turn had it, if the loop has ended, and with it the timers of tasks. A
@@ -78,7 +96,7 @@ impl Reactor {
     /// Expires the timers that are due, in order of deadline and of setting. Returns how many.
     pub(crate) fn expire_timers(&self) -> usize {
         let now_ns = self.turn_ns.get();
-        self.run_watchdog(now_ns);
+        self.run_watchdog(self.kernel_turn_ns.get());
         for count in 0..TIMERS_PER_TURN_MAX {
             let expiry = self.timers.borrow_mut().pop_due(now_ns);
             match expiry {

@@ -6,6 +6,8 @@
 //! cancel. And when the kernel is out of memory, it may drop a completion: it counts that, and the
 //! operation stays silent. Each leaves a connection that hangs although nothing in it is wrong.
 //!
+//! All times here are those of the kernel's clock: a paused loop watches the kernel as any other.
+//!
 //! **Wake-ups.** Once a second, a share of the operations in flight is looked at with one
 //! `poll(2)`. One whose descriptor has been ready at two looks in a row, without a completion in
 //! between, is cancelled. Owners of receives, accepts and polls submit again, which loses nothing:
@@ -66,7 +68,7 @@ impl Reactor {
         self.drop_ended(&mut watchdog, usize::MAX);
         let cancel_ns = watchdog.cancels.front().map(|cancel| cancel.again_ns);
         // The first operations are given as much time as all others.
-        let look_ns = *watchdog.look_ns.get_or_insert_with(|| self.clock.now_ns() + LOOK_NS);
+        let look_ns = *watchdog.look_ns.get_or_insert_with(|| self.kernel_now_ns() + LOOK_NS);
         Some(cancel_ns.map_or(look_ns, |cancel_ns| cancel_ns.min(look_ns)))
     }
 
@@ -79,7 +81,7 @@ impl Reactor {
         // At most two are dropped for one that is added, so the queue shrinks to what has not
         // ended.
         self.drop_ended(&mut watchdog, 2);
-        let again_ns = self.turn_ns() + CANCEL_AGAIN_NS;
+        let again_ns = self.kernel_turn_ns() + CANCEL_AGAIN_NS;
         watchdog.cancels.push_back(Cancel { key, again_ns, count: 1 });
     }
 
@@ -141,7 +143,7 @@ impl Reactor {
             });
             watchdog.stats.cancels_repeated += 1;
             drop(watchdog);
-            self.submission.note_unsubmitted();
+            self.note_unsubmitted();
             if let Some(driver) = &mut *self.driver.borrow_mut() {
                 driver.cancel(cancel.key);
             }

@@ -86,6 +86,7 @@ pub struct Builder {
     has_chosen_buffers: bool,
     linger: Duration,
     shutdown_linger: Duration,
+    start_paused: bool,
     on_unhandled: Option<unhandled::Hook>,
     hooks: Hooks,
     shuffle_seed: Option<u64>,
@@ -103,6 +104,7 @@ impl Builder {
             has_chosen_buffers: false,
             linger: LINGER,
             shutdown_linger: SHUTDOWN_LINGER,
+            start_paused: false,
             on_unhandled: None,
             hooks: Hooks::default(),
             shuffle_seed: None,
@@ -210,6 +212,26 @@ impl Builder {
     /// See also [`Runtime::shutdown_timeout`].
     pub fn shutdown_linger(mut self, limit: Duration) -> Builder {
         self.shutdown_linger = limit;
+        self
+    }
+
+    /// Builds the runtime with its clock paused, as by [`time::pause`](crate::time::pause). For
+    /// tests. This is tokio's `start_paused`.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let runtime = ringloop::Runtime::builder().start_paused(true).build()?;
+    /// runtime.block_on(async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_secs(3600)).await; // takes no time
+    ///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
+    /// });
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    pub fn start_paused(mut self, start_paused: bool) -> Builder {
+        self.start_paused = start_paused;
         self
     }
 
@@ -383,11 +405,15 @@ impl Builder {
         let Opened { driver, info, unparker, clock } = opened;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let reports = Reports::new(id, self.on_unhandled, clock.clone());
-        let remote = Remote::new(id, Box::new(move || unparker.unpark()));
+        let wake = unparker.clone();
+        let remote = Remote::new(id, Box::new(move || wake.unpark()));
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let seed = self.shuffle_seed.unwrap_or_else(|| clock.now_ns());
         executor.seed_shuffle(seed, self.shuffle_seed.is_some());
-        let reactor = Reactor::new(id, driver, clock, pool, nanos(self.linger));
+        let reactor = Reactor::new(id, driver, clock, unparker, pool, nanos(self.linger));
+        if self.start_paused {
+            let _ = reactor.pause_clock();
+        }
         let core = Core {
             reactor: Rc::new(reactor),
             executor: Rc::new(executor),

@@ -61,7 +61,8 @@ impl Runtime {
     /// The turn sleeps only if no task is ready, until an operation completes, a timer is due,
     /// another thread wakes the loop, or the time has passed. `Some(Duration::ZERO)` never sleeps.
     /// Then it runs what is due and what is ready, each at most once: the time that it takes is
-    /// bounded by the program's own polls. Requests of the turn are submitted before it returns.
+    /// bounded by the program's own polls. Requests of the turn are submitted before it returns. A
+    /// [paused](crate::time::pause) clock moves only in a turn that may sleep.
     ///
     /// This drives a ringloop from another loop, together with
     /// [`next_deadline`](Runtime::next_deadline). It is libuv's `uv_run` with `UV_RUN_ONCE`, or
@@ -92,7 +93,7 @@ impl Runtime {
             Some(Duration::ZERO) => Wait::Poll,
             Some(timeout) => {
                 let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-                Wait::Until(core.reactor.now_ns().saturating_add(timeout_ns))
+                Wait::Until(core.reactor.kernel_now_ns().saturating_add(timeout_ns))
             }
         };
         let stats = core.turn(limit, || {});

@@ -3,6 +3,7 @@
 mod ending;
 mod growth;
 mod spinning;
+mod virtual_time;
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};

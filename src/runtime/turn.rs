@@ -93,6 +93,9 @@ impl Core {
             }
             self.reactor.flush_if_due(SUBMIT_DELAY_MAX_NS)?;
         }
+        if polls > 0 {
+            self.reactor.note_polls();
+        }
         let progress = completions + ended_count + timers + polls;
         Ok((TurnStats { completions, timers, polls }, progress))
     }
@@ -143,7 +146,7 @@ impl Core {
             self.idle_turns.set(0);
             return;
         }
-        let now_ns = self.reactor.turn_ns();
+        let now_ns = self.reactor.kernel_turn_ns();
         if self.idle_turns.get() == 0 {
             self.idle_since_ns.set(now_ns);
         }

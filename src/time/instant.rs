@@ -8,6 +8,9 @@ use crate::sys::clock;
 
 /// A time of the monotonic clock (`CLOCK_MONOTONIC`), which the loop and the kernel's timeouts use.
 ///
+/// Once the clock of a loop has been [paused](super::pause), its times differ from those of other
+/// loops and of the kernel.
+///
 /// The unit is nanoseconds. Arithmetic saturates: `Instant::now() + Duration::MAX` is the end of
 /// time, and a timer set for it never fires.
 ///
@@ -54,7 +57,7 @@ impl Instant {
     }
 }
 
-fn saturated_ns(duration: Duration) -> u64 {
+pub(super) fn saturated_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -85,7 +85,7 @@ enum SleepState {
 
 impl Sleep {
     #[track_caller]
-    fn new(reactor: Rc<Reactor>, deadline: Instant) -> Sleep {
+    pub(super) fn new(reactor: Rc<Reactor>, deadline: Instant) -> Sleep {
         Sleep { reactor, deadline, state: SleepState::New, made_at: Location::caller() }
     }
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use ringloop::io::AsyncFd;
 use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use ringloop::time::{interval, sleep, timeout};
+use ringloop::testing::settle;
+use ringloop::time::{advance, interval, sleep, timeout};
 use ringloop::{Runtime, spawn};
 
 use crate::common::{Woken, any_addr, any_name, std_pair, tight_pair, turns, unanswering_addr};
@@ -200,11 +201,13 @@ const LEAVES: &[(&str, Maker)] = &[
         i.reset();
         boxed(async move { poll_fn(|cx| Pin::new(&mut i).poll_next(cx)).await }, ())
     }),
+    ("settle", || boxed(settle(), ())),
+    ("advance", || boxed(advance(HOUR), ())),
     ("join", || boxed(spawn(pending::<()>()), ())),
 ];
 
 /// These belong to the loop of their first poll.
-const BOUND_BY_THEIR_FIRST_POLL: &[&str] = &["connect", "connect_timeout"];
+const BOUND_BY_THEIR_FIRST_POLL: &[&str] = &["connect", "connect_timeout", "settle", "advance"];
 
 fn panic_of(name: &str, run: impl FnOnce()) -> String {
     let Err(payload) = catch_unwind(AssertUnwindSafe(run)) else { panic!("{name}: no panic") };
@@ -220,7 +223,7 @@ fn panic_of(name: &str, run: impl FnOnce()) -> String {
 /// Kills: a leaf without its loop; a check that only a submit makes; a check that the end of one
 /// loop disables for others; a wrong place.
 fn what_is_awaited_elsewhere_panics_and_names_both_runtimes(on: Driver) {
-    let builder = || on.builder().on_unhandled(|_| ());
+    let builder = || on.builder().start_paused(true).on_unhandled(|_| ()); // paused: `advance`
     let (home_line, home) = (line!(), builder().build().unwrap());
     let (other_line, other) = (line!(), builder().build().unwrap());
     let home_place = format!("runtime built at tests/conformance/elsewhere.rs:{home_line}:");

@@ -21,9 +21,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("task", &["__join", "__select", "error", "loop_id", "primitives"]),
     ("sync", &["error", "task::coop", "task::queue"]),
     ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
+    ("testing", &["reactor", "runtime::context", "task"]),
     (
         "time",
-        &["reactor", "runtime::Core", "runtime::Runtime", "runtime::context", "sys::clock", "task"],
+        &[
+            "reactor",
+            "runtime::Core",
+            "runtime::Runtime",
+            "runtime::context",
+            "sys::clock",
+            "task",
+            "testing",
+        ],
     ),
     (
         "io",
@@ -83,6 +92,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
             "src/runtime/",
             "src/sync/",
             "src/task/",
+            "src/testing.rs",
             "src/time/",
         ],
     ),

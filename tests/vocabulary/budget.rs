@@ -2,8 +2,12 @@
 
 use std::future::pending;
 use std::rc::Rc;
+use std::time::Duration;
 
+use ringloop::Handle;
 use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
+use ringloop::testing::settle;
+use ringloop::time::{advance, pause};
 
 use crate::common::lets_others_run;
 use crate::suite::Driver;
@@ -13,6 +17,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     channels_in_a_loop_let_others_run,
     locks_in_a_loop_let_others_run,
     waiting_for_a_token_in_a_loop_lets_others_run,
+    settling_and_advancing_in_a_loop_let_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -109,5 +114,21 @@ fn locks_in_a_loop_let_others_run(on: Driver) {
         .await;
         semaphore.close();
         lets_others_run("closed", async move || drop(semaphore.acquire().await)).await;
+    });
+}
+
+/// Goal: `settle` and `advance` yield each time.
+/// Method: `settle` in a loop beside a task that is always ready; the turns of 200 calls of
+/// `advance` by nothing.
+/// Kills: an `advance` by zero that is ready at once; a `settle` that is ready in its first poll.
+fn settling_and_advancing_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        lets_others_run("settle", async || settle().await).await;
+        pause();
+        let turns = Handle::current().metrics().turns;
+        for _ in 0..200 {
+            advance(Duration::ZERO).await;
+        }
+        assert!(Handle::current().metrics().turns - turns >= 200);
     });
 }

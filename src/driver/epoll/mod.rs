@@ -149,6 +149,11 @@ impl Epoll {
         self.fresh.len() >= TRIES_PER_WAIT_MAX / 2
     }
 
+    /// Whether the last wait has tried everything that can be tried.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.decided.is_empty() && self.fresh.is_empty() && self.run_list.is_empty()
+    }
+
     /// Tries what was pushed, without looking for events.
     pub(crate) fn flush(&mut self) {
         let mut decided = std::mem::take(&mut self.decided);
