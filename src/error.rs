@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::driver::DriverKind;
@@ -19,6 +20,8 @@ use crate::driver::DriverKind;
 pub enum Unhandled {
     /// A task panicked, and its `JoinHandle` was dropped without taking the result.
     TaskPanic {
+        /// The name of the task, if it has one.
+        name: Option<Arc<str>>,
         /// The place where the task was spawned.
         spawned_at: &'static Location<'static>,
         /// The payload of the panic.
@@ -115,8 +118,12 @@ impl Unhandled {
 impl fmt::Display for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unhandled::TaskPanic { spawned_at, payload } => {
-                write!(f, "a task spawned at {spawned_at} panicked: {}", panic_text(payload))
+            Unhandled::TaskPanic { name, spawned_at, payload } => {
+                match name {
+                    Some(name) => write!(f, "task {name:?}")?,
+                    None => f.write_str("a task")?,
+                }
+                write!(f, " spawned at {spawned_at} panicked: {}", panic_text(payload))
             }
             Unhandled::CallPanic { scheduled_at, payload } => {
                 write!(f, "a callback from {scheduled_at} panicked: {}", panic_text(payload))

@@ -11,7 +11,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::core::Core;
-use crate::task::{coop, current};
+use crate::task::coop;
+use crate::task::current::{self as executor, NO_RUNTIME};
 
 struct Current {
     core: Rc<Core>,
@@ -27,7 +28,7 @@ thread_local! {
 pub(super) struct Entered {
     /// The loop of the parent process, in a child that was forked inside a task.
     former: Option<Current>,
-    _executor: current::Entered,
+    _executor: executor::Entered,
 }
 
 impl Drop for Entered {
@@ -102,7 +103,7 @@ fn entered() -> Option<Rc<Core>> {
 /// If none runs here, and in a forked child of the process that built it.
 #[track_caller]
 pub(crate) fn current() -> Rc<Core> {
-    let core = entered().expect(current::NO_RUNTIME);
+    let core = entered().expect(NO_RUNTIME);
     core.id().check_process();
     core
 }

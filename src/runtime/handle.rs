@@ -9,7 +9,7 @@ use super::context;
 use super::core::Core;
 use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
-use crate::task::{JoinHandle, is_large};
+use crate::task::{JoinHandle, TaskInfo, is_large};
 
 /// A reference to a loop, for its own thread: it spawns tasks and reads metrics.
 ///
@@ -68,6 +68,23 @@ impl Handle {
     fn spawn_small<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         self.core.id().check_process();
         self.core.executor.spawn(future, Location::caller())
+    }
+
+    /// The tasks of this loop that have not ended, in the order of their numbers.
+    ///
+    /// The future of [`block_on`](crate::Runtime::block_on) is not among them. Each call goes
+    /// through all tasks. This is asyncio's `all_tasks`.
+    ///
+    /// ```
+    /// ringloop::run(async {
+    ///     let idle = std::future::pending::<()>();
+    ///     let task = ringloop::task::Builder::new().name("idle").spawn(idle);
+    ///     let tasks = ringloop::Handle::current().tasks();
+    ///     assert_eq!((tasks.len(), tasks[0].id(), tasks[0].name()), (1, task.id(), Some("idle")));
+    /// });
+    /// ```
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.core.executor.tasks()
     }
 
     /// The driver of this loop.

@@ -18,6 +18,7 @@ mod unhandled;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -128,7 +129,7 @@ impl Runtime {
         let mut future = pin!(future);
         let main = MainWaker::queued(core.executor.remote());
         let waker = Waker::from(std::sync::Arc::clone(&main));
-        core.executor.push_main();
+        core.executor.push_main(Location::caller());
 
         let mut output = None;
         while output.is_none() {

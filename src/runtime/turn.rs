@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use super::core::Core;
 use crate::driver::request::Wait;
-use crate::task::executor::Ran;
 
 /// The greatest number of polls of one turn. The rest of the snapshot runs in the next turn.
 const POLLS_PER_TURN_MAX: usize = 4096;
@@ -83,10 +82,8 @@ impl Core {
         let polls = self.executor.ready_count().min(POLLS_PER_TURN_MAX);
         self.executor.shuffle_batch(polls);
         for _ in 0..polls {
-            match self.executor.run_next() {
-                Some(Ran::Main) => poll_main(),
-                Some(Ran::Other) => {}
-                None => break, // a shutdown inside a task has emptied the queue
+            if !self.executor.run_next(&mut poll_main) {
+                break; // a shutdown inside a task has emptied the queue
             }
             if self.id().is_of_parent() {
                 break; // this poll has forked, and this is the child: the rest is the parent's

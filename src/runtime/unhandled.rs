@@ -213,7 +213,10 @@ mod tests {
         let error = || std::io::ErrorKind::Other.into();
         let at = std::panic::Location::caller();
         let all = [
-            ("TaskPanic", Unhandled::TaskPanic { spawned_at: at, payload: Box::new("") }),
+            (
+                "TaskPanic",
+                Unhandled::TaskPanic { name: None, spawned_at: at, payload: Box::new("") },
+            ),
             ("CallPanic", Unhandled::CallPanic { scheduled_at: at, payload: Box::new("") }),
             ("WakePanic", Unhandled::WakePanic { payload: Box::new("") }),
             ("BackgroundClose", Unhandled::BackgroundClose { unsent_bytes: 1, error: error() }),

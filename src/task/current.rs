@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::executor::Executor;
+use super::info::CurrentTask;
 use super::queue;
 
 /// The message of a panic where a function needs a loop and none runs.
@@ -51,9 +52,36 @@ impl Drop for Entered {
 ///
 /// If no loop runs here, and in a forked child of the process that built the loop.
 #[track_caller]
-pub(super) fn current() -> Rc<Executor> {
-    let executor = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    let executor = executor.expect(NO_RUNTIME);
+pub(super) fn executor() -> Rc<Executor> {
+    let executor = entered().expect(NO_RUNTIME);
     executor.remote().id().check_process();
     executor
+}
+
+/// The executor of this thread, also if it belongs to the parent process.
+fn entered() -> Option<Rc<Executor>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// The task that runs, or `None` outside of a task.
+///
+/// Inside of [`run`](crate::run) and [`block_on`](crate::Runtime::block_on) this is their future,
+/// which is a task as well ([`CurrentTask::is_main`]). Destructors of a task's future find their
+/// task. In a callback (`call_soon`, `call_later`, `call_at`) and outside of a loop there is no
+/// task. This is asyncio's `current_task`; tokio has only the number.
+///
+/// ```
+/// use ringloop::task;
+///
+/// assert!(task::current().is_none());
+/// ringloop::run(async {
+///     assert!(task::current().unwrap().is_main());
+///     let child = ringloop::spawn(async { task::current().unwrap().id() });
+///     let id = child.id();
+///     assert_eq!(child.await.unwrap(), id);
+/// });
+/// ```
+pub fn current() -> Option<CurrentTask> {
+    let executor = entered().filter(|executor| !executor.remote().id().is_of_parent())?;
+    executor.running()
 }

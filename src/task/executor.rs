@@ -1,25 +1,24 @@
 //! Spawning, running and ending tasks.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use slab::Slab;
-
 use super::call::Call;
+use super::cell::JoinCell;
 use super::coop;
-use super::join::{AbortHandle, JoinCell, JoinError, JoinHandle, TaskId};
+use super::identity::Identity;
+use super::info::{CurrentTask, TaskInfo};
+use super::join::JoinHandle;
+use super::join_error::JoinError;
 use super::queue::{self, Queue, Ready};
+use super::registry::{Registry, Running};
 use super::remote::Remote;
 use super::report::Report;
+use super::supervised::Supervised;
 use crate::error::Unhandled;
 use crate::primitives;
 
@@ -45,8 +44,8 @@ pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
     reporter: Rc<dyn Report>,
-    /// All tasks that have not ended. A shutdown aborts them.
-    live: Rc<RefCell<Slab<AbortHandle>>>,
+    registry: Rc<Registry>,
+    main: RefCell<Option<Identity>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
 }
@@ -57,7 +56,8 @@ impl Executor {
             queue: Rc::default(),
             remote,
             reporter,
-            live: Rc::default(),
+            registry: Rc::default(),
+            main: RefCell::new(None),
             is_closed: Cell::new(false),
             polls: Cell::new(0),
         }
@@ -65,38 +65,35 @@ impl Executor {
 
     /// Makes a task of `future`, which the caller has boxed if it [is large](is_large). Its first
     /// poll is in a later turn.
-    pub(crate) fn spawn<F>(
+    pub(crate) fn spawn<F: Future + 'static>(
         &self,
         future: F,
         spawned_at: &'static Location<'static>,
-    ) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-    {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let id = TaskId(NEXT_ID.fetch_add(1, Ordering::Relaxed)); // unique, ordered with nothing
-        let abort = AbortHandle::new(id, spawned_at);
-        let cell = JoinCell::new(&self.reporter, abort.spawned_at());
-        let handle = JoinHandle::new(Rc::clone(&cell), abort.clone());
+    ) -> JoinHandle<F::Output> {
+        self.spawn_named(future, spawned_at, None)
+    }
+
+    /// Like [`spawn`](Executor::spawn), for a task that may have a name.
+    pub(crate) fn spawn_named<F: Future + 'static>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+        name: Option<Arc<str>>,
+    ) -> JoinHandle<F::Output> {
+        let cell = JoinCell::new(&self.reporter, Identity::new(name, spawned_at));
+        let handle = JoinHandle::new(Rc::clone(&cell));
         if self.is_closed.get() {
             drop(future);
             cell.finish(Err(JoinError::Cancelled));
             return handle;
         }
-
-        let index = self.live.borrow_mut().insert(abort.clone());
-        let live = LiveGuard { live: Rc::clone(&self.live), index: Cell::new(Some(index)) };
-        let supervised = Supervised {
-            future: Some(future),
-            abort: abort.clone(),
-            ending: Ending { cell: Some(cell) },
-            live,
-        };
+        let entry = self.registry.insert(Rc::clone(&cell) as Rc<_>);
+        let supervised = Supervised::new(future, Rc::clone(&cell), entry);
         let remote = Arc::clone(&self.remote);
         let schedule = move |runnable| remote.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);
-        task.detach(); // `JoinCell` passes the result, and the loop keeps the task
-        abort.set_waker(runnable.waker());
+        task.detach(); // the cell passes the result, and the loop keeps the task
+        cell.header().set_waker(runnable.waker());
         runnable.schedule();
         handle
     }
@@ -109,7 +106,9 @@ impl Executor {
         }
     }
 
-    pub(crate) fn push_main(&self) {
+    /// Makes the future of a `block_on` at this place the main one, and ready.
+    pub(crate) fn push_main(&self, place: &'static Location<'static>) {
+        self.main.replace(Some(Identity::new(None, place)));
         self.queue.push(Ready::Main);
     }
 
@@ -164,21 +163,39 @@ impl Executor {
     }
 
     pub(crate) fn task_count(&self) -> usize {
-        self.live.borrow().len()
+        self.registry.count()
+    }
+
+    /// The live tasks, in the order of their numbers.
+    pub(crate) fn tasks(&self) -> Vec<TaskInfo> {
+        let cells = self.registry.cells();
+        let mut tasks: Vec<_> = cells.iter().map(|cell| TaskInfo::new(cell.header())).collect();
+        tasks.sort_unstable_by_key(TaskInfo::id);
+        tasks
+    }
+
+    /// The task or the main future that is polled now.
+    pub(crate) fn running(&self) -> Option<CurrentTask> {
+        self.registry.running().map(CurrentTask::new)
     }
 
     pub(crate) fn polls(&self) -> u64 {
         self.polls.get()
     }
 
-    /// Runs the first ready entry. The caller polls the main future, for [`Ran::Main`].
-    pub(crate) fn run_next(&self) -> Option<Ran> {
-        let ready = self.queue.pop()?;
+    /// Runs the first ready entry. `poll_main` polls the main future. Returns false if there was no
+    /// entry.
+    pub(crate) fn run_next(&self, poll_main: impl FnOnce()) -> bool {
+        let Some(ready) = self.queue.pop() else { return false };
         let is_recheck = matches!(ready, Ready::Recheck(_));
         self.polls.set(self.polls.get() + u64::from(!is_recheck));
         coop::refill();
         match ready {
-            Ready::Main => return Some(Ran::Main),
+            Ready::Main => {
+                let identity = self.main.borrow().clone().expect("a queued future has begun");
+                let _running = self.registry.run(Running { identity, is_main: true });
+                poll_main();
+            }
             Ready::Call(call) => {
                 if let Err(unhandled) = call.run() {
                     self.reporter.report_and_drop(unhandled);
@@ -192,7 +209,7 @@ impl Executor {
                 self.report_wake_panic(|| recheck.recheck(loop_number));
             }
         }
-        Some(Ran::Other)
+        true
     }
 
     /// Runs code of other libraries: wakers and destructors. Reports a panic.
@@ -208,14 +225,12 @@ impl Executor {
     pub(crate) fn shut_down(&self) {
         self.is_closed.set(true);
         for _ in 0..SHUTDOWN_ROUNDS_MAX {
-            if self.live.borrow().is_empty() {
+            if self.registry.count() == 0 {
                 break;
             }
             // An aborted task that is run drops its future and catches panics of destructors. (A
             // `Runnable` that is dropped drops its future too, but a panic aborts the process.)
-            let tasks: Vec<AbortHandle> =
-                self.live.borrow().iter().map(|(_, task)| task.clone()).collect();
-            tasks.iter().for_each(AbortHandle::abort);
+            self.registry.cells().iter().for_each(|cell| cell.header().abort());
             self.drain_inbox();
             if self.queue.len() == 0 {
                 // Another thread has scheduled a task and not put it into the inbox yet.
@@ -243,107 +258,5 @@ impl Executor {
             Ready::Recheck(recheck) => drop(recheck),
         };
         self.report_wake_panic(end);
-    }
-}
-
-/// The kind of entry that `run_next` took.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ran {
-    /// The main future, which the caller polls.
-    Main,
-    /// A task, a callback or a recheck, which has been run.
-    Other,
-}
-
-pin_project! {
-    /// A task's future, its abort flag, and the cell for its result.
-    struct Supervised<F: Future> {
-        #[pin]
-        future: Option<F>,
-        abort: AbortHandle,
-        ending: Ending<F::Output>,
-        live: LiveGuard,
-    }
-}
-
-impl<F: Future> Future for Supervised<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let result = if this.abort.is_aborted() {
-            Err(JoinError::Cancelled)
-        } else {
-            let future = this.future.as_mut().as_pin_mut().expect("polled after its end");
-            match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(output)) => Ok(output),
-                Err(payload) => Err(JoinError::panicked(payload)),
-            }
-        };
-        // The locals are dropped before the joiner is woken.
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-        this.live.leave();
-        this.ending.finish(match dropped {
-            Ok(()) => result,
-            Err(payload) => this.ending.with_drop_panic(result, payload),
-        });
-        Poll::Ready(())
-    }
-}
-
-/// Passes the result to the joiner. A task that is dropped unfinished is `Cancelled`.
-struct Ending<T> {
-    cell: Option<Rc<JoinCell<T>>>,
-}
-
-impl<T> Ending<T> {
-    /// The result of a task whose locals panicked when they were dropped. A panic of the task
-    /// itself takes precedence.
-    fn with_drop_panic(
-        &self,
-        result: Result<T, JoinError>,
-        payload: Box<dyn Any + Send>,
-    ) -> Result<T, JoinError> {
-        let Some(cell) = &self.cell else { return result };
-        if matches!(result, Err(JoinError::Panic(_))) {
-            cell.reporter().report_and_drop(Unhandled::DropPanic { payload });
-            return result;
-        }
-        cell.reporter().drop_guarded(result);
-        Err(JoinError::panicked(payload))
-    }
-
-    fn finish(&mut self, result: Result<T, JoinError>) {
-        if let Some(cell) = self.cell.take() {
-            cell.finish(result);
-        }
-    }
-}
-
-impl<T> Drop for Ending<T> {
-    fn drop(&mut self) {
-        self.finish(Err(JoinError::Cancelled));
-    }
-}
-
-/// The entry of a task in the table of those that have not ended.
-struct LiveGuard {
-    live: Rc<RefCell<Slab<AbortHandle>>>,
-    index: Cell<Option<usize>>,
-}
-
-impl LiveGuard {
-    fn leave(&self) {
-        if let Some(index) = self.index.take() {
-            let task = self.live.borrow_mut().remove(index);
-            drop(task); // after the borrow
-        }
-    }
-}
-
-impl Drop for LiveGuard {
-    fn drop(&mut self) {
-        self.leave();
     }
 }

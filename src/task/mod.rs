@@ -11,21 +11,35 @@
 //!
 //! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module uses wakers only.
 
+mod abort;
+mod builder;
 mod call;
+mod cell;
 pub mod combine;
 pub(crate) mod coop;
 pub(crate) mod current;
 pub(crate) mod executor;
+mod identity;
+mod info;
 mod join;
+mod join_error;
 pub(crate) mod queue;
+mod registry;
 mod remote;
 mod report;
 mod shuffle;
 mod spawn;
+mod supervised;
 mod yield_now;
 
+pub use abort::AbortHandle;
+pub use builder::Builder;
 pub use call::CallHandle;
-pub use join::{AbortHandle, JoinError, JoinHandle, PanicPayload, TaskId};
+pub use current::current;
+pub use identity::TaskId;
+pub use info::{CurrentTask, TaskInfo};
+pub use join::JoinHandle;
+pub use join_error::{JoinError, PanicPayload};
 pub use spawn::{call_soon, spawn};
 pub use yield_now::yield_now;
 

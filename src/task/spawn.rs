@@ -39,7 +39,7 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
 
 #[track_caller]
 fn spawn_small<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
-    current::current().spawn(future, Location::caller())
+    current::executor().spawn(future, Location::caller())
 }
 
 /// Calls `function` once, in the next turn of the loop of this thread.
@@ -73,6 +73,6 @@ pub fn call_soon(function: impl FnOnce() + 'static) -> CallHandle {
 #[track_caller]
 fn call_boxed_soon(function: Box<dyn FnOnce()>) -> CallHandle {
     let call = Call::new(function, Location::caller());
-    current::current().call_soon(Rc::clone(&call));
+    current::executor().call_soon(Rc::clone(&call));
     CallHandle::new(call)
 }

@@ -1,13 +1,241 @@
-//! Tasks: names, places, the table of live tasks, task-locals, the budget, slow polls.
+//! Tasks: names, places, the table of live tasks, wakes and polls.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::thread;
 
+use ringloop::task::{self, TaskId, yield_now};
+use ringloop::{Handle, Unhandled, call_soon, spawn};
+
+use crate::common::turns;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
-pub(crate) const SHARED: &[Body] = bodies![a_runtime_dropped_on_another_leaves_its_spawns];
+pub(crate) const SHARED: &[Body] = bodies![
+    a_runtime_dropped_on_another_leaves_its_spawns,
+    a_task_has_one_identity_everywhere,
+    the_table_has_exactly_the_live_tasks,
+    current_is_the_future_that_runs,
+    d12_a_detached_panic_is_reported_once_with_its_name,
+    a10_one_wake_is_one_poll,
+];
 pub(crate) const ALONE: &[Body] = bodies![];
+
+/// Goal: the number, the name and the place of a task are the same in its handle, in the table, in
+/// the task itself and in its abort handle. A task without a name has none.
+///
+/// Method: a named task and one without a name, on one line each. Names of each type that the
+/// builder takes.
+///
+/// Kills: the place of the library's own line; a name that is lost between builder and task.
+fn a_task_has_one_identity_everywhere(on: Driver) {
+    on.run(async {
+        let here = || async {
+            let task = task::current().unwrap();
+            assert!(!task.is_main());
+            (task.id(), task.name().map(str::to_owned), task.spawned_at())
+        };
+        let line = line!();
+        let plain = spawn(here());
+        let named = task::Builder::new().name("reader").spawn(here());
+        let large = task::Builder::new().name(String::from("large")).spawn({
+            let ballast = [0_u8; 4096];
+            let here = here();
+            async move {
+                let found = here.await;
+                assert_eq!(ballast.len(), 4096);
+                found
+            }
+        });
+        let rows = Handle::current().tasks();
+        let expected = [(None, line + 1), (Some("reader"), line + 2), (Some("large"), line + 3)];
+        for ((task, row), (name, line)) in [plain, named, large].into_iter().zip(rows).zip(expected)
+        {
+            let (id, place) = (task.id(), task.spawned_at());
+            assert_eq!((task.name(), place.line()), (name, line));
+            assert!(place.file().ends_with("tasks.rs"), "{place}");
+            assert_eq!(task.abort_handle().id(), id);
+            assert_eq!((row.id(), row.name(), row.spawned_at()), (id, name, place));
+            let (own_id, own_name, own_place) = task.await.unwrap();
+            assert_eq!((own_id, own_name.as_deref(), own_place), (id, name, place));
+        }
+    });
+}
+
+/// Goal: `Handle::tasks` lists the tasks that have not ended, each once, in spawn order, with the
+/// number of their polls. The main future is not among them.
+///
+/// Method: tasks that return, panic, are aborted, are detached or wait; the table after each step,
+/// also from inside of a task.
+///
+/// Kills: a task that stays after its end; one that leaves when it is detached; a main future in
+/// the table; a count that misses polls.
+fn the_table_has_exactly_the_live_tasks(on: Driver) {
+    let runtime = on.builder().on_unhandled(|_| {}).build().unwrap();
+    let table = |handle: &Handle| handle.tasks().iter().map(task::TaskInfo::id).collect::<Vec<_>>();
+    runtime.block_on(async {
+        let handle = Handle::current();
+        assert_eq!(table(&handle), []);
+        let waits = spawn(pending::<()>());
+        let returns = spawn(async {});
+        let panics = spawn(async { panic!("on purpose") });
+        let detached = spawn(pending::<()>());
+        let aborted = spawn(pending::<()>());
+        let mut ids: Vec<TaskId> =
+            vec![waits.id(), returns.id(), panics.id(), detached.id(), aborted.id()];
+        assert_eq!(table(&handle), ids);
+        drop(detached);
+        turns(1).await;
+        ids.retain(|id| ![returns.id(), panics.id()].contains(id));
+        assert_eq!(table(&handle), ids);
+        aborted.abort();
+        assert_eq!(table(&handle), ids, "an aborted task is live until it is dropped");
+        turns(1).await;
+        ids.retain(|id| *id != aborted.id());
+        assert_eq!(table(&handle), ids);
+
+        let inside = spawn(async move { table(&Handle::current()) });
+        ids.push(inside.id());
+        assert_eq!(inside.await.unwrap(), ids);
+        let polls: Vec<u64> = handle.tasks().iter().map(task::TaskInfo::polls).collect();
+        assert_eq!(polls, [1, 1]);
+    });
+    let handle = runtime.handle();
+    assert_eq!(handle.tasks().len(), 2, "between two `block_on`");
+    drop(runtime);
+    assert!(handle.tasks().is_empty(), "after the end of the loop");
+}
+
+/// Goal: `task::current` is the task that runs, also in destructors of its future; in `block_on` it
+/// is the main future, with the place of that call; in a callback and outside of a loop it is
+/// nothing.
+///
+/// Method: each place, and two `block_on` of one runtime. A task that yields sees itself before and
+/// after.
+///
+/// Kills: a task that stays the current one after its poll; a main future without an identity.
+fn current_is_the_future_that_runs(on: Driver) {
+    struct OnDrop(Rc<Cell<Option<TaskId>>>);
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.set(task::current().map(|task| task.id()));
+        }
+    }
+    let id = || task::current().map(|task| task.id());
+    assert_eq!(id(), None);
+    let runtime = on.runtime();
+    let line = line!() + 1;
+    let first = runtime.block_on(async {
+        let main = task::current().unwrap();
+        assert!(main.is_main());
+        assert_eq!((main.name(), main.spawned_at().line()), (None, line));
+        let child = spawn(async move {
+            let before = id();
+            yield_now().await;
+            (before, id())
+        });
+        let child_id = Some(child.id());
+        let in_a_call = Rc::new(Cell::new(child_id));
+        let found = Rc::clone(&in_a_call);
+        call_soon(move || found.set(id()));
+        assert_eq!(child.await.unwrap(), (child_id, child_id));
+        assert_eq!(in_a_call.get(), None);
+        assert_eq!(id(), Some(main.id()));
+
+        let dropped = Rc::new(Cell::new(None));
+        let local = OnDrop(Rc::clone(&dropped));
+        let aborted = spawn(async move {
+            let _local = local;
+            pending::<()>().await;
+        });
+        turns(1).await;
+        aborted.abort();
+        turns(1).await;
+        assert_eq!(dropped.get(), Some(aborted.id()));
+        main.id()
+    });
+    assert_eq!(id(), None);
+    let second = runtime.block_on(async move { id().unwrap() });
+    assert_ne!(first, second);
+}
+
+/// Goal: the panic of a detached task reaches the hook once, with the name and the place of the
+/// task, and the loop goes on.
+///
+/// Method: a task with a name and one without, detached before and after their panics.
+///
+/// Kills: a report without the name; a second report; none for a handle that is dropped later.
+fn d12_a_detached_panic_is_reported_once_with_its_name(on: Driver) {
+    let texts = Rc::new(RefCell::new(Vec::new()));
+    let heard = Rc::clone(&texts);
+    let hook = move |unhandled: &Unhandled| heard.borrow_mut().push(unhandled.to_string());
+    let runtime = on.builder().on_unhandled(hook).build().unwrap();
+    runtime.block_on(async {
+        let line = line!() + 1;
+        let named = task::Builder::new().name("parser").spawn(async { panic!("of a name") });
+        drop(spawn(async { panic!("of a place") }));
+        turns(1).await;
+        let place = |line: u32| format!("{}:{line}:", file!());
+        let text = texts.take();
+        assert_eq!(text.len(), 1);
+        assert!(text[0].starts_with(&format!("a task spawned at {}", place(line + 1))), "{text:?}");
+        assert!(text[0].ends_with("panicked: of a place"), "{text:?}");
+
+        drop(named);
+        let text = texts.take();
+        assert_eq!(text.len(), 1);
+        let start = format!("task \"parser\" spawned at {}", place(line));
+        assert!(text[0].starts_with(&start), "{text:?}");
+        assert!(text[0].ends_with("panicked: of a name"), "{text:?}");
+        assert_eq!(spawn(async { 7 }).await.unwrap(), 7);
+    });
+    drop(runtime);
+    assert!(texts.take().is_empty());
+}
+
+/// Goal: wakes of a task that is ready already add no poll, and a wake during a poll adds one.
+///
+/// Method: a task whose waker is woken not at all, once, many times, from another thread, and by
+/// itself during the poll; its polls are counted by itself and by the table.
+///
+/// Kills: a wake that queues a task twice; a wake during a poll that is lost.
+fn a10_one_wake_is_one_poll(on: Driver) {
+    on.run(async {
+        let waker = Rc::new(RefCell::new(None::<Waker>));
+        let (polls, wakes_itself) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(0)));
+        let (stored, counted, itself) =
+            (Rc::clone(&waker), Rc::clone(&polls), Rc::clone(&wakes_itself));
+        let task = spawn(poll_fn(move |cx| {
+            counted.set(counted.get() + 1);
+            *stored.borrow_mut() = Some(cx.waker().clone());
+            for _ in 0..itself.take() {
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        }));
+        let in_table = || Handle::current().tasks()[0].polls();
+        let wake = || waker.borrow().as_ref().unwrap().wake_by_ref();
+        turns(5).await;
+        assert_eq!((polls.get(), in_table()), (1, 1), "the spawn");
+        for (count, expected) in [(1, 2), (100, 3)] {
+            (0..count).for_each(|_| wake());
+            turns(5).await;
+            assert_eq!((polls.get(), in_table()), (expected, u64::from(expected)));
+        }
+        let remote = waker.borrow().clone().unwrap();
+        thread::spawn(move || (0..100).for_each(|_| remote.wake_by_ref())).join().unwrap();
+        wake();
+        turns(5).await;
+        assert_eq!(polls.get(), 4, "from two threads, before it runs");
+        wakes_itself.set(3);
+        wake();
+        turns(5).await;
+        assert_eq!(polls.get(), 6, "one, and one for the wakes during it");
+        task.abort();
+    });
+}
 
 /// Goal: a destructor that spawns while its runtime is dropped inside another one spawns on the
 /// loop that runs on the thread, and that loop runs the task.

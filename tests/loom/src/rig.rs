@@ -2,6 +2,7 @@
 //! eventfd that is a counter.
 
 use std::cell::Cell;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,7 +11,6 @@ use loom::sync::{Condvar, Mutex};
 
 use crate::error::Unhandled;
 use crate::loop_id::LoopId;
-use crate::task::executor::Ran;
 use crate::task::{Executor, MainWaker, Remote, Report};
 
 /// The eventfd and the completion queue of a loop. A lost notification is a sleep without an end,
@@ -100,7 +100,7 @@ impl Loop {
     ) {
         let _entered = self.executor.enter();
         let waker = Waker::from(Arc::clone(main));
-        self.executor.push_main();
+        self.executor.push_main(Location::caller());
         let mut is_done = false;
         while !is_done {
             self.turn(|| {
@@ -121,10 +121,8 @@ impl Loop {
         self.executor.awake();
         self.executor.drain_inbox();
         for _ in 0..self.executor.ready_count() {
-            match self.executor.run_next() {
-                Some(Ran::Main) => poll_main(),
-                Some(Ran::Other) => {}
-                None => break,
+            if !self.executor.run_next(&mut poll_main) {
+                break;
             }
         }
     }
