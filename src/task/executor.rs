@@ -12,6 +12,7 @@ use super::cell::JoinCell;
 use super::coop;
 use super::identity::Identity;
 use super::info::{CurrentTask, TaskInfo};
+use super::inherit::Inherited;
 use super::join::JoinHandle;
 use super::join_error::JoinError;
 use super::queue::{self, Queue, Ready};
@@ -87,8 +88,9 @@ impl Executor {
             cell.finish(Err(JoinError::Cancelled));
             return handle;
         }
+        let inherited = Inherited::capture(); // clones values of the program
         let entry = self.registry.insert(Rc::clone(&cell) as Rc<_>);
-        let supervised = Supervised::new(future, Rc::clone(&cell), entry);
+        let supervised = Supervised::new(future, Rc::clone(&cell), entry, inherited);
         let remote = Arc::clone(&self.remote);
         let schedule = move |runnable| remote.schedule(runnable);
         let (runnable, task) = async_task::spawn_local(supervised, schedule);

@@ -21,8 +21,10 @@ pub(crate) mod current;
 pub(crate) mod executor;
 mod identity;
 mod info;
+mod inherit;
 mod join;
 mod join_error;
+mod local;
 pub(crate) mod queue;
 mod registry;
 mod remote;
@@ -40,6 +42,7 @@ pub use identity::TaskId;
 pub use info::{CurrentTask, TaskInfo};
 pub use join::JoinHandle;
 pub use join_error::{JoinError, PanicPayload};
+pub use local::{AccessError, LocalKey, LocalSlot, TaskLocalFuture};
 pub use spawn::{call_soon, spawn};
 pub use yield_now::yield_now;
 

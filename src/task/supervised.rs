@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::cell::JoinCell;
+use super::inherit::Inherited;
 use super::join_error::JoinError;
 use super::registry::Entry;
 use crate::error::Unhandled;
@@ -21,12 +22,18 @@ pin_project! {
         future: Option<F>,
         ending: Ending<F::Output>,
         entry: Entry,
+        inherited: Inherited,
     }
 }
 
 impl<F: Future> Supervised<F> {
-    pub(super) fn new(future: F, cell: Rc<JoinCell<F::Output>>, entry: Entry) -> Supervised<F> {
-        Supervised { future: Some(future), ending: Ending { cell: Some(cell) }, entry }
+    pub(super) fn new(
+        future: F,
+        cell: Rc<JoinCell<F::Output>>,
+        entry: Entry,
+        inherited: Inherited,
+    ) -> Supervised<F> {
+        Supervised { future: Some(future), ending: Ending { cell: Some(cell) }, entry, inherited }
     }
 }
 
@@ -37,6 +44,7 @@ impl<F: Future> Future for Supervised<F> {
         let mut this = self.project();
         let header = this.ending.cell.as_ref().expect("polled after its end").header();
         let _running = this.entry.run(header);
+        let inherited = this.inherited.enter();
         let result = if header.is_aborted() {
             Err(JoinError::Cancelled)
         } else {
@@ -49,6 +57,8 @@ impl<F: Future> Future for Supervised<F> {
         };
         // The locals are dropped before the joiner is woken.
         let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+        drop(inherited);
+        this.ending.drop_guarded(std::mem::take(this.inherited));
         this.entry.leave();
         this.ending.finish(match dropped {
             Ok(()) => result,
@@ -78,6 +88,12 @@ impl<T> Ending<T> {
         }
         cell.reporter().drop_guarded(result);
         Err(JoinError::panicked(payload))
+    }
+
+    fn drop_guarded<V>(&self, value: V) {
+        if let Some(cell) = &self.cell {
+            cell.reporter().drop_guarded(value);
+        }
     }
 
     fn finish(&mut self, result: Result<T, JoinError>) {

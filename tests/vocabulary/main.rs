@@ -21,6 +21,7 @@ mod clock;
 mod combine;
 mod embedding;
 mod groups;
+mod locals;
 mod serve;
 mod signals;
 mod sync;
@@ -42,6 +43,7 @@ const SHARED: &[&[Body]] = &[
     combine::SHARED,
     embedding::SHARED,
     groups::SHARED,
+    locals::SHARED,
     serve::SHARED,
     signals::SHARED,
     sync::SHARED,
@@ -57,6 +59,7 @@ const ALONE: &[&[Body]] = &[
     combine::ALONE,
     embedding::ALONE,
     groups::ALONE,
+    locals::ALONE,
     serve::ALONE,
     signals::ALONE,
     sync::ALONE,
