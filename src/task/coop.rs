@@ -123,6 +123,20 @@ pub(crate) async fn ready<T>(value: T) -> T {
 /// Runs `poll` with a budget of its own. For a deadline, which must be polled even if the guarded
 /// operation has spent the budget.
 pub(crate) fn unbudgeted<T>(poll: impl FnOnce() -> T) -> T {
+    with_budget(BUDGET, poll)
+}
+
+/// Runs `poll` without a limit, and spends nothing of the budget around it.
+pub(super) fn unlimited<T>(poll: impl FnOnce() -> T) -> T {
+    with_budget(UNLIMITED, poll)
+}
+
+/// Whether a leaf of this poll may still complete.
+pub(super) fn has_remaining() -> bool {
+    LEFT.get() > 0
+}
+
+fn with_budget<T>(budget: u8, poll: impl FnOnce() -> T) -> T {
     /// Restores the budget also if the poll panics, as a deadline does whose loop has ended.
     struct Restore(u8);
     impl Drop for Restore {
@@ -130,7 +144,7 @@ pub(crate) fn unbudgeted<T>(poll: impl FnOnce() -> T) -> T {
             LEFT.set(self.0);
         }
     }
-    let _restore = Restore(LEFT.replace(BUDGET));
+    let _restore = Restore(LEFT.replace(budget));
     poll()
 }
 

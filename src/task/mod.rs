@@ -12,6 +12,8 @@
 //! **Absent on purpose.** Sockets, clocks and drivers: of the loop, this module uses wakers only.
 
 mod abort;
+mod abort_on_drop;
+mod budget;
 mod builder;
 mod call;
 mod cell;
@@ -35,6 +37,8 @@ mod supervised;
 mod yield_now;
 
 pub use abort::AbortHandle;
+pub use abort_on_drop::AbortOnDrop;
+pub use budget::{Unconstrained, consume_budget, has_budget_remaining, unconstrained};
 pub use builder::Builder;
 pub use call::CallHandle;
 pub use current::current;

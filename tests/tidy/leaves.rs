@@ -18,6 +18,8 @@ const POLL_FN_FILES: &[&str] = &[
 /// Poll functions of hand-written futures and streams that need no leaf of their own: they are
 /// ready only after a leaf of this list's second column, or of the program's, was ready.
 const POLLS_ON_OTHERS: &[(&str, &str)] = &[
+    ("src/task/abort_on_drop.rs::poll", "JoinHandle"),
+    ("src/task/budget.rs::poll", "the future of the program, which asked for no budget"),
     ("src/task/local.rs::poll", "the future of the program"),
     ("src/task/supervised.rs::poll", "the future of the task"),
     ("src/time/interval.rs::poll_next", "poll_tick"),

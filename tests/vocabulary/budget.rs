@@ -18,6 +18,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     locks_in_a_loop_let_others_run,
     waiting_for_a_token_in_a_loop_lets_others_run,
     settling_and_advancing_in_a_loop_let_others_run,
+    consuming_budget_in_a_loop_lets_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -131,4 +132,11 @@ fn settling_and_advancing_in_a_loop_let_others_run(on: Driver) {
         }
         assert!(Handle::current().metrics().turns - turns >= 200);
     });
+}
+
+/// Goal: `consume_budget` yields, wherever it is called.
+/// Method: in a loop, in a task that does nothing else.
+/// Kills: a function that is ready without `coop::leaf`.
+fn consuming_budget_in_a_loop_lets_others_run(on: Driver) {
+    on.run(lets_others_run("consume_budget", async || ringloop::task::consume_budget().await));
 }

@@ -1,15 +1,19 @@
-//! Tasks: names, places, the table of live tasks, wakes and polls.
+//! Tasks: names, places, the table of live tasks, wakes and polls, the budget, handles that abort.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
-use ringloop::task::{self, TaskId, yield_now};
+use ringloop::task::{
+    self, AbortOnDrop, TaskId, consume_budget, has_budget_remaining, unconstrained, yield_now,
+};
+use ringloop::time::timeout;
 use ringloop::{Handle, Unhandled, call_soon, spawn};
 
-use crate::common::turns;
+use crate::common::{turns, until};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -20,8 +24,15 @@ pub(crate) const SHARED: &[Body] = bodies![
     current_is_the_future_that_runs,
     d12_a_detached_panic_is_reported_once_with_its_name,
     a10_one_wake_is_one_poll,
+    a7_a_poll_completes_128_operations,
+    unconstrained_futures_spend_no_budget,
+    a8_a_timeout_ends_a_loop_that_is_always_ready,
+    abort_on_drop_ends_its_task,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
+
+/// The number of operations that one poll may complete.
+const BUDGET: u32 = 128;
 
 /// Goal: the number, the name and the place of a task are the same in its handle, in the table, in
 /// the task itself and in its abort handle. A task without a name has none.
@@ -234,6 +245,142 @@ fn a10_one_wake_is_one_poll(on: Driver) {
         turns(5).await;
         assert_eq!(polls.get(), 6, "one, and one for the wakes during it");
         task.abort();
+    });
+}
+
+/// Goal: one poll of a task completes 128 operations that are ready, exactly, and then other tasks
+/// run.
+///
+/// Method: a loop of operations beside a task that counts turns; `has_budget_remaining` before each
+/// one. Outside of a loop there is no budget.
+///
+/// Kills: a budget that is off by one; one that is not refilled; an answer that is not that of the
+/// next operation.
+fn a7_a_poll_completes_128_operations(on: Driver) {
+    assert!(has_budget_remaining());
+    on.run(async {
+        let turn = Rc::new(Cell::new(0_u32));
+        let counted = Rc::clone(&turn);
+        let counter = AbortOnDrop::new(spawn(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                yield_now().await;
+            }
+        }));
+        turns(1).await;
+        for _ in 0..5 {
+            let before = turn.get();
+            let mut count = 0;
+            while has_budget_remaining() {
+                consume_budget().await;
+                count += 1;
+                assert_eq!(turn.get(), before);
+            }
+            assert_eq!(count, BUDGET);
+            consume_budget().await;
+            assert_eq!(turn.get(), before + 1);
+            yield_now().await;
+        }
+        drop(counter);
+    });
+}
+
+/// Goal: a future inside of `unconstrained` completes any number of operations in one poll, and
+/// spends nothing of the budget around it, also when it panics.
+///
+/// Method: ten budgets of operations inside, beside a task that would run at a yield; then the
+/// budget outside, which is still whole.
+///
+/// Kills: a limit inside; a budget that is spent inside; one that stays unlimited after it.
+fn unconstrained_futures_spend_no_budget(on: Driver) {
+    on.run(async {
+        yield_now().await;
+        let other = spawn(async {});
+        unconstrained(async {
+            for _ in 0..10 * BUDGET {
+                assert!(has_budget_remaining());
+                consume_budget().await;
+            }
+        })
+        .await;
+        let panics = unconstrained(async { panic!("on purpose") });
+        let caught = std::panic::AssertUnwindSafe(async move {
+            let mut panics = Box::pin(panics);
+            poll_fn(|cx| {
+                let poll = || panics.as_mut().poll(cx);
+                Poll::Ready(std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)).is_err())
+            })
+            .await
+        });
+        assert!(caught.0.await);
+        assert!(!other.is_finished());
+        for _ in 0..BUDGET {
+            assert!(!other.is_finished());
+            consume_budget().await;
+        }
+        assert!(!has_budget_remaining());
+        consume_budget().await;
+        assert!(other.is_finished());
+    });
+}
+
+/// Goal: a deadline ends a loop of operations that are always ready.
+///
+/// Method: a loop without an end under a timeout of 1 ms.
+///
+/// Kills: a timeout that is not polled when the budget is spent.
+fn a8_a_timeout_ends_a_loop_that_is_always_ready(on: Driver) {
+    on.run(async {
+        let forever = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        let limited: Result<(), _> = timeout(Duration::from_millis(1), forever).await;
+        assert!(limited.is_err());
+    });
+}
+
+/// Goal: dropping an `AbortOnDrop` aborts the task; awaiting it returns the result; `detach`
+/// returns a handle that does not abort.
+///
+/// Method: each of them, and a handle that is dropped after the end.
+///
+/// Kills: a drop that detaches; a `detach` that aborts.
+fn abort_on_drop_ends_its_task(on: Driver) {
+    on.run(async {
+        let dropped = Rc::new(Cell::new(0));
+        struct Count(Rc<Cell<u32>>);
+        impl Drop for Count {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let waiting = || {
+            let local = Count(Rc::clone(&dropped));
+            AbortOnDrop::new(spawn(async move {
+                let _local = local;
+                pending::<()>().await;
+            }))
+        };
+        let task = waiting();
+        turns(1).await;
+        drop(task);
+        assert_eq!(dropped.get(), 0, "the future is dropped by the loop");
+        turns(1).await;
+        assert_eq!(dropped.get(), 1);
+
+        let mut task = AbortOnDrop::from(spawn(async { 7 }));
+        assert_eq!((&mut task).await.unwrap(), 7);
+        assert!(task.is_finished());
+        drop(task);
+
+        let detached = waiting().detach();
+        turns(3).await;
+        assert!(!detached.is_finished());
+        detached.abort();
+        until(|| detached.is_finished()).await;
+        assert_eq!(dropped.get(), 2);
     });
 }
 
