@@ -40,7 +40,8 @@
 //!
 //! # The map
 //!
-//! Programs use [`run`] or a [`Runtime`], [`spawn`], and the types of [`net`], [`time`] and [`io`].
+//! Programs use [`run`] or a [`Runtime`], [`spawn`], and the types of [`net`], [`time`],
+//! [`io`] and [`signal`].
 //!
 //! A public type of `net` is a thin face over a socket, which owns its operations, its queues and
 //! its descriptor. The socket describes each operation by a request of `op`: what to do, how to
@@ -77,6 +78,7 @@ mod op;
 mod primitives;
 mod reactor;
 mod runtime;
+pub mod signal;
 pub mod sync;
 mod sys;
 pub mod task;

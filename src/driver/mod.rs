@@ -39,6 +39,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::sys::eventfd::EventFd;
+use crate::sys::signal::Attachment;
 pub(crate) use clock::Clock;
 use epoll::Epoll;
 use failed::Failed;
@@ -305,6 +306,11 @@ pub(crate) struct Unparker {
 impl Unparker {
     pub(crate) fn unpark(&self) {
         self.wake_fd.notify();
+    }
+
+    /// Makes signals end a sleep of the loop, for signals that are listened for.
+    pub(crate) fn attach_to_signals(&self) -> io::Result<Attachment> {
+        Attachment::new(&self.wake_fd)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Runtime;
 use super::core::Core;
 use super::hooks::{Hook, Hooks};
+use super::signals::LoopSignals;
 use super::unhandled::{self, Reports};
 use crate::buf::Pool;
 use crate::driver::choose;
@@ -405,6 +406,7 @@ impl Builder {
         let Opened { driver, info, unparker, clock } = opened;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let reports = Reports::new(id, self.on_unhandled, clock.clone());
+        let signals = LoopSignals::new(unparker.clone());
         let wake = unparker.clone();
         let remote = Remote::new(id, Box::new(move || wake.unpark()));
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
@@ -425,6 +427,7 @@ impl Builder {
             spin_backoffs: Cell::new(0),
             is_stopping: Cell::new(false),
             hooks: self.hooks,
+            signals,
             shutdown_linger_ns: Cell::new(nanos(self.shutdown_linger)),
         };
         Runtime { core: Rc::new(core) }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::hooks::Hooks;
+use super::signals::LoopSignals;
 use super::unhandled::Reports;
 use crate::driver::DriverInfo;
 use crate::loop_id::LoopId;
@@ -25,6 +26,7 @@ pub(crate) struct Core {
     /// Whether `run_until_stopped` ends with the current turn.
     pub(super) is_stopping: Cell<bool>,
     pub(super) hooks: Hooks,
+    pub(crate) signals: LoopSignals,
     /// The limit of how long a shutdown waits for streams that still send.
     pub(super) shutdown_linger_ns: Cell<u64>,
 }

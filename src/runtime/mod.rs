@@ -11,6 +11,8 @@ mod drive;
 mod handle;
 mod hooks;
 mod limiter;
+mod listening;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 pub(crate) use self::core::Core;
 use self::core::Run;
+pub(crate) use self::listening::Listening;
+pub(crate) use self::signals::SignalListener;
 pub use handle::{Handle, Metrics};
 pub use turn::TurnStats;
 
@@ -206,6 +210,7 @@ impl Drop for Runtime {
         let _queue = self.core.executor.enter_queue();
         let finish = Finish(&self.core.reactor);
         self.core.executor.shut_down();
+        self.core.signals.close();
         self.core.reactor.linger(self.core.shutdown_linger_ns.get());
         drop(finish);
         self.core.report_unhandled();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 1 wait      enter the kernel once: submit all requests, sleep only if no task is ready
-//! 2 reap      copy the completions out, pass them to their owners, then wake the tasks
+//! 2 reap      copy the completions out, pass them to their owners, and the signals that have
+//!             come to their listeners; then wake the tasks
 //! 3 timers    expire the timers that are due, in (deadline, sequence) order
 //! 4 inbox     move the wakes of other threads, a snapshot, to the ready queue
 //! 5 ready     run a snapshot of the ready queue, first in, first out
@@ -72,6 +73,7 @@ impl Core {
     fn try_turn(&self, limit: Wait, mut poll_main: impl FnMut()) -> io::Result<(TurnStats, usize)> {
         let completions = self.wait(limit)?;
         let ended_count = self.reactor.count_ended();
+        let signals_count = self.signals.dispatch();
         self.reactor.deferred.run_wakers();
 
         let timers = self.reactor.expire_timers();
@@ -93,7 +95,7 @@ impl Core {
         if polls > 0 {
             self.reactor.note_polls();
         }
-        let progress = completions + ended_count + timers + polls;
+        let progress = completions + ended_count + signals_count + timers + polls;
         Ok((TurnStats { completions, timers, polls }, progress))
     }
 

@@ -19,7 +19,7 @@ mod semaphore;
 #[cfg(test)]
 mod testing;
 pub(crate) mod wait_list;
-mod waker_cell;
+pub(crate) mod waker_cell;
 pub(crate) mod waking;
 pub mod watch;
 

@@ -1,5 +1,5 @@
 //! `eventfd(2)`: other threads write to it to wake the loop.
-#![allow(unsafe_code)] // eventfd(2), write(2), ppoll(2)
+#![allow(unsafe_code)] // eventfd(2), write(2), ppoll(2), dup3(2)
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -22,6 +22,27 @@ impl EventFd {
         // SAFETY: the call above made this descriptor, and no other value owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(EventFd { fd })
+    }
+
+    /// Makes another descriptor of the counter, which is never closed.
+    pub(super) fn duplicate(&self) -> io::Result<RawFd> {
+        // SAFETY: no pointers; the result is checked.
+        let fd = unsafe { libc::fcntl(self.raw(), libc::F_DUPFD_CLOEXEC, 0) };
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+    }
+
+    /// Makes an open descriptor one of this counter, in one step (`dup3(2)`).
+    pub(super) fn replace(&self, fd: RawFd) -> io::Result<()> {
+        loop {
+            // SAFETY: no pointers. `fd` belongs to the caller, and nothing depends on its old file.
+            if unsafe { libc::dup3(self.raw(), fd, libc::O_CLOEXEC) } >= 0 {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
     }
 
     pub(crate) fn raw(&self) -> RawFd {

@@ -53,6 +53,18 @@ impl Process {
         }
     }
 
+    /// The number of the process. Never 0.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The process of this number. No process has the number 0.
+    ///
+    /// [`is_current`](Process::is_current) may be called in a signal handler.
+    pub(super) fn from_number(number: u64) -> Process {
+        Process(if number == 0 { u64::MAX } else { number })
+    }
+
     /// Whether this code runs in that process. It costs two loads and a comparison.
     #[inline]
     pub(crate) fn is_current(self) -> bool {

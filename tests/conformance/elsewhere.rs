@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use ringloop::io::AsyncFd;
 use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use ringloop::signal::{SignalKind, ctrl_c, shutdown, signal};
 use ringloop::testing::settle;
 use ringloop::time::{advance, interval, sleep, timeout};
 use ringloop::{Runtime, spawn};
@@ -204,10 +205,24 @@ const LEAVES: &[(&str, Maker)] = &[
     ("settle", || boxed(settle(), ())),
     ("advance", || boxed(advance(HOUR), ())),
     ("join", || boxed(spawn(pending::<()>()), ())),
+    ("ctrl_c", || boxed(ctrl_c(), ())),
+    ("recv of a signal", || {
+        let mut s = signal(SignalKind::window_change()).unwrap();
+        boxed(async move { s.recv().await }, ())
+    }),
+    ("a signal as a Stream", || {
+        let mut s = signal(SignalKind::window_change()).unwrap();
+        boxed(async move { poll_fn(|cx| Pin::new(&mut s).poll_next(cx)).await }, ())
+    }),
+    ("recv of a shutdown", || {
+        let mut s = shutdown().unwrap();
+        boxed(async move { s.recv().await }, ())
+    }),
 ];
 
 /// These belong to the loop of their first poll.
-const BOUND_BY_THEIR_FIRST_POLL: &[&str] = &["connect", "connect_timeout", "settle", "advance"];
+const BOUND_BY_THEIR_FIRST_POLL: &[&str] =
+    &["connect", "connect_timeout", "settle", "advance", "ctrl_c"];
 
 fn panic_of(name: &str, run: impl FnOnce()) -> String {
     let Err(payload) = catch_unwind(AssertUnwindSafe(run)) else { panic!("{name}: no panic") };

@@ -20,7 +20,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("primitives", &[]),
     ("task", &["__join", "__select", "error", "loop_id", "primitives", "task_local"]),
     ("sync", &["error", "task::coop", "task::queue"]),
-    ("runtime", &["buf", "driver", "error", "loop_id", "reactor", "sys::stderr", "task"]),
+    (
+        "runtime",
+        &["buf", "driver", "error", "loop_id", "reactor", "sys::signal", "sys::stderr", "task"],
+    ),
+    (
+        "signal",
+        &[
+            "reactor",
+            "runtime::Core",
+            "runtime::Listening",
+            "runtime::SignalListener",
+            "runtime::context",
+            "sync::waker_cell",
+            "sys::signal",
+            "task",
+        ],
+    ),
     ("testing", &["reactor", "runtime::context", "task"]),
     (
         "time",
@@ -90,6 +106,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
             "src/net/",
             "src/reactor/",
             "src/runtime/",
+            "src/signal/",
             "src/sync/",
             "src/task/",
             "src/testing.rs",

@@ -1,15 +1,19 @@
 //! Each async function, polled in a loop: it yields when the budget of the poll is spent.
 
+use std::collections::VecDeque;
 use std::future::pending;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ringloop::Handle;
+use ringloop::signal::{SignalKind, ctrl_c, on as on_signal, shutdown, signal};
 use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
 
-use crate::common::lets_others_run;
+use crate::common::{lets_others_run, poll_once, turns};
+use crate::raising::raise;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -20,7 +24,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     settling_and_advancing_in_a_loop_let_others_run,
     consuming_budget_in_a_loop_lets_others_run,
 ];
-pub(crate) const ALONE: &[Body] = bodies![];
+pub(crate) const ALONE: &[Body] = bodies![signals_in_a_loop_let_others_run];
 
 /// Goal: operations of channels spend the budget, whatever their outcome.
 /// Method: each in a loop, on a channel where it is ready.
@@ -131,6 +135,51 @@ fn settling_and_advancing_in_a_loop_let_others_run(on: Driver) {
             advance(Duration::ZERO).await;
         }
         assert!(Handle::current().metrics().turns - turns >= 200);
+    });
+}
+
+/// Goal: receiving signals spends the budget.
+/// Method: a thousand listeners for one signal, which are all ready in one poll; `ctrl_c` and
+/// `shutdown`, with a signal each time.
+/// Kills: a receive that is ready without `coop::leaf`.
+fn signals_in_a_loop_let_others_run(on: Driver) {
+    const SIGINT: i32 = 2;
+    const SIGUSR1: i32 = 10;
+    on.run(async {
+        let user = SignalKind::user_defined1();
+        let listeners: Vec<_> = (0..1000).map(|_| signal(user).unwrap()).collect();
+        let mut ready = VecDeque::from(listeners);
+        raise(SIGUSR1);
+        turns(2).await;
+        lets_others_run("a signal", async move || {
+            let mut listener = ready.pop_front().expect("a listener");
+            listener.recv().await.unwrap();
+            if ready.is_empty() {
+                pending::<()>().await;
+            }
+        })
+        .await;
+        // The tasks are aborted between two steps, with a signal that they have not taken.
+        let other_listener = on_signal(SignalKind::interrupt(), || {}).unwrap();
+        lets_others_run("ctrl_c", async || {
+            let mut waiting = pin!(ctrl_c());
+            assert!(poll_once(waiting.as_mut()).await.is_pending());
+            raise(SIGINT);
+            waiting.await.unwrap();
+        })
+        .await;
+        let mut request = shutdown().unwrap();
+        lets_others_run("shutdown", async move || {
+            {
+                let mut waiting = pin!(request.recv());
+                assert!(poll_once(waiting.as_mut()).await.is_pending());
+            }
+            raise(SIGINT);
+            request.recv().await.unwrap();
+        })
+        .await;
+        turns(3).await;
+        drop(other_listener);
     });
 }
 
