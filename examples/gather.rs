@@ -2,14 +2,17 @@
 //!
 //! `cargo run --example gather`
 //!
-//! The program requests `/delay/1` twice, one after the other, and then both at once. The slow
-//! server is part of the example.
+//! The program requests `/delay/1` twice, one after the other, and then both at once. Then one of
+//! two requests fails: its error is there at once, and the other request goes on to its end, as in
+//! asyncio. `try_join!` would cancel it. The slow server is part of the example.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringloop::net::{TcpListener, TcpStream};
+use ringloop::sync::oneshot;
+use ringloop::task::gather_results;
 use ringloop::time::{Instant, sleep};
 
 fn main() -> io::Result<()> {
@@ -24,24 +27,33 @@ fn main() -> io::Result<()> {
         println!("one after the other: {:.2?}", start.elapsed());
 
         let start = Instant::now();
-        // Both run before the first is awaited: the loop polls tasks, not the handle.
-        let first = ringloop::spawn(fetch(addr, "/delay/1"));
-        let second = ringloop::spawn(fetch(addr, "/delay/1"));
-        let replies = [
-            first.await.expect("a fetch does not panic")?,
-            second.await.expect("a fetch does not panic")?,
-        ];
+        // Both run before the gather is awaited: the loop polls tasks, not handles.
+        let tasks = ["/delay/1", "/delay/1"].map(|path| ringloop::spawn(fetch(addr, path)));
+        let replies = gather_results(tasks).await?;
         println!("both at once:        {:.2?}", start.elapsed());
 
         for reply in replies {
             println!("{}", reply.lines().last().unwrap_or_default());
         }
+
+        let start = Instant::now();
+        let (sender, ended) = oneshot::channel();
+        let slow = ringloop::spawn(async move {
+            let reply = fetch(addr, "/delay/1").await;
+            let _ = sender.send(reply.is_ok());
+            reply
+        });
+        let missing = ringloop::spawn(fetch(addr, "/missing"));
+        let error = gather_results([slow, missing]).await.expect_err("one is missing");
+        println!("one of two fails:    {:.2?}, {error}", start.elapsed());
+        let is_ok = ended.await.expect("the other task runs on");
+        println!("the other one ends:  {:.2?}, ok: {is_ok}", start.elapsed());
         server.abort();
         Ok(())
     })
 }
 
-/// Requests `path` and returns the reply, head and body.
+/// Requests `path` and returns the reply, head and body. Another status than 200 is an error.
 async fn fetch(addr: SocketAddr, path: &'static str) -> io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
@@ -55,7 +67,11 @@ async fn fetch(addr: SocketAddr, path: &'static str) -> io::Result<String> {
         reply.extend_from_slice(&bytes);
     }
     stream.close().await?;
-    String::from_utf8(reply).map_err(io::Error::other)
+    let reply = String::from_utf8(reply).map_err(io::Error::other)?;
+    match reply.lines().next() {
+        Some("HTTP/1.1 200 OK") => Ok(reply),
+        status => Err(io::Error::other(format!("{path}: {}", status.unwrap_or("no reply")))),
+    }
 }
 
 async fn serve(listener: TcpListener) -> io::Result<()> {

@@ -92,5 +92,5 @@ pub use error::Unhandled;
 pub use fuzz::run_bytes;
 pub use runtime::builder::Builder;
 pub use runtime::{Handle, Metrics, Runtime, TurnStats, run};
-pub use task::{CallHandle, JoinError, JoinHandle, call_soon, spawn};
+pub use task::{CallHandle, JoinError, JoinHandle, call_soon, gather, spawn};
 pub use time::{TimerHandle, call_at, call_later};

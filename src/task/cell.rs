@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::abort::AbortHandle;
+use super::ended::Entry;
 use super::identity::Identity;
 use super::join_error::JoinError;
 use super::report::Report;
@@ -88,9 +89,26 @@ pub(super) struct JoinCell<T> {
 }
 
 enum JoinState<T> {
-    Running { joiner: Option<Waker> },
+    Running { joiner: Option<Joiner> },
     Done(Result<T, JoinError>),
     Taken,
+}
+
+/// What is informed of the end of a task.
+enum Joiner {
+    /// The task that awaits the handle.
+    Task(Waker),
+    /// The set that has the handle.
+    Set(Entry),
+}
+
+impl Joiner {
+    fn inform(self) {
+        match self {
+            Joiner::Task(waker) => waker.wake(),
+            Joiner::Set(entry) => entry.record(),
+        }
+    }
 }
 
 impl<T> JoinCell<T> {
@@ -130,14 +148,36 @@ impl<T> JoinCell<T> {
         }
         let waker = waker.clone(); // user code: not under the borrow
         let former = match &mut *self.state.borrow_mut() {
-            JoinState::Running { joiner } => joiner.replace(waker),
+            JoinState::Running { joiner } => joiner.replace(Joiner::Task(waker)),
             JoinState::Done(_) | JoinState::Taken => unreachable!("no task runs in a clone"),
         };
         drop(former);
         Poll::Pending
     }
 
-    fn take_result(&self) -> Result<T, JoinError> {
+    /// Records the end of the task in a set, now if it has ended.
+    pub(super) fn join_set(&self, entry: Entry) {
+        if self.is_finished() {
+            return entry.record();
+        }
+        let former = match &mut *self.state.borrow_mut() {
+            JoinState::Running { joiner } => joiner.replace(Joiner::Set(entry)),
+            JoinState::Done(_) | JoinState::Taken => unreachable!("checked above"),
+        };
+        drop(former);
+    }
+
+    /// Whether the task has ended, with a result for which `condition` holds.
+    pub(super) fn has_ended_with(&self, condition: fn(&Result<T, JoinError>) -> bool) -> bool {
+        matches!(&*self.state.borrow(), JoinState::Done(result) if condition(result))
+    }
+
+    /// Takes the result of a task that has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it has been taken.
+    pub(super) fn take_result(&self) -> Result<T, JoinError> {
         match self.state.replace(JoinState::Taken) {
             JoinState::Done(result) => result,
             JoinState::Taken => panic!("a JoinHandle was polled after it had returned its result"),
@@ -152,7 +192,7 @@ impl<T> JoinCell<T> {
         }
         let former = self.state.replace(JoinState::Done(result));
         match former {
-            JoinState::Running { joiner: Some(joiner) } => joiner.wake(),
+            JoinState::Running { joiner: Some(joiner) } => joiner.inform(),
             JoinState::Running { joiner: None } => {}
             JoinState::Done(_) | JoinState::Taken => panic!("a task ended twice"),
         }

@@ -10,8 +10,10 @@ use std::task::{Context, Poll};
 use super::abort::AbortHandle;
 use super::cell::JoinCell;
 use super::coop;
+use super::ended::Entry;
 use super::identity::TaskId;
 use super::join_error::JoinError;
+use crate::loop_id::LoopId;
 
 /// A handle to a spawned task. Awaiting it returns the result of the task.
 ///
@@ -97,6 +99,26 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.cell.header().identity().spawned_at
+    }
+
+    /// The loop of the task.
+    pub(super) fn loop_id(&self) -> LoopId {
+        *self.cell.reporter().loop_id()
+    }
+
+    /// Records the end of the task in a set, now if it has ended.
+    pub(super) fn join_set(&self, entry: Entry) {
+        self.cell.join_set(entry);
+    }
+
+    /// Whether the task has ended, with a result for which `condition` holds.
+    pub(super) fn has_ended_with(&self, condition: fn(&Result<T, JoinError>) -> bool) -> bool {
+        self.cell.has_ended_with(condition)
+    }
+
+    /// Takes the result of a task that has ended.
+    pub(super) fn take_result(&self) -> Result<T, JoinError> {
+        self.cell.take_result()
     }
 }
 

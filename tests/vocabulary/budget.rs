@@ -12,8 +12,15 @@ use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
 
+<<<<<<< HEAD
 use crate::common::{lets_others_run, poll_once, turns};
 use crate::raising::raise;
+=======
+use ringloop::gather;
+use ringloop::task::{JoinSet, When, wait, wait_results};
+
+use crate::common::lets_others_run;
+>>>>>>> 450f48d (task: JoinSet, wait, gather and shield)
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -23,6 +30,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     waiting_for_a_token_in_a_loop_lets_others_run,
     settling_and_advancing_in_a_loop_let_others_run,
     consuming_budget_in_a_loop_lets_others_run,
+    sets_in_a_loop_let_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![signals_in_a_loop_let_others_run];
 
@@ -188,4 +196,30 @@ fn signals_in_a_loop_let_others_run(on: Driver) {
 /// Kills: a function that is ready without `coop::leaf`.
 fn consuming_budget_in_a_loop_lets_others_run(on: Driver) {
     on.run(lets_others_run("consume_budget", async || ringloop::task::consume_budget().await));
+}
+
+/// Goal: results of tasks that have ended spend the budget, one by one and several at once.
+/// Method: each way to wait for a set and for gathered tasks, in a loop.
+/// Kills: an empty set that is ready without `coop::leaf`.
+fn sets_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        let mut set = JoinSet::<()>::new();
+        lets_others_run("join_next", async move || assert!(set.join_next().await.is_none())).await;
+        let mut set = JoinSet::<()>::new();
+        lets_others_run("join_next_with_id", async move || {
+            assert!(set.join_next_with_id().await.is_none());
+        })
+        .await;
+        let mut set = JoinSet::<()>::new();
+        lets_others_run("shutdown", async move || set.shutdown().await).await;
+        lets_others_run("join_all", async || drop(JoinSet::<()>::new().join_all().await)).await;
+        let mut set = JoinSet::<()>::new();
+        lets_others_run("wait", async move || drop(wait(&mut set, When::All).await)).await;
+        let mut set = JoinSet::<Result<(), ()>>::new();
+        lets_others_run("wait_results", async move || {
+            drop(wait_results(&mut set, When::All).await);
+        })
+        .await;
+        lets_others_run("gather", async || drop(gather::<()>([]).await)).await;
+    });
 }

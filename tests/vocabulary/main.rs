@@ -25,6 +25,7 @@ mod embedding;
 mod groups;
 mod locals;
 mod serve;
+mod sets;
 mod signals;
 mod sync;
 mod tasks;
@@ -47,6 +48,7 @@ const SHARED: &[&[Body]] = &[
     groups::SHARED,
     locals::SHARED,
     serve::SHARED,
+    sets::SHARED,
     signals::SHARED,
     sync::SHARED,
     tasks::SHARED,
@@ -63,6 +65,7 @@ const ALONE: &[&[Body]] = &[
     groups::ALONE,
     locals::ALONE,
     serve::ALONE,
+    sets::ALONE,
     signals::ALONE,
     sync::ALONE,
     tasks::ALONE,
