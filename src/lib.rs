@@ -90,6 +90,8 @@ pub use error::Unhandled;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzz::run_bytes;
+#[cfg(feature = "macros")]
+pub use ringloop_macros::{main, test};
 pub use runtime::builder::Builder;
 pub use runtime::{Handle, Metrics, Runtime, TurnStats, run};
 pub use task::{CallHandle, JoinError, JoinHandle, call_soon, gather, spawn};

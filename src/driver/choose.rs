@@ -112,7 +112,7 @@ fn open_wake_fd(steps: &mut Steps) -> Result<Arc<EventFd>, SetupError> {
 }
 
 /// Reads `RINGLOOP_DRIVER`, before the first io_uring call, as some sandboxes kill for one (H24).
-fn choice_of_environment() -> Result<DriverChoice, SetupError> {
+pub(crate) fn choice_of_environment() -> Result<DriverChoice, SetupError> {
     match std::env::var("RINGLOOP_DRIVER").as_deref() {
         Err(_) | Ok("" | "auto") => Ok(DriverChoice::Auto),
         Ok("uring") => Ok(DriverChoice::Uring),

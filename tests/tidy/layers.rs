@@ -37,7 +37,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "task",
         ],
     ),
-    ("testing", &["reactor", "runtime::context", "task"]),
+    (
+        "testing",
+        &["driver", "reactor", "runtime::builder", "runtime::context", "sys::stderr", "task"],
+    ),
     (
         "time",
         &[
@@ -109,7 +112,7 @@ const OUTSIDERS: &[(&str, &[&str])] = &[
             "src/signal/",
             "src/sync/",
             "src/task/",
-            "src/testing.rs",
+            "src/testing/",
             "src/time/",
         ],
     ),

@@ -17,17 +17,17 @@ const EXCEPTIONS: &[&str] = &[];
 /// Goal: the first paragraph of a documentation comment is one or more whole sentences, which
 /// rustdoc shows in lists of items.
 ///
-/// Method: of each block of `///` or `//!` in the sources of the library and of the load tester:
-/// the first paragraph begins with a capital letter, a digit or code, and ends in a full stop, or
-/// in a colon if a list, a table or a block follows. In files with arguments for clap it may end
-/// otherwise.
+/// Method: of each block of `///` or `//!` in the sources of the library, of its macros and of the
+/// load tester: the first paragraph begins with a capital letter, a digit or code, and ends in a
+/// full stop, or in a colon if a list, a table or a block follows. In files with arguments for clap
+/// it may end otherwise.
 ///
 /// Kills: "of the ring."; "Wakes the task" without a full stop.
 #[test]
 fn summaries_are_sentences() {
     let mut wrong = BTreeMap::<String, Vec<String>>::new();
     let mut count = 0;
-    for file in [sources("src"), sources("loadtest/src")].concat() {
+    for file in [sources("src"), sources("loadtest/src"), sources("macros/src")].concat() {
         let is_help = file.code.contains("use clap::");
         for (line, summary, is_followed) in summaries(&file.text) {
             count += 1;

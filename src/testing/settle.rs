@@ -1,8 +1,4 @@
-//! Tools for tests of programs that use this crate.
-//!
-//! The clock that a test pauses and moves is in [`time`](crate::time):
-//! [`pause`](crate::time::pause), [`advance`](crate::time::advance) and
-//! [`resume`](crate::time::resume).
+//! [`settle`], and the cushion of a paused clock.
 
 use std::future::Future;
 use std::rc::Rc;
