@@ -6,21 +6,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringloop::Handle;
 use ringloop::signal::{SignalKind, ctrl_c, on as on_signal, shutdown, signal};
 use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
+use ringloop::task::{JoinSet, When, wait, wait_results};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
+use ringloop::{Handle, gather};
 
-<<<<<<< HEAD
 use crate::common::{lets_others_run, poll_once, turns};
 use crate::raising::raise;
-=======
-use ringloop::gather;
-use ringloop::task::{JoinSet, When, wait, wait_results};
-
-use crate::common::lets_others_run;
->>>>>>> 450f48d (task: JoinSet, wait, gather and shield)
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
