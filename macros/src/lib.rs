@@ -60,8 +60,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | option | meaning | default |
 /// |---|---|---|
-/// | `start_paused` | whether each runtime starts with a paused clock, see `time::pause` | `false` |
-/// | `driver` | the only driver to use, `"uring"` or `"epoll"`; `"auto"` is every driver | `"auto"` |
+/// | `start_paused` | whether each runtime starts with a clock that is paused | `false` |
+/// | `driver` | the only driver, `"uring"` or `"epoll"`; `"auto"` is every driver | `"auto"` |
 ///
 /// ```
 /// use ringloop::time::{Instant, sleep};
