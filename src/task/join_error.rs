@@ -19,6 +19,10 @@ pub enum JoinError {
 pub struct PanicPayload(Mutex<Box<dyn Any + Send>>);
 
 impl PanicPayload {
+    pub(super) fn new(payload: Box<dyn Any + Send>) -> PanicPayload {
+        PanicPayload(Mutex::new(payload))
+    }
+
     /// The payload, for `std::panic::resume_unwind` or a downcast.
     pub fn into_inner(self) -> Box<dyn Any + Send> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -39,7 +43,7 @@ impl fmt::Debug for PanicPayload {
 
 impl JoinError {
     pub(super) fn panicked(payload: Box<dyn Any + Send>) -> JoinError {
-        JoinError::Panic(PanicPayload(Mutex::new(payload)))
+        JoinError::Panic(PanicPayload::new(payload))
     }
 
     /// Whether the task was aborted.

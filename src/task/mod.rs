@@ -23,6 +23,7 @@ pub(crate) mod current;
 mod ended;
 pub(crate) mod executor;
 mod gather;
+mod group;
 mod handle_set;
 mod identity;
 mod info;
@@ -49,6 +50,9 @@ pub use builder::Builder;
 pub use call::CallHandle;
 pub use current::current;
 pub use gather::{Gather, GatherError, GatherResults, gather, gather_results};
+pub use group::{
+    ChildHandle, GroupClosed, GroupError, GroupFailure, Ready, StartError, TaskGroup, task_group,
+};
 pub use identity::TaskId;
 pub use info::{CurrentTask, TaskInfo};
 pub use join::JoinHandle;

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("loop_id", &["sys::fork"]),
     ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
     ("primitives", &[]),
-    ("task", &["__join", "__select", "error", "loop_id", "primitives", "task_local"]),
+    ("task", &["__join", "__select", "error", "loop_id", "primitives", "sync", "task_local"]),
     ("sync", &["error", "task::coop", "task::queue"]),
     (
         "runtime",

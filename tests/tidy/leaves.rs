@@ -22,6 +22,8 @@ const POLLS_ON_OTHERS: &[(&str, &str)] = &[
     ("src/task/budget.rs::poll", "the future of the program, which asked for no budget"),
     ("src/task/local.rs::poll", "the future of the program"),
     ("src/task/supervised.rs::poll", "the future of the task"),
+    ("src/task/group/child.rs::poll", "the future of the child, or a JoinHandle"),
+    ("src/task/group/start.rs::poll", "the future of the child"),
     ("src/time/interval.rs::poll_next", "poll_tick"),
     ("src/time/interval.rs::poll_tick", "Sleep"),
     ("src/time/timeout.rs::poll", "Sleep, or the future of the program"),
@@ -34,7 +36,11 @@ const LEAVES: &[&str] = &["coop::leaf", "coop::leaf_anywhere", "coop::combinator
 const POLL_NAMES: &[&str] = &["poll", "poll_next", "poll_tick"];
 
 /// Where each public async function is polled in a loop.
-const BUDGET_TESTS: &[&str] = &["tests/conformance/budget.rs", "tests/vocabulary/budget.rs"];
+const BUDGET_TESTS: &[&str] = &[
+    "tests/conformance/budget.rs",
+    "tests/vocabulary/budget.rs",
+    "tests/vocabulary/budget/groups.rs",
+];
 
 /// Where each public async function is polled on another loop than its own.
 const ELSEWHERE_TEST: &str = "tests/conformance/elsewhere.rs";

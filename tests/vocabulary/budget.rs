@@ -1,5 +1,7 @@
 //! Each async function, polled in a loop: it yields when the budget of the poll is spent.
 
+pub(crate) mod groups;
+
 use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::pin;

@@ -40,6 +40,7 @@ const DESCRIPTORS: u64 = 1024;
 
 const SHARED: &[&[Body]] = &[
     budget::SHARED,
+    budget::groups::SHARED,
     cancel::SHARED,
     channels::SHARED,
     clock::SHARED,

@@ -1,8 +1,8 @@
 //! Models of the task layer: every interleaving of a few threads, within a bound.
 //!
-//! The modules `task`, `error` and `errno` are the library's own files, compiled here a second
-//! time. `crate::primitives` and the thread-local of `task::queue` have loom's types here. The
-//! eventfd is a counter behind loom's lock (`rig`), because loom cannot see system calls.
+//! The modules `task`, `sync`, `error` and `errno` are the library's own files, compiled here a
+//! second time. `crate::primitives` and the thread-local of `task::queue` have loom's types here.
+//! The eventfd is a counter behind loom's lock (`rig`), because loom cannot see system calls.
 //!
 //! ```text
 //! scripts/loom.sh             all models, then each planted mistake
@@ -41,6 +41,8 @@ mod errno;
 mod error;
 #[path = "../../../src/loop_id.rs"]
 mod loop_id;
+#[path = "../../../src/sync/mod.rs"]
+mod sync;
 #[path = "../../../src/task/mod.rs"]
 mod task;
 
