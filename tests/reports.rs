@@ -76,6 +76,7 @@ fn a_full_standard_error_does_not_block_the_loop() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_full_standard_error_does_not_block_the_loop", "--nocapture"])
             .env(CHILD, "1")
+            .env("RINGLOOP_DEBUG", "0") // no lines about slow polls, which load causes
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(writer)

@@ -1,5 +1,7 @@
 //! [`Builder`]: the settings of a runtime.
 
+mod slow_poll_settings;
+
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
@@ -10,6 +12,7 @@ use super::Runtime;
 use super::core::Core;
 use super::hooks::{Hook, Hooks};
 use super::signals::LoopSignals;
+use super::slow_poll;
 use super::unhandled::{self, Reports};
 use crate::buf::Pool;
 use crate::driver::choose;
@@ -90,6 +93,7 @@ pub struct Builder {
     start_paused: bool,
     on_unhandled: Option<unhandled::Hook>,
     hooks: Hooks,
+    slow_polls: slow_poll::Settings,
     shuffle_seed: Option<u64>,
 }
 
@@ -108,6 +112,7 @@ impl Builder {
             start_paused: false,
             on_unhandled: None,
             hooks: Hooks::default(),
+            slow_polls: slow_poll::Settings::default(),
             shuffle_seed: None,
         }
     }
@@ -405,12 +410,14 @@ impl Builder {
     fn assemble(self, id: LoopId, opened: Opened, pool: Rc<Pool>) -> Runtime {
         let Opened { driver, info, unparker, clock } = opened;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let reports = Reports::new(id, self.on_unhandled, clock.clone());
+        let stopwatch = self.slow_polls.stopwatch(&clock);
+        let reports = Reports::new(id, self.on_unhandled, self.slow_polls.hook, clock.clone());
         let signals = LoopSignals::new(unparker.clone());
         let wake = unparker.clone();
         let remote = Remote::new(id, Box::new(move || wake.unpark()));
         let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
         let seed = self.shuffle_seed.unwrap_or_else(|| clock.now_ns());
+        executor.watch(stopwatch.is_some());
         executor.seed_shuffle(seed, self.shuffle_seed.is_some());
         let reactor = Reactor::new(id, driver, clock, unparker, pool, nanos(self.linger));
         if self.start_paused {
@@ -427,6 +434,7 @@ impl Builder {
             spin_backoffs: Cell::new(0),
             is_stopping: Cell::new(false),
             hooks: self.hooks,
+            stopwatch,
             signals,
             shutdown_linger_ns: Cell::new(nanos(self.shutdown_linger)),
         };

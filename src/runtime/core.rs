@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::hooks::Hooks;
 use super::signals::LoopSignals;
+use super::slow_poll::Stopwatch;
 use super::unhandled::Reports;
 use crate::driver::DriverInfo;
 use crate::loop_id::LoopId;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     /// Whether `run_until_stopped` ends with the current turn.
     pub(super) is_stopping: Cell<bool>,
     pub(super) hooks: Hooks,
+    /// Measures polls, unless that is turned off.
+    pub(super) stopwatch: Option<Stopwatch>,
     pub(crate) signals: LoopSignals,
     /// The limit of how long a shutdown waits for streams that still send.
     pub(super) shutdown_linger_ns: Cell<u64>,

@@ -13,6 +13,7 @@ mod hooks;
 mod limiter;
 mod listening;
 mod signals;
+pub(crate) mod slow_poll;
 #[cfg(test)]
 mod tests;
 mod turn;

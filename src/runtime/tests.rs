@@ -2,6 +2,7 @@
 
 mod ending;
 mod growth;
+mod slow_polls;
 mod spinning;
 mod virtual_time;
 

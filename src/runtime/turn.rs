@@ -17,6 +17,7 @@ use std::io;
 use std::time::Duration;
 
 use super::core::Core;
+use super::slow_poll::{SlowPoll, Stopwatch};
 use crate::driver::request::Wait;
 
 /// The greatest number of polls of one turn. The rest of the snapshot runs in the next turn.
@@ -84,7 +85,11 @@ impl Core {
         let polls = self.executor.ready_count().min(POLLS_PER_TURN_MAX);
         self.executor.shuffle_batch(polls);
         for _ in 0..polls {
-            if !self.executor.run_next(&mut poll_main) {
+            let has_run = match &self.stopwatch {
+                None => self.executor.run_next(&mut poll_main),
+                Some(stopwatch) => self.run_measured(stopwatch, &mut poll_main),
+            };
+            if !has_run {
                 break; // a shutdown inside a task has emptied the queue
             }
             if self.id().is_of_parent() {
@@ -97,6 +102,16 @@ impl Core {
         }
         let progress = completions + ended_count + signals_count + timers + polls;
         Ok((TurnStats { completions, timers, polls }, progress))
+    }
+
+    /// Runs the first ready entry, and reports it if it took too long.
+    fn run_measured(&self, stopwatch: &Stopwatch, poll_main: impl FnMut()) -> bool {
+        let (has_run, too_long) = stopwatch.measure(|| self.executor.run_next(poll_main));
+        let polled = self.executor.take_last();
+        if let (Some(polled), Some(duration)) = (polled, too_long) {
+            self.reports.report_slow_poll(&SlowPoll::new(polled, duration));
+        }
+        has_run
     }
 
     /// Step 1, and the dispatch of step 2. Returns how many completions moved something.

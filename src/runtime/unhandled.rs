@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::limiter::Limiter;
+use super::slow_poll::{self, SlowPoll};
 use crate::driver::Clock;
 use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
@@ -22,19 +23,30 @@ pub(super) type Hook = Box<dyn Fn(&Unhandled)>;
 /// Writes a line as a whole and without blocking, or not at all. Returns whether it did.
 type WriteLine = Box<dyn Fn(&str) -> bool>;
 
+/// The kinds of lines, each with a rate limit of its own: those of `Unhandled`, and slow polls.
+const KINDS: usize = SLOW_POLL + 1;
+const SLOW_POLL: usize = Unhandled::KINDS.len();
+
 /// Receives the reports of one loop.
 pub(crate) struct Reports {
     id: LoopId,
     hook: Option<Hook>,
-    limiter: RefCell<Limiter<{ Unhandled::KINDS.len() }>>,
+    slow_poll_hook: Option<slow_poll::Hook>,
+    limiter: RefCell<Limiter<KINDS>>,
     clock: Clock,
     write_line: WriteLine,
 }
 
 impl Reports {
-    pub(super) fn new(id: LoopId, hook: Option<Hook>, clock: Clock) -> Rc<Reports> {
+    pub(super) fn new(
+        id: LoopId,
+        hook: Option<Hook>,
+        slow_poll_hook: Option<slow_poll::Hook>,
+        clock: Clock,
+    ) -> Rc<Reports> {
+        let limiter = RefCell::new(Limiter::new());
         let write_line = Box::new(stderr::try_write_line);
-        Rc::new(Reports { id, hook, limiter: RefCell::new(Limiter::new()), clock, write_line })
+        Rc::new(Reports { id, hook, slow_poll_hook, limiter, clock, write_line })
     }
 
     /// The number of reports that were neither passed to the hook nor printed.
@@ -46,7 +58,7 @@ impl Reports {
     pub(super) fn print_omitted(&self) {
         let now_ns = self.clock.now_ns();
         let mut limiter = self.limiter.borrow_mut();
-        for (kind, name) in Unhandled::KINDS.iter().enumerate() {
+        for (kind, name) in Unhandled::KINDS.iter().chain([&"SlowPoll"]).enumerate() {
             if let Some(text) = limiter.omitted(kind, now_ns).line(name) {
                 if !self.write(&text, "") {
                     return;
@@ -57,11 +69,15 @@ impl Reports {
     }
 
     fn print(&self, unhandled: &Unhandled) {
-        let kind = unhandled.kind();
+        self.print_of_kind(unhandled.kind(), unhandled);
+    }
+
+    /// Prints one line, unless there were too many of its kind.
+    fn print_of_kind(&self, kind: usize, report: &dyn fmt::Display) {
         let Some(omitted) = self.limiter.borrow_mut().admit(kind, self.clock.now_ns()) else {
             return;
         };
-        let is_written = self.write(&unhandled.to_string(), &omitted.suffix());
+        let is_written = self.write(&report.to_string(), &omitted.suffix());
         let mut limiter = self.limiter.borrow_mut();
         if is_written {
             limiter.printed(kind);
@@ -82,6 +98,25 @@ impl Reports {
             format!("{PREFIX}{}{CUT}{suffix}", &text[..end])
         };
         (self.write_line)(&line)
+    }
+}
+
+impl Reports {
+    /// Calls the hook for slow polls. Without one, or if it panics, the text goes to standard
+    /// error.
+    pub(super) fn report_slow_poll(&self, slow: &SlowPoll) {
+        if self.id.is_of_parent() {
+            return;
+        }
+        let call = |hook: &slow_poll::Hook| catch_unwind(AssertUnwindSafe(|| hook(slow)));
+        match self.slow_poll_hook.as_ref().map(call) {
+            Some(Ok(())) => {}
+            Some(Err(payload)) => {
+                self.print_of_kind(SLOW_POLL, slow);
+                discard(payload);
+            }
+            None => self.print_of_kind(SLOW_POLL, slow),
+        }
     }
 }
 
@@ -113,7 +148,8 @@ impl Drop for Reports {
         if self.id.is_of_parent() {
             return;
         }
-        if let Err(payload) = try_drop(self.hook.take()) {
+        let dropped = [try_drop(self.hook.take()), try_drop(self.slow_poll_hook.take())];
+        for payload in dropped.into_iter().filter_map(Result::err) {
             let unhandled = Unhandled::DropPanic { payload };
             self.print(&unhandled);
             discard(unhandled);
@@ -131,6 +167,7 @@ impl fmt::Debug for Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::{PollKind, Polled};
     use std::cell::Cell;
 
     /// Reports, with the lines that they wrote, a clock, and whether writes succeed.
@@ -148,6 +185,7 @@ mod tests {
         let reports = Rc::new(Reports {
             id: LoopId::new(),
             hook: None,
+            slow_poll_hook: None,
             limiter: RefCell::new(Limiter::new()),
             clock: Clock::Virtual(Rc::clone(&now_ns)),
             write_line: Box::new(move |line| {
@@ -202,6 +240,37 @@ mod tests {
         assert_eq!(lines.take(), [line]);
         drop(reports);
         assert_eq!(lines.take(), [""; 0]);
+    }
+
+    /// Goal: a slow poll is one line, with the same limits as other reports and a count of its own.
+    ///
+    /// Method: the text of each kind; seven at one moment, then a report of another kind; the end.
+    ///
+    /// Kills: a slow poll without a limit; one that shares the bucket of another kind.
+    #[test]
+    fn slow_polls_are_lines_within_limits() {
+        let Printer { reports, lines, .. } = printer();
+        let place = std::panic::Location::caller();
+        let slow = |kind, name: Option<&str>| {
+            let polled = Polled { kind, id: None, name: name.map(Into::into), place };
+            SlowPoll::new(polled, std::time::Duration::from_micros(120_340))
+        };
+        for (slow, what) in [
+            (slow(PollKind::Task, Some("parser")), "task \"parser\" spawned at"),
+            (slow(PollKind::Task, None), "a task spawned at"),
+            (slow(PollKind::Main, None), "the main future of `block_on` at"),
+            (slow(PollKind::Call, None), "a callback from"),
+            (slow(PollKind::Timer, None), "a timer's callback from"),
+        ] {
+            reports.report_slow_poll(&slow);
+            let text = "blocked the loop for 120.3ms: move long computations to a thread";
+            assert_eq!(lines.take(), [format!("ringloop: {what} {place} {text}")]);
+        }
+        (0..2).for_each(|_| reports.report_slow_poll(&slow(PollKind::Task, None)));
+        reports.report(&shortage());
+        assert_eq!(lines.take(), ["ringloop: a listener pauses accepting: out of memory"]);
+        drop(reports);
+        assert_eq!(lines.take(), ["ringloop: 2 more of the kind SlowPoll in the last 0.0 s"]);
     }
 
     /// Goal: each kind of report has a place in the limiter, and its own name.

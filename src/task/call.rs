@@ -5,20 +5,38 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
+use super::polled::{PollKind, Polled};
 use crate::error::Unhandled;
 
 /// A callback that runs once, unless it is cancelled first.
 pub(crate) struct Call {
     function: RefCell<Option<Box<dyn FnOnce()>>>,
+    kind: PollKind,
     scheduled_at: &'static Location<'static>,
 }
 
 impl Call {
+    /// A callback that is ready at once.
     pub(crate) fn new(
         function: Box<dyn FnOnce()>,
         scheduled_at: &'static Location<'static>,
     ) -> Rc<Call> {
-        Rc::new(Call { function: RefCell::new(Some(function)), scheduled_at })
+        let function = RefCell::new(Some(function));
+        Rc::new(Call { function, kind: PollKind::Call, scheduled_at })
+    }
+
+    /// A callback of a timer.
+    pub(crate) fn timed(
+        function: Box<dyn FnOnce()>,
+        scheduled_at: &'static Location<'static>,
+    ) -> Rc<Call> {
+        let function = RefCell::new(Some(function));
+        Rc::new(Call { function, kind: PollKind::Timer, scheduled_at })
+    }
+
+    /// What this callback is, for reports.
+    pub(super) fn polled(&self) -> Polled {
+        Polled { kind: self.kind, id: None, name: None, place: self.scheduled_at }
     }
 
     /// Runs the callback. A panic is caught and returned: the loop goes on.

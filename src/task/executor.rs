@@ -15,6 +15,7 @@ use super::info::{CurrentTask, TaskInfo};
 use super::inherit::Inherited;
 use super::join::JoinHandle;
 use super::join_error::JoinError;
+use super::polled::Polled;
 use super::queue::{self, Queue, Ready};
 use super::registry::{Registry, Running};
 use super::remote::Remote;
@@ -181,6 +182,16 @@ impl Executor {
         self.registry.running().map(CurrentTask::new)
     }
 
+    /// Sets whether what runs is recorded, for [`take_last`](Executor::take_last).
+    pub(crate) fn watch(&self, is_watched: bool) {
+        self.registry.watch(is_watched);
+    }
+
+    /// What has run since the last call. `None` for a poll of no task.
+    pub(crate) fn take_last(&self) -> Option<Polled> {
+        self.registry.take_last()
+    }
+
     pub(crate) fn polls(&self) -> u64 {
         self.polls.get()
     }
@@ -202,6 +213,7 @@ impl Executor {
                 if let Err(unhandled) = call.run() {
                     self.reporter.report_and_drop(unhandled);
                 }
+                self.registry.has_run(&call);
             }
             // `Supervised` catches the panics of its future. A panic here comes from a waker or a
             // destructor of another library, and the task has ended.

@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::call::Call;
 use super::cell::{AnyCell, Header};
 use super::identity::Identity;
+use super::polled::{PollKind, Polled};
 
 /// The live tasks of one loop.
 #[derive(Default)]
@@ -15,6 +17,10 @@ pub(super) struct Registry {
     live: RefCell<Slab<Rc<dyn AnyCell>>>,
     /// The task or the main future that is polled now.
     running: RefCell<Option<Running>>,
+    /// Whether `last` is recorded.
+    is_watched: Cell<bool>,
+    /// What has run last.
+    last: RefCell<Option<Polled>>,
 }
 
 /// A future that is polled.
@@ -23,6 +29,14 @@ pub(super) struct Running {
     pub(super) identity: Identity,
     /// Whether it is the future that `block_on` runs.
     pub(super) is_main: bool,
+}
+
+impl From<Running> for Polled {
+    fn from(Running { identity, is_main }: Running) -> Polled {
+        let Identity { id, name, spawned_at: place } = identity;
+        let kind = if is_main { PollKind::Main } else { PollKind::Task };
+        Polled { kind, id: Some(id), name, place }
+    }
 }
 
 impl Registry {
@@ -50,6 +64,22 @@ impl Registry {
         self.running.replace(Some(running));
         RunningGuard { registry: self }
     }
+
+    /// Sets whether what runs is recorded, for [`take_last`](Registry::take_last).
+    pub(super) fn watch(&self, is_watched: bool) {
+        self.is_watched.set(is_watched);
+    }
+
+    /// Records a callback that has run.
+    pub(super) fn has_run(&self, call: &Call) {
+        if self.is_watched.get() {
+            self.last.replace(Some(call.polled()));
+        }
+    }
+
+    pub(super) fn take_last(&self) -> Option<Polled> {
+        self.last.take()
+    }
 }
 
 /// The guard of [`Registry::run`].
@@ -60,7 +90,10 @@ pub(super) struct RunningGuard<'a> {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        self.registry.running.take();
+        let running = self.registry.running.take();
+        if self.registry.is_watched.get() {
+            self.registry.last.replace(running.map(Polled::from));
+        }
     }
 }
 

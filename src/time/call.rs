@@ -45,7 +45,7 @@ pub fn call_later(delay: Duration, function: impl FnOnce() + 'static) -> TimerHa
 fn call_boxed_later(delay: Duration, function: Box<dyn FnOnce()>) -> TimerHandle {
     let core = context::current();
     let when = Instant::from_ns(core.reactor.now_ns()) + delay;
-    schedule(core, when, Call::new(function, Location::caller()))
+    schedule(core, when, Call::timed(function, Location::caller()))
 }
 
 /// Calls `function` once at `when`, on the loop's thread.
@@ -62,7 +62,7 @@ pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle 
 
 #[track_caller]
 fn call_boxed_at(when: Instant, function: Box<dyn FnOnce()>) -> TimerHandle {
-    schedule(context::current(), when, Call::new(function, Location::caller()))
+    schedule(context::current(), when, Call::timed(function, Location::caller()))
 }
 
 fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {

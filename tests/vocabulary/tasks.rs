@@ -1,4 +1,5 @@
-//! Tasks: names, places, the table of live tasks, wakes and polls, the budget, handles that abort.
+//! Tasks: names, places, the table of live tasks, wakes and polls, the budget, handles that
+//! abort, slow polls.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -8,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use ringloop::task::{
-    self, AbortOnDrop, TaskId, consume_budget, has_budget_remaining, unconstrained, yield_now,
+    self, AbortOnDrop, PollKind, TaskId, consume_budget, has_budget_remaining, unconstrained,
+    yield_now,
 };
 use ringloop::time::timeout;
-use ringloop::{Handle, Unhandled, call_soon, spawn};
+use ringloop::{Handle, SlowPoll, Unhandled, call_later, call_soon, spawn};
 
 use crate::common::{turns, until};
 use crate::suite::Driver;
@@ -28,6 +30,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     unconstrained_futures_spend_no_budget,
     a8_a_timeout_ends_a_loop_that_is_always_ready,
     abort_on_drop_ends_its_task,
+    l1_slow_polls_of_each_kind_are_reported,
+    a_limit_of_none_reports_nothing,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -414,4 +418,50 @@ fn a_runtime_dropped_on_another_leaves_its_spawns(on: Driver) {
         ringloop::spawn(async move { later.set(later.get() + 10) }).await.unwrap();
         assert_eq!(count.get(), 11);
     });
+}
+
+/// Goal: polls of tasks and of the main future, callbacks and timers' callbacks that reach the
+/// limit are reported to the hook, each with its identity.
+///
+/// Method: a limit of zero, which each poll reaches. One poll of each kind.
+///
+/// Kills: a kind that is not measured; the place of another one; a hook that is not called on one
+/// of the drivers.
+fn l1_slow_polls_of_each_kind_are_reported(on: Driver) {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&reports);
+    let hook = move |slow: &SlowPoll| kept.borrow_mut().push(slow.clone());
+    let builder = on.builder().slow_poll(Some(Duration::ZERO)).on_slow_poll(hook);
+    let main_line = line!() + 1;
+    builder.build().unwrap().block_on(async {
+        let line = line!() + 1;
+        let task = task::Builder::new().name("slow").spawn(async {});
+        call_soon(|| {});
+        call_later(Duration::ZERO, || {});
+        turns(5).await;
+        let reports = reports.take();
+        let of = |kind| reports.iter().filter(move |slow| slow.kind() == kind);
+        let lines = |kind| of(kind).map(|slow| slow.place().line()).collect::<Vec<_>>();
+        assert_eq!(lines(PollKind::Task), [line]);
+        assert_eq!(lines(PollKind::Call), [line + 1]);
+        assert_eq!(lines(PollKind::Timer), [line + 2]);
+        assert!(!lines(PollKind::Main).is_empty());
+        assert!(of(PollKind::Main).all(|slow| slow.place().line() == main_line));
+        let slow = of(PollKind::Task).next().unwrap();
+        assert_eq!((slow.id(), slow.name()), (Some(task.id()), Some("slow")));
+    });
+}
+
+/// Goal: `slow_poll(None)` turns the measurement off, in debug builds too.
+///
+/// Method: a hook that counts.
+///
+/// Kills: a hook that turns the measurement on.
+fn a_limit_of_none_reports_nothing(on: Driver) {
+    let count = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&count);
+    let hook = move |_: &SlowPoll| counted.set(counted.get() + 1);
+    let runtime = on.builder().slow_poll(None).on_slow_poll(hook).build().unwrap();
+    runtime.block_on(async { spawn(async {}).await.unwrap() });
+    assert_eq!(count.get(), 0);
 }
