@@ -12,12 +12,13 @@
 pub mod broadcast;
 mod cancellation;
 mod gate;
+pub mod mpsc;
 mod numbered;
 pub mod oneshot;
 mod permits;
 mod semaphore;
 #[cfg(test)]
-mod testing;
+mod tests;
 pub(crate) mod wait_list;
 pub(crate) mod waker_cell;
 pub(crate) mod waking;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringloop::signal::{SignalKind, ctrl_c, on as on_signal, shutdown, signal};
-use ringloop::sync::{CancellationToken, Semaphore, broadcast, oneshot, watch};
+use ringloop::sync::{CancellationToken, Semaphore};
 use ringloop::task::{JoinSet, When, wait, wait_results};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
@@ -21,7 +21,6 @@ use crate::suite::Driver;
 use crate::{Body, bodies};
 
 pub(crate) const SHARED: &[Body] = bodies![
-    channels_in_a_loop_let_others_run,
     locks_in_a_loop_let_others_run,
     waiting_for_a_token_in_a_loop_lets_others_run,
     settling_and_advancing_in_a_loop_let_others_run,
@@ -29,51 +28,6 @@ pub(crate) const SHARED: &[Body] = bodies![
     sets_in_a_loop_let_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![signals_in_a_loop_let_others_run];
-
-/// Goal: operations of channels spend the budget, whatever their outcome.
-/// Method: each in a loop, on a channel where it is ready.
-/// Kills: a result that is returned without a leaf, for example of a closed channel.
-fn channels_in_a_loop_let_others_run(on: Driver) {
-    on.run(async {
-        let (mut sender, receiver) = oneshot::channel::<u32>();
-        drop(receiver);
-        lets_others_run("closed", async move || sender.closed().await).await;
-        lets_others_run("a oneshot receiver", async || {
-            let (sender, receiver) = oneshot::channel();
-            sender.send(1).unwrap();
-            receiver.await.unwrap();
-        })
-        .await;
-        let (sender, mut receiver) = broadcast::channel(1);
-        lets_others_run("broadcast", async move || {
-            sender.send(1).unwrap();
-            receiver.recv().await.unwrap();
-        })
-        .await;
-        let (sender, mut receiver) = broadcast::channel::<u32>(1);
-        drop(sender);
-        lets_others_run("a closed broadcast", async move || {
-            receiver.recv().await.unwrap_err();
-        })
-        .await;
-        let (sender, _) = broadcast::channel::<u32>(1);
-        lets_others_run("a broadcast without receivers", async move || sender.closed().await).await;
-        let (sender, mut receiver) = watch::channel(1);
-        lets_others_run("changed", async move || {
-            sender.send(2).unwrap();
-            receiver.changed().await.unwrap();
-        })
-        .await;
-        let (sender, mut receiver) = watch::channel(1);
-        lets_others_run("wait_for", async move || {
-            assert_eq!(*receiver.wait_for(|value| *value == 1).await.unwrap(), 1);
-        })
-        .await;
-        drop(sender);
-        let sender = watch::Sender::new(1);
-        lets_others_run("a watch without receivers", async move || sender.closed().await).await;
-    });
-}
 
 /// Goal: waits for a token that is cancelled spend the budget.
 /// Method: each way to wait, in a loop.

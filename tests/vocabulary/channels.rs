@@ -1,9 +1,14 @@
 //! Channels and queues.
 
-use ringloop::spawn;
-use ringloop::sync::{broadcast, oneshot, watch};
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
 
-use crate::common::turns;
+use ringloop::spawn;
+use ringloop::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::common::{poll_once, turns};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -12,6 +17,12 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_dropped_receiver_gives_the_value_back,
     a_slow_receiver_of_a_broadcast_learns_what_it_missed,
     a_watch_shows_the_last_value_before_the_end,
+    e6_a_dropped_send_takes_no_slot,
+    e6_a_dropped_permit_wakes_a_closed_receiver,
+    e7_senders_take_slots_in_order,
+    e7_the_last_sender_ends_the_receiver_after_the_values,
+    a_send_that_is_not_polled_holds_no_slot,
+    an_unlimited_channel_passes_values_in_order,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -103,5 +114,164 @@ fn a_watch_shows_the_last_value_before_the_end(on: Driver) {
         sender.send(4).unwrap();
         drop(sender);
         assert_eq!(following.await.unwrap(), [3, 4]);
+    });
+}
+
+/// Goal: sends that are dropped while they wait, before or after they were woken, take no slot and
+/// lose no wake.
+/// Method: two sends wait for one slot; the first is dropped after the receive has woken it.
+/// Kills: a drop of a woken send that does not wake the next one.
+fn e6_a_dropped_send_takes_no_slot(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::channel(1);
+        sender.send(0).await.unwrap();
+        let mut dropped = Box::pin(sender.send(1));
+        assert!(poll_once(dropped.as_mut()).await.is_pending());
+        let other = spawn({
+            let sender = sender.clone();
+            async move { sender.send(2).await }
+        });
+        turns(2).await;
+        assert_eq!(receiver.recv().await, Some(0));
+        drop(dropped);
+        other.await.unwrap().unwrap();
+        assert_eq!((receiver.try_recv(), sender.capacity()), (Ok(2), 1));
+    });
+}
+
+/// Goal: a receiver that was closed waits for the values of reserved slots, and ends when the last
+/// permit is dropped without a value.
+/// Method: two permits before the close; one sends, the other is dropped while the receiver waits.
+/// Kills: an end that does not wait for permits; a drop of a permit that does not wake the
+/// receiver.
+fn e6_a_dropped_permit_wakes_a_closed_receiver(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let first = sender.reserve().await.unwrap();
+        let second = sender.clone().reserve_owned().await.unwrap();
+        assert!(sender.try_send(0).is_err());
+        receiver.close();
+        assert!(sender.reserve().await.is_err());
+        let receiving = spawn(async move { (receiver.recv().await, receiver.recv().await) });
+        turns(2).await;
+        first.send(1);
+        turns(2).await;
+        assert!(!receiving.is_finished());
+        drop(second);
+        assert_eq!(receiving.await.unwrap(), (Some(1), None));
+    });
+}
+
+/// Goal: slots are taken in the order in which tasks began to wait, and `try_send` does not
+/// overtake them.
+/// Method: five tasks wait for one slot; each receive is followed by a `try_send`.
+/// Kills: a wake of the last waiter; a `try_send` that takes a slot while tasks wait.
+fn e7_senders_take_slots_in_order(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::channel(1);
+        sender.send(0).await.unwrap();
+        let sending: Vec<_> = (1..=5)
+            .map(|value| {
+                let sender = sender.clone();
+                spawn(async move { sender.send(value).await })
+            })
+            .collect();
+        turns(2).await;
+        for expected in 0..=4 {
+            assert_eq!(receiver.recv().await, Some(expected));
+            assert!(sender.try_send(100).is_err());
+        }
+        for task in sending {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(receiver.recv().await, Some(5));
+    });
+}
+
+/// Goal: the receiver gets all values that were sent, and then the end, which the drop of the last
+/// clone of the sender brings. Then sends fail and give their values back.
+/// Method: three clones that send and end at different times, while the receiver waits.
+/// Kills: an end with the first clone; an end before the last values; a drop that wakes no
+/// receiver.
+fn e7_the_last_sender_ends_the_receiver_after_the_values(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::channel(2);
+        for value in 0..3 {
+            let sender = sender.clone();
+            spawn(async move {
+                turns(value).await;
+                sender.send(value).await.unwrap();
+                turns(2 * value).await;
+            });
+        }
+        drop(sender);
+        let mut values = Vec::new();
+        while let Some(value) = receiver.recv().await {
+            values.push(value);
+        }
+        assert_eq!(values, [0, 1, 2]);
+
+        let (sender, mut receiver) = mpsc::channel(4);
+        for value in 0..3 {
+            sender.send(value).await.unwrap();
+        }
+        let weak = sender.downgrade();
+        drop(sender);
+        assert!(weak.upgrade().is_none());
+        let mut values = Vec::new();
+        assert_eq!(receiver.recv_many(&mut values, 2).await, 2);
+        assert_eq!(receiver.recv_many(&mut values, 2).await, 1);
+        assert_eq!((receiver.recv_many(&mut values, 2).await, values), (0, vec![0, 1, 2]));
+    });
+}
+
+/// Goal: a send that was woken and is not polled, as in a `select!` whose other arm runs, holds its
+/// slot back for no longer than a turn or two.
+/// Method: a future that waits and is kept without being polled, and a task that waits behind it.
+/// Kills: a slot that belongs to the woken future.
+fn a_send_that_is_not_polled_holds_no_slot(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::channel(1);
+        sender.send(0).await.unwrap();
+        let mut stalled = pin!(sender.send(1));
+        assert!(poll_once(stalled.as_mut()).await.is_pending());
+        let other = spawn({
+            let sender = sender.clone();
+            async move { sender.send(2).await }
+        });
+        turns(2).await;
+        assert_eq!(receiver.recv().await, Some(0));
+        assert_eq!(receiver.recv().await, Some(2));
+        other.await.unwrap().unwrap();
+        assert!(matches!(poll_once(stalled).await, Poll::Ready(Ok(()))));
+        assert_eq!(receiver.recv().await, Some(1));
+    });
+}
+
+/// Goal: an unbounded channel takes any number of values at once, keeps their order, and its
+/// receiver can be closed.
+/// Method: a thousand values before the receiver runs; a close with values in the channel, and a
+/// task that waits for it.
+/// Kills: values taken from the back; a close that discards values or wakes no sender.
+fn an_unlimited_channel_passes_values_in_order(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let theirs = Rc::clone(&received);
+        let receiving = spawn(async move {
+            while theirs.borrow().len() < 1000 {
+                let value = receiver.recv().await.unwrap();
+                theirs.borrow_mut().push(value);
+            }
+            receiver.close();
+            (receiver.recv().await, receiver.recv().await)
+        });
+        for value in 0..1001 {
+            sender.send(value).unwrap();
+        }
+        sender.closed().await;
+        assert!(sender.send(0).is_err());
+        assert_eq!(receiving.await.unwrap(), (Some(1000), None));
+        assert!(received.take().into_iter().eq(0..1000));
     });
 }

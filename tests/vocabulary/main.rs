@@ -18,6 +18,7 @@ mod suite;
 
 mod budget;
 mod cancel;
+mod channel_budget;
 mod channels;
 mod clock;
 mod combine;
@@ -42,6 +43,7 @@ const SHARED: &[&[Body]] = &[
     budget::SHARED,
     budget::groups::SHARED,
     cancel::SHARED,
+    channel_budget::SHARED,
     channels::SHARED,
     clock::SHARED,
     combine::SHARED,
@@ -59,6 +61,7 @@ const SHARED: &[&[Body]] = &[
 const ALONE: &[&[Body]] = &[
     budget::ALONE,
     cancel::ALONE,
+    channel_budget::ALONE,
     channels::ALONE,
     clock::ALONE,
     combine::ALONE,

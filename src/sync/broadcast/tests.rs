@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::error::{RecvError, SendError, TryRecvError};
 use super::*;
 use crate::enumeration::visit_all;
-use crate::sync::testing::Counter;
+use crate::sync::tests::Counter;
 
 const RECEIVERS: usize = 3;
 const CAPACITY: usize = 2;

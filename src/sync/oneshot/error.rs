@@ -4,7 +4,13 @@ use std::fmt;
 
 /// The sender was dropped without sending a value, or the receiver was closed before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RecvError(pub(super) ());
+pub struct RecvError(());
+
+impl RecvError {
+    pub(in crate::sync) fn new() -> RecvError {
+        RecvError(())
+    }
+}
 
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

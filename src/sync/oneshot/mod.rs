@@ -273,7 +273,7 @@ impl<T> Future for Receiver<T> {
             }
             match taken {
                 Err(TryRecvError::Empty) => Poll::Pending,
-                Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError(()))),
+                Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError::new())),
                 Ok(value) => Poll::Ready(Ok(value)),
             }
         });

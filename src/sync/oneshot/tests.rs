@@ -117,7 +117,7 @@ impl Rig {
                 match receiver.poll(&mut Context::from_waker(&receiver_waker)) {
                     Poll::Pending => assert!(!is_full && !is_ended),
                     Poll::Ready(Ok(_)) => assert!(is_full),
-                    Poll::Ready(Err(RecvError(()))) => assert!(is_ended),
+                    Poll::Ready(Err(_)) => assert!(is_ended),
                 }
                 self.model.was_taken |= is_full;
                 self.model.has_returned = is_full || is_ended;

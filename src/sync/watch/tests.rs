@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use super::*;
 use crate::enumeration::visit_all;
-use crate::sync::testing::Counter;
+use crate::sync::tests::Counter;
 
 const RECEIVERS: usize = 3;
 
