@@ -1,5 +1,6 @@
 //! [`call_later`] and [`call_at`]: callbacks that run at a given time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -55,6 +56,24 @@ fn call_boxed_later(delay: Duration, function: Box<dyn FnOnce()>) -> TimerHandle
 /// # Panics
 ///
 /// If no loop runs on this thread.
+///
+/// ```
+/// use ringloop::time::{Instant, pause, sleep_until};
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     pause();
+///     let at = Instant::now() + Duration::from_secs(60);
+///     let called_at = Rc::new(Cell::new(None));
+///     let place = Rc::clone(&called_at);
+///     let handle = ringloop::call_at(at, move || place.set(Some(Instant::now())));
+///     assert_eq!(handle.when(), at);
+///     sleep_until(at + Duration::from_secs(1)).await;
+///     assert_eq!(called_at.get(), Some(at));
+/// });
+/// ```
 #[track_caller]
 pub fn call_at(when: Instant, function: impl FnOnce() + 'static) -> TimerHandle {
     call_boxed_at(when, Box::new(function))
@@ -71,7 +90,8 @@ fn schedule(core: Rc<Core>, when: Instant, call: Rc<Call>) -> TimerHandle {
     }
     let timed = Rc::new(TimedCall { core: Rc::downgrade(&core), call: Rc::clone(&call) });
     let key = core.reactor.expire_at(when.as_ns(), timed);
-    TimerHandle { core, key, call, when }
+    let is_cancelled = Cell::new(!call.is_pending());
+    TimerHandle { core, key, call, when, is_cancelled }
 }
 
 /// The timer of a callback. When it is due, the callback is put on the ready queue.
@@ -99,16 +119,36 @@ pub struct TimerHandle {
     key: TimerKey,
     call: Rc<Call>,
     when: Instant,
+    is_cancelled: Cell<bool>,
 }
 
 impl TimerHandle {
     /// Cancels the call: drops the callback and its timer at once, unless it has run.
     pub fn cancel(&self) {
         self.core.reactor.remove_timer(self.key);
+        if self.call.is_pending() {
+            self.is_cancelled.set(true);
+        }
         self.call.cancel();
     }
 
-    /// The time at which the callback is due.
+    /// Whether the call was cancelled before it ran. This is asyncio's `TimerHandle.cancelled`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let handle = ringloop::call_later(Duration::from_secs(60), || unreachable!());
+    ///     assert!(!handle.is_cancelled());
+    ///     handle.cancel();
+    ///     assert!(handle.is_cancelled());
+    /// });
+    /// ```
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.get()
+    }
+
+    /// The time at which the callback is due. This is asyncio's `TimerHandle.when`.
     pub fn when(&self) -> Instant {
         self.when
     }

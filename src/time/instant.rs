@@ -48,6 +48,68 @@ impl Instant {
         Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
     }
 
+    /// The time from `earlier` to this instant, or `None` if `earlier` is later.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let start = Instant::now();
+    /// let later = start + Duration::from_secs(1);
+    /// assert_eq!(later.checked_duration_since(start), Some(Duration::from_secs(1)));
+    /// assert_eq!(start.checked_duration_since(later), None);
+    /// ```
+    pub fn checked_duration_since(&self, earlier: Instant) -> Option<Duration> {
+        self.ns.checked_sub(earlier.ns).map(Duration::from_nanos)
+    }
+
+    /// The time from `earlier` to this instant, or zero if `earlier` is later. It is the same as
+    /// [`duration_since`](Instant::duration_since), and has the name of std's method.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let start = Instant::now();
+    /// let later = start + Duration::from_secs(1);
+    /// assert_eq!(start.saturating_duration_since(later), Duration::ZERO);
+    /// ```
+    pub fn saturating_duration_since(&self, earlier: Instant) -> Duration {
+        self.duration_since(earlier)
+    }
+
+    /// This instant and `duration`, or `None` if that is the end of time or later. A timer for the
+    /// end of time never fires.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let now = Instant::now();
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(now.checked_add(second), Some(now + second));
+    /// assert_eq!(now.checked_add(Duration::MAX), None);
+    /// ```
+    pub fn checked_add(&self, duration: Duration) -> Option<Instant> {
+        let ns = self.ns.checked_add(u64::try_from(duration.as_nanos()).ok()?)?;
+        (ns < u64::MAX).then_some(Instant { ns })
+    }
+
+    /// This instant without `duration`, or `None` if that is before the clock began.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let later = Instant::now() + Duration::from_secs(1);
+    /// assert!(later.checked_sub(Duration::from_secs(1)).is_some());
+    /// assert_eq!(later.checked_sub(Duration::MAX), None);
+    /// ```
+    pub fn checked_sub(&self, duration: Duration) -> Option<Instant> {
+        let ns = self.ns.checked_sub(u64::try_from(duration.as_nanos()).ok()?)?;
+        Some(Instant { ns })
+    }
+
     pub(crate) fn from_ns(ns: u64) -> Instant {
         Instant { ns }
     }
@@ -113,5 +175,27 @@ mod tests {
         assert_eq!((now - Duration::MAX).as_ns(), 0);
         assert_eq!(now - (now + Duration::from_secs(1)), Duration::ZERO);
         assert_eq!((now + Duration::from_secs(1)) - now, Duration::from_secs(1));
+    }
+
+    /// Goal: the checked forms return `None` exactly where the others saturate.
+    ///
+    /// Method: durations up to, at and beyond both ends of time.
+    ///
+    /// Kills: the end of time as a result; a wrap for a duration of more than `u64` nanoseconds.
+    #[test]
+    fn checked_arithmetic_has_the_ends_of_time() {
+        let at = Instant { ns: 10 };
+        let nanos = Duration::from_nanos;
+        assert_eq!(at.checked_add(nanos(u64::MAX - 11)), Some(Instant { ns: u64::MAX - 1 }));
+        for ns in [u64::MAX - 10, u64::MAX - 9, u64::MAX] {
+            assert_eq!(at.checked_add(nanos(ns)), None);
+        }
+        assert_eq!(at.checked_sub(nanos(10)), Some(Instant { ns: 0 }));
+        assert_eq!(at.checked_sub(nanos(11)), None);
+        for wide in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+            assert_eq!((at.checked_add(wide), at.checked_sub(wide)), (None, None));
+        }
+        assert_eq!(at.checked_duration_since(Instant { ns: 10 }), Some(Duration::ZERO));
+        assert_eq!(at.checked_duration_since(Instant { ns: 11 }), None);
     }
 }

@@ -92,9 +92,98 @@ impl Interval {
         Poll::Ready(self.take_tick())
     }
 
-    /// Moves the next tick to a full period from now.
+    /// Moves the next tick to a full period from now. Later ticks follow it. This is tokio's
+    /// `Interval::reset`, as are the three methods below.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, interval, pause, sleep};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let start = Instant::now();
+    ///     let mut interval = interval(Duration::from_secs(10));
+    ///     interval.tick().await;
+    ///     sleep(Duration::from_secs(4)).await;
+    ///     interval.reset();
+    ///     assert_eq!(interval.tick().await, start + Duration::from_secs(14));
+    /// });
+    /// ```
     pub fn reset(&mut self) {
-        self.sleep.reset(Instant::now() + self.period);
+        self.reset_after(self.period);
+    }
+
+    /// Moves the next tick to now. Later ticks follow it at full periods.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, interval, pause};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let start = Instant::now();
+    ///     let mut interval = interval(Duration::from_secs(10));
+    ///     interval.tick().await;
+    ///     interval.reset_immediately();
+    ///     assert_eq!(interval.tick().await, start);
+    ///     assert_eq!(interval.tick().await, start + Duration::from_secs(10));
+    /// });
+    /// ```
+    pub fn reset_immediately(&mut self) {
+        self.reset_after(Duration::ZERO);
+    }
+
+    /// Moves the next tick to `delay` from now. Later ticks follow it at full periods.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, interval, pause};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let start = Instant::now();
+    ///     let mut interval = interval(Duration::from_secs(10));
+    ///     interval.reset_after(Duration::from_secs(3));
+    ///     assert_eq!(interval.tick().await, start + Duration::from_secs(3));
+    ///     assert_eq!(interval.tick().await, start + Duration::from_secs(13));
+    /// });
+    /// ```
+    pub fn reset_after(&mut self, delay: Duration) {
+        self.reset_at(Instant::now() + delay);
+    }
+
+    /// Moves the next tick to `deadline`. Later ticks follow it at full periods.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, interval, pause};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let at = Instant::now() + Duration::from_secs(3);
+    ///     let mut interval = interval(Duration::from_secs(10));
+    ///     interval.reset_at(at);
+    ///     assert_eq!(interval.tick().await, at);
+    ///     assert_eq!(interval.tick().await, at + Duration::from_secs(10));
+    /// });
+    /// ```
+    pub fn reset_at(&mut self, deadline: Instant) {
+        self.sleep.reset(deadline);
+    }
+
+    /// The rule for ticks that were not awaited in time.
+    ///
+    /// ```
+    /// use ringloop::time::{MissedTickBehavior, interval};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let interval = interval(Duration::from_secs(10));
+    ///     assert_eq!(interval.missed_tick_behavior(), MissedTickBehavior::Burst);
+    /// });
+    /// ```
+    pub fn missed_tick_behavior(&self) -> MissedTickBehavior {
+        self.missed
     }
 
     /// Sets the rule for ticks that were not awaited in time. The default is

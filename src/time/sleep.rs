@@ -99,7 +99,21 @@ impl Sleep {
         matches!(self.state, SleepState::Elapsed)
     }
 
-    /// Sets another deadline, as if the sleep had been made with it.
+    /// Sets another deadline, as if the sleep had been made with it. An ended sleep starts again.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, pause, sleep};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let start = Instant::now();
+    ///     let mut nap = sleep(Duration::from_secs(60));
+    ///     nap.reset(start + Duration::from_secs(1));
+    ///     (&mut nap).await;
+    ///     assert!(nap.is_elapsed() && start.elapsed() == Duration::from_secs(1));
+    /// });
+    /// ```
     pub fn reset(&mut self, deadline: Instant) {
         self.remove_timer();
         self.deadline = deadline;

@@ -77,6 +77,54 @@ pin_project! {
     }
 }
 
+impl<F> Timeout<F> {
+    /// The future that is limited.
+    ///
+    /// ```
+    /// use ringloop::time::{sleep, timeout};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let limited = timeout(Duration::from_secs(1), sleep(Duration::from_millis(1)));
+    ///     assert!(!limited.get_ref().is_elapsed());
+    /// });
+    /// ```
+    pub fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// The future that is limited.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, sleep, timeout};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let mut limited = timeout(Duration::from_secs(1), sleep(Duration::from_secs(60)));
+    ///     limited.get_mut().reset(Instant::now());
+    ///     assert!(limited.await.is_ok());
+    /// });
+    /// ```
+    pub fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// Returns the future without its limit.
+    ///
+    /// ```
+    /// use ringloop::time::timeout;
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let limited = timeout(Duration::from_secs(1), async { 7 });
+    ///     assert_eq!(limited.into_inner().await, 7);
+    /// });
+    /// ```
+    pub fn into_inner(self) -> F {
+        self.future
+    }
+}
+
 impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 

@@ -1,7 +1,6 @@
 //! Virtual time.
 
 use std::cell::RefCell;
-use std::future::{pending, ready};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -9,12 +8,10 @@ use std::time::Duration;
 
 use ringloop::net::{TcpListener, TcpStream, UnixStream};
 use ringloop::testing::settle;
-use ringloop::time::{
-    Instant, MissedTickBehavior, advance, interval, pause, resume, sleep, sleep_until, timeout,
-};
+use ringloop::time::{Instant, advance, pause, resume, sleep, timeout};
 use ringloop::{Handle, call_at, call_later, spawn};
 
-use crate::common::{any_addr, poll_once, tight_pair, turns, unanswering_addr};
+use crate::common::{any_addr, tight_pair, turns, unanswering_addr};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -31,11 +28,6 @@ pub(crate) const SHARED: &[Body] = bodies![
     advances_of_two_tasks_end_at_their_own_targets,
     a_resumed_clock_never_goes_back,
     a_clock_that_is_used_wrongly_panics,
-    b1_equal_deadlines_keep_their_order_in_virtual_time,
-    b6_endless_durations_do_not_move_the_clock,
-    b10_a_reset_sleep_ends_at_its_new_deadline,
-    b12_intervals_keep_their_schedule_in_virtual_time,
-    timeouts_are_exact_in_virtual_time,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -44,7 +36,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Runs `body` with a paused clock.
-fn paused(on: Driver, body: impl AsyncFnOnce()) {
+pub(crate) fn paused(on: Driver, body: impl AsyncFnOnce()) {
     let runtime = on.builder().start_paused(true).build().unwrap_or_else(|error| panic!("{error}"));
     runtime.block_on(body());
 }
@@ -359,132 +351,5 @@ fn a_clock_that_is_used_wrongly_panics(on: Driver) {
         assert!(text_of(pause).contains("paused already"));
         resume();
         assert!(text_of(resume).contains("not paused"));
-    });
-}
-
-/// Goal: equal deadlines fire in scheduling order (B1), hours ahead.
-///
-/// Method: callbacks and sleeps for three moments, set in turns.
-///
-/// Kills: a heap without a sequence; a jump that reorders.
-fn b1_equal_deadlines_keep_their_order_in_virtual_time(on: Driver) {
-    paused(on, async || {
-        let start = Instant::now();
-        let order = Rc::new(RefCell::new(Vec::new()));
-        for number in 0..30 {
-            let at = start + (1 + number % 3) * HOUR;
-            let order = Rc::clone(&order);
-            if number % 2 == 0 {
-                call_at(at, move || order.borrow_mut().push((at, number)));
-            } else {
-                spawn(async move {
-                    sleep_until(at).await;
-                    order.borrow_mut().push((at, number));
-                });
-                turns(1).await; // it has set its timer
-            }
-        }
-        sleep(4 * HOUR).await;
-        assert!(order.borrow().is_sorted(), "{order:?}");
-        assert_eq!(order.borrow().len(), 30);
-    });
-}
-
-/// Goal: timers of endless durations never fire, do not move the clock and can be cancelled (B6).
-///
-/// Method: several of them beside a sleep of a day.
-///
-/// Kills: a jump to the end of time.
-fn b6_endless_durations_do_not_move_the_clock(on: Driver) {
-    paused(on, async || {
-        let start = Instant::now();
-        let endless = [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 40)];
-        let sleeps: Vec<_> = endless.map(|duration| spawn(sleep(duration))).into();
-        let call = call_later(Duration::MAX, || unreachable!());
-        sleep(24 * HOUR).await;
-        assert_eq!(start.elapsed(), 24 * HOUR);
-        assert!(call.is_pending() && sleeps.iter().all(|sleep| !sleep.is_finished()));
-        call.cancel();
-        sleeps.iter().for_each(|sleep| sleep.abort());
-        settle().await;
-        assert_eq!(Handle::current().metrics().timers, 0);
-    });
-}
-
-/// Goal: a sleep that is reset ends at its new deadline (B10): later, earlier, in the past, and
-/// after it has ended.
-///
-/// Method: the exact times of the ends.
-///
-/// Kills: a reset that keeps the timer; one that does not restart an ended sleep.
-fn b10_a_reset_sleep_ends_at_its_new_deadline(on: Driver) {
-    paused(on, async || {
-        let start = Instant::now();
-        let mut nap = Box::pin(sleep(HOUR));
-        assert!(poll_once(nap.as_mut()).await.is_pending());
-        nap.reset(start + 2 * HOUR);
-        assert_eq!(nap.deadline(), start + 2 * HOUR);
-        assert!(timeout(HOUR, nap.as_mut()).await.is_err());
-        nap.reset(start + HOUR + MS);
-        nap.as_mut().await;
-        assert_eq!(start.elapsed(), HOUR + MS);
-        assert!(nap.is_elapsed());
-        nap.reset(start);
-        assert!(!nap.is_elapsed());
-        nap.as_mut().await;
-        assert_eq!(start.elapsed(), HOUR + MS);
-        nap.reset(start + 3 * HOUR);
-        nap.as_mut().await;
-        assert_eq!(start.elapsed(), 3 * HOUR);
-    });
-}
-
-/// Goal: intervals tick on schedule, and late ticks come as the behaviour requires (B12).
-///
-/// Method: the exact times of five ticks of each behaviour, with a wait of 2.5 periods after the
-/// first.
-///
-/// Kills: one behaviour in place of another; a schedule that drifts.
-fn b12_intervals_keep_their_schedule_in_virtual_time(on: Driver) {
-    let cases = [
-        (MissedTickBehavior::Burst, [0, 250, 250, 300, 400]),
-        (MissedTickBehavior::Delay, [0, 250, 350, 450, 550]),
-        (MissedTickBehavior::Skip, [0, 250, 300, 400, 500]),
-    ];
-    paused(on, async || {
-        for (behavior, expected) in cases {
-            let start = Instant::now();
-            let mut interval = interval(100 * MS);
-            interval.set_missed_tick_behavior(behavior);
-            let mut ticks = Vec::new();
-            for number in 0..5 {
-                interval.tick().await;
-                ticks.push(start.elapsed().as_millis());
-                if number == 0 {
-                    sleep(250 * MS).await;
-                }
-            }
-            assert_eq!(ticks, expected, "{behavior:?}");
-        }
-    });
-}
-
-/// Goal: a timeout ends exactly at its deadline, a value of the same moment wins, and a timeout of
-/// no time polls once.
-///
-/// Method: values before, at and after the deadline, set before and after the timeout.
-///
-/// Kills: a deadline that is polled first; an early end.
-fn timeouts_are_exact_in_virtual_time(on: Driver) {
-    paused(on, async || {
-        let start = Instant::now();
-        assert!(timeout(HOUR, pending::<()>()).await.is_err());
-        assert_eq!(start.elapsed(), HOUR);
-        assert!(timeout(HOUR, sleep(HOUR - MS)).await.is_ok());
-        assert!(timeout(HOUR, sleep(HOUR)).await.is_ok(), "the value wins");
-        assert!(timeout(HOUR - MS, sleep(HOUR)).await.is_err());
-        assert_eq!(timeout(Duration::ZERO, ready(7)).await, Ok(7));
-        assert!(timeout(Duration::ZERO, pending::<()>()).await.is_err());
-        assert_eq!(timeout(Duration::MAX, sleep(HOUR)).await, Ok(()));
     });
 }

@@ -31,6 +31,7 @@ mod signals;
 mod sync;
 mod tasks;
 mod threads;
+mod timers;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,7 @@ const SHARED: &[&[Body]] = &[
     sync::SHARED,
     tasks::SHARED,
     threads::SHARED,
+    timers::SHARED,
 ];
 
 const ALONE: &[&[Body]] = &[
@@ -74,6 +76,7 @@ const ALONE: &[&[Body]] = &[
     sync::ALONE,
     tasks::ALONE,
     threads::ALONE,
+    timers::ALONE,
 ];
 
 fn main() -> ExitCode {
