@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_core::Stream as _;
 use ringloop::io::AsyncFd;
-use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream, serve};
 use ringloop::signal::{SignalKind, ctrl_c, shutdown, signal};
 use ringloop::testing::settle;
 use ringloop::time::{advance, interval, sleep, timeout};
@@ -205,6 +205,10 @@ const LEAVES: &[(&str, Maker)] = &[
     ("settle", || boxed(settle(), ())),
     ("advance", || boxed(advance(HOUR), ())),
     ("join", || boxed(spawn(pending::<()>()), ())),
+    ("wait of a server", || {
+        let server = serve(listener(), async |_| {});
+        boxed(async move { server.wait().await }, ())
+    }),
     ("ctrl_c", || boxed(ctrl_c(), ())),
     ("recv of a signal", || {
         let mut s = signal(SignalKind::window_change()).unwrap();

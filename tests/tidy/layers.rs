@@ -77,6 +77,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "primitives",
             "reactor",
             "runtime::context",
+            "sync::CancellationToken",
             "sync::wait_list",
             "sys::errno",
             "sys::fork",

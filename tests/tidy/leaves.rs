@@ -18,6 +18,7 @@ const POLL_FN_FILES: &[&str] = &[
 /// Poll functions of hand-written futures and streams that need no leaf of their own: they are
 /// ready only after a leaf of this list's second column, or of the program's, was ready.
 const POLLS_ON_OTHERS: &[(&str, &str)] = &[
+    ("src/net/serve/shared.rs::poll", "the accept of the listener"),
     ("src/task/abort_on_drop.rs::poll", "JoinHandle"),
     ("src/task/budget.rs::poll", "the future of the program, which asked for no budget"),
     ("src/task/local.rs::poll", "the future of the program"),

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringloop::net::{TcpListener, serve};
 use ringloop::signal::{SignalKind, ctrl_c, on as on_signal, shutdown, signal};
 use ringloop::sync::{CancellationToken, Semaphore};
 use ringloop::task::{JoinSet, When, wait, wait_results};
@@ -15,13 +16,14 @@ use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
 use ringloop::{Handle, gather};
 
-use crate::common::{lets_others_run, poll_once, turns};
+use crate::common::{any_addr, lets_others_run, poll_once, turns};
 use crate::raising::raise;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
 pub(crate) const SHARED: &[Body] = bodies![
     locks_in_a_loop_let_others_run,
+    waiting_for_a_server_in_a_loop_lets_others_run,
     waiting_for_a_token_in_a_loop_lets_others_run,
     settling_and_advancing_in_a_loop_let_others_run,
     consuming_budget_in_a_loop_lets_others_run,
@@ -93,6 +95,23 @@ fn settling_and_advancing_in_a_loop_let_others_run(on: Driver) {
             advance(Duration::ZERO).await;
         }
         assert!(Handle::current().metrics().turns - turns >= 200);
+    });
+}
+
+/// Goal: waits for a server that has ended spend the budget.
+/// Method: each way to wait, in a loop.
+/// Kills: a wait that returns before its leaf.
+fn waiting_for_a_server_in_a_loop_lets_others_run(on: Driver) {
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let server = serve(listener, async |_| {});
+        server.close();
+        let ended = server.clone();
+        lets_others_run("wait", async move || ended.wait().await.unwrap()).await;
+        lets_others_run("shutdown of a server", async move || {
+            assert_eq!(server.shutdown(Duration::ZERO).await, 0);
+        })
+        .await;
     });
 }
 
