@@ -24,8 +24,11 @@ use super::join_error::JoinError;
 /// | | runs | at the first error | at its drop |
 /// |---|---|---|---|
 /// | [`gather`] | tasks | returns; the others run on | aborts all |
-/// | [`try_join!`](crate::try_join) | futures of one task | returns; drops the others | drops all |
+/// | [`try_join_all`], [`try_join!`] | futures | returns; drops the others | drops all |
 /// | [`JoinSet`](crate::task::JoinSet) | tasks | returns it as one result of many | aborts all |
+///
+/// [`try_join_all`]: crate::task::try_join_all
+/// [`try_join!`]: crate::try_join
 ///
 /// # Cancel safety
 ///

@@ -49,6 +49,7 @@ pub use abort_on_drop::AbortOnDrop;
 pub use budget::{Unconstrained, consume_budget, has_budget_remaining, unconstrained};
 pub use builder::Builder;
 pub use call::CallHandle;
+pub use combine::{JoinAll, Race, TryJoinAll, join_all, race, try_join_all};
 pub use current::current;
 pub use gather::{Gather, GatherError, GatherResults, gather, gather_results};
 pub use group::{

@@ -25,6 +25,7 @@ mod combine;
 mod embedding;
 mod groups;
 mod locals;
+mod many_futures;
 mod serve;
 mod sets;
 mod signals;
@@ -51,6 +52,7 @@ const SHARED: &[&[Body]] = &[
     embedding::SHARED,
     groups::SHARED,
     locals::SHARED,
+    many_futures::SHARED,
     serve::SHARED,
     sets::SHARED,
     signals::SHARED,
@@ -70,6 +72,7 @@ const ALONE: &[&[Body]] = &[
     embedding::ALONE,
     groups::ALONE,
     locals::ALONE,
+    many_futures::ALONE,
     serve::ALONE,
     sets::ALONE,
     signals::ALONE,
