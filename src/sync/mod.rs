@@ -16,6 +16,7 @@ pub mod mpsc;
 mod numbered;
 pub mod oneshot;
 mod permits;
+pub mod queue;
 mod semaphore;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub mod watch;
 pub use cancellation::{
     CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
+pub use queue::{PriorityQueue, Queue};
 pub use semaphore::{
     AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
 };

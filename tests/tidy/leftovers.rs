@@ -11,6 +11,9 @@ const MEANT: &[(&str, &str)] = &[
     // Its users ask for it by this name, and its documentation names the danger.
     ("src/sync/mpsc/mod.rs", "unbounded"),
     ("src/sync/mpsc/unbounded.rs", "unbounded"),
+    ("src/sync/queue/fifo.rs", "unbounded"),
+    ("src/sync/queue/priority.rs", "unbounded"),
+    ("src/sync/queue/tests.rs", "unbounded"),
     ("tests/vocabulary/channel_budget.rs", "unbounded"),
     ("tests/vocabulary/channels.rs", "unbounded"),
 ];

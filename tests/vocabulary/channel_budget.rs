@@ -1,6 +1,6 @@
 //! Each async function of channels and queues, polled in a loop, as in `budget.rs`.
 
-use ringloop::sync::{broadcast, mpsc, oneshot, watch};
+use ringloop::sync::{PriorityQueue, Queue, broadcast, mpsc, oneshot, watch};
 
 use crate::common::lets_others_run;
 use crate::suite::Driver;
@@ -101,5 +101,32 @@ fn many_to_one_channels_in_a_loop_let_others_run(on: Driver) {
         .await;
         let (sender, _) = mpsc::unbounded_channel::<u32>();
         lets_others_run("a closed unlimited channel", async move || sender.closed().await).await;
+    });
+}
+
+/// Goal: operations of queues spend the budget, whatever their outcome.
+/// Method: each in a loop, on a queue where it is ready: with items, with places, shut down.
+/// Kills: a `put` into a queue without a limit, or a `join` of nothing, without a leaf.
+fn queues_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        let queue = Queue::new(1);
+        lets_others_run("put and get", async move || {
+            queue.put(1).await.unwrap();
+            queue.get_nowait().unwrap();
+            queue.put_nowait(1).unwrap();
+            queue.get().await.unwrap();
+        })
+        .await;
+        let queue = Queue::unbounded();
+        lets_others_run("put", async move || queue.put(()).await.unwrap()).await;
+        let queue = Queue::<u32>::new(1);
+        lets_others_run("join", async move || queue.join().await).await;
+        let queue = PriorityQueue::new(1);
+        queue.shutdown(false);
+        lets_others_run("after a shutdown", async move || {
+            queue.put(1).await.unwrap_err();
+            queue.get().await.unwrap_err();
+        })
+        .await;
     });
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ringloop::spawn;
-use ringloop::sync::{broadcast, mpsc, oneshot, watch};
+use ringloop::sync::{PriorityQueue, Queue, broadcast, mpsc, oneshot, watch};
 
 use crate::common::{poll_once, turns};
 use crate::suite::Driver;
@@ -23,6 +23,9 @@ pub(crate) const SHARED: &[Body] = bodies![
     e7_the_last_sender_ends_the_receiver_after_the_values,
     a_send_that_is_not_polled_holds_no_slot,
     an_unlimited_channel_passes_values_in_order,
+    e6_a_cancelled_get_or_put_loses_nothing,
+    a_queue_is_joined_when_its_items_are_done,
+    a_queue_that_is_shut_down_is_emptied_first,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -273,5 +276,111 @@ fn an_unlimited_channel_passes_values_in_order(on: Driver) {
         assert!(sender.send(0).is_err());
         assert_eq!(receiving.await.unwrap(), (Some(1000), None));
         assert!(received.take().into_iter().eq(0..1000));
+    });
+}
+
+/// Goal: a `get` that is cancelled after an item has woken it leaves the item to the next task, and
+/// a cancelled `put` its place.
+/// Method: two tasks wait for an item; the first is aborted in the turn of the put. The same with
+/// two puts and one place.
+/// Kills: an item or a place that belongs to the woken task.
+fn e6_a_cancelled_get_or_put_loses_nothing(on: Driver) {
+    on.run(async {
+        let queue = Rc::new(Queue::new(1));
+        let get = || {
+            let queue = Rc::clone(&queue);
+            spawn(async move { queue.get().await })
+        };
+        let (first, second) = (get(), get());
+        turns(2).await;
+        queue.put(7).await.unwrap();
+        first.abort();
+        assert_eq!(second.await.unwrap(), Ok(7));
+        assert!(first.await.is_err() && queue.is_empty());
+
+        let put = |item| {
+            let queue = Rc::clone(&queue);
+            spawn(async move { queue.put(item).await })
+        };
+        queue.put(0).await.unwrap();
+        let (first, second) = (put(1), put(2));
+        turns(2).await;
+        assert_eq!(queue.get().await, Ok(0));
+        first.abort();
+        second.await.unwrap().unwrap();
+        assert!(first.await.is_err());
+        assert_eq!((queue.get().await, queue.len()), (Ok(2), 0));
+    });
+}
+
+/// Goal: `join` waits for the last item that was put, also while items are put, and every task that
+/// joins is woken.
+/// Method: two tasks join a priority queue that a slow worker empties.
+/// Kills: a join that ends when the queue is empty; a wake of one task only; items by the order of
+/// their puts.
+fn a_queue_is_joined_when_its_items_are_done(on: Driver) {
+    on.run(async {
+        let queue = Rc::new(PriorityQueue::new(8));
+        for item in [3, 1, 2] {
+            queue.put(item).await.unwrap();
+        }
+        let join = || {
+            let queue = Rc::clone(&queue);
+            spawn(async move { queue.join().await })
+        };
+        let joins = [join(), join()];
+        let mut items = Vec::new();
+        for _ in 0..3 {
+            items.push(queue.get().await.unwrap());
+            turns(2).await;
+            assert!(!joins[0].is_finished() && !joins[1].is_finished());
+            queue.task_done();
+        }
+        for task in joins {
+            task.await.unwrap();
+        }
+        assert_eq!(items, [1, 2, 3]);
+    });
+}
+
+/// Goal: after a shutdown, waiting puts fail with their items, gets take what is left and then
+/// fail, and an immediate shutdown ends a join.
+/// Method: a full queue with a waiting put; an empty one with a waiting get; a join of a queue
+/// whose items are dropped.
+/// Kills: a shutdown that wakes no waiting task; one that drops items unasked; dropped items that
+/// stay unfinished.
+fn a_queue_that_is_shut_down_is_emptied_first(on: Driver) {
+    on.run(async {
+        let queue = Rc::new(Queue::new(1));
+        queue.put(1).await.unwrap();
+        let putting = spawn({
+            let queue = Rc::clone(&queue);
+            async move { queue.put(2).await }
+        });
+        turns(2).await;
+        queue.shutdown(false);
+        assert_eq!(putting.await.unwrap().unwrap_err().0, 2);
+        assert_eq!(queue.get().await, Ok(1));
+        queue.get().await.unwrap_err();
+
+        let queue = Rc::new(Queue::<u32>::new(1));
+        let getting = spawn({
+            let queue = Rc::clone(&queue);
+            async move { queue.get().await }
+        });
+        turns(2).await;
+        queue.shutdown(false);
+        getting.await.unwrap().unwrap_err();
+
+        let queue = Rc::new(Queue::new(2));
+        queue.put(1).await.unwrap();
+        let joining = spawn({
+            let queue = Rc::clone(&queue);
+            async move { queue.join().await }
+        });
+        turns(2).await;
+        queue.shutdown(true);
+        joining.await.unwrap();
+        queue.get().await.unwrap_err();
     });
 }
