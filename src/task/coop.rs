@@ -7,6 +7,9 @@
 //! budget is spent, leaves are pending until the next turn, ready or not. `select!`, `join!` and
 //! other combinators see an ordinary `Pending`. A leaf that is pending spends nothing.
 //!
+//! While a cancelled scope is polled (`task::cancel`), leaves are pending as if the budget were
+//! spent, and do not wake. A shielded future inside of it uses what was left.
+//!
 //! [`leaf`] also checks that a leaf is polled on its own loop, because no other loop would wake it
 //! ([`Home::check`]).
 //!
@@ -26,6 +29,12 @@ const UNLIMITED: u8 = u8::MAX;
 
 thread_local! {
     static LEFT: Cell<u8> = const { Cell::new(UNLIMITED) };
+
+    /// While a cancelled scope is polled, `LEFT` is 0 and this is what was left, for shields.
+    static KEPT: Cell<Option<u8>> = const { Cell::new(None) };
+
+    /// The number of scopes that are being polled, one inside of the other.
+    static SCOPES_COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Begins a poll of a task, with a full budget.
@@ -61,7 +70,7 @@ pub(crate) fn leaf_anywhere<T>(
 ) -> Poll<T> {
     LEFT.with(|left| {
         if left.get() == 0 {
-            cx.waker().wake_by_ref();
+            wake_if_spent(cx);
             return Poll::Pending;
         }
         let outcome = poll(cx);
@@ -81,18 +90,33 @@ pub(crate) fn combinator<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    LEFT.with(|left| {
-        let before = left.get();
-        if before == 0 {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+    let before = left_for_combinators();
+    if before == 0 {
+        wake_if_spent(cx);
+        return Poll::Pending;
+    }
+    let outcome = poll(cx);
+    if outcome.is_ready() && left_for_combinators() == before && before != UNLIMITED {
+        match KEPT.get() {
+            None => LEFT.set(before - 1),
+            Some(_) => KEPT.set(Some(before - 1)),
         }
-        let outcome = poll(cx);
-        if outcome.is_ready() && left.get() == before && before != UNLIMITED {
-            left.set(before - 1);
-        }
-        outcome
-    })
+    }
+    outcome
+}
+
+/// What is left for combinators: in a cancelled scope they are polled, as they may have shielded
+/// branches.
+fn left_for_combinators() -> u8 {
+    KEPT.get().unwrap_or(LEFT.get())
+}
+
+/// Wakes the task because the budget is spent. In a cancelled scope, a leaf is pending for good.
+#[cold]
+fn wake_if_spent(cx: &Context<'_>) {
+    if !is_cancelled() {
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// Makes the future of a leaf operation from its poll function.
@@ -120,6 +144,69 @@ pub(crate) async fn ready<T>(value: T) -> T {
     value
 }
 
+/// Polls the future of a cancelled scope: its leaves are pending, except those of shields.
+pub(super) fn cancelled<T>(poll: impl FnOnce() -> T) -> T {
+    /// Ends the mode, unless an outer scope is cancelled too.
+    struct Restore {
+        is_outermost: bool,
+    }
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if self.is_outermost {
+                LEFT.set(KEPT.take().unwrap_or(UNLIMITED));
+            }
+        }
+    }
+    let is_outermost = KEPT.get().is_none();
+    if is_outermost {
+        KEPT.set(Some(LEFT.replace(0)));
+    }
+    let _restore = Restore { is_outermost };
+    poll()
+}
+
+/// Polls the future of a scope, which [`interrupt`] may interrupt.
+pub(super) fn in_scope<T>(poll: impl FnOnce() -> T) -> T {
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SCOPES_COUNT.set(SCOPES_COUNT.get() - 1);
+        }
+    }
+    SCOPES_COUNT.set(SCOPES_COUNT.get() + 1);
+    let _restore = Restore;
+    poll()
+}
+
+/// Ends the budget of this poll if a scope is being polled. A cancel calls it, because the scope
+/// may be the one that is cancelled: then no leaf may complete any more, and the scope notices the
+/// cancel in its next poll.
+pub(crate) fn interrupt() {
+    if SCOPES_COUNT.get() > 0 && LEFT.get() != UNLIMITED {
+        LEFT.set(0);
+    }
+}
+
+/// Whether a cancelled scope is being polled, and no shield inside of it.
+pub(super) fn is_cancelled() -> bool {
+    KEPT.get().is_some()
+}
+
+/// Polls a future that cancelled scopes around it do not affect.
+pub(crate) fn shielded<T>(poll: impl FnOnce() -> T) -> T {
+    /// Makes the scopes cancelled again.
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            KEPT.set(Some(LEFT.replace(0)));
+        }
+    }
+    let Some(kept) = KEPT.take() else { return poll() };
+    LEFT.set(kept);
+    let _restore = Restore;
+    poll()
+}
+
 /// Runs `poll` with a budget of its own. For a deadline, which must be polled even if the guarded
 /// operation has spent the budget.
 pub(crate) fn unbudgeted<T>(poll: impl FnOnce() -> T) -> T {
@@ -143,6 +230,9 @@ fn with_budget<T>(budget: u8, poll: impl FnOnce() -> T) -> T {
         fn drop(&mut self) {
             LEFT.set(self.0);
         }
+    }
+    if is_cancelled() {
+        return poll();
     }
     let _restore = Restore(LEFT.replace(budget));
     poll()

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use super::coop;
+
 /// Yields to the loop, until its next turn.
 ///
 /// All other ready tasks run, and the loop completes I/O and expires timers, before this task goes
@@ -22,6 +24,9 @@ use std::task::Poll;
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
+        if yielded && coop::is_cancelled() {
+            return Poll::Pending; // for good, like a leaf
+        }
         if yielded {
             return Poll::Ready(());
         }

@@ -8,6 +8,7 @@
 //! jumps to the next timer when nothing else can.
 
 mod call;
+mod deadline;
 mod instant;
 mod interval;
 mod next_deadline;
@@ -16,6 +17,7 @@ mod timeout;
 mod virtual_time;
 
 pub use call::{TimerHandle, call_at, call_later};
+pub use deadline::{Deadline, current_deadline, deadline_scope};
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::instant::Instant;
 use super::sleep::{Sleep, sleep, sleep_until};
+use crate::task::cancel::with_deadline;
 use crate::task::coop;
 
 /// Polls `future` for at most `duration`.
@@ -130,7 +131,8 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(output) = this.future.poll(cx) {
+        let deadline_ns = this.deadline.deadline().as_ns();
+        if let Poll::Ready(output) = with_deadline(deadline_ns, || this.future.poll(cx)) {
             return Poll::Ready(Ok(output));
         }
         let deadline = this.deadline;
@@ -146,7 +148,7 @@ impl<F: Future> Future for Timeout<F> {
 
 /// The error of a [`timeout`] whose deadline has passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Elapsed(());
+pub struct Elapsed(pub(super) ());
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

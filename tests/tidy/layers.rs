@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "runtime::Core",
             "runtime::Runtime",
             "runtime::context",
+            "sync::waker_cell",
             "sys::clock",
             "task",
             "testing",

@@ -23,6 +23,7 @@ const POLLS_ON_OTHERS: &[(&str, &str)] = &[
     ("src/task/budget.rs::poll", "the future of the program, which asked for no budget"),
     ("src/task/local.rs::poll", "the future of the program"),
     ("src/task/supervised.rs::poll", "the future of the task"),
+    ("src/task/cancel/shielded.rs::poll", "the future of the program"),
     ("src/task/group/child.rs::poll", "the future of the child, or a JoinHandle"),
     ("src/task/group/start.rs::poll", "the future of the child"),
     ("src/time/interval.rs::poll_next", "poll_tick"),

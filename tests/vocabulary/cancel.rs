@@ -1,5 +1,8 @@
 //! Cancellation tokens, scopes, shields and deadlines.
 
+pub(crate) mod deadlines;
+pub(crate) mod scopes;
+
 use std::cell::{Cell, RefCell};
 use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};

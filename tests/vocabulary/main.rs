@@ -46,6 +46,8 @@ const SHARED: &[&[Body]] = &[
     budget::groups::SHARED,
     cancel::SHARED,
     channel_budget::SHARED,
+    cancel::deadlines::SHARED,
+    cancel::scopes::SHARED,
     channels::SHARED,
     clock::SHARED,
     combine::SHARED,

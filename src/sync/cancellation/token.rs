@@ -9,6 +9,7 @@ use std::task::Waker;
 use super::tree::{Reason, Tree};
 use crate::sync::wait_list::{WaiterId, wait_in};
 use crate::sync::waking::wake_each;
+use crate::task::coop;
 
 /// Asks the tasks that have a clone of it to end, once.
 ///
@@ -103,6 +104,7 @@ impl CancellationToken {
 
     fn cancel_shared(&self, reason: Reason) {
         let woken = self.tree.borrow_mut().cancel(self.index, reason);
+        coop::interrupt();
         wake_each(woken.into_iter().flatten());
     }
 

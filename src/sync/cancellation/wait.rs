@@ -133,6 +133,15 @@ impl WaitForCancellationFutureOwned {
     pub(super) fn new(token: CancellationToken) -> WaitForCancellationFutureOwned {
         WaitForCancellationFutureOwned { token, waiter_id: WaiterId::default() }
     }
+
+    /// Polls without spending the budget.
+    pub(crate) fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_cancelled(&self.token, &mut self.waiter_id, cx)
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
 }
 
 fn poll_cancelled(
@@ -152,7 +161,8 @@ impl Future for WaitForCancellationFuture<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        coop::leaf_anywhere(cx, |cx| self.poll_cancelled(cx))
+        // Shielded, so that code in a cancelled scope finds out why it ends.
+        coop::shielded(|| coop::leaf_anywhere(cx, |cx| self.poll_cancelled(cx)))
     }
 }
 
@@ -160,8 +170,7 @@ impl Future for WaitForCancellationFutureOwned {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let WaitForCancellationFutureOwned { token, waiter_id } = &mut *self;
-        coop::leaf_anywhere(cx, |cx| poll_cancelled(token, waiter_id, cx))
+        coop::shielded(|| coop::leaf_anywhere(cx, |cx| self.poll_cancelled(cx)))
     }
 }
 
