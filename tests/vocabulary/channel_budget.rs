@@ -6,8 +6,11 @@ use crate::common::lets_others_run;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
-pub(crate) const SHARED: &[Body] =
-    bodies![channels_in_a_loop_let_others_run, many_to_one_channels_in_a_loop_let_others_run,];
+pub(crate) const SHARED: &[Body] = bodies![
+    channels_in_a_loop_let_others_run,
+    many_to_one_channels_in_a_loop_let_others_run,
+    queues_in_a_loop_let_others_run,
+];
 pub(crate) const ALONE: &[Body] = bodies![];
 
 /// Goal: operations of channels spend the budget, whatever their outcome.
