@@ -83,11 +83,17 @@ pub enum Unhandled {
         /// The number of operations that were still in flight.
         in_flight_count: usize,
     },
+    /// The runtime was dropped, and blocking jobs had not ended in time. They run on, on their
+    /// threads, and their results are dropped.
+    BlockingJobsLeft {
+        /// The number of jobs that were running.
+        running_count: usize,
+    },
 }
 
 impl Unhandled {
     /// The names of the variants. Each has a rate limit of its own.
-    pub(crate) const KINDS: [&'static str; 9] = [
+    pub(crate) const KINDS: [&'static str; 10] = [
         "TaskPanic",
         "CallPanic",
         "WakePanic",
@@ -97,6 +103,7 @@ impl Unhandled {
         "UndrainedShutdown",
         "BindWaited",
         "DropPanic",
+        "BlockingJobsLeft",
     ];
 
     /// The index of this variant in [`KINDS`](Self::KINDS).
@@ -111,6 +118,7 @@ impl Unhandled {
             Unhandled::UndrainedShutdown { .. } => 6,
             Unhandled::BindWaited { .. } => 7,
             Unhandled::DropPanic { .. } => 8,
+            Unhandled::BlockingJobsLeft { .. } => 9,
         }
     }
 }
@@ -150,6 +158,11 @@ impl fmt::Display for Unhandled {
                 f,
                 "{in_flight_count} operations outlived the runtime; their memory was leaked, as \
                  the kernel may still write to it"
+            ),
+            Unhandled::BlockingJobsLeft { running_count } => write!(
+                f,
+                "{running_count} blocking jobs outlived the runtime; they run on, and their \
+                 results are dropped"
             ),
         }
     }

@@ -95,5 +95,8 @@ pub use ringloop_macros::{main, test};
 pub use runtime::builder::Builder;
 pub use runtime::slow_poll::SlowPoll;
 pub use runtime::{Handle, Metrics, Runtime, TurnStats, run};
-pub use task::{CallHandle, JoinError, JoinHandle, call_soon, gather, spawn, task_group};
+pub use task::{
+    BlockingHandle, CallHandle, JoinError, JoinHandle, call_soon, gather, spawn, spawn_blocking,
+    task_group,
+};
 pub use time::{TimerHandle, call_at, call_later};

@@ -122,7 +122,8 @@ impl Run {
             | Unhandled::CallPanic { .. }
             | Unhandled::WakePanic { .. }
             | Unhandled::DropPanic { .. }
-            | Unhandled::BindWaited { .. } => false,
+            | Unhandled::BindWaited { .. }
+            | Unhandled::BlockingJobsLeft { .. } => false,
             Unhandled::DriverFailed { .. } => books.is_broken,
             Unhandled::UndrainedShutdown { .. } => {
                 books.undrained_reports += 1;

@@ -5,10 +5,11 @@
 //! **Invariant.** The kernel is given no deadline of a paused clock.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::Reactor;
-use super::clock_holds::ClockHold;
+use super::clock_holds::ClockHolds;
 use super::loop_clock::{Changed, NEVER_NS};
 use super::quiescence::{IdleLoop, IdleStep, Settler};
 use crate::driver::Driver;
@@ -32,10 +33,9 @@ impl Reactor {
         self.clock.paused_ns().is_some()
     }
 
-    /// Holds the clock, if it is paused, until the value is dropped. For a job of another thread.
-    #[allow(dead_code, reason = "for the pool of threads")]
-    pub(crate) fn hold_clock(&self) -> ClockHold {
-        self.quiescence.holds.hold()
+    /// What holds the clock, if it is paused, for jobs of other threads.
+    pub(crate) fn clock_holds(&self) -> &Arc<ClockHolds> {
+        &self.quiescence.holds
     }
 
     /// Lets the paused clock move to `duration_ns` from now, whatever holds it, until

@@ -55,7 +55,7 @@ use timers::Timers;
 use watchdog::state::Watchdog;
 
 #[allow(unused_imports, reason = "for the pool of threads")]
-pub(crate) use clock_holds::ClockHold;
+pub(crate) use clock_holds::ClockHolds;
 pub(crate) use counters::ReactorStats;
 pub(crate) use loop_clock::Changed;
 pub(crate) use owner::{Expire, Owner};

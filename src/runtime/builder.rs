@@ -1,27 +1,21 @@
 //! [`Builder`]: the settings of a runtime.
 
+mod blocking;
+mod build;
 mod slow_poll_settings;
 
-use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::Runtime;
-use super::core::Core;
 use super::hooks::{Hook, Hooks};
-use super::signals::LoopSignals;
 use super::slow_poll;
-use super::unhandled::{self, Reports};
+use super::unhandled;
 use crate::buf::Pool;
-use crate::driver::choose;
-use crate::driver::diagnosis::{self, Diagnosis};
-use crate::driver::{DriverChoice, DriverKind, Opened, RingSizes, SetupError, SetupStep};
+use crate::driver::{DriverChoice, RingSizes, SetupError};
 use crate::error::Unhandled;
-use crate::loop_id::LoopId;
-use crate::reactor::Reactor;
-use crate::task::{Executor, Remote};
+use crate::task::BlockingLimits;
 
 /// Entries of the submission queue. A few suffice, because the queue is submitted once per turn.
 const SQ_ENTRIES: u32 = 256;
@@ -43,6 +37,18 @@ const BUFFER_LEN: u32 = 4096;
 
 /// The greatest buffer size. Results are `i32`, and lengths near its maximum misbehave (H21).
 const RECV_BUFFER_LEN_MAX: u32 = 1 << 30;
+
+/// The limits of blocking jobs: threads and keep-alive as tokio has them, and the jobs that wait
+/// for a thread.
+const BLOCKING_THREADS_MAX: usize = 512;
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
+const BLOCKING_QUEUE_MAX: usize = 65_536;
+
+const BLOCKING: BlockingLimits = BlockingLimits {
+    threads_max: BLOCKING_THREADS_MAX,
+    queued_max: BLOCKING_QUEUE_MAX,
+    keep_alive: BLOCKING_KEEP_ALIVE,
+};
 
 const LINGER: Duration = Duration::from_secs(5);
 const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
@@ -91,6 +97,7 @@ pub struct Builder {
     linger: Duration,
     shutdown_linger: Duration,
     start_paused: bool,
+    blocking: BlockingLimits,
     on_unhandled: Option<unhandled::Hook>,
     hooks: Hooks,
     slow_polls: slow_poll::Settings,
@@ -110,6 +117,7 @@ impl Builder {
             linger: LINGER,
             shutdown_linger: SHUTDOWN_LINGER,
             start_paused: false,
+            blocking: BLOCKING,
             on_unhandled: None,
             hooks: Hooks::default(),
             slow_polls: slow_poll::Settings::default(),
@@ -357,100 +365,6 @@ impl Builder {
     pub fn shuffle_seed(mut self, seed: u64) -> Builder {
         self.shuffle_seed = Some(seed);
         self
-    }
-
-    /// Builds the runtime on this thread.
-    ///
-    /// # Errors
-    ///
-    /// [`SetupError`] if no driver works here. It names the failed step, the cause and what to do.
-    #[track_caller]
-    pub fn build(self) -> Result<Runtime, SetupError> {
-        let pool = self.pool()?;
-        let opened = choose::open(self.driver, self.sizes, &pool)?;
-        Ok(self.assemble(LoopId::new(), opened, pool))
-    }
-
-    /// Tries both drivers with these settings, step by step, and returns the outcome of each step.
-    ///
-    /// The verdict is the driver that [`build`](Builder::build) would use, and the reason. It opens
-    /// and closes what `build` opens, so it takes as long: normally less than a millisecond, some
-    /// seconds at worst. io_uring is not tried where the environment (`RINGLOOP_DRIVER=epoll`) or
-    /// [`driver`](Builder::driver) excludes it.
-    ///
-    /// ```
-    /// let diagnosis = ringloop::Runtime::builder().connections_expected(10_000).diagnose();
-    /// match diagnosis.verdict() {
-    ///     Ok(driver) => println!("{}, {:?}", driver.kind(), driver.reason()),
-    ///     Err(error) => println!("{error}"),
-    /// }
-    /// for candidate in diagnosis.candidates() {
-    ///     for step in candidate.steps() {
-    ///         println!("{}: {} {}", candidate.kind(), step.outcome().word(), step.name());
-    ///     }
-    /// }
-    /// print!("{diagnosis}"); // the whole report, as text
-    /// ```
-    pub fn diagnose(&self) -> Diagnosis {
-        match self.pool() {
-            Ok(pool) => diagnosis::diagnose(self.driver, self.sizes, &pool),
-            Err(error) => Diagnosis::impossible(error),
-        }
-    }
-
-    fn pool(&self) -> Result<Rc<Pool>, SetupError> {
-        let driver = match self.driver {
-            DriverChoice::Auto | DriverChoice::Uring => DriverKind::Uring,
-            DriverChoice::Epoll => DriverKind::Epoll,
-        };
-        Pool::new(self.buffer_count, self.buffer_len)
-            .map_err(|cause| SetupError::new(driver, SetupStep::ReceiveBuffers, cause))
-    }
-
-    fn assemble(self, id: LoopId, opened: Opened, pool: Rc<Pool>) -> Runtime {
-        let Opened { driver, info, unparker, clock } = opened;
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let stopwatch = self.slow_polls.stopwatch(&clock);
-        let reports = Reports::new(id, self.on_unhandled, self.slow_polls.hook, clock.clone());
-        let signals = LoopSignals::new(unparker.clone());
-        let wake = unparker.clone();
-        let remote = Remote::new(id, Box::new(move || wake.unpark()));
-        let executor = Executor::new(remote, Rc::clone(&reports) as Rc<_>);
-        let seed = self.shuffle_seed.unwrap_or_else(|| clock.now_ns());
-        executor.watch(stopwatch.is_some());
-        executor.seed_shuffle(seed, self.shuffle_seed.is_some());
-        let reactor = Reactor::new(id, driver, clock, unparker, pool, nanos(self.linger));
-        if self.start_paused {
-            let _ = reactor.pause_clock();
-        }
-        let core = Core {
-            reactor: Rc::new(reactor),
-            executor: Rc::new(executor),
-            reports,
-            info,
-            turns: Cell::new(0),
-            idle_turns: Cell::new(0),
-            idle_since_ns: Cell::new(0),
-            spin_backoffs: Cell::new(0),
-            is_stopping: Cell::new(false),
-            hooks: self.hooks,
-            stopwatch,
-            signals,
-            shutdown_linger_ns: Cell::new(nanos(self.shutdown_linger)),
-        };
-        Runtime { core: Rc::new(core) }
-    }
-}
-
-#[cfg(any(test, fuzzing))]
-impl Builder {
-    /// Builds a runtime whose kernel is a script.
-    #[track_caller]
-    pub(crate) fn build_scripted(self, script: &crate::driver::uring::scripted::Script) -> Runtime {
-        let pool = Pool::new(self.buffer_count, self.buffer_len).expect("memory for a pool");
-        let ring = script.ring(self.sizes);
-        let opened = choose::open_scripted(ring, &pool);
-        self.assemble(LoopId::new(), opened, pool)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::hooks::Hooks;
 use super::signals::LoopSignals;
 use super::slow_poll::Stopwatch;
 use super::unhandled::Reports;
 use crate::driver::DriverInfo;
+use crate::error::Unhandled;
 use crate::loop_id::LoopId;
 use crate::reactor::Reactor;
 use crate::task::Executor;
@@ -32,11 +34,29 @@ pub(crate) struct Core {
     pub(crate) signals: LoopSignals,
     /// The limit of how long a shutdown waits for streams that still send.
     pub(super) shutdown_linger_ns: Cell<u64>,
+    /// The limit of how long a shutdown waits for blocking jobs that run. `None`: it does not wait,
+    /// and does not report them either.
+    pub(super) shutdown_blocking_ns: Cell<Option<u64>>,
 }
 
 impl Core {
     pub(crate) fn id(&self) -> &LoopId {
         self.reactor.home().id()
+    }
+
+    /// Waits for the blocking jobs that run, during a shutdown that began at `begun_ns`. Reports
+    /// those that have not ended in time.
+    pub(super) fn wait_for_jobs(&self, begun_ns: u64) {
+        let Some(limit_ns) = self.shutdown_blocking_ns.get() else {
+            return;
+        };
+        let passed_ns = self.reactor.now_ns().saturating_sub(begun_ns);
+        let limit = Duration::from_nanos(limit_ns.saturating_sub(passed_ns));
+        let running_count = self.executor.blocking().wait_ended(limit);
+        if running_count > 0 {
+            let unhandled = Unhandled::BlockingJobsLeft { running_count };
+            self.executor.reporter().report_and_drop(unhandled);
+        }
     }
 }
 

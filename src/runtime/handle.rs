@@ -9,7 +9,7 @@ use super::context;
 use super::core::Core;
 use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
-use crate::task::{JoinHandle, TaskInfo, is_large};
+use crate::task::{BlockingHandle, JoinHandle, PoolCounts, TaskInfo, is_large};
 
 /// A reference to a loop, for its own thread: it spawns tasks and reads metrics.
 ///
@@ -87,6 +87,23 @@ impl Handle {
         self.core.executor.tasks()
     }
 
+    /// Runs `function` on a thread of this loop's pool.
+    ///
+    /// Details: [`spawn_blocking`](crate::spawn_blocking).
+    ///
+    /// # Panics
+    ///
+    /// In a forked child of the process that built the loop.
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, function: F) -> BlockingHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.core.id().check_process();
+        BlockingHandle::spawn(self.core.executor.blocking(), function, Location::caller())
+    }
+
     /// The driver of this loop.
     pub fn driver(&self) -> &DriverInfo {
         &self.core.info
@@ -119,6 +136,8 @@ impl Handle {
             timeout_arms,
             stale_completions: driver_stale_completions,
         } = driver;
+        let PoolCounts { threads: blocking_threads, queued: blocking_queued, running } =
+            core.executor.blocking().counts();
         Metrics {
             turns: core.turns.get(),
             polls: core.executor.polls(),
@@ -147,6 +166,9 @@ impl Handle {
             closing_streams: closing_streams as u64,
             buffers_held: u64::from(buffers_held),
             ready_peak: core.executor.ready_peak_count() as u64,
+            blocking_threads: blocking_threads as u64,
+            blocking_running: running as u64,
+            blocking_queued: blocking_queued as u64,
         }
     }
 }
@@ -232,4 +254,10 @@ pub struct Metrics {
     pub buffers_held: u64,
     /// The greatest length that the ready queue has had.
     pub ready_peak: u64,
+    /// Threads of blocking jobs, idle ones too.
+    pub blocking_threads: u64,
+    /// Blocking jobs that run.
+    pub blocking_running: u64,
+    /// Blocking jobs that wait for a thread.
+    pub blocking_queued: u64,
 }

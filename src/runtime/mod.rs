@@ -74,9 +74,11 @@ fn run_small<F: Future>(future: F) -> F::Output {
 ///
 /// A `Runtime` belongs to the thread that built it. To use several cores, build one on each thread.
 ///
-/// Dropping it drops all tasks, lets dropped streams send their queued bytes (for at most the
-/// builder's [`shutdown_linger`](crate::Builder::shutdown_linger)), cancels all operations, waits
-/// until the kernel no longer uses any memory, and closes the ring.
+/// Dropping it drops all tasks, cancels blocking jobs that have not started, lets dropped streams
+/// send their queued bytes (for at most the builder's
+/// [`shutdown_linger`](crate::Builder::shutdown_linger)), waits for blocking jobs that run (for at
+/// most five minutes: see [`shutdown_timeout`](Runtime::shutdown_timeout)), cancels all operations,
+/// waits until the kernel no longer uses any memory, and closes the ring.
 ///
 /// ```
 /// let runtime = ringloop::Runtime::new()?;
@@ -155,12 +157,19 @@ impl Runtime {
         output.expect("the loop above ends with an output")
     }
 
-    /// Drops the runtime, with another limit for streams that still send.
+    /// Drops the runtime, with another limit for streams that still send and for blocking jobs that
+    /// run.
     ///
     /// Dropped streams with queued bytes may send for up to `limit`, instead of the builder's
     /// [`shutdown_linger`](crate::Builder::shutdown_linger). The shutdown does not wait longer than
     /// they need. Bytes that remain are lost: the connection is reset and the loss is reported. A
     /// server that must deliver its last replies awaits `close()` of its streams first.
+    ///
+    /// `limit` also replaces the five minutes for which dropping a runtime waits for jobs of
+    /// [`spawn_blocking`](crate::spawn_blocking) that have started. Jobs that still run then are
+    /// reported as [`Unhandled::BlockingJobsLeft`](crate::Unhandled::BlockingJobsLeft). They run
+    /// on, and their results are dropped on their threads. This is tokio's `shutdown_timeout`, and
+    /// asyncio's `shutdown_default_executor(timeout)`.
     ///
     /// ```
     /// let runtime = ringloop::Runtime::new()?;
@@ -169,7 +178,29 @@ impl Runtime {
     /// # Ok::<(), ringloop::SetupError>(())
     /// ```
     pub fn shutdown_timeout(self, limit: Duration) {
-        self.core.shutdown_linger_ns.set(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX));
+        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.core.shutdown_linger_ns.set(limit_ns);
+        self.core.shutdown_blocking_ns.set(Some(limit_ns));
+    }
+
+    /// Drops the runtime without waiting, neither for streams that still send nor for blocking jobs
+    /// that run.
+    ///
+    /// The jobs run on, and their results are dropped on their threads. They are not reported. This
+    /// is tokio's `shutdown_background`. The tasks are dropped, and operations end, before it
+    /// returns.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::new()?;
+    /// let (_open, gate) = std::sync::mpsc::channel::<()>();
+    /// let job = runtime.handle().spawn_blocking(move || gate.recv().is_ok());
+    /// runtime.shutdown_background(); // the job still waits
+    /// assert!(!job.is_finished());
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    pub fn shutdown_background(self) {
+        self.core.shutdown_linger_ns.set(0);
+        self.core.shutdown_blocking_ns.set(None);
     }
 
     /// A handle to this runtime.
@@ -212,7 +243,10 @@ impl Drop for Runtime {
         let finish = Finish(&self.core.reactor);
         self.core.executor.shut_down();
         self.core.signals.close();
+        let begun_ns = self.core.reactor.now_ns();
         self.core.reactor.linger(self.core.shutdown_linger_ns.get());
+        self.core.wait_for_jobs(begun_ns);
+        self.core.executor.close();
         drop(finish);
         self.core.report_unhandled();
         self.core.reports.print_omitted();

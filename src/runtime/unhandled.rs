@@ -297,6 +297,7 @@ mod tests {
                 Unhandled::BindWaited { addr: String::new(), waited: std::time::Duration::ZERO },
             ),
             ("DropPanic", Unhandled::DropPanic { payload: Box::new("") }),
+            ("BlockingJobsLeft", Unhandled::BlockingJobsLeft { running_count: 1 }),
         ];
         for (name, unhandled) in &all {
             assert_eq!(Unhandled::KINDS[unhandled.kind()], *name);

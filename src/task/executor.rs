@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::blocking::Pool;
 use super::call::Call;
 use super::cell::JoinCell;
 use super::coop;
@@ -18,7 +19,7 @@ use super::join_error::JoinError;
 use super::polled::Polled;
 use super::queue::{self, Queue, Ready};
 use super::registry::{Registry, Running};
-use super::remote::Remote;
+use super::remote::{Item, Remote};
 use super::report::Report;
 use super::supervised::Supervised;
 use crate::error::Unhandled;
@@ -46,6 +47,7 @@ pub(crate) struct Executor {
     queue: Rc<Queue>,
     remote: Arc<Remote>,
     reporter: Rc<dyn Report>,
+    blocking: Arc<Pool>,
     registry: Rc<Registry>,
     main: RefCell<Option<Identity>>,
     is_closed: Cell<bool>,
@@ -53,11 +55,16 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(remote: Arc<Remote>, reporter: Rc<dyn Report>) -> Executor {
+    pub(crate) fn new(
+        remote: Arc<Remote>,
+        reporter: Rc<dyn Report>,
+        blocking: Arc<Pool>,
+    ) -> Executor {
         Executor {
             queue: Rc::default(),
             remote,
             reporter,
+            blocking,
             registry: Rc::default(),
             main: RefCell::new(None),
             is_closed: Cell::new(false),
@@ -82,7 +89,16 @@ impl Executor {
         spawned_at: &'static Location<'static>,
         name: Option<Arc<str>>,
     ) -> JoinHandle<F::Output> {
-        let cell = JoinCell::new(&self.reporter, Identity::new(name, spawned_at));
+        self.spawn_as(future, Identity::new(name, spawned_at))
+    }
+
+    /// Like [`spawn`](Executor::spawn), for a task that has its number already.
+    pub(super) fn spawn_as<F: Future + 'static>(
+        &self,
+        future: F,
+        identity: Identity,
+    ) -> JoinHandle<F::Output> {
+        let cell = JoinCell::new(&self.reporter, identity);
         let handle = JoinHandle::new(Rc::clone(&cell));
         if self.is_closed.get() {
             drop(future);
@@ -125,6 +141,11 @@ impl Executor {
         &self.remote
     }
 
+    /// The threads of blocking jobs.
+    pub(crate) fn blocking(&self) -> &Arc<Pool> {
+        &self.blocking
+    }
+
     pub(crate) fn reporter(&self) -> &dyn Report {
         &*self.reporter
     }
@@ -139,10 +160,20 @@ impl Executor {
         self.remote.awake();
     }
 
-    /// Moves the wakes of other threads from the inbox to the ready queue.
+    /// Moves the wakes and calls of other threads from the inbox to the ready queue, and reports
+    /// their errors.
     pub(crate) fn drain_inbox(&self) {
         for item in self.remote.take() {
-            self.queue.push(item.into());
+            self.accept(item);
+        }
+    }
+
+    fn accept(&self, item: Item) {
+        match item {
+            Item::Task(runnable) => self.queue.push(Ready::Task(runnable)),
+            Item::Main => self.queue.push(Ready::Main),
+            Item::Call(call) => self.queue.push(call.into()),
+            Item::Report(unhandled) => self.reporter.report_and_drop(*unhandled),
         }
     }
 
@@ -233,11 +264,15 @@ impl Executor {
         }
     }
 
-    /// Drops the futures of all tasks, and refuses new tasks.
+    /// Drops the futures of all tasks and the blocking jobs that have not started. Refuses new
+    /// tasks, jobs and calls.
     ///
-    /// The caller has entered the loop's context, so that destructors find it.
+    /// The caller has entered the loop's context, so that destructors find it. It calls `close`
+    /// later, when nothing can report any more.
     pub(crate) fn shut_down(&self) {
         self.is_closed.set(true);
+        self.remote.refuse_calls();
+        self.blocking.close();
         for _ in 0..SHUTDOWN_ROUNDS_MAX {
             if self.registry.count() == 0 {
                 break;
@@ -250,13 +285,21 @@ impl Executor {
                 // Another thread has scheduled a task and not put it into the inbox yet.
                 primitives::pause(SHUTDOWN_PAUSE);
             }
-            while let Some(ready) = self.queue.pop() {
-                self.end(ready);
-            }
+            self.end_ready();
         }
+        self.drain_inbox();
+        self.end_ready();
+    }
+
+    /// Closes the inbox. What is in it was sent during the shutdown, or was not run before.
+    pub(crate) fn close(&self) {
         for item in self.remote.close() {
-            self.end(Ready::from(item));
+            self.accept(item);
         }
+        self.end_ready();
+    }
+
+    fn end_ready(&self) {
         while let Some(ready) = self.queue.pop() {
             self.end(ready);
         }

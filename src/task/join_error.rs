@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::panic_text;
@@ -12,6 +13,10 @@ pub enum JoinError {
     Cancelled,
     /// The task panicked, with this payload.
     Panic(PanicPayload),
+    /// A blocking job was not started, and its closure was dropped. Either too many jobs waited for
+    /// a thread ([`Builder::blocking_queue`](crate::Builder::blocking_queue)), or the system has
+    /// refused the first thread. Tasks are never refused.
+    Refused(io::Error),
 }
 
 /// The payload of a panic. It is `Sync`, so that a [`JoinError`] converts to boxed errors of all
@@ -60,12 +65,12 @@ impl JoinError {
     ///
     /// # Panics
     ///
-    /// If the task was cancelled and did not panic.
+    /// If the task was cancelled or refused, and did not panic.
     pub fn into_panic(self) -> Box<dyn Any + Send> {
         match self {
             JoinError::Panic(payload) => payload.into_inner(),
-            JoinError::Cancelled => {
-                panic!("JoinError::into_panic: the task was cancelled and did not panic")
+            JoinError::Cancelled | JoinError::Refused(_) => {
+                panic!("JoinError::into_panic: no panic, but: {self}")
             }
         }
     }
@@ -82,6 +87,7 @@ impl fmt::Display for JoinError {
         match self {
             JoinError::Cancelled => f.write_str("the task was cancelled"),
             JoinError::Panic(payload) => write!(f, "the task panicked: {payload}"),
+            JoinError::Refused(error) => write!(f, "the blocking job was refused: {error}"),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The executor: tasks, the ready queue, and wakes from any thread.
+//! The executor: tasks, the ready queue, wakes from any thread, and threads for blocking jobs.
 //!
 //! A task lives in a cell of the `async-task` crate, which has its state machine, its waker and its
 //! reference counts. This module adds the ready queue of the loop (`queue`), the inbox for wakes
-//! from other threads (`remote`), the cell that passes a result to its `JoinHandle` (`join`), and
+//! and calls from other threads (`remote`, whose public face is `remote_handle`), the cell that
+//! passes a result to its `JoinHandle` (`join`), the cell that passes a result between threads
+//! (`result_cell`), the pool of threads (`blocking`), the combinators of futures (`combine`), and
 //! the budget that makes an always-ready task yield (`coop`).
 //!
 //! **Invariant.** Futures are polled and dropped on the loop's thread only, and never inside
@@ -13,6 +15,7 @@
 
 mod abort;
 mod abort_on_drop;
+mod blocking;
 mod budget;
 mod builder;
 mod call;
@@ -38,6 +41,7 @@ pub(crate) mod queue;
 mod registry;
 mod remote;
 mod report;
+mod result_cell;
 mod shield;
 mod shuffle;
 mod spawn;
@@ -47,6 +51,7 @@ mod yield_now;
 
 pub use abort::AbortHandle;
 pub use abort_on_drop::AbortOnDrop;
+pub use blocking::{BlockingHandle, spawn_blocking};
 pub use budget::{Unconstrained, consume_budget, has_budget_remaining, unconstrained};
 pub use builder::Builder;
 pub use call::CallHandle;
@@ -69,6 +74,7 @@ pub use spawn::{call_soon, spawn};
 pub use wait::{Done, When, wait, wait_results};
 pub use yield_now::yield_now;
 
+pub(crate) use blocking::{Limits as BlockingLimits, OnBusy, Pool as BlockingPool, PoolCounts};
 pub(crate) use call::Call;
 pub(crate) use executor::{Executor, is_large};
 pub(crate) use polled::Polled;

@@ -91,6 +91,14 @@ impl Drop for Entered {
     }
 }
 
+/// Whether loop `loop_number` runs on this thread.
+pub(super) fn is_current(loop_number: u64) -> bool {
+    let is_it = |current: &RefCell<Option<(LoopId, Rc<Queue>)>>| {
+        current.borrow().as_ref().is_some_and(|(id, _)| id.number() == loop_number)
+    };
+    CURRENT.try_with(is_it).unwrap_or(false)
+}
+
 /// Pushes `ready` on the queue of loop `loop_number` if that loop runs on this thread. Returns it
 /// otherwise, also while the thread-locals of the thread are destroyed.
 pub(crate) fn push_if_current(loop_number: u64, ready: Ready) -> Result<(), Ready> {

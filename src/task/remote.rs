@@ -1,4 +1,4 @@
-//! Wakes from other threads: an inbox, and one notification per sleep.
+//! Wakes and calls from other threads: an inbox, and one notification per sleep.
 //!
 //! The loop must not sleep after a wake has been sent, and a hundred thousand wakes must not write
 //! to the wake fd a hundred thousand times. Both sides exchange one flag:
@@ -20,6 +20,15 @@
 //! The wake fd is an eventfd whose read was submitted with or before the enter that sleeps
 //! (`Uring::arm_wake`), so a notification between the look and the enter ends the sleep at once.
 //!
+//! **The end.** The inbox first refuses calls and then closes:
+//!
+//! ```text
+//!  Open ──── refuse_calls ────▶ Ending ──── close ────▶ Closed
+//!  everything is taken          wakes and reports       nothing is taken
+//! ```
+//!
+//! In between, tasks are dropped and blocking jobs end, which may still wake and report.
+//!
 //! **Forked children.** A forked child has a copy of this value, with the lock in the state that a
 //! thread of the parent left it in, and the parent's eventfd. So a wake in a child uses neither.
 //!
@@ -27,18 +36,23 @@
 //! are none (`Executor::shut_down` has dropped every future). If one appears, it is leaked and not
 //! dropped here.
 
+use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 use async_task::Runnable;
 
+use super::call::Call;
 use super::queue::{self, Ready};
+use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
-use crate::primitives::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::primitives::{self, AtomicBool, Mutex, MutexGuard, Ordering, ThreadId};
 
 /// The part of a loop that other threads use.
 pub(crate) struct Remote {
     id: LoopId,
+    /// The thread that runs the loop.
+    owner: ThreadId,
     inbox: Mutex<Inbox>,
     has_items: AtomicBool,
     sleeping: AtomicBool,
@@ -48,23 +62,38 @@ pub(crate) struct Remote {
 #[derive(Default)]
 struct Inbox {
     /// At most one entry per task and one for the main future: `async-task` schedules a task once
-    /// until it has run.
+    /// until it has run. Calls have no other bound than their callers.
     items: Vec<Item>,
-    is_closed: bool,
+    phase: InboxPhase,
 }
 
-/// A wake from another thread.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum InboxPhase {
+    #[default]
+    Open,
+    /// Calls are refused.
+    Ending,
+    Closed,
+}
+
+/// What another thread has sent to the loop.
 pub(crate) enum Item {
     Task(Runnable),
     Main,
+    Call(RemoteCall),
+    /// An error that no caller awaits.
+    Report(Box<Unhandled>),
 }
 
-impl From<Item> for Ready {
-    fn from(item: Item) -> Ready {
-        match item {
-            Item::Task(runnable) => Ready::Task(runnable),
-            Item::Main => Ready::Main,
-        }
+/// A callback from another thread.
+pub(crate) struct RemoteCall {
+    function: Box<dyn FnOnce() + Send>,
+    called_at: &'static Location<'static>,
+}
+
+impl From<RemoteCall> for Ready {
+    fn from(call: RemoteCall) -> Ready {
+        Ready::Call(Call::new(call.function, call.called_at))
     }
 }
 
@@ -72,6 +101,7 @@ impl Remote {
     pub(crate) fn new(id: LoopId, wake_fd: Box<dyn Fn() + Send + Sync>) -> Arc<Remote> {
         Arc::new(Remote {
             id,
+            owner: primitives::thread_id(),
             inbox: Mutex::default(),
             has_items: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
@@ -81,6 +111,61 @@ impl Remote {
 
     pub(crate) fn id(&self) -> &LoopId {
         &self.id
+    }
+
+    /// Whether this is the thread that runs the loop, now or between two runs.
+    pub(super) fn is_owner_here(&self) -> bool {
+        primitives::thread_id() == self.owner
+    }
+
+    /// Whether calls are refused.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().phase != InboxPhase::Open
+    }
+
+    /// Makes the loop call `function`. Gives it back if the loop ends or has ended. May be called
+    /// on any thread, also on that of the loop, where it runs in order with other ready work.
+    pub(super) fn call<F: FnOnce() + Send + 'static>(
+        &self,
+        function: F,
+        called_at: &'static Location<'static>,
+    ) -> Result<(), F> {
+        self.call_with(function, |function| function(), called_at)
+    }
+
+    /// Like `call`, for a function of one value, which is given back.
+    pub(super) fn call_with<V: Send + 'static>(
+        &self,
+        value: V,
+        run: fn(V),
+        called_at: &'static Location<'static>,
+    ) -> Result<(), V> {
+        let inbox = self.lock();
+        if inbox.phase != InboxPhase::Open {
+            return Err(value);
+        }
+        let call = RemoteCall { function: Box::new(move || run(value)), called_at };
+        if queue::is_current(self.id.number()) {
+            drop(inbox);
+            let pushed = queue::push_if_current(self.id.number(), call.into());
+            assert!(pushed.is_ok(), "the loop runs here");
+        } else {
+            self.push(inbox, Item::Call(call));
+        }
+        Ok(())
+    }
+
+    /// Reports an error that no caller awaits, on the loop's thread. After the end of the loop it
+    /// is discarded: the panic hook has printed it.
+    pub(super) fn report(&self, unhandled: Unhandled) {
+        self.send(Item::Report(Box::new(unhandled)));
+    }
+
+    /// Drops a value of the program. A panic of its destructor is reported.
+    pub(super) fn drop_guarded<T>(&self, value: T) {
+        if let Err(payload) = try_drop(value) {
+            self.report(Unhandled::DropPanic { payload });
+        }
     }
 
     /// Makes a task ready. May be called on any thread.
@@ -124,19 +209,33 @@ impl Remote {
         std::mem::take(&mut inbox.items)
     }
 
-    /// Closes the inbox and takes its items. Later items are leaked.
-    pub(crate) fn close(&self) -> Vec<Item> {
+    /// Refuses calls from now on.
+    pub(super) fn refuse_calls(&self) {
+        self.lock().phase = InboxPhase::Ending;
+    }
+
+    /// Closes the inbox and takes its items.
+    pub(super) fn close(&self) -> Vec<Item> {
         let mut inbox = self.lock();
-        inbox.is_closed = true;
+        inbox.phase = InboxPhase::Closed;
         std::mem::take(&mut inbox.items)
     }
 
     fn send(&self, item: Item) {
-        let mut inbox = self.lock();
-        if inbox.is_closed {
-            std::mem::forget(item); // see the invariant above
-            return;
+        let inbox = self.lock();
+        if inbox.phase != InboxPhase::Closed {
+            return self.push(inbox, item);
         }
+        drop(inbox);
+        match item {
+            Item::Task(runnable) => std::mem::forget(runnable), // see the invariant above
+            Item::Report(unhandled) => discard(unhandled),
+            Item::Main => {}
+            Item::Call(_) => unreachable!("calls are refused before"),
+        }
+    }
+
+    fn push(&self, mut inbox: MutexGuard<'_, Inbox>, item: Item) {
         inbox.items.push(item);
         self.has_items.store(true, Ordering::Relaxed); // released by the lock and by the swap
         drop(inbox);

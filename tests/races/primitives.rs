@@ -10,7 +10,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::LockResult;
 use std::time::Duration;
 
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use std::thread::ThreadId;
 
 #[derive(Default)]
 pub(crate) struct Mutex<T> {
@@ -26,6 +31,10 @@ pub(crate) struct MutexGuard<'a, T> {
 }
 
 impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex { is_locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         while self.is_locked.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
@@ -54,6 +63,55 @@ impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         self.mutex.is_locked.store(false, Ordering::Release);
     }
+}
+
+/// A count of notifications. A waiter looks at it again and again.
+pub(crate) struct Condvar {
+    notified: AtomicU64,
+}
+
+impl Condvar {
+    pub(crate) fn new() -> Condvar {
+        Condvar { notified: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.notify_all(); // waits may end for no reason
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.notified.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Default for Condvar {
+    fn default() -> Condvar {
+        Condvar::new()
+    }
+}
+
+pub(crate) fn wait<'a, T>(
+    condvar: &Condvar,
+    mutex: &'a Mutex<T>,
+    guard: MutexGuard<'a, T>,
+    limit: Duration,
+) -> (MutexGuard<'a, T>, bool) {
+    let (begun, before) = (Instant::now(), condvar.notified.load(Ordering::Acquire));
+    drop(guard);
+    let mut is_over = false;
+    while condvar.notified.load(Ordering::Acquire) == before && !is_over {
+        std::thread::yield_now();
+        is_over = begun.elapsed() >= limit;
+    }
+    (mutex.lock().unwrap_or_else(|_| unreachable!("never poisoned")), is_over)
+}
+
+pub(crate) fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
+pub(crate) fn thread_id() -> ThreadId {
+    std::thread::current().id()
 }
 
 /// Sleeps, so that other threads can run.

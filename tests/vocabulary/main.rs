@@ -62,6 +62,7 @@ const SHARED: &[&[Body]] = &[
     tasks::SHARED,
     threads::SHARED,
     timers::SHARED,
+    threads::ending::SHARED,
 ];
 
 const ALONE: &[&[Body]] = &[

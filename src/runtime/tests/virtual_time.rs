@@ -122,7 +122,7 @@ fn an_hour_of_timers_arms_no_timeout() {
 #[test]
 fn a_job_of_another_thread_holds_the_clock() {
     let (script, runtime) = paused();
-    let hold = RefCell::new(Some(runtime.core.reactor.hold_clock()));
+    let hold = RefCell::new(Some(runtime.core.reactor.clock_holds().hold()));
     let is_released = Rc::new(Cell::new(false));
     script.direct({
         let is_released = Rc::clone(&is_released);
@@ -148,7 +148,7 @@ fn a_job_of_another_thread_holds_the_clock() {
 fn a_hold_that_ended_before_the_pause_counts_no_more() {
     let (_script, runtime, _reports) = scripted();
     runtime.block_on(async {
-        let hold = crate::runtime::context::current().reactor.hold_clock();
+        let hold = crate::runtime::context::current().reactor.clock_holds().hold();
         settle().await;
         pause();
         drop(hold);

@@ -16,13 +16,49 @@
 
 /// The primitives of the library, exchanged for loom's.
 mod primitives {
+    use std::io;
     use std::time::Duration;
 
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use loom::thread::ThreadId;
+
+    loom::lazy_static! {
+        /// Set by a model when waits with a limit are over. Loom has no clock.
+        pub(crate) static ref LIMITS_ARE_OVER: AtomicBool = AtomicBool::new(false);
+    }
+
+    /// A limit that is never over.
+    pub(crate) const NO_LIMIT: Duration = Duration::MAX;
 
     pub(crate) fn pause(_duration: Duration) {
         loom::thread::yield_now();
+    }
+
+    /// A wait whose limit is over releases the lock and takes it again.
+    pub(crate) fn wait<'a, T>(
+        condvar: &Condvar,
+        mutex: &'a Mutex<T>,
+        guard: MutexGuard<'a, T>,
+        limit: Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        if limit != NO_LIMIT && LIMITS_ARE_OVER.load(Ordering::Relaxed) {
+            drop(guard);
+            return (mutex.lock().unwrap(), true);
+        }
+        (condvar.wait(guard).unwrap(), false)
+    }
+
+    pub(crate) fn start_thread(
+        _name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        drop(loom::thread::spawn(run));
+        Ok(())
+    }
+
+    pub(crate) fn thread_id() -> ThreadId {
+        loom::thread::current().id()
     }
 }
 

@@ -11,7 +11,12 @@ use loom::sync::{Condvar, Mutex};
 
 use crate::error::Unhandled;
 use crate::loop_id::LoopId;
-use crate::task::{Executor, MainWaker, Remote, Report};
+use crate::primitives::NO_LIMIT;
+use crate::task::{BlockingLimits, BlockingPool, Executor, MainWaker, Remote, Report};
+
+/// The limits of blocking jobs: one thread and two queued jobs.
+const LIMITS: BlockingLimits =
+    BlockingLimits { threads_max: 1, queued_max: 2, keep_alive: NO_LIMIT };
 
 /// The eventfd and the completion queue of a loop. A lost notification is a sleep without an end,
 /// which loom reports as a deadlock.
@@ -83,7 +88,8 @@ impl Loop {
         let ringing = Arc::clone(&wake_fd);
         let id = LoopId::new();
         let remote = Remote::new(id, Box::new(move || ringing.notify()));
-        let executor = Rc::new(Executor::new(remote, Rc::new(NoReports(id))));
+        let pool = BlockingPool::new(&remote, LIMITS, Box::new(|_is_busy| ()));
+        let executor = Rc::new(Executor::new(remote, Rc::new(NoReports(id)), pool));
         Loop { executor, wake_fd, looks: Cell::new(0) }
     }
 
