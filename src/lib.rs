@@ -96,7 +96,7 @@ pub use runtime::builder::Builder;
 pub use runtime::slow_poll::SlowPoll;
 pub use runtime::{Handle, Metrics, Runtime, TurnStats, run};
 pub use task::{
-    BlockingHandle, CallHandle, JoinError, JoinHandle, call_soon, gather, spawn, spawn_blocking,
-    task_group,
+    BlockingHandle, CallHandle, JoinError, JoinHandle, RemoteHandle, RemoteJoinHandle,
+    RuntimeClosed, call_soon, gather, spawn, spawn_blocking, task_group,
 };
 pub use time::{TimerHandle, call_at, call_later};

@@ -9,7 +9,7 @@ use super::context;
 use super::core::Core;
 use crate::driver::{DriverInfo, DriverStats};
 use crate::reactor::{ReactorStats, WatchdogStats};
-use crate::task::{BlockingHandle, JoinHandle, PoolCounts, TaskInfo, is_large};
+use crate::task::{BlockingHandle, JoinHandle, PoolCounts, RemoteHandle, TaskInfo, is_large};
 
 /// A reference to a loop, for its own thread: it spawns tasks and reads metrics.
 ///
@@ -102,6 +102,18 @@ impl Handle {
     {
         self.core.id().check_process();
         BlockingHandle::spawn(self.core.executor.blocking(), function, Location::caller())
+    }
+
+    /// A handle for other threads, which calls functions and spawns tasks on this loop.
+    ///
+    /// ```
+    /// ringloop::run(async {
+    ///     let remote = ringloop::Handle::current().remote();
+    ///     std::thread::spawn(move || remote.call(|| println!("on the loop's thread")).is_ok());
+    /// });
+    /// ```
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle::new(self.core.executor.remote())
     }
 
     /// The driver of this loop.

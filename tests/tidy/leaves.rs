@@ -26,6 +26,7 @@ const POLLS_ON_OTHERS: &[(&str, &str)] = &[
     ("src/task/cancel/shielded.rs::poll", "the future of the program"),
     ("src/task/group/child.rs::poll", "the future of the child, or a JoinHandle"),
     ("src/task/group/start.rs::poll", "the future of the child"),
+    ("src/task/remote_join.rs::poll", "the future of the task"),
     ("src/time/interval.rs::poll_next", "poll_tick"),
     ("src/time/interval.rs::poll_tick", "Sleep"),
     ("src/time/timeout.rs::poll", "Sleep, or the future of the program"),

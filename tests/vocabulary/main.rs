@@ -26,6 +26,7 @@ mod embedding;
 mod groups;
 mod locals;
 mod many_futures;
+mod remote;
 mod serve;
 mod sets;
 mod signals;
@@ -55,6 +56,7 @@ const SHARED: &[&[Body]] = &[
     groups::SHARED,
     locals::SHARED,
     many_futures::SHARED,
+    remote::SHARED,
     serve::SHARED,
     sets::SHARED,
     signals::SHARED,
@@ -76,6 +78,7 @@ const ALONE: &[&[Body]] = &[
     groups::ALONE,
     locals::ALONE,
     many_futures::ALONE,
+    remote::ALONE,
     serve::ALONE,
     sets::ALONE,
     signals::ALONE,

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use ringloop::time::{Instant, sleep};
 use ringloop::{Handle, JoinError, Unhandled, spawn, spawn_blocking};
 
 use crate::common::{Dice, Woken, poll_once, scaled, turns, until};
@@ -27,6 +28,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_full_queue_refuses_jobs,
     f4_a_job_without_a_waiter_is_dropped_quietly,
     f4_a_detached_panic_is_reported_once,
+    a_job_holds_the_paused_clock,
     aborts_at_random_phases_lose_no_job,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
@@ -361,4 +363,35 @@ fn aborts_at_random_phases_lose_no_job(on: Driver) {
     });
     assert_eq!(runs.load(Ordering::SeqCst) + cancelled.get(), total);
     assert!(cancelled.get() > 0 && detached.get() > 0);
+}
+
+/// Goal: a paused clock does not move while a job runs or waits for a thread, and moves by itself
+/// when the last has ended (L6); also after a job that no task waits for.
+///
+/// Method: a sleep of an hour beside two detached jobs on one thread. Each asks the loop, which is
+/// idle in between, for its time again and again. When the sleep ends, all have been answered.
+///
+/// Kills: a pool that does not hold the clock; one that holds it for running jobs only; the end of
+/// the last job, which does not wake the sleeping loop.
+fn a_job_holds_the_paused_clock(on: Driver) {
+    const ROUNDS: u32 = 25;
+    let builder = on.builder().blocking_threads(1, HOUR).start_paused(true);
+    let runtime = builder.build().unwrap();
+    let at_start = Arc::new(AtomicU32::new(0));
+    runtime.block_on(async {
+        let start = Instant::now();
+        for _ in 0..2 {
+            let (remote, at_start) = (Handle::current().remote(), Arc::clone(&at_start));
+            drop(spawn_blocking(move || {
+                for _ in 0..ROUNDS {
+                    let elapsed = remote.block_on(move || async move { start.elapsed() });
+                    let is_at_start = elapsed.is_ok_and(|elapsed| elapsed.is_zero());
+                    at_start.fetch_add(u32::from(is_at_start), Ordering::SeqCst);
+                }
+            }));
+        }
+        sleep(HOUR).await;
+        assert_eq!(start.elapsed(), HOUR);
+    });
+    assert_eq!(at_start.load(Ordering::SeqCst), 2 * ROUNDS);
 }
