@@ -176,6 +176,17 @@ impl Gate {
     }
 }
 
+#[cfg(test)]
+impl Gate {
+    pub(super) fn snapshot(&self, label: impl Fn(u64) -> u64) -> super::permits::Snapshot {
+        self.permits.borrow().snapshot(label)
+    }
+
+    pub(super) fn newest_number(&self) -> Option<u64> {
+        self.permits.borrow().newest_number()
+    }
+}
+
 impl Recheck for Gate {
     fn recheck(self: Rc<Self>, loop_number: u64) {
         if self.recheck_on.get() == loop_number {

@@ -1,7 +1,7 @@
 //! What tasks of one loop wait for among themselves.
 //!
 //! What lives here: the wait list (`wait_list.rs`), and everything that is built on it:
-//! semaphores, cancellation tokens and channels.
+//! locks, semaphores, cancellation tokens and channels.
 //!
 //! **Invariant.** A woken waiter reserves nothing: the first poll that finds an item takes it. So a
 //! future that is not polled never holds a permit, a lock or a message back.
@@ -13,13 +13,16 @@ pub mod broadcast;
 mod cancellation;
 mod gate;
 pub mod mpsc;
+mod mutex;
 mod numbered;
 pub mod oneshot;
 mod permits;
 pub mod queue;
+mod rwlock;
 mod semaphore;
 #[cfg(test)]
 mod tests;
+mod value;
 pub(crate) mod wait_list;
 pub(crate) mod waker_cell;
 pub(crate) mod waking;
@@ -28,7 +31,11 @@ pub mod watch;
 pub use cancellation::{
     CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
+pub use mutex::{Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
 pub use queue::{PriorityQueue, Queue};
+pub use rwlock::{
+    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 pub use semaphore::{
     AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
 };

@@ -159,8 +159,11 @@ impl Permits {
         need: usize,
         waker: Waker,
     ) -> Option<Waker> {
+        // The first waiter itself has just been polled. One behind it may wait for a future that
+        // nothing polls.
+        self.is_probe_due |= !self.is_first(waiter_id);
         match self.place(waiter_id) {
-            Place::Absent => self.is_probe_due = true,
+            Place::Absent => {}
             Place::Awake => self.remove_awake(waiter_id),
             Place::Passed => self.passed_count -= 1,
             Place::Waiting => {}
@@ -239,6 +242,14 @@ impl Permits {
         self.waiting.wake_all()
     }
 
+    /// Whether no other waiter waits before this one.
+    fn is_first(&self, waiter_id: &WaiterId) -> bool {
+        match (self.waiting.first_number(), waiter_id.number()) {
+            (None, _) => true,
+            (Some(first), number) => number.is_some_and(|number| number <= first),
+        }
+    }
+
     fn is_any_satisfied(&self, free: usize) -> bool {
         let mut needs = self.waiting.values().chain(&self.refused_need);
         free > 0 && self.waiting.is_waiting() && needs.any(|need| *need <= free)
@@ -247,9 +258,9 @@ impl Permits {
     /// What the waiters before this one need that were woken. `None` if one before it waits.
     fn needed_before(&self, waiter_id: &WaiterId) -> Option<usize> {
         let Some(number) = waiter_id.number() else {
-            return (!self.waiting.is_waiting()).then_some(self.awake_need);
+            return self.is_first(waiter_id).then_some(self.awake_need);
         };
-        if self.waiting.first_number().is_some_and(|first| first < number) {
+        if !self.is_first(waiter_id) {
             return None;
         }
         let before = self.awake.iter().take_while(|(other, _)| *other < number);
@@ -295,5 +306,41 @@ impl Permits {
         self.passed_count += count - self.awake.len();
         self.is_probe_due |= count > self.awake.len();
         self.end_refusal();
+    }
+}
+
+/// The state of the machine, with labels in place of the numbers of waiters.
+#[cfg(test)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Snapshot {
+    available: usize,
+    waiting: Vec<(u64, usize)>,
+    awake: Vec<(u64, Awake)>,
+    awake_need: usize,
+    passed_count: usize,
+    is_probe_due: bool,
+    refused_need: Option<usize>,
+    is_closed: bool,
+}
+
+#[cfg(test)]
+impl Permits {
+    pub(super) fn snapshot(&self, label: impl Fn(u64) -> u64) -> Snapshot {
+        let waiting = self.waiting.numbers().zip(self.waiting.values());
+        Snapshot {
+            available: self.available,
+            waiting: waiting.map(|(number, need)| (label(number), *need)).collect(),
+            awake: self.awake.iter().map(|(number, awake)| (label(number), *awake)).collect(),
+            awake_need: self.awake_need,
+            passed_count: self.passed_count,
+            is_probe_due: self.is_probe_due,
+            refused_need: self.refused_need,
+            is_closed: self.is_closed,
+        }
+    }
+
+    /// The number of the waiter that was the last one to begin to wait.
+    pub(super) fn newest_number(&self) -> Option<u64> {
+        self.waiting.newest_number()
     }
 }

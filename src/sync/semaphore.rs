@@ -476,3 +476,6 @@ impl fmt::Display for TryAcquireError {
 impl std::error::Error for AcquireError {}
 
 impl std::error::Error for TryAcquireError {}
+
+#[cfg(test)]
+mod tests;

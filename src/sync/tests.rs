@@ -1,6 +1,9 @@
 //! What the enumerations of this module share: tasks that a test polls, and the ready queue of a
 //! loop that does not turn.
 
+pub(super) mod interleavings;
+pub(super) mod mini_executor;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;

@@ -159,6 +159,17 @@ impl<T> WaitList<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> WaitList<T> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.waiting.iter().map(|(number, _)| number)
+    }
+
+    pub(super) fn newest_number(&self) -> Option<u64> {
+        self.next_number.checked_sub(1)
+    }
+}
+
 impl WaiterId {
     /// The number of the place. Smaller numbers are before it.
     pub(super) fn number(&self) -> Option<u64> {

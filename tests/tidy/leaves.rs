@@ -44,6 +44,7 @@ const BUDGET_TESTS: &[&str] = &[
     "tests/vocabulary/budget.rs",
     "tests/vocabulary/budget/groups.rs",
     "tests/vocabulary/channel_budget.rs",
+    "tests/vocabulary/lock_budget.rs",
 ];
 
 /// Where each public async function is polled on another loop than its own.

@@ -5,12 +5,11 @@ pub(crate) mod groups;
 use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::pin;
-use std::rc::Rc;
 use std::time::Duration;
 
 use ringloop::net::{TcpListener, serve};
 use ringloop::signal::{SignalKind, ctrl_c, on as on_signal, shutdown, signal};
-use ringloop::sync::{CancellationToken, Semaphore};
+use ringloop::sync::CancellationToken;
 use ringloop::task::{JoinSet, When, wait, wait_results};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
@@ -22,7 +21,6 @@ use crate::suite::Driver;
 use crate::{Body, bodies};
 
 pub(crate) const SHARED: &[Body] = bodies![
-    locks_in_a_loop_let_others_run,
     waiting_for_a_server_in_a_loop_lets_others_run,
     waiting_for_a_token_in_a_loop_lets_others_run,
     settling_and_advancing_in_a_loop_let_others_run,
@@ -53,32 +51,6 @@ fn waiting_for_a_token_in_a_loop_lets_others_run(on: Driver) {
             assert_eq!(token.run_until_cancelled_owned(pending::<()>()).await, None);
         })
         .await;
-    });
-}
-
-/// Goal: locks that are free spend the budget.
-/// Method: each way to take one, in a loop.
-/// Kills: a fast path in front of the leaf.
-fn locks_in_a_loop_let_others_run(on: Driver) {
-    on.run(async {
-        let semaphore = Rc::new(Semaphore::new(2));
-        let free = Rc::clone(&semaphore);
-        lets_others_run("acquire", async move || drop(free.acquire().await.unwrap())).await;
-        let free = Rc::clone(&semaphore);
-        lets_others_run("acquire_many", async move || drop(free.acquire_many(0).await.unwrap()))
-            .await;
-        let free = Rc::clone(&semaphore);
-        lets_others_run("acquire_owned", async move || {
-            drop(Rc::clone(&free).acquire_owned().await.unwrap());
-        })
-        .await;
-        let free = Rc::clone(&semaphore);
-        lets_others_run("acquire_many_owned", async move || {
-            drop(Rc::clone(&free).acquire_many_owned(2).await.unwrap());
-        })
-        .await;
-        semaphore.close();
-        lets_others_run("closed", async move || drop(semaphore.acquire().await)).await;
     });
 }
 

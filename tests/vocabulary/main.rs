@@ -25,6 +25,7 @@ mod combine;
 mod embedding;
 mod groups;
 mod locals;
+mod lock_budget;
 mod many_futures;
 mod remote;
 mod serve;
@@ -56,6 +57,7 @@ const SHARED: &[&[Body]] = &[
     groups::SHARED,
     locals::SHARED,
     many_futures::SHARED,
+    lock_budget::SHARED,
     remote::SHARED,
     serve::SHARED,
     sets::SHARED,
@@ -78,6 +80,7 @@ const ALONE: &[&[Body]] = &[
     groups::ALONE,
     locals::ALONE,
     many_futures::ALONE,
+    lock_budget::ALONE,
     remote::ALONE,
     serve::ALONE,
     sets::ALONE,
