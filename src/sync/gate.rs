@@ -102,25 +102,83 @@ impl Gate {
         waiter_id: &mut WaiterId,
         waker: &Waker,
     ) -> Poll<Result<Held, Closed>> {
+        let poll = |permits: &mut Permits, waiter_id: &mut WaiterId| permits.poll(waiter_id, need);
+        match self.poll_or_wait(need, waiter_id, waker, poll) {
+            Polled::Taken(former) => {
+                let held = Held { gate: Rc::clone(self), count: need };
+                drop(former); // if this panics, the permits are released
+                Poll::Ready(Ok(held))
+            }
+            Polled::Closed(former) => {
+                drop(former);
+                Poll::Ready(Err(Closed))
+            }
+            Polled::Unavailable => Poll::Pending,
+        }
+    }
+
+    /// Polls for a notification, or waits with a clone of `waker`. `is_dismissed`: the wait ends,
+    /// also without one. See [`Permits::limit`] for `spare`.
+    pub(super) fn poll_notified(
+        self: &Rc<Self>,
+        is_dismissed: bool,
+        spare: usize,
+        waiter_id: &mut WaiterId,
+        waker: &Waker,
+    ) -> Poll<()> {
+        let poll = |permits: &mut Permits, waiter_id: &mut WaiterId| {
+            permits.poll_notified(waiter_id, is_dismissed)
+        };
+        match self.poll_or_wait(1, waiter_id, waker, poll) {
+            Polled::Taken(former) | Polled::Closed(former) => {
+                self.permits.borrow_mut().limit(spare);
+                self.settle(); // a waiter that took nothing is no longer before others
+                drop(former);
+                Poll::Ready(())
+            }
+            Polled::Unavailable => Poll::Pending,
+        }
+    }
+
+    /// Adds a notification, and wakes the waiter that it is for.
+    pub(super) fn notify(self: &Rc<Self>, spare: usize) {
+        self.permits.borrow_mut().notify(spare);
+        self.settle();
+    }
+
+    /// Ends all waits without a notification.
+    pub(super) fn dismiss_all(self: &Rc<Self>, spare: usize) {
+        let woken = {
+            let mut permits = self.permits.borrow_mut();
+            let woken = permits.dismiss_all();
+            permits.limit(spare);
+            woken
+        };
+        wake_each(woken);
+    }
+
+    /// Whether a waiter is on the list, whatever its waker.
+    pub(super) fn is_waiting(&self, waiter_id: &WaiterId) -> bool {
+        self.permits.borrow().is_waiting(waiter_id)
+    }
+
+    /// Polls by `poll`, and waits with a clone of `waker` if nothing is available.
+    fn poll_or_wait(
+        self: &Rc<Self>,
+        need: usize,
+        waiter_id: &mut WaiterId,
+        waker: &Waker,
+        poll: impl Fn(&mut Permits, &mut WaiterId) -> Polled,
+    ) -> Polled {
         let mut clone = None;
         loop {
             let mut permits = self.permits.borrow_mut();
-            match permits.poll(waiter_id, need) {
-                Polled::Taken(former) => {
-                    drop(permits);
-                    let held = Held { gate: Rc::clone(self), count: need };
-                    drop(former); // if this panics, the permits are released
-                    return Poll::Ready(Ok(held));
-                }
-                Polled::Closed(former) => {
-                    drop(permits);
-                    drop(former);
-                    return Poll::Ready(Err(Closed));
-                }
+            match poll(&mut permits, waiter_id) {
                 Polled::Unavailable if permits.is_waiting_with(waiter_id, waker) => {
-                    return Poll::Pending;
+                    return Polled::Unavailable;
                 }
                 Polled::Unavailable => {}
+                polled => return polled,
             }
             // Cloning may call back, so after it the state is read anew.
             let Some(clone) = clone.take() else {
@@ -132,7 +190,7 @@ impl Gate {
             drop(permits);
             self.settle();
             drop(former);
-            return Poll::Pending;
+            return Polled::Unavailable;
         }
     }
 
@@ -140,6 +198,20 @@ impl Gate {
     pub(super) fn leave(self: &Rc<Self>, waiter_id: &mut WaiterId) {
         if waiter_id.number().is_some() {
             let waker = self.permits.borrow_mut().leave(waiter_id);
+            self.settle();
+            drop(waker);
+        }
+    }
+
+    /// Removes a waiter for a notification. If it was woken, the next one is.
+    pub(super) fn leave_notified(self: &Rc<Self>, waiter_id: &mut WaiterId, spare: usize) {
+        if waiter_id.number().is_some() {
+            let waker = {
+                let mut permits = self.permits.borrow_mut();
+                let waker = permits.leave(waiter_id);
+                permits.limit(spare);
+                waker
+            };
             self.settle();
             drop(waker);
         }

@@ -9,12 +9,17 @@
 //! **Absent on purpose.** The loop, its clock and its operations. Of `task`, this module uses the
 //! budget and the ready queue.
 
+mod barrier;
 pub mod broadcast;
 mod cancellation;
+mod condvar;
+mod event;
 mod gate;
 pub mod mpsc;
 mod mutex;
+mod notify;
 mod numbered;
+mod once_cell;
 pub mod oneshot;
 mod permits;
 pub mod queue;
@@ -28,10 +33,15 @@ pub(crate) mod waker_cell;
 pub(crate) mod waking;
 pub mod watch;
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use cancellation::{
     CancellationToken, DropGuard, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
+pub use condvar::Condvar;
+pub use event::Event;
 pub use mutex::{Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
+pub use notify::{Notified, Notify, OwnedNotified};
+pub use once_cell::{OnceCell, SetError};
 pub use queue::{PriorityQueue, Queue};
 pub use rwlock::{
     OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,

@@ -90,7 +90,7 @@ enum Place {
     Waiting,
     Awake,
     Passed,
-    /// Woken by [`Permits::close`].
+    /// Woken by [`Permits::dismiss_all`].
     Dismissed,
 }
 
@@ -145,9 +145,40 @@ impl Permits {
         Polled::Taken(self.remove(waiter_id))
     }
 
+    /// Polls a waiter for one notification. `is_dismissed`: its wait ends, also without one.
+    ///
+    /// A waiter that [`dismiss_all`](Permits::dismiss_all) has woken takes none. One that was woken
+    /// for a notification before takes it.
+    pub(super) fn poll_notified(&mut self, waiter_id: &mut WaiterId, is_dismissed: bool) -> Polled {
+        if self.place(waiter_id) == Place::Dismissed {
+            return Polled::Taken(self.remove(waiter_id));
+        }
+        match self.poll(waiter_id, 1) {
+            Polled::Unavailable if is_dismissed => Polled::Taken(self.remove(waiter_id)),
+            polled => polled,
+        }
+    }
+
+    /// Adds a permit, unless there are as many as waiters and `spare`.
+    pub(super) fn notify(&mut self, spare: usize) {
+        self.available += 1;
+        self.limit(spare);
+    }
+
+    /// Removes the permits beyond one for each waiter and `spare`. Call it when one has left.
+    pub(super) fn limit(&mut self, spare: usize) {
+        let waiters_count = self.waiting.len() + self.awake.len() + self.passed_count;
+        self.available = self.available.min(waiters_count + spare);
+    }
+
     /// Whether this waiter waits with a waker of the same task.
     pub(super) fn is_waiting_with(&self, waiter_id: &WaiterId, waker: &Waker) -> bool {
         self.waiting.is_waiting_with(waiter_id, waker)
+    }
+
+    /// Whether this waiter waits, with any waker.
+    pub(super) fn is_waiting(&self, waiter_id: &WaiterId) -> bool {
+        self.waiting.is_waiting_at(waiter_id)
     }
 
     /// Makes the waiter wait, at the end or at the place that it has. Returns the waker that this
@@ -238,6 +269,11 @@ impl Permits {
         self.is_closed = true;
         self.awake.retain(|_| false);
         self.awake_need = 0;
+        self.dismiss_all()
+    }
+
+    /// Ends all waits without permits. Waiters that were woken for a permit may still take it.
+    pub(super) fn dismiss_all(&mut self) -> Woken<usize> {
         self.passed_count = 0;
         self.waiting.wake_all()
     }

@@ -141,6 +141,11 @@ impl<T> WaitList<T> {
         !self.waiting.is_empty()
     }
 
+    /// The number of waiters that have not been woken.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The number of the first waiter that has not been woken.
     pub(super) fn first_number(&self) -> Option<u64> {
         self.waiting.first().map(|(number, _)| number)

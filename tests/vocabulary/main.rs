@@ -23,6 +23,7 @@ mod channels;
 mod clock;
 mod combine;
 mod embedding;
+mod events;
 mod groups;
 mod locals;
 mod lock_budget;
@@ -54,6 +55,7 @@ const SHARED: &[&[Body]] = &[
     clock::SHARED,
     combine::SHARED,
     embedding::SHARED,
+    events::SHARED,
     groups::SHARED,
     locals::SHARED,
     many_futures::SHARED,
@@ -77,6 +79,7 @@ const ALONE: &[&[Body]] = &[
     clock::ALONE,
     combine::ALONE,
     embedding::ALONE,
+    events::ALONE,
     groups::ALONE,
     locals::ALONE,
     many_futures::ALONE,
