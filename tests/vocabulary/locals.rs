@@ -105,8 +105,8 @@ fn only_inherited_keys_reach_spawned_tasks(on: Driver) {
     });
 }
 
-/// Goal: an inherited value is the child's own: it lasts after the scope has ended, until the
-/// child's future is dropped, and is dropped before the joiner is woken.
+/// Goal: an inherited value is the child's own: it lasts after the scope has ended, and is dropped
+/// with the child's future.
 ///
 /// Method: a key whose values count themselves; a scope that ends while its child waits; the count
 /// after the child's end. A spawn on a loop that has ended clones nothing.
@@ -202,12 +202,11 @@ fn values_are_cloned_and_read_under_no_borrow(on: Driver) {
 }
 
 /// Goal: a panic in a scope, in a clone or in a child leaves no value in place, and a spawn whose
-/// clone panics leaves no task.
+/// clone panics leaves no task in the table.
 ///
 /// Method: each of the three, then the values and the tasks.
 ///
-/// Kills: a scope that is left on return only; a task that is entered into the table before the
-/// clone.
+/// Kills: a scope that is left on return only; an inherited value that a panic leaves in place.
 fn a_panic_leaves_no_value_behind(on: Driver) {
     task_local! {
         #[inherit]

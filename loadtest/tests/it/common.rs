@@ -29,6 +29,7 @@ pub(crate) fn loadtest_with_files(limit: u32, arguments: &[&str]) -> Output {
 
 fn output(command: &mut Command) -> Output {
     let child = command
+        .env("RINGLOOP_DEBUG", "0") // no lines about slow polls, which load causes
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -74,6 +75,7 @@ impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Running {
         let mut child = Command::new(PROGRAM)
             .args(arguments)
+            .env("RINGLOOP_DEBUG", "0") // no lines about slow polls, which load causes
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
