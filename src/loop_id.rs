@@ -151,6 +151,22 @@ thread_local! {
     static RUNNING: Cell<Running> = const { Cell::new(NONE) };
 }
 
+/// Requires that no loop runs on this thread, which is about to block.
+///
+/// # Panics
+///
+/// If one does: it would not turn meanwhile.
+#[track_caller]
+pub(crate) fn check_blocking() {
+    let running = RUNNING.try_with(Cell::get).unwrap_or(NONE);
+    if let Some(built_at) = running.built_at {
+        panic!(
+            "a blocking call on the thread of the ringloop runtime built at {built_at}, which \
+             would stand still meanwhile: await the asynchronous form, or block on another thread"
+        );
+    }
+}
+
 /// Makes `id` the loop that runs on this thread. Returns the former one, for [`leave`].
 pub(crate) fn enter(id: &LoopId) -> Running {
     let running = Running { number: id.number, built_at: Some(id.built_at) };

@@ -1,9 +1,9 @@
 //! Atomics, locks, threads and a pause, from the standard library.
 //!
-//! `tests/loom` compiles `task` with loom's types in place of this module, and runs it through
-//! every interleaving within a bound. So `task` imports from here what synchronises threads. `Arc`,
-//! counters of unique numbers, and `OnceLock`s that are set before they are shared come from the
-//! standard library directly.
+//! `tests/loom` compiles `task` and `sync` with loom's types in place of this module, and runs them
+//! through every interleaving within a bound. So they import from here what synchronises threads.
+//! `Arc`, counters of unique numbers, and `OnceLock`s that are set before they are shared come from
+//! the standard library directly.
 
 use std::io;
 use std::sync::PoisonError;

@@ -13,6 +13,7 @@ mod barrier;
 pub mod broadcast;
 mod cancellation;
 mod condvar;
+pub mod cross;
 mod event;
 mod gate;
 pub mod mpsc;

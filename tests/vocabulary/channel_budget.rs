@@ -1,6 +1,6 @@
 //! Each async function of channels and queues, polled in a loop, as in `budget.rs`.
 
-use ringloop::sync::{PriorityQueue, Queue, broadcast, mpsc, oneshot, watch};
+use ringloop::sync::{PriorityQueue, Queue, broadcast, cross, mpsc, oneshot, watch};
 
 use crate::common::lets_others_run;
 use crate::suite::Driver;
@@ -10,6 +10,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     channels_in_a_loop_let_others_run,
     many_to_one_channels_in_a_loop_let_others_run,
     queues_in_a_loop_let_others_run,
+    channels_of_threads_in_a_loop_let_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -129,6 +130,32 @@ fn queues_in_a_loop_let_others_run(on: Driver) {
         lets_others_run("after a shutdown", async move || {
             queue.put(1).await.unwrap_err();
             queue.get().await.unwrap_err();
+        })
+        .await;
+    });
+}
+
+/// Goal: operations of the channels between threads spend the budget, whatever their outcome.
+/// Method: each in a loop, on a channel where it is ready.
+/// Kills: a result that is returned without a leaf, for example of a closed channel.
+fn channels_of_threads_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        let (sender, mut receiver) = cross::mpsc::channel(1);
+        lets_others_run("send and recv", async move || {
+            sender.send(1).await.unwrap();
+            receiver.recv().await.unwrap();
+        })
+        .await;
+        let (sender, mut receiver) = cross::mpsc::channel::<u32>(1);
+        drop(sender);
+        lets_others_run("the end", async move || assert!(receiver.recv().await.is_none())).await;
+        let (mut sender, receiver) = cross::oneshot::channel::<u32>();
+        drop(receiver);
+        lets_others_run("closed", async move || sender.closed().await).await;
+        lets_others_run("oneshot", async || {
+            let (sender, receiver) = cross::oneshot::channel();
+            sender.send(1).unwrap();
+            receiver.await.unwrap();
         })
         .await;
     });

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ringloop::spawn;
-use ringloop::sync::{PriorityQueue, Queue, broadcast, mpsc, oneshot, watch};
+use ringloop::sync::{PriorityQueue, Queue, broadcast, cross, mpsc, oneshot, watch};
 
 use crate::common::{poll_once, turns};
 use crate::suite::Driver;
@@ -26,6 +26,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     e6_a_cancelled_get_or_put_loses_nothing,
     a_queue_is_joined_when_its_items_are_done,
     a_queue_that_is_shut_down_is_emptied_first,
+    threads_send_to_a_loop_without_loss,
+    the_end_of_a_loop_ends_the_sends_of_threads,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -383,4 +385,54 @@ fn a_queue_that_is_shut_down_is_emptied_first(on: Driver) {
         joining.await.unwrap();
         queue.get().await.unwrap_err();
     });
+}
+
+/// Goal: values of several threads wake the loop, arrive once each and in the order of each thread,
+/// and then the end arrives.
+/// Method: four threads that block on a channel with two slots, and a loop that only receives.
+/// Kills: a send that wakes no receiver; a receive that wakes no blocked thread; an end before the
+/// last values.
+fn threads_send_to_a_loop_without_loss(on: Driver) {
+    const VALUES: u32 = 200;
+    let (sender, mut receiver) = cross::mpsc::channel(2);
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                (0..VALUES).for_each(|value| sender.blocking_send((thread, value)).unwrap());
+            })
+        })
+        .collect();
+    drop(sender);
+    let mut next = [0; 4];
+    on.run(async {
+        while let Some((thread, value)) = receiver.recv().await {
+            assert_eq!(value, std::mem::replace(&mut next[thread], value + 1));
+        }
+    });
+    assert_eq!(next, [VALUES; 4]);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Goal: the end of a runtime ends the sends of other threads with their values, and a blocking
+/// call on the thread of a loop is refused.
+/// Method: a thread that blocks on a full channel whose receiver is in a task that never ends.
+/// Kills: a receiver that is dropped without waking blocked threads; a loop that blocks itself.
+fn the_end_of_a_loop_ends_the_sends_of_threads(on: Driver) {
+    let (sender, mut receiver) = cross::mpsc::channel(1);
+    let (answer, mut answered) = cross::oneshot::channel();
+    sender.try_send(0).unwrap();
+    let blocked = sender.clone();
+    let thread = std::thread::spawn(move || blocked.blocking_send(1));
+    on.run(async move {
+        spawn(async move {
+            std::future::pending::<()>().await;
+            assert!(receiver.try_recv().is_ok() && answer.send(1).is_ok());
+        });
+        turns(2).await;
+        let refused = std::panic::AssertUnwindSafe(|| sender.blocking_send(2));
+        assert!(std::panic::catch_unwind(refused).is_err());
+    });
+    assert_eq!(thread.join().unwrap().unwrap_err().0, 1);
+    assert!(answered.try_recv().is_err());
 }

@@ -68,6 +68,9 @@ macro_rules! thread_local {
     ($(#[$doc:meta])* static CURRENT: $type:ty = const $init:block;) => {
         loom::thread_local! { $(#[$doc])* static CURRENT: $type = $init; }
     };
+    ($(#[$doc:meta])* static RUNNING: $type:ty = const $init:block;) => {
+        loom::thread_local! { $(#[$doc])* static RUNNING: $type = $init; }
+    };
     ($($other:tt)*) => { std::thread_local! { $($other)* } };
 }
 
