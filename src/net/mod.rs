@@ -11,6 +11,7 @@
 
 mod activation;
 mod addr;
+mod deadline;
 mod halves;
 mod owned_halves;
 mod serve;

@@ -12,6 +12,7 @@ mod deadline;
 mod instant;
 mod interval;
 mod next_deadline;
+mod op_deadline;
 mod sleep;
 mod timeout;
 mod virtual_time;
@@ -23,3 +24,5 @@ pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 pub use virtual_time::{advance, pause, resume};
+
+pub(crate) use op_deadline::op_deadline;

@@ -17,7 +17,7 @@ use ringloop::io::AsyncFd;
 use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream, serve};
 use ringloop::signal::{SignalKind, ctrl_c, shutdown, signal};
 use ringloop::testing::settle;
-use ringloop::time::{advance, interval, sleep, timeout};
+use ringloop::time::{Instant, advance, interval, sleep, timeout};
 use ringloop::{Runtime, spawn};
 
 use crate::common::{Woken, any_addr, any_name, std_pair, tight_pair, turns, unanswering_addr};
@@ -83,6 +83,23 @@ const LEAVES: &[(&str, Maker)] = &[
     ("read_exact", || {
         let (mut s, p) = std_pair();
         boxed(async move { s.read_exact(&mut [0; 8]).await }, p)
+    }),
+    ("recv_deadline", || {
+        let (mut s, p) = std_pair();
+        boxed(async move { s.recv_deadline(Instant::now() + HOUR).await.map(drop) }, p)
+    }),
+    ("read_deadline", || {
+        let (mut s, p) = std_pair();
+        boxed(async move { s.read_deadline(&mut [0; 8], Instant::now() + HOUR).await }, p)
+    }),
+    ("read_exact_deadline", || {
+        let (mut s, p) = std_pair();
+        boxed(async move { s.read_exact_deadline(&mut [0; 8], Instant::now() + HOUR).await }, p)
+    }),
+    ("accept_deadline", || {
+        let listener = listener();
+        let at = Instant::now() + HOUR;
+        boxed(async move { listener.accept_deadline(at).await.map(drop) }, ())
     }),
     ("readable of a stream", || {
         let (mut s, p) = std_pair();

@@ -29,6 +29,7 @@ const POLLS_ON_OTHERS: &[(&str, &str)] = &[
     ("src/task/remote_join.rs::poll", "the future of the task"),
     ("src/time/interval.rs::poll_next", "poll_tick"),
     ("src/time/interval.rs::poll_tick", "Sleep"),
+    ("src/time/op_deadline.rs::poll", "the operation, or Sleep"),
     ("src/time/timeout.rs::poll", "Sleep, or the future of the program"),
 ];
 

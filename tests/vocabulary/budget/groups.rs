@@ -1,10 +1,12 @@
 //! Groups and scopes, polled in a loop.
 
 use std::future::pending;
+use std::time::Duration;
 
-use crate::common::lets_others_run;
+use crate::common::{any_addr, lets_others_run};
 use crate::suite::Driver;
 use crate::{Body, bodies};
+use ringloop::net::{TcpListener, UnixStream};
 use ringloop::sync::CancellationToken;
 use ringloop::task::{GroupError, cancel_scope, consume_budget, shielded};
 use ringloop::task_group;
@@ -59,6 +61,37 @@ fn scopes_in_a_loop_let_others_run(on: Driver) {
         let past = Instant::now();
         lets_others_run("deadline_scope", async move || {
             assert!(deadline_scope(past, async |_| pending::<()>().await).await.is_err());
+        })
+        .await;
+    });
+}
+
+/// Goal: operations with a deadline spend the budget, whether they complete or time out.
+/// Method: reads at the end of a stream, and an accept whose deadline has passed, in a loop.
+/// Kills: a deadline that has passed and ends the operation at once.
+fn operations_with_deadlines_in_a_loop_let_others_run(on: Driver) {
+    on.run(async {
+        let later = Instant::now() + Duration::from_secs(3600);
+        let ended = || UnixStream::pair().unwrap().0;
+        let mut stream = ended();
+        lets_others_run("recv_deadline", async move || {
+            assert!(stream.recv_deadline(later).await.unwrap().is_empty());
+        })
+        .await;
+        let mut stream = ended();
+        lets_others_run("read_deadline", async move || {
+            assert_eq!(stream.read_deadline(&mut [0; 8], later).await.unwrap(), 0);
+        })
+        .await;
+        let mut stream = ended();
+        lets_others_run("read_exact_deadline", async move || {
+            assert!(stream.read_exact_deadline(&mut [0; 8], later).await.is_err());
+        })
+        .await;
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let past = Instant::now();
+        lets_others_run("accept_deadline", async move || {
+            assert!(listener.accept_deadline(past).await.is_err());
         })
         .await;
     });

@@ -1,16 +1,19 @@
 //! Deadlines as scopes.
 
 use std::cell::Cell;
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::io::{ErrorKind, Write};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{Gate, compute, turns, until};
+use crate::common::{Gate, any_addr, any_name, compute, std_pair, turns, until};
 use crate::suite::Driver;
 use crate::{Body, bodies};
+use ringloop::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use ringloop::spawn;
 use ringloop::sync::CancellationToken;
-use ringloop::task::{shielded, yield_now};
+use ringloop::task::{consume_budget, shielded, yield_now};
 use ringloop::time::{Deadline, Elapsed, Instant, current_deadline, deadline_scope, timeout_at};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -19,6 +22,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_deadline_waits_for_a_shield,
     a_deadline_ends_a_body_that_uses_the_budget_up,
     the_current_deadline_is_the_earliest_around,
+    c1_a_deadline_of_a_read_loses_no_byte,
+    c2_a_deadline_of_an_accept_loses_no_connection,
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -119,7 +124,7 @@ fn a_deadline_waits_for_a_shield(on: Driver) {
             .await;
             let ready = CancellationToken::new();
             ready.cancel();
-            ringloop::task::consume_budget().await;
+            consume_budget().await;
             reaching.set(2);
         }));
         turns(2).await;
@@ -141,7 +146,7 @@ fn a_deadline_ends_a_body_that_uses_the_budget_up(on: Driver) {
         let soon = Instant::now() + Duration::from_millis(1);
         let scope = deadline_scope(soon, async |_| {
             loop {
-                ringloop::task::consume_budget().await;
+                consume_budget().await;
             }
         });
         let result: Result<(), Elapsed> = scope.await;
@@ -170,5 +175,75 @@ fn the_current_deadline_is_the_earliest_around(on: Driver) {
         });
         outer.await.unwrap();
         assert_eq!(current_deadline(), None);
+    });
+}
+
+/// Goal: a read whose deadline passes loses no byte, and returns bytes that have arrived although
+/// the deadline has passed (C1).
+/// Method: a read that times out before the bytes; reads with deadlines in the past and bytes that
+/// are there, in a poll whose budget is spent; a `read_exact` that has a part of its bytes.
+/// Kills: a deadline that wins over a completed read; a part of the bytes that is lost.
+fn c1_a_deadline_of_a_read_loses_no_byte(on: Driver) {
+    on.run(async {
+        let (mut stream, mut peer) = std_pair();
+        let error = stream.recv_deadline(past()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        peer.write_all(b"abc").unwrap();
+        stream.readable().await.unwrap();
+        let mut buf = [0; 2];
+        let spend = async {
+            loop {
+                consume_budget().await;
+            }
+        };
+        let mut spend = pin!(spend);
+        let mut read = Box::pin(stream.read_deadline(&mut buf, past()));
+        let count = poll_fn(|cx| {
+            assert!(spend.as_mut().poll(cx).is_pending()); // the budget is spent
+            read.as_mut().poll(cx)
+        });
+        assert_eq!(count.await.unwrap(), 2);
+        drop(read);
+        assert_eq!(buf, *b"ab");
+
+        let mut exact = [0; 4];
+        let error = stream.read_exact_deadline(&mut exact, past()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let (mut reader, _writer) = stream.split();
+        assert!(reader.recv_deadline(Instant::now() + HOUR).await.unwrap()[..] == *b"c");
+        assert!(reader.read_deadline(&mut exact, past()).await.is_err());
+        let (mut reader, _writer) = stream.into_split();
+        peer.write_all(b"d").unwrap();
+        let at = Instant::now() + HOUR;
+        assert_eq!(reader.read_deadline(&mut exact, at).await.unwrap(), 1);
+        assert!(reader.recv_deadline(past()).await.is_err());
+    });
+}
+
+/// Goal: an accept whose deadline passes loses no connection (C2).
+/// Method: accepts that time out, before and after the connection comes, on both kinds of sockets.
+/// Kills: an accept that drops the connection that came with the deadline.
+fn c2_a_deadline_of_an_accept_loses_no_connection(on: Driver) {
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let error = listener.accept_deadline(past()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let server = match listener.accept_deadline(past()).await {
+            Ok(server) => server,
+            Err(_) => listener.accept().await.unwrap(),
+        };
+        assert_eq!(server.peer_addr().unwrap(), client.local_addr().unwrap());
+
+        let name = any_name();
+        let listener = UnixListener::bind(&name).unwrap();
+        assert!(listener.accept_deadline(past()).await.is_err());
+        let mut client = UnixStream::connect(&name).await.unwrap();
+        let mut server = listener.accept_deadline(Instant::now() + HOUR).await.unwrap();
+        assert!(server.recv_deadline(past()).await.is_err());
+        client.write_all(b"ab").await.unwrap();
+        let at = Instant::now() + HOUR;
+        assert_eq!(server.read_deadline(&mut [0; 1], at).await.unwrap(), 1);
+        server.read_exact_deadline(&mut [0; 1], at).await.unwrap();
     });
 }
