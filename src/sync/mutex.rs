@@ -349,3 +349,6 @@ impl fmt::Display for TryLockError {
 }
 
 impl std::error::Error for TryLockError {}
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,6 @@ impl<T: fmt::Debug> fmt::Debug for RwLock<T> {
         fields.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What the enumerations of this module share: tasks that a test polls, and the ready queue of a
 //! loop that does not turn.
 
+mod hostile;
 pub(super) mod interleavings;
 pub(super) mod mini_executor;
 
