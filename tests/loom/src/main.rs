@@ -49,10 +49,7 @@ mod primitives {
         (condvar.wait(guard).unwrap(), false)
     }
 
-    pub(crate) fn start_thread(
-        _name: &str,
-        run: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+    pub(crate) fn start_thread(_name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         drop(loom::thread::spawn(run));
         Ok(())
     }
@@ -121,6 +118,7 @@ mod sys {
 
 mod models;
 mod rig;
+mod thread_models;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -136,7 +134,7 @@ const BRANCHES_MAX: usize = 10_000;
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let mut passed_count = 0;
-    for &(name, model) in models::ALL {
+    for &(name, model) in models::ALL.iter().chain(thread_models::ALL) {
         if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }

@@ -6,17 +6,18 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
 use crate::error::Unhandled;
 use crate::loop_id::LoopId;
-use crate::primitives::NO_LIMIT;
 use crate::task::{BlockingLimits, BlockingPool, Executor, MainWaker, Remote, Report};
 
-/// The limits of blocking jobs: one thread and two queued jobs.
+/// The limits of blocking jobs: one thread and two queued jobs. A model decides when the keep-alive
+/// time has passed (`primitives::LIMITS_ARE_OVER`).
 const LIMITS: BlockingLimits =
-    BlockingLimits { threads_max: 1, queued_max: 2, keep_alive: NO_LIMIT };
+    BlockingLimits { threads_max: 1, queued_max: 2, keep_alive: Duration::from_secs(1) };
 
 /// The eventfd and the completion queue of a loop. A lost notification is a sleep without an end,
 /// which loom reports as a deadlock.
