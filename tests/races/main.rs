@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use ringloop::task::yield_now;
-use ringloop::{Builder, DriverChoice, Runtime, spawn};
+use ringloop::{Builder, DriverChoice, Handle, Runtime, spawn, spawn_blocking};
 
 /// Rounds of each body on each driver.
 const ROUNDS: u64 = 100;
@@ -27,6 +28,8 @@ const BODIES: &[Body] = &[
     ("aborts_do_not_race", aborts_do_not_race),
     ("the_last_wake_does_not_race", the_last_wake_does_not_race),
     ("wakes_at_the_end_of_a_loop_do_not_race", wakes_at_the_end_of_a_loop_do_not_race),
+    ("blocking_jobs_do_not_race", blocking_jobs_do_not_race),
+    ("remote_calls_and_tasks_do_not_race", remote_calls_and_tasks_do_not_race),
 ];
 
 fn main() {
@@ -188,6 +191,54 @@ fn wakes_at_the_end_of_a_loop_do_not_race(choice: DriverChoice) {
         drop(runtime);
         is_over.store(true, Ordering::Relaxed);
         waking.join().unwrap();
+    }
+}
+
+/// Goal: closures and results of blocking jobs cross threads without a data race; so do aborts,
+/// detached jobs and the end of the loop.
+///
+/// Method: four jobs on two threads in each round, with results on the heap; one is aborted and one
+/// detached. The runtime ends while the last may still run.
+///
+/// Kills: a result that is stored without the lock of its cell.
+fn blocking_jobs_do_not_race(choice: DriverChoice) {
+    for _ in 0..ROUNDS {
+        let builder = builder(choice).blocking_threads(2, Duration::from_millis(1));
+        let runtime = builder.build().unwrap_or_else(|error| panic!("{error}"));
+        runtime.block_on(async {
+            let [first, second, aborted, detached] =
+                [1, 2, 3, 4].map(|number| spawn_blocking(move || Box::new(number)));
+            aborted.abort();
+            drop(detached);
+            assert_eq!(*first.await.unwrap() + *second.await.unwrap(), 3);
+            drop(aborted.await);
+        });
+    }
+}
+
+/// Goal: calls, remote tasks and their results cross threads without a data race, also at the end
+/// of the loop.
+///
+/// Method: a thread calls and blocks on a future in each round, and then calls until the runtime is
+/// gone.
+///
+/// Kills: a call that is put into the inbox without the lock.
+fn remote_calls_and_tasks_do_not_race(choice: DriverChoice) {
+    for _ in 0..ROUNDS {
+        let runtime = runtime(choice);
+        let remote = runtime.handle().remote();
+        let calling = thread::spawn(move || {
+            let boxed = Box::new(5);
+            remote.call(move || assert_eq!(*boxed, 5)).unwrap();
+            assert_eq!(*remote.block_on(|| async { Box::new(6) }).unwrap(), 6);
+            drop(remote.call(|| Handle::current().stop()));
+            while remote.call(|| ()).is_ok() {
+                thread::yield_now();
+            }
+        });
+        runtime.run_until_stopped();
+        drop(runtime);
+        calling.join().unwrap();
     }
 }
 
