@@ -12,8 +12,11 @@ use ringloop::task::{GroupError, cancel_scope, consume_budget, shielded};
 use ringloop::task_group;
 use ringloop::time::{Instant, deadline_scope};
 
-pub(crate) const SHARED: &[Body] =
-    bodies![groups_in_a_loop_let_others_run, scopes_in_a_loop_let_others_run,];
+pub(crate) const SHARED: &[Body] = bodies![
+    groups_in_a_loop_let_others_run,
+    scopes_in_a_loop_let_others_run,
+    operations_with_deadlines_in_a_loop_let_others_run,
+];
 
 /// Goal: groups without children, waits for a closed group and starts spend the budget.
 /// Method: each in a loop.
