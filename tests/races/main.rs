@@ -231,7 +231,7 @@ fn remote_calls_and_tasks_do_not_race(choice: DriverChoice) {
             let boxed = Box::new(5);
             remote.call(move || assert_eq!(*boxed, 5)).unwrap();
             assert_eq!(*remote.block_on(|| async { Box::new(6) }).unwrap(), 6);
-            drop(remote.call(|| Handle::current().stop()));
+            remote.call(|| Handle::current().stop()).unwrap();
             while remote.call(|| ()).is_ok() {
                 thread::yield_now();
             }
