@@ -28,6 +28,7 @@ mod environment;
 mod epoll;
 mod failed;
 mod info;
+mod poll_set;
 pub(crate) mod request;
 mod setup_error;
 mod stats;
@@ -45,6 +46,7 @@ use epoll::Epoll;
 use failed::Failed;
 pub(crate) use info::RingSizes;
 pub use info::{DriverChoice, DriverInfo, DriverKind};
+pub(crate) use poll_set::PollSet;
 use request::{Completion, Interest, Key, Request, Wait};
 pub(crate) use request::{Drained, PushOutcome};
 pub use setup_error::SetupError;
@@ -204,6 +206,44 @@ impl Driver {
             }
             #[cfg(any(test, fuzzing))]
             Driver::Scripted(ring) => ring.wait(wait, out),
+        }
+    }
+
+    /// Makes `poll_set` readable when a wait would find something, from the next
+    /// [`park`](Driver::park) on.
+    pub(crate) fn join(&mut self, poll_set: &PollSet) -> io::Result<()> {
+        match self {
+            Driver::Uring(ring) => {
+                ring.register_eventfd(poll_set.ready_fd())?;
+                poll_set.add(ring.wake_fd().raw())
+            }
+            Driver::Epoll(epoll) => poll_set.add(epoll.descriptor()),
+            Driver::Failed(failed) => poll_set.add(failed.wake_fd().raw()),
+            #[cfg(any(test, fuzzing))]
+            Driver::Scripted(ring) => ring.register_eventfd(poll_set.ready_fd()),
+        }
+    }
+
+    /// Forgets wakes of before, for a descriptor that is readable while the wake fd is.
+    pub(crate) fn drain_wake_fd(&self) {
+        match self {
+            Driver::Uring(ring) => ring.wake_fd().drain(),
+            Driver::Epoll(_) => {} // its wait does
+            Driver::Failed(failed) => failed.wake_fd().drain(),
+            #[cfg(any(test, fuzzing))]
+            Driver::Scripted(_) => {}
+        }
+    }
+
+    /// Prepares a sleep outside of the driver: submits everything, and lets other threads end the
+    /// sleep. Returns whether a wait would find something at once.
+    pub(crate) fn park(&mut self) -> io::Result<bool> {
+        match self {
+            Driver::Uring(ring) => ring.park(),
+            Driver::Epoll(epoll) => Ok(epoll.park()),
+            Driver::Failed(_) => Ok(false),
+            #[cfg(any(test, fuzzing))]
+            Driver::Scripted(ring) => ring.park(),
         }
     }
 

@@ -38,6 +38,7 @@ impl Reactor {
         let driver = self.driver.borrow_mut().take().expect("looked at above");
         let (sleeper, drained) = driver.fail(self.clock.kernel());
         *self.driver.borrow_mut() = Some(sleeper);
+        self.rejoin_poll_set();
         for Recipient { owner, tag, .. } in stuck {
             match drained {
                 Drained::No => owner.abandon(tag, errno::ECANCELED),

@@ -14,6 +14,7 @@ mod counters;
 mod deferred;
 mod driver_failure;
 mod flush;
+mod foreign;
 mod forked;
 mod idle;
 mod loop_clock;
@@ -30,7 +31,7 @@ mod time;
 mod timers;
 mod watchdog;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -38,7 +39,7 @@ use std::task::Waker;
 
 use crate::buf::Pool;
 use crate::driver::request::{Completion, Key, PushOutcome, Request, Tag, Wait};
-use crate::driver::{Clock, Drained, Driver, Unparker};
+use crate::driver::{Clock, Drained, Driver, PollSet, Unparker};
 use crate::error::Unhandled;
 use crate::loop_id::{Home, LoopId};
 use crate::op::OpResult;
@@ -67,6 +68,8 @@ pub(crate) struct Reactor {
     home: Home,
     /// `None` once the runtime is closed.
     driver: RefCell<Option<Driver>>,
+    /// Set when a foreign loop drives this one.
+    poll_set: OnceCell<PollSet>,
     slots: RefCell<Slots>,
     timers: RefCell<Timers>,
     watchdog: RefCell<Watchdog>,
@@ -108,6 +111,7 @@ impl Reactor {
             home: Home::new(id),
             watchdog,
             driver: RefCell::new(Some(driver)),
+            poll_set: OnceCell::new(),
             slots: RefCell::new(Slots::new()),
             timers: RefCell::default(),
             deferred: Deferred::default(),

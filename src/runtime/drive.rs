@@ -3,6 +3,8 @@
 //! `block_on` is in the parent module. The three ways to run a loop share the turn (`turn.rs`) and
 //! differ in when they end and in how long a turn may sleep.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::core::{Core, Run};
@@ -53,6 +55,7 @@ impl Runtime {
         }
         if !core.id().is_of_parent() {
             core.submit_pending();
+            core.park();
         }
     }
 
@@ -96,11 +99,60 @@ impl Runtime {
                 Wait::Until(core.reactor.kernel_now_ns().saturating_add(timeout_ns))
             }
         };
+        core.reactor.begin_foreign_turn();
         let stats = core.turn(limit, || {});
         if !core.id().is_of_parent() {
             core.submit_pending();
+            core.park();
         }
         stats
+    }
+
+    /// A descriptor by which a foreign loop waits for this one (`poll(2)`, `epoll(7)`).
+    ///
+    /// After each [`turn`](Runtime::turn) it is readable if another turn would do something, and it
+    /// becomes readable when that is so: an operation completes, or another thread wakes a task.
+    /// Timers do not make it readable: sleep no longer than until
+    /// [`next_deadline`](Runtime::next_deadline). It is level-triggered, stays the same for the
+    /// life of the runtime, and nothing must be read from it. A turn that finds nothing may follow.
+    ///
+    /// A program that uses objects of the loop between two turns, for example drops a stream, then
+    /// runs a turn, which submits what that has requested. From the first call of this method on,
+    /// each completion notifies an eventfd. This is libuv's `uv_backend_fd`; there the descriptor
+    /// of the driver itself is used, which an io_uring that defers its work does not allow.
+    ///
+    /// # Errors
+    ///
+    /// In the first call, those of `epoll_create1(2)`, `eventfd(2)` and `io_uring_register(2)`.
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = ringloop::Runtime::new()?;
+    /// let descriptor = runtime.poll_fd().unwrap().as_fd(); // add it to the foreign loop
+    /// let task = runtime.handle().spawn(async { 42 });
+    /// while !task.is_finished() {
+    ///     // poll(descriptor, timeout until runtime.next_deadline())
+    ///     runtime.turn(Some(Duration::ZERO));
+    /// }
+    /// # drop(descriptor);
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In a forked child of the process that built the runtime.
+    #[track_caller]
+    pub fn poll_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        let core = &self.core;
+        core.id().check_process();
+        let is_first = !core.reactor.has_poll_fd();
+        let descriptor = core.reactor.poll_fd()?;
+        if is_first {
+            core.park();
+        }
+        Ok(descriptor)
     }
 
     pub(crate) fn core(&self) -> &Core {

@@ -153,6 +153,7 @@ impl Runtime {
         }
         if !core.id().is_of_parent() {
             core.submit_pending();
+            core.park();
         }
         output.expect("the loop above ends with an output")
     }

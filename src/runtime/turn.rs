@@ -151,6 +151,18 @@ impl Core {
         }
     }
 
+    /// Prepares a sleep in a foreign loop, if one polls this loop's descriptor.
+    pub(super) fn park(&self) {
+        if !self.reactor.has_poll_fd() {
+            return;
+        }
+        // From here on wakes of other threads notify the driver, until the next turn.
+        let may_sleep = self.executor.prepare_sleep();
+        if let Err(error) = self.reactor.park(may_sleep) {
+            self.reactor.fail_driver(&error);
+        }
+    }
+
     /// Pauses a loop that turns without progress, and counts the pause.
     ///
     /// A condition that ends every wait and is not handled makes a loop spin. Such a loop uses a

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // epoll_*(2), timerfd_*(2), and the calls for sockets
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::clock::timespec;
 use super::errno;
@@ -35,6 +35,12 @@ pub(crate) struct Epoll {
 pub(crate) struct Event {
     pub(crate) events: u32,
     pub(crate) data: u64,
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Epoll {

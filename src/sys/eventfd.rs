@@ -60,6 +60,11 @@ impl EventFd {
         epoll::drain_count(self.raw());
     }
 
+    /// Resets the counter, without waiting.
+    pub(crate) fn drain(&self) {
+        epoll::drain_count(self.raw());
+    }
+
     /// Increments the counter.
     ///
     /// It cannot block: a write of 1 waits only when the counter is at its maximum of 2⁶⁴ − 2, and

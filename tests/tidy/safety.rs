@@ -29,6 +29,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/allocations.rs",
     "tests/async_fd/readiness.rs",
     "tests/common/limits.rs",
+    "tests/common/polling.rs",
     "tests/common/raising.rs",
     "tests/denied/server.rs",
     "tests/denied/syscalls.rs",

@@ -1,15 +1,21 @@
 //! The loop as an object: stop, single turns, hooks, a foreign loop.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::task::{Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use ringloop::task::yield_now;
 use ringloop::time::{Instant, sleep};
 use ringloop::{Handle, Runtime, call_soon, spawn};
 
-use crate::common::{compute, turns};
+use crate::common::{compute, std_pair, turns};
+use crate::polling::poll;
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
@@ -25,6 +31,8 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_busy_hook_delays_neither_timers_nor_tasks,
     a_hook_that_panics_is_disabled,
     computing_is_not_idle_time,
+    a_foreign_loop_drives_sockets_timers_and_wakes,
+    a_descriptor_is_readable_while_a_turn_would_do_something,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
@@ -360,4 +368,129 @@ fn computing_is_not_idle_time(on: Driver) {
         compute(Duration::from_millis(1));
         assert!(slept_ns > 0 && u128::from(slept_ns) <= start.elapsed().as_nanos());
     });
+}
+
+/// Runs `runtime` from `poll(2)` until `is_done`. Returns the number of turns.
+fn drive(runtime: &Runtime, mut is_done: impl FnMut() -> bool) -> u64 {
+    let before = turns_of(runtime);
+    let descriptor = runtime.poll_fd().unwrap();
+    while !is_done() {
+        let timeout = runtime.next_deadline().map(|at| at.duration_since(Instant::now()));
+        poll([descriptor], timeout);
+        runtime.turn(Some(Duration::ZERO));
+    }
+    turns_of(runtime) - before
+}
+
+/// Goal: a foreign loop drives the loop by its descriptor and its deadlines.
+///
+/// Method: `poll(2)` in turn with single turns. A thread exchanges messages with an echo, and wakes
+/// a task from outside, one after the other; beside them a timer. Then forty streams become ready
+/// at once, more than one enter of a new kernel brings.
+///
+/// Kills: requests that are not submitted at the end of a turn; wakes of other threads that are not
+/// armed; completions that stay hidden; a descriptor that is readable without end.
+fn a_foreign_loop_drives_sockets_timers_and_wakes(on: Driver) {
+    const ROUNDS: u8 = 50;
+    let runtime = on.runtime();
+    runtime.poll_fd().unwrap();
+    let (mut peer, echo, timer) = runtime.block_on(async {
+        let (mut stream, peer) = std_pair();
+        let echo = spawn(async move {
+            while let Ok(bytes) = stream.recv().await {
+                if bytes.is_empty() {
+                    break;
+                }
+                stream.send(bytes).await.unwrap();
+            }
+        });
+        (peer, echo, spawn(async { sleep(Duration::from_millis(2)).await }))
+    });
+    let (sender, receiver) = channel::<Waker>();
+    let waiting = runtime.handle().spawn(async move {
+        for _ in 0..ROUNDS {
+            let mut is_sent = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut is_sent, true) {
+                    return Poll::Ready(());
+                }
+                sender.send(cx.waker().clone()).unwrap();
+                Poll::Pending
+            })
+            .await;
+        }
+    });
+    let thread = thread::spawn(move || {
+        for round in 0..ROUNDS {
+            peer.write_all(&[round]).unwrap();
+            let mut reply = [0];
+            peer.read_exact(&mut reply).unwrap();
+            assert_eq!(reply, [round]);
+            receiver.recv().unwrap().wake();
+        }
+    });
+    let turns =
+        drive(&runtime, || timer.is_finished() && waiting.is_finished() && echo.is_finished());
+    thread.join().unwrap();
+    assert!(turns < 20 * u64::from(ROUNDS), "{turns} turns: it spins");
+
+    let (streams, mut peers): (Vec<_>, Vec<_>) =
+        runtime.block_on(async { (0..40).map(|_| std_pair()).unzip() });
+    let tasks: Vec<_> = streams
+        .into_iter()
+        .map(|mut stream| {
+            runtime.handle().spawn(async move { assert_eq!(stream.recv().await.unwrap().len(), 1) })
+        })
+        .collect();
+    while poll([runtime.poll_fd().unwrap()], Some(Duration::ZERO))[0] {
+        runtime.turn(Some(Duration::ZERO));
+    }
+    peers.iter_mut().for_each(|peer| peer.write_all(b"x").unwrap());
+    drive(&runtime, || tasks.iter().all(|task| task.is_finished()));
+}
+
+/// Goal: after a turn the descriptor is readable as long as another turn would do something, and
+/// not longer.
+///
+/// Method: a task that yields a few times; one that is spawned between two turns; a wake by another
+/// thread; then nothing.
+///
+/// Kills: a ready queue that the descriptor does not show; a notification that stays.
+fn a_descriptor_is_readable_while_a_turn_would_do_something(on: Driver) {
+    let runtime = on.runtime();
+    let is_readable = || poll([runtime.poll_fd().unwrap()], Some(Duration::ZERO))[0];
+    let exhaust = || {
+        let mut turns = 0;
+        while is_readable() {
+            runtime.turn(Some(Duration::ZERO));
+            turns += 1;
+            assert!(turns < 100, "readable without end");
+        }
+        turns
+    };
+    exhaust();
+    let task = runtime.handle().spawn(turns(5));
+    assert!(is_readable());
+    assert!(exhaust() >= 6);
+    assert!(task.is_finished());
+
+    let (sender, receiver) = channel::<Waker>();
+    let task = runtime.handle().spawn(async move {
+        let mut is_sent = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_sent, true) {
+                return Poll::Ready(());
+            }
+            sender.send(cx.waker().clone()).unwrap();
+            Poll::Pending
+        })
+        .await;
+    });
+    exhaust();
+    assert!(!task.is_finished());
+    thread::spawn(move || receiver.recv().unwrap().wake()).join().unwrap();
+    assert!(is_readable());
+    exhaust();
+    assert!(task.is_finished());
+    assert!(!is_readable());
 }

@@ -11,6 +11,8 @@
 mod common;
 #[path = "../common/limits.rs"]
 mod limits;
+#[path = "../common/polling.rs"]
+mod polling;
 #[path = "../common/raising.rs"]
 mod raising;
 #[path = "../common/suite.rs"]

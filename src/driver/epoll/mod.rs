@@ -27,7 +27,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -162,6 +162,17 @@ impl Epoll {
             self.attempt(place, &mut decided);
         }
         self.decided = decided;
+    }
+
+    /// Tries what was pushed. Returns whether a wait would find something without an event.
+    pub(crate) fn park(&mut self) -> bool {
+        self.flush();
+        !(self.decided.is_empty() && self.fresh.is_empty() && self.run_list.is_empty())
+    }
+
+    /// The descriptor that is readable when a wait would find an event.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.interests.epoll.as_fd().as_raw_fd()
     }
 
     /// Tries what was pushed, sleeps if that brought nothing and `wait` allows it, and tries what

@@ -134,6 +134,9 @@ pub(crate) trait Ring {
     /// arrived, then with the end of the stream.
     fn shut_down_reading(&mut self, fd: RawFd) -> io::Result<()>;
 
+    /// Has the kernel notify an eventfd for each completion that is posted or to be run (H10).
+    fn register_eventfd(&mut self, fd: RawFd) -> io::Result<()>;
+
     /// Closes the ring and leaks the memory that the kernel may still read or write.
     fn leak(self);
 

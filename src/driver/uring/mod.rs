@@ -137,6 +137,19 @@ impl<R: Ring> Uring<R> {
         Ok(())
     }
 
+    /// Has the kernel notify an eventfd when a wait would find something.
+    pub(crate) fn register_eventfd(&mut self, fd: RawFd) -> io::Result<()> {
+        self.queues.ring.register_eventfd(fd)
+    }
+
+    /// Submits everything, so that what completes notifies the registered eventfd. Returns whether
+    /// a wait would find something at once. The eventfd may have been notified for that before.
+    pub(crate) fn park(&mut self) -> io::Result<bool> {
+        let is_armed = self.wake.arm(&mut self.queues);
+        self.flush()?;
+        Ok(!is_armed || !self.has_caught_up())
+    }
+
     /// Submits everything, sleeps if nothing is ready and `wait` allows it, and copies completions
     /// to `out`.
     pub(crate) fn wait(&mut self, wait: Wait, out: &mut Vec<Completion>) -> io::Result<()> {

@@ -132,6 +132,10 @@ impl Ring for KernelRing {
         socket::shut_down_reading(fd)
     }
 
+    fn register_eventfd(&mut self, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter().register_eventfd(fd)
+    }
+
     fn leak(mut self) {
         // SAFETY: `self` is leaked below, so nothing uses or drops `uring` again. The buffer
         // ring and the timespec stay mapped, as the kernel may still read them.
