@@ -124,6 +124,16 @@ pub struct TimerHandle {
 
 impl TimerHandle {
     /// Cancels the call: drops the callback and its timer at once, unless it has run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let handle = ringloop::call_later(Duration::from_millis(1), || unreachable!());
+    ///     handle.cancel();
+    ///     ringloop::time::sleep(Duration::from_millis(2)).await;
+    /// });
+    /// ```
     pub fn cancel(&self) {
         self.core.reactor.remove_timer(self.key);
         if self.call.is_pending() {
@@ -149,11 +159,32 @@ impl TimerHandle {
     }
 
     /// The time at which the callback is due. This is asyncio's `TimerHandle.when`.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let at = Instant::now() + Duration::from_secs(60);
+    ///     assert_eq!(ringloop::call_at(at, || ()).when(), at);
+    /// });
+    /// ```
     pub fn when(&self) -> Instant {
         self.when
     }
 
     /// Whether the callback will still run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let handle = ringloop::call_later(Duration::from_millis(1), || ());
+    ///     assert!(handle.is_pending());
+    ///     ringloop::time::sleep(Duration::from_millis(2)).await;
+    ///     assert!(!handle.is_pending());
+    /// });
+    /// ```
     pub fn is_pending(&self) -> bool {
         self.call.is_pending()
     }

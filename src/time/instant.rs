@@ -30,6 +30,13 @@ pub struct Instant {
 
 impl Instant {
     /// The current time. It is read from the clock, not cached at the start of the turn.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    ///
+    /// let before = Instant::now();
+    /// assert!(Instant::now() >= before);
+    /// ```
     pub fn now() -> Instant {
         let ns = match context::try_current() {
             Some(core) => core.reactor.now_ns(),
@@ -39,11 +46,32 @@ impl Instant {
     }
 
     /// The time since this instant, or zero if it is in the future.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, sleep};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_millis(2)).await;
+    ///     assert!(start.elapsed() >= Duration::from_millis(2));
+    /// });
+    /// ```
     pub fn elapsed(&self) -> Duration {
         Instant::now().duration_since(*self)
     }
 
     /// The time from `earlier` to this instant, or zero if `earlier` is later.
+    ///
+    /// ```
+    /// use ringloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let start = Instant::now();
+    /// let later = start + Duration::from_secs(1);
+    /// assert_eq!(later.duration_since(start), Duration::from_secs(1));
+    /// assert_eq!(start.duration_since(later), Duration::ZERO);
+    /// ```
     pub fn duration_since(&self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.ns.saturating_sub(earlier.ns))
     }

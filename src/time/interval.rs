@@ -41,6 +41,19 @@ pub fn interval(period: Duration) -> Interval {
 /// # Panics
 ///
 /// If `period` is zero, or no loop runs on this thread.
+///
+/// ```
+/// use ringloop::time::{Instant, interval_at};
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let period = Duration::from_millis(2);
+///     let start = Instant::now() + period;
+///     let mut interval = interval_at(start, period);
+///     assert_eq!(interval.tick().await, start);
+///     assert_eq!(interval.tick().await, start + period);
+/// });
+/// ```
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(
@@ -50,7 +63,7 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     Interval { sleep: sleep_until(start), period, missed: MissedTickBehavior::Burst }
 }
 
-/// A rule for ticks that were not awaited in time.
+/// A rule for ticks that were not awaited in time. The rules and their names are tokio's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum MissedTickBehavior {
     /// All missed ticks come at once, one after the other, until the schedule is reached again.
@@ -81,12 +94,33 @@ impl Interval {
     /// # Panics
     ///
     /// If the loop of the interval has ended, as for [`Sleep`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let mut interval = ringloop::time::interval(Duration::from_millis(1));
+    ///     for _ in 0..3 {
+    ///         interval.tick().await;
+    ///     }
+    /// });
+    /// ```
     pub async fn tick(&mut self) -> Instant {
         (&mut self.sleep).await;
         self.take_tick()
     }
 
     /// Polls for the next tick. Otherwise like [`tick`](Interval::tick).
+    ///
+    /// ```
+    /// use std::future::poll_fn;
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let mut interval = ringloop::time::interval(Duration::from_millis(1));
+    ///     poll_fn(|cx| interval.poll_tick(cx)).await;
+    /// });
+    /// ```
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         Poll::Ready(self.take_tick())
@@ -188,11 +222,36 @@ impl Interval {
 
     /// Sets the rule for ticks that were not awaited in time. The default is
     /// [`MissedTickBehavior::Burst`].
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, MissedTickBehavior, interval, pause, sleep};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     pause();
+    ///     let start = Instant::now();
+    ///     let mut interval = interval(Duration::from_secs(10));
+    ///     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ///     interval.tick().await;
+    ///     sleep(Duration::from_secs(25)).await;
+    ///     interval.tick().await; // at once: the tick of 10 s
+    ///     assert_eq!(interval.tick().await, start + Duration::from_secs(30));
+    /// });
+    /// ```
     pub fn set_missed_tick_behavior(&mut self, missed: MissedTickBehavior) {
         self.missed = missed;
     }
 
     /// The time between two ticks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let period = Duration::from_secs(10);
+    ///     assert_eq!(ringloop::time::interval(period).period(), period);
+    /// });
+    /// ```
     pub fn period(&self) -> Duration {
         self.period
     }

@@ -50,6 +50,17 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// # Panics
 ///
 /// If no loop runs on this thread. For panics of the future see [`Sleep`].
+///
+/// ```
+/// use ringloop::time::{Instant, sleep_until};
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let deadline = Instant::now() + Duration::from_millis(2);
+///     sleep_until(deadline).await;
+///     assert!(Instant::now() >= deadline);
+/// });
+/// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::new(Rc::clone(&context::current().reactor), deadline)
@@ -90,11 +101,33 @@ impl Sleep {
     }
 
     /// The time at which the sleep ends.
+    ///
+    /// ```
+    /// use ringloop::time::{Instant, sleep_until};
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let deadline = Instant::now() + Duration::from_secs(1);
+    ///     assert_eq!(sleep_until(deadline).deadline(), deadline);
+    /// });
+    /// ```
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether the sleep has ended.
+    /// Whether the sleep has ended: a poll of it was ready.
+    ///
+    /// ```
+    /// use ringloop::time::sleep;
+    /// use std::time::Duration;
+    ///
+    /// ringloop::run(async {
+    ///     let mut nap = sleep(Duration::from_millis(1));
+    ///     assert!(!nap.is_elapsed());
+    ///     (&mut nap).await;
+    ///     assert!(nap.is_elapsed());
+    /// });
+    /// ```
     pub fn is_elapsed(&self) -> bool {
         matches!(self.state, SleepState::Elapsed)
     }

@@ -60,6 +60,18 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 /// # Panics
 ///
 /// If no loop runs on this thread.
+///
+/// ```
+/// use ringloop::time::{Instant, sleep, timeout_at};
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let deadline = Instant::now() + Duration::from_millis(2);
+///     // One deadline for several steps.
+///     assert!(timeout_at(deadline, async { 1 }).await.is_ok());
+///     assert!(timeout_at(deadline, sleep(Duration::from_secs(60))).await.is_err());
+/// });
+/// ```
 #[track_caller]
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
     let deadline = sleep_until(deadline);
@@ -147,6 +159,18 @@ impl<F: Future> Future for Timeout<F> {
 }
 
 /// The error of a [`timeout`] whose deadline has passed.
+///
+/// ```
+/// use ringloop::time::timeout;
+/// use std::future::pending;
+/// use std::io;
+/// use std::time::Duration;
+///
+/// ringloop::run(async {
+///     let elapsed = timeout(Duration::ZERO, pending::<()>()).await.unwrap_err();
+///     assert_eq!(io::Error::from(elapsed).kind(), io::ErrorKind::TimedOut);
+/// });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Elapsed(pub(super) ());
 

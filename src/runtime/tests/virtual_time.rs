@@ -9,10 +9,12 @@ use super::{MS, scripted, scripted_with, stream};
 use crate::driver::request::{Flags, Interest, OpKind, Request, Tag};
 use crate::driver::uring::entry::Entry;
 use crate::driver::uring::scripted::Script;
+use crate::net::TcpListener;
 use crate::op::OpResult;
 use crate::reactor::Owner;
 use crate::runtime::{Handle, Runtime};
 use crate::spawn;
+use crate::sys::errno;
 use crate::task::yield_now;
 use crate::testing::{set_autojump_cushion, settle};
 use crate::time::{Instant, advance, pause, resume, sleep, sleep_until};
@@ -289,4 +291,31 @@ fn tasks_that_settle_are_resumed_together() {
         let expected = ["a", "b", "c"].map(|name| (name, Duration::ZERO));
         assert_eq!(*order.borrow(), expected);
     });
+}
+
+/// Goal: a listener without descriptors tries again once per interval, and reports once (I1).
+///
+/// Method: each accept fails with `EMFILE`, for a minute of virtual time; the accepts in flight just
+/// before and at the end of each interval.
+///
+/// Kills: an accept that is submitted again at once; a retry too early or too late; a report per
+/// attempt; two timers.
+#[test]
+fn a_listener_without_descriptors_retries_once_per_interval() {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let (script, runtime, reports) = scripted_with(|builder| builder.start_paused(true));
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accept = spawn(async move { listener.accept().await.map(drop) });
+        settle().await;
+        for attempt in 1..=600 {
+            assert_eq!(script.count_ops(OpKind::Accept), attempt);
+            script.complete(script.the(OpKind::Accept), -errno::EMFILE, Flags::NONE);
+            advance(INTERVAL - Duration::from_nanos(1)).await;
+            assert!(script.all(OpKind::Accept).is_empty(), "attempt {attempt}");
+            advance(Duration::from_nanos(1)).await;
+        }
+        accept.abort();
+    });
+    assert_eq!(reports.borrow().len(), 1, "{reports:?}");
 }
