@@ -156,6 +156,12 @@ impl Reactor {
         self.driver.borrow_mut().as_mut().is_none_or(Driver::has_caught_up)
     }
 
+    /// Tasks that wait in `settle`.
+    #[cfg(test)]
+    pub(crate) fn settlers_count(&self) -> usize {
+        self.quiescence.settlers.borrow().len()
+    }
+
     fn has_settlers(&self) -> bool {
         !self.quiescence.settlers.borrow().is_empty()
     }

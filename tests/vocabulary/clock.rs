@@ -1,7 +1,7 @@
 //! Virtual time.
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
@@ -74,10 +74,11 @@ fn l5_an_hour_of_timers_needs_no_sleep(on: Driver) {
 /// Goal: `settle` returns when all other tasks wait, and before the clock moves (L5). It does not
 /// need a paused clock.
 ///
-/// Method: a chain of tasks, each of which wakes the next, beside a sleep; on a paused and on a
-/// running clock.
+/// Method: a chain of tasks, each of which wakes the next, beside a sleep; bytes that the kernel
+/// has and no task; on a paused and on a running clock.
 ///
-/// Kills: a jump before `settle`; a `settle` that returns after one turn.
+/// Kills: a jump before `settle`; a `settle` that returns after one turn, or without a look into
+/// the kernel.
 fn l5_settle_returns_before_the_clock_moves(on: Driver) {
     for is_paused in [true, false] {
         on.builder().start_paused(is_paused).build().unwrap().block_on(async {
@@ -90,7 +91,15 @@ fn l5_settle_returns_before_the_clock_moves(on: Driver) {
             });
             settle().await;
             assert!(chain.is_finished() && !sleeper.is_finished());
+
+            let (mut stream, peer) = UnixStream::pair().unwrap();
+            let reader = spawn(async move { stream.recv().await.map(|bytes| bytes.len()) });
             settle().await;
+            assert!(!reader.is_finished());
+            let (mut peer, _unread) = peer.into_std().await.unwrap();
+            peer.write_all(b"in the kernel").unwrap();
+            settle().await;
+            assert!(reader.is_finished(), "what the kernel has comes first");
             assert!(start.elapsed() < HOUR);
             sleeper.abort();
         });

@@ -12,7 +12,7 @@ use crate::driver::uring::scripted::Script;
 use crate::net::TcpListener;
 use crate::op::OpResult;
 use crate::reactor::Owner;
-use crate::runtime::{Handle, Runtime};
+use crate::runtime::{Handle, Runtime, context};
 use crate::spawn;
 use crate::sys::errno;
 use crate::task::yield_now;
@@ -120,7 +120,7 @@ fn an_hour_of_timers_arms_no_timeout() {
 /// Method: a hold that another thread drops when the loop sleeps, beside a sleep of an hour.
 ///
 /// Kills: a jump that does not look at the holds; a release that wakes no loop (the script panics:
-/// the loop sleeps without a deadline).
+/// the loop sleeps without a deadline); a deadline of the paused clock that reaches the kernel.
 #[test]
 fn a_job_of_another_thread_holds_the_clock() {
     let (script, runtime) = paused();
@@ -138,6 +138,7 @@ fn a_job_of_another_thread_holds_the_clock() {
         sleep(HOUR).await;
         assert!(is_released.get());
         sleep(HOUR).await; // the hold is gone
+        assert_eq!(script.count(is_timeout), 0, "a deadline of the paused clock");
     });
 }
 
@@ -150,7 +151,7 @@ fn a_job_of_another_thread_holds_the_clock() {
 fn a_hold_that_ended_before_the_pause_counts_no_more() {
     let (_script, runtime, _reports) = scripted();
     runtime.block_on(async {
-        let hold = crate::runtime::context::current().reactor.clock_holds().hold();
+        let hold = context::current().reactor.clock_holds().hold();
         settle().await;
         pause();
         drop(hold);
@@ -244,14 +245,16 @@ fn a_cushion_lets_passive_operations_complete_first() {
 }
 
 /// Goal: the end of the runtime takes real time, also with a paused clock: a stream that cannot
-/// send is reset after the limit.
+/// send is reset after its linger.
 ///
 /// Method: drop a runtime while a send never completes; the script's time.
 ///
-/// Kills: a limit on the paused clock, which the shutdown never reaches.
+/// Kills: a limit on the paused clock, which the shutdown never reaches; a clock that stays paused,
+/// so that the linger of the stream never ends.
 #[test]
 fn the_end_of_a_paused_loop_takes_real_time() {
-    let (script, runtime, reports) = scripted_with(|builder| builder.start_paused(true));
+    let (script, runtime, reports) =
+        scripted_with(|builder| builder.start_paused(true).linger(Duration::from_millis(100)));
     let start_ns = script.now_ns();
     let peer = runtime.block_on(async {
         let (mut stream, peer) = stream();
@@ -261,7 +264,7 @@ fn the_end_of_a_paused_loop_takes_real_time() {
         peer
     });
     drop(runtime);
-    assert!(script.now_ns() >= start_ns + 1_000 * MS);
+    assert_eq!(script.now_ns(), start_ns + 100 * MS);
     assert_eq!(reports.borrow().len(), 1, "{reports:?}");
     drop(peer);
 }
@@ -287,6 +290,8 @@ fn tasks_that_settle_are_resumed_together() {
         let dropped = spawn(settle());
         yield_now().await;
         dropped.abort();
+        yield_now().await;
+        assert_eq!(context::current().reactor.settlers_count(), 3);
         sleep_until(start + HOUR).await;
         let expected = ["a", "b", "c"].map(|name| (name, Duration::ZERO));
         assert_eq!(*order.borrow(), expected);
@@ -295,8 +300,8 @@ fn tasks_that_settle_are_resumed_together() {
 
 /// Goal: a listener without descriptors tries again once per interval, and reports once (I1).
 ///
-/// Method: each accept fails with `EMFILE`, for a minute of virtual time; the accepts in flight just
-/// before and at the end of each interval.
+/// Method: each accept fails with `EMFILE`, for a minute of virtual time; the accepts in flight
+/// just before and at the end of each interval.
 ///
 /// Kills: an accept that is submitted again at once; a retry too early or too late; a report per
 /// attempt; two timers.
@@ -318,4 +323,29 @@ fn a_listener_without_descriptors_retries_once_per_interval() {
         accept.abort();
     });
     assert_eq!(reports.borrow().len(), 1, "{reports:?}");
+}
+
+/// Goal: an `advance` that is dropped no longer moves the clock over what holds it.
+///
+/// Method: an `advance` by an hour that is aborted, and a send that completes when the loop sleeps,
+/// beside a sleep of a second.
+///
+/// Kills: a target that stays after its call was dropped.
+#[test]
+fn a_dropped_advance_moves_the_clock_no_further() {
+    let (script, runtime) = paused();
+    let (byte, counter) = (0_u8, Rc::new(Counter::default()));
+    let request = Request::Send { fd: -1, source: &raw const byte, source_len: 1 };
+    let submitted = runtime.core.reactor.submit(Rc::clone(&counter) as Rc<_>, 1, request);
+    assert!(submitted.is_ok());
+    script.direct(|script| {
+        script.all(OpKind::Send).into_iter().for_each(|op| script.complete(op, 1, Flags::NONE));
+    });
+    runtime.block_on(async {
+        let dropped = spawn(advance(HOUR));
+        yield_now().await;
+        dropped.abort();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(counter.0.get(), 1, "the send has completed first");
+    });
 }
