@@ -116,6 +116,7 @@ mod sys {
     }
 }
 
+mod channels;
 mod models;
 mod rig;
 mod thread_models;

@@ -14,6 +14,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
+use crate::channels;
 use crate::rig::Loop;
 
 type Model = (&'static str, fn());
@@ -25,6 +26,10 @@ pub(crate) const ALL: &[Model] = &[
     ("the_inbox_is_drained_while_it_is_filled", the_inbox_is_drained_while_it_is_filled),
     ("a_task_is_aborted_from_another_thread", a_task_is_aborted_from_another_thread),
     ("wakes_come_during_and_after_the_end", wakes_come_during_and_after_the_end),
+    ("a_oneshot_send_races_with_the_poll", channels::a_oneshot_send_races_with_the_poll),
+    ("both_halves_of_a_oneshot_end_at_once", channels::both_halves_of_a_oneshot_end_at_once),
+    ("two_threads_send_to_a_third", channels::two_threads_send_to_a_third),
+    ("the_receiver_ends_while_a_thread_sends", channels::the_receiver_ends_while_a_thread_sends),
 ];
 
 /// Goal: of several wakes that race with going to sleep, none is lost, none needs a second wake,
