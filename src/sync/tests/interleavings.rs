@@ -229,8 +229,8 @@ impl<S: Subject> Rig<S> {
 
     /// Runs the queue until it is empty, and checks that no waiter waits for permits that are free.
     fn check_progress(&mut self) {
-        let are_needs_equal = self.waiters.iter().all(|waiter| waiter.need == 1);
-        if !are_needs_equal {
+        let is_large_and_parked = |waiter: &Waiter<_>| waiter.need > 1 && waiter.is_parked;
+        if self.waiters.iter().any(is_large_and_parked) {
             // A large request in front that was parked after the last release or arrival blocks
             // until the next one.
             self.subject.gate().release(0);
