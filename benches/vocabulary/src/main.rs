@@ -46,6 +46,12 @@ const OPERATIONS: &[Operation] = operations![
     "spawn 1000, then join them", 200_000, spawn_many;
     "yield, one task", 500_000, yield_alone;
     "yield, 100 tasks", 500_000, yield_among;
+    "select of two", 500_000, select_of_two;
+    "mpsc, send and receive", 500_000, mpsc_stream;
+    "semaphore, free", 1_000_000, semaphore_free;
+    "semaphore, four tasks", 200_000, semaphore_contended;
+    "oneshot, there and back", 100_000, oneshot_round;
+    "spawn_blocking, and back", 20_000, blocking_round;
     "wake from another thread, and reply", 20_000, remote_wake;
 ];
 
@@ -92,7 +98,8 @@ pub(crate) async fn timed(body: impl Future<Output = ()>) -> Duration {
     begun.elapsed()
 }
 
+/// With the drivers of I/O and time, as `tokio::main` makes it. Without them a turn makes no system
+/// call and a wake needs no descriptor, but the runtime cannot serve connections.
 pub(crate) fn tokio_runtime() -> tokio::runtime::Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::hint::black_box;
+use std::rc::Rc as Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -9,6 +10,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::{spawn_local as spawn, yield_now};
+
+use tokio::select;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 use crate::timed;
 

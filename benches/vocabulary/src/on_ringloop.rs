@@ -2,13 +2,15 @@
 
 use std::future::poll_fn;
 use std::hint::black_box;
+use std::rc::Rc as Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use ringloop::spawn;
+use ringloop::sync::{Semaphore, mpsc, oneshot};
+use ringloop::{select, spawn, spawn_blocking};
 use ringloop::task::yield_now;
 
 use crate::timed;

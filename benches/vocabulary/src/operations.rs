@@ -80,3 +80,87 @@ pub(crate) fn remote_wake(count: u32) -> Duration {
     thread.join().expect("the thread ends");
     took
 }
+
+/// Takes a permit that is free, and releases it.
+pub(crate) fn semaphore_free(count: u32) -> Duration {
+    block_on(timed(async move {
+        let semaphore = Semaphore::new(1);
+        for _ in 0..count {
+            drop(black_box(semaphore.acquire().await.expect("not closed")));
+        }
+    }))
+}
+
+/// Passes one permit among four tasks, each of which yields while it has it.
+pub(crate) fn semaphore_contended(count: u32) -> Duration {
+    block_on(timed(async move {
+        let semaphore = Shared::new(Semaphore::new(1));
+        let tasks: Vec<_> = (0..4).map(|_| spawn(take_turns(Shared::clone(&semaphore), count / 4))).collect();
+        for task in tasks {
+            task.await.expect("the task ends");
+        }
+    }))
+}
+
+async fn take_turns(semaphore: Shared<Semaphore>, count: u32) {
+    for _ in 0..count {
+        let _permit = semaphore.acquire().await.expect("not closed");
+        yield_now().await;
+    }
+}
+
+/// Sends a value to another task, which answers: two channels for one value each.
+pub(crate) fn oneshot_round(count: u32) -> Duration {
+    block_on(timed(async move {
+        for _ in 0..count {
+            let (request, received) = oneshot::channel::<oneshot::Sender<u32>>();
+            let (reply, answer) = oneshot::channel();
+            let task = spawn(async move { received.await.expect("sent").send(1).expect("awaited") });
+            request.send(reply).expect("awaited");
+            black_box(answer.await.expect("sent"));
+            task.await.expect("the task ends");
+        }
+    }))
+}
+
+/// Sends values through a bounded channel to another task.
+pub(crate) fn mpsc_stream(count: u32) -> Duration {
+    block_on(timed(async move {
+        let (sender, mut receiver) = mpsc::channel(64);
+        let task = spawn(async move {
+            for value in 0..count {
+                sender.send(value).await.expect("the receiver is alive");
+            }
+        });
+        while let Some(value) = receiver.recv().await {
+            black_box(value);
+        }
+        task.await.expect("the task ends");
+    }))
+}
+
+/// Selects among two channels, one of which has a value.
+pub(crate) fn select_of_two(count: u32) -> Duration {
+    block_on(timed(async move {
+        let (first, mut from_first) = mpsc::channel(1);
+        let (second, mut from_second) = mpsc::channel(1);
+        for value in 0..count {
+            let sender = if value % 2 == 0 { &first } else { &second };
+            sender.try_send(value).expect("there is room");
+            let received = select! {
+                value = from_first.recv() => value,
+                value = from_second.recv() => value,
+            };
+            black_box(received);
+        }
+    }))
+}
+
+/// Runs an empty job on the blocking pool and awaits it.
+pub(crate) fn blocking_round(count: u32) -> Duration {
+    block_on(timed(async move {
+        for _ in 0..count {
+            black_box(spawn_blocking(|| 1).await.expect("the job ends"));
+        }
+    }))
+}
