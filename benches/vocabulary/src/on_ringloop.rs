@@ -10,8 +10,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ringloop::sync::{Semaphore, mpsc, oneshot};
-use ringloop::{select, spawn, spawn_blocking};
 use ringloop::task::yield_now;
+use ringloop::{select, spawn, spawn_blocking};
 
 use crate::timed;
 

@@ -95,7 +95,8 @@ pub(crate) fn semaphore_free(count: u32) -> Duration {
 pub(crate) fn semaphore_contended(count: u32) -> Duration {
     block_on(timed(async move {
         let semaphore = Shared::new(Semaphore::new(1));
-        let tasks: Vec<_> = (0..4).map(|_| spawn(take_turns(Shared::clone(&semaphore), count / 4))).collect();
+        let turns = || take_turns(Shared::clone(&semaphore), count / 4);
+        let tasks: Vec<_> = (0..4).map(|_| spawn(turns())).collect();
         for task in tasks {
             task.await.expect("the task ends");
         }
@@ -115,7 +116,8 @@ pub(crate) fn oneshot_round(count: u32) -> Duration {
         for _ in 0..count {
             let (request, received) = oneshot::channel::<oneshot::Sender<u32>>();
             let (reply, answer) = oneshot::channel();
-            let task = spawn(async move { received.await.expect("sent").send(1).expect("awaited") });
+            let answering = async move { received.await.expect("sent").send(1).expect("awaited") };
+            let task = spawn(answering);
             request.send(reply).expect("awaited");
             black_box(answer.await.expect("sent"));
             task.await.expect("the task ends");

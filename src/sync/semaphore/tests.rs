@@ -40,8 +40,8 @@ fn visit_semaphore(needs: &[usize], permits_count: usize) -> Visited {
 /// order; and a waiter that nothing polls blocks no other.
 ///
 /// Method: every interleaving of polls, drops, parked and leaked futures, attempts and turns, of
-/// three waiters for one permit and for two, and of requests for one permit and for two together. With
-/// `RINGLOOP_TEST_EXHAUSTIVE` there are four waiters, and requests for three permits.
+/// three waiters for one permit and for two, and of requests for one permit and for two together.
+/// With `RINGLOOP_TEST_EXHAUSTIVE` there are four waiters, and requests for three permits.
 ///
 /// Kills: a permit that is assigned to a woken waiter; a newcomer or an attempt that takes a permit
 /// in front of a woken waiter; a recheck that is missing, or that passes over a waiter before its
