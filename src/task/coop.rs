@@ -107,7 +107,7 @@ pub(crate) fn combinator<T>(
 
 /// What is left for combinators: in a cancelled scope they are polled, as they may have shielded
 /// branches.
-fn left_for_combinators() -> u8 {
+pub(super) fn left_for_combinators() -> u8 {
     KEPT.get().unwrap_or(LEFT.get())
 }
 

@@ -76,7 +76,7 @@ impl<F: Future> Children<F> {
         self.wakes.wait(cx.waker()); // first: a later wake wakes the task
         let woken_count = self.wakes.lock().woken.len();
         for _ in 0..woken_count {
-            if !coop::has_remaining() {
+            if coop::left_for_combinators() == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -12,7 +12,7 @@ use crate::common::{Gate, Woken, std_pair, turns, until};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 use ringloop::sync::CancellationToken;
-use ringloop::task::{cancel_scope, shielded, unconstrained, yield_now};
+use ringloop::task::{cancel_scope, join_all, shielded, unconstrained, yield_now};
 use ringloop::{join, select, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -20,6 +20,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     c13_a_shield_runs_to_its_end,
     c13_scopes_and_shields_nest_by_identity,
     c13_a_shield_counts_when_it_is_not_polled,
+    c13_shields_of_join_all_run_to_their_ends,
     c13_a_cancelled_scope_does_not_spin,
     a_scope_without_a_cancel_returns_its_value,
 ];
@@ -210,6 +211,36 @@ fn c13_a_shield_counts_when_it_is_not_polled(on: Driver) {
         assert!(!scope.is_finished());
         drop(hidden.take());
         assert!(scope.await.unwrap().is_err());
+    });
+}
+
+/// Goal: shields among the futures of `join_all` run to their ends in a cancelled scope (C13).
+/// Method: two shields that wait when the cancel comes, and one that is first polled in a cancelled scope.
+/// Kills: a combinator of many futures for which the budget of a cancelled scope is spent.
+fn c13_shields_of_join_all_run_to_their_ends(on: Driver) {
+    on.run(async {
+        let gates: Rc<[Gate; 3]> = Rc::default();
+        let (cleaned, token) = (Rc::new(Cell::new(0)), CancellationToken::new());
+        let (opened, counted) = (Rc::clone(&gates), Rc::clone(&cleaned));
+        let scope = spawn(cancel_scope(token.clone(), async move {
+            let clean = async |gate: usize| {
+                opened[gate].wait().await;
+                turns(2).await;
+                counted.set(counted.get() + 1);
+            };
+            let token = CancellationToken::new();
+            token.cancel();
+            let inner = cancel_scope(token, join_all([shielded(clean(0))]));
+            join!(join_all([shielded(clean(1)), shielded(clean(2))]), inner).1.unwrap();
+        }));
+        turns(2).await;
+        token.cancel();
+        turns(3).await;
+        assert!(!scope.is_finished());
+        gates.iter().for_each(Gate::open);
+        turns(20).await;
+        assert!(scope.is_finished());
+        assert_eq!(cleaned.get(), 3);
     });
 }
 
