@@ -92,7 +92,8 @@ pub(crate) fn combinator<T>(
 ) -> Poll<T> {
     let before = left_for_combinators();
     if before == 0 {
-        wake_if_spent(cx);
+        // In a cancelled scope too: a shield in a branch may have been woken for this poll.
+        cx.waker().wake_by_ref();
         return Poll::Pending;
     }
     let outcome = poll(cx);

@@ -12,7 +12,7 @@ use crate::common::{Gate, Woken, std_pair, turns, until};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 use ringloop::sync::CancellationToken;
-use ringloop::task::{cancel_scope, join_all, shielded, unconstrained, yield_now};
+use ringloop::task::{cancel_scope, consume_budget, join_all, shielded, unconstrained, yield_now};
 use ringloop::{join, select, spawn};
 
 pub(crate) const SHARED: &[Body] = bodies![
@@ -21,6 +21,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     c13_scopes_and_shields_nest_by_identity,
     c13_a_shield_counts_when_it_is_not_polled,
     c13_shields_of_join_all_run_to_their_ends,
+    c13_a_shield_behind_a_spent_budget_is_polled_again,
     c13_a_cancelled_scope_does_not_spin,
     a_scope_without_a_cancel_returns_its_value,
 ];
@@ -241,6 +242,39 @@ fn c13_shields_of_join_all_run_to_their_ends(on: Driver) {
         turns(20).await;
         assert!(scope.is_finished());
         assert_eq!(cleaned.get(), 3);
+    });
+}
+
+/// Goal: a shield that is not polled because another one has spent the budget is polled in the
+/// next turn (C13).
+/// Method: two shields in combinators, woken in one turn. The first uses up exactly the budget of
+/// a poll, and ends.
+/// Kills: a combinator of a cancelled scope that does not wake its task when the budget is spent.
+fn c13_a_shield_behind_a_spent_budget_is_polled_again(on: Driver) {
+    on.run(async {
+        let (gate, cleaned) = (Rc::new(Gate::default()), Rc::new(Cell::new(0)));
+        let token = CancellationToken::new();
+        let (opened, counted) = (Rc::clone(&gate), Rc::clone(&cleaned));
+        let scope = spawn(cancel_scope(token.clone(), async move {
+            let spend = shielded(async {
+                opened.wait().await;
+                while ringloop::task::has_budget_remaining() {
+                    consume_budget().await;
+                }
+            });
+            let clean = shielded(async {
+                opened.wait().await;
+                counted.set(counted.get() + 1);
+            });
+            join!(biased; spend, async { join!(clean, pending::<()>()) });
+        }));
+        turns(2).await;
+        token.cancel();
+        turns(3).await;
+        gate.open();
+        turns(5).await;
+        assert_eq!(cleaned.get(), 1);
+        assert!(scope.await.unwrap().is_err());
     });
 }
 
