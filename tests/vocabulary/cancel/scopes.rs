@@ -216,7 +216,7 @@ fn c13_a_shield_counts_when_it_is_not_polled(on: Driver) {
 }
 
 /// Goal: shields among the futures of `join_all` run to their ends in a cancelled scope (C13).
-/// Method: two shields that wait when the cancel comes, and one that is first polled in a cancelled scope.
+/// Method: two shields that wait when the cancel comes, and one that begins in a cancelled scope.
 /// Kills: a combinator of many futures for which the budget of a cancelled scope is spent.
 fn c13_shields_of_join_all_run_to_their_ends(on: Driver) {
     on.run(async {
