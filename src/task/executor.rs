@@ -1,6 +1,6 @@
 //! Spawning, running and ending tasks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
@@ -18,9 +18,10 @@ use super::join::JoinHandle;
 use super::join_error::JoinError;
 use super::polled::Polled;
 use super::queue::{self, Queue, Ready};
-use super::registry::{Registry, Running};
-use super::remote::{Item, Remote};
+use super::registry::Registry;
+use super::remote::{self, Item, Remote};
 use super::report::Report;
+use super::scheduled::Destination;
 use super::supervised::Supervised;
 use crate::error::Unhandled;
 use crate::primitives;
@@ -49,7 +50,6 @@ pub(crate) struct Executor {
     reporter: Rc<dyn Report>,
     blocking: Arc<Pool>,
     registry: Rc<Registry>,
-    main: RefCell<Option<Identity>>,
     is_closed: Cell<bool>,
     polls: Cell<u64>,
 }
@@ -66,7 +66,6 @@ impl Executor {
             reporter,
             blocking,
             registry: Rc::default(),
-            main: RefCell::new(None),
             is_closed: Cell::new(false),
             polls: Cell::new(0),
         }
@@ -108,9 +107,9 @@ impl Executor {
         let inherited = Inherited::capture(); // clones values of the program
         let entry = self.registry.insert(Rc::clone(&cell) as Rc<_>);
         let supervised = Supervised::new(future, Rc::clone(&cell), entry, inherited);
-        let remote = Arc::clone(&self.remote);
-        let schedule = move |runnable| remote.schedule(runnable);
-        let (runnable, task) = async_task::spawn_local(supervised, schedule);
+        let destination = Destination::new(*self.remote.id(), Arc::clone(&self.remote) as Arc<_>);
+        let task = async_task::Builder::new().metadata(destination);
+        let (runnable, task) = task.spawn_local(|_destination| supervised, remote::schedule);
         task.detach(); // the cell passes the result, and the loop keeps the task
         cell.header().set_waker(runnable.waker());
         runnable.schedule();
@@ -127,7 +126,7 @@ impl Executor {
 
     /// Makes the future of a `block_on` at this place the main one, and ready.
     pub(crate) fn push_main(&self, place: &'static Location<'static>) {
-        self.main.replace(Some(Identity::new(None, place)));
+        self.registry.set_main(Identity::new(None, place));
         self.queue.push(Ready::Main);
     }
 
@@ -236,8 +235,7 @@ impl Executor {
         coop::refill();
         match ready {
             Ready::Main => {
-                let identity = self.main.borrow().clone().expect("a queued future has begun");
-                let _running = self.registry.run(Running { identity, is_main: true });
+                let _running = self.registry.run_main();
                 poll_main();
             }
             Ready::Call(call) => {

@@ -45,6 +45,7 @@ mod remote_handle;
 mod remote_join;
 mod report;
 mod result_cell;
+mod scheduled;
 mod shield;
 mod shuffle;
 mod spawn;

@@ -6,15 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use async_task::Runnable;
-
 use super::call::Call;
+use super::scheduled::Scheduled;
 use super::shuffle::Shuffle;
 use crate::loop_id::{self, LoopId, Running};
 
 /// One entry of the ready queue.
 pub(crate) enum Ready {
-    Task(Runnable),
+    Task(Scheduled),
     /// The future that `block_on` runs.
     Main,
     Call(Rc<Call>),

@@ -15,16 +15,26 @@ use super::polled::{PollKind, Polled};
 pub(super) struct Registry {
     /// All tasks that have not ended. A shutdown aborts them.
     live: RefCell<Slab<Rc<dyn AnyCell>>>,
-    /// The task or the main future that is polled now.
-    running: RefCell<Option<Running>>,
+    /// The future that `block_on` runs, or ran last.
+    main: RefCell<Option<Identity>>,
+    current: Cell<Current>,
     /// Whether `last` is recorded.
     is_watched: Cell<bool>,
     /// What has run last.
     last: RefCell<Option<Polled>>,
 }
 
+/// What is polled now. A number, because it changes with every poll.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Current {
+    #[default]
+    Nothing,
+    Main,
+    /// The task with this index in `live`.
+    Task(usize),
+}
+
 /// A future that is polled.
-#[derive(Clone)]
 pub(super) struct Running {
     pub(super) identity: Identity,
     /// Whether it is the future that `block_on` runs.
@@ -56,12 +66,34 @@ impl Registry {
     }
 
     pub(super) fn running(&self) -> Option<Running> {
-        self.running.borrow().clone()
+        match self.current.get() {
+            Current::Nothing => None,
+            Current::Main => {
+                self.main.borrow().clone().map(|identity| Running { identity, is_main: true })
+            }
+            Current::Task(index) => {
+                let identity = self.live.borrow()[index].header().identity().clone();
+                Some(Running { identity, is_main: false })
+            }
+        }
     }
 
-    /// Records what is polled, until the guard is dropped.
-    pub(super) fn run(&self, running: Running) -> RunningGuard<'_> {
-        self.running.replace(Some(running));
+    /// Sets the identity of the main future.
+    pub(super) fn set_main(&self, identity: Identity) {
+        self.main.replace(Some(identity));
+    }
+
+    /// Records a poll of the main future, until the guard is dropped.
+    pub(super) fn run_main(&self) -> RunningGuard<'_> {
+        self.run(Current::Main)
+    }
+
+    fn run(&self, current: Current) -> RunningGuard<'_> {
+        self.current.set(current);
+        if self.is_watched.get() {
+            let running = self.running();
+            self.last.replace(running.map(Polled::from));
+        }
         RunningGuard { registry: self }
     }
 
@@ -82,7 +114,7 @@ impl Registry {
     }
 }
 
-/// The guard of [`Registry::run`].
+/// The guard of [`Registry::run_main`] and [`Entry::run`].
 #[must_use]
 pub(super) struct RunningGuard<'a> {
     registry: &'a Registry,
@@ -90,10 +122,7 @@ pub(super) struct RunningGuard<'a> {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        let running = self.registry.running.take();
-        if self.registry.is_watched.get() {
-            self.registry.last.replace(running.map(Polled::from));
-        }
+        self.registry.current.set(Current::Nothing);
     }
 }
 
@@ -107,7 +136,7 @@ impl Entry {
     /// Records a poll of the task, until the guard is dropped.
     pub(super) fn run(&self, header: &Header) -> RunningGuard<'_> {
         header.count_poll();
-        self.registry.run(Running { identity: header.identity().clone(), is_main: false })
+        self.registry.run(self.index.get().map_or(Current::Nothing, Current::Task))
     }
 
     /// Removes the task: it has ended.
@@ -115,6 +144,9 @@ impl Entry {
         if let Some(index) = self.index.take() {
             let cell = self.registry.live.borrow_mut().remove(index);
             drop(cell); // after the borrow
+            if self.registry.current.get() == Current::Task(index) {
+                self.registry.current.set(Current::Nothing);
+            }
         }
     }
 }

@@ -40,10 +40,9 @@ use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
-use async_task::Runnable;
-
 use super::call::Call;
 use super::queue::{self, Ready};
+use super::scheduled::{Scheduled, TaskInbox};
 use crate::error::{Unhandled, discard, try_drop};
 use crate::loop_id::LoopId;
 use crate::primitives::{self, AtomicBool, Mutex, MutexGuard, Ordering, ThreadId};
@@ -78,7 +77,7 @@ enum InboxPhase {
 
 /// What another thread has sent to the loop.
 pub(crate) enum Item {
-    Task(Runnable),
+    Task(Scheduled),
     Main,
     Call(RemoteCall),
     /// An error that no caller awaits.
@@ -168,19 +167,6 @@ impl Remote {
         }
     }
 
-    /// Makes a task ready. May be called on any thread.
-    pub(crate) fn schedule(&self, runnable: Runnable) {
-        if self.id.is_of_parent() {
-            std::mem::forget(runnable); // a forked child: the task runs in the parent
-            return;
-        }
-        match queue::push_if_current(self.id.number(), Ready::Task(runnable)) {
-            Ok(()) => {}
-            Err(Ready::Task(runnable)) => self.send(Item::Task(runnable)),
-            Err(_) => unreachable!("the queue returns the entry that was pushed"),
-        }
-    }
-
     /// Whether the loop may sleep. If so, the next item notifies the wake fd.
     pub(crate) fn prepare_sleep(&self) -> bool {
         self.sleeping.swap(true, Ordering::AcqRel); // pairs with the swap in `send`
@@ -247,6 +233,29 @@ impl Remote {
     /// Takes the lock. It cannot be poisoned in a bad state: no code that can panic runs under it.
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TaskInbox for Remote {
+    fn send_task(&self, task: Scheduled) {
+        self.send(Item::Task(task));
+    }
+}
+
+/// Makes a task ready. May be called on any thread.
+pub(super) fn schedule(task: Scheduled) {
+    let id = task.metadata().id();
+    if id.is_of_parent() {
+        std::mem::forget(task); // a forked child: the task runs in the parent
+        return;
+    }
+    match queue::push_if_current(id.number(), Ready::Task(task)) {
+        Ok(()) => {}
+        Err(Ready::Task(task)) => {
+            let inbox = Arc::clone(task.metadata().inbox());
+            inbox.send_task(task);
+        }
+        Err(_) => unreachable!("the queue returns the entry that was pushed"),
     }
 }
 
