@@ -3,8 +3,11 @@
 //! `macros/src/expand/tests.rs` has what they refuse.
 
 mod common;
+#[path = "common/raising.rs"]
+mod raising;
 
 use std::cell::Cell;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ use ringloop::{DriverChoice, DriverKind, Handle};
 
 /// The variable with which a test below fails, for the test that looks at the failure.
 const FAILS_ON: &str = "RINGLOOP_ATTRIBUTE_FAILS_ON";
+
+const SIGINT: i32 = 2;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -167,4 +172,67 @@ fn a_main_function_runs_on_its_driver() {
         assert_eq!(on_epoll(), DriverKind::Epoll);
         assert_eq!(fails(), Err("as it should".to_owned()));
     });
+}
+
+/// The variable with which the process of the test below is interrupted, as often as it has.
+const INTERRUPTS: &str = "RINGLOOP_ATTRIBUTE_INTERRUPTS";
+
+/// Prints a line when it is dropped.
+struct Printed(&'static str);
+
+impl Drop for Printed {
+    fn drop(&mut self) {
+        let is_inside = Handle::try_current().is_some();
+        println!("{} was dropped, inside of the loop: {is_inside}", self.0);
+    }
+}
+
+/// Goal: the option `ctrl_c` reaches the main function: the first SIGINT drops it inside the loop,
+/// then its tasks, and the process ends with exit code 130; the second ends it by the signal (G5).
+///
+/// Method: this test again, in a process of its own, which sends itself no, one and two signals.
+///
+/// Kills: an option that is not passed on; an exit with the runtime alive, which drops no task; the
+/// exit code of a panic.
+#[test]
+fn g5_an_interrupted_main_function_ends_with_its_own_code() {
+    #[ringloop::main(ctrl_c = "graceful")]
+    async fn interrupted() -> u32 {
+        let (_guard, task) = (Printed("the main future"), Printed("a task"));
+        ringloop::spawn(async move {
+            let _task = task;
+            std::future::pending::<()>().await;
+        });
+        ringloop::task::yield_now().await;
+        let count = std::env::var(INTERRUPTS).map_or(0, |count| count.parse().expect("a number"));
+        (0..count).for_each(|_| raising::raise(SIGINT));
+        if count > 0 {
+            std::future::pending::<()>().await;
+        }
+        42
+    }
+    if std::env::var(INTERRUPTS).is_ok() {
+        interrupted();
+        unreachable!("the process has ended");
+    }
+    common::within(LIMIT, || assert_eq!(interrupted(), 42));
+    let run = |count| {
+        Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "g5_an_interrupted_main_function_ends_with_its_own_code"])
+            .arg("--nocapture")
+            .env(INTERRUPTS, count)
+            .output()
+            .expect("this binary")
+    };
+    let once = run("1");
+    let text = String::from_utf8_lossy(&once.stdout);
+    assert_eq!(once.status.code(), Some(ringloop::signal::Interrupted::EXIT_CODE), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("was dropped")).collect();
+    let [first, second] = lines[..] else { panic!("{text}") };
+    assert!(first.ends_with("the main future was dropped, inside of the loop: true"), "{text}");
+    assert!(second.starts_with("a task was dropped"), "{text}");
+
+    let twice = run("2");
+    assert_eq!(twice.status.signal(), Some(SIGINT), "{}", twice.status);
+    assert!(!String::from_utf8_lossy(&twice.stdout).contains("was dropped"));
 }

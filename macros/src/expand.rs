@@ -6,6 +6,10 @@
 //!                                          ::ringloop::run(main())
 //!                                      }
 //!
+//! #[ringloop::main(ctrl_c = "graceful")]
+//!                                      The same, with `until_ctrl_c(main())` in place of `main()`,
+//!                                      and an exit if that was interrupted.
+//!
 //! #[ringloop::test]                    #[::core::prelude::v1::test]
 //! async fn works() -> R { body } ──▶   fn works() -> ::std::process::ExitCode {
 //!                                          async fn works() -> R { body }
@@ -21,7 +25,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute as SynAttribute, Error, ItemFn, ReturnType, Signature};
 
-use crate::options::{Attribute, Driver, Options};
+use crate::options::{Attribute, CtrlC, Driver, Options};
 
 /// Expands `attribute` on `item`. What is wrong becomes a compile error at its place.
 pub(crate) fn expand(
@@ -90,18 +94,10 @@ fn choice(driver: Driver) -> TokenStream {
 fn main(options: Options, function: &ItemFn) -> TokenStream {
     let ItemFn { attrs, vis, sig, block } = function;
     let Signature { ident, output, .. } = sig;
-    let Options { driver, start_paused: _ } = options;
-    let run = match driver {
-        Driver::Auto => quote!(::ringloop::run(#ident())),
-        Driver::Uring | Driver::Epoll => {
-            let choice = choice(driver);
-            quote! {
-                match ::ringloop::Runtime::builder().driver(#choice).build() {
-                    ::core::result::Result::Ok(runtime) => runtime.block_on(#ident()),
-                    ::core::result::Result::Err(error) => ::core::panic!("{error}"),
-                }
-            }
-        }
+    let Options { driver, ctrl_c, start_paused: _ } = options;
+    let run = match ctrl_c {
+        CtrlC::Default => run(driver, &quote!(#ident())),
+        CtrlC::Graceful => run_until_ctrl_c(driver, &quote!(#ident())),
     };
     quote! {
         #(#attrs)*
@@ -112,10 +108,51 @@ fn main(options: Options, function: &ItemFn) -> TokenStream {
     }
 }
 
+/// Runs `future` on a new runtime, which ends with the expression.
+fn run(driver: Driver, future: &TokenStream) -> TokenStream {
+    match driver {
+        Driver::Auto => quote!(::ringloop::run(#future)),
+        Driver::Uring | Driver::Epoll => {
+            let choice = choice(driver);
+            quote! {
+                match ::ringloop::Runtime::builder().driver(#choice).build() {
+                    ::core::result::Result::Ok(runtime) => runtime.block_on(#future),
+                    ::core::result::Result::Err(error) => ::core::panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+/// Like [`run`], until Ctrl-C. The process exits when the runtime has ended.
+fn run_until_ctrl_c(driver: Driver, future: &TokenStream) -> TokenStream {
+    let run = run(
+        driver,
+        &quote! {
+            async {
+                match ::ringloop::signal::until_ctrl_c(#future) {
+                    ::core::result::Result::Ok(interruptible) => interruptible.await,
+                    ::core::result::Result::Err(error) => {
+                        ::core::panic!("cannot listen for Ctrl-C: {error}")
+                    }
+                }
+            }
+        },
+    );
+    quote! {
+        match #run {
+            ::core::result::Result::Ok(output) => output,
+            ::core::result::Result::Err(::ringloop::signal::Interrupted) => {
+                ::std::process::exit(::ringloop::signal::Interrupted::EXIT_CODE)
+            }
+        }
+    }
+}
+
 fn test(options: Options, function: &ItemFn) -> TokenStream {
     let ItemFn { attrs, vis, sig, block } = function;
     let Signature { ident, output, .. } = sig;
-    let Options { driver, start_paused } = options;
+    let Options { driver, ctrl_c: _, start_paused } = options;
     let name = ident.to_string();
     let choice = choice(driver);
     let plan = quote! {

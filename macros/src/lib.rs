@@ -23,16 +23,34 @@ use options::Attribute;
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `driver` | a `DriverChoice`: `"auto"`, `"uring"` or `"epoll"` | `"auto"` |
+/// | `ctrl_c` | what the first Ctrl-C does: `"default"` or `"graceful"` | `"default"` |
+///
+/// With `ctrl_c = "graceful"` the first Ctrl-C drops the future of the body at its next await,
+/// inside the loop, so destructors run. Then the remaining tasks are dropped, and the process ends
+/// with exit code 130. The second Ctrl-C ends the process at once. This is asyncio's `run`; see
+/// `ringloop::signal::until_ctrl_c`, which also has the outcome as a value. With `"default"` the
+/// disposition of the process is not changed: the first Ctrl-C ends it, and no destructor runs.
 ///
 /// # Panics
 ///
-/// The program panics with the reason and the usual remedy if no driver works.
+/// The program panics with the reason and the usual remedy if no driver works, or if the process
+/// cannot listen for Ctrl-C.
 ///
 /// ```
 /// #[ringloop::main]
 /// async fn main() -> std::io::Result<()> {
 ///     ringloop::task::yield_now().await;
 ///     Ok(())
+/// }
+/// ```
+///
+/// With a graceful end:
+///
+/// ```
+/// #[ringloop::main(ctrl_c = "graceful")]
+/// async fn main() {
+///     let _guard = (); // its destructor also runs after Ctrl-C
+///     ringloop::task::yield_now().await;
 /// }
 /// ```
 ///

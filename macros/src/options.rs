@@ -24,7 +24,7 @@ impl Attribute {
     /// The options that it has. A new option is a name here and an arm in [`Options::set`].
     fn options(self) -> &'static [&'static str] {
         match self {
-            Attribute::Main => &["driver"],
+            Attribute::Main => &["driver", "ctrl_c"],
             Attribute::Test => &["driver", "start_paused"],
         }
     }
@@ -38,17 +38,28 @@ pub(crate) enum Driver {
     Epoll,
 }
 
+/// What the first Ctrl-C does to a main function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CtrlC {
+    /// The disposition of the process is not changed.
+    Default,
+    /// The main future is dropped.
+    Graceful,
+}
+
 /// The options of one use of an attribute, or their defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Options {
     pub(crate) driver: Driver,
+    pub(crate) ctrl_c: CtrlC,
     pub(crate) start_paused: bool,
 }
 
 impl Options {
     /// Reads the arguments of `attribute`.
     pub(crate) fn parse(attribute: Attribute, arguments: TokenStream) -> syn::Result<Options> {
-        let mut options = Options { driver: Driver::Auto, start_paused: false };
+        let (driver, ctrl_c) = (Driver::Auto, CtrlC::Default);
+        let mut options = Options { driver, ctrl_c, start_paused: false };
         let mut seen = Vec::new();
         let list = Punctuated::<MetaNameValue, Token![,]>::parse_terminated.parse2(arguments)?;
         for MetaNameValue { path, value, .. } in &list {
@@ -68,6 +79,7 @@ impl Options {
     fn set(&mut self, name: &str, value: &Expr) -> syn::Result<()> {
         match name {
             "driver" => self.driver = driver(value)?,
+            "ctrl_c" => self.ctrl_c = ctrl_c(value)?,
             "start_paused" => self.start_paused = boolean(value)?,
             _ => unreachable!("`{name}` is on the list of options"),
         }
@@ -81,11 +93,7 @@ fn unknown(attribute: Attribute) -> String {
 }
 
 fn driver(value: &Expr) -> syn::Result<Driver> {
-    let name = match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => name.value(),
-        _ => String::new(),
-    };
-    match name.as_str() {
+    match string(value).as_str() {
         "auto" => Ok(Driver::Auto),
         "uring" => Ok(Driver::Uring),
         "epoll" => Ok(Driver::Epoll),
@@ -93,6 +101,25 @@ fn driver(value: &Expr) -> syn::Result<Driver> {
             let message = "the driver must be \"auto\", \"uring\" or \"epoll\"";
             Err(Error::new(value.span(), message))
         }
+    }
+}
+
+fn ctrl_c(value: &Expr) -> syn::Result<CtrlC> {
+    match string(value).as_str() {
+        "default" => Ok(CtrlC::Default),
+        "graceful" => Ok(CtrlC::Graceful),
+        _ => {
+            let message = "the option `ctrl_c` must be \"default\" or \"graceful\"";
+            Err(Error::new(value.span(), message))
+        }
+    }
+}
+
+/// The value of a string literal. Other expressions are an empty string.
+fn string(value: &Expr) -> String {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => name.value(),
+        _ => String::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`ctrl_c`] waits for one SIGINT, and [`signal`] for any number of one kind.
 //! - [`on`] calls a function for each signal, as asyncio's `loop.add_signal_handler`.
 //! - [`shutdown`] waits for SIGINT or SIGTERM, once: the next one ends the process.
+//! - [`until_ctrl_c`] runs a future that the first Ctrl-C drops: the next one ends the process.
 //!
 //! No code of the program runs in a signal handler. The handler notes the signal and wakes each
 //! loop that listens, on whichever thread it runs; the loop passes the signal to its listeners in
@@ -33,11 +34,13 @@
 //! ```
 
 mod callback;
+mod interrupt;
 mod kind;
 mod listen;
 mod shutdown;
 
 pub use callback::{SignalGuard, on};
+pub use interrupt::{Interrupted, UntilCtrlC, until_ctrl_c};
 pub use kind::SignalKind;
 pub use listen::{Signal, ctrl_c, signal};
 pub use shutdown::{Shutdown, shutdown};

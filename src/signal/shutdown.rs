@@ -52,11 +52,7 @@ const KINDS: [SignalKind; 2] = [SignalKind::interrupt(), SignalKind::terminate()
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn shutdown() -> io::Result<Shutdown> {
-    let core = context::current();
-    let receiver = Receiver::new(&core);
-    let request = Rc::new(Request { receiver, listening: RefCell::default() });
-    request.listen(&core)?;
-    Ok(Shutdown { request })
+    Shutdown::listen(&KINDS)
 }
 
 /// A listener for the signals that ask the process to end. [`shutdown`] makes it.
@@ -68,11 +64,35 @@ pub struct Shutdown {
 
 /// What has been received, and the listening until then.
 struct Request {
+    kinds: &'static [SignalKind],
     receiver: Rc<Receiver>,
     listening: RefCell<Vec<Listening>>,
 }
 
 impl Shutdown {
+    /// Begins to listen for these signals.
+    pub(super) fn listen(kinds: &'static [SignalKind]) -> io::Result<Shutdown> {
+        let core = context::current();
+        let receiver = Receiver::new(&core);
+        let request = Rc::new(Request { kinds, receiver, listening: RefCell::default() });
+        request.listen(&core)?;
+        Ok(Shutdown { request })
+    }
+
+    /// Panics if another loop than that of the listener runs on this thread.
+    pub(super) fn check_home(&self) {
+        self.request.receiver.reactor.home().check();
+    }
+
+    /// Waits for the first signal, without spending the budget. Pending for good after the end of
+    /// the loop.
+    pub(super) fn poll_received(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.request.receiver.poll(cx) {
+            Poll::Ready(Some(_number)) => Poll::Ready(()),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Waits for SIGINT or SIGTERM. Returns the signal that has come.
     ///
     /// From then on, the next of these signals ends the process, until `recv` is called again: the
@@ -99,9 +119,8 @@ fn closed() -> io::Error {
 impl Request {
     fn listen(self: &Rc<Self>, core: &Rc<Core>) -> io::Result<()> {
         let listen = |kind: SignalKind| core.listen(kind.as_raw(), Rc::clone(self) as Rc<_>, true);
-        let [interrupt, terminate] = KINDS;
-        let both = vec![listen(interrupt)?, listen(terminate)?];
-        let former = self.listening.replace(both);
+        let all = self.kinds.iter().copied().map(listen).collect::<io::Result<Vec<_>>>()?;
+        let former = self.listening.replace(all);
         drop(former); // after the borrow
         Ok(())
     }

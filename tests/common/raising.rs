@@ -1,5 +1,6 @@
 //! Signals that tests send to their own process, and what it does with them.
 #![allow(unsafe_code)] // raise(3), pthread_kill(3), pthread_self(3)
+#![allow(dead_code)] // each test binary uses a part
 
 /// Sends a signal to this thread. A handler has run when this returns.
 pub(crate) fn raise(number: i32) {

@@ -1,6 +1,7 @@
 //! Signals.
 
 mod ending;
+mod interrupt;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -24,6 +25,11 @@ use ending::{
     further_signals_can_be_awaited, the_first_signal_is_graceful_and_the_second_is_hard,
     the_second_signal_ends_a_blocked_loop, untaken_signals_are_sent_again,
 };
+use interrupt::{
+    g5_an_interrupt_differs_from_a_result_and_another_cancel,
+    g5_an_interrupt_that_was_not_seen_is_sent_again,
+    g5_the_first_ctrl_c_drops_the_future_inside_the_loop, g5_the_second_ctrl_c_ends_the_process,
+};
 
 pub(crate) const SHARED: &[Body] = bodies![signals_that_cannot_be_received_are_refused];
 pub(crate) const ALONE: &[Body] = bodies![
@@ -42,6 +48,10 @@ pub(crate) const ALONE: &[Body] = bodies![
     the_first_signal_is_graceful_and_the_second_is_hard,
     the_second_signal_ends_a_blocked_loop,
     further_signals_can_be_awaited,
+    g5_the_first_ctrl_c_drops_the_future_inside_the_loop,
+    g5_an_interrupt_differs_from_a_result_and_another_cancel,
+    g5_the_second_ctrl_c_ends_the_process,
+    g5_an_interrupt_that_was_not_seen_is_sent_again,
 ];
 
 const SIGINT: i32 = 2;

@@ -75,17 +75,18 @@ fn functions_that_cannot_run_are_refused_at_their_mistake() {
 fn options_that_do_not_exist_are_refused_at_their_place() {
     const ITEM: &str = "async fn works() {}";
     let drivers = "the driver must be \"auto\", \"uring\" or \"epoll\"";
+    let effects = "the option `ctrl_c` must be \"default\" or \"graceful\"";
     let cases = [
         (
             Attribute::Main,
             "flavor = 1",
-            "unknown option of #[ringloop::main]: it has `driver`",
+            "unknown option of #[ringloop::main]: it has `driver` and `ctrl_c`",
             "flavor",
         ),
         (
             Attribute::Main,
             "start_paused = true",
-            "unknown option of #[ringloop::main]: it has `driver`",
+            "unknown option of #[ringloop::main]: it has `driver` and `ctrl_c`",
             "start_paused",
         ),
         (
@@ -96,6 +97,14 @@ fn options_that_do_not_exist_are_refused_at_their_place() {
         ),
         (Attribute::Test, "driver = \"kqueue\"", drivers, "\"kqueue\""),
         (Attribute::Main, "driver = epoll", drivers, "epoll"),
+        (Attribute::Main, "ctrl_c = \"gracefully\"", effects, "\"gracefully\""),
+        (Attribute::Main, "driver = \"epoll\", ctrl_c = true", effects, "true"),
+        (
+            Attribute::Test,
+            "ctrl_c = \"graceful\"",
+            "unknown option of #[ringloop::test]: it has `driver` and `start_paused`",
+            "ctrl_c",
+        ),
         (
             Attribute::Test,
             "start_paused = \"true\"",
@@ -129,6 +138,17 @@ fn options_reach_the_expansion() {
     assert!(main.contains("::ringloop::run(works())"), "{main}");
     let main = expanded(Attribute::Main, "driver = \"uring\"", ITEM);
     assert!(main.contains("driver(::ringloop::DriverChoice::Uring)"), "{main}");
+    let main = expanded(Attribute::Main, "ctrl_c = \"default\"", ITEM);
+    assert_eq!(main, expanded(Attribute::Main, "", ITEM));
+    let main = expanded(Attribute::Main, "ctrl_c = \"graceful\"", ITEM);
+    assert!(main.contains("match::ringloop::run(async{"), "{main}");
+    assert!(main.contains("::ringloop::signal::until_ctrl_c(works())"), "{main}");
+    let exit = "::std::process::exit(::ringloop::signal::Interrupted::EXIT_CODE)";
+    assert!(main.contains(exit), "{main}");
+    let options = "ctrl_c = \"graceful\", driver = \"epoll\"";
+    let main = expanded(Attribute::Main, options, ITEM);
+    assert!(main.contains("driver(::ringloop::DriverChoice::Epoll)"), "{main}");
+    assert!(main.contains("::ringloop::signal::until_ctrl_c(works())"), "{main}");
 
     let test = expanded(Attribute::Test, "", ITEM);
     let start = "EachDriver::new(\"works\").driver(::ringloop::DriverChoice::Auto)";

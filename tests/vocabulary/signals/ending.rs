@@ -16,7 +16,7 @@ const CELL: &str = "RINGLOOP_SIGNAL_CELL";
 
 /// Runs `cell` with `argument` in a process of its own: this body, started again. Returns how that
 /// process ended. In that process it does not return.
-fn in_a_process(
+pub(super) fn in_a_process(
     on: Driver,
     body: &str,
     argument: &str,
