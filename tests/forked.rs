@@ -11,8 +11,12 @@ mod cells;
 mod common;
 #[path = "forked/process.rs"]
 mod process;
+#[path = "common/raising.rs"]
+mod raising;
 #[path = "forked/resources.rs"]
 mod resources;
+#[path = "forked/signals.rs"]
+mod signals;
 
 use std::os::unix::process::CommandExt;
 use std::pin::pin;
@@ -139,4 +143,19 @@ fn a_child_of_a_task_runs_a_loop_of_its_own() {
 #[test]
 fn wakes_in_a_child_do_nothing() {
     on_each_driver(&["wakes"]);
+}
+
+/// Goal: a signal that only the parent listens for has its default effect in a child, and never
+/// reaches the parent's loop. A child's own loop listens for itself.
+///
+/// Method: children that send a signal to themselves: without a loop, while a loop of theirs
+/// listens, after that has ended, and a signal for which only the parent's loop listens. The counts
+/// of the eventfds, which both processes share, stay 0, and the parent's listeners receive only the
+/// parent's signals.
+///
+/// Kills: a handler that does not compare the process; a slot of the parent that the child's
+/// handler uses; a registry that counts the parent's listeners in the child.
+#[test]
+fn signals_of_a_child_do_not_reach_its_parents_loop() {
+    on_each_driver(&["signals fork", "signals clone"]);
 }

@@ -23,6 +23,7 @@ use crate::process::{
     ring_mappings, wait_for_children,
 };
 use crate::resources::{Resources, all_work, connected, is_pending, make};
+use crate::signals::signals;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -40,6 +41,8 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("goes on", goes_on),
     ("returns", returns),
     ("wakes", wakes),
+    ("signals fork", || signals(How::Fork)),
+    ("signals clone", || signals(How::Clone)),
 ];
 
 fn echo_on_a_loop_of_its_own() {

@@ -1,8 +1,9 @@
 //! Processes: starting this binary again, and forking.
 #![allow(unsafe_code)] // fork(2), clone(2), waitpid(2), alarm(2), _exit(2), fcntl(2), mmap(2)
 
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// The environment variable that names the cell that [`ENTRY`](crate::ENTRY) runs.
 pub(crate) const CELL: &str = "RINGLOOP_FORKED_CELL";
@@ -46,6 +47,12 @@ pub(crate) fn limit() {
 /// Forks, has the child run `run` and end, and waits for it. Panics if the child's `run` does, or
 /// if a signal kills the child.
 pub(crate) fn fork(how: How, run: impl FnOnce()) {
+    let status = fork_to_end(how, run);
+    assert!(status.success(), "the child: {status}");
+}
+
+/// Like [`fork`]. Returns how the child has ended: with 1 if its `run` has panicked.
+pub(crate) fn fork_to_end(how: How, run: impl FnOnce()) -> ExitStatus {
     // SAFETY: the child runs on in a copy of this thread, the only one that uses the loop or any
     // lock of the test. Threads of the parent hold no lock that the child takes.
     let child = unsafe {
@@ -63,7 +70,7 @@ pub(crate) fn fork(how: How, run: impl FnOnce()) {
     let mut status = 0;
     // SAFETY: a child of this process, and a status that the call writes.
     unsafe { libc::waitpid(child, &mut status, 0) };
-    assert_eq!(status, 0, "the child: signal {}", libc::WTERMSIG(status));
+    ExitStatus::from_raw(status)
 }
 
 /// Forks. Returns whether this is the child.
