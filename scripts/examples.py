@@ -116,6 +116,16 @@ def callbacks():
     assert lines[-2:] == ["first at the end", "second at the end"], lines
 
 
+def embedding():
+    lines = output_of("embedding").splitlines()
+    assert lines == [
+        "host: sends",
+        'guest: received "hello"',
+        "guest: slept for 50 ms",
+        "host: done after a few turns",
+    ], lines
+
+
 def timers():
     assert "call_later: the callback ran" in output_of("timers")
 
@@ -136,7 +146,7 @@ def graceful_stop():
             assert process.wait(LIMIT_S) == 0
 
 
-ALL = [echo, proxy, chat, blocking, workers, callbacks, timers, gather, graceful_stop]
+ALL = [echo, proxy, chat, blocking, workers, callbacks, embedding, timers, gather, graceful_stop]
 
 wanted = sys.argv[2:]
 unknown = set(wanted) - {example.__name__ for example in ALL}
