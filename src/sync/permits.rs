@@ -64,6 +64,9 @@ struct Awake {
     /// poll it, and is queued only when its poll ends. So the first recheck may precede that task,
     /// and the second does not.
     is_rechecked: bool,
+    /// [`Permits::dismiss_all`] was called since it was woken. If it is passed over, its wait ends
+    /// without a permit, and it needs none any more.
+    is_dismissed: bool,
 }
 
 /// The outcome of a poll. The wakers were on the list; dropping them is user code.
@@ -244,7 +247,7 @@ impl Permits {
             return None;
         };
         self.is_probe_due = is_probe_due && need <= free;
-        self.awake.insert(number, Awake { need, is_rechecked: false });
+        self.awake.insert(number, Awake { need, is_rechecked: false, is_dismissed: false });
         self.awake_need += need;
         Some(waker)
     }
@@ -275,6 +278,10 @@ impl Permits {
     /// Ends all waits without permits. Waiters that were woken for a permit may still take it.
     pub(super) fn dismiss_all(&mut self) -> Woken<usize> {
         self.passed_count = 0;
+        self.awake.retain(|awake| {
+            awake.is_dismissed = true;
+            true
+        });
         self.waiting.wake_all()
     }
 
@@ -336,10 +343,14 @@ impl Permits {
     }
 
     fn pass_over(&mut self, mut is_due: impl FnMut(&mut Awake) -> bool) {
-        let count = self.awake.len();
-        self.awake.retain(|awake| !is_due(awake));
+        let (count, mut passed_count) = (self.awake.len(), 0);
+        self.awake.retain(|awake| {
+            let is_due = is_due(awake);
+            passed_count += usize::from(is_due && !awake.is_dismissed);
+            !is_due
+        });
         self.awake_need = self.awake.iter().map(|(_, awake)| awake.need).sum();
-        self.passed_count += count - self.awake.len();
+        self.passed_count += passed_count;
         self.is_probe_due |= count > self.awake.len();
         self.end_refusal();
     }

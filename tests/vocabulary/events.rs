@@ -19,6 +19,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_waiter_that_is_not_polled_passes_its_notification_on,
     notify_waiters_wakes_those_that_exist,
     a_notification_after_notify_waiters_is_stored,
+    an_unpolled_waiter_leaves_room_for_one_notification,
     a_waiter_returns_though_the_event_is_cleared,
     a_barrier_can_be_used_again,
     a_cancelled_party_leaves_the_barrier,
@@ -138,6 +139,28 @@ fn a_notification_after_notify_waiters_is_stored(on: Driver) {
         notify.notify_one();
         waiting.await.unwrap();
         notify.notified().await;
+    });
+}
+
+/// Goal: at most one notification is stored, whatever happened to earlier waiters.
+/// Method: a waiter that is woken by `notify_one`, then by `notify_waiters`, and is dropped without
+/// a poll after another waiter took its notification. Then two notifications and two waits.
+/// Kills: a waiter that is counted after it has left.
+fn an_unpolled_waiter_leaves_room_for_one_notification(on: Driver) {
+    on.run(async {
+        let notify = Notify::new();
+        {
+            let mut parked = pin!(notify.notified());
+            assert!(poll_once(parked.as_mut()).await.is_pending());
+            notify.notify_one();
+            notify.notify_waiters();
+            notify.notified().await;
+        }
+        notify.notify_one();
+        notify.notify_one();
+        notify.notified().await;
+        let mut second = pin!(notify.notified());
+        assert!(poll_once(second.as_mut()).await.is_pending());
     });
 }
 
