@@ -25,6 +25,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     an_unlimited_channel_passes_values_in_order,
     e6_a_cancelled_get_or_put_loses_nothing,
     a_queue_is_joined_when_its_items_are_done,
+    a_join_ends_though_another_item_is_put,
     a_queue_that_is_shut_down_is_emptied_first,
     threads_send_to_a_loop_without_loss,
     the_end_of_a_loop_ends_the_sends_of_threads,
@@ -342,6 +343,26 @@ fn a_queue_is_joined_when_its_items_are_done(on: Driver) {
             task.await.unwrap();
         }
         assert_eq!(items, [1, 2, 3]);
+    });
+}
+
+/// Goal: a join ends if there was a time at which every item was done, as in asyncio.
+/// Method: a task joins; the last item is done, and another one is put before the task runs.
+/// Kills: a join that waits for the later item.
+fn a_join_ends_though_another_item_is_put(on: Driver) {
+    on.run(async {
+        let queue = Rc::new(PriorityQueue::new(1));
+        queue.put(1).await.unwrap();
+        let joining = spawn({
+            let queue = Rc::clone(&queue);
+            async move { queue.join().await }
+        });
+        turns(2).await;
+        queue.get().await.unwrap();
+        queue.task_done();
+        queue.put_nowait(2).unwrap();
+        joining.await.unwrap();
+        assert_eq!(queue.unfinished(), 1);
     });
 }
 

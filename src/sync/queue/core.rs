@@ -220,7 +220,8 @@ impl<S: Store> Drop for Taken<'_, S> {
     }
 }
 
-/// The wait for the last unfinished item.
+/// The wait for the last unfinished item. It is over if there was a time without one, also if
+/// another item was put since.
 struct Join<'a, S> {
     core: &'a Core<S>,
     waiter_id: WaiterId,
@@ -228,11 +229,16 @@ struct Join<'a, S> {
 
 impl<S> Join<'_, S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.core.unfinished.get() > 0 {
+        if !self.is_over() {
             wait_in(&self.core.joining, |list| list, &mut self.waiter_id, cx.waker());
         }
         // The clone of the waker is user code, which may have finished the last item.
-        if self.core.unfinished.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn is_over(&self) -> bool {
+        let was_woken = || self.core.joining.borrow().was_in_wake_all(&self.waiter_id);
+        self.core.unfinished.get() == 0 || was_woken()
     }
 }
 

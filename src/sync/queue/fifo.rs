@@ -169,7 +169,8 @@ impl<T> Queue<T> {
     }
 
     /// Waits until every item that was put is done: taken, and [`task_done`](Queue::task_done)
-    /// called. Returns at once if no item is unfinished.
+    /// called. Returns at once if no item is unfinished. As in asyncio, a task that waited when the
+    /// last item was done returns, even if another item is put before it runs.
     ///
     /// # Cancel safety
     ///

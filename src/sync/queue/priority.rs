@@ -158,7 +158,9 @@ impl<T: Ord> PriorityQueue<T> {
     }
 
     /// Waits until every item that was put is done: taken, and
-    /// [`task_done`](PriorityQueue::task_done) called. Returns at once if no item is unfinished.
+    /// [`task_done`](PriorityQueue::task_done) called. Returns at once if no item is unfinished. As
+    /// in asyncio, a task that waited when the last item was done returns, even if another item is
+    /// put before it runs.
     ///
     /// # Cancel safety
     ///
