@@ -89,6 +89,13 @@ impl Barrier {
         wait_in(&self.waiters, |waiters| waiters, waiter_id, cx.waker());
         let (own, woken) = {
             let mut waiters = self.waiters.borrow_mut();
+            if waiters.was_in_wake_all(waiter_id) {
+                // The clone of the waker is user code, which has completed the round.
+                let own = waiters.leave(waiter_id);
+                drop(waiters);
+                drop(own);
+                return Poll::Ready(false);
+            }
             if waiters.len() < self.tasks_count {
                 return Poll::Pending;
             }

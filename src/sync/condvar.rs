@@ -166,7 +166,7 @@ impl<'a> Notification<'a> {
     /// A waiter, without a waker until its first poll.
     fn new(condvar: &'a Condvar) -> Notification<'a> {
         let mut waiter_id = WaiterId::default();
-        let outcome = condvar.gate.poll_notified(false, SPARE, &mut waiter_id, Waker::noop());
+        let outcome = condvar.gate.poll_notified(|| false, SPARE, &mut waiter_id, Waker::noop());
         let phase = if outcome.is_ready() { Phase::Locking } else { Phase::Waiting };
         Notification { condvar, waiter_id, phase }
     }
@@ -174,7 +174,7 @@ impl<'a> Notification<'a> {
     fn poll_phase(&mut self, waker: &Waker) -> Poll<()> {
         let gate = &self.condvar.gate;
         if self.phase == Phase::Waiting
-            && gate.poll_notified(false, SPARE, &mut self.waiter_id, waker).is_ready()
+            && gate.poll_notified(|| false, SPARE, &mut self.waiter_id, waker).is_ready()
         {
             self.phase = Phase::Locking;
         }

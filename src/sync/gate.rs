@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::permits::{Permits, Polled, Refusal};
-use super::wait_list::WaiterId;
+use super::wait_list::{WaiterId, Woken};
 use super::waking::wake_each;
 use crate::task::coop;
 use crate::task::queue::{Recheck, push_recheck};
@@ -91,8 +91,12 @@ impl Gate {
 
     /// Ends all waits, and refuses new ones.
     pub(super) fn close(&self) {
-        let woken = self.permits.borrow_mut().close();
-        wake_each(woken);
+        wake_each(self.end_waits());
+    }
+
+    /// Like [`close`](Gate::close). The caller wakes the waiters, with others.
+    pub(super) fn end_waits(&self) -> Woken<usize> {
+        self.permits.borrow_mut().close()
     }
 
     /// Polls for `need` permits, or waits with a clone of `waker`.
@@ -117,17 +121,18 @@ impl Gate {
         }
     }
 
-    /// Polls for a notification, or waits with a clone of `waker`. `is_dismissed`: the wait ends,
-    /// also without one. See [`Permits::limit`] for `spare`.
+    /// Polls for a notification, or waits with a clone of `waker`. If `is_dismissed` returns true,
+    /// the wait ends, also without one. It is asked again after the clone, which is user code. See
+    /// [`Permits::limit`] for `spare`.
     pub(super) fn poll_notified(
         self: &Rc<Self>,
-        is_dismissed: bool,
+        is_dismissed: impl Fn() -> bool,
         spare: usize,
         waiter_id: &mut WaiterId,
         waker: &Waker,
     ) -> Poll<()> {
         let poll = |permits: &mut Permits, waiter_id: &mut WaiterId| {
-            permits.poll_notified(waiter_id, is_dismissed)
+            permits.poll_notified(waiter_id, is_dismissed())
         };
         match self.poll_or_wait(1, waiter_id, waker, poll) {
             Polled::Taken(former) | Polled::Closed(former) => {

@@ -192,7 +192,8 @@ impl NotifiedState {
     /// Polls for a notification, and waits with `waker` if there is none.
     fn poll_state(&mut self, notify: &Notify, waker: &Waker) -> Poll<()> {
         if !self.is_done {
-            let is_dismissed = self.generation != notify.generation.get();
+            let (generation, current) = (self.generation, &notify.generation);
+            let is_dismissed = || generation != current.get();
             let gate = &notify.gate;
             let outcome = gate.poll_notified(is_dismissed, SPARE, &mut self.waiter_id, waker);
             self.is_done = outcome.is_ready();

@@ -27,6 +27,7 @@ mod combine;
 mod embedding;
 mod events;
 mod groups;
+mod hostile_wakers;
 mod locals;
 mod lock_budget;
 mod many_futures;
@@ -59,6 +60,7 @@ const SHARED: &[&[Body]] = &[
     embedding::SHARED,
     events::SHARED,
     groups::SHARED,
+    hostile_wakers::SHARED,
     locals::SHARED,
     many_futures::SHARED,
     lock_budget::SHARED,
@@ -83,6 +85,7 @@ const ALONE: &[&[Body]] = &[
     embedding::ALONE,
     events::ALONE,
     groups::ALONE,
+    hostile_wakers::ALONE,
     locals::ALONE,
     many_futures::ALONE,
     lock_budget::ALONE,

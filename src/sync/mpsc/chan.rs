@@ -180,24 +180,31 @@ impl<T> Chan<T> {
 
     /// Refuses further sends, and ends the waits of senders.
     pub(super) fn close(&self) {
-        if self.end.get() == End::Open {
-            self.end.set(End::Closed);
-            if let Slots::Bounded { gate, .. } = &self.slots {
-                gate.close();
-            }
-            let woken = self.closed.borrow_mut().wake_all();
-            wake_each(woken);
+        match self.end.get() {
+            End::Open => self.end_sends(End::Closed),
+            End::Closed | End::Gone => self.wake_receiver(),
         }
-        self.wake_receiver();
+    }
+
+    /// Ends all waits at once, so that a waker that panics delays none of them.
+    fn end_sends(&self, end: End) {
+        self.end.set(end);
+        let slots = match &self.slots {
+            Slots::Bounded { gate, .. } => Some(gate.end_waits()),
+            Slots::Unbounded => None,
+        };
+        let closed = self.closed.borrow_mut().wake_all();
+        wake_each(slots.into_iter().flatten().chain(closed).chain(self.receiver.take()));
     }
 
     /// The receiver is dropped. Drops the values that it has not taken.
     pub(super) fn receiver_dropped(&self) {
-        drop(self.receiver.take());
-        self.close();
-        self.end.set(End::Gone);
-        let values = self.queue.take();
-        drop(values);
+        let (own, values) = (self.receiver.take(), self.queue.take());
+        match self.end.replace(End::Gone) {
+            End::Open => self.end_sends(End::Gone),
+            End::Closed | End::Gone => {}
+        }
+        drop((own, values)); // user code, which may panic
     }
 
     pub(super) fn sender_count(&self) -> usize {

@@ -188,10 +188,11 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        drop(self.channel.sender.take());
+        let own = self.channel.sender.take();
         if self.channel.end_if_empty() {
             wake_each(self.channel.receiver.take());
         }
+        drop(own); // user code, which may panic
     }
 }
 
@@ -284,10 +285,11 @@ impl<T> Future for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        drop(self.channel.receiver.take());
+        let own = self.channel.receiver.take();
         self.close();
         // A value that was sent and is not received. Its destructor may do anything.
-        drop(self.channel.take());
+        let value = self.channel.take();
+        drop((own, value));
     }
 }
 

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use super::error::{GetError, PutError, QueueShutDown};
 use crate::sync::gate::Gate;
 use crate::sync::permits::{PERMITS_MAX, Refusal};
-use crate::sync::wait_list::{WaitList, WaiterId, wait_in};
+use crate::sync::wait_list::{WaitList, WaiterId, Woken, wait_in};
 use crate::sync::waking::wake_each;
 use crate::task::coop;
 
@@ -135,7 +135,7 @@ impl<S: Store> Core<S> {
     pub(super) fn task_done(&self) {
         let unfinished = self.unfinished.get();
         assert!(unfinished > 0, "task_done was called more often than items were put");
-        self.finish(1);
+        wake_each(self.finish(1));
     }
 
     pub(super) async fn join(&self) {
@@ -146,26 +146,26 @@ impl<S: Store> Core<S> {
     /// Refuses further items. With `is_immediate`, also drops those that are in the queue, which
     /// then count as done.
     pub(super) fn shutdown(&self, is_immediate: bool) {
-        self.is_shut_down.set(true);
-        self.places.close();
         let store = match is_immediate {
             true => Some(self.with_store(std::mem::take)),
             false => None,
         };
-        if self.len.get() == 0 {
-            self.items.close();
-        }
-        if let Some(store) = store {
-            self.finish(store.len());
-            drop(store); // the destructors of its items are user code
-        }
+        self.is_shut_down.set(true);
+        // All waits end at once, so that a waker that panics delays none of them.
+        let places = self.places.end_waits();
+        let items = (self.len.get() == 0).then(|| self.items.end_waits());
+        let joining = store.as_ref().map(|store| self.finish(store.len()));
+        let (items, joining) = (items.into_iter().flatten(), joining.into_iter().flatten());
+        wake_each(places.chain(items).chain(joining));
+        drop(store); // the destructors of its items are user code
     }
 
-    fn finish(&self, count: usize) {
+    /// Counts items as done. Returns the joins that end.
+    fn finish(&self, count: usize) -> Woken {
         self.unfinished.set(self.unfinished.get().saturating_sub(count));
-        if self.unfinished.get() == 0 {
-            let woken = self.joining.borrow_mut().wake_all();
-            wake_each(woken);
+        match self.unfinished.get() {
+            0 => self.joining.borrow_mut().wake_all(),
+            _ => Woken::default(),
         }
     }
 
