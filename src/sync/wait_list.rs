@@ -15,7 +15,8 @@
 //! So an owner that wakes one waiter for an item must wake the next one if the item is still there
 //! when the tasks have run. That also covers a waiter that is dropped after it was woken.
 //!
-//! Every operation costs O(1) at the ends of the list and O(log n) elsewhere, except `wake_all`.
+//! Every operation costs O(1) at the ends of the list and O(log n) elsewhere, except `wake_all`,
+//! and a wait at a former place between others, which moves the waiters on its shorter side.
 //! Waiting and waking allocate nothing once the list has its capacity.
 //!
 //! **Absent on purpose.** User code. The caller clones a waker before it borrows the list; wakers
