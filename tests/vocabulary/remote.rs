@@ -33,6 +33,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     blocking_on_the_own_loop_is_refused,
     f3_a_wait_for_a_closed_loop_ends_with_an_error,
     calls_that_the_end_overtakes_are_dropped_on_the_loop,
+    calls_during_the_end_are_given_back_unused,
 ];
 pub(crate) const ALONE: &[Body] = bodies![f3_calls_during_and_after_the_end_are_given_back];
 
@@ -398,6 +399,44 @@ fn calls_that_the_end_overtakes_are_dropped_on_the_loop(on: Driver) {
     drop(runtime);
     assert_eq!(drops.load(Ordering::Relaxed), 2);
     assert!(on.run(task).unwrap_err().is_cancelled());
+}
+
+/// Goal: while a runtime is being dropped, each call and spawn is given back at once, on the loop's
+/// thread and on another, so that the caller can run it elsewhere.
+///
+/// Method: a destructor of a task's local, which runs inside of the shutdown, calls, spawns and
+/// blocks, and has another thread do so.
+///
+/// Kills: a shutdown that does not refuse calls: they are accepted, and dropped when it ends.
+fn calls_during_the_end_are_given_back_unused(on: Driver) {
+    fn is_given_back(remote: &RemoteHandle) -> bool {
+        let call = remote.call(|| unreachable!("the loop ends")).is_err();
+        let spawned = remote.spawn(|| async { unreachable!("the loop ends") }).is_err();
+        call && spawned && remote.is_closed()
+    }
+    struct Late(RemoteHandle, Arc<AtomicU64>);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let here = is_given_back(&self.0);
+            let remote = self.0.clone();
+            let elsewhere = thread::spawn(move || {
+                is_given_back(&remote) && remote.block_on(|| async {}).is_err()
+            });
+            let there = elsewhere.join().is_ok_and(|is_given_back| is_given_back);
+            self.1.fetch_add(u64::from(here) + u64::from(there), Ordering::SeqCst);
+        }
+    }
+    let runtime = on.runtime();
+    let given_back = Arc::new(AtomicU64::new(0));
+    let late = Late(runtime.handle().remote(), Arc::clone(&given_back));
+    drop(runtime.handle().spawn(async move {
+        let _late = late;
+        pending::<()>().await;
+    }));
+    runtime.block_on(turns(2));
+    assert_eq!(given_back.load(Ordering::SeqCst), 0);
+    drop(runtime);
+    assert_eq!(given_back.load(Ordering::SeqCst), 2);
 }
 
 /// Goal: calls during and after the end of a runtime are called once, dropped once, or given back,
