@@ -17,6 +17,8 @@ mod raising;
 mod resources;
 #[path = "forked/signals.rs"]
 mod signals;
+#[path = "forked/threads.rs"]
+mod threads;
 
 use std::os::unix::process::CommandExt;
 use std::pin::pin;
@@ -158,4 +160,17 @@ fn wakes_in_a_child_do_nothing() {
 #[test]
 fn signals_of_a_child_do_not_reach_its_parents_loop() {
     on_each_driver(&["signals fork", "signals clone"]);
+}
+
+/// Goal: blocking jobs and remote handles of the parent are out of reach of a child, which has a
+/// pool of its own for its own loop; the parent's jobs and tasks end as if there were no child.
+///
+/// Method: a job that runs, a job that waits and a task that is to be spawned; the child uses,
+/// aborts and drops their handles. A closure that a child drops ends it with an error.
+///
+/// Kills: a method without the check, which takes a lock that a thread of the parent may hold; an
+/// abort that reaches the copied queue.
+#[test]
+fn a_child_may_not_use_the_threads_of_its_parent() {
+    on_each_driver(&["jobs", "remote"]);
 }

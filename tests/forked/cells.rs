@@ -24,6 +24,7 @@ use crate::process::{
 };
 use crate::resources::{Resources, all_work, connected, is_pending, make};
 use crate::signals::signals;
+use crate::threads;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,6 +44,8 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("wakes", wakes),
     ("signals fork", || signals(How::Fork)),
     ("signals clone", || signals(How::Clone)),
+    ("jobs", threads::jobs),
+    ("remote", threads::remote),
 ];
 
 fn echo_on_a_loop_of_its_own() {
@@ -62,7 +65,13 @@ fn echo_on_a_loop_of_its_own() {
 }
 
 /// A value of a task that no child may drop.
-struct OfTheParent(u32);
+pub(crate) struct OfTheParent(u32);
+
+impl OfTheParent {
+    pub(crate) fn new() -> OfTheParent {
+        OfTheParent(std::process::id())
+    }
+}
 
 impl Drop for OfTheParent {
     fn drop(&mut self) {
@@ -83,7 +92,7 @@ fn drops(how: How) {
         let (waits, calls) = (spawn(pending::<()>()), call_later(HOUR, || ()));
         turns(2).await;
         assert!(failed.is_finished());
-        let guard = OfTheParent(std::process::id());
+        let guard = OfTheParent::new();
         let not_polled = spawn(async move {
             let _guard = guard;
             pending::<()>().await;
@@ -172,10 +181,10 @@ fn drops_nothing() {
     runtime.block_on(all_work(all));
 }
 
-fn panics(name: &str, run: impl FnOnce()) {
+pub(crate) fn panics(name: &str, run: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(run)) else { panic!("{name}: no panic") };
     let text = payload.downcast_ref::<String>().map_or("no text", String::as_str);
-    assert!(text.contains(REASON) && text.contains("cells.rs:"), "{name}: {text}");
+    assert!(text.contains(REASON) && text.contains("tests/forked/"), "{name}: {text}");
 }
 
 type Use<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
