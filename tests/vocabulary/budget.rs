@@ -13,9 +13,9 @@ use ringloop::sync::CancellationToken;
 use ringloop::task::{JoinSet, When, wait, wait_results};
 use ringloop::testing::settle;
 use ringloop::time::{advance, pause};
-use ringloop::{Handle, gather};
+use ringloop::{BlockingHandle, Handle, RemoteJoinHandle, gather, spawn_blocking};
 
-use crate::common::{any_addr, lets_others_run, poll_once, turns};
+use crate::common::{any_addr, lets_others_run, poll_once, turns, until};
 use crate::raising::raise;
 use crate::suite::Driver;
 use crate::{Body, bodies};
@@ -26,6 +26,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     settling_and_advancing_in_a_loop_let_others_run,
     consuming_budget_in_a_loop_lets_others_run,
     sets_in_a_loop_let_others_run,
+    results_of_other_threads_in_a_loop_let_others_run,
 ];
 pub(crate) const ALONE: &[Body] = bodies![signals_in_a_loop_let_others_run];
 
@@ -162,5 +163,30 @@ fn sets_in_a_loop_let_others_run(on: Driver) {
         })
         .await;
         lets_others_run("gather", async || drop(gather::<()>([]).await)).await;
+    });
+}
+
+/// Goal: results that other threads or other loops may produce spend the budget.
+/// Method: a thousand handles of jobs, and of remote tasks, that have ended, awaited one by one.
+/// Kills: a handle that is ready without `coop::leaf_anywhere`.
+fn results_of_other_threads_in_a_loop_let_others_run(on: Driver) {
+    /// Returns the results one by one, and then waits without end.
+    fn each<T, E>(mut handles: VecDeque<T>) -> impl AsyncFnMut()
+    where
+        T: Future<Output = Result<(), E>>,
+    {
+        async move || {
+            let Some(handle) = handles.pop_front() else { return pending().await };
+            assert!(handle.await.is_ok());
+        }
+    }
+    on.run(async {
+        let jobs: VecDeque<_> = (0..1000).map(|_| spawn_blocking(|| ())).collect();
+        until(|| jobs.iter().all(BlockingHandle::is_finished)).await;
+        lets_others_run("a blocking job", each(jobs)).await;
+        let remote = Handle::current().remote();
+        let tasks: VecDeque<_> = (0..1000).map(|_| remote.spawn(async || ()).unwrap()).collect();
+        until(|| tasks.iter().all(RemoteJoinHandle::is_finished)).await;
+        lets_others_run("a remote task", each(tasks)).await;
     });
 }
