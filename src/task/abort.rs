@@ -1,4 +1,4 @@
-//! [`AbortHandle`]: the part of a task that all threads may use.
+//! [`AbortHandle`]: the part of a task or of a blocking job that all threads may use.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::task::Waker;
 use super::identity::TaskId;
 use crate::primitives::{AtomicBool, Ordering};
 
-/// A handle that aborts one task, from any thread.
+/// A handle that aborts one task or blocking job, from any thread.
 ///
 /// This is tokio's `AbortHandle`.
 ///
@@ -27,7 +27,8 @@ pub struct AbortHandle {
 struct AbortFlag {
     id: TaskId,
     is_aborted: AtomicBool,
-    /// `None` for a task that was never spawned, because its loop was shutting down.
+    /// Wakes the task, or removes a blocking job from its queue. `None` for a task that was never
+    /// spawned, because its loop was shutting down, and for a job that was refused.
     waker: Option<Waker>,
 }
 
@@ -38,7 +39,8 @@ impl AbortHandle {
     }
 
     /// Ends the task, like [`JoinHandle::abort`](crate::JoinHandle::abort). The future is dropped
-    /// on the loop's thread.
+    /// on the loop's thread. A blocking job ends as by
+    /// [`BlockingHandle::abort`](crate::BlockingHandle::abort).
     pub fn abort(&self) {
         // Release: pairs with the acquire in `is_aborted`.
         self.flag.is_aborted.store(true, Ordering::Release);

@@ -27,7 +27,8 @@ pub(super) struct Header {
     identity: Identity,
     polls: Cell<u64>,
     is_aborted: Cell<bool>,
-    /// Wakes the task. Set once, when the future has been given its cell of `async-task`.
+    /// Wakes the task. Set once, when the future has been given its cell of `async-task`. In the
+    /// cell of a blocking job it removes the job from its queue.
     waker: OnceCell<Waker>,
     /// The handle that other threads have copies of. Made when the program asks for it.
     abort_handle: OnceCell<AbortHandle>,

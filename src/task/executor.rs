@@ -116,6 +116,11 @@ impl Executor {
         handle
     }
 
+    /// The cell of a result that no task of its own produces.
+    pub(super) fn new_cell<T>(&self, identity: Identity) -> Rc<JoinCell<T>> {
+        JoinCell::new(&self.reporter, identity)
+    }
+
     pub(crate) fn call_soon(&self, call: Rc<Call>) {
         if self.is_closed.get() {
             self.reporter.drop_guarded(call.take());

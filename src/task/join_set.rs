@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::task::{Context, Poll};
 
 use super::abort::AbortHandle;
+use super::blocking::spawn_joined;
 use super::coop;
 use super::handle_set::{HandleSet, Taken};
 use super::identity::TaskId;
@@ -81,6 +82,40 @@ impl<T> JoinSet<T> {
         T: 'static,
     {
         self.insert(spawn(future))
+    }
+
+    /// Runs `function` on a thread beside the loop, and adds the job to the set. Details:
+    /// [`spawn_blocking`](crate::spawn_blocking).
+    ///
+    /// This is tokio's `JoinSet::spawn_blocking`. An abort, also that of
+    /// [`abort_all`](JoinSet::abort_all) and of a dropped set, cancels a job that has not started.
+    /// A job that has started runs to its end, and stays in the set until then. Its panic is that
+    /// of a task. A task of the loop passes the result to the set.
+    ///
+    /// # Panics
+    ///
+    /// If no loop runs on this thread, and in a forked child of the process that built it.
+    ///
+    /// ```
+    /// use ringloop::task::JoinSet;
+    ///
+    /// ringloop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     for last in [10, 100_u64] {
+    ///         set.spawn_blocking(move || (1..=last).sum::<u64>());
+    ///     }
+    ///     let mut sums = set.join_all().await;
+    ///     sums.sort_unstable();
+    ///     assert_eq!(sums, [55, 5050]);
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn spawn_blocking<F>(&mut self, function: F) -> AbortHandle
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.insert(spawn_joined(function, Location::caller()))
     }
 
     /// Adds a task that has been spawned.

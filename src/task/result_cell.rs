@@ -103,6 +103,10 @@ impl<T> ResultCell<T> {
         self.identity.id
     }
 
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     pub(super) fn spawned_at(&self) -> &'static Location<'static> {
         self.identity.spawned_at
     }

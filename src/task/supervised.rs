@@ -33,7 +33,7 @@ impl<F: Future> Supervised<F> {
         entry: Entry,
         inherited: Inherited,
     ) -> Supervised<F> {
-        Supervised { future: Some(future), ending: Ending { cell: Some(cell) }, entry, inherited }
+        Supervised { future: Some(future), ending: Ending::new(cell), entry, inherited }
     }
 }
 
@@ -69,11 +69,15 @@ impl<F: Future> Future for Supervised<F> {
 }
 
 /// Passes the result to the joiner. A task that is dropped unfinished is `Cancelled`.
-struct Ending<T> {
+pub(super) struct Ending<T> {
     cell: Option<Rc<JoinCell<T>>>,
 }
 
 impl<T> Ending<T> {
+    pub(super) fn new(cell: Rc<JoinCell<T>>) -> Ending<T> {
+        Ending { cell: Some(cell) }
+    }
+
     /// The result of a task whose locals panicked when they were dropped. A panic of the task
     /// itself takes precedence.
     fn with_drop_panic(
@@ -96,7 +100,7 @@ impl<T> Ending<T> {
         }
     }
 
-    fn finish(&mut self, result: Result<T, JoinError>) {
+    pub(super) fn finish(&mut self, result: Result<T, JoinError>) {
         if let Some(cell) = self.cell.take() {
             cell.finish(result);
         }

@@ -73,6 +73,7 @@ const SHARED: &[&[Body]] = &[
     threads::SHARED,
     timers::SHARED,
     threads::ending::SHARED,
+    threads::joined::SHARED,
 ];
 
 const ALONE: &[&[Body]] = &[

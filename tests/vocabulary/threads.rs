@@ -1,6 +1,7 @@
 //! Blocking jobs: started in order, cancelled until they start, detached quietly.
 
 pub(crate) mod ending;
+pub(crate) mod joined;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
+use super::super::abort::AbortHandle;
 use super::super::coop;
 use super::super::identity::{Identity, TaskId};
 use super::super::join_error::JoinError;
@@ -95,6 +96,41 @@ impl<T> BlockingHandle<T> {
         }
     }
 
+    /// A handle that can only abort the job, from any thread, like
+    /// [`abort`](BlockingHandle::abort).
+    ///
+    /// This is tokio's `JoinHandle::abort_handle`.
+    ///
+    /// ```
+    /// let runtime = ringloop::Runtime::builder()
+    ///     .blocking_threads(1, std::time::Duration::from_secs(1))
+    ///     .build()?;
+    /// runtime.block_on(async {
+    ///     let (open, gate) = std::sync::mpsc::channel::<()>();
+    ///     let running = ringloop::spawn_blocking(move || gate.recv().is_ok());
+    ///     let queued = ringloop::spawn_blocking(|| unreachable!("the only thread is in use"));
+    ///     let abort = queued.abort_handle();
+    ///     std::thread::spawn(move || abort.abort()).join().unwrap();
+    ///     assert!(queued.await.unwrap_err().is_cancelled());
+    ///     open.send(()).unwrap();
+    ///     assert!(running.await.unwrap());
+    /// });
+    /// # Ok::<(), ringloop::SetupError>(())
+    /// ```
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle::new(self.id(), self.abort_waker())
+    }
+
+    /// The waker of abort handles. `None` for a job that was refused.
+    pub(super) fn abort_waker(&self) -> Option<Waker> {
+        let pool = || Arc::clone(&self.pool);
+        self.number.map(|number| Waker::from(Arc::new(AbortJob { pool: pool(), number })))
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        self.cell.identity()
+    }
+
     /// Whether the job has ended, so that awaiting the handle does not wait.
     ///
     /// # Panics
@@ -121,6 +157,22 @@ impl<T> Future for BlockingHandle<T> {
 impl<T> Drop for BlockingHandle<T> {
     fn drop(&mut self) {
         self.cell.detach();
+    }
+}
+
+/// Removes a job from its queue when it is woken. An [`AbortHandle`] wakes its waker.
+pub(super) struct AbortJob {
+    pool: Arc<Pool>,
+    number: u64,
+}
+
+impl Wake for AbortJob {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.pool.abort(self.number);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Blocking jobs: closures that run on threads beside the loop.
 //!
 //! What lives here: the decisions of the pool (`schedule`), its threads (`pool`), a job (`job`),
-//! and the [`BlockingHandle`] of its result. The result passes through `task::result_cell`.
+//! and the [`BlockingHandle`] of its result. The result passes through `task::result_cell`, and
+//! `relay` passes it on to a set of tasks.
 //!
 //! **Invariant.** A job is run once, or dropped unrun, and its handle gets a result either way.
 //! A job leaves the queue once, under the lock: to a thread, which runs it, or to an abort, a
@@ -12,12 +13,14 @@
 mod handle;
 mod job;
 mod pool;
+mod relay;
 mod schedule;
 
 use std::panic::Location;
 
 pub use handle::BlockingHandle;
 pub(crate) use pool::{Limits, OnBusy, Pool, PoolCounts};
+pub(crate) use relay::spawn_joined;
 
 use super::current;
 
