@@ -10,7 +10,9 @@ cd "$(dirname "$0")/.."
 
 # Each name is a row of SOAKS in tests/soak/main.rs.
 soaks=(
-    select # rounds of select! over channels and timers
+    select        # rounds of select! over channels and timers
+    remote_wakes  # wakes and calls from another thread, at random phases
+    blocking_jobs # jobs that are awaited, aborted or detached
 )
 
 export RINGLOOP_SOAK_ROUNDS="${RINGLOOP_SOAK_ROUNDS:-1000000}"

@@ -6,12 +6,14 @@
 //! scripts/soak.sh [NAME]...               a million rounds each, in a release build
 //! ```
 //!
-//! `RINGLOOP_SOAK_ROUNDS` sets the number of rounds, and `RINGLOOP_DRIVER` the driver. A new soak is
-//! a file here and a row of [`SOAKS`].
+//! `RINGLOOP_SOAK_ROUNDS` sets the number of rounds, and `RINGLOOP_DRIVER` the driver. A new soak
+//! is a file here and a row of [`SOAKS`].
 
+mod blocking_jobs;
 #[path = "../common/mod.rs"]
 mod common;
 mod progress;
+mod remote_wakes;
 mod select;
 
 use std::time::Duration;
@@ -24,7 +26,11 @@ use progress::Progress;
 /// A soak: its name, the rounds of a short run, and the function that runs them.
 type Soak = (&'static str, u64, fn(&Runtime, &mut Progress));
 
-const SOAKS: &[Soak] = &[("select", 20_000, select::soak)];
+const SOAKS: &[Soak] = &[
+    ("select", 20_000, select::soak),
+    ("remote_wakes", 20_000, remote_wakes::soak),
+    ("blocking_jobs", 10_000, blocking_jobs::soak),
+];
 
 /// A soak that takes longer counts as hung. A million rounds take minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
