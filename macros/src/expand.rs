@@ -18,12 +18,13 @@
 //! ```
 //!
 //! The body keeps its places, so errors inside of it are reported where they are. The attributes of
-//! the function stand on the outer one, which covers the inner one.
+//! the function stand on the outer one, which covers the inner one; inner attributes (`#![..]`)
+//! begin its body.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute as SynAttribute, Error, ItemFn, ReturnType, Signature};
+use syn::{AttrStyle, Attribute as SynAttribute, Error, ItemFn, ReturnType, Signature};
 
 use crate::options::{Attribute, CtrlC, Driver, Options};
 
@@ -83,6 +84,18 @@ fn is_named(attribute: &SynAttribute, name: &str) -> bool {
     attribute.path().segments.last().is_some_and(|segment| segment.ident == name)
 }
 
+/// The attributes of a function: before it (`#[..]`), and at the begin of its body (`#![..]`).
+struct Attributes<'a> {
+    outer: Vec<&'a SynAttribute>,
+    inner: Vec<&'a SynAttribute>,
+}
+
+fn attributes(all: &[SynAttribute]) -> Attributes<'_> {
+    let is_outer = |attribute: &&SynAttribute| matches!(attribute.style, AttrStyle::Outer);
+    let (outer, inner) = all.iter().partition(is_outer);
+    Attributes { outer, inner }
+}
+
 fn choice(driver: Driver) -> TokenStream {
     match driver {
         Driver::Auto => quote!(::ringloop::DriverChoice::Auto),
@@ -99,9 +112,11 @@ fn main(options: Options, function: &ItemFn) -> TokenStream {
         CtrlC::Default => run(driver, &quote!(#ident())),
         CtrlC::Graceful => run_until_ctrl_c(driver, &quote!(#ident())),
     };
+    let Attributes { outer, inner } = attributes(attrs);
     quote! {
-        #(#attrs)*
+        #(#outer)*
         #vis fn #ident() #output {
+            #(#inner)*
             async fn #ident() #output #block
             #run
         }
@@ -168,10 +183,12 @@ fn test(options: Options, function: &ItemFn) -> TokenStream {
         true => (quote!(), quote_spanned!(place=> .run_should_panic(#ident))),
         false => (quote!(-> ::std::process::ExitCode), quote_spanned!(place=> .run(#ident))),
     };
+    let Attributes { outer, inner } = attributes(attrs);
     quote! {
-        #(#attrs)*
+        #(#outer)*
         #[::core::prelude::v1::test]
         #vis fn #ident() #result {
+            #(#inner)*
             async fn #ident() #output #block
             #plan #run
         }

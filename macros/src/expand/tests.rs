@@ -181,3 +181,24 @@ fn attributes_and_outputs_are_kept() {
     assert!(test.contains("fnworks(){asyncfnworks()"), "{test}");
     assert!(test.contains(".run_should_panic(works)"), "{test}");
 }
+
+/// Goal: inner attributes of the function are kept, at a place where they are allowed.
+///
+/// Method: a body that begins with one, for both attributes.
+///
+/// Kills: an inner attribute before the function, which rustc refuses.
+#[test]
+fn inner_attributes_stay_in_the_function() {
+    let item = "#[inline] async fn works() { #![allow(dead_code)] body() }";
+    for (attribute, start) in [
+        (Attribute::Main, "#[inline]fnworks(){#![allow(dead_code)]asyncfnworks(){body()}"),
+        (
+            Attribute::Test,
+            "#[inline]#[::core::prelude::v1::test]fnworks()->::std::process::ExitCode\
+             {#![allow(dead_code)]asyncfnworks(){body()}",
+        ),
+    ] {
+        let expansion = expanded(attribute, "", item);
+        assert!(expansion.starts_with(start), "{expansion}");
+    }
+}
