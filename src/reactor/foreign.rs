@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::Reactor;
+use super::quiescence::IdleStep;
 use crate::driver::request::Wait;
 use crate::driver::{Driver, PollSet};
 
@@ -34,6 +35,8 @@ impl Reactor {
     }
 
     /// Prepares a sleep in a foreign loop. `may_sleep` as in [`how_long`](Reactor::how_long).
+    ///
+    /// A paused clock does not move here: the next turn that may sleep moves it.
     pub(crate) fn park(&self, may_sleep: bool) -> io::Result<()> {
         let Some(poll_set) = self.poll_set.get() else { return Ok(()) };
         self.fill_submission_queue()?;
@@ -41,7 +44,8 @@ impl Reactor {
             Some(driver) => driver.park()?,
             None => false,
         };
-        if has_completions || self.how_long(may_sleep) == Wait::Poll {
+        let is_quiet_clock = matches!(self.idle_step(), None | Some(IdleStep::Sleep));
+        if has_completions || !is_quiet_clock || self.how_long(may_sleep) == Wait::Poll {
             poll_set.notify();
         }
         Ok(())

@@ -94,9 +94,9 @@ impl Reactor {
         self.quiescence.is_quiet.set(false);
     }
 
-    /// How long an idle loop may wait whose clock is paused or for whose quiet a task waits. `None`
-    /// if the timers of a running clock decide.
-    pub(super) fn how_long_idle(&self) -> Option<Wait> {
+    /// What a loop does next that is idle, and whose clock is paused or for whose quiet a task
+    /// waits. `None` if the timers of a running clock decide.
+    pub(super) fn idle_step(&self) -> Option<IdleStep> {
         let paused_ns = self.clock.paused_ns();
         let has_settlers = self.has_settlers();
         if paused_ns.is_none() && !has_settlers {
@@ -112,7 +112,12 @@ impl Reactor {
             is_held: held_count > 0 || self.quiescence.holds.is_any(),
             was_held: self.quiescence.was_held.get(),
         };
-        let step = idle.next_step();
+        Some(idle.next_step())
+    }
+
+    /// How long such a loop may wait, after this step.
+    pub(super) fn how_long_idle(&self) -> Option<Wait> {
+        let step = self.idle_step()?;
         if !matches!(step, IdleStep::Jump(_)) {
             self.quiescence.cushion_until_ns.set(None);
         }
@@ -127,7 +132,7 @@ impl Reactor {
                 Some(Wait::Poll)
             }
             IdleStep::Jump(at_ns) => Some(self.jump(at_ns)),
-            IdleStep::Sleep if paused_ns.is_none() => None,
+            IdleStep::Sleep if !self.is_clock_paused() => None,
             IdleStep::Sleep => Some(self.sleep_until(None)),
         }
     }

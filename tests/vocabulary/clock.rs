@@ -26,6 +26,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     advance_runs_each_timer_at_its_own_time,
     advance_does_not_wait_for_operations,
     advances_of_two_tasks_end_at_their_own_targets,
+    turns_that_may_not_sleep_leave_the_clock,
     a_resumed_clock_never_goes_back,
     a_clock_that_is_used_wrongly_panics,
 ];
@@ -309,6 +310,33 @@ fn advances_of_two_tasks_end_at_their_own_targets(on: Driver) {
         sleeper.await.unwrap();
         assert_eq!(start.elapsed(), 4 * SECOND);
     });
+}
+
+/// Goal: a paused clock moves only in turns that may sleep, also where a foreign loop polls the
+/// descriptor.
+///
+/// Method: a timer of an hour; turns that may not sleep, without and with a descriptor; then turns
+/// that may.
+///
+/// Kills: a clock that the preparation of a foreign sleep moves.
+fn turns_that_may_not_sleep_leave_the_clock(on: Driver) {
+    let runtime = on.builder().start_paused(true).build().unwrap_or_else(|error| panic!("{error}"));
+    let now = || runtime.block_on(async { Instant::now() });
+    let task = runtime.handle().spawn(async { sleep(HOUR).await });
+    let start = now();
+    for has_descriptor in [false, true] {
+        if has_descriptor {
+            runtime.poll_fd().unwrap();
+        }
+        for _ in 0..5 {
+            runtime.turn(Some(Duration::ZERO));
+        }
+        assert_eq!(now(), start, "descriptor: {has_descriptor}");
+    }
+    while !task.is_finished() {
+        runtime.turn(None);
+    }
+    assert_eq!(now(), start + HOUR);
 }
 
 /// Goal: the time of a loop never goes back, and a resumed clock passes in real time.
