@@ -228,7 +228,7 @@ impl Driver {
     pub(crate) fn drain_wake_fd(&self) {
         match self {
             Driver::Uring(ring) => ring.wake_fd().drain(),
-            Driver::Epoll(_) => {} // its wait does
+            Driver::Epoll(_) => {} // its set has an edge per write, which its wait takes
             Driver::Failed(failed) => failed.wake_fd().drain(),
             #[cfg(any(test, fuzzing))]
             Driver::Scripted(_) => {}

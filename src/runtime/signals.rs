@@ -68,6 +68,11 @@ impl LoopSignals {
         count
     }
 
+    /// Whether signals have come that `dispatch` has not taken.
+    pub(super) fn has_pending(&self) -> bool {
+        self.attachment.borrow().as_ref().is_some_and(Attachment::has_pending)
+    }
+
     fn dispatch_one(&self, number: i32) {
         let entries = self.entries(number);
         if entries.is_empty() {

@@ -138,7 +138,9 @@ impl Core {
     /// of other threads notify the driver from here on.
     fn prepare_wait(&self, limit: Wait) -> io::Result<Wait> {
         self.reactor.deferred.run_wakers(); // collected by polls of the last turn
-        let may_sleep = limit.may_sleep() && self.executor.prepare_sleep();
+        // After the wake fd was reset, if it was: its notification may have been that of a signal.
+        let may_sleep =
+            limit.may_sleep() && !self.signals.has_pending() && self.executor.prepare_sleep();
         self.reactor.fill_submission_queue()?;
         Ok(self.reactor.how_long(may_sleep).min(limit))
     }
@@ -157,7 +159,7 @@ impl Core {
             return;
         }
         // From here on wakes of other threads notify the driver, until the next turn.
-        let may_sleep = self.executor.prepare_sleep();
+        let may_sleep = self.executor.prepare_sleep() && !self.signals.has_pending();
         if let Err(error) = self.reactor.park(may_sleep) {
             self.reactor.fail_driver(&error);
         }

@@ -222,6 +222,11 @@ impl Attachment {
         };
     }
 
+    /// Whether signals have come that were not taken.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.slot.pending.load(Ordering::SeqCst) != 0
+    }
+
     /// Takes the set of signals that have come. Signal `n` is bit `n - 1`.
     pub(crate) fn take_pending(&self) -> u64 {
         // Relaxed: the wake fd orders nothing either, and a bit that is missed here is found in the

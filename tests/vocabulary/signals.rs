@@ -35,6 +35,7 @@ pub(crate) const SHARED: &[Body] = bodies![signals_that_cannot_be_received_are_r
 pub(crate) const ALONE: &[Body] = bodies![
     a_signal_ends_the_sleep_and_runs_in_the_loop,
     no_signal_is_lost_on_the_way_to_sleep,
+    signals_between_two_turns_of_a_foreign_loop_end_its_sleep,
     every_listener_receives_and_dropping_one_keeps_the_others,
     every_loop_of_the_process_receives,
     signals_before_the_look_are_one,
@@ -120,6 +121,32 @@ fn no_signal_is_lost_on_the_way_to_sleep(on: Driver) {
         drop(request);
         sender.join().unwrap();
     });
+}
+
+/// Goal: a turn does not sleep over signals that came before it, where a foreign loop drives it.
+///
+/// Method: two signals between two turns of a loop that has given its descriptor away; then a turn
+/// that may sleep for a second. On io_uring two writes to the wake fd are one event, which the
+/// kernel drops if the count was reset meanwhile.
+///
+/// Kills: a turn that resets the wake fd and does not look for signals before it sleeps.
+fn signals_between_two_turns_of_a_foreign_loop_end_its_sleep(on: Driver) {
+    let runtime = on.runtime();
+    runtime.poll_fd().unwrap();
+    let (mut first, mut second) = runtime.block_on(async { (signal(USR1), signal(USR2)) });
+    let task = runtime.handle().spawn(async move {
+        first.as_mut().unwrap().recv().await.unwrap();
+        second.as_mut().unwrap().recv().await.unwrap();
+    });
+    runtime.turn(Some(Duration::ZERO));
+    runtime.turn(Some(Duration::ZERO));
+    let sleeps = runtime.handle().metrics().sleeps;
+    raise(SIGUSR1);
+    raise(SIGUSR2);
+    runtime.turn(Some(Duration::from_secs(1)));
+    assert_eq!(runtime.handle().metrics().sleeps, sleeps, "it must not sleep");
+    runtime.turn(Some(Duration::ZERO));
+    assert!(task.is_finished());
 }
 
 /// Goal: all listeners receive a signal, and dropping one keeps the others (G3).
