@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     a_dropped_shutdown_aborts_no_handler,
     an_abort_drops_every_handler,
     a_panic_of_a_handler_is_reported_and_the_server_goes_on,
+    a_destructor_that_panics_does_not_stop_a_close,
     a_server_outlives_its_handles,
     handlers_see_that_the_server_stops,
     a_token_closes_its_servers,
@@ -305,6 +307,34 @@ fn a_panic_of_a_handler_is_reported_and_the_server_goes_on(on: Driver) {
     for (report, part) in reports.iter().zip(["in the function", "in the future"]) {
         assert!(report.contains(part) && report.contains(file!()), "{report}");
     }
+}
+
+/// Goal: a close is complete also if a value that the handler owns panics in its destructor.
+///
+/// Method: a handler with such a value, and a close, which passes the panic on.
+///
+/// Kills: a close that ends at the panic, without the cancel of `stopping`.
+fn a_destructor_that_panics_does_not_stop_a_close(on: Driver) {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a destructor");
+        }
+    }
+    on.run(async {
+        let listener = TcpListener::bind(any_addr()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let bomb = Bomb;
+        let server = serve(listener, move |_stream| {
+            let _owned = &bomb;
+            async {}
+        });
+        turns(2).await;
+        assert!(catch_unwind(AssertUnwindSafe(|| server.close())).is_err());
+        assert!(server.stopping().is_cancelled());
+        assert!(std::net::TcpStream::connect(addr).is_err());
+        server.wait().await.unwrap();
+    });
 }
 
 /// Goal: a server runs on when its handles are dropped.

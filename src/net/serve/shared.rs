@@ -74,10 +74,11 @@ impl Shared {
         let (closed, woken) = self.state.borrow_mut().close();
         self.wake(woken);
         if closed == Closed::Now {
+            let _closing = Closing(self);
             let accepting = self.accepting.take();
-            drop(accepting); // after the borrow
-            self.own_tasks.take().iter().for_each(AbortHandle::abort);
-            self.stopping.cancel();
+            // After the borrow, and before waiters run: it owns the listener, and values of the
+            // program, whose destructors may panic.
+            drop(accepting);
         }
     }
 
@@ -142,6 +143,16 @@ impl Drop for DoneWait<'_> {
     fn drop(&mut self) {
         let waker = self.shared.state.borrow_mut().waiters().leave(&mut self.waiter_id);
         drop(waker); // user code: after the borrow
+    }
+}
+
+/// The rest of a close, which runs also if a destructor of the program panics.
+struct Closing<'a>(&'a Shared);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.own_tasks.take().iter().for_each(AbortHandle::abort);
+        self.0.stopping.cancel();
     }
 }
 
