@@ -92,6 +92,19 @@ fn each_wake_of_a_child_costs_one_poll(on: Driver) {
         let polls = Cell::new(0);
         join_all(gates.iter().map(|gate| counted(gate.wait(), &polls))).await;
         assert_eq!(polls.get(), 2 * MANY);
+
+        let (polls, kept) = (Cell::new(0), Cell::new(None::<Waker>));
+        let keeps = poll_fn(|cx: &mut Context<'_>| {
+            kept.set(Some(cx.waker().clone()));
+            Poll::<()>::Pending
+        });
+        let parent = Arc::new(Woken::default());
+        let mut joined = pin!(join_all([counted(keeps, &polls)]));
+        assert!(parent.poll(joined.as_mut()).is_pending());
+        let waker = kept.take().expect("the child was polled");
+        (0..3).for_each(|_| waker.wake_by_ref());
+        assert!(parent.poll(joined.as_mut()).is_pending());
+        assert_eq!(polls.get(), 2, "three wakes before a poll are one");
     });
 }
 
@@ -193,8 +206,8 @@ fn wakers_of_children_outlive_them(on: Driver) {
         assert!(parent.is_woken());
         assert!(parent.poll(joined.as_mut()).is_pending());
         drop(joined);
-        waker.wake_by_ref();
         assert_eq!(Arc::strong_count(&parent), 1);
+        waker.wake_by_ref();
     });
 }
 
