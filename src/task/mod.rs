@@ -60,7 +60,9 @@ pub use budget::{Unconstrained, consume_budget, has_budget_remaining, unconstrai
 pub use builder::Builder;
 pub use call::CallHandle;
 pub use cancel::{Cancelled, cancel_scope, shielded};
-pub use combine::{JoinAll, Race, TryJoinAll, join_all, race, try_join_all};
+pub use combine::{
+    JoinAll, Race, Scope, ScopeHandle, TryJoinAll, join_all, race, scope, try_join_all,
+};
 pub use current::current;
 pub use gather::{Gather, GatherError, GatherResults, gather, gather_results};
 pub use group::{

@@ -1,5 +1,6 @@
 //! Task groups and scopes.
 
+pub(crate) mod borrow;
 mod start;
 
 use std::cell::{Cell, RefCell};

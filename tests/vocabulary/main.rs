@@ -61,6 +61,7 @@ const SHARED: &[&[Body]] = &[
     events::SHARED,
     groups::SHARED,
     hostile_wakers::SHARED,
+    groups::borrow::SHARED,
     locals::SHARED,
     many_futures::SHARED,
     lock_budget::SHARED,

@@ -7,7 +7,8 @@
 //! **Invariant.** The group's future is ready only when its body and the locals of all its children
 //! have been dropped.
 //!
-//! **Absent on purpose.** Children that borrow: a task is `'static`.
+//! **Absent on purpose.** Children that borrow: a task is `'static`. They are in
+//! [`scope`](crate::task::scope), whose children are no tasks.
 
 mod child;
 mod error;

@@ -8,7 +8,7 @@ use crate::suite::Driver;
 use crate::{Body, bodies};
 use ringloop::net::{TcpListener, UnixStream};
 use ringloop::sync::CancellationToken;
-use ringloop::task::{GroupError, cancel_scope, consume_budget, shielded};
+use ringloop::task::{GroupError, cancel_scope, consume_budget, scope, shielded};
 use ringloop::task_group;
 use ringloop::time::{Instant, deadline_scope};
 
@@ -18,7 +18,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     operations_with_deadlines_in_a_loop_let_others_run,
 ];
 
-/// Goal: groups without children, waits for a closed group and starts spend the budget.
+/// Goal: groups and scopes without children, waits for a closed group and starts spend the budget.
 /// Method: each in a loop.
 /// Kills: a group that ends without a leaf; a `start` that is refused without one.
 fn groups_in_a_loop_let_others_run(on: Driver) {
@@ -26,6 +26,11 @@ fn groups_in_a_loop_let_others_run(on: Driver) {
         lets_others_run("task_group", async || {
             let outcome: Result<(), GroupError<()>> = task_group(async |_| Ok(())).await;
             outcome.unwrap();
+        })
+        .await;
+        lets_others_run("scope", async || scope(async |_| ()).await).await;
+        lets_others_run("a child of a scope", async || {
+            scope(async |s| s.spawn(async {}).await).await;
         })
         .await;
         let outcome: Result<_, GroupError<()>> = task_group(async |g| Ok(g)).await;
