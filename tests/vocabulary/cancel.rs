@@ -1,6 +1,7 @@
 //! Cancellation tokens, scopes, shields and deadlines.
 
 pub(crate) mod deadlines;
+pub(crate) mod dropped;
 pub(crate) mod scopes;
 
 use std::cell::{Cell, RefCell};

@@ -53,6 +53,7 @@ const SHARED: &[&[Body]] = &[
     cancel::SHARED,
     channel_budget::SHARED,
     cancel::deadlines::SHARED,
+    cancel::dropped::SHARED,
     cancel::scopes::SHARED,
     channels::SHARED,
     clock::SHARED,
