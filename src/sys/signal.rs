@@ -29,7 +29,9 @@
 //! handler. `unlisten` restores the disposition before it clears the mark, and clears the mark
 //! before it takes the pending bit. The handler sets the pending bit, then looks at the mark again.
 //! All of these are `SeqCst`, so either `unlisten` sees the bit, or the handler sees the cleared
-//! mark and raises the signal again, for the disposition that was restored.
+//! mark and raises the signal again, for the disposition that was restored. A handler that finds no
+//! mark at all has begun before the disposition was restored, and does so too: once for each
+//! restoration. Else a handler of other code that calls this one would receive it without end.
 #![allow(unsafe_code)] // sigaction(2), raise(3), kill(2), write(2), the list of the handler
 
 use std::io;
@@ -98,6 +100,10 @@ static FIRST: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
 /// The process that the handlers belong to.
 static OWNER: AtomicU64 = AtomicU64::new(0);
 
+/// The signals whose dispositions were restored, without those that were raised again since then
+/// because the handler had begun before.
+static RESTORED: AtomicU64 = AtomicU64::new(0);
+
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new());
 
 /// The loops that listen for each signal, and the dispositions of before. Never locked by the
@@ -155,6 +161,9 @@ impl Registry {
         if disposition(number).is_ok_and(|current| is_ours(&current)) {
             // SAFETY: `saved` is the disposition that `sigaction` returned for this signal.
             let _ = unsafe { libc::sigaction(number, &saved, ptr::null_mut()) };
+            RESTORED.fetch_or(bit(number), Ordering::SeqCst);
+        } else {
+            RESTORED.fetch_and(!bit(number), Ordering::SeqCst); // that code may call the handler
         }
     }
 }
@@ -312,8 +321,14 @@ extern "C" fn note_signal(number: libc::c_int) {
     // SAFETY: as above.
     let saved_errno = unsafe { *errno };
     if Process::from_number(OWNER.load(Ordering::SeqCst)).is_current() {
+        let mut is_noted = false;
         for slot in slots() {
-            note_in(slot, number);
+            is_noted |= note_in(slot, number);
+        }
+        if !is_noted && RESTORED.fetch_and(!bit(number), Ordering::SeqCst) & bit(number) != 0 {
+            // No loop listens any more, since after this handler began.
+            // SAFETY: no pointers.
+            let _ = unsafe { libc::raise(number) };
         }
     } else {
         end_by_default(number); // a forked child, in which no loop listens
@@ -322,12 +337,12 @@ extern "C" fn note_signal(number: libc::c_int) {
     unsafe { *errno = saved_errno };
 }
 
-/// Notes the signal in one slot. Part of the handler.
-fn note_in(slot: &Slot, number: i32) {
+/// Notes the signal in one slot, if its loop listens. Returns whether it does. Part of the handler.
+fn note_in(slot: &Slot, number: i32) -> bool {
     let bit = bit(number);
     let process = Process::from_number(slot.process.load(Ordering::SeqCst));
     if !process.is_current() || slot.listening.load(Ordering::SeqCst) & bit == 0 {
-        return;
+        return false;
     }
     let former = slot.pending.fetch_or(bit, Ordering::SeqCst);
     let hard = slot.hard.load(Ordering::SeqCst);
@@ -343,6 +358,7 @@ fn note_in(slot: &Slot, number: i32) {
         // SAFETY: no pointers.
         let _ = unsafe { libc::raise(number) };
     }
+    true
 }
 
 /// Handles the signal as if no handler had been installed. Part of the handler: the signal that is
@@ -359,4 +375,63 @@ fn end_by_default(number: i32) {
 
 fn check(status: i32) -> io::Result<()> {
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    /// A real-time signal, which nothing else here uses.
+    const NUMBER: i32 = 40;
+
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+
+    /// A handler of other code, from before.
+    extern "C" fn count(_number: libc::c_int) {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A handler of other code that calls the former one.
+    extern "C" fn count_and_pass_on(number: libc::c_int) {
+        count(number);
+        note_signal(number);
+    }
+
+    fn handle_by(handler: extern "C" fn(libc::c_int)) {
+        // SAFETY: an all-zero `sigaction` is valid.
+        let mut disposition: libc::sigaction = unsafe { std::mem::zeroed() };
+        disposition.sa_sigaction = handler as libc::sighandler_t;
+        // SAFETY: a valid disposition, whose handlers above do only what a handler may do.
+        check(unsafe { libc::sigaction(NUMBER, &disposition, ptr::null_mut()) }).unwrap();
+    }
+
+    /// Goal: a signal whose handler begins before the disposition is restored, and looks at the
+    /// slots after it, reaches the restored disposition. It never goes round in circles.
+    ///
+    /// Method: the handler is called when no loop listens, as a thread does that was delayed at its
+    /// first instruction: after a restoration, and from a handler that was installed meanwhile.
+    ///
+    /// Kills: a handler that returns when it finds no mark; one that raises the signal each time.
+    #[test]
+    fn a_delayed_handler_finds_the_restored_disposition() {
+        let wake_fd = EventFd::new().unwrap();
+        let attachment = Attachment::new(&wake_fd).unwrap();
+        handle_by(count);
+        attachment.listen(NUMBER).unwrap();
+        assert!(!attachment.unlisten(NUMBER));
+        note_signal(NUMBER);
+        assert_eq!(CALLS.swap(0, Ordering::SeqCst), 1);
+        note_signal(NUMBER);
+        assert_eq!(CALLS.load(Ordering::SeqCst), 0, "once for each restoration");
+
+        attachment.listen(NUMBER).unwrap();
+        assert!(!attachment.unlisten(NUMBER));
+        attachment.listen(NUMBER).unwrap();
+        handle_by(count_and_pass_on);
+        assert!(!attachment.unlisten(NUMBER));
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::raise(NUMBER) }, 0);
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+    }
 }
