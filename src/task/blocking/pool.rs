@@ -101,7 +101,7 @@ impl Pool {
                 if let Err(error) = primitives::start_thread(THREAD_NAME, move || pool.work()) {
                     let refused = self.with_state(PoolState::thread_failed);
                     for job in refused.into_values() {
-                        job.refuse(no_thread(&error));
+                        self.report_wake_panic(|| job.refuse(no_thread(&error)));
                     }
                 }
             }
@@ -133,7 +133,9 @@ impl Pool {
     pub(crate) fn close(&self) {
         let jobs = self.with_state(PoolState::close);
         self.has_work.notify_all();
-        drop(jobs); // after the lock
+        for job in jobs.into_values() {
+            self.report_wake_panic(|| drop(job)); // after the lock
+        }
     }
 
     /// Waits until the threads of a closed pool have ended, for `limit` at most. Returns the number
@@ -167,11 +169,16 @@ impl Pool {
     fn work(&self) {
         let mut after = After::Start;
         while let Some(job) = self.next_job(after) {
-            // The job catches the panics of its function. One here comes from a waker.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job.run())) {
-                self.remote.report(Unhandled::WakePanic { payload });
-            }
+            self.report_wake_panic(|| job.run());
             after = After::Job;
+        }
+    }
+
+    /// Ends a job, which catches the panics of its function. One here comes from a waker: it is
+    /// reported.
+    fn report_wake_panic(&self, end: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(end)) {
+            self.remote.report(Unhandled::WakePanic { payload });
         }
     }
 

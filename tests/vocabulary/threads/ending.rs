@@ -1,8 +1,10 @@
 //! Blocking jobs at the end of their runtime, and after it.
 #![allow(clippy::async_yields_async)] // handles leave their loop on purpose
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     the_end_of_a_runtime_waits_for_started_jobs,
     k4_a_hung_job_does_not_hold_a_shutdown_without_time,
     jobs_are_refused_while_the_runtime_is_dropped,
+    a_waker_that_panics_does_not_stop_the_end_of_a_runtime,
 ];
 
 /// Goal: a job that outlives its loop is harmless (F4): its result is dropped on its thread, its
@@ -154,4 +157,39 @@ fn jobs_are_refused_while_the_runtime_is_dropped(on: Driver) {
     for handle in std::mem::take(&mut *handles.lock().unwrap()) {
         assert!(on.run(handle).unwrap_err().is_cancelled());
     }
+}
+
+/// Goal: wakers that panic when their jobs are cancelled by the end of the runtime do not stop it:
+/// the panics are reported, and the tasks are dropped.
+///
+/// Method: two queued jobs whose handles are polled with such a waker, and a task with a witness.
+///
+/// Kills: a shutdown that a waker of another library ends.
+fn a_waker_that_panics_does_not_stop_the_end_of_a_runtime(on: Driver) {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            panic!("in a waker");
+        }
+    }
+    let (builder, reports) = reported(on);
+    let runtime = builder.blocking_threads(1, HOUR).build().unwrap();
+    let (open, job) = gate();
+    drop(runtime.handle().spawn_blocking(job));
+    let waker = Waker::from(Arc::new(Bomb));
+    let mut queued = [(); 2].map(|()| runtime.handle().spawn_blocking(|| ()));
+    for handle in &mut queued {
+        assert!(pin!(handle).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let witness = Witness::default();
+    let value = witness.value();
+    drop(runtime.handle().spawn(async move {
+        let _value = value;
+        std::future::pending::<()>().await;
+    }));
+    runtime.block_on(turns(2));
+    open.send(()).unwrap();
+    drop(runtime);
+    assert_eq!(witness.drops(), 1);
+    assert_eq!(*reports.borrow(), ["a waker panicked: in a waker"; 2]);
 }
