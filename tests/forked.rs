@@ -150,10 +150,10 @@ fn wakes_in_a_child_do_nothing() {
 /// Goal: a signal that only the parent listens for has its default effect in a child, and never
 /// reaches the parent's loop. A child's own loop listens for itself.
 ///
-/// Method: children that send a signal to themselves: without a loop, while a loop of theirs
-/// listens, after that has ended, and a signal for which only the parent's loop listens. The counts
-/// of the eventfds, which both processes share, stay 0, and the parent's listeners receive only the
-/// parent's signals.
+/// Method: two loops that listen, and children that send a signal to themselves: without a loop,
+/// while a loop of theirs listens, after that has ended, and a signal for which only the parent's
+/// loops listen. The counts of the eventfds, which both processes share, stay 0, and the parent's
+/// listeners receive only the parent's signals.
 ///
 /// Kills: a handler that does not compare the process; a slot of the parent that the child's
 /// handler uses; a registry that counts the parent's listeners in the child.

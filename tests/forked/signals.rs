@@ -40,7 +40,9 @@ fn dies(how: How, number: i32, run: impl FnOnce()) {
 
 /// The children of a process whose loop listens, and then the listeners of that loop.
 pub(crate) fn signals(how: How) {
-    let runtime = Runtime::new().unwrap();
+    // The child's loop takes the place of one of these in the handler, and never of both.
+    let (other, runtime) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let (mut others_first, mut others_second) = other.block_on(async { listeners() });
     let mut listening = Some(runtime.block_on(async { listeners() }));
     runtime.block_on(async {
         dies(how, SIGUSR1, || raise(SIGUSR1));
@@ -76,5 +78,11 @@ pub(crate) fn signals(how: How) {
         raise(SIGUSR2);
         first.recv().await.unwrap();
         second.recv().await.unwrap();
+    });
+    other.block_on(async {
+        others_first.recv().await.unwrap();
+        others_second.recv().await.unwrap();
+        turns(3).await;
+        assert!(poll_once(pin!(others_first.recv())).await.is_pending());
     });
 }
