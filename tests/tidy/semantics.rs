@@ -25,9 +25,12 @@ const SECTIONS: &[(&str, &[Row])] = &[
     ("Scheduling", SCHEDULING),
     ("Timers", TIMERS),
     ("Cancellation", CANCELLATION),
-    ("Tasks, threads and signals", THREADS),
+    ("Groups and combinators", GROUPS),
+    ("Locks and channels", SYNC),
+    ("Threads and signals", THREADS),
     ("Network", NETWORK),
     ("The end of a runtime", ENDINGS),
+    ("Observation and virtual time", OBSERVATION),
 ];
 
 const SCHEDULING: &[Row] = &[
@@ -41,6 +44,7 @@ const SCHEDULING: &[Row] = &[
     ("A10", "One wake causes one poll, and no poll comes without a wake."),
     ("A11", "The reply of one handler is submitted while later handlers of the turn still run."),
     ("A12", "A run inside of another run is refused with a reason, and the outer one goes on."),
+    ("A14", "A stop before the run makes the run one turn that does not sleep."),
 ];
 
 const TIMERS: &[Row] = &[
@@ -73,16 +77,42 @@ const CANCELLATION: &[Row] = &[
     ),
     ("C11", "What a task owned is dropped before the handle of the aborted task returns."),
     ("C12", "A cancelled connect closes its socket, and a reused number is left alone."),
+    ("C13", "After its cancel, no operation of a scope takes effect, except in a shield."),
+    ("C14", "Groups and scopes that nest deeply do not overflow the stack."),
     ("C16", "An operation that cannot be cancelled keeps its slot and memory to its completion."),
 ];
 
-const THREADS: &[Row] = &[
+const GROUPS: &[Row] = &[
+    ("D1", "The first error of a group aborts its tasks and body, and no error is dropped."),
+    ("D2", "A task of a group that is aborted on purpose is no error."),
+    ("D3", "Tasks may spawn into their group while it ends; a failure stops them."),
+    ("D4", "A group that has failed refuses new tasks and gives the future back."),
+    ("D5", "Errors of tasks take precedence over the cancel of their group."),
+    ("D8", "`gather` keeps the order and the other tasks; `try_join_all` drops the others."),
+    ("D9", "`select!` and `wait` leave the losers as they are, and several may be done."),
+    ("D10", "A `JoinSet` returns results as tasks end, and aborts the rest when it is dropped."),
+    ("D11", "`start` returns when the task is ready, or with its error."),
     ("D12", "A panic of a detached task is reported once, and the loop goes on."),
+];
+
+const SYNC: &[Row] = &[
+    ("E1", "A mutex is locked in the order of the requests, and `try_lock` does not overtake."),
+    ("E2", "A waiter that is dropped after its wake passes the wake on."),
+    ("E3", "A lock never has two owners, whatever is dropped while it is released."),
+    ("E6", "A `get` or `put` that is dropped loses no item and no slot."),
+    ("E7", "Channels are fair, and end after the buffered items when the last sender is dropped."),
+];
+
+const THREADS: &[Row] = &[
     ("F1", "A wake from another thread is not lost while the loop goes to sleep."),
     ("F2", "Many wakes of a sleeping loop are one write, and none is lost."),
     ("F3", "A wake during or after the end of a loop has no effect on any descriptor."),
+    ("F4", "The result of a blocking job without a waiter is dropped, and touches no ended loop."),
     ("F7", "Wakers are cloned, used and dropped on any thread; tasks stay on theirs."),
+    ("G1", "A signal ends the sleep of the loop, and its callback runs in the loop."),
     ("G2", "An interrupted system call is no error, and no operation is lost or repeated."),
+    ("G3", "All listeners of a signal are notified, and dropping one keeps the others."),
+    ("G5", "The first Ctrl-C ends the main future in order, the second ends the process."),
 ];
 
 const NETWORK: &[Row] = &[
@@ -103,6 +133,15 @@ const NETWORK: &[Row] = &[
 const ENDINGS: &[Row] = &[
     ("K1", "Tasks that are left at the end are dropped, and their panics are reported."),
     ("K3", "After the end the process has the descriptors of before, and the port is free."),
+    ("K4", "A shutdown with a limit of zero returns although a blocking job runs on."),
+];
+
+const OBSERVATION: &[Row] = &[
+    ("L1", "A slow poll, callback or timer is reported with its name, place and duration."),
+    ("L2", "Hooks of the turn run in order, and one that panics is disabled."),
+    ("L3", "The idle time of a loop is the time in the wait of the kernel."),
+    ("L5", "Virtual hours pass in real milliseconds, and each timer fires at its own time."),
+    ("L6", "Virtual time stands still while an active operation or a blocking job is in flight."),
 ];
 
 /// Rows without a test, each with the reason.
