@@ -351,8 +351,9 @@ impl Permits {
         });
         self.awake_need = self.awake.iter().map(|(_, awake)| awake.need).sum();
         self.passed_count += passed_count;
+        // The refusal of an attempt lasts until `next_to_wake` has looked for the next request that
+        // is in front of it.
         self.is_probe_due |= count > self.awake.len();
-        self.end_refusal();
     }
 }
 

@@ -4,8 +4,8 @@ use super::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use crate::sync::gate::Gate;
 use crate::sync::tests::interleavings::{Subject, is_exhaustive, visit};
 
-/// Readers at once, and the permits of a writer.
-const READERS: u32 = 2;
+/// Readers at once, and the permits of a writer, unless a writer needs more.
+const READERS: usize = 2;
 
 /// A lock whose waiters write if they need all permits, and read otherwise.
 struct Locking {
@@ -46,17 +46,20 @@ impl Subject for Locking {
 /// Goal: a writer is alone, readers share, all are served in order, and a future that nothing polls
 /// keeps the lock from no task.
 ///
-/// Method: as for the semaphore, with a writer and a reader; with up to two of each if
-/// `RINGLOOP_TEST_EXHAUSTIVE` is set.
+/// Method: as for the semaphore, with a reader and one writer or two; with up to two of each, and
+/// with writers that need three permits, if `RINGLOOP_TEST_EXHAUSTIVE` is set.
 ///
-/// Kills: a reader that overtakes a writer; a writer that blocks readers though nothing polls it.
+/// Kills: a reader that overtakes a writer; a writer that blocks readers though nothing polls it; a
+/// second such writer that blocks an attempt.
 #[test]
 fn every_interleaving_of_readers_and_writers_is_fair() {
-    let all: [&[usize]; 4] = [&[2, 1], &[2, 1, 1], &[2, 2, 1], &[2, 2, 1, 1]];
-    let count = if is_exhaustive() { all.len() } else { 1 };
+    let all: [&[usize]; 6] =
+        [&[2, 1], &[2, 2, 1], &[2, 1, 1], &[2, 2, 1, 1], &[1; 4], &[3, 1, 1, 1]];
+    let count = if is_exhaustive() { all.len() } else { 2 };
     for needs in &all[..count] {
-        let visited = visit(needs, READERS as usize, || Locking {
-            lock: Rc::new(RwLock::with_max_readers(0, READERS)),
+        let readers = READERS.max(needs[0]);
+        let visited = visit(needs, readers, || Locking {
+            lock: Rc::new(RwLock::with_max_readers(0, u32::try_from(readers).unwrap())),
             needs: needs.to_vec(),
         });
         assert!(visited.states > 100, "{visited:?}");
