@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 /// States of one machine. More than this is a key that never repeats, such as a counter.
-const STATES_MAX: usize = 200_000;
+const STATES_MAX: usize = 1_000_000;
 
 /// The size of an enumeration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

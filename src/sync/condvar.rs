@@ -73,7 +73,7 @@ impl Condvar {
     /// ringloop::sync::Condvar::new().notify_all();
     /// ```
     pub fn new() -> Condvar {
-        Condvar { gate: Gate::new(0) }
+        Condvar { gate: Gate::of_notifications(SPARE) }
     }
 
     /// Unlocks the mutex, waits for a notification, and locks the mutex again.
@@ -149,7 +149,7 @@ impl Condvar {
     /// ringloop::sync::Condvar::new().notify_one();
     /// ```
     pub fn notify_one(&self) {
-        self.gate.notify(SPARE);
+        self.gate.notify();
     }
 
     /// Notifies all waiters.
@@ -158,7 +158,7 @@ impl Condvar {
     /// ringloop::sync::Condvar::new().notify_all();
     /// ```
     pub fn notify_all(&self) {
-        self.gate.dismiss_all(SPARE);
+        self.gate.dismiss_all();
     }
 }
 
@@ -166,7 +166,7 @@ impl<'a> Notification<'a> {
     /// A waiter, without a waker until its first poll.
     fn new(condvar: &'a Condvar) -> Notification<'a> {
         let mut waiter_id = WaiterId::default();
-        let outcome = condvar.gate.poll_notified(|| false, SPARE, &mut waiter_id, Waker::noop());
+        let outcome = condvar.gate.poll_notified(|| false, &mut waiter_id, Waker::noop());
         let phase = if outcome.is_ready() { Phase::Locking } else { Phase::Waiting };
         Notification { condvar, waiter_id, phase }
     }
@@ -174,7 +174,7 @@ impl<'a> Notification<'a> {
     fn poll_phase(&mut self, waker: &Waker) -> Poll<()> {
         let gate = &self.condvar.gate;
         if self.phase == Phase::Waiting
-            && gate.poll_notified(|| false, SPARE, &mut self.waiter_id, waker).is_ready()
+            && gate.poll_notified(|| false, &mut self.waiter_id, waker).is_ready()
         {
             self.phase = Phase::Locking;
         }
@@ -194,7 +194,7 @@ impl Future for &mut Notification<'_> {
 impl Drop for Notification<'_> {
     fn drop(&mut self) {
         match self.phase {
-            Phase::Waiting => self.condvar.gate.leave_notified(&mut self.waiter_id, SPARE),
+            Phase::Waiting => self.condvar.gate.leave(&mut self.waiter_id),
             Phase::Locking => self.condvar.notify_one(),
             Phase::Done => {}
         }
@@ -212,3 +212,6 @@ impl fmt::Debug for Condvar {
         f.debug_struct("Condvar").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,16 @@ pub(super) struct Acquire {
 
 impl Gate {
     pub(super) fn new(count: usize) -> Rc<Gate> {
-        let permits = RefCell::new(Permits::new(count));
-        Rc::new(Gate { permits, recheck_on: Cell::new(0) })
+        Gate::with(Permits::new(count))
+    }
+
+    /// A gate for notifications, of which at most `spare` are stored without a waiter.
+    pub(super) fn of_notifications(spare: usize) -> Rc<Gate> {
+        Gate::with(Permits::of_notifications(spare))
+    }
+
+    fn with(permits: Permits) -> Rc<Gate> {
+        Rc::new(Gate { permits: RefCell::new(permits), recheck_on: Cell::new(0) })
     }
 
     /// Waits for `need` permits and takes them.
@@ -122,12 +130,10 @@ impl Gate {
     }
 
     /// Polls for a notification, or waits with a clone of `waker`. If `is_dismissed` returns true,
-    /// the wait ends, also without one. It is asked again after the clone, which is user code. See
-    /// [`Permits::limit`] for `spare`.
+    /// the wait ends, also without one. It is asked again after the clone, which is user code.
     pub(super) fn poll_notified(
         self: &Rc<Self>,
         is_dismissed: impl Fn() -> bool,
-        spare: usize,
         waiter_id: &mut WaiterId,
         waker: &Waker,
     ) -> Poll<()> {
@@ -136,7 +142,6 @@ impl Gate {
         };
         match self.poll_or_wait(1, waiter_id, waker, poll) {
             Polled::Taken(former) | Polled::Closed(former) => {
-                self.permits.borrow_mut().limit(spare);
                 self.settle(); // a waiter that took nothing is no longer before others
                 drop(former);
                 Poll::Ready(())
@@ -146,19 +151,14 @@ impl Gate {
     }
 
     /// Adds a notification, and wakes the waiter that it is for.
-    pub(super) fn notify(self: &Rc<Self>, spare: usize) {
-        self.permits.borrow_mut().notify(spare);
+    pub(super) fn notify(self: &Rc<Self>) {
+        self.permits.borrow_mut().notify();
         self.settle();
     }
 
     /// Ends all waits without a notification.
-    pub(super) fn dismiss_all(self: &Rc<Self>, spare: usize) {
-        let woken = {
-            let mut permits = self.permits.borrow_mut();
-            let woken = permits.dismiss_all();
-            permits.limit(spare);
-            woken
-        };
+    pub(super) fn dismiss_all(&self) {
+        let woken = self.permits.borrow_mut().dismiss_all();
         wake_each(woken);
     }
 
@@ -208,20 +208,6 @@ impl Gate {
         }
     }
 
-    /// Removes a waiter for a notification. If it was woken, the next one is.
-    pub(super) fn leave_notified(self: &Rc<Self>, waiter_id: &mut WaiterId, spare: usize) {
-        if waiter_id.number().is_some() {
-            let waker = {
-                let mut permits = self.permits.borrow_mut();
-                let waker = permits.leave(waiter_id);
-                permits.limit(spare);
-                waker
-            };
-            self.settle();
-            drop(waker);
-        }
-    }
-
     /// Wakes the waiters that permits are free for, and queues a recheck behind them.
     fn settle(self: &Rc<Self>) {
         wake_each(iter::from_fn(|| {
@@ -261,6 +247,15 @@ impl Gate {
 
     pub(super) fn newest_number(&self) -> Option<u64> {
         self.permits.borrow().newest_number()
+    }
+
+    pub(super) fn numbers(&self) -> super::tests::waits::Numbers {
+        self.permits.borrow().numbers()
+    }
+
+    /// Whether the waiter was woken, and has neither been polled nor passed over since.
+    pub(super) fn is_awake(&self, number: u64) -> bool {
+        self.permits.borrow().is_awake(number)
     }
 }
 

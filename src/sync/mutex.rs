@@ -351,4 +351,11 @@ impl fmt::Display for TryLockError {
 impl std::error::Error for TryLockError {}
 
 #[cfg(test)]
+impl<T> Mutex<T> {
+    pub(super) fn gate(&self) -> &Rc<Gate> {
+        &self.gate
+    }
+}
+
+#[cfg(test)]
 mod tests;

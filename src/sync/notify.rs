@@ -98,7 +98,7 @@ impl Notify {
     /// notify.notify_one();
     /// ```
     pub fn new() -> Notify {
-        Notify { gate: Gate::new(0), generation: Cell::new(0) }
+        Notify { gate: Gate::of_notifications(SPARE), generation: Cell::new(0) }
     }
 
     /// Waits for a notification.
@@ -161,7 +161,7 @@ impl Notify {
     /// });
     /// ```
     pub fn notify_one(&self) {
-        self.gate.notify(SPARE);
+        self.gate.notify();
     }
 
     /// Notifies all waiters, and stores nothing. Futures that were created before count as waiters.
@@ -179,7 +179,7 @@ impl Notify {
     /// ```
     pub fn notify_waiters(&self) {
         self.generation.set(self.generation.get() + 1);
-        self.gate.dismiss_all(SPARE);
+        self.gate.dismiss_all();
     }
 }
 
@@ -195,7 +195,7 @@ impl NotifiedState {
             let (generation, current) = (self.generation, &notify.generation);
             let is_dismissed = || generation != current.get();
             let gate = &notify.gate;
-            let outcome = gate.poll_notified(is_dismissed, SPARE, &mut self.waiter_id, waker);
+            let outcome = gate.poll_notified(is_dismissed, &mut self.waiter_id, waker);
             self.is_done = outcome.is_ready();
         }
         if self.is_done { Poll::Ready(()) } else { Poll::Pending }
@@ -209,7 +209,7 @@ impl NotifiedState {
     }
 
     fn leave(&mut self, notify: &Notify) {
-        notify.gate.leave_notified(&mut self.waiter_id, SPARE);
+        notify.gate.leave(&mut self.waiter_id);
     }
 }
 
@@ -312,3 +312,6 @@ impl fmt::Debug for OwnedNotified {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,8 @@ pub(super) const PERMITS_MAX: usize = usize::MAX >> 3;
 /// Permits, and the waiters for them.
 pub(super) struct Permits {
     available: usize,
+    /// If the permits are notifications: how many may be stored without a waiter.
+    spare: Option<usize>,
     /// Waiters that have not been woken, with the numbers of permits that they need.
     waiting: WaitList<usize>,
     /// Waiters that were woken and have not been polled since.
@@ -64,8 +66,7 @@ struct Awake {
     /// poll it, and is queued only when its poll ends. So the first recheck may precede that task,
     /// and the second does not.
     is_rechecked: bool,
-    /// [`Permits::dismiss_all`] was called since it was woken. If it is passed over, its wait ends
-    /// without a permit, and it needs none any more.
+    /// [`Permits::dismiss_all`] has ended its wait, so it is no waiter when it is passed over.
     is_dismissed: bool,
 }
 
@@ -101,6 +102,7 @@ impl Permits {
     pub(super) fn new(available: usize) -> Permits {
         Permits {
             available,
+            spare: None,
             waiting: WaitList::default(),
             awake: Numbered::default(),
             awake_need: 0,
@@ -109,6 +111,11 @@ impl Permits {
             refused_need: None,
             is_closed: false,
         }
+    }
+
+    /// Permits that are notifications: there are at most as many as waiters and `spare`.
+    pub(super) fn of_notifications(spare: usize) -> Permits {
+        Permits { spare: Some(spare), ..Permits::new(0) }
     }
 
     pub(super) fn available(&self) -> usize {
@@ -151,27 +158,34 @@ impl Permits {
     /// Polls a waiter for one notification. `is_dismissed`: its wait ends, also without one.
     ///
     /// A waiter that [`dismiss_all`](Permits::dismiss_all) has woken takes none. One that was woken
-    /// for a notification before takes it.
+    /// for a notification before takes it, and ends its wait too if another one has taken it.
     pub(super) fn poll_notified(&mut self, waiter_id: &mut WaiterId, is_dismissed: bool) -> Polled {
-        if self.place(waiter_id) == Place::Dismissed {
-            return Polled::Taken(self.remove(waiter_id));
-        }
-        match self.poll(waiter_id, 1) {
-            Polled::Unavailable if is_dismissed => Polled::Taken(self.remove(waiter_id)),
-            polled => polled,
-        }
+        let awake = waiter_id.number().and_then(|number| self.awake.get(number));
+        let is_dismissed = is_dismissed || awake.is_some_and(|awake| awake.is_dismissed);
+        let polled = match self.place(waiter_id) {
+            Place::Dismissed => Polled::Taken(self.remove(waiter_id)),
+            _ => match self.poll(waiter_id, 1) {
+                Polled::Unavailable if is_dismissed => Polled::Taken(self.remove(waiter_id)),
+                polled => polled,
+            },
+        };
+        self.limit();
+        polled
     }
 
-    /// Adds a permit, unless there are as many as waiters and `spare`.
-    pub(super) fn notify(&mut self, spare: usize) {
+    /// Adds a notification, unless there are as many as there may be.
+    pub(super) fn notify(&mut self) {
         self.available += 1;
-        self.limit(spare);
+        self.limit();
     }
 
-    /// Removes the permits beyond one for each waiter and `spare`. Call it when one has left.
-    pub(super) fn limit(&mut self, spare: usize) {
-        let waiters_count = self.waiting.len() + self.awake.len() + self.passed_count;
-        self.available = self.available.min(waiters_count + spare);
+    /// Removes the notifications beyond one for each waiter and the spare ones. Called when there
+    /// are fewer waiters.
+    fn limit(&mut self) {
+        if let Some(spare) = self.spare {
+            let waiters_count = self.waiting.len() + self.awake.len() + self.passed_count;
+            self.available = self.available.min(waiters_count + spare);
+        }
     }
 
     /// Whether this waiter waits with a waker of the same task.
@@ -210,7 +224,9 @@ impl Permits {
     #[must_use = "dropping it is user code"]
     pub(super) fn leave(&mut self, waiter_id: &mut WaiterId) -> Option<Waker> {
         self.is_probe_due = true; // one behind it may be the first now
-        self.remove(waiter_id)
+        let waker = self.remove(waiter_id);
+        self.limit();
+        waker
     }
 
     /// Adds `count` permits.
@@ -282,7 +298,9 @@ impl Permits {
             awake.is_dismissed = true;
             true
         });
-        self.waiting.wake_all()
+        let woken = self.waiting.wake_all();
+        self.limit();
+        woken
     }
 
     /// Whether no other waiter waits before this one.
@@ -343,17 +361,18 @@ impl Permits {
     }
 
     fn pass_over(&mut self, mut is_due: impl FnMut(&mut Awake) -> bool) {
-        let (count, mut passed_count) = (self.awake.len(), 0);
+        let count = self.awake.len();
+        let passed_count = &mut self.passed_count;
         self.awake.retain(|awake| {
-            let is_due = is_due(awake);
-            passed_count += usize::from(is_due && !awake.is_dismissed);
-            !is_due
+            let is_passed = is_due(awake);
+            *passed_count += usize::from(is_passed && !awake.is_dismissed);
+            !is_passed
         });
         self.awake_need = self.awake.iter().map(|(_, awake)| awake.need).sum();
-        self.passed_count += passed_count;
         // The refusal of an attempt lasts until `next_to_wake` has looked for the next request that
         // is in front of it.
         self.is_probe_due |= count > self.awake.len();
+        self.limit();
     }
 }
 
@@ -390,5 +409,13 @@ impl Permits {
     /// The number of the waiter that was the last one to begin to wait.
     pub(super) fn newest_number(&self) -> Option<u64> {
         self.waiting.newest_number()
+    }
+
+    pub(super) fn numbers(&self) -> super::tests::waits::Numbers {
+        self.waiting.all_numbers()
+    }
+
+    pub(super) fn is_awake(&self, number: u64) -> bool {
+        self.awake.get(number).is_some()
     }
 }

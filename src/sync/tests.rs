@@ -4,6 +4,7 @@
 mod hostile;
 pub(super) mod interleavings;
 pub(super) mod mini_executor;
+pub(super) mod waits;
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -174,6 +174,13 @@ impl<T> WaitList<T> {
     pub(super) fn newest_number(&self) -> Option<u64> {
         self.next_number.checked_sub(1)
     }
+
+    pub(super) fn all_numbers(&self) -> super::tests::waits::Numbers {
+        super::tests::waits::Numbers {
+            newest: self.newest_number(),
+            waiting: self.numbers().collect(),
+        }
+    }
 }
 
 impl WaiterId {

@@ -100,7 +100,7 @@ pub(in crate::sync) fn visit<S: Subject>(
         events.push(Event::Park(index));
     }
     let checked = RefCell::new(BTreeSet::new());
-    visit_all(&events, |path| {
+    let visited = visit_all(&events, |path| {
         let mut rig = Rig::new(needs, permits_count, subject());
         for &event in path {
             if !rig.apply(event) {
@@ -112,10 +112,19 @@ pub(in crate::sync) fn visit<S: Subject>(
             rig.check_progress();
         }
         Some(key)
-    })
+    });
+    report::<S>(&format!("requests {needs:?} for {permits_count}"), visited);
+    visited
 }
 
-/// Whether the environment asks for the large enumerations, which take a minute.
+/// Prints the size of an enumeration of `T`, if it is a large one.
+pub(in crate::sync) fn report<T>(what: &str, visited: Visited) {
+    if is_exhaustive() {
+        eprintln!("{}, {what}: {visited:?}", std::any::type_name::<T>());
+    }
+}
+
+/// Whether the environment asks for the large enumerations, which take minutes.
 pub(in crate::sync) fn is_exhaustive() -> bool {
     std::env::var_os("RINGLOOP_TEST_EXHAUSTIVE").is_some()
 }
