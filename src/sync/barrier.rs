@@ -143,3 +143,6 @@ impl fmt::Debug for Barrier {
         f.debug_struct("Barrier").field("tasks_count", &self.tasks_count).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

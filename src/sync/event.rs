@@ -150,3 +150,6 @@ impl fmt::Debug for Event {
         f.debug_struct("Event").field("is_set", &self.is_set()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,6 @@ impl<T> fmt::Display for SetError<T> {
 }
 
 impl<T: fmt::Debug> std::error::Error for SetError<T> {}
+
+#[cfg(test)]
+mod tests;
