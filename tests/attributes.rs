@@ -212,6 +212,7 @@ fn g5_an_interrupted_main_function_ends_with_its_own_code() {
         42
     }
     if std::env::var(INTERRUPTS).is_ok() {
+        raising::restore_defaults();
         interrupted();
         unreachable!("the process has ended");
     }

@@ -8,7 +8,7 @@ use ringloop::signal::{SignalKind, shutdown, signal};
 
 use super::{SIGINT, SIGTERM, SIGUSR1, USR1, USR2};
 use crate::common::{poll_once, turns, until};
-use crate::raising::{is_handled, raise};
+use crate::raising::{is_handled, raise, restore_defaults};
 use crate::suite::Driver;
 
 /// The environment variable that has a body do its part in a process of its own.
@@ -23,6 +23,7 @@ pub(super) fn in_a_process(
     cell: impl AsyncFnOnce(String),
 ) -> ExitStatus {
     if let Ok(argument) = std::env::var(CELL) {
+        restore_defaults();
         on.run(cell(argument));
         std::process::exit(0);
     }
