@@ -32,12 +32,17 @@ leaky=(fuzz:: an_undrained_ a_drain_keeps_its_deadline socket::tests::driver_fai
     a_failed_driver_ends_every_wait a_failed_driver_ends_the_operation
     a_receive_may_outlive_its_probe a_forgotten_wait_keeps_nothing
     a_listener_that_ends_among_answers forgotten_accepts_do_not_fill
-    a_dropped_completion_of_a_private_receive keeps_its_invariants_in_every_state)
+    a_dropped_completion_of_a_private_receive keeps_its_invariants_in_every_state
+    every_order_of_events_shows_the_last_value every_order_of_events_moves_the_value_once
+    every_order_of_events_passes_each_value)
 # Tests whose values panic when they are dropped, tests that fork (a child does not free what
-# belongs to its parent), and one that leaks a handle in a child whose standard error is a pipe.
-leaky_binaries=(--test bombs --test forked --test reports)
+# belongs to its parent), one that leaks a handle in a child whose standard error is a pipe, and
+# tests of listeners and waits that are leaked.
+leaky_binaries=(--test bombs --test forked --test reports --test vocabulary)
 apart=(a_full_standard_error bombs_do_not_end a_hook_may_be_a_bomb a_fork_ends_the_cheap
-    what_a_child_drops a_child_may_not_use a_child_of_a_task wakes_in_a_child)
+    what_a_child_drops a_child_may_not_use a_child_of_a_task wakes_in_a_child
+    signals_of_a_child the_last_listener_restores what_the_clone_of_a_waker
+    a_waker_may_use_the_tree)
 skips=()
 for name in "${leaky[@]}" "${apart[@]}"; do
     skips+=(--skip "$name")
