@@ -23,7 +23,7 @@ use super::remote::{self, Item, Remote};
 use super::report::Report;
 use super::scheduled::Destination;
 use super::supervised::Supervised;
-use crate::error::Unhandled;
+use crate::error::{Unhandled, try_drop};
 use crate::primitives;
 
 /// Rounds in which a shutdown wakes and drops tasks. After that, destructors that keep spawning
@@ -100,8 +100,8 @@ impl Executor {
         let cell = JoinCell::new(&self.reporter, identity);
         let handle = JoinHandle::new(Rc::clone(&cell));
         if self.is_closed.get() {
-            drop(future);
-            cell.finish(Err(JoinError::Cancelled));
+            let dropped = try_drop(future);
+            cell.finish(Err(dropped.err().map_or(JoinError::Cancelled, JoinError::panicked)));
             return handle;
         }
         let inherited = Inherited::capture(); // clones values of the program

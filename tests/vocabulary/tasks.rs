@@ -19,6 +19,10 @@ use crate::common::{turns, until};
 use crate::suite::Driver;
 use crate::{Body, bodies};
 
+mod late;
+
+use late::a_late_spawn_keeps_the_panic_of_its_future;
+
 pub(crate) const SHARED: &[Body] = bodies![
     a_runtime_dropped_on_another_leaves_its_spawns,
     a_task_has_one_identity_everywhere,
@@ -32,6 +36,7 @@ pub(crate) const SHARED: &[Body] = bodies![
     abort_on_drop_ends_its_task,
     l1_slow_polls_of_each_kind_are_reported,
     a_limit_of_none_reports_nothing,
+    a_late_spawn_keeps_the_panic_of_its_future,
 ];
 pub(crate) const ALONE: &[Body] = bodies![];
 
