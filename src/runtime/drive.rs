@@ -126,17 +126,16 @@ impl Runtime {
     /// In the first call, those of `epoll_create1(2)`, `eventfd(2)` and `io_uring_register(2)`.
     ///
     /// ```
-    /// use std::os::fd::AsFd;
     /// use std::time::Duration;
     ///
     /// let runtime = ringloop::Runtime::new()?;
-    /// let descriptor = runtime.poll_fd().unwrap().as_fd(); // add it to the foreign loop
+    /// let descriptor = runtime.poll_fd().unwrap(); // add it to the foreign loop
     /// let task = runtime.handle().spawn(async { 42 });
     /// while !task.is_finished() {
     ///     // poll(descriptor, timeout until runtime.next_deadline())
     ///     runtime.turn(Some(Duration::ZERO));
     /// }
-    /// # drop(descriptor);
+    /// # let _ = descriptor;
     /// # Ok::<(), ringloop::SetupError>(())
     /// ```
     ///

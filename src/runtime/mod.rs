@@ -194,7 +194,12 @@ impl Runtime {
     /// ```
     /// let runtime = ringloop::Runtime::new()?;
     /// let (_open, gate) = std::sync::mpsc::channel::<()>();
-    /// let job = runtime.handle().spawn_blocking(move || gate.recv().is_ok());
+    /// let (starts, started) = std::sync::mpsc::channel();
+    /// let job = runtime.handle().spawn_blocking(move || {
+    ///     starts.send(()).unwrap();
+    ///     gate.recv().is_ok()
+    /// });
+    /// started.recv().unwrap(); // a job that has not started would be cancelled
     /// runtime.shutdown_background(); // the job still waits
     /// assert!(!job.is_finished());
     /// # Ok::<(), ringloop::SetupError>(())
