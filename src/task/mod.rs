@@ -36,7 +36,7 @@ mod join;
 mod join_error;
 mod join_set;
 mod local;
-mod park;
+pub(crate) mod park;
 mod polled;
 pub(crate) mod queue;
 mod registry;

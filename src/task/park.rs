@@ -26,7 +26,7 @@ impl Wake for Parker {
 
 /// Calls `poll` until it is ready, and sleeps in between until the waker that it was given wakes
 /// this thread.
-pub(super) fn block_until<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
+pub(crate) fn block_until<T>(mut poll: impl FnMut(&Waker) -> Poll<T>) -> T {
     let parker = Arc::new(Parker::default());
     let waker = Waker::from(Arc::clone(&parker));
     loop {

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reactor", &["buf", "driver", "error", "loop_id", "op::OpResult", "sys::errno"]),
     ("primitives", &[]),
     ("task", &["__join", "__select", "error", "loop_id", "primitives", "sync", "task_local"]),
-    ("sync", &["error", "loop_id", "primitives", "task::coop", "task::queue"]),
+    ("sync", &["error", "loop_id", "primitives", "task::coop", "task::park", "task::queue"]),
     (
         "runtime",
         &["buf", "driver", "error", "loop_id", "reactor", "sys::signal", "sys::stderr", "task"],
