@@ -147,8 +147,6 @@ row epoll runs:epoll sendto:error=EINTR:when=1+3
 row epoll runs:epoll sendto:delay_enter=2ms:when=1+5
 # One end reports the error, and the other the reset that follows. Either may come first.
 row epoll 'fails:os error' sendto:error=EPIPE:when=50
-row epoll runs:epoll read:error=EINTR:when=1+2 'on=anon_inode:[eventfd]'
-row epoll runs:epoll read:error=EAGAIN:when=1+2 'on=anon_inode:[eventfd]'
 
 ((rows + skipped > 0)) || { echo "FAILED: no row matches $pattern"; exit 1; }
 if ((failures > 0)); then
